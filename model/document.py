@@ -1,0 +1,120 @@
+"""The words of the project: a document, its passages, its sentences, and the mentions found in it.
+
+All offsets are half-open and count code points of the document's own text: `title + " " + abstract` for
+PubMed and PubTator, and BioC's own document offsets for BioC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A run of text at a place in the document: `title`, `abstract`, or a section of a full text."""
+
+    section: str
+    offset: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A mention that the source itself carries: gold in a corpus, or another system's in a dump.
+
+    `identifiers` are as the source writes them, one an element; empty when it gives none.
+    """
+
+    start: int
+    end: int
+    text: str
+    entity_type: str
+    identifiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One record of a source, parsed."""
+
+    document_id: str
+    record: int  # 0-based position among the records of its source
+    passages: tuple[Passage, ...]  # ascending offsets; empty texts are left out
+    pmid: int | None = None
+    version: int = 1  # PubMed's PMID Version
+    journal: str | None = None
+    published: str | None = None  # ISO 8601, as precise as the source: 2021, 2021-03 or 2021-03-17
+    language: str | None = None  # as the source gives it: eng
+    annotations: tuple[Annotation, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        return " ".join(passage.text for passage in self.passages if passage.section == "title")
+
+    @property
+    def abstract(self) -> str:
+        return " ".join(passage.text for passage in self.passages if passage.section == "abstract")
+
+    @property
+    def text(self) -> str:
+        """The passages laid out at their offsets, with spaces between: `text[start:end]` is a mention's text."""
+        parts: list[str] = []
+        at = 0
+        for passage in self.passages:
+            parts.append(" " * (passage.offset - at))
+            parts.append(passage.text)
+            at = passage.end
+        return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of a passage; `text` is the document's text from `start` to `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """An entity of the vocabulary: a MeSH descriptor (D...), supplementary record (C...) or OMIM entry.
+
+    `names[0]` is the preferred name.
+    """
+
+    mesh_id: str
+    entity_type: str  # Disease or Chemical
+    names: tuple[str, ...]
+    record_type: str = "descriptor"  # descriptor, supplementary or omim
+    tree_numbers: tuple[str, ...] = ()
+    mapped_to: tuple[str, ...] = ()  # a supplementary record's descriptors
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A span that the model found, and the concept it stands for.
+
+    `mesh_id` is None when the span was recognised but not linked; scores are probabilities, and None where
+    that level had nothing to score. `how` names the evidence that decided the link.
+    """
+
+    start: int
+    end: int
+    text: str
+    entity_type: str
+    sentence: int  # 0-based position of the sentence in the document
+    ner_score: float
+    mesh_id: str | None = None
+    mesh_name: str | None = None
+    mid_score: float | None = None
+    high_score: float | None = None
+    link_score: float | None = None
+    how: str | None = None

@@ -1,0 +1,28 @@
+"""What a parser yields: a document, a deletion, or a record that could not be used with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A PMID that its source withdraws (PubMed `DeleteCitation`)."""
+
+    record: int
+    pmid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A record that could not be used. `position` says where: a line, a byte or an element's line number."""
+
+    record: int
+    position: str
+    reason: str
+    document_id: str | None = None
+
+
+Record = Document | Deletion | Failure
