@@ -1,0 +1,83 @@
+"""Opens a source for reading: plain or gzip by its first bytes, with a bound on what it may unpack to.
+
+`SourceReader.read` hands out every byte that precedes a damage before it raises, so that no good record is lost.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.errors import SourceError
+
+GZIP_MAGIC = b"\x1f\x8b"
+CHUNK = 64 * 1024  # bytes
+MAX_RATIO = 200  # decompressed over compressed bytes; PubMed's own files stay below 15
+RATIO_FREE = 100_000_000  # decompressed bytes below which any ratio is accepted
+
+
+class SourceReader:
+    """A readable source that raises nothing but `SourceError`."""
+
+    def __init__(self, file: BinaryIO, path: Path, *, max_ratio: float, ratio_free: int) -> None:
+        self._path = path
+        self._file = file
+        self._max_ratio = max_ratio
+        self._ratio_free = ratio_free
+        self._size = 0  # bytes handed out
+        magic = file.read(len(GZIP_MAGIC))
+        file.seek(0)
+        self._gzip = gzip.GzipFile(fileobj=file) if magic == GZIP_MAGIC else None
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return the next bytes, at most `size` of them; empty at the end.
+
+        Raises SourceError when the source is empty, cannot be read, is a damaged gzip, or unpacks to more than
+        `max_ratio` times its size.
+        """
+        try:
+            # read1, since read would drop the bytes that precede a damage in the same call
+            data = self._gzip.read1(size) if self._gzip else self._file.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise SourceError(
+                f"{self._path}: gzip damaged after {self._size:,} decompressed bytes ({error}); download the file again"
+            ) from error
+        except OSError as error:
+            raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from error
+        if not data and self._size == 0 and size:
+            raise SourceError(f"{self._path}: the file is empty; expected PubMed XML, PubTator or BioC")
+        self._size += len(data)
+        if self._gzip and self._size > max(self._ratio_free, self._max_ratio * self._file.tell()):
+            raise SourceError(
+                f"{self._path}: {self._file.tell():,} compressed bytes unpack to more than {self._size:,}, "
+                f"over {self._max_ratio} times as many; refused as a decompression bomb, unpack it first if you trust it"
+            )
+        return data
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the source in pieces. Raises SourceError as `read` does."""
+        while data := self.read(CHUNK):
+            yield data
+
+
+@contextmanager
+def open_source(path: Path, *, max_ratio: float = MAX_RATIO, ratio_free: int = RATIO_FREE) -> Iterator[SourceReader]:
+    """Open a plain or gzip file.
+
+    `max_ratio` bounds decompressed over compressed bytes once more than `ratio_free` bytes are decompressed.
+    Raises SourceError when the file cannot be opened; reading raises SourceError, too.
+    """
+    try:
+        file = path.open("rb")
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
+    with file:
+        try:
+            reader = SourceReader(file, path, max_ratio=max_ratio, ratio_free=ratio_free)
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
+        yield reader
