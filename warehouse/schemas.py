@@ -37,7 +37,9 @@ DOCUMENTS = pa.schema(
         _column("pmid", pa.int64(), "PubMed id, where there is one"),
         _column("version", pa.int32(), "PubMed's version of the record, 1 where there is none", nullable=False),
         _column("title", pa.string(), "Title, markup flattened", nullable=False),
-        _column("abstract", pa.string(), "Abstract, markup flattened, section labels kept as 'LABEL: '", nullable=False),
+        _column(
+            "abstract", pa.string(), "Abstract, markup flattened, section labels kept as 'LABEL: '", nullable=False
+        ),
         _column("passages", pa.list_(_PASSAGE), "Every passage: section, offset in code points, text", nullable=False),
         _column("journal", pa.string(), "Journal title"),
         _column("published", pa.string(), "Date of publication, ISO 8601, as precise as the source"),

@@ -1,0 +1,65 @@
+"""Files that are either whole or absent: written beside their final name, flushed to disk, renamed.
+
+A writer holds an advisory lock (flock) on its temporary file, which the kernel releases when the writer dies
+however it dies; `sweep` deletes exactly the temporaries whose lock it can take.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+_TEMPORARY = ".writing-"
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file for writing that gets its name `path` only when the block ends without an exception."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, file = _create_locked(path.parent)
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sweep(root: Path) -> list[Path]:
+    """Deletes the temporaries of dead writers anywhere under `root` and returns them; spares living writers."""
+    swept = []
+    for temporary in sorted(root.rglob(f"{_TEMPORARY}*")):
+        with suppress(OSError), temporary.open("rb") as file:  # gone meanwhile, or its writer lives
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink()
+            swept.append(temporary)
+    return swept
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create_locked(folder: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        temporary = folder / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+        file = temporary.open("xb")
+        with suppress(OSError):  # a file system without locks: `sweep` cannot lock either, and spares the file
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        file.close()  # swept between creation and lock: begin again

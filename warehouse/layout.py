@@ -1,0 +1,139 @@
+"""The house: where every file of a home stands, and how a source's name becomes a safe file name.
+
+Names of sources, models and vocabularies may come from a download, so none becomes a path as it is: all but
+ASCII letters, digits, `_`, `-` and inner dots is percent-encoded (RFC 3986), and a long name is cut and
+ended with `~` and a digest of the whole. Two names never give the same file name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from warehouse.errors import NameRefusedError
+
+LONGEST_NAME = 120  # bytes; file systems allow 255, and digests and suffixes come after
+_DIGEST = re.compile(r"[0-9a-f]{16}\Z")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourceKey:
+    """One input file: its name, and the first 16 hex digits of its SHA-256 (`digest_file`).
+
+    Raises `NameRefusedError` for a name that is empty, has a NUL or is not valid Unicode, and for a digest of
+    another form.
+    """
+
+    name: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        file_name(self.name)
+        if not _DIGEST.match(self.digest):
+            raise NameRefusedError(
+                f"digest of source {self.name!r}: found {self.digest!r}, expected 16 lower-case hex digits"
+            )
+
+    @property
+    def stem(self) -> str:
+        """The name of the source's files, without suffix; different for every key."""
+        return f"{file_name(self.name)}.{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder that holds all tables, models and snapshots; knows the path of each, makes none of them."""
+
+    root: Path
+
+    def documents(self, key: SourceKey) -> Path:
+        """Where the documents of a source stand."""
+        return self.root / "documents" / f"{key.stem}.parquet"
+
+    def deletions(self, key: SourceKey) -> Path:
+        """Where the deletions of a source stand."""
+        return self.root / "deletions" / f"{key.stem}.parquet"
+
+    def failures(self, key: SourceKey) -> Path:
+        """Where the failures of a source stand."""
+        return self.root / "failures" / f"{key.stem}.parquet"
+
+    def mentions_folder(self, *, model_version: str, mesh_version: str) -> Path:
+        """Where the mentions that one model linked to one vocabulary stand."""
+        return self.root / "mentions" / f"{file_name(model_version)}@{file_name(mesh_version)}"
+
+    def mentions(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
+        """Where the mentions of a source stand; written last, so that its presence says the source is done."""
+        folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
+        return folder / f"{key.stem}.parquet"
+
+    def entities(self, mesh_version: str) -> Path:
+        """Where the vocabulary stands."""
+        return self.root / "entities" / f"{file_name(mesh_version)}.parquet"
+
+    def entity_tree(self, mesh_version: str) -> Path:
+        """Where the ancestors of every concept of the vocabulary stand."""
+        return self.root / "entities" / f"{file_name(mesh_version)}.tree.parquet"
+
+    def model(self, model_version: str) -> Path:
+        """The folder of a model."""
+        return self.root / "models" / file_name(model_version)
+
+    def bank(self, *, model_version: str, mesh_version: str) -> Path:
+        """The folder of a vocabulary encoded by a model; a cache, may be deleted."""
+        return self.root / "banks" / f"{file_name(model_version)}@{file_name(mesh_version)}"
+
+    def run(self, run_id: str) -> Path:
+        """Where the record of a run stands."""
+        return self.root / "runs" / f"{file_name(run_id)}.json"
+
+    def snapshot(self, number: int) -> Path:
+        """Where a snapshot stands."""
+        return self.root / "snapshots" / f"{number}.duckdb"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of all snapshots."""
+        return self.root / "snapshots"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all run records."""
+        return self.root / "runs"
+
+    @property
+    def warehouse(self) -> Path:
+        """The current snapshot: a relative symbolic link into `snapshots/`."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a publisher locks."""
+        return self.root / "publish.lock"
+
+
+def file_name(name: str) -> str:
+    """Returns a file name that is safe on any file system and differs for every `name`.
+
+    Raises `NameRefusedError` for a name that is empty, has a NUL or is not valid Unicode.
+    """
+    if not name or "\0" in name:
+        raise NameRefusedError(f"name {name!r} is empty or has a NUL; rename the input")
+    try:
+        encoded = quote(name, safe="").replace("~", "%7E")
+    except UnicodeEncodeError as error:
+        raise NameRefusedError(f"name {name!r} is not valid Unicode; rename the input") from error
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if len(encoded) <= LONGEST_NAME:
+        return encoded
+    return f"{encoded[: LONGEST_NAME - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def digest_file(path: Path) -> str:
+    """Returns the first 16 hex digits of the SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""Writes a table as one immutable Parquet file, and reads what a file says of itself.
+
+The same rows give the same bytes however they are grouped into `append` calls: row groups are cut at fixed
+row positions, and nothing in the file depends on time or place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import SchemaMismatchError, WarehouseError
+from warehouse.files import written_whole
+
+_BLOCK_ROWS = 256  # row groups end at a multiple of this
+_GROUP_ROWS = 64 * 1024
+_GROUP_BYTES = 64 * 1024 * 1024  # in memory, so that full texts stay bounded too
+
+Rows = Sequence[Mapping[str, Any]] | pa.Table | pa.RecordBatch
+
+
+class TableWriter:
+    """Appends rows to a Parquet file that appears under its name, whole, when the block ends well.
+
+    `metadata` becomes the file's key-value metadata and may be added to until the block ends. After an
+    exception or a kill nothing stands under the final name.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, *, metadata: Mapping[str, str] | None = None) -> None:
+        self.path = path
+        self.schema = schema
+        self.metadata: dict[str, str] = dict(metadata or {})
+        self.rows = 0
+        self._loose: list[pa.Table] = []  # fewer than _BLOCK_ROWS rows
+        self._group: list[pa.Table] = []  # whole blocks
+        self._group_bytes = 0
+
+    def __enter__(self) -> TableWriter:
+        self._file: AbstractContextManager[BinaryIO] = written_whole(self.path)
+        self._sink = pq.ParquetWriter(self._file.__enter__(), self.schema, compression="zstd")
+        return self
+
+    def append(self, rows: Rows) -> None:
+        """Adds rows. Raises `SchemaMismatchError` when they do not fit the schema; quotes found and expected."""
+        table = _as_table(rows, self.schema, where=f"{self.path.name}, after row {self.rows}")
+        self.rows += len(table)
+        self._loose.append(table)
+        if sum(map(len, self._loose)) >= _BLOCK_ROWS:
+            self._take_blocks()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._group.extend(self._loose)
+                self._write_group()
+                self._sink.add_key_value_metadata(dict(sorted(self.metadata.items())))
+            self._sink.close()
+        except BaseException as failed:
+            self._file.__exit__(type(failed), failed, failed.__traceback__)
+            raise
+        self._file.__exit__(kind, error, trace)
+
+    def _take_blocks(self) -> None:
+        loose = pa.concat_tables(self._loose)
+        whole = len(loose) - len(loose) % _BLOCK_ROWS
+        for start in range(0, whole, _BLOCK_ROWS):
+            block = loose.slice(start, _BLOCK_ROWS)
+            self._group.append(block)
+            self._group_bytes += block.nbytes
+            if self._group_bytes >= _GROUP_BYTES or len(self._group) * _BLOCK_ROWS >= _GROUP_ROWS:
+                self._write_group()
+        self._loose = [loose.slice(whole)]
+
+    def _write_group(self) -> None:
+        if rows := sum(map(len, self._group)):
+            # one chunk: page boundaries follow chunks
+            self._sink.write_table(pa.concat_tables(self._group).combine_chunks(), row_group_size=rows)
+        self._group, self._group_bytes = [], 0
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Returns the key-value metadata of a Parquet file, without Arrow's own entry.
+
+    Raises `WarehouseError` when the file is absent or no Parquet file.
+    """
+    try:
+        found = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise WarehouseError(f"{path} cannot be read as Parquet; delete it and annotate its source again") from error
+    return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
+
+
+def _as_table(rows: Rows, schema: pa.Schema, *, where: str) -> pa.Table:
+    if isinstance(rows, pa.RecordBatch):
+        rows = pa.Table.from_batches([rows])
+    if not isinstance(rows, pa.Table):
+        rows = _table_of_dicts(rows, schema, where=where)
+    found = [f"{field.name}: {field.type}" for field in rows.schema]
+    expected = [f"{field.name}: {field.type}" for field in schema]
+    if found != expected:
+        raise SchemaMismatchError(f"{where}: found columns {', '.join(found)}; expected {', '.join(expected)}")
+    for field, column in zip(schema, rows.columns, strict=True):
+        if column.null_count and not field.nullable:
+            raise SchemaMismatchError(f"{where}: column {field.name}: found null, expected {field.type}")
+    return pa.Table.from_arrays(rows.columns, schema=schema)
+
+
+def _table_of_dicts(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, where: str) -> pa.Table:
+    names = set(schema.names)
+    for row in rows:
+        if row.keys() != names:
+            raise SchemaMismatchError(
+                f"{where}: found keys {', '.join(sorted(row))}; expected {', '.join(schema.names)}"
+            )
+    columns = []
+    for field in schema:
+        try:
+            columns.append(pa.array([row[field.name] for row in rows], field.type))
+        except (ValueError, TypeError, OverflowError) as error:
+            value = next(row[field.name] for row in rows if not _fits(row[field.name], field.type))
+            raise SchemaMismatchError(
+                f"{where}: column {field.name}: found {repr(value)[:80]}, expected {field.type}"
+            ) from error
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _fits(value: object, kind: pa.DataType) -> bool:
+    try:
+        pa.array([value], kind)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
