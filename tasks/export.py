@@ -1,0 +1,161 @@
+"""Annotated documents written as PubTator, BioC XML, BioC JSON or JSON lines, in constant memory.
+
+The file is written beside its final name and renamed when complete, so a reader never sees half of it. What a
+format cannot hold is never dropped in silence: a document that does not fit stops the export (or is counted, if the
+caller asks to skip it), and a character that the format forbids becomes one other character, so that offsets
+stay true, and the document is counted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from model.document import Document, Mention
+from tasks.errors import InputError
+from tasks.exporters import bioc, jsonl, pubtator
+
+Annotated = tuple[Document, list[Mention]]
+
+
+@dataclass(slots=True)
+class Exported:
+    """What an export wrote: documents and mentions, and what it could not write as it was."""
+
+    documents: int = 0
+    mentions: int = 0
+    skipped: int = 0  # documents left out because the format cannot hold them
+    altered: int = 0  # documents written with forbidden characters replaced, one for one
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How a format is written and what it cannot hold."""
+
+    write: Callable[[Iterable[Annotated], BinaryIO], None]
+    unfit: Callable[[Document], str | None] = lambda document: None
+    forbidden: re.Pattern[str] | None = None
+    substitute: str = ""
+
+
+_FORMATS = {
+    "pubtator": _Format(pubtator.write, pubtator.unfit, pubtator.FORBIDDEN, pubtator.SUBSTITUTE),
+    "bioc-xml": _Format(bioc.write_xml, forbidden=bioc.FORBIDDEN_IN_XML, substitute=bioc.SUBSTITUTE_IN_XML),
+    "bioc-json": _Format(bioc.write_json),
+    "jsonl": _Format(jsonl.write),
+}
+FORMATS = tuple(_FORMATS)
+
+
+def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, skip_full_text: bool = False) -> Exported:
+    """Write annotated documents to a file and count them.
+
+    `output` ends in `.gz` for compression, and is `-` for standard output. `form` is one of FORMATS. PubTator holds a
+    title and an abstract only: with `skip_full_text`, other documents are left out and counted.
+
+    Raises:
+        InputError: the format is unknown, it cannot hold a document, a mention is not in its document's text,
+            or the file cannot be written.
+    """
+    if form not in _FORMATS:
+        raise InputError(f"unknown export format {form!r}: expected one of {', '.join(FORMATS)}")
+    counts = Exported()
+    try:
+        with _opened(output) as out:
+            _FORMATS[form].write(_prepared(annotated, form, skip_full_text, counts), out)
+    except OSError as error:
+        raise InputError(f"{output}: cannot write the export: {error.strerror or error}") from error
+    return counts
+
+
+def _prepared(annotated: Iterable[Annotated], form: str, skip: bool, counts: Exported) -> Iterator[Annotated]:
+    """Check, clean and count documents on their way to the writer."""
+    rules = _FORMATS[form]
+    for document, mentions in annotated:
+        _check(document, mentions)
+        reason = rules.unfit(document)
+        if reason and not skip:
+            raise InputError(
+                f"document {document.document_id} (record {document.record}) has {reason}, which {form} cannot hold: "
+                "export to bioc-xml, bioc-json or jsonl, or pass --skip-full-text to leave such documents out"
+            )
+        if reason:
+            counts.skipped += 1
+            continue
+        written = document, mentions
+        if rules.forbidden:
+            written = _cleaned(document, mentions, rules.forbidden, rules.substitute)
+        counts.altered += written != (document, mentions)
+        counts.documents += 1
+        counts.mentions += len(mentions)
+        yield written
+
+
+def _check(document: Document, mentions: list[Mention]) -> None:
+    """Raise an InputError unless every mention stands in a passage of its document, with its own words."""
+    for mention in mentions:
+        found = next(
+            (
+                passage.text[mention.start - passage.offset : mention.end - passage.offset]
+                for passage in document.passages
+                if passage.offset <= mention.start and mention.end <= passage.end
+            ),
+            None,
+        )
+        if found != mention.text:
+            raise InputError(
+                f"document {document.document_id} (record {document.record}) has {found!r} at "
+                f"{mention.start}:{mention.end}, expected the mention {mention.text!r}: annotate its source again"
+            )
+
+
+def _cleaned(document: Document, mentions: list[Mention], forbidden: re.Pattern[str], substitute: str) -> Annotated:
+    """Replace forbidden characters one for one in everything that is written."""
+
+    def clean(text: str) -> str:
+        return forbidden.sub(substitute, text)
+
+    def clean_or_none(text: str | None) -> str | None:
+        return None if text is None else clean(text)
+
+    passages = tuple(replace(each, section=clean(each.section), text=clean(each.text)) for each in document.passages)
+    cleaned = replace(
+        document,
+        document_id=clean(document.document_id),
+        journal=clean_or_none(document.journal),
+        published=clean_or_none(document.published),
+        language=clean_or_none(document.language),
+        passages=passages,
+    )
+    return cleaned, [replace(each, text=clean(each.text), mesh_name=clean_or_none(each.mesh_name)) for each in mentions]
+
+
+@contextmanager
+def _opened(output: str | Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its name only when the block ends well, or standard output for `-`."""
+    if str(output) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with beside.open("wb") as file:
+            if path.suffix == ".gz":
+                # No name and no time in the header: the same documents give the same bytes.
+                with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+                    yield cast(BinaryIO, packed)
+            else:
+                yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""PubTator text: `id|t|title`, `id|a|abstract`, then one tab-separated line for each annotation, then a blank line.
+
+Format: Wei, Kao and Lu, PubTator (Nucleic Acids Research 2013) and NCBI's bioconcepts2pubtator_offsets. Offsets count
+code points of the title, one separator and the abstract, wherever the document itself had these passages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from model.document import Document, Mention
+from tasks.exporters.spans import spans
+
+# Tabs part the columns, and every character at which some reader of lines breaks a line ends a record's line.
+FORBIDDEN = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+SUBSTITUTE = " "
+
+_SECTIONS = ("title", "abstract")
+
+
+def unfit(document: Document) -> str | None:
+    """Say why the format cannot hold a document; None when it can."""
+    others = [passage.section for passage in document.passages if passage.section not in _SECTIONS]
+    if others:
+        return f"passages beyond title and abstract ({others[0]!r})"
+    if "|" in document.document_id or not document.document_id.strip():
+        return "an id that is empty or contains '|'"
+    return None
+
+
+def write(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO) -> None:
+    """Write documents one by one; each must be fit (see `unfit`) and free of FORBIDDEN characters."""
+    for document, mentions in annotated:
+        out.write(_record(document, mentions).encode())
+
+
+def _record(document: Document, mentions: list[Mention]) -> str:
+    name = document.document_id
+    lines = [f"{name}|t|{document.title}", f"{name}|a|{document.abstract}"]
+    shifts = _shifts(document)
+    for span in spans(mentions):
+        shift = next(shift for start, end, shift in shifts if start <= span.start and span.end <= end)
+        columns = (name, span.start + shift, span.end + shift, span.text, span.entity_type, span.identifier)
+        lines.append("\t".join(map(str, columns)))
+    return "\n".join(lines) + "\n\n"
+
+
+def _shifts(document: Document) -> list[tuple[int, int, int]]:
+    """Start and end of each passage, and how far it moves into `title + separator + abstract`."""
+    shifts = []
+    at = {"title": 0, "abstract": len(document.title) + 1}
+    for passage in document.passages:
+        shifts.append((passage.offset, passage.end, at[passage.section] - passage.offset))
+        at[passage.section] += len(passage.text) + 1  # passages of one section are joined by a space
+    return shifts

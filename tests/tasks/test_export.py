@@ -1,0 +1,304 @@
+"""Exports parse again, with the `bioc` package, and give the same documents and mentions."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from bioc import biocjson, biocxml, pubtator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.document import Annotation, Document, Mention, Passage
+from tasks.errors import InputError
+from tasks.export import FORMATS, Exported, export
+
+TITLE = "Tamoxifen in breast and ovarian cancer 𝛽."
+ABSTRACT = "We saw fièvre and 🙂 hepatitis."
+
+
+def _mention(document: Document, words: str, mesh_id: str | None, name: str | None, **scores: object) -> Mention:
+    start = document.text.index(words)
+    kind = "Chemical" if words == "Tamoxifen" else "Disease"
+    defaults = {"ner_score": 0.9, "mid_score": 0.25, "high_score": 0.5, "link_score": 0.75, "how": "exact"}
+    if mesh_id is None:
+        defaults = {"ner_score": 0.9}
+    return Mention(start, start + len(words), words, kind, 0, mesh_id=mesh_id, mesh_name=name, **{**defaults, **scores})
+
+
+ABOUT_CANCER = Document(
+    "99000001",
+    0,
+    (Passage("title", 0, TITLE), Passage("abstract", len(TITLE) + 1, ABSTRACT)),
+    pmid=99000001,
+    journal="Journal of Tests",
+    published="2021-03",
+    language="eng",
+)
+CANCER_MENTIONS = [
+    _mention(ABOUT_CANCER, "Tamoxifen", "D013629", "Tamoxifen"),
+    _mention(ABOUT_CANCER, "breast and ovarian cancer", "D001943", "Breast Neoplasms", ner_score=0.8),
+    _mention(ABOUT_CANCER, "breast and ovarian cancer", "114480", "BREAST CANCER", ner_score=0.8, mid_score=None),
+    _mention(ABOUT_CANCER, "hepatitis", None, None),
+]
+FULL_TEXT = Document(
+    "PMC7", 1, (Passage("title", 0, "Fever"), Passage("intro", 20, "Malaria & <fever>."), Passage("table", 50, "x"))
+)
+FULL_TEXT_MENTIONS = [_mention(FULL_TEXT, "Malaria", "D008288", "Malaria")]
+WITHOUT_TEXT = Document("99000003", 2, ())
+
+Annotated = list[tuple[Document, list[Mention]]]
+BOTH: Annotated = [(ABOUT_CANCER, CANCER_MENTIONS), (FULL_TEXT, FULL_TEXT_MENTIONS), (WITHOUT_TEXT, [])]
+
+
+def test_pubtator_lines(tmp_path: Path) -> None:
+    counts = export(BOTH, tmp_path / "out.txt", form="pubtator", skip_full_text=True)
+    assert counts == Exported(documents=2, mentions=4, skipped=1, altered=0)
+    assert (tmp_path / "out.txt").read_text() == (
+        "99000001|t|Tamoxifen in breast and ovarian cancer 𝛽.\n"
+        "99000001|a|We saw fièvre and 🙂 hepatitis.\n"
+        "99000001\t0\t9\tTamoxifen\tChemical\tMESH:D013629\n"
+        "99000001\t13\t38\tbreast and ovarian cancer\tDisease\tMESH:D001943|OMIM:114480\n"
+        "99000001\t62\t71\thepatitis\tDisease\t-\n"
+        "\n"
+        "99000003|t|\n"
+        "99000003|a|\n"
+        "\n"
+    )
+
+
+def test_pubtator_refuses_full_text_and_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"PMC7 \(record 1\) has passages beyond .*'intro'.* pass --skip-full-text"):
+        export(BOTH, tmp_path / "out.txt", form="pubtator")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pubtator_moves_passages_to_their_place(tmp_path: Path) -> None:
+    """BioC abstracts may come in pieces, at any offset, and without a title."""
+    document = Document("8", 0, (Passage("abstract", 10, "Malaria."), Passage("abstract", 30, "And gout.")))
+    mentions = [_mention(document, "Malaria", "D008288", "Malaria"), _mention(document, "gout", "D006073", "Gout")]
+    export([(document, mentions)], tmp_path / "out.txt", form="pubtator")
+    assert (tmp_path / "out.txt").read_text() == (
+        "8|t|\n8|a|Malaria. And gout.\n"
+        "8\t1\t8\tMalaria\tDisease\tMESH:D008288\n8\t14\t18\tgout\tDisease\tMESH:D006073\n\n"
+    )
+
+
+def test_pubtator_replaces_what_ends_a_line(tmp_path: Path) -> None:
+    document = Document(
+        "9", 0, (Passage("title", 0, "Yellow\tfever\u2028now"), Passage("abstract", 17, "One\r\ntwo."))
+    )
+    counts = export(
+        [(document, [_mention(document, "Yellow\tfever", "D015004", "Yellow Fever")])],
+        tmp_path / "out.txt",
+        form="pubtator",
+    )
+    assert counts == Exported(documents=1, mentions=1, altered=1)
+    assert (tmp_path / "out.txt").read_text() == (
+        "9|t|Yellow fever now\n9|a|One  two.\n9\t0\t12\tYellow fever\tDisease\tMESH:D015004\n\n"
+    )
+
+
+@pytest.mark.parametrize("form", ["bioc-xml", "bioc-json"])
+def test_bioc_holds_every_passage_and_score(tmp_path: Path, form: str) -> None:
+    assert export(BOTH, tmp_path / "out", form=form) == Exported(documents=3, mentions=5)
+    with (tmp_path / "out").open("rb") as file:
+        collection = biocxml.load(file) if form == "bioc-xml" else biocjson.load(file)
+    assert (collection.source, collection.key) == ("e2emern", "docs/exports.md")
+    cancer, full_text, empty = collection.documents
+    assert [cancer.id, full_text.id, empty.id] == ["99000001", "PMC7", "99000003"]
+    assert cancer.infons == {
+        "pmid": "99000001",
+        "journal": "Journal of Tests",
+        "published": "2021-03",
+        "language": "eng",
+    }
+    assert [(passage.infons, passage.offset, passage.text) for passage in full_text.passages] == [
+        ({"type": "title"}, 0, "Fever"),
+        ({"type": "intro"}, 20, "Malaria & <fever>."),
+        ({"type": "table"}, 50, "x"),
+    ]
+    assert [len(passage.annotations) for passage in full_text.passages] == [0, 1, 0]
+    assert empty.passages == []
+    tamoxifen, composite = cancer.passages[0].annotations
+    (hepatitis,) = cancer.passages[1].annotations
+    assert [tamoxifen.id, composite.id, hepatitis.id] == ["1", "2", "3"]
+    assert tamoxifen.infons == {
+        "type": "Chemical",
+        "identifier": "MESH:D013629",
+        "name": "Tamoxifen",
+        "ner_score": "0.9",
+        "mid_score": "0.25",
+        "high_score": "0.5",
+        "link_score": "0.75",
+        "how": "exact",
+    }
+    assert (composite.text, composite.total_span.offset, composite.total_span.length) == (
+        "breast and ovarian cancer",
+        13,
+        25,
+    )
+    assert composite.infons["identifier"] == "MESH:D001943|OMIM:114480"
+    assert composite.infons["name"] == "Breast Neoplasms|BREAST CANCER"
+    assert composite.infons["mid_score"] == "0.25|-"
+    assert hepatitis.infons == {"type": "Disease", "identifier": "-", "ner_score": "0.9"}
+
+
+def test_bioc_xml_replaces_what_xml_cannot_hold(tmp_path: Path) -> None:
+    document = Document("1\x02", 0, (Passage("title", 0, "A\x00gout\x0b\uffff"),), journal="J\x1f")
+    counts = export(
+        [(document, [_mention(document, "gout", "D006073", "Gout")])], tmp_path / "out.xml", form="bioc-xml"
+    )
+    assert counts == Exported(documents=1, mentions=1, altered=1)
+    (read,) = biocxml.loads((tmp_path / "out.xml").read_text()).documents
+    assert (read.id, read.infons["journal"], read.passages[0].text) == ("1�", "J�", "A�gout��")
+
+
+def test_bioc_json_of_nothing_is_a_collection(tmp_path: Path) -> None:
+    assert export([], tmp_path / "out.json", form="bioc-json") == Exported()
+    assert biocjson.loads((tmp_path / "out.json").read_text()).documents == []
+
+
+def test_jsonl_holds_every_field(tmp_path: Path) -> None:
+    document = replace(ABOUT_CANCER, annotations=(Annotation(0, 9, "Tamoxifen", "Chemical", ("D013629",)),))
+    export([(document, CANCER_MENTIONS)], tmp_path / "out.jsonl", form="jsonl")
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    expected = {**asdict(document), "mentions": [asdict(mention) for mention in CANCER_MENTIONS]}
+    assert json.loads(line) == json.loads(json.dumps(expected))
+    assert json.loads(line)["mentions"][3]["mesh_id"] is None
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_gz_compresses_the_same_bytes(tmp_path: Path, form: str) -> None:
+    plain, packed, again = tmp_path / "plain", tmp_path / "out.gz", tmp_path / "other.gz"
+    for path in (plain, packed, again):
+        export(BOTH, path, form=form, skip_full_text=True)
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+    assert packed.read_bytes() == again.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.gz", "out.gz", "plain"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_dash_is_standard_output(tmp_path: Path, form: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    export(BOTH, tmp_path / "plain", form=form, skip_full_text=True)
+    export(BOTH, "-", form=form, skip_full_text=True)
+    assert capfdbinary.readouterr().out == (tmp_path / "plain").read_bytes()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_that_stops_keeps_the_file_that_was_there(tmp_path: Path, form: str) -> None:
+    (tmp_path / "out").write_text("yesterday")
+
+    def breaks() -> Annotated:
+        yield BOTH[0]
+        raise InputError("the home is damaged")
+
+    with pytest.raises(InputError, match="the home is damaged"):
+        export(breaks(), tmp_path / "out", form=form)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out", "yesterday")]
+
+
+def test_a_mention_with_other_words_than_its_document_is_an_error(tmp_path: Path) -> None:
+    wrong = replace(CANCER_MENTIONS[0], start=1)
+    with pytest.raises(InputError, match=r"99000001 \(record 0\) has 'amoxifen' at 1:9, expected .* 'Tamoxifen'"):
+        export([(ABOUT_CANCER, [wrong])], tmp_path / "out", form="jsonl")
+
+
+def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'csv': expected one of pubtator, bioc-xml, bioc-json, jsonl"):
+        export([], tmp_path / "out", form="csv")
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot write the export: No such file or directory"):
+        export([], tmp_path / "absent" / "out", form="jsonl")
+
+
+# Any code point that UTF-8 has; few of them, so that the control and line characters come up often.
+_texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\x00\t\n\r\x85\u2028𝛽é |"), max_size=40)
+
+
+@st.composite
+def _documents(draw: st.DrawFn) -> tuple[Document, list[Mention]]:
+    title, abstract = draw(_texts), draw(_texts)
+    placed = (Passage("title", 0, title), Passage("abstract", len(title) + 1, abstract))
+    passages = tuple(passage for passage in placed if passage.text)
+    document = Document(str(draw(st.integers(1, 10**8))), 0, passages)
+    mentions = []
+    for passage in passages:
+        start = draw(st.integers(0, len(passage.text) - 1))
+        words = passage.text[start : draw(st.integers(start + 1, len(passage.text)))]
+        ids = draw(st.sampled_from([(None,), ("D003920",), ("C537734", "114480")]))
+        at = passage.offset + start
+        mentions += [Mention(at, at + len(words), words, "Disease", 0, 0.5, mesh_id=each) for each in ids]
+    return document, mentions
+
+
+def _written(form: str, annotated: Annotated, folder: Path) -> str:
+    export(annotated, folder / "out", form=form)
+    return (folder / "out").read_bytes().decode()
+
+
+def _expected(mentions: list[Mention]) -> list[tuple[int, int, str]]:
+    grouped: dict[tuple[int, int], list[str]] = {}
+    names = {None: "-", "D003920": "MESH:D003920", "C537734": "MESH:C537734", "114480": "OMIM:114480"}
+    for mention in mentions:
+        grouped.setdefault((mention.start, mention.end), []).append(names[mention.mesh_id])
+    return [(start, end, "|".join(ids)) for (start, end), ids in grouped.items()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_documents(), max_size=3))
+def test_any_text_comes_back_from_bioc(tmp_path_factory: pytest.TempPathFactory, annotated: Annotated) -> None:
+    folder = tmp_path_factory.mktemp("bioc")
+    as_json = biocjson.loads(_written("bioc-json", annotated, folder)).documents
+    as_xml = list(biocxml.BioCXMLDocumentReader(io.BytesIO(_written("bioc-xml", annotated, folder).encode())))
+    for documents in (as_json, as_xml):
+        assert [each.id for each in documents] == [document.document_id for document, _ in annotated]
+        for read, (document, mentions) in zip(documents, annotated, strict=True):
+            assert [(each.offset, len(each.text)) for each in read.passages] == [
+                (each.offset, len(each.text)) for each in document.passages
+            ]
+            found = []
+            for passage in read.passages:
+                for annotation in passage.annotations:
+                    location = annotation.total_span
+                    at = location.offset - passage.offset
+                    assert passage.text[at : at + location.length] == annotation.text
+                    found.append((location.offset, location.end, annotation.infons["identifier"]))
+            assert found == _expected(mentions)
+    for read, (document, _) in zip(as_json, annotated, strict=True):
+        assert [each.text for each in read.passages] == [each.text for each in document.passages]
+
+
+@settings(max_examples=60, deadline=None)
+@given(_documents())
+def test_any_text_comes_back_from_pubtator(
+    tmp_path_factory: pytest.TempPathFactory, annotated: tuple[Document, list[Mention]]
+) -> None:
+    document, mentions = annotated
+    written = _written("pubtator", [annotated], tmp_path_factory.mktemp("pubtator"))
+    title, abstract, *lines, after, end = written.split("\n")
+    assert (after, end) == ("", "")
+    text = title.removeprefix(f"{document.document_id}|t|") + " " + abstract.removeprefix(f"{document.document_id}|a|")
+    assert len(text) == len(document.title) + 1 + len(document.abstract)
+    found = [pubtator.loads_ann(line) for line in lines]
+    assert [(each.start, each.end, each.id) for each in found] == _expected(mentions)
+    assert [each.text for each in found] == [text[each.start : each.end] for each in found]
+
+
+def test_bioc_reads_the_pubtator_file(tmp_path: Path) -> None:
+    export(BOTH, tmp_path / "out.txt", form="pubtator", skip_full_text=True)
+    with (tmp_path / "out.txt").open() as file:
+        (read,) = pubtator.load(file)  # it drops documents without text
+    assert (read.pmid, read.text) == ("99000001", f"{TITLE}\n{ABSTRACT}")
+    pubtator.validate(read)
+    assert [(each.start, each.end, each.text, each.type, each.id) for each in read.annotations] == [
+        (0, 9, "Tamoxifen", "Chemical", "MESH:D013629"),
+        (13, 38, "breast and ovarian cancer", "Disease", "MESH:D001943|OMIM:114480"),
+        (62, 71, "hepatitis", "Disease", "-"),
+    ]
