@@ -1,0 +1,222 @@
+"""What a person sees in the terminal: annotated text, tables, the summary of a run, and progress.
+
+With colour, a mention is dark words on a light ground, so it reads the same on dark and light terminals. Without (not a
+terminal, `NO_COLOR`, a dumb terminal) it is marked as `[words|D012345]`, and nothing is wrapped, so that other programs
+can read it. Control characters in the text, which could drive a terminal, are shown as U+FFFD.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from rich import box, progress
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from model.document import Document, Mention
+from tasks.exporters.spans import Span, spans
+
+_GROUNDS = {"Disease": "#1a1a1a on #ffb3ab", "Chemical": "#1a1a1a on #a8d8ff"}
+_OTHER_GROUND = "#1a1a1a on #d9d9d9"
+_LABEL = "italic"
+_UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What one level of the cascade did: `Level("low", "spans found", 512, seconds=1.5)`."""
+
+    name: str
+    did: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did; `failures` are records and annotations that could not be used, `seconds` wall-clock time."""
+
+    documents: int
+    mentions: int
+    concepts: int
+    failures: int
+    seconds: float
+    levels: Sequence[Level] = ()
+
+
+def show_document(document: Document, mentions: Iterable[Mention], *, console: Console) -> None:
+    """Print a document's passages, a line each, with its mentions marked.
+
+    In colour the concept's id follows the words, and its name too where it stands for the first time.
+    """
+    marked = list(spans(mentions))
+    named: set[str] = set()
+    console.print(Text(_visible(document.document_id), style="bold"), soft_wrap=_plain(console))
+    for passage in document.passages:
+        inside = [span for span in marked if passage.offset <= span.start and span.end <= passage.end]
+        text = _marked(_visible(passage.text), passage.offset, inside, named, plain=_plain(console))
+        console.print(text, soft_wrap=_plain(console))
+
+
+def show_table(rows: pa.Table | Sequence[Mapping[str, Any]], *, console: Console) -> None:
+    """Print rows under their column names, numbers to the right, None as `null`; nothing where there are no columns."""
+    columns = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
+    records = rows.to_pylist() if isinstance(rows, pa.Table) else rows
+    table = Table(box=box.ASCII2 if _plain(console) else box.SIMPLE_HEAD, header_style="bold")
+    for name in columns:
+        values = [record[name] for record in records if record[name] is not None]
+        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
+        table.add_column(Text(_visible(name)), justify="right" if numeric else "left", overflow="fold")
+    for record in records:
+        table.add_row(*(Text(_visible(_cell(record[name]))) for name in columns))
+    if columns:
+        unwrapped = Console(file=console.file, width=_UNBOUNDED, color_system=None)
+        (unwrapped if _plain(console) else console).print(table)
+
+
+def show_summary(summary: Summary, *, console: Console) -> None:
+    """Print the counts of a run, its rate, and what each level did in which time."""
+    rate = summary.documents / summary.seconds if summary.seconds else 0.0
+    counts = (
+        f"{_count(summary.documents, 'document')}, {_count(summary.mentions, 'mention')} "
+        f"of {_count(summary.concepts, 'concept')}, {_count(summary.failures, 'failure')} "
+        f"in {_duration(summary.seconds)} ({rate:,.1f} documents/s)"
+    )
+    lines = [Text(counts, style="bold")]
+    name_width = max((len(level.name) for level in summary.levels), default=0)
+    count_width = max((len(f"{level.count:,}") for level in summary.levels), default=0)
+    did_width = max((len(level.did) for level in summary.levels), default=0)
+    for level in summary.levels:
+        count = f"{level.count:>{count_width},}"
+        lines.append(
+            Text(f"  {level.name:<{name_width}}  {count} {level.did:<{did_width}}  {_duration(level.seconds)}")
+        )
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def show_progress(
+    *,
+    console: Console,
+    total: int | None = None,
+    unit: str = "documents",
+    every: float = 10.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Callable[[int], None]]:
+    """Show how far work is, while the block runs, by a function that takes how many more are done.
+
+    A terminal shows a bar with the rate and the time left; elsewhere a line is printed at most every `every` seconds.
+    Without a `total` there is no time left to tell.
+    """
+    if _plain(console):
+        yield _line_progress(console, total, unit, every, clock)
+        return
+    columns = [
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn("{task.fields[done]}"),
+        progress.TimeElapsedColumn(),
+    ]
+    begun, done = clock(), 0
+    with progress.Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(unit, total=total, done="")
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            bar.update(task, completed=done, done=_progress_line(done, total, unit, clock() - begun))
+
+        yield advance
+
+
+def _line_progress(
+    console: Console, total: int | None, unit: str, every: float, clock: Callable[[], float]
+) -> Callable[[int], None]:
+    begun = last = clock()
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done, last
+        done += more
+        now = clock()
+        if now - last >= every:
+            last = now
+            console.print(Text(_progress_line(done, total, unit, now - begun)), soft_wrap=True)
+
+    return advance
+
+
+def _progress_line(done: int, total: int | None, unit: str, seconds: float) -> str:
+    rate = done / seconds if seconds else 0.0
+    of = "" if total is None else f" of {total:,}"
+    line = f"{done:,}{of} {unit}, {rate:,.1f} {unit}/s"
+    if total is not None and rate:
+        line += f", {_duration(max(0, total - done) / rate)} left"
+    return line
+
+
+def _marked(text: str, offset: int, marked: list[Span], named: set[str], *, plain: bool) -> Text:
+    """Lay `marked` over `text`, which stands at `offset`; nested and crossing spans all keep their ends."""
+    edges = sorted({0, len(text), *(edge - offset for span in marked for edge in (span.start, span.end))})
+    out = Text()
+    for start, end in zip(edges, [*edges[1:], len(text)], strict=True):
+        closing = sorted((span for span in marked if span.end - offset == start), key=lambda span: -span.start)
+        for span in closing:
+            out.append(*_label(span, named, plain=plain))
+        opening = sum(span.start - offset == start for span in marked)
+        out.append("[" * opening if plain else "")
+        inside = [span for span in marked if span.start - offset <= start and end <= span.end - offset]
+        innermost = min(inside, key=lambda span: span.end - span.start, default=None)
+        ground = _GROUNDS.get(innermost.entity_type, _OTHER_GROUND) if innermost and not plain else ""
+        out.append(text[start:end], ground)
+    return out
+
+
+def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
+    ids = [mention.mesh_id or "-" for mention in span.mentions]
+    if plain:
+        return "|" + "|".join(ids) + "]", ""
+    told = []
+    for concept, mention in zip(ids, span.mentions, strict=True):
+        told.append(concept if concept in named or not mention.mesh_name else f"{concept} {mention.mesh_name}")
+        named.add(concept)
+    return _visible(" " + ", ".join(told)), _LABEL
+
+
+def _plain(console: Console) -> bool:
+    return console.no_color or console.color_system is None
+
+
+def _visible(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
+    return str(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
