@@ -76,7 +76,7 @@ class Home:
 
     def entity_tree(self, mesh_version: str) -> Path:
         """Where the ancestors of every concept of the vocabulary stand."""
-        return self.root / "entities" / f"{file_name(mesh_version)}.tree.parquet"
+        return self.root / "entities" / f"{file_name(mesh_version)}~tree.parquet"
 
     def model(self, model_version: str) -> Path:
         """The folder of a model."""

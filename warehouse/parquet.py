@@ -46,13 +46,17 @@ class TableWriter:
         self._sink = pq.ParquetWriter(self._file.__enter__(), self.schema, compression="zstd")
         return self
 
-    def append(self, rows: Rows) -> None:
-        """Adds rows. Raises `SchemaMismatchError` when they do not fit the schema; quotes found and expected."""
+    def append(self, rows: Rows) -> pa.Table:
+        """Adds rows and returns them as a table.
+
+        Raises `SchemaMismatchError`, quoting found and expected, when they do not fit the schema.
+        """
         table = _as_table(rows, self.schema, where=f"{self.path.name}, after row {self.rows}")
         self.rows += len(table)
         self._loose.append(table)
         if sum(map(len, self._loose)) >= _BLOCK_ROWS:
             self._take_blocks()
+        return table
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

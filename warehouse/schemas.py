@@ -1,7 +1,8 @@
-"""The columns of every table that is a Parquet file, with a description of each.
+"""The columns of every table and view that people query, with a description of each.
 
-One Parquet file per table and source. `source` and `digest` name the input file, `record` the 0-based
-position of the record in it; the three together are a row's origin.
+The first five and the tree are Parquet files, one per table and source; the rest stands in the snapshot.
+`source` and `digest` name the input file, `record` the 0-based position of the record in it; the three
+together are a row's origin.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 
-def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = True) -> pa.Field:
+def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = True) -> pa.Field[pa.DataType]:
     return pa.field(name, kind, nullable=nullable, metadata={"description": description})
 
 
@@ -93,5 +94,106 @@ ENTITIES = pa.schema(
         _column("mapped_to", pa.list_(pa.string()), "Descriptors a supplementary record is mapped to", nullable=False),
         _column("aliases", pa.list_(pa.string()), "Other ids of the same concept, mostly OMIM", nullable=False),
         _column("mesh_version", pa.string(), "Version of the vocabulary", nullable=False),
+    ]
+)
+
+ENTITY_TREE = pa.schema(
+    [
+        _column("mesh_id", pa.string(), "Concept id", nullable=False),
+        _column("ancestor_id", pa.string(), "The concept itself, or one above it in the MeSH trees", nullable=False),
+    ]
+)
+
+ANNOTATIONS = pa.schema(
+    [
+        *_ORIGIN,
+        _column("document_id", pa.string(), "Document the annotation stands in", nullable=False),
+        _column("pmid", pa.int64(), "PubMed id, where there is one"),
+        _column("start", pa.int32(), "First code point of the annotation in the document"),
+        _column("end", pa.int32(), "Code point after the last of the annotation"),
+        _column("text", pa.string(), "The annotated words"),
+        _column("entity_type", pa.string(), "Type as the source writes it"),
+        _column("identifiers", pa.list_(pa.string()), "Identifiers as the source writes them"),
+    ]
+)
+
+SOURCES = pa.schema(
+    [
+        _column("source", pa.string(), "Name of the input file", nullable=False),
+        _column("digest", pa.string(), "First 16 hex digits of the SHA-256 of the input file", nullable=False),
+        _column("rank", pa.int32(), "Order of precedence: of two documents with one id the higher rank wins"),
+        _column("current", pa.bool_(), "False when the file was issued again with other content", nullable=False),
+        _column("format", pa.string(), "Format of the input file", nullable=False),
+        _column("bytes", pa.int64(), "Size of the input file", nullable=False),
+        _column("status", pa.string(), "complete, or damaged: its readable part was used", nullable=False),
+        _column("error", pa.string(), "What is damaged"),
+        _column("parsed", pa.int64(), "Records read = annotated + without_text + failed + deleted", nullable=False),
+        _column("documents", pa.int64(), "Rows in the documents file", nullable=False),
+        _column("annotated", pa.int64(), "Documents that the model has read", nullable=False),
+        _column("without_text", pa.int64(), "Documents with no text to read", nullable=False),
+        _column("failed", pa.int64(), "Records that could not be used; each is a row of failures", nullable=False),
+        _column("deleted", pa.int64(), "Withdrawals; each is a row of deletions", nullable=False),
+        _column("mentions", pa.int64(), "Rows in the mentions file", nullable=False),
+        _column("first_run", pa.string(), "First run that took the file in"),
+        _column("last_run", pa.string(), "Last run that met the file"),
+    ]
+)
+
+SUPERSEDED = pa.schema(
+    [
+        *_ORIGIN,
+        _column("document_id", pa.string(), "Document that is not shown in this version", nullable=False),
+        _column("by_source", pa.string(), "Source that replaces or withdraws it", nullable=False),
+        _column("by_digest", pa.string(), "Digest of that source", nullable=False),
+        _column("reason", pa.string(), "revised, deleted, or reissued with its whole file", nullable=False),
+    ]
+)
+
+FILES = pa.schema(
+    [
+        _column("view", pa.string(), "View that reads the file", nullable=False),
+        _column("path", pa.string(), "Path of the file, relative to the home", nullable=False),
+        _column("source", pa.string(), "Input file it was made from; null for the vocabulary"),
+        _column("digest", pa.string(), "Digest of that input file"),
+    ]
+)
+
+RUNS = pa.schema(
+    [
+        _column("run_id", pa.string(), "Id of the run; sorts by time", nullable=False),
+        _column("started", pa.timestamp("us", "UTC"), "When it began", nullable=False),
+        _column("finished", pa.timestamp("us", "UTC"), "When it ended; null when it still runs or was killed"),
+        _column("host", pa.string(), "Machine it ran on", nullable=False),
+        _column("sources", pa.int64(), "Input files it met", nullable=False),
+        _column("versions", pa.string(), "Versions of model, vocabulary and software, JSON", nullable=False),
+        _column("options", pa.string(), "Options it was given, JSON", nullable=False),
+        _column("stages", pa.string(), "What each stage did and how many seconds it took, JSON", nullable=False),
+        _column("error", pa.string(), "What stopped it"),
+    ]
+)
+
+MODELS = pa.schema(
+    [
+        _column("model_version", pa.string(), "Version of the model", nullable=False),
+        _column("metrics", pa.string(), "The model's metrics.json, where it is kept in the home"),
+    ]
+)
+
+SNAPSHOT = pa.schema(
+    [
+        _column("number", pa.int64(), "Number of the snapshot", nullable=False),
+        _column("created", pa.timestamp("us", "UTC"), "When it was published", nullable=False),
+        _column("model_version", pa.string(), "Model whose mentions it shows", nullable=False),
+        _column("mesh_version", pa.string(), "Vocabulary they are linked to", nullable=False),
+        _column("sources", pa.int64(), "Current input files", nullable=False),
+        _column("damaged", pa.int64(), "Of these, damaged ones", nullable=False),
+        _column("documents", pa.int64(), "Rows of documents", nullable=False),
+        _column("mentions", pa.int64(), "Rows of mentions", nullable=False),
+        _column("linked", pa.int64(), "Of these, with a concept", nullable=False),
+        _column("concepts", pa.int64(), "Different concepts mentioned", nullable=False),
+        _column("failures", pa.int64(), "Rows of failures", nullable=False),
+        _column("deletions", pa.int64(), "Rows of deletions", nullable=False),
+        _column("superseded", pa.int64(), "Rows of superseded", nullable=False),
+        _column("fingerprint", pa.string(), "SHA-256 of what it shows: equal when nothing changed", nullable=False),
     ]
 )

@@ -1,0 +1,95 @@
+"""The record of one run: who met which source when, and how long each stage took. One JSON file a run.
+
+Written when a run begins and again when it ends, so that a killed run is known too. The order of runs says
+which of two files with one name is the newer.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from warehouse.errors import WarehouseError
+from warehouse.files import written_whole
+from warehouse.layout import Home, SourceKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOutcome:
+    """What a run did with one source: annotated, unchanged, damaged, failed ...; seconds by stage."""
+
+    name: str
+    digest: str
+    outcome: str
+    error: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> SourceKey:
+        """The source."""
+        return SourceKey(self.name, self.digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run. Times are ISO 8601 in UTC; `finished` is None while it runs and for ever after a kill."""
+
+    run_id: str
+    started: str
+    host: str
+    finished: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    stages: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[SourceOutcome, ...] = ()
+    error: str | None = None
+
+
+def begin_run(*, versions: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None) -> RunRecord:
+    """Returns the record of a run that begins now, with an id that sorts by time and no other run has."""
+    now = datetime.now(UTC)
+    return RunRecord(
+        run_id=f"{now:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}",
+        started=now.isoformat(),
+        host=socket.gethostname(),
+        versions=dict(versions or {}),
+        options=dict(options or {}),
+    )
+
+
+def finish_run(run: RunRecord, *, error: str | None = None) -> RunRecord:
+    """Returns the record of a run that ends now."""
+    return replace(run, finished=datetime.now(UTC).isoformat(), error=error)
+
+
+def write_run(home: Home, run: RunRecord) -> None:
+    """Writes the record of a run, in place of an earlier one of the same run.
+
+    Raises `WarehouseError` when two of its sources have one name but different content, since one of them
+    would replace the other unseen.
+    """
+    names = Counter(name for name, _ in {(source.name, source.digest) for source in run.sources})
+    for name, count in names.items():
+        if count > 1:
+            raise WarehouseError(f"{count} inputs with different content are named {name}; give them different names")
+    with written_whole(home.run(run.run_id)) as file:
+        file.write(json.dumps(asdict(run), indent=1).encode() + b"\n")
+
+
+def read_runs(home: Home) -> list[RunRecord]:
+    """Returns the records of all runs, oldest first. Raises `WarehouseError` for a file of another form."""
+    runs = []
+    for path in sorted(home.runs.glob("*.json")):
+        try:
+            fields = json.loads(path.read_bytes())
+            sources = tuple(SourceOutcome(**source) for source in fields.pop("sources"))
+            runs.append(RunRecord(sources=sources, **fields))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WarehouseError(f"{path} is no record of a run; move it away") from error
+    return runs
