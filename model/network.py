@@ -1,0 +1,268 @@
+"""E2EMERN: one encoder and three levels of heads (Zhou et al., ACL 2021, section 3.2).
+
+    low    which tokens are mentions?            y_i = softmax(W_l h_i + b_l)
+    mid    does the text mention entity e?       y_m = sigmoid(W_m [h_e; h_a] + b_m),  h_a = sum_i a_i h_i
+    high   which tokens mention e?               G = sigmoid(W_g [H; H_a] + b_g)
+                                                 H_f = H * (1 - G) + H_e * G,  y_h = softmax(W_h h_f + b_h)
+
+Three attentions a_i are offered, since the one the paper prints cannot see the entity (`printed_attention`).
+None of the levels runs the encoder per (sentence, entity) pair: sentences and entity names are encoded
+apart, and the levels combine the two. Shapes: B sentences, N word pieces, M entities, D hidden size,
+L labels. Entities are (B, M, D), or (1, M, D) when all sentences share them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+
+ATTENTIONS = ("printed", "released", "bilinear", "uniform")
+FUSIONS = ("gate", "concatenation")
+
+
+class E2emernConfig(PreTrainedConfig):
+    """What the network is made of.
+
+    Args:
+        encoder: configuration of any `AutoModel` encoder, as a dictionary with `model_type`.
+        entity_types: types the low level tells apart, in label order: O, B-first, I-first, B-second, ...
+        attention: `printed`, `released`, `bilinear`, or `uniform` (mean of the tokens, for the ablation).
+        fusion: `gate` or `concatenation` (the paper's "w/o gate": W_h reads [h_i; h_a; h_e]).
+        use_mid, use_high: whether the level exists.
+        mid_weight, high_weight: lambda and mu of equation 4.
+        candidate_weight: weight of the candidate loss, ours (see `candidate_loss`).
+
+    Raises:
+        ValueError: an unknown attention or fusion.
+    """
+
+    model_type = "e2emern"
+
+    def __init__(
+        self,
+        *,
+        encoder: dict[str, Any] | None = None,
+        entity_types: tuple[str, ...] | list[str] = ("Disease", "Chemical"),
+        attention: str = "bilinear",
+        fusion: str = "gate",
+        use_mid: bool = True,
+        use_high: bool = True,
+        mid_weight: float = 0.125,
+        high_weight: float = 0.1,
+        candidate_weight: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        if attention not in ATTENTIONS:
+            raise ValueError(f"attention is {attention!r}, expected one of {', '.join(ATTENTIONS)}")
+        if fusion not in FUSIONS:
+            raise ValueError(f"fusion is {fusion!r}, expected one of {', '.join(FUSIONS)}")
+        self.encoder = encoder or {"model_type": "bert"}
+        self.entity_types = list(entity_types)
+        self.attention = attention
+        self.fusion = fusion
+        self.use_mid = use_mid
+        self.use_high = use_high
+        self.mid_weight = mid_weight
+        self.high_weight = high_weight
+        self.candidate_weight = candidate_weight
+        super().__init__(**kwargs)
+
+    @property
+    def tags(self) -> list[str]:
+        """Label names in order: O, B-Disease, I-Disease, B-Chemical, I-Chemical."""
+        return ["O"] + [f"{place}-{kind}" for kind in self.entity_types for place in "BI"]
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What the attention of the mid level makes of sentences and entities."""
+
+    weights: Tensor  # (B, M, N) or (B, 1, N): a_i, zero on padding
+    features: Tensor  # (B, M, D): h_a
+
+
+class E2emernModel(PreTrainedModel):
+    """The network. Build a new one with `E2emernModel.on_encoder`, a saved one with `from_pretrained`."""
+
+    config_class = E2emernConfig
+    base_model_prefix = "encoder"
+    main_input_name = "input_ids"
+    _supports_sdpa = True
+
+    def __init__(self, config: E2emernConfig, encoder: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        if encoder is None:
+            options = dict(config.encoder)
+            encoder = AutoModel.from_config(AutoConfig.for_model(options.pop("model_type"), **options))
+        self.encoder = encoder
+        size, tags = encoder.config.hidden_size, len(config.tags)
+        self.low_head = nn.Linear(size, tags)  # W_l, b_l
+        if config.use_mid or config.use_high:
+            self.attention = _ATTENTION_OF[config.attention](size)
+        if config.use_mid:
+            self.mid_head = nn.Linear(2 * size, 1)  # W_m, b_m
+            if config.attention == "bilinear":
+                self.mid_product = nn.Parameter(torch.eye(size))  # lets the classifier compare h_a with h_e
+        if config.use_high:
+            if config.fusion == "gate":
+                self.gate = nn.Linear(2 * size, size)  # W_g, b_g
+            self.high_head = nn.Linear(size if config.fusion == "gate" else 3 * size, tags)  # W_h, b_h
+        self.post_init()
+
+    @classmethod
+    def on_encoder(cls, name: str, **options: Any) -> E2emernModel:
+        """Puts new heads on the pre-trained encoder `name`, a transformers folder or hub name."""
+        encoder = AutoModel.from_pretrained(name)
+        return cls(E2emernConfig(encoder=encoder.config.to_diff_dict(), **options), encoder)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear) and not getattr(module, "_is_hf_initialized", False):
+            nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """H = h_1..h_N, one row per word piece: (B, N) ids and mask to (B, N, D)."""
+        hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return hidden
+
+    def encode_names(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """h_e, the mean-pooled encoding of entity names: (M, N) ids and mask to (M, D)."""
+        hidden = self.encode(input_ids, attention_mask)
+        weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1)
+
+    def low(self, hidden: Tensor) -> Tensor:
+        """Logits of the low level: (B, N, D) to (B, N, L)."""
+        logits: Tensor = self.low_head(hidden)
+        return logits
+
+    def attend(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
+        """The entity-attention feature h_a: H (B, N, D), mask (B, N), entities (B or 1, M, D)."""
+        attended: Attended = self.attention(hidden, mask, entities)
+        return attended
+
+    def mid(self, attended: Attended, entities: Tensor) -> Tensor:
+        """Logits of the mid level, before the sigmoid: (B, M)."""
+        features = attended.features
+        size = features.shape[-1]
+        of_entity, of_text = self.mid_head.weight[0].split(size)  # W_m [h_e; h_a] without building the pair
+        logits: Tensor = entities @ of_entity + features @ of_text + self.mid_head.bias
+        if self.config.attention == "bilinear":
+            logits = logits + (features @ self.mid_product * entities).sum(-1) / math.sqrt(size)
+        return logits
+
+    def high(self, hidden: Tensor, attended: Attended, entities: Tensor) -> Tensor:
+        """Logits of the high level: H (B, N, D), entities (B or 1, M, D) to (B, M, N, L)."""
+        size = hidden.shape[-1]
+        features = attended.features
+        if self.config.fusion == "concatenation":
+            of_token, of_text, of_entity = self.high_head.weight.split(size, dim=1)
+            per_pair = features @ of_text.T + entities @ of_entity.T + self.high_head.bias  # (B, M, L)
+            return (hidden @ of_token.T).unsqueeze(1) + per_pair.unsqueeze(2)
+        of_token, of_text = self.gate.weight.split(size, dim=1)  # W_g [H; H_a] as a sum of two products
+        per_token = F.linear(hidden, of_token, self.gate.bias).unsqueeze(1)  # (B, 1, N, D)
+        gate = torch.sigmoid(per_token + (features @ of_text.T).unsqueeze(2))  # (B, M, N, D)
+        fused = torch.lerp(hidden.unsqueeze(1).to(gate.dtype), entities.unsqueeze(2).to(gate.dtype), gate)
+        logits: Tensor = self.high_head(fused)
+        return logits
+
+    def score_bank(self, hidden: Tensor, mask: Tensor, bank: Tensor) -> Tensor:
+        """Mid logits of every sentence against every entity of a bank (M, D), without building h_a: (B, M).
+
+        Equal to `mid(attend(...))`; with bilinear attention it is the two matrix products of
+        `sum_i softmax_i(H W_a E')_ie (H W_m E')_ie`, and memory is B x N x M instead of B x M x D.
+        """
+        if self.config.attention != "bilinear":
+            return self.mid(self.attend(hidden, mask, bank.unsqueeze(0)), bank.unsqueeze(0))
+        size = hidden.shape[-1]
+        of_entity, of_text = self.mid_head.weight[0].split(size)
+        weights = self.attention.scores(hidden, bank.unsqueeze(0)).transpose(1, 2)  # (B, N, M)
+        weights = weights.masked_fill(~mask.bool().unsqueeze(-1), -torch.inf).softmax(1)
+        values = hidden @ self.mid_product @ bank.T / math.sqrt(size) + (hidden @ of_text).unsqueeze(-1)
+        logits: Tensor = (weights * values).sum(1) + bank @ of_entity + self.mid_head.bias
+        return logits
+
+
+class PrintedAttention(nn.Module):
+    """a_i = softmax_i(W_a [h_i; h_e] + b_a), as the paper prints it.
+
+    W_a [h_i; h_e] = w . h_i + w' . h_e + b_a, and the last two terms are the same for every i, so the
+    softmax over i cancels them: the weights are the same for every entity.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(2 * size, 1)
+
+    def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
+        size = hidden.shape[-1]
+        of_token, of_entity = self.score.weight[0].split(size)
+        scores = (hidden @ of_token).unsqueeze(1) + (entities @ of_entity + self.score.bias).unsqueeze(-1)
+        return _average(scores, hidden, mask)
+
+
+class ReleasedAttention(nn.Module):
+    """The attention of the authors' released code: h_a = ELU(W tanh([sum_i a_i h_i; h_e]) + b).
+
+    Its weights a_i are as blind to the entity as the printed ones, but the two non-linearities after
+    pooling let text and entity meet.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(2 * size, 1)
+        self.mix = nn.Linear(2 * size, size)
+
+    def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
+        size = hidden.shape[-1]
+        scores = (hidden @ self.score.weight[0, :size]).unsqueeze(1)  # what softmax cancels is left out
+        pooled = _average(scores, hidden, mask)
+        of_text, of_entity = self.mix.weight.split(size, dim=1)
+        mixed = torch.tanh(pooled.features) @ of_text.T + F.linear(torch.tanh(entities), of_entity, self.mix.bias)
+        return Attended(pooled.weights, F.elu(mixed))
+
+
+class BilinearAttention(nn.Module):
+    """a_ie = softmax_i(h_i' W h_e / sqrt(D)): ours, which sees the entity. W starts as the identity."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.product = nn.Parameter(torch.eye(size))
+
+    def scores(self, hidden: Tensor, entities: Tensor) -> Tensor:
+        """h_i' W h_e / sqrt(D): (B, N, D) and (B or 1, M, D) to (B, M, N)."""
+        return entities @ (hidden @ self.product).transpose(1, 2) / math.sqrt(hidden.shape[-1])
+
+    def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
+        return _average(self.scores(hidden, entities), hidden, mask)
+
+
+class UniformAttention(nn.Module):
+    """a_i = 1 / N: the paper's "w/o attention" ablation."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+
+    def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
+        return _average(torch.zeros_like(hidden[:, None, :, 0]), hidden, mask)
+
+
+_ATTENTION_OF = {
+    "printed": PrintedAttention,
+    "released": ReleasedAttention,
+    "bilinear": BilinearAttention,
+    "uniform": UniformAttention,
+}
+
+
+def _average(scores: Tensor, hidden: Tensor, mask: Tensor) -> Attended:
+    """Softmax of scores (B, M, N) over the tokens that are not padding, and the mean of H under it."""
+    weights = scores.masked_fill(~mask.bool().unsqueeze(1), -torch.inf).softmax(-1)
+    return Attended(weights, weights.to(hidden.dtype) @ hidden)

@@ -1,0 +1,122 @@
+"""The concepts to link to, and look-up of a mention's exact words among their names.
+
+Reads the entities table (one Parquet file per MeSH version). Concepts are ordered by type, so that "all
+diseases" is a slice, and names follow the order of their concepts.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from .document import Concept
+
+_GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "κ": "kappa", "ω": "omega"}
+_NOT_WORD = re.compile(r"[^a-z0-9]+")
+
+
+def normalise(name: str) -> str:
+    """Folds case, accents, Greek letters and punctuation: "β-Thalassemia" and "beta thalassemia" agree."""
+    folded = unicodedata.normalize("NFKD", name.lower())
+    folded = "".join(_GREEK.get(letter, letter) for letter in folded if not unicodedata.combining(letter))
+    return _NOT_WORD.sub(" ", folded).strip()
+
+
+def bag_of_words(name: str) -> str:
+    """Folds plural and word order too: "Neoplasms, Breast" and "breast neoplasm" agree."""
+    return " ".join(sorted(_singular(word) for word in normalise(name).split()))
+
+
+class Vocabulary:
+    """All concepts of one MeSH version.
+
+    Attributes:
+        version: the MeSH version.
+        concepts: ordered by type, then id.
+        names: every name of every concept, grouped by concept.
+        name_owner: int32 (names,), position of the name's concept.
+        types: entity types in the order of the concepts.
+    """
+
+    def __init__(self, concepts: Sequence[Concept], *, version: str, aliases: dict[str, str] | None = None) -> None:
+        self.version = version
+        self.concepts = tuple(sorted(concepts, key=lambda concept: (concept.entity_type, concept.mesh_id)))
+        self.position = {concept.mesh_id: at for at, concept in enumerate(self.concepts)}
+        self.aliases = aliases or {}
+        self.types = tuple(sorted({concept.entity_type for concept in self.concepts}))
+        self.names = [name for concept in self.concepts for name in concept.names]
+        counts = [len(concept.names) for concept in self.concepts]
+        self.first_name = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self.name_owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        self._exact: dict[str, dict[int, bool]] = {}
+        self._bags: dict[str, dict[int, bool]] = {}
+        for at, concept in enumerate(self.concepts):
+            for place, name in enumerate(concept.names):
+                for index, key in ((self._exact, normalise(name)), (self._bags, bag_of_words(name))):
+                    owners = index.setdefault(key, {})
+                    owners[at] = owners.get(at, False) or place == 0
+
+    @classmethod
+    def read(cls, path: Path) -> Vocabulary:
+        """Reads an entities table.
+
+        Raises:
+            ValueError: the table is empty or holds more than one version.
+        """
+        rows = pq.read_table(path).to_pylist()
+        versions = {row["mesh_version"] for row in rows}
+        if len(versions) != 1:
+            raise ValueError(f"{path}: found {len(versions)} MeSH versions, expected 1")
+        aliases = {alias: row["mesh_id"] for row in rows for alias in row["aliases"]}
+        concepts = [
+            Concept(
+                mesh_id=row["mesh_id"],
+                entity_type=row["entity_type"],
+                names=tuple(row["names"]),
+                record_type=row["record_type"],
+                tree_numbers=tuple(row["tree_numbers"]),
+                mapped_to=tuple(row["mapped_to"]),
+            )
+            for row in rows
+        ]
+        return cls(concepts, version=versions.pop(), aliases=aliases)
+
+    def canonical(self, identifier: str) -> str:
+        """An id as this vocabulary writes it: without `MESH:` or `OMIM:`, alternative ids resolved."""
+        bare = identifier.strip().removeprefix("MESH:").removeprefix("OMIM:").strip()
+        return bare if bare in self.position else self.aliases.get(bare, bare)
+
+    def slice_of(self, entity_type: str) -> slice:
+        """The positions of all concepts of a type."""
+        types = [concept.entity_type for concept in self.concepts]
+        first = np.searchsorted(types, entity_type, "left")
+        return slice(int(first), int(np.searchsorted(types, entity_type, "right")))
+
+    def look_up(self, words: str, *, entity_type: str | None = None) -> tuple[str, dict[int, bool]]:
+        """The concepts that have these very words as a name, and how they agree.
+
+        Returns `("exact" | "variant" | "none", {concept position: whether it is the preferred name})`;
+        a variant differs by word order or plural.
+        """
+        for how, found in (
+            ("exact", self._exact.get(normalise(words))),
+            ("variant", self._bags.get(bag_of_words(words))),
+        ):
+            if found and entity_type is not None:
+                found = {at: best for at, best in found.items() if self.concepts[at].entity_type == entity_type}
+            if found:
+                return how, found
+        return "none", {}
+
+
+def _singular(word: str) -> str:
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
