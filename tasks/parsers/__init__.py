@@ -1,1 +1,68 @@
-"""Parsers of the four formats of input; `parse` finds the format from the content."""
+"""Parsers of the four formats of input; the format is found from the content, never from the name."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tasks.errors import SourceError
+from tasks.parsers import bioc_xml, pubmed
+from tasks.parsers.bioc_json import parse_bioc_json
+from tasks.parsers.bioc_xml import parse_bioc_xml
+from tasks.parsers.opening import open_source
+from tasks.parsers.pubmed import parse_pubmed
+from tasks.parsers.pubtator import is_pubtator, parse_pubtator
+from tasks.parsers.records import Deletion, Failure, Record
+from tasks.parsers.xml_stream import root_tag
+
+__all__ = ["Deletion", "Failure", "Record", "detect_format", "parse"]
+
+_EXPECTED = "PubMed XML, PubTator, BioC XML or BioC JSON, plain or gzip"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+_PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    "pubmed": parse_pubmed,
+    "pubtator": parse_pubtator,
+    "bioc-xml": parse_bioc_xml,
+    "bioc-json": parse_bioc_json,
+}
+
+
+def parse(path: Path) -> Iterator[Record]:
+    """Yield every record of a file in order: a Document, a Deletion or a Failure each, numbered from 0.
+
+    A Failure whose reason starts with `annotation: ` is about an annotation of the Document before it and shares its
+    number. Memory does not grow with the file. Raises SourceError where the file is empty, of another format, hostile,
+    or damaged; in the last case after the records that precede the damage.
+    """
+    yield from _PARSERS[detect_format(path)](path)
+
+
+def detect_format(path: Path) -> str:
+    """Return the format of a file from its content: `pubmed`, `pubtator`, `bioc-xml` or `bioc-json`.
+
+    Raises SourceError where the file is empty, cannot be read, or is of another format.
+    """
+    start = _start(path)
+    if start.startswith((b"<", *_UTF16)):
+        with open_source(path) as source:
+            tag = root_tag(source, path)
+        for name, roots in (("pubmed", pubmed.ROOTS), ("bioc-xml", bioc_xml.ROOTS)):
+            if tag in roots:
+                return name
+        raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {_EXPECTED}")
+    if start.startswith((b"{", b"[")):
+        return "bioc-json"
+    if is_pubtator(start.decode("utf-8", "replace")):
+        return "pubtator"
+    raise SourceError(f"{path}: starts with {start[:20]!r}; expected {_EXPECTED}")
+
+
+def _start(path: Path) -> bytes:
+    """Return the first bytes of a file, from its first character that is no space."""
+    with open_source(path) as source:
+        for chunk in source.chunks():
+            if start := chunk.removeprefix(codecs.BOM_UTF8).lstrip():
+                return start
+    raise SourceError(f"{path}: holds nothing but spaces; expected {_EXPECTED}")

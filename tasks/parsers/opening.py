@@ -53,8 +53,8 @@ class SourceReader:
         self._size += len(data)
         if self._gzip and self._size > max(self._ratio_free, self._max_ratio * self._file.tell()):
             raise SourceError(
-                f"{self._path}: {self._file.tell():,} compressed bytes unpack to more than {self._size:,}, "
-                f"over {self._max_ratio} times as many; refused as a decompression bomb, unpack it first if you trust it"
+                f"{self._path}: {self._file.tell():,} compressed bytes unpack to {self._size:,} and more, "
+                f"over {self._max_ratio} times as many; refused as a decompression bomb; unpack it if you trust it"
             )
         return data
 

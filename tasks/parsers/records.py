@@ -25,4 +25,8 @@ class Failure:
     document_id: str | None = None
 
 
+class RecordError(ValueError):
+    """A record that cannot be used; its parser turns it into a Failure with this message as the reason."""
+
+
 Record = Document | Deletion | Failure

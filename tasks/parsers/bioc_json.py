@@ -1,0 +1,140 @@
+"""BioC JSON, streamed document by document.
+
+A file may hold one collection, several (one a line, or in a list), a list of documents, or lists of lists as in
+LitCovid's dump. Objects in such lists that are no documents, as that dump's notices, are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import DecimalException
+from pathlib import Path
+
+import ijson
+
+from tasks.errors import SourceError
+from tasks.parsers.bioc import read_document
+from tasks.parsers.opening import open_source
+from tasks.parsers.records import Record
+
+MAX_DEPTH = 64
+MAX_VALUES = 20_000_000  # JSON values of one document
+
+_LISTS = ("documents", "PubTator3")  # keys under which a list of documents stands
+
+
+def parse_bioc_json(path: Path) -> Iterator[Record]:
+    """Yield the records of a BioC JSON file in order: a Document or a Failure each, as `read_document` does.
+
+    Raises SourceError where the file cannot be read to its end, after the records that precede the damage, and
+    where it holds no BioC.
+    """
+    for record, raw in enumerate(_documents(path)):
+        yield from read_document(raw, record, f"document {record + 1}")
+
+
+def _documents(path: Path) -> Iterator[object]:
+    # Driven piece by piece: ijson's own generators drop what they hold of a piece when it ends in a damage.
+    events = ijson.sendable_list()
+    parser = ijson.basic_parse_coro(events, multiple_values=True, use_float=True)
+    walk = _Walk(path)
+    size = 0
+    with open_source(path) as source:
+        for chunk in source.chunks():
+            damage = None
+            try:
+                parser.send(chunk.removeprefix(b"\xef\xbb\xbf") if size == 0 else chunk)
+            except (ijson.JSONError, ValueError, DecimalException, StopIteration) as error:
+                damage = error
+            size += len(chunk)
+            for event, value in events:
+                yield from walk.take(event, value)
+            del events[:]
+            if damage is not None:
+                raise _damaged(path, size, damage) from damage
+    try:
+        parser.close()
+    except (ijson.JSONError, ValueError) as error:
+        raise _damaged(path, size, error) from error
+    if not walk.found:
+        raise SourceError(f"{path}: JSON without BioC documents; expected objects with 'passages'")
+
+
+def _damaged(path: Path, size: int, error: Exception) -> SourceError:
+    reason = (str(error).splitlines() or [""])[0]
+    return SourceError(f"{path}: in the bytes up to {size:,}: not well-formed JSON ({reason}); download the file again")
+
+
+@dataclass(slots=True)
+class _Frame:
+    """An open list or object that is not itself part of a document's content."""
+
+    kind: str  # list or object
+    is_documents: bool = False  # a list whose every element is a document
+    key: str = ""
+    content: dict[str, object] = field(default_factory=dict)
+    holds_documents: bool = False  # an object that turned out to be a collection
+
+
+class _Walk:
+    """Cuts a stream of JSON events into documents."""
+
+    def __init__(self, path: Path) -> None:
+        self.found = False  # whether anything looked like BioC
+        self._path = path
+        self._frames: list[_Frame] = []
+        self._builder: ijson.ObjectBuilder | None = None  # of one value inside an object
+        self._depth = 0  # of the value under construction
+        self._values = 0  # of the outermost object so far
+
+    def take(self, event: str, value: object) -> Iterator[object]:
+        """Take one event; yield the document that it completes."""
+        top = self._frames[-1] if self._frames else None
+        self._bound(event)
+        if self._builder is not None:
+            self._build(event, value)
+        elif event == "start_array" and (top is None or top.kind == "list" or top.key in _LISTS):
+            if top is not None and top.kind == "object":
+                top.holds_documents = self.found = True
+            self._frames.append(_Frame("list", is_documents=top is not None and top.key == "documents"))
+        elif event == "start_map" and (top is None or top.kind == "list"):
+            self._frames.append(_Frame("object"))
+        elif event in ("start_array", "start_map"):
+            self._builder = ijson.ObjectBuilder()
+            self._build(event, value)
+        elif event == "end_array":
+            self._frames.pop()
+        elif event == "end_map":
+            frame = self._frames.pop()
+            parent = self._frames[-1] if self._frames else None
+            self._values = 0
+            if not frame.holds_documents and (
+                (parent is not None and parent.is_documents) or not {"passages", "id"}.isdisjoint(frame.content)
+            ):
+                self.found = True
+                yield frame.content
+        elif top is not None and top.kind == "object":
+            if event == "map_key":
+                top.key = str(value)
+            else:
+                top.content[top.key] = value
+        elif top is not None and top.is_documents:
+            yield value
+
+    def _build(self, event: str, value: object) -> None:
+        assert self._builder is not None
+        self._builder.event(event, value)
+        self._depth += event.startswith("start_")
+        self._depth -= event.startswith("end_")
+        if self._depth == 0:
+            frame = self._frames[-1]
+            frame.content[frame.key] = self._builder.value
+            self._builder = None
+
+    def _bound(self, event: str) -> None:
+        self._values += 1
+        if len(self._frames) + self._depth > MAX_DEPTH:
+            raise SourceError(f"{self._path}: JSON nested deeper than {MAX_DEPTH}; expected BioC")
+        if self._values > MAX_VALUES:
+            raise SourceError(f"{self._path}: JSON object of more than {MAX_VALUES:,} values; expected BioC documents")

@@ -1,0 +1,64 @@
+"""BioC XML, streamed document by document. DTD: https://bioc.sourceforge.net/BioC.dtd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lxml import etree
+
+from tasks.parsers.bioc import read_document
+from tasks.parsers.records import Record
+from tasks.parsers.xml_stream import elements, flat_text
+
+ROOTS = frozenset({"collection"})
+
+
+def parse_bioc_xml(path: Path) -> Iterator[Record]:
+    """Yield the records of a BioC XML file in order: a Document or a Failure each, as `read_document` does.
+
+    Raises SourceError where the file cannot be read to its end, after the records that precede the damage.
+    """
+    for record, element in enumerate(elements(path, ("document",))):
+        yield from read_document(_document(element), record, f"line {element.sourceline}")
+
+
+def _document(element: etree._Element) -> dict[str, object]:
+    """Bring a document into the shape of BioC JSON."""
+    return {
+        "id": element.findtext("id"),
+        "infons": _infons(element),
+        "passages": [_passage(passage) for passage in element.findall("passage")],
+        "annotations": _annotations(element),
+    }
+
+
+def _passage(element: etree._Element) -> dict[str, object]:
+    """A passage, or a sentence: they differ only in that a sentence has no sentences."""
+    return {
+        "infons": _infons(element),
+        "offset": element.findtext("offset"),
+        "text": _text(element),
+        "sentences": [_passage(sentence) for sentence in element.findall("sentence")],
+        "annotations": _annotations(element),
+    }
+
+
+def _annotations(element: etree._Element) -> list[dict[str, object]]:
+    return [
+        {
+            "infons": _infons(annotation),
+            "text": _text(annotation),
+            "locations": [dict(location.attrib) for location in annotation.findall("location")],
+        }
+        for annotation in element.findall("annotation")
+    ]
+
+
+def _infons(element: etree._Element) -> dict[str, str]:
+    return {infon.get("key", ""): infon.text or "" for infon in element.findall("infon")}
+
+
+def _text(element: etree._Element) -> str | None:
+    found = element.find("text")
+    return None if found is None else flat_text(found)
