@@ -28,12 +28,10 @@ _CANDIDATE = re.compile(
     re.VERBOSE,
 )
 
-_NEVER_LAST = frozenset(
-    "e.g i.e eg ie vs v.s cf viz al fig figs eq eqs ref refs approx ca dr drs prof mr mrs ms st resp incl".split()
+_NEVER_LAST = re.compile(
+    r"(?<![^\W_])(?:[Ee]\.g|[Ii]\.e|eg|ie|[Vv]\.?s|cf|viz|al|[Ff]igs?|[Ee]qs?|[Rr]efs?|[Aa]pprox|ca|Drs?|Prof|Mrs?|St)$"
 )
-_BEFORE_NUMBER = frozenset("no nos nr vol p pp c g m n r sect chap ver".split())
-
-_LAST_WORD = re.compile(r"[^\W_](?:[^\W_]|\.(?=[^\W_]))*$")
+_BEFORE_NUMBER = re.compile(r"(?<![^\W_])(?:[Nn]os?|[Nn]r|[Vv]ol|pp?|c|g|m|n|r|sect|chap|ver)$")
 _YEAR = re.compile(r"\b(?:1[89]|20)\d\d$")
 _OPERATOR = re.compile(r"[<>=≤≥~]\s*$")
 _INITIAL = re.compile(r"(?:^|[,;:&(\[]\s*|\b[A-Z]\.[\s-]*|\b(?:and|by|In)\s+)[A-Z]$")
@@ -80,16 +78,16 @@ def _ends_sentence(text: str, start: int, mark: int, after: int) -> bool:
         return True  # "!", "?" and paragraphs
     before = text[max(start, mark - 40) : mark]
     following = text[after]
-    last_word = _LAST_WORD.search(before)
-    word = last_word.group().lower() if last_word else ""
     if mark - start <= 2:  # a number or letter in front of an item: "3. Numbers needed to treat"
         return False
-    if word in _NEVER_LAST:
+    if _NEVER_LAST.search(before):
         return False
     if (
         following.isdigit()
         and (  # decimals ("P <. 001", "29. 6%", "EC 1. 1. 1. 49") and "no. 203500"
-            word in _BEFORE_NUMBER or _OPERATOR.search(before) or (before[-1:].isdigit() and not _YEAR.search(before))
+            _BEFORE_NUMBER.search(before)
+            or _OPERATOR.search(before)
+            or (before[-1:].isdigit() and not _YEAR.search(before))
         )
     ):
         return False
