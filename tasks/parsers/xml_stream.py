@@ -81,6 +81,8 @@ def refuse_entities(element: etree._Element, path: Path) -> None:
 
 def flat_text(element: etree._Element) -> str:
     """Return the text of an element and of all its markup."""
+    if len(element) == 0:  # by far the most frequent, and much faster
+        return element.text or ""
     return "".join(map(str, element.itertext()))
 
 
