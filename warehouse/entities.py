@@ -6,7 +6,7 @@ C04.588 is under C04). A concept mapped to descriptors, as supplementary records
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,13 +29,12 @@ def write_entities(home: Home, rows: Rows, *, mesh_version: str) -> None:
     path = home.entities(mesh_version)
     with TableWriter(path, ENTITIES) as writer:
         table = writer.append(rows)
-        found = set(table["mesh_version"].to_pylist())
+        found = {str(version) for version in table["mesh_version"].to_pylist()}
         if found - {mesh_version}:
             raise SchemaMismatchError(f"{path.name}: found mesh_version {sorted(found)}, expected {mesh_version!r}")
-        if repeated := [
-            group["values"] for group in table["mesh_id"].value_counts().to_pylist() if group["counts"] > 1
-        ]:
-            raise SchemaMismatchError(f"{path.name}: concept {repeated[0]} stands more than once")
+        for mesh_id, count in Counter(table["mesh_id"].to_pylist()).items():
+            if count > 1:
+                raise SchemaMismatchError(f"{path.name}: concept {mesh_id} stands {count} times, expected once")
         with TableWriter(home.entity_tree(mesh_version), ENTITY_TREE) as tree:
             pairs = list(_pairs(table))
             for start in range(0, len(pairs), _ROWS):

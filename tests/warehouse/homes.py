@@ -1,0 +1,149 @@
+"""Small homes for tests: rows with defaults, and a source written as a run would write it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from warehouse.entities import write_entities
+from warehouse.layout import Home, SourceKey
+from warehouse.ledger import SourceBooks, SourceCounts
+from warehouse.parquet import TableWriter
+from warehouse.runs import SourceOutcome, begin_run, finish_run, write_run
+from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
+
+MODEL, MESH = "small-1", "2024"
+CONCEPTS = [
+    # mesh_id, name, type, trees, record_type, mapped_to
+    ("D009369", "Neoplasms", "Disease", ["C04"], "descriptor", []),
+    ("D009371", "Neoplasms by Site", "Disease", ["C04.588"], "descriptor", []),
+    ("D001943", "Breast Neoplasms", "Disease", ["C04.588.180", "C17.800.090.500"], "descriptor", []),
+    ("C562840", "Breast Cancer, Familial", "Disease", [], "supplementary", ["D001943"]),
+    ("D001241", "Aspirin", "Chemical", ["D02.455.426.559.389.657.410.595.176"], "descriptor", []),
+    ("OMIM:114480", "Breast Cancer", "Disease", [], "omim", []),
+]
+
+
+def key(name: str, digest: str = "0") -> SourceKey:
+    return SourceKey(name, digest * 16)
+
+
+def document(record: int, document_id: str, *, version: int = 1, text: str = "A title") -> dict[str, Any]:
+    return {
+        "record": record,
+        "document_id": document_id,
+        "pmid": int(document_id) if document_id.isdigit() else None,
+        "version": version,
+        "title": text,
+        "abstract": "",
+        "passages": [{"section": "title", "offset": 0, "text": text}],
+        "journal": None,
+        "published": "2021",
+        "language": "eng",
+        "text_sha256": "0" * 64,
+        "annotations": [],
+    }
+
+
+def mention(record: int, document_id: str, mesh_id: str | None = "D001943", *, start: int = 0) -> dict[str, Any]:
+    return {
+        "record": record,
+        "document_id": document_id,
+        "pmid": int(document_id) if document_id.isdigit() else None,
+        "sentence": 0,
+        "start": start,
+        "end": start + 1,
+        "text": "A",
+        "entity_type": "Disease",
+        "mesh_id": mesh_id,
+        "mesh_name": None,
+        "ner_score": 0.5,
+        "mid_score": None,
+        "high_score": None,
+        "link_score": None,
+        "how": None,
+        "model_version": MODEL,
+        "mesh_version": MESH,
+    }
+
+
+def add_vocabulary(home: Home) -> None:
+    write_entities(
+        home,
+        [
+            {
+                "mesh_id": mesh_id,
+                "name": name,
+                "names": [name],
+                "entity_type": kind,
+                "tree_numbers": trees,
+                "record_type": record_type,
+                "mapped_to": mapped_to,
+                "aliases": [],
+                "mesh_version": MESH,
+            }
+            for mesh_id, name, kind, trees, record_type, mapped_to in CONCEPTS
+        ],
+        mesh_version=MESH,
+    )
+
+
+def add_source(
+    home: Home,
+    source: SourceKey,
+    documents: Sequence[dict[str, Any]] = (),
+    *,
+    deletions: Sequence[tuple[int, int]] = (),  # record, pmid
+    failures: Sequence[tuple[int, str]] = (),  # record, reason
+    mentions: Sequence[dict[str, Any]] | None = None,  # default: one per document
+    counts: SourceCounts | None = None,
+    error: str | None = None,
+) -> SourceBooks:
+    """Writes the four files of a source, the mentions last."""
+    origin = {"source": source.name, "digest": source.digest}
+    if mentions is None:
+        mentions = [mention(row["record"], row["document_id"]) for row in documents]
+    counts = counts or SourceCounts(
+        parsed=len(documents) + len(deletions) + len(failures),
+        documents=len(documents),
+        annotated=len(documents),
+        without_text=0,
+        failed=len(failures),
+        deleted=len(deletions),
+    )
+    books = SourceBooks(
+        key=source,
+        format="pubmed-xml",
+        bytes=100,
+        counts=counts,
+        status="damaged" if error else "complete",
+        error=error,
+    )
+    with TableWriter(home.documents(source), DOCUMENTS, metadata=books.to_metadata()) as writer:
+        writer.append([origin | row for row in documents])
+    with TableWriter(home.deletions(source), DELETIONS) as writer:
+        writer.append([origin | {"record": record, "pmid": pmid} for record, pmid in deletions])
+    with TableWriter(home.failures(source), FAILURES) as writer:
+        writer.append(
+            [
+                origin | {"record": record, "document_id": None, "position": f"line {record}", "reason": reason}
+                for record, reason in failures
+            ]
+        )
+    path = home.mentions(source, model_version=MODEL, mesh_version=MESH)
+    with TableWriter(path, MENTIONS, metadata=books.to_metadata()) as writer:
+        writer.append([origin | row for row in mentions])
+    return books
+
+
+def add_run(home: Home, *sources: SourceKey, run_id: str | None = None) -> str:
+    """Records a run that met these sources."""
+    run = begin_run()
+    run = replace(
+        run,
+        run_id=run_id or run.run_id,
+        sources=tuple(SourceOutcome(name=one.name, digest=one.digest, outcome="annotated") for one in sources),
+    )
+    write_run(home, finish_run(run))
+    return run.run_id

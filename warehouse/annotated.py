@@ -1,0 +1,59 @@
+"""Streams the documents of the current snapshot, each with its mentions, ordered by source and record.
+
+One Parquet file at a time, so that memory does not grow with the home; DuckDB sorts and joins within the file.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.catalog import ORIGIN, VIEWS, file_list, identifier
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.snapshot import open_snapshot
+
+_BATCH_ROWS = 1024
+_MEMORY = "1GB"  # for DuckDB; what one file needs beyond it goes to disk
+
+_SOURCES = """
+SELECT documents.path, mentions.path
+FROM files AS documents JOIN files AS mentions USING (source, digest)
+WHERE documents.view = 'documents' AND mentions.view = 'mentions'
+ORDER BY source, digest
+"""
+_ANNOTATED = f"""
+WITH
+    document AS ({VIEWS["documents"][2]}),
+    mention AS ({VIEWS["mentions"][2]}),
+    grouped AS (
+        SELECT {ORIGIN}, list(mention ORDER BY mention.start, mention."end", link_score DESC NULLS LAST, mesh_id) AS mentions
+        FROM mention GROUP BY ALL
+    )
+SELECT document.*, coalesce(mentions, []) AS mentions
+FROM document LEFT JOIN grouped USING ({ORIGIN})
+ORDER BY record
+"""
+
+
+def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
+    """Yields every row of `documents` as a dict, with its rows of `mentions` under that key, ascending by span.
+
+    Several concepts of one span come best link first. Raises `WarehouseError` when nothing was published or a file
+    cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="e2emern-read-") as spill:
+        config = {"memory_limit": _MEMORY, "temp_directory": spill}
+        with open_snapshot(home, config=config) as connection:
+            root = home.root.resolve()
+            for documents, mentions in connection.execute(_SOURCES).fetchall():
+                sql = _ANNOTATED.format()
+                try:
+                    for batch in connection.sql(sql).to_arrow_reader(_BATCH_ROWS):
+                        yield from batch.to_pylist()
+                except (duckdb.Error, pa.ArrowException) as error:
+                    raise WarehouseError(f"{root / documents} cannot be read: {str(error).splitlines()[0]}") from error

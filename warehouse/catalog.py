@@ -1,0 +1,111 @@
+"""What stands in a snapshot: views over an explicit list of Parquet files, and tables, each column described.
+
+The views name files by absolute path, so that any DuckDB client opens them from any folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from warehouse import schemas
+
+ORIGIN = "source, digest, record"
+
+# Every view: its schema, what it is, and its query; {files} stands for the list of its files.
+VIEWS: dict[str, tuple[pa.Schema, str, str]] = {
+    "documents": (
+        schemas.DOCUMENTS,
+        "Documents as they stand now: one row per document_id",
+        f"SELECT {{columns}} FROM read_parquet({{files}}) ANTI JOIN superseded USING ({ORIGIN})",
+    ),
+    "mentions": (
+        schemas.MENTIONS,
+        "Mentions found by the model in the documents as they stand now",
+        f"SELECT {{columns}} FROM read_parquet({{files}}) ANTI JOIN superseded USING ({ORIGIN})",
+    ),
+    "deletions": (
+        schemas.DELETIONS,
+        "PubMed ids that a source withdraws",
+        "SELECT {columns} FROM read_parquet({files})",
+    ),
+    "failures": (schemas.FAILURES, "Records that could not be used", "SELECT {columns} FROM read_parquet({files})"),
+    "entities": (schemas.ENTITIES, "Concepts of the vocabulary", "SELECT {columns} FROM read_parquet({files})"),
+    "entity_tree": (
+        schemas.ENTITY_TREE,
+        "Every concept with itself and all concepts above it: join on mesh_id, filter on ancestor_id",
+        "SELECT {columns} FROM read_parquet({files})",
+    ),
+}
+ANNOTATIONS_SQL = f"""
+SELECT {ORIGIN}, document_id, pmid, annotation.start, annotation."end", annotation.text, annotation.entity_type,
+    annotation.identifiers
+FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM documents)
+"""
+TABLES: dict[str, tuple[pa.Schema, str]] = {
+    "sources": (schemas.SOURCES, "Input files and what became of their records"),
+    "superseded": (schemas.SUPERSEDED, "Documents in files that are not shown, and why"),
+    "files": (schemas.FILES, "Parquet files that the views read"),
+    "runs": (schemas.RUNS, "Runs that made the tables"),
+    "models": (schemas.MODELS, "Models"),
+    "snapshot": (schemas.SNAPSHOT, "This snapshot, one row"),
+}
+DEFINITION = "\n".join(
+    [ANNOTATIONS_SQL]
+    + [f"{name} {text} {query} {schema.names}" for name, (schema, text, query) in VIEWS.items()]
+    + [f"{name} {text} {schema.names}" for name, (schema, text) in TABLES.items()]
+)
+
+
+def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Iterable[Path]) -> None:
+    """Creates one of `VIEWS` over its files, with the description of every column."""
+    schema, description, query = VIEWS[name]
+    columns = ", ".join(identifier(column) for column in schema.names)
+    connection.execute(f"CREATE VIEW {name} AS {query.format(columns=columns, files=file_list(files))}")
+    _describe(connection, "VIEW", name, schema, description)
+
+
+def create_annotations(connection: duckdb.DuckDBPyConnection) -> None:
+    """Creates the view of the mentions that sources carry themselves, one a row."""
+    connection.execute(f"CREATE VIEW annotations AS {ANNOTATIONS_SQL}")
+    _describe(connection, "VIEW", "annotations", schemas.ANNOTATIONS, "Mentions that sources carry themselves")
+
+
+def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[dict[str, object]]) -> None:
+    """Creates one of `TABLES` with its rows, and the description of every column."""
+    schema, description = TABLES[name]
+    connection.register("incoming", pa.Table.from_pylist(list(rows), schema=schema))
+    connection.execute(f"CREATE TABLE {name} AS FROM incoming")
+    connection.unregister("incoming")
+    _describe(connection, "TABLE", name, schema, description)
+
+
+def file_list(files: Iterable[Path]) -> str:
+    """Returns an SQL list of file names, taken literally by DuckDB: `*`, `?` and `[` are no wildcards."""
+    return "[" + ", ".join(literal(literal_path(path)) for path in files) + "]"
+
+
+def literal_path(path: Path) -> str:
+    """Returns a pattern that matches this path only."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def literal(text: str) -> str:
+    """Returns an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Returns an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _describe(connection: duckdb.DuckDBPyConnection, kind: str, name: str, schema: pa.Schema, description: str) -> None:
+    connection.execute(f"COMMENT ON {kind} {name} IS {literal(description)}")
+    for column in schema:
+        text = (column.metadata or {})[b"description"].decode()
+        connection.execute(f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(text)}")
