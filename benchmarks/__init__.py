@@ -1,0 +1,1 @@
+"""Measurements of the project: each prints what it measured, and on what."""
