@@ -9,18 +9,20 @@ stay true, and the document is counted.
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from model.document import Document, Mention
+from model.document import Annotation, Document, Mention, Passage
 from tasks.errors import InputError
 from tasks.exporters import bioc, jsonl, pubtator
+from warehouse.annotated import annotated_rows
+from warehouse.files import written_whole
+from warehouse.layout import Home
 
 Annotated = tuple[Document, list[Mention]]
 
@@ -53,6 +55,18 @@ _FORMATS = {
 }
 FORMATS = tuple(_FORMATS)
 
+_MENTION_FIELDS = [field.name for field in fields(Mention)]  # columns of the table of the same names
+
+
+def read_annotated(home: Home) -> Iterator[Annotated]:
+    """Yield the documents of the current snapshot with their mentions, ordered by source and record.
+
+    Raises:
+        WarehouseError: nothing was published, or a file of the snapshot cannot be read.
+    """
+    for row in annotated_rows(home):
+        yield _document(row), [Mention(**{name: each[name] for name in _MENTION_FIELDS}) for each in row["mentions"]]
+
 
 def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, skip_full_text: bool = False) -> Exported:
     """Write annotated documents to a file and count them.
@@ -73,6 +87,23 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
     except OSError as error:
         raise InputError(f"{output}: cannot write the export: {error.strerror or error}") from error
     return counts
+
+
+def _document(row: Mapping[str, Any]) -> Document:
+    return Document(
+        document_id=row["document_id"],
+        record=row["record"],
+        passages=tuple(Passage(**passage) for passage in row["passages"]),
+        pmid=row["pmid"],
+        version=row["version"],
+        journal=row["journal"],
+        published=row["published"],
+        language=row["language"],
+        annotations=tuple(
+            Annotation(**{**annotation, "identifiers": tuple(annotation["identifiers"])})
+            for annotation in row["annotations"]
+        ),
+    )
 
 
 def _prepared(annotated: Iterable[Annotated], form: str, skip: bool, counts: Exported) -> Iterator[Annotated]:
@@ -145,17 +176,10 @@ def _opened(output: str | Path) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(output)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            if path.suffix == ".gz":
-                # No name and no time in the header: the same documents give the same bytes.
-                with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
-                    yield cast(BinaryIO, packed)
-            else:
-                yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        if path.suffix == ".gz":
+            # No name and no time in the header: the same documents give the same bytes.
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+                yield cast(BinaryIO, packed)
+        else:
+            yield file

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from warehouse.catalog import ORIGIN, VIEWS, file_list, identifier
+from warehouse.catalog import VIEWS, file_list, identifier
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.snapshot import open_snapshot
@@ -26,16 +27,16 @@ FROM files AS documents JOIN files AS mentions USING (source, digest)
 WHERE documents.view = 'documents' AND mentions.view = 'mentions'
 ORDER BY source, digest
 """
-_ANNOTATED = f"""
+_ANNOTATED = """
 WITH
-    document AS ({VIEWS["documents"][2]}),
-    mention AS ({VIEWS["mentions"][2]}),
+    document AS ({documents}),
+    mention AS ({mentions}),
     grouped AS (
-        SELECT {ORIGIN}, list(mention ORDER BY mention.start, mention."end", link_score DESC NULLS LAST, mesh_id) AS mentions
-        FROM mention GROUP BY ALL
+        SELECT record, list(mention ORDER BY start, "end", link_score DESC NULLS LAST, mesh_id) AS mentions
+        FROM mention GROUP BY record
     )
 SELECT document.*, coalesce(mentions, []) AS mentions
-FROM document LEFT JOIN grouped USING ({ORIGIN})
+FROM document LEFT JOIN grouped USING (record)
 ORDER BY record
 """
 
@@ -51,9 +52,17 @@ def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
         with open_snapshot(home, config=config) as connection:
             root = home.root.resolve()
             for documents, mentions in connection.execute(_SOURCES).fetchall():
-                sql = _ANNOTATED.format()
+                sql = _ANNOTATED.format(
+                    documents=_view("documents", root / documents), mentions=_view("mentions", root / mentions)
+                )
                 try:
                     for batch in connection.sql(sql).to_arrow_reader(_BATCH_ROWS):
                         yield from batch.to_pylist()
                 except (duckdb.Error, pa.ArrowException) as error:
                     raise WarehouseError(f"{root / documents} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _view(name: str, path: Path) -> str:
+    """One of the snapshot's views, over one file of it."""
+    schema, _, query = VIEWS[name]
+    return query.format(columns=", ".join(map(identifier, schema.names)), files=file_list([path]))

@@ -17,6 +17,7 @@ from tasks.exporters.spans import spans
 FORBIDDEN = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 SUBSTITUTE = " "
 
+_ID = re.compile(r"[^|\s]+")
 _SECTIONS = ("title", "abstract")
 
 
@@ -25,8 +26,8 @@ def unfit(document: Document) -> str | None:
     others = [passage.section for passage in document.passages if passage.section not in _SECTIONS]
     if others:
         return f"passages beyond title and abstract ({others[0]!r})"
-    if "|" in document.document_id or not document.document_id.strip():
-        return "an id that is empty or contains '|'"
+    if not _ID.fullmatch(document.document_id):
+        return f"the id {document.document_id!r}"
     return None
 
 

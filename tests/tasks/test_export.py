@@ -89,9 +89,7 @@ def test_pubtator_moves_passages_to_their_place(tmp_path: Path) -> None:
 
 
 def test_pubtator_replaces_what_ends_a_line(tmp_path: Path) -> None:
-    document = Document(
-        "9", 0, (Passage("title", 0, "Yellow\tfever\u2028now"), Passage("abstract", 17, "One\r\ntwo."))
-    )
+    document = Document("9", 0, (Passage("title", 0, "Yellow\tfever\u2028now"), Passage("abstract", 17, "One\r\ntwo.")))
     counts = export(
         [(document, [_mention(document, "Yellow\tfever", "D015004", "Yellow Fever")])],
         tmp_path / "out.txt",
@@ -213,9 +211,12 @@ def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
         export([], tmp_path / "out", form="csv")
 
 
-def test_a_folder_that_is_not_there_is_an_error_of_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot write the export: No such file or directory"):
-        export([], tmp_path / "absent" / "out", form="jsonl")
+def test_an_output_that_cannot_be_a_file_is_an_error_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file/out: cannot write the export: "):
+        export([], tmp_path / "file" / "out", form="jsonl")
+    with pytest.raises(InputError, match="cannot write the export: Is a directory"):
+        export([], tmp_path, form="jsonl")
 
 
 # Any code point that UTF-8 has; few of them, so that the control and line characters come up often.
