@@ -64,6 +64,7 @@ def _document(document: Document, mentions: list[Mention]) -> BioCDocument:
         "pmid": document.pmid,
         "journal": document.journal,
         "published": document.published,
+        "year": document.published and document.published[:4],  # the infon that PubTator Central's readers know
         "language": document.language,
     }
     written.infons = {key: str(value) for key, value in facts.items() if value is not None}

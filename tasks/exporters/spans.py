@@ -56,6 +56,8 @@ def identifier(mesh_id: str | None) -> str:
     """Put a concept's id into its namespace: `MESH:D003920`, `OMIM:114480`, or `-` for none."""
     if mesh_id is None:
         return UNLINKED
+    if ":" in mesh_id:  # it names its namespace itself
+        return mesh_id
     return f"OMIM:{mesh_id}" if mesh_id.isdigit() else f"MESH:{mesh_id}"
 
 
