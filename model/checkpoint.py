@@ -46,9 +46,7 @@ def save_checkpoint(
         shutil.rmtree(old)
 
 
-def load_checkpoint(
-    folder: Path, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
     """Restores `model` and `optimizer` in place and returns the saved progress; None where there is none."""
     found = folder / CHECKPOINT
     if not found.exists():  # killed between the two renames of a save

@@ -119,7 +119,8 @@ class E2emernModel(PreTrainedModel):
     def on_encoder(cls, name: str, **options: Any) -> E2emernModel:
         """Puts new heads on the pre-trained encoder `name`, a transformers folder or hub name."""
         encoder = AutoModel.from_pretrained(name)
-        return cls(E2emernConfig(encoder=encoder.config.to_diff_dict(), **options), encoder)
+        described = {key: value for key, value in encoder.config.to_dict().items() if key != "dtype"}
+        return cls(E2emernConfig(encoder=described, **options), encoder)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear) and not getattr(module, "_is_hf_initialized", False):
@@ -253,6 +254,8 @@ class UniformAttention(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
         return _average(torch.zeros_like(hidden[:, None, :, 0]), hidden, mask)
 
+
+AutoConfig.register(E2emernConfig.model_type, E2emernConfig)  # lets AutoTokenizer read our folders
 
 _ATTENTION_OF = {
     "printed": PrintedAttention,

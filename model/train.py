@@ -162,7 +162,9 @@ def train(
                 saved = time.monotonic()
             if stop:
                 return output
-    save_checkpoint(output, model=model, optimizer=optimizer, progress={"step": step, "epoch": recipe.epochs, "batch": 0})
+    save_checkpoint(
+        output, model=model, optimizer=optimizer, progress={"step": step, "epoch": recipe.epochs, "batch": 0}
+    )
     save_model(model, tokenizer, output)
     (output / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
     return output
@@ -235,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--encoder", required=True, help="transformers folder or hub name to start from")
     parser.add_argument("--train", required=True, help="splits, separated by commas: ncbi-disease/train,bc5cdr/train")
     for name in ("attention", "fusion"):
-        parser.add_argument(f"--{name}", default=getattr(Recipe, name, None))
+        parser.add_argument(f"--{name}")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--encoder-rate", type=float, default=3e-4)

@@ -6,8 +6,10 @@ diseases" is a slice, and names follow the order of their concepts.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +24,8 @@ _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
 def normalise(name: str) -> str:
     """Folds case, accents, Greek letters and punctuation: "β-Thalassemia" and "beta thalassemia" agree."""
+    if name.isascii():
+        return _NOT_WORD.sub(" ", name.lower()).strip()
     folded = unicodedata.normalize("NFKD", name.lower())
     folded = "".join(_GREEK.get(letter, letter) for letter in folded if not unicodedata.combining(letter))
     return _NOT_WORD.sub(" ", folded).strip()
@@ -29,7 +33,7 @@ def normalise(name: str) -> str:
 
 def bag_of_words(name: str) -> str:
     """Folds plural and word order too: "Neoplasms, Breast" and "breast neoplasm" agree."""
-    return " ".join(sorted(_singular(word) for word in normalise(name).split()))
+    return _bag(normalise(name))
 
 
 class Vocabulary:
@@ -53,11 +57,14 @@ class Vocabulary:
         counts = [len(concept.names) for concept in self.concepts]
         self.first_name = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         self.name_owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        types = [concept.entity_type for concept in self.concepts]
+        self._slices = {kind: slice(bisect_left(types, kind), bisect_right(types, kind)) for kind in self.types}
         self._exact: dict[str, dict[int, bool]] = {}
         self._bags: dict[str, dict[int, bool]] = {}
         for at, concept in enumerate(self.concepts):
             for place, name in enumerate(concept.names):
-                for index, key in ((self._exact, normalise(name)), (self._bags, bag_of_words(name))):
+                folded = normalise(name)
+                for index, key in ((self._exact, folded), (self._bags, _bag(folded))):
                     owners = index.setdefault(key, {})
                     owners[at] = owners.get(at, False) or place == 0
 
@@ -92,10 +99,16 @@ class Vocabulary:
         return bare if bare in self.position else self.aliases.get(bare, bare)
 
     def slice_of(self, entity_type: str) -> slice:
-        """The positions of all concepts of a type."""
-        types = [concept.entity_type for concept in self.concepts]
-        first = np.searchsorted(types, entity_type, "left")
-        return slice(int(first), int(np.searchsorted(types, entity_type, "right")))
+        """The positions of all concepts of a type; empty for a type without any."""
+        return self._slices.get(entity_type, slice(0, 0))
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of a SHA-256 over ids and names: equal for equal vocabularies."""
+        hashed = hashlib.sha256()
+        for concept in self.concepts:
+            hashed.update("\t".join((concept.mesh_id, *concept.names, "\n")).encode())
+        return hashed.hexdigest()[:16]
 
     def look_up(self, words: str, *, entity_type: str | None = None) -> tuple[str, dict[int, bool]]:
         """The concepts that have these very words as a name, and how they agree.
@@ -112,6 +125,10 @@ class Vocabulary:
             if found:
                 return how, found
         return "none", {}
+
+
+def _bag(folded: str) -> str:
+    return " ".join(sorted(_singular(word) for word in folded.split()))
 
 
 def _singular(word: str) -> str:

@@ -1,0 +1,212 @@
+"""The entity bank: every name of every concept, encoded once and searched exhaustively.
+
+A vector h_e takes 384 floats and there are hundreds of thousands of names, so the bank keeps each as `rank`
+signed bytes in the basis of the largest principal components (Pearson 1901): h_e = mean + (scale * codes) basis.
+Scores of a text against the whole bank are one matrix product in that basis; the h_e that the mid and high
+levels need for the few best are expanded from their codes. `rank` = hidden size loses nothing but rounding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from .network import E2emernModel
+from .pieces import batches_of, pad
+from .vocabulary import Vocabulary, bag_of_words
+
+LONGEST_NAME = 64  # word pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best concepts of one query, best first: their positions, bank rows and scores (K,)."""
+
+    concepts: np.ndarray
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+class EntityBank:
+    """The encoded names of a vocabulary, for one model.
+
+    Rows follow the vocabulary's order; names of a concept that differ only by word order or plural share one.
+
+    Attributes:
+        codes: int8 (rows, R).
+        owner: int32 (rows,), position of the row's concept.
+        first_row: int64 (concepts + 1,), where each concept's rows begin.
+    """
+
+    def __init__(self, *, codes: Tensor, scale: Tensor, basis: Tensor, mean: Tensor, owner: np.ndarray) -> None:
+        self.codes, self.scale, self.basis, self.mean, self.owner = codes, scale, basis, mean, owner
+        self.first_row = np.searchsorted(owner, np.arange(int(owner[-1]) + 2))
+        # bfloat16 halves what a search reads; products of int8 codes would need a kernel of their own.
+        self._searched = (codes.float() * scale).to(torch.bfloat16)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def to(self, device: str) -> EntityBank:
+        """The same bank, searched on a device."""
+        moved = object.__new__(EntityBank)
+        moved.__dict__.update(self.__dict__)
+        for name in ("codes", "scale", "basis", "mean", "_searched"):
+            setattr(moved, name, getattr(self, name).to(device))
+        return moved
+
+    def vectors(self, rows: Tensor) -> Tensor:
+        """h_e of the given rows: (...) to float32 (..., D)."""
+        return self.mean + (self.codes[rows].float() * self.scale) @ self.basis
+
+    def search(
+        self, queries: Tensor, *, within: slice, k: int, always: Sequence[Sequence[int]] | None = None
+    ) -> list[Found]:
+        """Finds for each query q the concepts of largest q . h_e, taking each concept's best name.
+
+        Args:
+            queries: float (S, D); for the bilinear attention q = W' h_i, averaged over a span.
+            within: the concepts to search, a slice of the vocabulary.
+            k: how many concepts, at most.
+            always: concepts to score for each query whether or not they are among its best.
+        """
+        first, last = int(self.first_row[within.start]), int(self.first_row[within.stop])
+        projected = (queries.float() @ self.basis.T).to(torch.bfloat16)
+        constant = queries.float() @ self.mean
+        found = []
+        for begin in range(0, len(queries), 64):  # 64 x 200 k scores at a time: 25 MB
+            scores = projected[begin : begin + 64] @ self._searched[first:last].T
+            values, places = scores.topk(min(4 * k, last - first), dim=1)
+            shown_values, shown_rows = values.float().cpu().numpy(), places.cpu().numpy() + first
+            for at in range(len(scores)):
+                best = _best_names(self.owner[shown_rows[at]], shown_rows[at], shown_values[at], k)
+                wanted = () if always is None else always[begin + at]
+                for concept in wanted:
+                    if concept not in best and within.start <= concept < within.stop:
+                        own = slice(int(self.first_row[concept]), int(self.first_row[concept + 1]))
+                        mine = scores[at, own.start - first : own.stop - first].float()
+                        best[concept] = (own.start + int(mine.argmax()), float(mine.max()))
+                shift = float(constant[begin + at])
+                found.append(
+                    Found(
+                        np.array(list(best), np.int64),
+                        np.array([row for row, _ in best.values()], np.int64),
+                        np.array([score + shift for _, score in best.values()], np.float32),
+                    )
+                )
+        return found
+
+    def save(self, path: Path, *, weights: str, vocabulary: Vocabulary) -> None:
+        """Writes the bank as safetensors beside `path` and renames it."""
+        tensors = {
+            "codes": self.codes.cpu().contiguous(),
+            "scale": self.scale.cpu().contiguous(),
+            "basis": self.basis.cpu().half().contiguous(),
+            "mean": self.mean.cpu().contiguous(),
+            "owner": torch.from_numpy(self.owner),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        save_file(tensors, temporary, metadata=_key(weights, vocabulary))
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, *, weights: str, vocabulary: Vocabulary) -> EntityBank | None:
+        """Reads a saved bank; None if there is none or it belongs to other weights or another vocabulary."""
+        if not path.exists():
+            return None
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}) != _key(weights, vocabulary):
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        owner = tensors.pop("owner").numpy()
+        return cls(**{name: t if name == "codes" else t.float() for name, t in tensors.items()}, owner=owner)
+
+    @classmethod
+    def build(
+        cls,
+        model: E2emernModel,
+        vocabulary: Vocabulary,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        rank: int = 96,
+        tokens: int = 4096,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> EntityBank:
+        """Encodes the names of a vocabulary: about 2 minutes for 250 k names on 2 cores.
+
+        Args:
+            rank: how many principal components to keep; the hidden size at most.
+            tokens: word pieces in one batch.
+            progress: called with (names done, names in all).
+        """
+        kept, owner = distinct_names(vocabulary)
+        vectors = encode_names(
+            model, [vocabulary.names[at] for at in kept], tokenizer=tokenizer, tokens=tokens, progress=progress
+        )
+        mean = vectors.mean(0)
+        centred = vectors - mean
+        _, components = torch.linalg.eigh(centred.T @ centred)
+        basis = components.T.flip(0)[:rank].contiguous()  # largest first
+        coordinates = centred @ basis.T
+        scale = coordinates.abs().amax(0).clamp(min=1e-6) / 127
+        codes = (coordinates / scale).round().to(torch.int8)
+        return cls(codes=codes, scale=scale, basis=basis.half().float(), mean=mean, owner=owner)
+
+
+def distinct_names(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the names to encode, and the concept of each: one a concept and bag of words."""
+    kept, owner, seen = [], [], set()
+    for at, (name, concept) in enumerate(zip(vocabulary.names, vocabulary.name_owner.tolist(), strict=True)):
+        key = (concept, bag_of_words(name))
+        if key not in seen:
+            seen.add(key)
+            kept.append(at)
+            owner.append(concept)
+    return np.array(kept, np.int64), np.array(owner, np.int32)
+
+
+@torch.inference_mode()
+def encode_names(
+    model: E2emernModel,
+    names: Sequence[str],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """h_e of every name, float32 (names, D) on the CPU, in batches of like length."""
+    encoded = tokenizer(list(names), truncation=True, max_length=LONGEST_NAME)["input_ids"]
+    vectors = torch.empty(len(names), model.encoder.config.hidden_size)
+    done = 0
+    for batch in batches_of([len(ids) for ids in encoded], tokens=tokens):
+        ids, mask = pad([np.asarray(encoded[at]) for at in batch], padding=tokenizer.pad_token_id)
+        pooled = model.encode_names(ids.to(model.device), mask.to(model.device))
+        vectors[torch.from_numpy(batch)] = pooled.float().cpu()
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(names))
+    return vectors
+
+
+def _best_names(owners: np.ndarray, rows: np.ndarray, scores: np.ndarray, k: int) -> dict[int, tuple[int, float]]:
+    best: dict[int, tuple[int, float]] = {}
+    for owner, row, score in zip(owners.tolist(), rows.tolist(), scores.tolist(), strict=True):
+        if owner not in best:
+            if len(best) == k:
+                break
+            best[owner] = (row, score)
+    return best
+
+
+def _key(weights: str, vocabulary: Vocabulary) -> dict[str, str]:
+    return {"weights": weights, "mesh_version": vocabulary.version, "vocabulary": vocabulary.digest}

@@ -1,0 +1,389 @@
+"""Inference without gold entities: the three levels as the stages of a cascade.
+
+    low      every sentence is encoded once; its tags give spans
+    mid      each span's words are searched for in the whole entity bank; the mid level scores the best
+    high     the high level says which of the sentence's words stand for each of them
+    resolve  the evidence is weighed, and the span gets one concept or none
+
+The encoder never sees an entity: names were encoded before, in the bank. Batches hold windows of like
+length within a budget of word pieces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from .bank import EntityBank
+from .document import Mention, Sentence
+from .linking import Group, Resolver, Span, features_of, group_spans
+from .network import Attended, E2emernModel
+from .pieces import Window, batches_of, make_windows, pad
+from .spans import WordSpan, decode_tags, spans_of
+from .vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What the cascade reads of a document: its sentences, and its abbreviations with their long forms."""
+
+    sentences: Sequence[Sentence]
+    abbreviations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Report:
+    """What the levels did, and the seconds each took."""
+
+    sentences: int = 0
+    spans_found: int = 0
+    candidates_scored: int = 0
+    mentions_linked: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __iadd__(self, other: Report) -> Report:
+        self.sentences += other.sentences
+        self.spans_found += other.spans_found
+        self.candidates_scored += other.candidates_scored
+        self.mentions_linked += other.mentions_linked
+        for stage, seconds in other.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        return self
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the seconds of the block to a stage."""
+        begun = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The spans of a batch of documents after all levels, with everything the resolver weighs."""
+
+    spans: list[Span]
+    groups: list[Group]
+    features: list[np.ndarray]  # one table a group
+
+
+class Cascade:
+    """A model, its vocabulary and its bank, ready to annotate.
+
+    Args:
+        model: in evaluation mode, on its device, in the precision to run in.
+        candidates: how many concepts of the bank each group of spans is given.
+        tokens: word pieces in one batch.
+    """
+
+    def __init__(
+        self,
+        model: E2emernModel,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        vocabulary: Vocabulary,
+        bank: EntityBank,
+        model_version: str,
+        resolver: Resolver | None = None,
+        candidates: int = 8,
+        tokens: int = 4096,
+    ) -> None:
+        self.model, self.tokenizer, self.vocabulary, self.bank = model, tokenizer, vocabulary, bank
+        self.model_version, self.mesh_version = model_version, vocabulary.version
+        stored = getattr(model.config, "resolver", None)
+        self.resolver = resolver or (Resolver(**stored) if stored else Resolver.unfitted())
+        self.candidates, self.tokens = candidates, tokens
+        self.max_pieces = min(256, getattr(model.encoder.config, "max_position_embeddings", 512))
+
+    @torch.inference_mode()
+    def annotate(self, texts: Sequence[Text]) -> tuple[list[list[Mention]], Report]:
+        """The mentions of each text, ordered by start, and what the levels did."""
+        report = Report(sentences=sum(len(text.sentences) for text in texts))
+        with report.timed("low"):
+            windows, hidden, spans = self.find_spans(texts)
+        linked = self.link(texts, windows, hidden, spans, report)
+        with report.timed("resolve"):
+            mentions = self._resolve(linked, windows, len(texts))
+        report.spans_found = len(spans)
+        report.mentions_linked = sum(mention.mesh_id is not None for found in mentions for mention in found)
+        return mentions, report
+
+    def find_spans(
+        self, texts: Sequence[Text], *, given: Sequence[Sequence[tuple[int, int, str]]] | None = None
+    ) -> tuple[list[Window], dict[int, Tensor], list[Span]]:
+        """Low level: encodes every sentence once. Returns windows, H of those that hold spans, and the spans.
+
+        With `given` spans (start, end, entity type) of each text, those are taken and no tags are read; a
+        span that several windows share goes to the first.
+        """
+        windows = make_windows(
+            ((d, s, sentence) for d, text in enumerate(texts) for s, sentence in enumerate(text.sentences)),
+            tokenizer=self.tokenizer,
+            max_pieces=self.max_pieces,
+        )
+        kept: dict[int, Tensor] = {}
+        spans: list[Span] = []
+        for batch in batches_of([len(window) for window in windows], tokens=self.tokens):
+            group = [windows[at] for at in batch]
+            ids, mask = pad([window.ids for window in group], padding=self.tokenizer.pad_token_id)
+            hidden = self.model.encode(ids.to(self.model.device), mask.to(self.model.device))
+            if given is None:
+                found = self._read_tags(hidden, group)
+            else:
+                found = [_given_spans(window, given[window.document]) for window in group]
+            for row, (at, window) in enumerate(zip(batch.tolist(), group, strict=True)):
+                if not found[row]:
+                    continue
+                kept[at] = hidden[row, : len(window)]
+                sentence = texts[window.document].sentences[window.sentence]
+                for span in found[row]:
+                    start, end = int(window.start[span.first]), int(window.end[span.last - 1])
+                    words = sentence.text[start - sentence.start : end - sentence.start]
+                    spans.append(
+                        Span(
+                            window.document, start, end, words, span.entity_type, span.score, at, span.first, span.last
+                        )
+                    )
+        return windows, kept, spans
+
+    def _read_tags(self, hidden: Tensor, windows: list[Window]) -> list[list[WordSpan]]:
+        """The spans of each window, from the tags of its words' first pieces."""
+        tags = self.model.config.tags
+        words = np.array([len(window.first) for window in windows])
+        first = np.zeros((len(windows), int(words.max())), np.int64)
+        for row, window in enumerate(windows):
+            first[row, : words[row]] = window.first
+        picked = hidden[torch.arange(len(windows))[:, None], torch.from_numpy(first)]
+        logged = self.model.low(picked).float().log_softmax(-1).cpu().numpy()
+        chosen = decode_tags(logged, words, tags=tags)
+        return [
+            spans_of(chosen[row, :count], np.exp(logged[row, :count]), tags=tags) if chosen[row].any() else []
+            for row, count in enumerate(words)
+        ]
+
+    def link(
+        self, texts: Sequence[Text], windows: list[Window], hidden: dict[int, Tensor], spans: list[Span], report: Report
+    ) -> Linked:
+        """Mid and high level: gives each group of spans its candidates and scores them."""
+        groups = group_spans(spans, abbreviations=[dict(text.abbreviations) for text in texts])
+        with report.timed("candidates"):
+            self._find_candidates(groups, spans, windows, hidden)
+        report.candidates_scored += sum(len(group.concepts) for group in groups)
+        self._score(groups, spans, windows, hidden, report)
+        return Linked(spans, groups, [features_of(group, vocabulary=self.vocabulary) for group in groups])
+
+    def _find_candidates(
+        self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: dict[int, Tensor]
+    ) -> None:
+        """Unites the concepts that bear a group's words with the best of the bank."""
+        for kind in {group.entity_type for group in groups}:
+            mine = [group for group in groups if group.entity_type == kind]
+            queries = []
+            for group in mine:
+                group.match, group.named = self.vocabulary.look_up(group.words, entity_type=kind)
+                pooled = [
+                    hidden[span.window][slice(*windows[span.window].pieces_of(span.first, span.last))].float().mean(0)
+                    for span in (spans[at] for at in group.spans)
+                ]
+                queries.append(torch.stack(pooled).mean(0))
+            found = self.bank.search(
+                self._as_queries(torch.stack(queries)),
+                within=self.vocabulary.slice_of(kind),
+                k=self.candidates,
+                always=[list(group.named)[: self.candidates] for group in mine],
+            )
+            for group, best in zip(mine, found, strict=True):
+                group.concepts, group.rows, group.similarity = best.concepts, best.rows, best.scores
+
+    def _as_queries(self, pooled: Tensor) -> Tensor:
+        """What is multiplied with h_e to give the bilinear attention's score; h itself for other attentions."""
+        if self.model.config.attention != "bilinear":
+            return pooled / pooled.norm(dim=-1, keepdim=True)
+        product = self.model.attention.product.float()
+        return pooled @ product / pooled.shape[-1] ** 0.5
+
+    def _score(
+        self,
+        groups: list[Group],
+        spans: list[Span],
+        windows: list[Window],
+        hidden: dict[int, Tensor],
+        report: Report,
+    ) -> None:
+        """Asks mid and high of every sentence about the candidates of the groups that stand in it."""
+        asked: dict[int, list[tuple[int, int]]] = {}  # window: (group, span)
+        for at, group in enumerate(groups):
+            group.mid = np.full(len(group.concepts), -np.inf, np.float32)
+            group.high = np.full(len(group.concepts), -np.inf, np.float32)
+            if len(group.concepts):
+                for span in group.spans:
+                    asked.setdefault(spans[span].window, []).append((at, span))
+        order = list(asked)
+        for batch in batches_of([len(windows[at]) for at in order], tokens=self.tokens):
+            chosen = [order[at] for at in batch]
+            self._score_batch(
+                [asked[at] for at in chosen], [hidden[at] for at in chosen], groups, spans, windows, report
+            )
+        for group in groups:  # a level that is switched off says nothing
+            group.mid[np.isinf(group.mid)] = 0.0
+            group.high[np.isinf(group.high)] = 0.0
+
+    def _score_batch(
+        self,
+        asked: list[list[tuple[int, int]]],
+        hidden: list[Tensor],
+        groups: list[Group],
+        spans: list[Span],
+        windows: list[Window],
+        report: Report,
+    ) -> None:
+        """Scores the candidates of the groups in a batch of windows, a group keeping its best window's scores."""
+        config = self.model.config
+        if not (config.use_mid or config.use_high):
+            return
+        with report.timed("mid"):
+            states = torch.nn.utils.rnn.pad_sequence(hidden, batch_first=True)
+            lengths = torch.tensor([len(state) for state in hidden])
+            mask = (torch.arange(states.shape[1])[None] < lengths[:, None]).to(states.device)
+            columns = [list(dict.fromkeys(group for group, _ in row)) for row in asked]
+            rows = [np.concatenate([groups[g].rows for g in column]) for column in columns]
+            entities = self.bank.vectors(pad(rows, padding=0)[0].to(states.device)).to(states.dtype)
+            attended = self.model.attend(states, mask, entities)
+            places: dict[tuple[int, int], np.ndarray] = {}  # (row, group): columns of its candidates
+            for row, column in enumerate(columns):
+                begin = 0
+                for g in column:
+                    places[row, g] = np.arange(begin, begin + len(groups[g].rows))
+                    begin += len(groups[g].rows)
+            if config.use_mid:
+                logits = self.model.mid(attended, entities).float().cpu().numpy()
+                for (row, g), place in places.items():
+                    np.maximum(groups[g].mid, logits[row, place], out=groups[g].mid)
+        if config.use_high:
+            with report.timed("high"):
+                # Only a span's own words are read: (S, W) words against (S, K) candidates.
+                pairs = [(row, g, spans[span]) for row, owned in enumerate(asked) for g, span in owned]
+                words = [windows[span.window].first[span.first : span.last] for _, _, span in pairs]
+                at, real = pad(words, padding=0)
+                picked, _ = pad([places[row, g] for row, g, _ in pairs], padding=0)
+                row_of = torch.tensor([row for row, _, _ in pairs])[:, None]
+                own = Attended(attended.weights[row_of, picked.clamp(max=attended.weights.shape[1] - 1)],
+                               attended.features[row_of, picked])  # fmt: skip
+                high = self.model.high(states[row_of, at], own, entities[row_of, picked]).float().log_softmax(-1)
+                tags = config.tags
+                kinds = torch.tensor([tags.index(f"B-{span.entity_type}") for _, _, span in pairs])
+                wanted = kinds[:, None].expand(at.shape).clone()
+                wanted[:, 1:] += 1  # I-X follows B-X
+                index = wanted[:, None, :, None].expand(*high.shape[:3], 1).to(high.device)
+                logged = high.gather(-1, index).squeeze(-1).cpu() * real[:, None]
+                means = (logged.sum(-1) / real.sum(-1, keepdim=True)).numpy()
+                for (_, g, _), mean in zip(pairs, means, strict=True):
+                    np.maximum(groups[g].high, mean[: len(groups[g].rows)], out=groups[g].high)
+
+    def _resolve(self, linked: Linked, windows: list[Window], documents: int) -> list[list[Mention]]:
+        mentions: list[list[Mention]] = [[] for _ in range(documents)]
+        for group, features in zip(linked.groups, linked.features, strict=True):
+            ner = max(linked.spans[at].score for at in group.spans)
+            choice = self.resolver.resolve(features, ner=ner)
+            place, score = choice if choice is not None else (None, None)
+            for at in group.spans:
+                span = linked.spans[at]
+                concept = None if place is None else self.vocabulary.concepts[int(group.concepts[place])]
+                mentions[span.document].append(
+                    Mention(
+                        start=span.start,
+                        end=span.end,
+                        text=span.text,
+                        entity_type=span.entity_type,
+                        sentence=windows[span.window].sentence,
+                        ner_score=span.score,
+                        mesh_id=None if concept is None else concept.mesh_id,
+                        mesh_name=None if concept is None else concept.name,
+                        mid_score=None if place is None else _sigmoid(float(group.mid[place])),
+                        high_score=None if place is None else float(np.exp(group.high[place])),
+                        link_score=score,
+                        how=None if place is None else self.resolver.evidence(features, place),
+                    )
+                )
+        return [sorted(found, key=lambda mention: (mention.start, mention.end)) for found in mentions]
+
+
+def load_cascade(
+    folder: Path,
+    *,
+    mesh: Path,
+    banks: Path,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.bfloat16,
+    progress: Callable[[int, int], None] | None = None,
+) -> Cascade:
+    """Loads a model folder and a vocabulary; takes the bank from the model folder or `banks`, else builds it.
+
+    Args:
+        mesh: entities table.
+        banks: folder where a built bank is kept for the next time.
+
+    Raises:
+        ValueError: the folder holds no model of ours.
+    """
+    vocabulary = Vocabulary.read(mesh)
+    model, tokenizer, version = load_model(folder, device=device, dtype=dtype)
+    weights = weights_digest(folder)
+    kept = banks / f"{weights}@{vocabulary.version}.{vocabulary.digest}.safetensors"
+    bank = None
+    for place in (folder / "bank.safetensors", kept):
+        bank = bank or EntityBank.load(place, weights=weights, vocabulary=vocabulary)
+    if bank is None:
+        bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, progress=progress)
+        bank.save(kept, weights=weights, vocabulary=vocabulary)
+    return Cascade(model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank.to(device), model_version=version)
+
+
+def load_model(folder: Path, *, device: str, dtype: torch.dtype) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
+    """Loads weights (safetensors only), tokenizer and version; the version is 12 hex digits of the weights' SHA-256.
+
+    Raises:
+        ValueError: the folder lacks a file that a model needs, or its weights do not fit its configuration.
+    """
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder}: no {name}; expected a model folder as `e2emern train` writes it")
+    try:
+        model = E2emernModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: not a model of ours: {str(error).splitlines()[0]}") from error
+    return model.to(device, dtype).eval(), tokenizer, model_version(folder)
+
+
+def model_version(folder: Path) -> str:
+    """First 12 hex digits of a SHA-256 over the configuration (which holds the resolver) and the weights."""
+    return hashlib.sha256((folder / "config.json").read_bytes() + weights_digest(folder).encode()).hexdigest()[:12]
+
+
+def weights_digest(folder: Path) -> str:
+    """First 12 hex digits of the SHA-256 of the weights: what an entity bank belongs to."""
+    with (folder / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def _given_spans(window: Window, given: Sequence[tuple[int, int, str]]) -> list[WordSpan]:
+    spans = []
+    for start, end, kind in given:
+        words = window.words_of(start, end)
+        if words is not None and start >= window.start[0]:
+            spans.append(WordSpan(*words, kind, 1.0))
+    return spans
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + float(np.exp(-logit)))
