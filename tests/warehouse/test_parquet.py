@@ -1,0 +1,164 @@
+"""A table file is whole or absent, the same for the same rows, and refuses rows that do not fit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from warehouse.errors import SchemaMismatchError, WarehouseError
+from warehouse.files import sweep
+from warehouse.parquet import TableWriter, read_metadata
+from warehouse.schemas import DELETIONS, FAILURES
+
+ROOT = Path(__file__).parents[2]
+
+
+def failure(record: int, **changes: Any) -> dict[str, Any]:
+    row = {"source": "s", "digest": "d", "record": record, "document_id": None, "position": "line 1", "reason": "r"}
+    return row | changes
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_rows_and_metadata_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.parquet"
+    with TableWriter(path, FAILURES, metadata={"b": "1"}) as writer:
+        writer.append([failure(0), failure(1, reason="it's bad")])
+        writer.append(pa.Table.from_pylist([failure(2)], schema=FAILURES))
+        writer.append(pa.RecordBatch.from_pylist([failure(3)], schema=FAILURES))
+        writer.metadata["a"] = "added late"
+        assert writer.rows == 4
+    table = pq.read_table(path)
+    assert table.to_pylist() == [failure(0), failure(1, reason="it's bad"), failure(2), failure(3)]
+    assert table.schema.equals(FAILURES, check_metadata=False)
+    assert table.schema.field("reason").metadata[b"description"] == b"Why the record could not be used"
+    assert read_metadata(path) == {"a": "added late", "b": "1"}
+    assert pq.read_metadata(path).row_group(0).column(0).compression == "ZSTD"
+    assert names(tmp_path / "new") == ["a.parquet"]
+
+
+def test_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with TableWriter(path, FAILURES):
+        pass
+    assert pq.read_table(path).num_rows == 0
+    assert pq.read_schema(path).names == FAILURES.names
+
+
+def test_same_rows_same_bytes_however_appended(tmp_path: Path) -> None:
+    rows = [failure(record, reason=f"reason {record % 7}") for record in range(70_000)]
+    contents = []
+    for size in (70_000, 777, 256):
+        path = tmp_path / f"{size}.parquet"
+        with TableWriter(path, FAILURES, metadata={"k": "v"}) as writer:
+            for start in range(0, len(rows), size):
+                writer.append(rows[start : start + size])
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1] == contents[2]
+    groups = pq.read_metadata(tmp_path / "777.parquet")
+    assert [groups.row_group(at).num_rows for at in range(groups.num_row_groups)] == [65_536, 4_464]
+
+
+def test_row_groups_of_long_texts_are_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    text = "x" * 1_000_000
+    with TableWriter(path, FAILURES) as writer:
+        for record in range(0, 512, 64):
+            writer.append(pa.Table.from_pylist([failure(record, reason=text)] * 64, schema=FAILURES))
+    groups = pq.read_metadata(path)
+    assert [groups.row_group(at).num_rows for at in range(groups.num_row_groups)] == [256, 256]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([failure(0) | {"record": "x"}], "column record: found 'x', expected int64"),
+        ([failure(0), failure(2**70)], "column record: found 1180591620717411303424, expected int64"),
+        ([failure(0, reason=None)], "column reason: found null, expected string"),
+        ([failure(0, reason="\ud800")], "column reason: found '\\ud800', expected string"),
+        ([failure(0, more=1)], "found keys digest, document_id, more, position, reason, record, source; expected "),
+        ([{"record": 1}], "found keys record; expected source, digest, record, document_id, position, reason"),
+        (pa.table({"pmid": [1]}), "found columns pmid: int64; expected source: string, digest: string, record: int64"),
+    ],
+)
+def test_rows_that_do_not_fit(tmp_path: Path, rows: Any, message: str) -> None:
+    path = tmp_path / "a.parquet"
+    with pytest.raises(SchemaMismatchError) as caught, TableWriter(path, FAILURES) as writer:
+        writer.append([failure(9)])
+        writer.append(rows)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("a.parquet, after row 1: ")
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_exception_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with TableWriter(path, DELETIONS) as writer:
+        writer.append([{"source": "s", "digest": "d", "record": 0, "pmid": 1}])
+    before = path.read_bytes()
+    with pytest.raises(KeyboardInterrupt), TableWriter(path, DELETIONS):
+        raise KeyboardInterrupt
+    assert path.read_bytes() == before
+    assert names(tmp_path) == ["a.parquet"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from warehouse.parquet import TableWriter
+from warehouse.schemas import DELETIONS
+rows = [{"source": "s", "digest": "d", "record": at, "pmid": at} for at in range(70_000)]
+with TableWriter(Path(sys.argv[1]), DELETIONS) as writer:
+    writer.append(rows)  # more than a row group: a part is in the file
+    print("half", flush=True)
+    sys.stdin.read()
+    writer.append(rows)
+"""
+
+
+def start_writer(path: Path) -> subprocess.Popen[str]:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "half\n"
+    return writer
+
+
+def test_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    dead, living = start_writer(path), start_writer(path)
+    with dead, living:
+        os.kill(dead.pid, signal.SIGKILL)
+        dead.wait()
+        assert not path.exists()
+        assert len(names(tmp_path)) == 2
+        (swept,) = sweep(tmp_path)
+        assert f"-{dead.pid}-" in swept.name
+        (left,) = names(tmp_path)
+        assert f"-{living.pid}-" in left
+        living.communicate("")
+    assert living.returncode == 0
+    assert names(tmp_path) == ["a.parquet"]
+    assert pq.read_table(path)["pmid"].to_pylist() == [*range(70_000), *range(70_000)]
+    assert sweep(tmp_path) == []
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with pytest.raises(WarehouseError, match=r"a\.parquet cannot be read as Parquet; delete it"):
+        read_metadata(path)
+    path.write_bytes(b"PAR1 nothing")
+    with pytest.raises(WarehouseError, match=r"a\.parquet cannot be read as Parquet; delete it"):
+        read_metadata(path)

@@ -1,0 +1,58 @@
+"""Records of runs come back in order, and refuse two inputs of one name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.warehouse.homes import add_run, key
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.runs import SourceOutcome, begin_run, finish_run, read_runs, write_run
+
+
+def test_run_comes_back_and_is_replaced_at_its_end(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    run = begin_run(versions={"model": "m"}, options={"device": "cpu", "inputs": ["a"]})
+    write_run(home, run)
+    assert read_runs(home) == [run]
+    ended = finish_run(
+        replace(
+            run,
+            stages={"low": {"spans": 3, "seconds": 0.5}},
+            sources=(SourceOutcome(name="a", digest="0" * 16, outcome="annotated", seconds={"parse": 0.25}),),
+        ),
+        error="out of memory",
+    )
+    write_run(home, ended)
+    assert read_runs(home) == [ended]
+    assert ended.finished is not None
+    assert datetime.fromisoformat(ended.finished) >= datetime.fromisoformat(run.started)
+    assert ended.sources[0].key == key("a")
+
+
+def test_runs_are_in_order(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    ids = [add_run(home) for _ in range(3)]
+    assert [run.run_id for run in read_runs(home)] == sorted(ids)
+    assert read_runs(Home(tmp_path / "absent")) == []
+
+
+def test_two_inputs_of_one_name(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with pytest.raises(WarehouseError, match=r"^2 inputs with different content are named a; give them different"):
+        add_run(home, key("a", "1"), key("b", "1"), key("a", "2"))
+    assert read_runs(home) == []
+    add_run(home, key("a", "1"), key("a", "1"))  # the same file twice does no harm
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"sources": [], "what": 1}'])
+def test_file_that_is_no_run(tmp_path: Path, content: str) -> None:
+    home = Home(tmp_path)
+    home.runs.mkdir()
+    (home.runs / "x.json").write_text(content)
+    with pytest.raises(WarehouseError, match=r"x\.json is no record of a run; move it away"):
+        read_runs(home)
