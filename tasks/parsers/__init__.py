@@ -54,7 +54,7 @@ def detect_format(path: Path) -> str:
         raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {_EXPECTED}")
     if start.startswith((b"{", b"[")):
         return "bioc-json"
-    if is_pubtator(start.decode("utf-8", "replace")):
+    if any(map(is_pubtator, start.decode("utf-8", "replace").split("\n"))):
         return "pubtator"
     raise SourceError(f"{path}: starts with {start[:20]!r}; expected {_EXPECTED}")
 

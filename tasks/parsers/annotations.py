@@ -21,9 +21,7 @@ def fitted(start: int, end: int, mention: str, entity_type: str, identifier: str
     Offsets are code points, half-open. Raises MisfitError where the text there is another.
     """
     if not 0 <= start < end <= len(text):
-        raise MisfitError(
-            f"annotation: {start}-{end} {shown(mention)} lies outside the text of {len(text)} code points"
-        )
+        raise MisfitError(f"annotation: {shown(mention)} at {start}-{end} lies outside the text of 0-{len(text)}")
     if text[start:end] != mention:
         raise MisfitError(f"annotation: found {shown(text[start:end])} at {start}-{end}, expected {shown(mention)}")
     return Annotation(start, end, mention, entity_type, split_identifiers(identifier))

@@ -59,20 +59,22 @@ def _document(raw: _Json, document_id: str, record: int, raw_passages: list[_Jso
     infons: dict[str, str] = {}
     for holder in [*reversed(raw_passages), raw]:  # the document's own win, then the first passage's
         infons.update(_infons(holder))
-    year = str(raw.get("year") or infons.get("year", ""))
+    # LitCovid gives these three beside the infons
+    infons.update({key: str(raw[key]) for key in ("pmid", "journal", "year") if raw.get(key)})
+    year = infons.get("year", "")
     return Document(
         document_id=document_id,
         record=record,
         passages=tuple(passages),
-        pmid=_pmid(raw, document_id, infons, {passage.section for passage in passages}),
-        journal=_string(raw, "journal") or infons.get("journal", "").split(";")[0].strip() or None,
+        pmid=_pmid(document_id, infons, {passage.section for passage in passages}),
+        journal=infons.get("journal", "").split(";")[0].strip() or None,
         published=year if re.fullmatch(r"[0-9]{4}", year) else None,
     )
 
 
-def _pmid(raw: _Json, document_id: str, infons: Mapping[str, str], sections: set[str]) -> int | None:
+def _pmid(document_id: str, infons: Mapping[str, str], sections: set[str]) -> int | None:
     """Read the PMID; a document's id is one where it is an abstract, while full texts have their PMC id there."""
-    for given in (str(raw.get("pmid", "")), infons.get("article-id_pmid", "")):
+    for given in (infons.get("pmid", ""), infons.get("article-id_pmid", "")):
         if _PMID.fullmatch(given):
             return int(given)
     is_pmc = infons.get("article-id_pmc", "").removeprefix("PMC") == document_id
@@ -170,7 +172,7 @@ def _string(raw: _Json, key: str) -> str:
 
 def _infons(raw: _Json) -> dict[str, str]:
     found = raw.get("infons")
-    if found is None:
+    if not found:
         return {}
     if not isinstance(found, Mapping):
         raise RecordError(f"infons: found {shown(str(found))}, expected an object")

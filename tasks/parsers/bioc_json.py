@@ -20,6 +20,7 @@ from tasks.parsers.records import Record
 
 MAX_DEPTH = 64
 MAX_VALUES = 20_000_000  # JSON values of one document
+MAX_STRING = 64 * 1024 * 1024  # bytes
 
 _LISTS = ("documents", "PubTator3")  # keys under which a list of documents stands
 
@@ -39,7 +40,7 @@ def _documents(path: Path) -> Iterator[object]:
     events = ijson.sendable_list()
     parser = ijson.basic_parse_coro(events, multiple_values=True, use_float=True)
     walk = _Walk(path)
-    size = 0
+    size = quiet = 0  # bytes read, and bytes since the last event
     with open_source(path) as source:
         for chunk in source.chunks():
             damage = None
@@ -48,6 +49,9 @@ def _documents(path: Path) -> Iterator[object]:
             except (ijson.JSONError, ValueError, DecimalException, StopIteration) as error:
                 damage = error
             size += len(chunk)
+            quiet = 0 if events else quiet + len(chunk)
+            if quiet > MAX_STRING:
+                raise SourceError(f"{path}: JSON with a string of more than {MAX_STRING:,} bytes; expected BioC")
             for event, value in events:
                 yield from walk.take(event, value)
             del events[:]
@@ -62,7 +66,8 @@ def _documents(path: Path) -> Iterator[object]:
 
 
 def _damaged(path: Path, size: int, error: Exception) -> SourceError:
-    reason = (str(error).splitlines() or [""])[0]
+    first = error.args[0] if error.args else ""
+    reason = (first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)).partition("\n")[0]
     return SourceError(f"{path}: in the bytes up to {size:,}: not well-formed JSON ({reason}); download the file again")
 
 
@@ -76,6 +81,10 @@ class _Frame:
     content: dict[str, object] = field(default_factory=dict)
     holds_documents: bool = False  # an object that turned out to be a collection
 
+    @property
+    def is_open_list(self) -> bool:
+        return self.kind == "list" and not self.is_documents
+
 
 class _Walk:
     """Cuts a stream of JSON events into documents."""
@@ -84,25 +93,29 @@ class _Walk:
         self.found = False  # whether anything looked like BioC
         self._path = path
         self._frames: list[_Frame] = []
-        self._builder: ijson.ObjectBuilder | None = None  # of one value inside an object
+        self._builder: ijson.ObjectBuilder | None = None  # of one list or object inside a frame
         self._depth = 0  # of the value under construction
         self._values = 0  # of the outermost object so far
 
     def take(self, event: str, value: object) -> Iterator[object]:
         """Take one event; yield the document that it completes."""
         top = self._frames[-1] if self._frames else None
-        self._bound(event)
+        self._bound()
         if self._builder is not None:
-            self._build(event, value)
-        elif event == "start_array" and (top is None or top.kind == "list" or top.key in _LISTS):
+            self._builder.event(event, value)
+            self._depth += event.startswith("start_") - event.startswith("end_")
+            if self._depth == 0:
+                value, self._builder = self._builder.value, None
+                yield from self._put(value)
+        elif event == "start_array" and (top is None or top.is_open_list or top.key in _LISTS):
             if top is not None and top.kind == "object":
                 top.holds_documents = self.found = True
             self._frames.append(_Frame("list", is_documents=top is not None and top.key == "documents"))
         elif event == "start_map" and (top is None or top.kind == "list"):
             self._frames.append(_Frame("object"))
         elif event in ("start_array", "start_map"):
-            self._builder = ijson.ObjectBuilder()
-            self._build(event, value)
+            self._builder, self._depth = ijson.ObjectBuilder(), 1
+            self._builder.event(event, value)
         elif event == "end_array":
             self._frames.pop()
         elif event == "end_map":
@@ -114,25 +127,20 @@ class _Walk:
             ):
                 self.found = True
                 yield frame.content
-        elif top is not None and top.kind == "object":
-            if event == "map_key":
-                top.key = str(value)
-            else:
-                top.content[top.key] = value
+        elif event == "map_key" and top is not None:
+            top.key = str(value)
+        else:
+            yield from self._put(value)
+
+    def _put(self, value: object) -> Iterator[object]:
+        """Keep a value of an object; yield one that stands where a document should."""
+        top = self._frames[-1] if self._frames else None
+        if top is not None and top.kind == "object":
+            top.content[top.key] = value
         elif top is not None and top.is_documents:
             yield value
 
-    def _build(self, event: str, value: object) -> None:
-        assert self._builder is not None
-        self._builder.event(event, value)
-        self._depth += event.startswith("start_")
-        self._depth -= event.startswith("end_")
-        if self._depth == 0:
-            frame = self._frames[-1]
-            frame.content[frame.key] = self._builder.value
-            self._builder = None
-
-    def _bound(self, event: str) -> None:
+    def _bound(self) -> None:
         self._values += 1
         if len(self._frames) + self._depth > MAX_DEPTH:
             raise SourceError(f"{self._path}: JSON nested deeper than {MAX_DEPTH}; expected BioC")

@@ -41,7 +41,7 @@ def parse_pubmed(path: Path) -> Iterator[Record]:
             try:
                 yield _READERS[str(element.tag)](part, record)
             except RecordError as error:
-                pmid = part if part.tag == "PMID" else part.find(".//PMID")
+                pmid = part if part.tag == "PMID" else part.find("*/PMID")
                 document_id = None if pmid is None else _flat(pmid)[:100] or None
                 yield Failure(record, f"line {part.sourceline}", str(error), document_id)
 

@@ -51,7 +51,7 @@ def parse_pubtator(path: Path) -> Iterator[Record]:
 
 
 def is_pubtator(line: str) -> bool:
-    """Tell whether a file's first line of text is that of a PubTator document."""
+    """Tell whether a line is the title or abstract of a PubTator document."""
     return _TEXT.match(line) is not None
 
 

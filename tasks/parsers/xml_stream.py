@@ -38,7 +38,7 @@ def elements(path: Path, tags: Collection[str]) -> Iterator[etree._Element]:
                 yield element
                 _forget(element)
         except etree.XMLSyntaxError as error:
-            raise _damaged(path, error) from error
+            raise _damaged(path, error, context.error_log) from error
         if not checked and context.root is not None:
             refuse_entities(context.root, path)
 
@@ -63,7 +63,7 @@ def root_tag(source: SourceReader, path: Path) -> str:
     except etree.XMLSyntaxError as error:  # of a place after the root element's start, perhaps
         root = _started(parser)
         if root is None:
-            raise _damaged(path, error) from error
+            raise _damaged(path, error, parser.error_log) from error
     if root is None:
         raise SourceError(f"{path}: no XML element; expected PubMed XML or BioC XML")
     refuse_entities(root, path)
@@ -101,7 +101,7 @@ def _forget(element: etree._Element) -> None:
             del parent[0]
 
 
-def _damaged(path: Path, error: etree.XMLSyntaxError) -> SourceError:
-    line, column = error.position
-    reason = " ".join(str(error.msg).split())
-    return SourceError(f"{path}: line {line}, column {column}: not well-formed XML ({reason}); download the file again")
+def _damaged(path: Path, error: etree.XMLSyntaxError, log: etree._ListErrorLog) -> SourceError:
+    """Name the first error of the log, since the exception tells of its consequences at times."""
+    where = f"line {log[0].line}, column {log[0].column}: {log[0].message}" if len(log) else str(error.msg)
+    return SourceError(f"{path}: not well-formed XML ({' '.join(where.split())}); download the file again")

@@ -1,0 +1,359 @@
+"""BioC XML and BioC JSON: the same table of documents in both, since they share all but their syntax."""
+
+import json
+from xml.sax.saxutils import escape, quoteattr
+
+import pytest
+from bioc import BioCAnnotation, BioCCollection, BioCDocument, BioCLocation, BioCPassage, biocjson, biocxml
+
+from model.document import Annotation, Document, Passage
+from tasks.errors import SourceError
+from tasks.parsers.bioc_json import parse_bioc_json
+from tasks.parsers.bioc_xml import parse_bioc_xml
+from tasks.parsers.records import Failure
+
+
+def as_json(documents):
+    return json.dumps({"source": "s", "date": "", "key": "", "infons": {}, "documents": documents})
+
+
+def as_xml(documents):
+    return "<collection><source>s</source><date/><key/>{}</collection>".format("".join(map(_xml_document, documents)))
+
+
+def _xml_document(raw):
+    identifier = f"<id>{raw['id']}</id>" if "id" in raw else ""
+    passages = "".join(_xml_passage(passage, "passage") for passage in raw.get("passages", ()))
+    return f"\n<document>{identifier}{_xml_infons(raw)}{passages}{_xml_annotations(raw)}</document>"
+
+
+def _xml_passage(raw, tag):
+    offset = f"<offset>{raw['offset']}</offset>" if "offset" in raw else ""
+    text = f"<text>{escape(raw['text'])}</text>" if "text" in raw else ""
+    sentences = "".join(_xml_passage(sentence, "sentence") for sentence in raw.get("sentences", ()))
+    return f"<{tag}>{_xml_infons(raw)}{offset}{text}{sentences}{_xml_annotations(raw)}</{tag}>"
+
+
+def _xml_annotations(raw):
+    return "".join(
+        f"<annotation>{_xml_infons(annotation)}"
+        + "".join(f'<location offset="{at["offset"]}" length="{at["length"]}"/>' for at in annotation["locations"])
+        + f"<text>{escape(annotation['text'])}</text></annotation>"
+        for annotation in raw.get("annotations", ())
+    )
+
+
+def _xml_infons(raw):
+    return "".join(f"<infon key={quoteattr(k)}>{escape(str(v))}</infon>" for k, v in raw.get("infons", {}).items())
+
+
+@pytest.fixture(params=["xml", "json"])
+def parsed(request, write):
+    """Parse documents, given in the shape of BioC JSON, in each of the two formats."""
+
+    def parsed(*documents):
+        if request.param == "xml":
+            return list(parse_bioc_xml(write(as_xml(documents))))
+        return list(parse_bioc_json(write(as_json(documents))))
+
+    return parsed
+
+
+def annotation(start, text, *more, **infons):
+    spans = [(start, len(text)), *more] if not more else [(start, 4), *more]
+    return {
+        "text": text,
+        "infons": {"type": "Disease", **infons},
+        "locations": [{"offset": offset, "length": length} for offset, length in spans],
+    }
+
+
+def passage(offset, text, section=None, annotations=(), **infons):
+    infons = {**infons, **({"type": section} if section else {})}
+    return {"offset": offset, "text": text, "infons": infons, "annotations": list(annotations)}
+
+
+def test_an_abstract(parsed):
+    gout = annotation(0, "Gout", identifier="MESH:D006073")
+    urate = annotation(10, "Urate & 𝛼", identifier="-")
+    assert parsed(
+        {
+            "id": "7",
+            "passages": [
+                passage(0, "Gout.", "title", [gout], journal="J Gout; 2021 Mar 7", year="2021"),
+                passage(6, "Of 𝛼 Urate & 𝛼.", "abstract", [dict(urate, locations=[{"offset": 11, "length": 9}])]),
+            ],
+        }
+    ) == [
+        Document(
+            document_id="7",
+            record=0,
+            passages=(Passage("title", 0, "Gout."), Passage("abstract", 6, "Of 𝛼 Urate & 𝛼.")),
+            pmid=7,
+            journal="J Gout",
+            published="2021",
+            annotations=(
+                Annotation(0, 4, "Gout", "Disease", ("MESH:D006073",)),
+                Annotation(11, 20, "Urate & 𝛼", "Disease", ()),
+            ),
+        )
+    ]
+
+
+def test_a_full_text_keeps_its_sections_and_offsets(parsed):
+    (document,) = parsed(
+        {
+            "id": "55",
+            "passages": [
+                passage(0, "Gout", "front", section_type="TITLE", **{"article-id_pmid": "7", "article-id_pmc": "55"}),
+                passage(5, "Aim", "abstract_title_1", section_type="ABSTRACT"),
+                passage(9, "", "paragraph", section_type="INTRO"),
+                passage(20, " Urate. ", "paragraph", section_type="INTRO"),
+                passage(30, "Other"),
+            ],
+        }
+    )
+    assert document.pmid == 7
+    assert document.passages == (
+        Passage("title", 0, "Gout"),
+        Passage("abstract", 5, "Aim"),
+        Passage("intro", 20, " Urate. "),
+        Passage("", 30, "Other"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("document_id", "section", "infons", "pmid"),
+    [
+        ("7", "title", {}, 7),
+        ("7", "front", {}, 7),
+        ("7", "paragraph", {}, None),
+        ("7", None, {}, None),
+        ("PMC7", "title", {}, None),
+        ("7", "title", {"article-id_pmc": "PMC7"}, None),
+        ("7", "title", {"article-id_pmc": "PMC9"}, 7),
+        ("7", "title", {"article-id_pmid": "8"}, 8),
+        ("9" * 30, "title", {}, None),
+    ],
+)
+def test_an_id_is_a_pmid_where_the_document_is_an_abstract(parsed, document_id, section, infons, pmid):
+    (document,) = parsed({"id": document_id, "passages": [passage(0, "Gout", section, **infons)]})
+    assert document.pmid == pmid
+
+
+def test_sentences_make_the_text_of_a_passage(parsed):
+    sentences = [
+        {"offset": 3, "text": "Gout.", "annotations": [annotation(3, "Gout")]},
+        {"offset": 10, "text": "Pain.", "annotations": [annotation(10, "Pain")]},
+    ]
+    (document,) = parsed({"id": "1", "passages": [{"offset": 3, "sentences": sentences}]})
+    assert document.passages == (Passage("", 3, "Gout.  Pain."),)
+    assert [document.text[found.start : found.end] for found in document.annotations] == ["Gout", "Pain"]
+
+
+def test_annotations_may_stand_at_the_document_and_have_several_locations(parsed):
+    whole = annotation(4, "gout or pain", (12, 4))
+    parts = annotation(4, "gout pain", (12, 4))
+    found = parsed({"id": "1", "passages": [passage(0, "Old gout or pain.")], "annotations": [whole, parts]})
+    assert found[0].annotations == (Annotation(4, 16, "gout or pain", "Disease"),)
+    assert [failure.reason for failure in found[1:]] == [
+        "annotation: found 'gout or pain' at 4-16, expected 'gout pain'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("infons", "identifiers"),
+    [
+        ({"identifier": "MESH:D1;MESH:D2"}, ("MESH:D1", "MESH:D2")),
+        ({"MESH": "D1|D2"}, ("D1", "D2")),
+        ({"Identifier": "", "OMIM": "1"}, ("1",)),
+        ({}, ()),
+    ],
+)
+def test_identifiers_of_annotations(parsed, infons, identifiers):
+    (document,) = parsed({"id": "1", "passages": [passage(0, "Gout", None, [annotation(0, "Gout", **infons)])]})
+    assert document.annotations[0].identifiers == identifiers
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (annotation(1, "Gout"), "annotation: 'Gout' at 1-5 lies outside the text of 0-4"),
+        (annotation(0, "gout"), "annotation: found 'Gout' at 0-4, expected 'gout'"),
+        (annotation(0, ""), "annotation: '' at 0-0 lies outside the text of 0-4"),
+        (dict(annotation(0, "Gout"), locations=[]), "annotation: 'Gout' has no location"),
+        (
+            dict(annotation(0, "Gout"), locations=[{"offset": "x", "length": 4}]),
+            "annotation: location of 'Gout': offset is 'x', expected a number from 0 to 20000000",
+        ),
+    ],
+)
+def test_an_annotation_that_does_not_fit_is_a_failure_of_the_same_record(parsed, wrong, reason):
+    good = annotation(0, "Gout")
+    document, failure = parsed({"id": "1", "passages": [passage(0, "Gout", None, [good, wrong])]})
+    assert document.annotations == (Annotation(0, 4, "Gout", "Disease"),)
+    assert (failure.record, failure.document_id, failure.reason) == (0, "1", reason)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason", "document_id"),
+    [
+        ({"passages": []}, "document without id", None),
+        ({"id": " ", "passages": []}, "document without id", None),
+        (
+            {"id": "2", "passages": [{"offset": "ten", "text": "x"}]},
+            "passage 1: offset is 'ten', expected a number from 0 to 20000000",
+            "2",
+        ),
+        (
+            {"id": "2", "passages": [passage(-1, "x")]},
+            "passage 1: offset is '-1', expected a number from 0 to 20000000",
+            "2",
+        ),
+        (
+            {"id": "2", "passages": [passage(30_000_000, "x")]},
+            "passage 1: offset is '30000000', expected a number from 0 to 20000000",
+            "2",
+        ),
+        (
+            {"id": "2", "passages": [{"text": "x"}]},
+            "passage 1: offset is 'None', expected a number from 0 to 20000000",
+            "2",
+        ),
+        (
+            {"id": "2", "passages": [passage(0, "Gout"), passage(3, "x")]},
+            "passage 2 starts at 3, before the end of the passage before it, 4",
+            "2",
+        ),
+        (
+            {"id": "2", "passages": [{"offset": 5, "sentences": [{"offset": 4, "text": "x"}]}]},
+            "sentence 1 of passage 1 starts at 4, before 5",
+            "2",
+        ),
+    ],
+)
+def test_a_malformed_record_is_a_failure_and_the_next_goes_on(parsed, broken, reason, document_id):
+    good = {"id": "1", "passages": [passage(0, "Gout")]}
+    first, failure, last = parsed(good, broken, good)
+    assert (first.record, last.record) == (0, 2)
+    assert failure.position in ("line 3", "document 2")
+    assert failure == Failure(1, failure.position, reason, document_id)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (5, "document is '5', expected an object"),
+        ([], "document is '[]', expected an object"),
+        ({"id": "2"}, "passages: found 'None', expected a list"),
+        ({"id": "2", "passages": {}}, "passages: found '{}', expected a list"),
+        ({"id": "2", "passages": ["x"]}, "passage 1 is 'x', expected an object"),
+        ({"id": "2", "passages": [{"offset": 0, "text": 5}]}, "text: found '5', expected a text"),
+        (
+            {"id": "2", "passages": [{"offset": 0, "sentences": [1]}]},
+            "sentence 1 of passage 1 is '1', expected an object",
+        ),
+        (
+            {"id": "2", "passages": [{"offset": 0, "text": "x", "annotations": 1}]},
+            "annotations: found '1', expected a list",
+        ),
+        ({"id": "2", "passages": [{"offset": 0, "text": "x", "infons": 1}]}, "infons: found '1', expected an object"),
+        (
+            {"id": "2", "passages": [{"offset": 0.5, "text": "x"}]},
+            "passage 1: offset is '0.5', expected a number from 0 to 20000000",
+        ),
+    ],
+)
+def test_json_of_another_shape_is_a_failure(write, broken, reason):
+    _, failure, last = parse_bioc_json(write(as_json([{"id": "1", "passages": []}, broken, {"id": 3, "passages": []}])))
+    assert failure.reason == reason
+    assert (last.document_id, last.record) == ("3", 2)
+
+
+ONE = '{"id": "1", "passages": []}'
+TWO = '{"_id": "2|None", "id": "2", "relations": [{"id": "9"}], "passages": []}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'{{"documents": [{ONE}, {TWO}], "source": "s"}}',
+        f"[{ONE}, {TWO}]",
+        f"{ONE}\n{TWO}\n",
+        f'{{"documents": [{ONE}]}}\n{{"documents": [{TWO}]}}',
+        f'[{{"documents": [{ONE}]}}, {{"documents": [{TWO}]}}]',
+        f'[[{{"notice": "free"}}, {{"cite": ["us"]}}], [{ONE}], [{TWO}]]',
+        f'{{"PubTator3": [{ONE}, {TWO}]}}',
+        f'\ufeff{{"infons": {{"id": "x", "documents": "y"}}, "documents": [{ONE}, {TWO}]}}',
+    ],
+    ids=[
+        "collection",
+        "list",
+        "lines",
+        "collections",
+        "list of collections",
+        "LitCovid",
+        "PubTator 3",
+        "byte order mark",
+    ],
+)
+def test_the_shapes_of_bioc_json(write, content):
+    assert [document.document_id for document in parse_bioc_json(write(content))] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1, 2]", "source: JSON without BioC documents; expected objects with 'passages'"),
+        ('{"a": 1}', "source: JSON without BioC documents"),
+        ("[" * 100, "source: JSON nested deeper than 64; expected BioC"),
+        ('{"documents": [{"a": ' + "[" * 100_000, "source: JSON nested deeper than 64; expected BioC"),
+        ("[{]", "source: in the bytes up to 3: not well-formed JSON"),
+        ('{"documents": [', "source: in the bytes up to 15: not well-formed JSON .*; download the file again$"),
+        ('{"documents": [1e999]}', "source: in the bytes up to 22: not well-formed JSON"),
+        ('{"documents": [' + "9" * 5000 + "]}", "not well-formed JSON"),
+    ],
+)
+def test_json_that_is_no_bioc(write, content, message):
+    with pytest.raises(SourceError, match=message):
+        list(parse_bioc_json(write(content)))
+
+
+def test_documents_before_broken_json_are_kept(write):
+    records = parse_bioc_json(write(b'{"documents": [' + ONE.encode() + b', {"id": "\xff"}]}'))
+    assert next(records).document_id == "1"
+    with pytest.raises(SourceError, match="invalid bytes in UTF8 string"):
+        next(records)
+
+
+@pytest.mark.parametrize("limit", ["MAX_VALUES", "MAX_STRING"])
+def test_an_endless_document_is_refused(write, monkeypatch, limit):
+    monkeypatch.setattr(f"tasks.parsers.bioc_json.{limit}", 1000)
+    content = '{"documents": [{"a": %s' % ("[" + "1," * 2000 if limit == "MAX_VALUES" else '"' + "x" * 200_000)
+    with pytest.raises(SourceError, match=r"more than 1,000 (values|bytes)"):
+        list(parse_bioc_json(write(content)))
+
+
+def test_what_the_bioc_package_writes_is_read(write):
+    made = BioCPassage()
+    made.offset, made.text, made.infons = 2, "Gout", {"type": "title"}
+    found = BioCAnnotation()
+    found.text, found.infons = "Gout", {"type": "Disease", "identifier": "MESH:D006073"}
+    found.add_location(BioCLocation(2, 4))
+    made.add_annotation(found)
+    document = BioCDocument()
+    document.id = "7"
+    document.add_passage(made)
+    collection = BioCCollection()
+    collection.add_document(document)
+    expected = [
+        Document(
+            "7",
+            0,
+            (Passage("title", 2, "Gout"),),
+            pmid=7,
+            annotations=(Annotation(2, 6, "Gout", "Disease", ("MESH:D006073",)),),
+        )
+    ]
+    assert list(parse_bioc_xml(write(biocxml.dumps(collection)))) == expected
+    assert list(parse_bioc_json(write(biocjson.dumps(collection)))) == expected

@@ -1,0 +1,174 @@
+import pytest
+
+from model.document import Annotation, Document, Passage
+from tasks.errors import SourceError
+from tasks.parsers.pubtator import parse_pubtator
+from tasks.parsers.records import Failure
+
+GOUT = "11|t|Gout after aspirin.\n11|a|Aspirin raised urate.\n"
+
+
+def test_a_document_with_its_annotations(write):
+    path = write(
+        GOUT + "11\t0\t4\tGout\tDisease\tD006073\n"
+        "11\t11\t18\taspirin\tChemical\tMESH:D001241\n"
+        "11\tCID\tD001241\tD006073\n"
+        "11\tAssociation\tD001241\tD006073\tNovel\n"
+        "\n"
+    )
+    assert list(parse_pubtator(path)) == [
+        Document(
+            document_id="11",
+            record=0,
+            passages=(Passage("title", 0, "Gout after aspirin."), Passage("abstract", 20, "Aspirin raised urate.")),
+            pmid=11,
+            annotations=(
+                Annotation(0, 4, "Gout", "Disease", ("D006073",)),
+                Annotation(11, 18, "aspirin", "Chemical", ("MESH:D001241",)),
+            ),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "identifiers"),
+    [
+        ("D006073", ("D006073",)),
+        (" D006073 ", ("D006073",)),
+        ("D006073|D001241", ("D006073", "D001241")),
+        ("OMIM:300322+OMIM:102600", ("OMIM:300322", "OMIM:102600")),
+        ("6647;6648", ("6647", "6648")),
+        ("11796, 11797", ("11796", "11797")),
+        ("6647(Tax:10090)", ("6647(Tax:10090)",)),
+        ("MESH:D006073|", ("MESH:D006073",)),
+        ("-1", ("-1",)),
+        ("-", ()),
+        ("", ()),
+        ("p|SUB|S|369|R", ("p|SUB|S|369|R",)),
+        ("c|DEL|436_436+1|AG", ("c|DEL|436_436+1|AG",)),
+        ("|", ("|",)),
+    ],
+)
+def test_identifiers_are_split_where_each_part_is_one(write, written, identifiers):
+    (document,) = parse_pubtator(write(GOUT + f"11\t0\t4\tGout\tDisease\t{written}\n"))
+    assert document.annotations[0].identifiers == identifiers
+
+
+@pytest.mark.parametrize("columns", ["", "\tD006073", "\tD006073\t0.97", "\tD006073\tgout|arthritis\tmore"])
+def test_annotations_have_five_columns_or_more(write, columns):
+    (document,) = parse_pubtator(write(GOUT + f"11\t0\t4\tGout\tDisease{columns}"))
+    assert document.annotations[0].text == "Gout"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1|t|One\n1|a|a\n\n2|t|Two\n2|a|b\n\n",
+        "1|t|One\n1|a|a\n2|t|Two\n2|a|b",
+        "1|t|One\r\n1|a|a\r\n\r\n2|t|Two\r\n2|a|b\r\n",
+        "\ufeff\n\n1|t|One\n1|a|a\n \n\t\n2|t|Two\n2|a|b\n",
+        "1|t|One\n1|a|a\n2|a|b\n",
+    ],
+    ids=["blank line", "no blank line, no last newline", "CRLF", "byte order mark, blank lines", "no second title"],
+)
+def test_documents_are_told_apart(write, text):
+    assert [(d.document_id, d.record, d.abstract) for d in parse_pubtator(write(text))] == [
+        ("1", 0, "a"),
+        ("2", 1, "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "passages"),
+    [
+        ("1|t|\n1|a|Text.", (Passage("abstract", 1, "Text."),)),
+        ("1|t|Title\n1|a|", (Passage("title", 0, "Title"),)),
+        ("1|t|Title", (Passage("title", 0, "Title"),)),
+        ("1|t|\n1|a|", ()),
+        ("1|t|a|t|b\n1|a|1|a|c", (Passage("title", 0, "a|t|b"), Passage("abstract", 6, "1|a|c"))),
+        ("1|t|Title \n1|a|Text.", (Passage("title", 0, "Title"), Passage("abstract", 6, "Text."))),
+    ],
+)
+def test_texts_and_their_offsets(write, text, passages):
+    (document,) = parse_pubtator(write(text))
+    assert document.passages == passages
+
+
+@pytest.mark.parametrize(("start", "offset"), [(6, 6), (7, 7)])
+def test_a_padded_title_is_laid_out_as_its_annotations_count(write, start, offset):
+    path = write(f"1|t|Title \n1|a|Gout\n1\t{start}\t{start + 4}\tGout\tDisease\tD006073\n")
+    (document,) = parse_pubtator(path)
+    assert document.passages[1] == Passage("abstract", offset, "Gout")
+    assert document.text[start : start + 4] == "Gout"
+
+
+def test_offsets_count_code_points(write):
+    (document,) = parse_pubtator(write("1|t|𝛼-é gout\n1|a|x\n1\t4\t8\tgout\tDisease\tD006073\n"))
+    assert document.annotations == (Annotation(4, 8, "gout", "Disease", ("D006073",)),)
+
+
+def test_an_annotation_that_does_not_fit_is_a_failure_of_the_same_record(write):
+    path = write(
+        "9|t|Before\n\n" + GOUT + "11\t0\t4\tgout\tDisease\tD006073\n"
+        "11\t0\t4\tGout\tDisease\tD006073\n"
+        "11\t90\t94\tGout\tDisease\tD006073\n"
+    )
+    _, document, *failures = parse_pubtator(path)
+    assert document.annotations == (Annotation(0, 4, "Gout", "Disease", ("D006073",)),)
+    assert failures == [
+        Failure(1, "line 5", "annotation: found 'Gout' at 0-4, expected 'gout'", "11"),
+        Failure(1, "line 7", "annotation: 'Gout' at 90-94 lies outside the text of 0-41", "11"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("broken", "failure"),
+    [
+        (GOUT + "what is this\n", Failure(1, "line 5", "line of 'what is this' in document 11", "11")),
+        (GOUT + "11\tx\n", Failure(1, "line 5", "found '11\\tx', expected text, annotation or relation", "11")),
+        (
+            GOUT + "11\tnil\t4\tGout\tDisease\tD006073\n",
+            Failure(
+                1,
+                "line 5",
+                "found '11\\tnil\\t4\\tGout\\tDisease\\tD006073', expected text, annotation or relation",
+                "11",
+            ),
+        ),
+        (GOUT + "12\t0\t4\tGout\tDisease\tD006073\n", Failure(1, "line 5", "line of '12' in document 11", "11")),
+        (GOUT + "11|a|Again.\n", Failure(1, "line 5", "a second |a| line; expected one a document", "11")),
+        (
+            "12\t0\t4\tGout\tDisease\n",
+            Failure(
+                1, "line 3", "found '12\\t0\\t4\\tGout\\tDisease', expected a line such as 'id|t|title' first", "12"
+            ),
+        ),
+    ],
+)
+def test_a_malformed_record_is_a_failure_and_the_next_goes_on(write, broken, failure):
+    first, found, last = parse_pubtator(write("1|t|One\n\n" + broken + "\n3|t|Three\n"))
+    assert (first.document_id, first.record) == ("1", 0)
+    assert found == failure
+    assert (last.document_id, last.record) == ("3", 2)
+
+
+@pytest.mark.parametrize(("document_id", "pmid"), [("7", 7), ("PMC7", None), ("9" * 30, None)])
+def test_only_a_number_is_a_pmid(write, document_id, pmid):
+    (document,) = parse_pubtator(write(f"{document_id}|t|Title\n"))
+    assert (document.document_id, document.pmid) == (document_id, pmid)
+
+
+def test_bytes_that_are_no_utf8_end_the_file_with_an_error(write):
+    path = write(b"1|t|One\n\n2|t|Tw\xff\n\n3|t|Three\n")
+    records = parse_pubtator(path)
+    assert next(records).document_id == "1"
+    with pytest.raises(SourceError, match=r"line 3: byte 7 is not UTF-8; download the file again or convert it$"):
+        next(records)
+
+
+def test_an_endless_line_is_refused(write, monkeypatch):
+    monkeypatch.setattr("tasks.parsers.pubtator.MAX_LINE", 1000)
+    records = parse_pubtator(write(b"1|t|One\n\n2|t|" + b"x" * 200_000))
+    assert next(records).document_id == "1"
+    with pytest.raises(SourceError, match=r"line 3 is longer than 1,000 bytes"):
+        list(records)
