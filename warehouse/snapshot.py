@@ -90,8 +90,10 @@ def publish(home: Home, *, model_version: str, mesh_version: str) -> Snapshot:
         _remove(building)
         try:
             with duckdb.connect(str(building)) as connection:
+                connection.begin()
                 _fill(connection, home, finished, current, reissued, runs, verified, model_version, mesh_version)
                 snapshot = _describe(connection, home, model_version, mesh_version, fingerprint)
+                connection.commit()
             sync(building)
             building.chmod(0o444)
             building.rename(home.snapshot(snapshot.number))
@@ -218,11 +220,11 @@ def _describe(
     sources, damaged, rows, failures, deletions = _one_row(
         connection,
         """
-        SELECT count(*), count_if(status = 'damaged'), sum(documents), sum(failed), sum(deleted)
+        SELECT count(*), count(*) FILTER (status = 'damaged'), sum(documents), sum(failed), sum(deleted)
         FROM sources WHERE current
         """,
     )
-    superseded, hidden = _one_row(connection, "SELECT count(*), count_if(reason <> 'reissued') FROM superseded")
+    superseded, hidden = _one_row(connection, "SELECT count(*), count(*) FILTER (reason <> 'reissued') FROM superseded")
     mentions, linked, concepts = _one_row(
         connection, "SELECT count(*), count(mesh_id), count(DISTINCT mesh_id) FROM mentions"
     )
