@@ -19,7 +19,7 @@ from tasks.errors import SourceError
 from tasks.parsers import Failure, detect_format, parse
 
 ROOT = Path(__file__).resolve().parents[3]
-SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def pubmed(titles):
