@@ -43,6 +43,8 @@ def verify_sources(
 
     Raises `UnbalancedError` or `PublishRefusedError` with the first fault found.
     """
+    if not sources:
+        return
     expected: dict[str, dict[Path, tuple[SourceKey, int]]] = {}
     for key, (counts, mentions, files) in sources.items():
         counts.check(source=key.name)
