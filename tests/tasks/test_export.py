@@ -230,7 +230,7 @@ _texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\x0
 
 @st.composite
 def _documents(draw: st.DrawFn) -> tuple[Document, list[Mention]]:
-    title, abstract = draw(_texts), draw(_texts)
+    title, abstract = (text if text.strip() else "" for text in (draw(_texts), draw(_texts)))
     placed = (Passage("title", 0, title), Passage("abstract", len(title) + 1, abstract))
     passages = tuple(passage for passage in placed if passage.text)
     document = Document(str(draw(st.integers(1, 10**8))), 0, passages)
