@@ -1,0 +1,446 @@
+"""Publishing: what the views show, what is refused, and that readers and killed publishers do no harm."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from warehouse import schemas
+from warehouse.errors import PublishRefusedError, UnbalancedError, WarehouseError
+from warehouse.layout import Home, SourceKey
+from warehouse.ledger import SourceCounts
+from warehouse.snapshot import Snapshot, current_snapshot, publish
+
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND = key("pubmed21n0001.xml.gz", "1"), key("pubmed21n1000.xml.gz", "2")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    return home
+
+
+def publish_it(home: Home) -> Snapshot:
+    return publish(home, model_version=MODEL, mesh_version=MESH)
+
+
+def rows(home: Home, query: str, *, path: Path | None = None) -> list[tuple[Any, ...]]:
+    """Asks as any DuckDB client would."""
+    with duckdb.connect(str(path or home.warehouse), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_first_snapshot(home: Home) -> None:
+    note = {"start": 0, "end": 1, "text": "A", "entity_type": "Gene", "identifiers": ["7157", "X"]}
+    add_source(
+        home,
+        FIRST,
+        [document(0, "11") | {"annotations": [note]}, document(3, "12")],
+        failures=[(1, "no PMID")],
+        deletions=[(2, 99)],
+        mentions=[mention(0, "11"), mention(0, "11", "D001241"), mention(3, "12", None), mention(3, "12", "C562840")],
+    )
+    run = add_run(home, FIRST)
+    snapshot = publish_it(home)
+    assert snapshot == replace(
+        snapshot,
+        number=1,
+        model_version="small-1",
+        mesh_version="2024",
+        sources=1,
+        damaged=0,
+        documents=2,
+        mentions=4,
+        linked=3,
+        concepts=3,
+        failures=1,
+        deletions=1,
+        superseded=0,
+        unchanged=False,
+    )
+    assert current_snapshot(home) == snapshot
+    assert rows(home, "SELECT number, created, fingerprint FROM snapshot") == [
+        (1, snapshot.created, snapshot.fingerprint)
+    ]
+    assert rows(home, "SELECT document_id, title, len(passages) FROM documents ORDER BY record") == [
+        ("11", "A title", 1),
+        ("12", "A title", 1),
+    ]
+    assert rows(home, "FROM annotations") == [
+        ("pubmed21n0001.xml.gz", "1" * 16, 0, "11", 11, 0, 1, "A", "Gene", ["7157", "X"])
+    ]
+    assert rows(home, "SELECT record, position, reason FROM failures") == [(1, "line 1", "no PMID")]
+    assert rows(home, "SELECT record, pmid FROM deletions") == [(2, 99)]
+    assert rows(home, "SELECT name FROM entities WHERE mesh_id = 'D001943'") == [("Breast Neoplasms",)]
+    under = "SELECT document_id, mesh_id FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id = 'D009369'"
+    assert rows(home, f"{under} ORDER BY ALL") == [("11", "D001943"), ("12", "C562840")]
+    assert rows(home, "FROM sources") == [
+        ("pubmed21n0001.xml.gz", "1" * 16, 0, True, "pubmed-xml", 100, "complete", None, 4, 2, 2, 0, 1, 1, 4, run, run)
+    ]
+    assert rows(home, "SELECT run_id, sources, finished >= started FROM runs") == [(run, 1, True)]
+    assert rows(home, "FROM models") == [("small-1", None)]
+
+
+def test_model_metrics_are_in_the_snapshot(home: Home) -> None:
+    home.model(MODEL).mkdir(parents=True)
+    (home.model(MODEL) / "metrics.json").write_text('{"f1": 0.5}')
+    add_source(home, FIRST)
+    publish_it(home)
+    assert rows(home, "FROM models") == [("small-1", '{"f1": 0.5}')]
+
+
+def test_empty_and_damaged_sources(home: Home) -> None:
+    add_source(home, FIRST, error="truncated at byte 100")
+    snapshot = publish_it(home)
+    assert (snapshot.sources, snapshot.damaged, snapshot.documents, snapshot.mentions) == (1, 1, 0, 0)
+    views = ["documents", "mentions", "annotations", "failures", "deletions", "superseded"]
+    assert [rows(home, f"FROM {view}") for view in views] == [[]] * 6
+    assert rows(home, "SELECT status, error FROM sources") == [("damaged", "truncated at byte 100")]
+
+
+def test_every_column_is_described(home: Home) -> None:
+    add_source(home, FIRST)
+    publish_it(home)
+    described = rows(home, "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal")
+    names = ["documents", "mentions", "annotations", "entities", "entity_tree", "failures", "deletions"]
+    names += ["sources", "superseded", "files", "runs", "models", "snapshot"]
+    assert sorted(described) == sorted(
+        (name, column.name, column.metadata[b"description"].decode())
+        for name in names
+        for column in getattr(schemas, name.upper())
+    )
+    of_views = "SELECT comment FROM duckdb_views() WHERE NOT internal UNION ALL SELECT comment FROM duckdb_tables()"
+    assert all(comment for (comment,) in rows(home, of_views))
+    assert len(rows(home, of_views)) == 13
+
+
+def test_a_later_file_supersedes_and_deletes(home: Home) -> None:
+    add_source(home, FIRST, [document(0, "1"), document(1, "2"), document(2, "3", version=2), document(3, "3")])
+    add_source(home, SECOND, [document(0, "2"), document(2, "4")], deletions=[(1, 1), (3, 4)])
+    snapshot = publish_it(home)
+    assert rows(home, "SELECT document_id, source, record FROM documents ORDER BY ALL") == [
+        ("2", SECOND.name, 0),
+        ("3", FIRST.name, 2),
+    ]
+    assert rows(home, "SELECT document_id, source FROM mentions ORDER BY ALL") == [
+        ("2", SECOND.name),
+        ("3", FIRST.name),
+    ]
+    assert rows(home, "FROM superseded") == [
+        (FIRST.name, FIRST.digest, 0, "1", SECOND.name, SECOND.digest, "deleted"),
+        (FIRST.name, FIRST.digest, 1, "2", SECOND.name, SECOND.digest, "revised"),
+        (FIRST.name, FIRST.digest, 3, "3", FIRST.name, FIRST.digest, "revised"),
+        (SECOND.name, SECOND.digest, 2, "4", SECOND.name, SECOND.digest, "deleted"),
+    ]
+    assert (snapshot.documents, snapshot.mentions, snapshot.superseded) == (2, 2, 4)
+
+
+def test_a_document_may_come_back_after_its_deletion(home: Home) -> None:
+    add_source(home, FIRST, [document(0, "1")])
+    add_source(home, SECOND, [document(1, "1")], deletions=[(0, 1)])
+    publish_it(home)
+    assert rows(home, "SELECT source, record FROM documents") == [(SECOND.name, 1)]
+
+
+def test_a_file_issued_again_replaces_its_former_self(home: Home) -> None:
+    old, new = key("dump.txt", "1"), key("dump.txt", "2")
+    add_source(home, old, [document(0, "1"), document(1, "2")], deletions=[(2, 3)])
+    add_run(home, old)
+    publish_it(home)
+    add_source(home, new, [document(0, "2"), document(1, "3")])
+    add_run(home, new)
+    snapshot = publish_it(home)
+    assert (snapshot.number, snapshot.sources, snapshot.documents, snapshot.deletions) == (2, 1, 2, 0)
+    assert rows(home, "SELECT document_id, digest FROM documents ORDER BY ALL") == [("2", "2" * 16), ("3", "2" * 16)]
+    assert rows(home, "FROM superseded") == [
+        ("dump.txt", "1" * 16, 0, "1", "dump.txt", "2" * 16, "reissued"),
+        ("dump.txt", "1" * 16, 1, "2", "dump.txt", "2" * 16, "reissued"),
+    ]
+    assert rows(home, "SELECT digest, rank, current FROM sources ORDER BY ALL") == [
+        ("1" * 16, None, False),
+        ("2" * 16, 0, True),
+    ]
+    add_run(home, old)  # and back
+    assert publish_it(home).number == 3
+    assert rows(home, "SELECT document_id, digest FROM documents ORDER BY ALL") == [("1", "1" * 16), ("2", "1" * 16)]
+
+
+def test_nothing_new_is_no_new_snapshot(home: Home) -> None:
+    add_source(home, FIRST, [document(0, "1")])
+    add_run(home, FIRST)
+    first = publish_it(home)
+    add_run(home, FIRST)
+    assert publish_it(home) == replace(first, unchanged=True)
+    assert [path.name for path in home.snapshots.iterdir()] == ["1.duckdb"]
+    add_source(home, SECOND)
+    assert publish_it(home).number == 2
+
+
+def test_earlier_snapshots_answer_as_before(home: Home) -> None:
+    add_source(home, FIRST, [document(0, "1")])
+    publish_it(home)
+    add_source(home, SECOND, deletions=[(0, 1)])
+    publish_it(home)
+    assert rows(home, "SELECT count(*) FROM documents") == [(0,)]
+    assert rows(home, "SELECT count(*) FROM documents", path=home.snapshot(1)) == [(1,)]
+    with duckdb.connect() as connection:  # both at once, under other names
+        for number in (1, 2):
+            connection.execute(f"ATTACH '{home.snapshot(number)}' AS night_{number} (READ_ONLY)")
+        gone = "SELECT document_id FROM night_1.documents ANTI JOIN night_2.documents USING (document_id)"
+        assert connection.execute(gone).fetchall() == [("1",)]
+
+
+def test_a_reader_keeps_the_snapshot_it_opened(home: Home) -> None:
+    add_source(home, FIRST, [document(0, "1")])
+    publish_it(home)
+    reader = (
+        "import duckdb, sys\n"
+        "connection = duckdb.connect(sys.argv[1], read_only=True)\n"
+        "print(connection.execute('SELECT count(*) FROM documents').fetchone()[0], flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print(connection.execute('SELECT count(*), count(DISTINCT document_id) FROM mentions').fetchone()[0])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", reader, str(home.warehouse)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "1\n"
+        add_source(home, SECOND, [document(0, "2"), document(1, "3")])
+        assert publish_it(home).number == 2
+        assert rows(home, "SELECT count(*) FROM documents") == [(3,)]
+        assert child.communicate("\n")[0] == "1\n"
+    assert child.returncode == 0
+
+
+def test_two_publishers_at_once(home: Home) -> None:
+    add_source(home, FIRST, [document(0, "1")])
+    publisher = (
+        "import sys; from pathlib import Path\n"
+        "from warehouse.layout import Home; from warehouse.snapshot import publish\n"
+        "print(publish(Home(Path(sys.argv[1])), model_version='small-1', mesh_version='2024').number)"
+    )
+    command = [sys.executable, "-c", publisher, str(home.root)]
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda _: subprocess.run(command, cwd=ROOT, capture_output=True, text=True), range(3)))
+    assert [one.stderr for one in done] == [""] * 3
+    assert [one.stdout for one in done] == ["1\n"] * 3
+    assert [path.name for path in home.snapshots.iterdir()] == ["1.duckdb"]
+
+
+def test_a_killed_publisher_is_forgotten(home: Home) -> None:
+    """The publisher dies with the snapshot built but not yet named."""
+    add_source(home, FIRST, [document(0, "1")])
+    publish_it(home)
+    add_source(home, SECOND, [document(0, "2")])
+    publisher = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from warehouse import snapshot; from warehouse.layout import Home\n"
+        "snapshot.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "snapshot.publish(Home(Path(sys.argv[1])), model_version='small-1', mesh_version='2024')"
+    )
+    killed = subprocess.run([sys.executable, "-c", publisher, str(home.root)], cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in home.snapshots.iterdir()) == [".building.duckdb", "1.duckdb"]
+    assert rows(home, "SELECT count(*) FROM documents") == [(1,)]
+    assert publish_it(home).number == 2
+    assert sorted(path.name for path in home.snapshots.iterdir()) == ["1.duckdb", "2.duckdb"]
+    assert rows(home, "SELECT count(*) FROM documents") == [(2,)]
+
+
+def test_a_home_that_moved_is_published_anew(tmp_path: Path) -> None:
+    old, new = Home(tmp_path / "old [1]*"), Home(tmp_path / "new's")
+    add_vocabulary(old)
+    add_source(old, FIRST, [document(0, "1")])
+    publish_it(old)
+    assert rows(old, "SELECT count(*) FROM documents") == [(1,)]
+    shutil.move(old.root, new.root)
+    assert publish_it(new).number == 2
+    assert rows(new, "SELECT count(*) FROM documents") == [(1,)]
+
+
+def unbalance(home: Home) -> None:
+    counts = SourceCounts(parsed=2, documents=1, annotated=1, without_text=0, failed=0, deleted=0)
+    add_source(home, SECOND, [document(0, "2")], counts=counts)
+
+
+def lose_failures(home: Home) -> None:
+    counts = SourceCounts(parsed=2, documents=1, annotated=1, without_text=0, failed=1, deleted=0)
+    add_source(home, SECOND, [document(0, "2")], counts=counts)
+
+
+def lose_a_file(home: Home) -> None:
+    add_source(home, SECOND, [document(0, "2")])
+    home.deletions(SECOND).unlink()
+
+
+def swap_files(home: Home) -> None:
+    add_source(home, SECOND, [document(0, "2")])
+    shutil.copy(home.documents(FIRST), home.documents(SECOND))
+
+
+def rename_mentions(home: Home) -> None:
+    path = home.mentions(FIRST, model_version=MODEL, mesh_version=MESH)
+    shutil.copy(path, home.mentions(SECOND, model_version=MODEL, mesh_version=MESH))
+
+
+def homeless_mention(home: Home) -> None:
+    add_source(home, SECOND, [document(0, "2")], mentions=[mention(0, "2"), mention(7, "77")])
+
+
+def repeated_mention(home: Home) -> None:
+    add_source(home, SECOND, [document(0, "2")], mentions=[mention(0, "2", None), mention(0, "2", None)])
+
+
+def foreign_model(home: Home) -> None:
+    add_source(home, SECOND, [document(0, "2")], mentions=[mention(0, "2") | {"model_version": "other"}])
+
+
+def lose_vocabulary(home: Home) -> None:
+    add_source(home, SECOND)
+    home.entity_tree(MESH).unlink()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "kind", "message"),
+    [
+        (
+            unbalance,
+            UnbalancedError,
+            "pubmed21n1000.xml.gz: parsed 2 records, but 1 annotated + 0 without text + 0 failed",
+        ),
+        (
+            lose_failures,
+            PublishRefusedError,
+            "expected [('pubmed21n1000.xml.gz', '2222222222222222', 1)] from the books",
+        ),
+        (lose_a_file, PublishRefusedError, f"deletions/{SECOND.stem}.parquet is missing; delete "),
+        (swap_files, PublishRefusedError, "found rows [('pubmed21n0001.xml.gz', '1111111111111111', 1)], expected"),
+        (rename_mentions, PublishRefusedError, f"holds the books of {FIRST.stem}; delete it and annotate again"),
+        (homeless_mention, PublishRefusedError, "mentions of document 77 (record 7), which is not among its documents"),
+        (
+            repeated_mention,
+            PublishRefusedError,
+            "document 2 has the mention 0-1 Disease no concept 2 times, expected once",
+        ),
+        (foreign_model, PublishRefusedError, "found mentions of other@2024, expected small-1@2024; delete it"),
+        (lose_vocabulary, WarehouseError, "vocabulary 2024 is missing"),
+    ],
+)
+def test_refused(home: Home, break_it: Any, kind: type[Exception], message: str) -> None:
+    add_source(home, FIRST, [document(0, "1")])
+    publish_it(home)
+    break_it(home)
+    with pytest.raises(kind) as caught:
+        publish_it(home)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in home.snapshots.iterdir()] == ["1.duckdb"]
+    assert rows(home, "SELECT number FROM snapshot") == [(1,)]
+    add_vocabulary(home)
+    add_source(home, SECOND, [document(0, "2")])
+    assert publish_it(home).number == 2
+
+
+def test_nothing_to_publish(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match=r"absent is not there; annotate something into it first"):
+        publish_it(Home(tmp_path / "absent"))
+    with pytest.raises(WarehouseError, match=r"small-1@2024 has no mentions; annotate something first"):
+        publish_it(Home(tmp_path))
+    assert current_snapshot(Home(tmp_path)) is None
+
+
+def test_a_damaged_snapshot_is_named(home: Home) -> None:
+    add_source(home, FIRST)
+    publish_it(home)
+    home.snapshot(1).chmod(0o644)
+    home.snapshot(1).write_bytes(b"nothing")
+    with pytest.raises(WarehouseError, match=r"1\.duckdb cannot be opened: ") as caught:
+        current_snapshot(home)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_snapshot_cannot_be_written(home: Home) -> None:
+    add_source(home, FIRST)
+    publish_it(home)
+    assert home.snapshot(1).stat().st_mode & 0o777 == 0o444
+    assert home.warehouse.readlink() == Path("snapshots/1.duckdb")
+
+
+# One night: for each of three files, events in order of record: (kind, pmid, version).
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["document", "document", "deletion"]), st.integers(1, 4), st.integers(1, 2)), max_size=5
+)
+NIGHTS = st.lists(
+    st.dictionaries(st.sampled_from(["pubmed21n0002.xml", "pubmed21n0010.xml", "b.txt", "a.txt"]), EVENTS, max_size=3),
+    min_size=1,
+    max_size=3,
+).filter(lambda nights: any(nights))
+
+
+def oracle(nights: list[dict[str, list[tuple[str, int, int]]]]) -> dict[int, tuple[str, int, int]]:
+    """Returns, by PMID, the (source, night, record) of the document that stands, by replaying files in order."""
+    newest = {name: night for night, files in enumerate(nights) for name in files}
+    # PubMed files by number; before them the others by the night their content came, then by name
+    order = sorted(newest, key=lambda name: (name.startswith("pubmed"), name[0] != "p" and newest[name], name))
+    standing: dict[int, tuple[str, int, int]] = {}
+    for name in order:
+        shown: dict[int, tuple[int, int]] = {}
+        withdrawn: dict[int, int] = {}
+        for record, (kind, pmid, version) in enumerate(nights[newest[name]][name]):
+            if kind == "document":
+                shown[pmid] = max(shown.get(pmid, (0, 0)), (version, record))
+            else:
+                withdrawn[pmid] = record
+        for pmid in shown.keys() | withdrawn.keys():
+            standing.pop(pmid, None)
+            if pmid in shown and shown[pmid][1] > withdrawn.get(pmid, -1):
+                standing[pmid] = (name, newest[name], shown[pmid][1])
+    return standing
+
+
+@settings(max_examples=15, deadline=None)
+@given(NIGHTS)
+def test_the_tables_equal_a_replay(nights: list[dict[str, list[tuple[str, int, int]]]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder))
+        add_vocabulary(home)
+        written = 0
+        for night, files in enumerate(nights):
+            keys: list[SourceKey] = []
+            for name, events in files.items():
+                keys.append(key(name, str(night)))
+                numbered = list(enumerate(events))
+                add_source(
+                    home,
+                    keys[-1],
+                    [document(at, str(pmid), version=v) for at, (kind, pmid, v) in numbered if kind == "document"],
+                    deletions=[(at, pmid) for at, (kind, pmid, _) in numbered if kind == "deletion"],
+                )
+                written += sum(kind == "document" for kind, _, _ in events)
+            if keys:
+                add_run(home, *keys, run_id=f"run-{night}")
+                publish_it(home)
+        expected = sorted(
+            (pmid, name, str(night) * 16, record) for pmid, (name, night, record) in oracle(nights).items()
+        )
+        for view in ("documents", "mentions"):
+            assert rows(home, f"SELECT pmid, source, digest, record FROM {view} ORDER BY ALL") == expected
+        assert rows(home, "SELECT count(*) FROM superseded") == [(written - len(expected),)]
+        assert rows(home, "SELECT count(*) FROM (SELECT DISTINCT source, digest, record FROM superseded)") == [
+            (written - len(expected),)
+        ]
