@@ -23,7 +23,7 @@ from rich.text import Text
 from model.document import Document, Mention
 from tasks.exporters.spans import Span, spans
 
-_GROUNDS = {"Disease": "#1a1a1a on #ffb3ab", "Chemical": "#1a1a1a on #a8d8ff"}
+_GROUNDS = {"Disease": "#1a1a1a on #ff8a80", "Chemical": "#1a1a1a on #a8d8ff"}
 _OTHER_GROUND = "#1a1a1a on #d9d9d9"
 _LABEL = "italic"
 _UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
