@@ -1,0 +1,45 @@
+# Everything runs from .venv, which `make install` builds from requirements.lock with Python and pip alone.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install annotate test lint bench lock
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+
+install: $(INSTALLED) ## Make .venv from requirements.lock, and install the project in it
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install $(PIP_FLAGS) --requirement requirements.lock
+	$(BIN)/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
+	touch $@
+
+annotate: install ## Annotate the bundled sample into home/, and show what was found
+	$(BIN)/e2emern annotate --home home
+
+test: install ## Run the tests
+	$(BIN)/pytest
+
+lint: install ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install ## Run the benchmarks
+	$(BIN)/python -m benchmarks
+
+# torch is held at the last release that pip takes as a CPU wheel where such a wheel is offered; what its CUDA wheel
+# needs is left out of the lock, and pip adds it where that wheel is taken.
+lock: ## Resolve the newest versions that pyproject.toml allows into requirements.lock
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install $(PIP_FLAGS) setuptools torch==2.13.0 --editable '.[dev]'
+	{ echo '# Made by `make lock` from pyproject.toml: the project, its tests and its linters.'; \
+	  build/lock/bin/pip freeze --all --exclude pip --exclude-editable \
+	  | sed -e '/^nvidia-/d' -e '/^triton==/d' -e 's/+cpu$$//'; } > build/requirements.lock
+	mv build/requirements.lock requirements.lock

@@ -1,0 +1,71 @@
+"""The rules of the house: which package may import which, and what every module owes its reader."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MAY_IMPORT = {
+    "flows": {"flows", "tasks", "model", "warehouse", "defaults"},
+    "tasks": {"tasks", "model", "warehouse", "defaults"},
+    "model": {"model", "defaults"},
+    "warehouse": {"warehouse"},
+    "defaults": {"defaults"},
+}
+MUST_NOT_IMPORT = {
+    "model": {"prefect", "duckdb", "bioc", "sentencex", "abbreviations"},
+    "warehouse": {"torch", "transformers", "prefect"},
+}
+MODULES = sorted(
+    path.relative_to(ROOT)
+    for package in [*MAY_IMPORT, "benchmarks", "tests"]
+    for path in (ROOT / package).rglob("*.py")
+)
+IN_PACKAGES = [path for path in MODULES if path.parts[0] in MAY_IMPORT]
+names = [str(path) for path in MODULES]
+names_in_packages = [str(path) for path in IN_PACKAGES]
+
+
+def imported(module: Path) -> set[str]:
+    """The first part of the name of everything that a module imports, at its top or further in."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(module.parts[0] if node.level else (node.module or "").split(".")[0])
+    return found
+
+
+def test_every_package_is_looked_at() -> None:
+    assert {path.parts[0] for path in IN_PACKAGES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", IN_PACKAGES, ids=names_in_packages)
+def test_imports_go_one_way(module: Path) -> None:
+    package = module.parts[0]
+    ours = imported(module) & (set(MAY_IMPORT) | {"benchmarks", "tests"})
+    assert ours <= MAY_IMPORT[package]
+
+
+@pytest.mark.parametrize("module", IN_PACKAGES, ids=names_in_packages)
+def test_packages_know_nothing_of_others_tools(module: Path) -> None:
+    assert imported(module) & MUST_NOT_IMPORT.get(module.parts[0], set()) == set()
+
+
+@pytest.mark.parametrize("module", [path for path in MODULES if path.parts[0] != "tests"], ids=str)
+def test_every_module_says_what_it_is(module: Path) -> None:
+    assert ast.get_docstring(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=names)
+def test_no_file_is_longer_than_500_lines(module: Path) -> None:
+    assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) <= 500
+
+
+def test_imports_inside_functions_and_of_submodules_are_seen(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("import a.b\nfrom c.d import e\ndef f():\n    import g as h\n", encoding="utf-8")
+    assert imported(module) == {"a", "c", "g"}
