@@ -288,6 +288,11 @@ def lose_a_file(home: Home) -> None:
     home.deletions(SECOND).unlink()
 
 
+def damage_a_file(home: Home) -> None:
+    add_source(home, SECOND, [document(0, "2")])
+    home.documents(SECOND).write_bytes(b"PAR1")
+
+
 def swap_files(home: Home) -> None:
     add_source(home, SECOND, [document(0, "2")])
     shutil.copy(home.documents(FIRST), home.documents(SECOND))
@@ -329,6 +334,7 @@ def lose_vocabulary(home: Home) -> None:
             "expected [('pubmed21n1000.xml.gz', '2222222222222222', 1)] from the books",
         ),
         (lose_a_file, PublishRefusedError, f"deletions/{SECOND.stem}.parquet is missing; delete "),
+        (damage_a_file, PublishRefusedError, f"documents/{SECOND.stem}.parquet"),
         (swap_files, PublishRefusedError, "found rows [('pubmed21n0001.xml.gz', '1111111111111111', 1)], expected"),
         (rename_mentions, PublishRefusedError, f"holds the books of {FIRST.stem}; delete it and annotate again"),
         (homeless_mention, PublishRefusedError, "mentions of document 77 (record 7), which is not among its documents"),
@@ -413,7 +419,7 @@ def oracle(nights: list[dict[str, list[tuple[str, int, int]]]]) -> dict[int, tup
     return standing
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(NIGHTS)
 def test_the_tables_equal_a_replay(nights: list[dict[str, list[tuple[str, int, int]]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
