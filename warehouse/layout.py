@@ -82,10 +82,6 @@ class Home:
         """The folder of a model."""
         return self.root / "models" / file_name(model_version)
 
-    def bank(self, *, model_version: str, mesh_version: str) -> Path:
-        """The folder of a vocabulary encoded by a model; a cache, may be deleted."""
-        return self.root / "banks" / f"{file_name(model_version)}@{file_name(mesh_version)}"
-
     def run(self, run_id: str) -> Path:
         """Where the record of a run stands."""
         return self.root / "runs" / f"{file_name(run_id)}.json"
@@ -93,6 +89,11 @@ class Home:
     def snapshot(self, number: int) -> Path:
         """Where a snapshot stands."""
         return self.root / "snapshots" / f"{number}.duckdb"
+
+    @property
+    def banks(self) -> Path:
+        """The folder of vocabularies encoded by models; a cache, may be deleted."""
+        return self.root / "banks"
 
     @property
     def snapshots(self) -> Path:

@@ -22,7 +22,11 @@ _METADATA_KEY = "e2emern.source"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCounts:
-    """Records of one source. `documents` counts the rows of its documents file."""
+    """Records of one source. `documents` counts the rows of its documents file.
+
+    `misfits` are annotations that the source itself carries and that do not fit its text: rows of failures too, but no
+    records.
+    """
 
     parsed: int
     documents: int
@@ -30,6 +34,7 @@ class SourceCounts:
     without_text: int
     failed: int
     deleted: int
+    misfits: int = 0
 
     def check(self, *, source: str = "source") -> None:
         """Checks that no record is lost or counted twice. Raises `UnbalancedError` with all counts."""

@@ -48,7 +48,8 @@ def verify_sources(
     expected: dict[str, dict[Path, tuple[SourceKey, int]]] = {}
     for key, (counts, mentions, files) in sources.items():
         counts.check(source=key.name)
-        rows = {"documents": counts.documents, "failures": counts.failed, "deletions": counts.deleted}
+        failures = counts.failed + counts.misfits
+        rows = {"documents": counts.documents, "failures": failures, "deletions": counts.deleted}
         for view, number in (rows | {"mentions": mentions}).items():
             expected.setdefault(view, {})[files[view]] = (key, number)
     for view, files_of_view in expected.items():

@@ -1,0 +1,215 @@
+"""The main job: find sources, annotate those that are not done, publish a snapshot, say what became of every record.
+
+`annotate` is the Prefect flow, one task run for each source; `annotate_sources` is the same without Prefect. The model
+is loaded once, and only when there is something to annotate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from defaults import MESH, MODEL
+from model.cascade import Cascade, Report
+from tasks.annotate import Annotated, already_annotated, annotate_source
+from tasks.errors import InputError
+from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
+from tasks.sources import Source, find_sources
+from warehouse.files import sweep
+from warehouse.layout import Home
+from warehouse.ledger import SourceBooks, pending
+from warehouse.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
+from warehouse.snapshot import Snapshot, publish
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told how far a run is: what is left to do, names encoded for the bank (done, all), documents done."""
+
+    sources: Callable[[list[Source]], None] = lambda todo: None
+    names: Callable[[int, int], None] = lambda done, total: None
+    documents: Callable[[int], None] = lambda more: None
+
+
+WATCH: ContextVar[Watch] = ContextVar("WATCH", default=Watch())
+"""Set by a caller of the flow who wants to watch it; a flow's own parameters have to fit into JSON."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did. `seconds` are wall-clock seconds from the model being loaded to the last source being done."""
+
+    versions: Versions
+    annotated: list[Annotated] = field(default_factory=list)
+    unchanged: list[SourceBooks] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # source and why nothing of it could be used
+    snapshot: Snapshot | None = None
+    seconds: float = 0.0
+
+    @property
+    def report(self) -> Report:
+        """What the levels did in all sources together."""
+        total = Report()
+        for one in self.annotated:
+            total += one.report
+        return total
+
+    @property
+    def problems(self) -> list[str]:
+        """A line for each source of which records are missing."""
+        books = [*(one.books for one in self.annotated), *self.unchanged]
+        damaged = [f"{one.key.name}: damaged: {one.error}" for one in books if one.status == "damaged"]
+        return damaged + [f"{name}: {reason}" for name, reason in self.failed.items()]
+
+
+class IncompleteError(InputError):
+    """Sources were damaged or could not be read; all others are done. `outcome` says which and what was done."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("; ".join(outcome.problems))
+        self.outcome = outcome
+
+
+@flow(name="annotate", flow_run_name="annotate into {home}", persist_result=False)
+def annotate(
+    inputs: list[str],
+    home: Path,
+    model: Path = MODEL,
+    mesh: Path = MESH,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> Outcome:
+    """Annotate PubMed, PubTator and BioC files into the tables of a home.
+
+    Args:
+        inputs: files, folders or glob patterns.
+        home: folder of the tables.
+        model: model folder.
+        mesh: entities table, Parquet.
+        device: where the model runs.
+    """
+    each = task(
+        annotate_source, name="annotate source", task_run_name="{source.key.name}", cache_policy=NO_CACHE, retries=0
+    )
+    return annotate_sources(inputs, home, model=model, mesh=mesh, device=device, each=each, watch=WATCH.get())
+
+
+def annotate_sources(
+    inputs: Iterable[str | Path],
+    home: Path,
+    *,
+    model: Path = MODEL,
+    mesh: Path = MESH,
+    device: str = "auto",
+    each: Callable[..., Annotated] = annotate_source,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Annotate the sources that are not done, publish, and return what was done; `each` annotates one source.
+
+    Raises InputError where nothing can be done with the input, the model or the device, WarehouseError where the home
+    cannot be used, and IncompleteError, after all other sources are done and published, where some are damaged.
+    """
+    watch = watch or Watch()
+    place = Home(home)
+    versions = read_versions(model, mesh)
+    pick_device(device)
+    sources = find_sources(inputs)
+    open_home(place)
+    keep_vocabulary(place, mesh, mesh_version=versions.mesh)
+    outcome = Outcome(versions)
+    with _recorded(place, sources, outcome, device=device):
+        keys = {source.key for source in sources}
+        waiting = set(pending(place, keys, model_version=versions.model, mesh_version=versions.mesh))
+        todo = [source for source in sources if source.key in waiting]
+        done = [source for source in sources if source.key not in waiting]
+        outcome.unchanged = [
+            already_annotated(source, home=place, model_version=versions.model, mesh_version=versions.mesh)
+            for source in done
+        ]
+        watch.sources(todo)
+        if todo:
+            cascade = load(model, mesh, home=place, device=device, progress=watch.names)
+            _annotate_each(todo, outcome, cascade=cascade, home=place, each=each, watch=watch)
+        if outcome.annotated or outcome.unchanged:
+            outcome.snapshot = publish(place, model_version=versions.model, mesh_version=versions.mesh)
+    if outcome.problems:
+        raise IncompleteError(outcome)
+    return outcome
+
+
+def open_home(home: Home) -> None:
+    """Make the folder where it is not there, and delete what killed runs left unfinished. Raises InputError."""
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{home.root}: cannot be used as a home ({error.strerror}); give a folder") from error
+    sweep(home.root)
+
+
+def _annotate_each(
+    todo: list[Source],
+    outcome: Outcome,
+    *,
+    cascade: Cascade,
+    home: Home,
+    each: Callable[..., Annotated],
+    watch: Watch,
+) -> None:
+    """Annotate sources one after the other; one that cannot be read does not stop the others."""
+    begun = time.monotonic()
+    for source in todo:
+        try:
+            outcome.annotated.append(each(source, cascade=cascade, home=home, watch=watch.documents))
+        except InputError as error:
+            outcome.failed[source.key.name] = str(error).removeprefix(f"{source.path}: ")
+    outcome.seconds = time.monotonic() - begun
+
+
+@contextmanager
+def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, device: str) -> Iterator[None]:
+    """Record the run before its first source and after its last, and what stopped it where something did."""
+    versions = {"e2emern": version("e2emern"), "model": outcome.versions.model, "mesh": outcome.versions.mesh}
+    met = tuple(SourceOutcome(name=one.key.name, digest=one.key.digest, outcome="begun") for one in sources)
+    run = replace(begin_run(versions=versions, options={"device": device}), sources=met)
+    write_run(home, run)
+    try:
+        yield
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        write_run(home, finish_run(_with_outcomes(run, sources, outcome), error=message))
+        raise
+    write_run(home, finish_run(_with_outcomes(run, sources, outcome), error="; ".join(outcome.problems) or None))
+
+
+def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> RunRecord:
+    annotated = {one.books.key: one for one in outcome.annotated}
+    unchanged = {books.key for books in outcome.unchanged}
+    met = []
+    for source in sources:
+        one = SourceOutcome(name=source.key.name, digest=source.key.digest, outcome="not reached")
+        if done := annotated.get(source.key):
+            seconds = {stage: round(seconds, 3) for stage, seconds in done.report.seconds.items()}
+            said = "annotated" if done.books.status == "complete" else "damaged"
+            one = replace(one, outcome=said, error=done.books.error, seconds=seconds)
+        elif source.key in unchanged:
+            one = replace(one, outcome="unchanged")
+        elif source.key.name in outcome.failed:
+            one = replace(one, outcome="failed", error=outcome.failed[source.key.name])
+        met.append(one)
+    report = outcome.report
+    stages = {
+        "sentences": report.sentences,
+        "spans_found": report.spans_found,
+        "candidates_scored": report.candidates_scored,
+        "mentions_linked": report.mentions_linked,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in report.seconds.items()},
+    }
+    return replace(run, sources=tuple(met), stages=stages)

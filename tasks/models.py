@@ -1,0 +1,84 @@
+"""Loads the model and the vocabulary that a run annotates with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError
+
+from model.cascade import Cascade, load_cascade, model_version
+from tasks.errors import InputError
+from warehouse.entities import read_entities, write_entities
+from warehouse.layout import Home
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Which model linked to which vocabulary: what the mentions of a home are filed under."""
+
+    model: str
+    mesh: str
+
+
+def read_versions(model: Path, mesh: Path) -> Versions:
+    """Return the versions of a model folder and an entities table, without loading them. Raises InputError."""
+    if not model.is_dir():
+        raise InputError(f"{model}: no such model folder; give one with --model")
+    try:
+        found = pq.read_table(mesh, columns=["mesh_version"])["mesh_version"].unique().to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{mesh}: cannot be read as an entities table ({_first_line(error)})") from error
+    if len(found) != 1 or not found[0]:
+        raise InputError(f"{mesh}: found {len(found)} MeSH versions, expected 1")
+    try:
+        return Versions(model=model_version(model), mesh=found[0])
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}; expected a model folder at {model}") from error
+
+
+def pick_device(name: str) -> str:
+    """Return `cpu` or `cuda`; `auto` is cuda where there is one. Raises InputError for a device that is not there."""
+    if name not in DEVICES:
+        raise InputError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device was found; use --device cpu")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def load(
+    model: Path, mesh: Path, *, home: Home, device: str = "auto", progress: Callable[[int, int], None] | None = None
+) -> Cascade:
+    """Load the cascade; an entity bank that has to be built is kept in the home, and `progress` told of it.
+
+    Raises InputError where the model, the vocabulary or the device cannot be used.
+    """
+    place = pick_device(device)
+    try:
+        return load_cascade(model, mesh=mesh, banks=home.banks, device=place, progress=progress)
+    except (ValueError, KeyError, OSError, SafetensorError) as error:
+        raise InputError(f"{model} with {mesh}: {_first_line(error)}") from error
+
+
+def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:
+    """Copy the entities table and its tree into the home, if it is not there yet.
+
+    Raises InputError where the home has another vocabulary of this version.
+    """
+    rows = pq.read_table(mesh)
+    if not home.entities(mesh_version).exists():
+        write_entities(home, rows, mesh_version=mesh_version)
+    elif not read_entities(home, mesh_version=mesh_version).equals(rows):
+        raise InputError(f"{mesh}: {home.root} has another vocabulary of version {mesh_version}; name this one anew")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,62 @@
+"""Finds the input files of a run and names each by its file name and its content."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.errors import InputError
+from warehouse.layout import SourceKey, digest_file
+
+_NO_DUMPS = frozenset({".md5", ".sha256"})  # checksums that stand beside dumps
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An input file as it stood when it was found."""
+
+    path: Path
+    key: SourceKey
+    bytes: int
+
+
+def find_sources(inputs: Iterable[str | Path]) -> list[Source]:
+    """Return the files that files, folders and glob patterns name, in order and once each.
+
+    A folder stands for all files in it and its folders, but for hidden ones and checksums. Raises InputError where an
+    input names nothing, or a file cannot be read.
+    """
+    sources: dict[SourceKey, Source] = {}
+    for given in inputs:
+        for path in _files(str(given)):
+            try:
+                source = Source(path, SourceKey(path.name, digest_file(path)), path.stat().st_size)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+            sources.setdefault(source.key, source)
+    return list(sources.values())
+
+
+def _files(given: str) -> Iterator[Path]:
+    path = Path(given)
+    if path.is_dir():
+        found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_dump(each.relative_to(path))]
+        if not found:
+            raise InputError(f"{given}: the folder holds no file")
+        yield from found
+    elif path.exists() or not glob.has_magic(given):
+        if not path.exists():
+            raise InputError(f"{given}: no such file or folder")
+        yield path
+    else:
+        matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        if not matches:
+            raise InputError(f"{given}: no file matches")
+        for match in matches:
+            yield from _files(glob.escape(match) if glob.has_magic(match) and not Path(match).exists() else match)
+
+
+def _is_dump(path: Path) -> bool:
+    return path.suffix not in _NO_DUMPS and not any(part.startswith(".") for part in path.parts)
