@@ -40,7 +40,7 @@ class Watch:
     documents: Callable[[int], None] = lambda more: None
 
 
-WATCH: ContextVar[Watch] = ContextVar("WATCH", default=Watch())
+WATCH: ContextVar[Watch] = ContextVar("WATCH")
 """Set by a caller of the flow who wants to watch it; a flow's own parameters have to fit into JSON."""
 
 
@@ -96,10 +96,8 @@ def annotate(
         mesh: entities table, Parquet.
         device: where the model runs.
     """
-    each = task(
-        annotate_source, name="annotate source", task_run_name="{source.key.name}", cache_policy=NO_CACHE, retries=0
-    )
-    return annotate_sources(inputs, home, model=model, mesh=mesh, device=device, each=each, watch=WATCH.get())
+    each = task(name="annotate source", task_run_name="{source.key.name}", cache_policy=NO_CACHE)(annotate_source)
+    return annotate_sources(inputs, home, model=model, mesh=mesh, device=device, each=each, watch=WATCH.get(None))
 
 
 def annotate_sources(

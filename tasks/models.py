@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
+from transformers.utils import logging
 
 from model.cascade import Cascade, load_cascade, model_version
 from tasks.errors import InputError
-from warehouse.entities import read_entities, write_entities
+from warehouse.entities import write_entities
 from warehouse.layout import Home
+from warehouse.schemas import ENTITIES
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -62,6 +64,7 @@ def load(
     Raises InputError where the model, the vocabulary or the device cannot be used.
     """
     place = pick_device(device)
+    logging.disable_progress_bar()  # of the weights, which take a second
     try:
         return load_cascade(model, mesh=mesh, banks=home.banks, device=place, progress=progress)
     except (ValueError, KeyError, OSError, SafetensorError) as error:
@@ -73,10 +76,14 @@ def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:
 
     Raises InputError where the home has another vocabulary of this version.
     """
-    rows = pq.read_table(mesh)
-    if not home.entities(mesh_version).exists():
+    kept = home.entities(mesh_version)
+    try:
+        rows = pq.read_table(mesh, schema=ENTITIES)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{mesh}: cannot be read as an entities table ({_first_line(error)})") from error
+    if not kept.exists():
         write_entities(home, rows, mesh_version=mesh_version)
-    elif not read_entities(home, mesh_version=mesh_version).equals(rows):
+    elif not pq.read_table(kept, schema=ENTITIES).equals(rows):
         raise InputError(f"{mesh}: {home.root} has another vocabulary of version {mesh_version}; name this one anew")
 
 

@@ -1,0 +1,129 @@
+"""What the commands print: the answer to a query, the state of a home, what a run did."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from rich.console import Console
+
+from flows.view import Level, Summary, show_document, show_summary, show_table
+from tasks.export import read_annotated
+from warehouse.catalog import literal
+from warehouse.layout import Home
+from warehouse.sql import query
+from warehouse.status import Status
+
+if TYPE_CHECKING:
+    from flows.annotate import Outcome
+
+_SHOWN_DOCUMENTS = 3
+
+_RICHEST = """
+SELECT document_id FROM mentions WHERE source = {source} AND mesh_id IS NOT NULL
+GROUP BY document_id ORDER BY count(DISTINCT mesh_id) DESC, document_id LIMIT {limit}
+"""
+_FREQUENT = """
+SELECT mesh_id, mesh_name, count(*) AS mentions, count(DISTINCT document_id) AS documents
+FROM mentions WHERE mesh_id IS NOT NULL
+GROUP BY ALL ORDER BY mentions DESC, mesh_id LIMIT 10
+"""
+_NEOPLASMS = """
+SELECT mesh_name, list(DISTINCT text ORDER BY text) AS words, count(*) AS mentions
+FROM mentions
+WHERE mesh_id IN (SELECT mesh_id FROM entity_tree WHERE ancestor_id = 'D009369')  -- all that is under Neoplasms
+GROUP BY mesh_name ORDER BY mentions DESC, mesh_name
+"""
+
+
+def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
+    """Print a table as `table`, `csv` (lists as JSON) or `json` (a list of objects)."""
+    if form == "table":
+        show_table(answer, console=console)
+    elif form == "json":
+        rows = (json.dumps(row, ensure_ascii=False, default=str) for row in answer.to_pylist())
+        console.file.write("[" + ",\n ".join(rows) + "]\n")
+    else:
+        writer = csv.writer(console.file, lineterminator="\n")
+        writer.writerow(answer.column_names)
+        columns = [column.to_pylist() for column in answer.columns]
+        writer.writerows([_csv_cell(value) for value in row] for row in zip(*columns, strict=True))
+
+
+def print_status(status: Status, *, console: Console) -> None:
+    """Print the state of a home, a fact a line."""
+    lines = []
+    if snapshot := status.snapshot:
+        lines += [
+            f"snapshot {snapshot.number} of {snapshot.created:%Y-%m-%d %H:%M} UTC, "
+            f"model {snapshot.model_version}, MeSH {snapshot.mesh_version}",
+            f"  {snapshot.sources:,} sources, {snapshot.documents:,} documents, {snapshot.mentions:,} mentions "
+            f"({status.linked_share:.1%} linked) of {snapshot.concepts:,} concepts",
+            f"  {snapshot.failures:,} failures, {snapshot.deletions:,} deletions, {snapshot.superseded:,} superseded",
+        ]
+    else:
+        lines.append("no snapshot yet")
+    if run := status.last_run:
+        ended = f"finished {run.finished[:19]}" if run.finished else "not finished"
+        lines.append(f"last run {run.run_id} on {run.host}, {len(run.sources):,} sources, {ended}")
+        lines += [f"  stopped: {run.error}"] if run.error else []
+    lines += [f"damaged: {source}: {error}" for source, error in status.damaged.items()]
+    lines += [f"{count:,} failures: {reason}" for reason, count in status.failures_by_reason.items()]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
+    """Print what a run did, and where the tables are."""
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    if outcome.annotated:
+        report, books = outcome.report, [one.books for one in outcome.annotated]
+
+        def took(*stages: str) -> float:
+            return sum(report.seconds.get(stage, 0.0) for stage in stages)
+
+        summary = Summary(
+            documents=sum(one.counts.documents for one in books),
+            mentions=sum(one.mentions for one in outcome.annotated),
+            concepts=len(frozenset().union(*(one.concepts for one in outcome.annotated))),
+            failures=sum(one.counts.failed + one.counts.misfits for one in books),
+            seconds=outcome.seconds,
+            levels=[
+                Level("low", "spans found", report.spans_found, took("low")),
+                Level("mid", "candidates scored", report.candidates_scored, took("candidates", "mid")),
+                Level("high", "mentions linked", report.mentions_linked, took("high", "resolve")),
+            ],
+        )
+        show_summary(summary, console=console)
+    if outcome.unchanged:
+        again = f"{len(outcome.unchanged):,} sources were annotated before by model {outcome.versions.model}"
+        say(again if outcome.annotated or outcome.failed else f"Nothing new: {again}")
+    if snapshot := outcome.snapshot:
+        say(
+            f"Snapshot {snapshot.number} of {home.root}: {snapshot.documents:,} documents, "
+            f"{snapshot.mentions:,} mentions of {snapshot.concepts:,} concepts"
+        )
+
+
+def show_sample(home: Home, source: str, *, console: Console) -> None:
+    """Print some annotated documents of a source, the most frequent concepts, and a query with its answer."""
+    ids = set(query(home, _RICHEST.format(source=literal(source), limit=_SHOWN_DOCUMENTS))["document_id"].to_pylist())
+    chosen = ((document, mentions) for document, mentions in read_annotated(home) if document.document_id in ids)
+    for document, mentions in islice(chosen, len(ids)):
+        show_document(document, mentions, console=console)
+        console.print()
+    console.print("The ten most frequent concepts", style="bold")
+    show_table(query(home, _FREQUENT), console=console)
+    console.print("A query: every mention under Neoplasms in the MeSH trees", style="bold")
+    console.print(_NEOPLASMS.strip(), markup=False, highlight=False, soft_wrap=True)
+    show_table(query(home, _NEOPLASMS), console=console)
+
+
+def _csv_cell(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value

@@ -1,0 +1,53 @@
+"""Shows how far a run is, as the flow tells it: names being encoded, then documents being annotated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+
+from rich.console import Console
+
+from flows.view import show_progress
+from tasks.sources import Source, count_records
+
+
+class TerminalWatch:
+    """A progress bar on a console for each stage of a run, one after the other."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stack = ExitStack()
+        self._unit = ""
+        self._advance: Callable[[int], None] = lambda more: None
+        self._documents: int | None = None
+        self._names = 0
+
+    def __enter__(self) -> TerminalWatch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def sources(self, todo: list[Source]) -> None:
+        """Learn what there is to do."""
+        self._documents = sum(map(count_records, todo))
+
+    def names(self, done: int, total: int) -> None:
+        """Show names of the vocabulary that are encoded."""
+        self._show("names", total)
+        self._advance(done - self._names)
+        self._names = done
+
+    def documents(self, more: int) -> None:
+        """Show documents that are annotated."""
+        self._show("documents", self._documents)
+        self._advance(more)
+
+    def _show(self, unit: str, total: int | None) -> None:
+        if unit != self._unit:
+            self._stack.close()
+            self._unit = unit
+            self._advance = self._stack.enter_context(show_progress(console=self._console, total=total, unit=unit))

@@ -1,0 +1,129 @@
+"""A little world for the tests of the flow: a trained tiny model, its vocabulary, and sources made of its sentences."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+from model.document import Concept
+from model.samples import Sampler, make_samples
+from model.train import joint_loss, save_model
+from model.vocabulary import Vocabulary
+from tests.model import tiny
+from warehouse.entities import write_entities
+from warehouse.layout import Home
+from warehouse.sql import query
+
+CONCEPTS = (*tiny.CONCEPTS, Concept("D009369", "Disease", ("Neoplasms",), "descriptor", ("C04",)))
+TEXTS = [text for text, _ in tiny.SENTENCES]
+
+TABLES = ("documents", "mentions", "failures", "deletions", "annotations", "entities", "entity_tree", "superseded")
+ACCOUNTS = (
+    "SELECT source, digest, rank, format, bytes, status, error, parsed, documents, annotated, without_text, failed, "
+    "deleted, misfits, mentions FROM sources"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A model folder and an entities table."""
+
+    model: Path
+    mesh: Path
+
+
+def make_world(folder: Path) -> World:
+    """Train the tiny network until it knows its five sentences by heart, and write it with its vocabulary."""
+    vocabulary = Vocabulary(CONCEPTS, version="tiny")
+    tokenizer = tiny.tokenizer()
+    network = tiny.network(hidden=32, candidate_weight=0.3).train()
+    samples = make_samples(tiny.gold(), tokenizer=tokenizer, vocabulary=vocabulary)
+    sampler = Sampler(samples, vocabulary=vocabulary, tokenizer=tokenizer, tags=network.config.tags)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    for epoch in range(120):
+        for batch in sampler.epoch(epoch):
+            loss = joint_loss(network, batch).total
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    save_model(network.eval(), tokenizer, folder / "model")
+    rows = [
+        {
+            "mesh_id": concept.mesh_id,
+            "name": concept.name,
+            "names": list(concept.names),
+            "entity_type": concept.entity_type,
+            "tree_numbers": list(concept.tree_numbers),
+            "record_type": concept.record_type,
+            "mapped_to": list(concept.mapped_to),
+            "aliases": [],
+            "mesh_version": "tiny",
+        }
+        for concept in CONCEPTS
+    ]
+    write_entities(Home(folder), rows, mesh_version="tiny")
+    return World(folder / "model", Home(folder).entities("tiny"))
+
+
+def pubmed(articles: Sequence[tuple[int, str, str]], *, deleted: Sequence[int] = (), bad: int = 0) -> str:
+    """A PubMed XML file of (PMID, title, abstract), so many articles without a PMID, and deletions."""
+    parts = [
+        f"<PubmedArticle><MedlineCitation><PMID>{pmid}</PMID><Article><ArticleTitle>{title}</ArticleTitle>"
+        f"<Abstract><AbstractText>{abstract}</AbstractText></Abstract></Article></MedlineCitation></PubmedArticle>"
+        for pmid, title, abstract in articles
+    ]
+    parts += ["<PubmedArticle><MedlineCitation><Article/></MedlineCitation></PubmedArticle>"] * bad
+    if deleted:
+        parts.append("<DeleteCitation>" + "".join(f"<PMID>{pmid}</PMID>" for pmid in deleted) + "</DeleteCitation>")
+    return "<PubmedArticleSet>" + "\n".join(parts) + "</PubmedArticleSet>"
+
+
+def articles(count: int, *, first: int) -> list[tuple[int, str, str]]:
+    """Articles of two or three sentences each, in combinations that do not repeat soon."""
+    combinations = islice(product(TEXTS, TEXTS, TEXTS), first % 100, None)
+    return [
+        (first + number, one, f"{two} {three}")
+        for number, (one, two, three) in zip(range(count), combinations, strict=False)
+    ]
+
+
+def write_sources(folder: Path) -> list[Path]:
+    """Three sound sources: PubMed with a bad record, a deletion and a revision; PubTator with a misfit; gzip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    first, second, third = folder / "pubmed30n0001.xml", folder / "pubmed30n0002.xml.gz", folder / "notes.pubtator"
+    first.write_text(pubmed([*articles(9, first=100), (120, "", "")], bad=1))
+    second.write_bytes(gzip.compress(pubmed(articles(7, first=105), deleted=[101]).encode(), mtime=0))
+    third.write_text(
+        "201|t|The patients had severe breast cancer.\n201|a|Aspirin caused renal failure and headache.\n"
+        "201\t24\t37\tbreast cancer\tDisease\tD001\n201\t0\t5\tnever\tDisease\tD001\n\n"
+        "202|t|No patients with rash.\n202|a|\n"
+    )
+    return [first, second, third]
+
+
+def tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table that does not depend on when it was made."""
+    queries = {name: f"FROM {name} ORDER BY ALL" for name in TABLES} | {"sources": f"{ACCOUNTS} ORDER BY ALL"}
+    return {name: rows(home, text) for name, text in queries.items()}
+
+
+def rows(home: Path, text: str) -> list[tuple[object, ...]]:
+    """The answer to a query, lists as text so that rows can be compared."""
+    answer = query(Home(home), text, limit_rows=10_000_000)
+    return [tuple(row.values()) for row in answer.to_pylist()]
+
+
+def finished_files(home: Path) -> dict[str, bytes]:
+    """The content of every Parquet file of a home."""
+    return {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.rglob("[!.]*.parquet"))}
+
+
+def rows_of(path: Path) -> int:
+    """Rows of a Parquet file."""
+    return int(pq.read_metadata(path).num_rows)
