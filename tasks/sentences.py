@@ -29,7 +29,7 @@ _CANDIDATE = re.compile(
 )
 
 _NEVER_LAST = re.compile(
-    r"(?<![^\W_])(?:[Ee]\.g|[Ii]\.e|eg|ie|[Vv]\.?s|cf|viz|al|[Ff]igs?|[Ee]qs?|[Rr]efs?|[Aa]pprox|ca|Drs?|Prof|Mrs?|St)$"
+    r"(?<![^\W_])(?:[Ee]\.g|[Ii]\.e|eg|ie|[Vv]\.?s|cf|viz|al|[Ff]igs?|[Ee]qs?|[Rr]efs?|[Aa]pprox|ca|subsp|Drs?|Prof|Mrs?|St)$"
 )
 _BEFORE_NUMBER = re.compile(r"(?<![^\W_])(?:[Nn]os?|[Nn]r|[Vv]ol|pp?|c|g|m|n|r|sect|chap|ver)$")
 _YEAR = re.compile(r"\b(?:1[89]|20)\d\d$")

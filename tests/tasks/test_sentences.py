@@ -51,6 +51,7 @@ def test_sentences_are_told_apart(sentences: list[str]) -> None:
         "Meyer et al. Described it first.",
         "See Fig. 2 and Refs. 3 and 4.",
         "Colitis due to E. coli and C. difficile.",
+        "Tonsillitis due to Streptococcus dysgalactiae subsp. equisimilis.",
         "Plague by Y. pestis was treated by J. M. Whaley.",
         "The difference was small (P <. 001) in gout.",
         "It fell by 29. 6% in asthma.",
