@@ -12,6 +12,7 @@ length within a budget of word pieces.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from .bank import EntityBank
 from .document import Mention, Sentence
 from .linking import Group, Resolver, Span, features_of, group_spans
-from .network import Attended, E2emernModel
+from .network import Attended, BilinearAttention, E2emernModel
 from .pieces import Window, batches_of, make_windows, pad
 from .spans import WordSpan, decode_tags, spans_of
 from .vocabulary import Vocabulary
@@ -205,11 +206,11 @@ class Cascade:
                 group.concepts, group.rows, group.similarity = best.concepts, best.rows, best.scores
 
     def _as_queries(self, pooled: Tensor) -> Tensor:
-        """What is multiplied with h_e to give the bilinear attention's score; h itself for other attentions."""
-        if self.model.config.attention != "bilinear":
+        """What is multiplied with h_e to give the bilinear attention's score; h itself, at length 1, without it."""
+        attention = getattr(self.model, "attention", None)
+        if not isinstance(attention, BilinearAttention):
             return pooled / pooled.norm(dim=-1, keepdim=True)
-        product = self.model.attention.product.float()
-        return pooled @ product / pooled.shape[-1] ** 0.5
+        return pooled @ attention.product.float() / math.sqrt(pooled.shape[-1])
 
     def _score(
         self,

@@ -7,7 +7,6 @@ name and renamed, so a kill while saving leaves the previous checkpoint in place
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,8 @@ def save_checkpoint(
     if old.exists():
         shutil.rmtree(old)
     if final.exists():
-        os.rename(final, old)
-    os.rename(new, final)
+        final.rename(old)
+    new.rename(final)
     if old.exists():
         shutil.rmtree(old)
 

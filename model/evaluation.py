@@ -58,7 +58,10 @@ def score_ner(gold: GoldDocument, predicted: Iterable[Mention], *, entity_type: 
 
 
 def score_mention(gold: GoldDocument, predicted: Iterable[Mention], *, entity_type: str, canonical: Canonical) -> Score:
-    """Spans with their concept: a gold span is found when one of its concepts is predicted for it."""
+    """Spans with their concept: a gold span is found when one of its concepts is predicted for it.
+
+    Every further concept that is not gold for the span is a false positive of its own.
+    """
     wanted = {
         (m.start, m.end): {canonical(concept) for concept in m.concepts}
         for m in gold.mentions
@@ -66,8 +69,8 @@ def score_mention(gold: GoldDocument, predicted: Iterable[Mention], *, entity_ty
     }
     given = {(m.start, m.end, m.mesh_id) for m in predicted if m.entity_type == entity_type and m.mesh_id}
     right = {(start, end) for start, end, concept in given if concept in wanted.get((start, end), ())}
-    wrong = {(start, end) for start, end, _ in given} - right
-    return Score(len(right), len(wrong), len(wanted) - len(right))
+    wrong = sum(concept not in wanted.get((start, end), ()) for start, end, concept in given)
+    return Score(len(right), wrong, len(wanted) - len(right))
 
 
 def score_document(

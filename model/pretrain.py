@@ -60,7 +60,7 @@ def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, ou
         rest = np.empty(0, np.int32)
         for lines in _batches(text, 2000):
             encoded = tokenizer(lines, add_special_tokens=False)["input_ids"]
-            flat = [rest] + [np.asarray(ids + [tokenizer.sep_token_id], np.int32) for ids in encoded]
+            flat = [rest] + [np.asarray([*ids, tokenizer.sep_token_id], np.int32) for ids in encoded]
             pieces = np.concatenate(flat)
             full = len(pieces) // body
             rows.append(pieces[: full * body].reshape(full, body))
@@ -166,8 +166,7 @@ def _rows_of(step: int, available: int, rows_per_step: int, seed: int) -> np.nda
 
 
 def _batches(text: Path, size: int) -> Iterator[list[str]]:
-    opened = lzma.open(text, "rt", encoding="utf-8") if text.suffix == ".xz" else text.open(encoding="utf-8")
-    with opened as lines:
+    with lzma.open(text, "rt", encoding="utf-8") if text.suffix == ".xz" else text.open(encoding="utf-8") as lines:
         batch: list[str] = []
         for line in lines:
             batch.append(line.strip())
@@ -179,6 +178,7 @@ def _batches(text: Path, size: int) -> Iterator[list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Pre-trains from the command line."""
     parser = argparse.ArgumentParser(prog="python -m model.pretrain", description=__doc__)
     parser.add_argument("--encoder", required=True, help="a transformers folder or hub name to start from")
     parser.add_argument("--text", required=True, type=Path, help="one passage a line, plain or .xz")

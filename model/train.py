@@ -243,11 +243,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--encoder-rate", type=float, default=3e-4)
     parser.add_argument("--candidate-weight", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints")
     parser.add_argument("--stop-after", type=int, help="stop after so many steps, leaving a checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = vars(parser.parse_args(arguments))
     options["train"] = tuple(options["train"].split(","))
-    given = {k: options.pop(k) for k in ("corpus", "mesh", "output", "device", "stop_after")}
+    given = {k: options.pop(k) for k in ("corpus", "mesh", "output", "device", "stop_after", "save_every")}
     train(Recipe(**{key: value for key, value in options.items() if value is not None}), **given)
     return 0
 

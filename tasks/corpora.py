@@ -1,15 +1,20 @@
 """Gold corpora in PubTator text become the one Parquet file that training and evaluation read.
 
 Types are folded to the ones we annotate; a corpus's document that stands twice is kept once.
+
+    python -m tasks.corpora ncbi-disease/train=NCBI.PubTator bc5cdr/train=CDR.PubTator \\
+        --annotates ncbi-disease=Disease --output corpus.parquet
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.corpus import GoldDocument, GoldMention
+from model.corpus import GoldDocument, GoldMention, write_corpus
 from model.document import Annotation, Document
 from tasks.errors import SourceError
 from tasks.parsers.pubtator import parse_pubtator
@@ -77,3 +82,39 @@ def _mention(annotation: Annotation) -> GoldMention:
         concepts=concepts,
         composite=len(concepts) > 1,
     )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prepares a corpus file from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.corpora", description="Prepare gold corpora for training.")
+    parser.add_argument("gold", nargs="+", metavar="CORPUS/SPLIT=FILE", help="a gold PubTator file and what to call it")
+    parser.add_argument(
+        "--annotates",
+        action="append",
+        default=[],
+        metavar="CORPUS=TYPES",
+        help="the types that a corpus marks, separated by commas, where it does not mark all: ncbi-disease=Disease",
+    )
+    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
+    options = parser.parse_args(arguments)
+    types = {name: tuple(kinds.split(",")) for name, _, kinds in (each.partition("=") for each in options.annotates)}
+    documents: list[GoldDocument] = []
+    for each in options.gold:
+        called, _, path = each.partition("=")
+        corpus, _, split = called.partition("/")
+        if not split or not path:
+            parser.error(f"{each}: expected CORPUS/SPLIT=FILE, such as bc5cdr/train=CDR.PubTator")
+        marked = types.get(corpus, ("Disease", "Chemical"))
+        try:
+            found = list(read_gold(Path(path), corpus=corpus, split=split, annotated_types=marked))
+        except SourceError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        documents += found
+        print(f"{called}: {len(found)} documents, {sum(len(one.mentions) for one in found)} mentions")
+    write_corpus(documents, options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,8 +1,11 @@
 """Fixtures that more than one test module uses."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models only: a second thread costs more than it brings
 
 ROOT = Path(__file__).resolve().parent.parent
 

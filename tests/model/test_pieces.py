@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.document import Sentence
+from model.pieces import batches_of, make_windows, pad
+from tests.model import tiny
+
+TOKENIZER = tiny.tokenizer()
+
+
+def test_words_keep_their_offsets_in_the_document() -> None:
+    [window] = make_windows([(0, 2, Sentence(100, 113, "breast tumors"))], tokenizer=TOKENIZER, max_pieces=32)
+    assert (window.document, window.sentence) == (0, 2)
+    assert window.first.tolist() == [1, 2]
+    assert list(zip(window.start.tolist(), window.end.tolist(), strict=True)) == [(100, 106), (107, 113)]
+    assert len(window) == 5  # [CLS] breast tumor ##s [SEP]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"), [(107, 113, (1, 2)), (100, 113, (0, 2)), (106, 107, None), (103, 108, (0, 2))]
+)
+def test_words_of_a_span_are_those_it_overlaps(start: int, end: int, words: tuple[int, int] | None) -> None:
+    [window] = make_windows([(0, 0, Sentence(100, 113, "breast tumors"))], tokenizer=TOKENIZER, max_pieces=32)
+    assert window.words_of(start, end) == words
+
+
+def test_a_sentence_longer_than_the_encoder_reads_becomes_several_windows() -> None:
+    text = "severe breast cancer and renal failure after cisplatin"
+    windows = make_windows([(0, 0, Sentence(0, len(text), text))], tokenizer=TOKENIZER, max_pieces=6)
+    assert all(len(window) <= 6 for window in windows)
+    words = [text[s:e] for w in windows for s, e in zip(w.start.tolist(), w.end.tolist(), strict=True)]
+    assert words == text.split()
+
+
+def test_a_sentence_without_word_pieces_becomes_none() -> None:
+    assert make_windows([(0, 0, Sentence(0, 2, "\u200b\x07"))], tokenizer=TOKENIZER, max_pieces=8) == []
+    assert make_windows([], tokenizer=TOKENIZER, max_pieces=8) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=80))
+def test_windows_of_any_text_cover_its_words_once_and_in_order(text: str) -> None:
+    windows = make_windows([(0, 0, Sentence(5, 5 + len(text), text))], tokenizer=TOKENIZER, max_pieces=8)
+    starts = [start for window in windows for start in window.start.tolist()]
+    assert starts == sorted(starts)
+    assert all(
+        5 <= s and e <= 5 + len(text) for w in windows for s, e in zip(w.start.tolist(), w.end.tolist(), strict=True)
+    )
+    assert all(len(window) <= 8 for window in windows)
+
+
+def test_batches_hold_like_lengths_within_the_budget() -> None:
+    batches = [batch.tolist() for batch in batches_of([3, 9, 4, 9, 2], tokens=18)]
+    assert batches == [[1, 3], [2, 0, 4]]
+    assert [batch.tolist() for batch in batches_of([50], tokens=18)] == [[0]]
+    assert batches_of([], tokens=18) == []
+
+
+def test_padding_is_masked() -> None:
+    ids, mask = pad([np.array([5, 6]), np.array([7])], padding=0)
+    assert ids.tolist() == [[5, 6], [7, 0]]
+    assert mask.tolist() == [[1, 1], [1, 0]]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model.vocabulary import Vocabulary, bag_of_words, normalise
+from tests.model import tiny
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("β-Thalassemia", "beta thalassemia"),
+        ("Sjögren's  Syndrome", "sjogren s syndrome"),
+        ("5-HT(1A)", "5 ht 1a"),
+        ("--", ""),
+    ],
+)
+def test_names_are_normalised(name: str, expected: str) -> None:
+    assert normalise(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Neoplasms, Breast", "breast neoplasm"), ("Allergies, Food", "food allergy"), ("Tumors", "tumor")],
+)
+def test_word_order_and_plural_fold(one: str, other: str) -> None:
+    assert bag_of_words(one) == bag_of_words(other)
+
+
+def test_words_that_only_look_plural_stay() -> None:
+    assert bag_of_words("virus abscess sepsis") == "abscess sepsis virus"
+
+
+def test_concepts_are_ordered_by_type_so_that_a_type_is_a_slice() -> None:
+    vocabulary = tiny.vocabulary()
+    diseases = vocabulary.concepts[vocabulary.slice_of("Disease")]
+    assert [concept.mesh_id for concept in diseases] == ["D001", "D002", "D003", "D004", "D005"]
+    assert vocabulary.slice_of("Gene") == slice(0, 0)
+    assert [vocabulary.names[at] for at in range(*vocabulary.first_name[2:4])] == list(diseases[0].names)
+
+
+@pytest.mark.parametrize(
+    ("words", "how", "concepts"),
+    [
+        ("breast cancer", "exact", {"D001": False}),
+        ("Breast-Neoplasms", "exact", {"D001": True}),
+        ("breast neoplasm", "variant", {"D001": True}),
+        ("renal", "none", {}),
+    ],
+)
+def test_look_up(words: str, how: str, concepts: dict[str, bool]) -> None:
+    vocabulary = tiny.vocabulary()
+    match, found = vocabulary.look_up(words, entity_type="Disease")
+    assert (match, {vocabulary.concepts[at].mesh_id: best for at, best in found.items()}) == (how, concepts)
+
+
+def test_look_up_keeps_to_the_type() -> None:
+    assert tiny.vocabulary().look_up("aspirin", entity_type="Disease") == ("none", {})
+
+
+@pytest.mark.parametrize(
+    ("identifier", "canonical"),
+    [("MESH:D001", "D001"), (" D001", "D001"), ("OMIM:114480", "D001"), ("114480 ", "D001"), ("D999", "D999")],
+)
+def test_identifiers_become_canonical(identifier: str, canonical: str) -> None:
+    assert tiny.vocabulary().canonical(identifier) == canonical
+
+
+def test_two_versions_in_one_table_are_refused(tmp_path: Path) -> None:
+    row = {
+        "mesh_id": "D1", "names": ["a"], "entity_type": "Disease", "tree_numbers": [], "record_type": "descriptor",
+        "mapped_to": [], "aliases": [],
+    }  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([row | {"mesh_version": v} for v in ("1", "2")]), tmp_path / "e.parquet")
+    with pytest.raises(ValueError, match="found 2 MeSH versions, expected 1"):
+        Vocabulary.read(tmp_path / "e.parquet")
+
+
+def test_digest_tells_vocabularies_apart() -> None:
+    other = Vocabulary(tiny.CONCEPTS[:-1], version="tiny")
+    assert tiny.vocabulary().digest == tiny.vocabulary().digest
+    assert tiny.vocabulary().digest != other.digest
