@@ -4,11 +4,15 @@ A vector h_e takes 384 floats and there are hundreds of thousands of names, so t
 signed bytes in the basis of the largest principal components (Pearson 1901): h_e = mean + (scale * codes) basis.
 Scores of a text against the whole bank are one matrix product in that basis; the h_e that the mid and high
 levels need for the few best are expanded from their codes. `rank` = hidden size loses nothing but rounding.
+
+    python -m model.bank MODEL --mesh FILE      encodes a vocabulary into MODEL/bank.safetensors
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .folder import load_model, weights_digest
 from .network import E2emernModel
 from .pieces import batches_of, pad
 from .vocabulary import Vocabulary, bag_of_words
@@ -210,3 +215,29 @@ def _best_names(owners: np.ndarray, rows: np.ndarray, scores: np.ndarray, k: int
 
 def _key(weights: str, vocabulary: Vocabulary) -> dict[str, str]:
     return {"weights": weights, "mesh_version": vocabulary.version, "vocabulary": vocabulary.digest}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Builds the bank that ships with a model, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m model.bank", description="Encode a vocabulary for a model.")
+    parser.add_argument("model", type=Path, help="model folder; the bank becomes its bank.safetensors")
+    parser.add_argument("--mesh", required=True, type=Path, help="entities table, Parquet")
+    parser.add_argument("--rank", type=int, default=96, help="principal components to keep (default: %(default)s)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(arguments)
+    vocabulary = Vocabulary.read(options.mesh)
+    model, tokenizer, _ = load_model(options.model, device=options.device, dtype=torch.bfloat16)
+    bank = EntityBank.build(
+        model,
+        vocabulary,
+        tokenizer=tokenizer,
+        rank=options.rank,
+        progress=lambda done, total: print(f"\r{done:,}/{total:,} names", end="", flush=True),
+    )
+    bank.save(options.model / "bank.safetensors", weights=weights_digest(options.model), vocabulary=vocabulary)
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

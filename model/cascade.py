@@ -11,7 +11,6 @@ length within a budget of word pieces.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from .bank import EntityBank
 from .document import Mention, Sentence
+from .folder import load_model, weights_digest
 from .linking import Group, Resolver, Span, features_of, group_spans
 from .network import Attended, BilinearAttention, E2emernModel
 from .pieces import Window, batches_of, make_windows, pad
@@ -347,34 +347,6 @@ def load_cascade(
         bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, progress=progress)
         bank.save(kept, weights=weights, vocabulary=vocabulary)
     return Cascade(model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank.to(device), model_version=version)
-
-
-def load_model(folder: Path, *, device: str, dtype: torch.dtype) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
-    """Loads weights (safetensors only), tokenizer and version; the version is 12 hex digits of the weights' SHA-256.
-
-    Raises:
-        ValueError: the folder lacks a file that a model needs, or its weights do not fit its configuration.
-    """
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder}: no {name}; expected a model folder as `e2emern train` writes it")
-    try:
-        model = E2emernModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: not a model of ours: {str(error).splitlines()[0]}") from error
-    return model.to(device, dtype).eval(), tokenizer, model_version(folder)
-
-
-def model_version(folder: Path) -> str:
-    """First 12 hex digits of a SHA-256 over the configuration (which holds the resolver) and the weights."""
-    return hashlib.sha256((folder / "config.json").read_bytes() + weights_digest(folder).encode()).hexdigest()[:12]
-
-
-def weights_digest(folder: Path) -> str:
-    """First 12 hex digits of the SHA-256 of the weights: what an entity bank belongs to."""
-    with (folder / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _given_spans(window: Window, given: Sequence[tuple[int, int, str]]) -> list[WordSpan]:

@@ -20,6 +20,7 @@ from transformers import AutoTokenizer
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .corpus import read_corpus
+from .folder import save_model
 from .losses import candidate_loss, mention_loss, tag_loss
 from .network import E2emernModel
 from .samples import Batch, Sampler, make_samples
@@ -195,13 +196,6 @@ def set_dropout(model: E2emernModel, share: float) -> None:
     for module in model.encoder.modules():
         if type(module).__name__.endswith("SelfAttention") and hasattr(module, "dropout"):
             module.dropout.p = 0.0
-
-
-def save_model(model: E2emernModel, tokenizer: object, folder: Path) -> None:
-    """Writes a transformers folder with fp16 safetensors weights."""
-    state = {name: value.detach().to("cpu", torch.float16) for name, value in model.state_dict().items()}
-    model.save_pretrained(folder, state_dict=state)
-    tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
 
 
 def asdict_tensors(losses: Losses) -> Sequence[Tensor]:

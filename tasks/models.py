@@ -12,7 +12,8 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils import logging
 
-from model.cascade import Cascade, load_cascade, model_version
+from model.cascade import Cascade, load_cascade
+from model.folder import model_version
 from tasks.errors import InputError
 from warehouse.entities import write_entities
 from warehouse.layout import Home

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from model.bank import EntityBank, distinct_names, encode_names
-from model.cascade import Cascade, Text, load_model
+from model.cascade import Cascade, Text
 from model.document import Sentence
 from model.evaluate import evaluate, link_gold
+from model.folder import load_model, save_model
 from model.linking import FEATURES, Group, Resolver, Span, features_of, group_spans
 from model.network import E2emernModel
 from model.samples import Sampler, make_samples
-from model.train import joint_loss, save_model
+from model.train import joint_loss
 from model.tune import tune
 from tests.model import tiny
 

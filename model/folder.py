@@ -1,0 +1,46 @@
+"""A model on disk: a transformers folder with safetensors weights, and the version that its content gives it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from .network import E2emernModel
+
+
+def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Writes a transformers folder with fp16 safetensors weights."""
+    state = {name: value.detach().to("cpu", torch.float16) for name, value in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=state)
+    tokenizer.save_pretrained(folder)
+
+
+def load_model(folder: Path, *, device: str, dtype: torch.dtype) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
+    """Loads weights (safetensors only), tokenizer and version; the version is 12 hex digits of the weights' SHA-256.
+
+    Raises:
+        ValueError: the folder lacks a file that a model needs, or its weights do not fit its configuration.
+    """
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder}: no {name}; expected a model folder as `e2emern train` writes it")
+    try:
+        model = E2emernModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: not a model of ours: {str(error).splitlines()[0]}") from error
+    return model.to(device, dtype).eval(), tokenizer, model_version(folder)
+
+
+def model_version(folder: Path) -> str:
+    """First 12 hex digits of a SHA-256 over the configuration (which holds the resolver) and the weights."""
+    return hashlib.sha256((folder / "config.json").read_bytes() + weights_digest(folder).encode()).hexdigest()[:12]
+
+
+def weights_digest(folder: Path) -> str:
+    """First 12 hex digits of the SHA-256 of the weights: what an entity bank belongs to."""
+    with (folder / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
