@@ -3,7 +3,8 @@
 A splitter must not cut a mention in two, and must not buy that by leaving sentences together. So beside the mentions
 it cuts stand the plain sentence ends it misses: a lower-case word of four letters or more, a full stop, a space, and a
 word such as "The" or "We". Both regular expressions here look for just that, so the figure says little of them; and
-the protections of `tasks.sentences` were written while reading these corpora. The other splitters are peers only: `pip install sentencex syntok pysbd`.
+the protections of `tasks.sentences` were written while reading these corpora. The other splitters are peers only:
+`pip install sentencex syntok pysbd`.
 """
 
 from __future__ import annotations
