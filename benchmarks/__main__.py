@@ -1,0 +1,111 @@
+"""Measures the project beside its own parts: `make bench`, or `python -m benchmarks [--size full] [--only NAME]`.
+
+Every figure is a ratio of two sides measured in alternation in one run, or a peak; `benchmarks/results.json` has them
+with the machine, the model and the sizes. The sentence splitters have a command of their own, `benchmarks.sentences`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.annotation import annotate_over_encoder, linking_over_encoder
+from benchmarks.factorised import factorised_over_pairwise
+from benchmarks.measuring import Result, Setting, machine
+from benchmarks.memory import peak_memory
+from benchmarks.parsing import pubmed_parse_over_lxml
+from defaults import MESH, MODEL
+from tasks.errors import InputError
+from tasks.models import read_versions
+from warehouse.files import written_whole
+
+BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
+    "annotate_over_encoder": annotate_over_encoder,
+    "linking_over_encoder": linking_over_encoder,
+    "factorised_over_pairwise": factorised_over_pairwise,
+    "pubmed_parse_over_lxml": pubmed_parse_over_lxml,
+    "peak_memory": peak_memory,
+}
+SIZES = {"small": (256, 2_000), "full": (2_000, 30_000)}  # abstracts in a timed round, and while memory is watched
+RESULTS = Path(__file__).parent / "results.json"
+PASSAGES = Path("../shared/data/text/pubmed-text.txt.xz")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    timed, many = SIZES[options.size]
+    try:
+        versions = read_versions(options.model, options.mesh)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    results: Result = {
+        "machine": machine(),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmarks", *given]),
+        "size": options.size,
+        "model": versions.model,
+        "mesh": versions.mesh,
+    }
+    with TemporaryDirectory(prefix="benchmarks-") as folder:
+        setting = Setting(
+            folder=Path(folder),
+            abstracts=options.abstracts or timed,
+            many=options.abstracts or many,
+            rounds=options.rounds,
+            model=options.model,
+            mesh=options.mesh,
+            device=options.device,
+            passages=options.passages if options.passages.is_file() else None,
+        )
+        print(f"{'benchmark':26s}{'result':>9s}{'least':>9s}{'most':>9s}   target    seconds", flush=True)
+        for name in options.only or BENCHMARKS:
+            begun = time.perf_counter()
+            result = BENCHMARKS[name](setting)
+            print(_row(name, result, time.perf_counter() - begun), flush=True)
+            results[name] = result | {"command": _command(name, given)}
+    output = options.output or (None if options.only else RESULTS)
+    if output is None:
+        print(json.dumps(results, indent=2))
+    else:
+        with written_whole(output) as file:
+            file.write(json.dumps(results, indent=2).encode() + b"\n")
+        print(f"written to {output}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="small", help="how much to measure (small)")
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this one; may be given again")
+    parser.add_argument("--abstracts", type=int, help="how many abstracts, in place of those of the size")
+    parser.add_argument("--rounds", type=int, default=3, help="how many times both sides are measured (3)")
+    parser.add_argument("--model", type=Path, default=MODEL, help="model folder")
+    parser.add_argument("--mesh", type=Path, default=MESH, help="entities table")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--passages", type=Path, default=PASSAGES, help="PubMed text, used where it is there")
+    parser.add_argument("--output", type=Path, help="file to write (benchmarks/results.json; none with --only)")
+    return parser
+
+
+def _row(name: str, result: Result, seconds: float) -> str:
+    shown = [result.get("ratio", result.get("gigabytes")), result.get("min", ""), result.get("max", "")]
+    return f"{name:26s}{''.join(f'{each:>9}' for each in shown)}   {result.get('target', ''):8s}{seconds:9.1f}"
+
+
+def _command(name: str, given: Sequence[str]) -> str:
+    """How to measure one alone, as it was measured."""
+    kept = [each for each in given if each not in ("--only", *BENCHMARKS)]
+    return shlex.join(["python", "-m", "benchmarks", "--only", name, *kept])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Annotation of a PubMed file, from parsing to Parquet, beside the bare encoder on the very same batches.
+
+The batches are taken from a first annotation, which also warms both sides up: whatever the encoder was given there, in
+that order and with that padding, it is given again alone, in the same precision, with neither tokenizer nor heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.measuring import Result, Setting, alternated, cascade_of, corpus_of, spread
+from model.cascade import Cascade
+from tasks.annotate import Annotated, annotate_source
+from tasks.sources import find_sources
+
+LINKING = ("candidates", "mid", "high")
+
+Batch = tuple[Tensor, Tensor]  # word pieces and mask, (B, N)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Both sides in alternation: what was annotated, the encoder's batches, and the seconds of each."""
+
+    annotated: list[Annotated]
+    batches: list[Batch]
+    seconds: list[tuple[float, float]]
+
+
+def annotate_over_encoder(setting: Setting) -> Result:
+    """Abstracts a second of `annotate_source` over those of the bare encoder on the same batches."""
+    rounds = rounds_of(setting)
+    corpus = corpus_of(setting, name="annotated.xml.gz", abstracts=setting.abstracts)
+    pieces = sum(int(mask.sum()) for _, mask in rounds.batches)
+    places = sum(mask.numel() for _, mask in rounds.batches)
+    stages = rounds.annotated[0].report.seconds
+    return {
+        **spread([encoder / annotate for annotate, encoder in rounds.seconds]),
+        "target": ">= 0.70",
+        "annotate_abstracts_per_second": round(
+            median(corpus.abstracts / annotate for annotate, _ in rounds.seconds), 2
+        ),
+        "encoder_abstracts_per_second": round(median(corpus.abstracts / encoder for _, encoder in rounds.seconds), 2),
+        **corpus.described(),
+        "sentences": rounds.annotated[0].report.sentences,
+        "mentions": rounds.annotated[0].mentions,
+        "batches": len(rounds.batches),
+        "word_pieces": pieces,
+        "padding": round(1 - pieces / places, 4),
+        "seconds_of_stages": {
+            stage: round(median(one.report.seconds[stage] for one in rounds.annotated), 3) for stage in stages
+        },
+    }
+
+
+def linking_over_encoder(setting: Setting) -> Result:
+    """Seconds of linking (candidates, mid and high level) over those of the bare encoder, at the full bank."""
+    rounds = rounds_of(setting)
+    cascade = cascade_of(setting)
+    linking = [sum(one.report.seconds.get(stage, 0.0) for stage in LINKING) for one in rounds.annotated]
+    return {
+        **spread([mine / encoder for mine, (_, encoder) in zip(linking, rounds.seconds, strict=True)]),
+        "linking_seconds": round(median(linking), 3),
+        "encoder_seconds": round(median(encoder for _, encoder in rounds.seconds), 3),
+        "bank_names": len(cascade.bank),
+        "concepts": len(cascade.vocabulary.concepts),
+        "abstracts": setting.abstracts,
+        "spans": rounds.annotated[0].report.spans_found,
+        "candidates_scored": rounds.annotated[0].report.candidates_scored,
+    }
+
+
+@cache
+def rounds_of(setting: Setting) -> Rounds:
+    """Annotates and encodes in alternation; one measurement for both ratios."""
+    corpus = corpus_of(setting, name="annotated.xml.gz", abstracts=setting.abstracts)
+    [source] = find_sources([corpus.path])
+    cascade = cascade_of(setting)
+    annotate = partial(annotate_source, source, cascade=cascade, home=setting.home)
+    batches: list[Batch] = []
+
+    def keep(encoder: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Tensor]) -> None:
+        batches.append((named["input_ids"], named["attention_mask"]))
+
+    hook = cascade.model.encoder.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        annotate()
+    finally:
+        hook.remove()
+    annotated: list[Annotated] = []
+    seconds = alternated(lambda: annotated.append(annotate()), lambda: encode(cascade, batches), rounds=setting.rounds)
+    return Rounds(annotated, batches, seconds)
+
+
+@torch.inference_mode()
+def encode(cascade: Cascade, batches: list[Batch]) -> None:
+    """Run the bare encoder over batches."""
+    for ids, mask in batches:
+        cascade.model.encode(ids, mask)
+    if cascade.model.device.type == "cuda":
+        torch.cuda.synchronize()

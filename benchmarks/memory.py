@@ -1,0 +1,55 @@
+"""The peak of memory while a long file is annotated and published, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+
+from benchmarks.measuring import Result, Setting, corpus_of
+from flows.annotate import annotate_sources
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def peak_memory(setting: Setting) -> Result:
+    """Gigabytes (10^9 bytes) of resident memory at the peak, from loading the model to the published snapshot."""
+    corpus = corpus_of(setting, name="long.xml.gz", abstracts=setting.many)
+    options = [corpus.path, setting.home.root, setting.model.resolve(), setting.mesh.resolve(), setting.device]
+    command = [sys.executable, "-m", "benchmarks.memory", *map(str, options)]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return {**json.loads(done.stdout.splitlines()[-1]), "target": "< 4", **corpus.described()}
+
+
+def main() -> None:
+    file, home, model, mesh, device = sys.argv[1:]
+    outcome = annotate_sources([file], Path(home), model=Path(model), mesh=Path(mesh), device=device)
+    documents = sum(one.books.counts.documents for one in outcome.annotated)
+    print(
+        json.dumps(
+            {
+                "gigabytes": round(peak_bytes() / 1e9, 3),
+                "documents": documents,
+                "mentions": sum(one.mentions for one in outcome.annotated),
+                "abstracts_per_second": round(documents / outcome.seconds, 2),
+            }
+        )
+    )
+
+
+def peak_bytes() -> int:
+    """The greatest resident size of this process so far.
+
+    Linux counts what the parent held before the exec into `ru_maxrss`, so its own account is read where it is there.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        [line] = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The benchmarks run, and both sides of each ratio see the same work; how fast they are is nobody's business here."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.annotation import rounds_of
+from benchmarks.corpus import write_pubmed
+from benchmarks.factorised import factorised_over_pairwise
+from benchmarks.measuring import Setting, alternated, cascade_of, spread
+from benchmarks.parsing import compare
+from model.document import Document
+from model.pieces import make_windows
+from tasks.parsers import parse
+from tasks.sentences import split_sentences
+from tests.model import tiny
+from warehouse.entities import write_entities
+from warehouse.layout import Home
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    """A tiny model and vocabulary, and 20 abstracts."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    tiny.network(hidden=32).save_pretrained(folder / "model")
+    tiny.tokenizer().save_pretrained(folder / "model")
+    rows = [
+        {
+            "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
+            "tree_numbers": list(c.tree_numbers), "record_type": c.record_type, "mapped_to": list(c.mapped_to),
+            "aliases": [], "mesh_version": "tiny",
+        }
+        for c in tiny.CONCEPTS
+    ]  # fmt: skip
+    write_entities(Home(folder), rows, mesh_version="tiny")
+    return Setting(
+        folder=folder, abstracts=20, many=10, rounds=2, model=folder / "model", mesh=folder / "entities/tiny.parquet",
+        device="cpu",
+    )  # fmt: skip
+
+
+def test_the_same_corpus_is_written_again(tmp_path: Path) -> None:
+    one = write_pubmed(tmp_path / "one.xml", abstracts=30)
+    write_pubmed(tmp_path / "other.xml", abstracts=30)
+    assert one.path.read_bytes() == (tmp_path / "other.xml").read_bytes()
+    records = list(parse(one.path))
+    documents = [record for record in records if isinstance(record, Document)]
+    assert [document.pmid for document in documents] == list(range(90_000_001, 90_000_031))
+    assert len({document.abstract for document in documents}) == 30
+    assert sum(len(document.text.split()) for document in documents) == one.words
+    assert one.path.stat().st_size == pytest.approx(one.bytes, abs=200)
+    assert 8_000 < one.bytes / 30 < 12_000  # as heavy as a record of NLM's
+
+
+def test_passages_of_the_length_of_abstracts_become_abstracts(tmp_path: Path) -> None:
+    passages = tmp_path / "passages.txt.xz"
+    lines = ["Too short.", "Aspirin < placebo. " + "It is\x01 so. " * 20, "Long. " * 600]
+    passages.write_bytes(lzma.compress("\n".join(lines).encode()))
+    documents = list(parse(write_pubmed(tmp_path / "c.xml.gz", abstracts=2, passages=passages).path))
+    assert [(each.title, each.abstract) for each in documents if isinstance(each, Document)] == [
+        ("Aspirin < placebo.", ("It is so. " * 20).strip())
+    ] * 2
+
+
+def test_the_encoder_is_given_every_word_piece_of_the_file(setting: Setting) -> None:
+    rounds = rounds_of(setting)
+    cascade = cascade_of(setting)
+    documents = [each for each in parse(setting.folder / "annotated.xml.gz") if isinstance(each, Document)]
+    windows = make_windows(
+        (
+            (d, s, sentence)
+            for d, document in enumerate(documents)
+            for s, sentence in enumerate(split_sentences(document))
+        ),
+        tokenizer=cascade.tokenizer,
+        max_pieces=cascade.max_pieces,
+    )
+    assert [one.books.counts.annotated for one in rounds.annotated] == [20, 20]
+    assert sum(len(mask) for _, mask in rounds.batches) == len(windows)
+    assert sum(int(mask.sum()) for _, mask in rounds.batches) == sum(map(len, windows))
+    assert [one.report.sentences for one in rounds.annotated] == [sum(len(split_sentences(d)) for d in documents)] * 2
+
+
+def test_both_walks_must_find_the_same_records(tmp_path: Path) -> None:
+    assert compare(write_pubmed(tmp_path / "c.xml", abstracts=7).path, rounds=1)["rounds"] == 1
+    broken = tmp_path / "deletion.xml"
+    broken.write_text("<PubmedArticleSet><DeleteCitation><PMID>1</PMID></DeleteCitation></PubmedArticleSet>")
+    with pytest.raises(ValueError, match="the parser found 1 records, lxml 0"):
+        compare(broken, rounds=1)
+
+
+def test_one_product_gives_the_scores_of_all_pairs(setting: Setting) -> None:
+    result = factorised_over_pairwise(setting)
+    bank = len(cascade_of(setting).bank)
+    assert (result["entities"], result["pairs"]) == (bank, bank * result["sentences"])  # type: ignore[operator]
+    assert result["largest_difference"] <= 1e-4  # type: ignore[operator]
+
+
+def test_sides_take_turns_and_the_median_is_told() -> None:
+    ticks = iter(range(100))
+    turns: list[str] = []
+    seconds = alternated(
+        lambda: turns.append("A"), lambda: turns.append("B"), rounds=3, clock=lambda: float(next(ticks))
+    )
+    assert turns == list("ABABAB")
+    assert seconds == [(1.0, 1.0)] * 3
+    assert spread([3.0, 1.0, 2.0]) == {"ratio": 2.0, "min": 1.0, "max": 3.0, "rounds": 3}
+
+
+def test_the_command_writes_every_figure_with_what_it_was_measured_on(
+    setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--model", str(setting.model), "--mesh", str(setting.mesh), "--device", "cpu", "--passages", "none"]
+    output = tmp_path / "results.json"
+    assert main([*given, "--abstracts", "10", "--rounds", "1", "--output", str(output)]) == 0
+    results = json.loads(output.read_text())
+    assert set(BENCHMARKS) <= set(results)
+    assert {"cpu", "cores", "python", "torch", "threads"} <= set(results["machine"])
+    assert results["annotate_over_encoder"]["abstracts"] == 10
+    assert results["peak_memory"]["documents"] == 10
+    assert results["peak_memory"]["gigabytes"] > 0
+    assert "--only peak_memory" in results["peak_memory"]["command"]
+    table = capsys.readouterr().out
+    assert all(name in table for name in BENCHMARKS)
+
+
+def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "nowhere"]) == 1
+    assert capsys.readouterr().err == "nowhere: no such model folder; give one with --model\n"
