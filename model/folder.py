@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from .network import E2emernModel
@@ -32,7 +33,8 @@ def load_model(folder: Path, *, device: str, dtype: torch.dtype) -> tuple[E2emer
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"{folder}: not a model of ours: {str(error).splitlines()[0]}") from error
-    return model.to(device, dtype).eval(), tokenizer, model_version(folder)
+    nn.Module.to(model, device, dtype)
+    return model.eval(), tokenizer, model_version(folder)
 
 
 def model_version(folder: Path) -> str:

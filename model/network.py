@@ -180,7 +180,7 @@ class E2emernModel(PreTrainedModel):
         Equal to `mid(attend(...))`; with bilinear attention it is the two matrix products of
         `sum_i softmax_i(H W_a E')_ie (H W_m E')_ie`, and memory is B x N x M instead of B x M x D.
         """
-        if self.config.attention != "bilinear":
+        if not isinstance(self.attention, BilinearAttention):
             return self.mid(self.attend(hidden, mask, bank.unsqueeze(0)), bank.unsqueeze(0))
         size = hidden.shape[-1]
         of_entity, of_text = self.mid_head.weight[0].split(size)

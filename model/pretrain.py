@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,7 +44,8 @@ class MaskedLanguageModel(nn.Module):
         hidden = self.encoder(input_ids=input_ids).last_hidden_state
         chosen = labels != -100  # only masked positions pay for the softmax over the vocabulary
         hidden = self.norm(F.gelu(self.transform(hidden[chosen])))
-        logits = F.linear(hidden, self.encoder.get_input_embeddings().weight, self.bias)
+        embedded = cast(nn.Embedding, self.encoder.get_input_embeddings()).weight
+        logits = F.linear(hidden, embedded, self.bias)
         return F.cross_entropy(logits.float(), labels[chosen])
 
 

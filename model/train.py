@@ -22,7 +22,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .corpus import read_corpus
 from .folder import save_model
 from .losses import candidate_loss, mention_loss, tag_loss
-from .network import E2emernModel
+from .network import BilinearAttention, E2emernModel
 from .samples import Batch, Sampler, make_samples
 from .vocabulary import Vocabulary
 
@@ -74,7 +74,7 @@ def joint_loss(model: E2emernModel, batch: Batch) -> Losses:
             shared = names.unsqueeze(0)
             logits = model.mid(model.attend(hidden, batch.mask, shared), shared)
             mid = mention_loss(logits, batch.contained, batch.known)
-        if config.attention == "bilinear" and config.candidate_weight and len(batch.span_row):
+        if isinstance(model.attention, BilinearAttention) and config.candidate_weight and len(batch.span_row):
             spans = torch.einsum("sn,snd->sd", batch.span_pieces.to(hidden.dtype), hidden[batch.span_row])
             scores = model.attention.scores(spans.unsqueeze(0), names.unsqueeze(0))[0].T
             candidate = candidate_loss(scores, batch.span_right)
@@ -117,7 +117,8 @@ def train(
         mid_weight=recipe.mid_weight,
         high_weight=recipe.high_weight,
         candidate_weight=recipe.candidate_weight,
-    ).to(device)
+    )
+    nn.Module.to(model, device)
     set_dropout(model, recipe.dropout)
     samples = make_samples(read_corpus(corpus, splits=recipe.train), tokenizer=tokenizer, vocabulary=vocabulary)
     sampler = Sampler(
@@ -188,14 +189,9 @@ def rate_at(step: int, *, steps: int, warmup: float) -> float:
 
 def set_dropout(model: E2emernModel, share: float) -> None:
     """Sets the dropout of hidden states; that of attention weights is off, for the fused kernels' sake."""
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, nn.Dropout):
-            module.p = share
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
-    for module in model.encoder.modules():
-        if type(module).__name__.endswith("SelfAttention") and hasattr(module, "dropout"):
-            module.dropout.p = 0.0
+            module.p = 0.0 if name.endswith("attention.self.dropout") else share
 
 
 def asdict_tensors(losses: Losses) -> Sequence[Tensor]:

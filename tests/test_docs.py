@@ -1,0 +1,122 @@
+"""The documents say what the code does: docs/tables.md, the commands of README.md, the figures of the model card.
+
+`python -m tests.test_docs` writes docs/tables.md and the figures anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import typer
+
+from defaults import MODEL
+from warehouse import schemas
+from warehouse.catalog import TABLES, VIEWS
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLES_PAGE = ROOT / "docs" / "tables.md"
+FIGURE_PAGES = (ROOT / "README.md", MODEL / "README.md")
+FIGURES = re.compile(r"(?<=<!-- figures -->\n\n).*?(?=\n\n<!-- /figures -->)", re.DOTALL)
+
+
+def tables_page() -> str:
+    """docs/tables.md, from the schemas."""
+    described: dict[str, tuple[pa.Schema, str]] = {name: (schema, text) for name, (schema, text, _) in VIEWS.items()}
+    described["annotations"] = (schemas.ANNOTATIONS, "Mentions that the sources themselves carry")
+    described |= TABLES
+    lines = [
+        "# Tables",
+        "",
+        "What `home/warehouse.duckdb` holds. Offsets count code points, ends are exclusive; `end` is a keyword of SQL and",
+        'wants quotes: `SELECT start, "end" FROM mentions`.',
+    ]
+    for name, (schema, text) in described.items():
+        lines += ["", f"## {name}", "", f"{text}.", "", "| column | type | what it holds |", "|---|---|---|"]
+        for column in schema:
+            kind = re.sub(r"<element: |<item: ", "<", str(column.type)).replace("|", "\\|")
+            lines.append(f"| `{column.name}` | {kind} | {column.metadata[b'description'].decode()} |")
+    return "\n".join(lines) + "\n"
+
+
+def figures_table(metrics: dict[str, Any]) -> str:
+    """The table of dev scores, from the model's metrics.json."""
+    rows = {(row["corpus"], row["entity_type"], row["protocol"]): row for row in metrics["rows"]}
+    lines = [
+        "| corpus, dev | type | `ner` F1 | `mention` F1 | `document` F1 | `link` acc@1 | recall@8 | exact match | floor | ceiling |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for corpus, kind in dict.fromkeys((corpus, kind) for corpus, kind, _ in rows):
+        f1 = [rows[corpus, kind, protocol]["f1"] for protocol in ("ner", "mention", "document")]
+        link = rows[corpus, kind, "link"]
+        names = ("accuracy@1", "recall@8", "exact_match", "floor", "ceiling")
+        cells = [f"{100 * value:.1f}" for value in (*f1, *(link[name] for name in names))]
+        lines.append(f"| {corpus.removesuffix('/dev')} | {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_page_of_tables_is_that_of_the_schemas() -> None:
+    assert TABLES_PAGE.read_text(encoding="utf-8") == tables_page()
+
+
+@pytest.mark.parametrize("page", FIGURE_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_figures_are_those_measured(page: Path) -> None:
+    metrics = json.loads((MODEL / "metrics.json").read_text())
+    found = FIGURES.search(page.read_text(encoding="utf-8"))
+    assert found is not None
+    assert found.group() == figures_table(metrics)
+
+
+def test_metrics_are_of_the_shipped_model() -> None:
+    from model.folder import model_version
+
+    metrics = json.loads((MODEL / "metrics.json").read_text())
+    assert metrics["model_version"] == model_version(MODEL)
+
+
+def commands() -> list[list[str]]:
+    """Every `e2emern ...` command line in the README and the docs, as words."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = [block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.DOTALL)]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("e2emern ")]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_documented_commands_exist_with_their_options(words: list[str]) -> None:
+    from flows.cli import app
+
+    command: Any = typer.main.get_command(app)
+    while getattr(command, "commands", None):
+        assert words[0] in command.commands, f"no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    known = {option for parameter in command.params for option in parameter.opts}
+    used = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert used <= known
+
+
+def test_every_command_is_documented_and_teaches_with_an_example() -> None:
+    from flows.cli import app
+
+    def leaves(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+        children = getattr(command, "commands", None)
+        if not children:
+            return [(path, command)]
+        return [leaf for name, child in children.items() for leaf in leaves(child, (*path, name))]
+
+    documented = [tuple(words) for words in commands()]
+    for path, command in leaves(typer.main.get_command(app), ()):
+        assert any(words[: len(path)] == path for words in documented), f"e2emern {' '.join(path)} is not in the docs"
+        assert "Example:" in (command.epilog or ""), f"e2emern {' '.join(path)} --help has no example"
+
+
+if __name__ == "__main__":
+    TABLES_PAGE.write_text(tables_page(), encoding="utf-8")
+    table = figures_table(json.loads((MODEL / "metrics.json").read_text()))
+    for page in FIGURE_PAGES:
+        page.write_text(FIGURES.sub(lambda _: table, page.read_text(encoding="utf-8")), encoding="utf-8")
