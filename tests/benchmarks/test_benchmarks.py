@@ -18,30 +18,14 @@ from model.document import Document
 from model.pieces import make_windows
 from tasks.parsers import parse
 from tasks.sentences import split_sentences
-from tests.model import tiny
-from warehouse.entities import write_entities
-from warehouse.layout import Home
+from tests.flows.world import World
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    """A tiny model and vocabulary, and 20 abstracts."""
+def setting(world: World, tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    """A tiny model, and 20 abstracts."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    tiny.network(hidden=32).save_pretrained(folder / "model")
-    tiny.tokenizer().save_pretrained(folder / "model")
-    rows = [
-        {
-            "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
-            "tree_numbers": list(c.tree_numbers), "record_type": c.record_type, "mapped_to": list(c.mapped_to),
-            "aliases": [], "mesh_version": "tiny",
-        }
-        for c in tiny.CONCEPTS
-    ]  # fmt: skip
-    write_entities(Home(folder), rows, mesh_version="tiny")
-    return Setting(
-        folder=folder, abstracts=20, many=10, rounds=2, model=folder / "model", mesh=folder / "entities/tiny.parquet",
-        device="cpu",
-    )  # fmt: skip
+    return Setting(folder=folder, abstracts=20, many=10, rounds=2, model=world.model, mesh=world.mesh, device="cpu")
 
 
 def test_the_same_corpus_is_written_again(tmp_path: Path) -> None:
