@@ -31,13 +31,13 @@ _PATIENCE = 3.0  # seconds for the server to end by itself
 def temporary_server(*, verbose: bool = False) -> Iterator[Callable[[], None]]:
     """Start a server, unless Prefect is set up to use one, and yield a function that waits until it answers.
 
-    Call that function before `prefect.flow` is imported, since Prefect reads its settings then.
+    Call that function before anything of Prefect is imported, since Prefect reads its settings then.
     The function raises InputError where the server does not start.
     """
     if not verbose:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
-    if _is_set_up():
+    if os.environ.get("PREFECT_API_URL"):
         yield lambda: None
         return
     process = subprocess.Popen(
@@ -75,13 +75,6 @@ def temporary_server(*, verbose: bool = False) -> Iterator[Callable[[], None]]:
         told.close()
 
 
-def _is_set_up() -> bool:
-    """Whether the environment or a profile of Prefect names a server."""
-    from prefect.settings import get_current_settings
-
-    return get_current_settings().api.url is not None
-
-
 def _send_events() -> None:
     """Send what Prefect still holds back, while there is someone to receive it."""
     if "prefect.events.worker" in sys.modules:
@@ -91,7 +84,16 @@ def _send_events() -> None:
 
 
 def main() -> None:
-    """Serve on a free port, tell the address on standard output, and end when standard input does."""
+    """Serve on a free port, tell the address on standard output, and end when standard input does.
+
+    Where a profile of Prefect names a server, tell its address and end at once.
+    """
+    from prefect.settings import get_current_settings
+
+    if configured := get_current_settings().api.url:
+        print(configured, flush=True)
+        return
+
     import uvicorn
     from prefect.server.api.server import create_app
 

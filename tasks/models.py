@@ -43,7 +43,8 @@ def read_versions(model: Path, mesh: Path) -> Versions:
     try:
         return Versions(model=model_version(model), mesh=found[0])
     except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}; expected a model folder at {model}") from error
+        missing = Path(error.filename or model).name
+        raise InputError(f"{model}: no {missing} ({error.strerror}); expected a model folder") from error
 
 
 def pick_device(name: str) -> str:

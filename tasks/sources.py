@@ -51,9 +51,10 @@ def count_records(source: Source) -> int:
     count, tail = 0, b""
     with suppress(SourceError), open_source(source.path) as opened:
         for chunk in opened.chunks():
-            text = tail + chunk
-            count += len(_RECORD.findall(text))
-            tail = text[-_LONGEST_MARK:] if not _RECORD.search(text, len(text) - _LONGEST_MARK) else b""
+            text, end = tail + chunk, 0
+            for match in _RECORD.finditer(text):
+                count, end = count + 1, match.end()
+            tail = text[max(end, len(text) - _LONGEST_MARK) :]
     return count
 
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import torch
 
 from model.document import Concept
-from model.samples import Sampler, make_samples
 from model.folder import save_model
+from model.samples import Sampler, make_samples
 from model.train import joint_loss
 from model.vocabulary import Vocabulary
 from tests.model import tiny

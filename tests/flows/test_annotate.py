@@ -1,0 +1,229 @@
+"""A run over several sources, without Prefect: what is done, what is left, what is told."""
+
+from __future__ import annotations
+
+import gzip
+import multiprocessing
+import random
+import time
+from collections import Counter
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+
+from flows.annotate import IncompleteError, Outcome, Watch, annotate_sources
+from model.document import Document
+from tasks.errors import InputError
+from tasks.parsers import Deletion, Failure, parse
+from tasks.sources import Source, find_sources
+from tests.flows.world import World, articles, finished_files, pubmed, rows, tables, write_sources
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.runs import read_runs
+
+KILLS = 20
+HOMES = 5
+
+
+def annotate(world: World, home: Path, *inputs: Path, **options: object) -> Outcome:
+    return annotate_sources(inputs, home, model=world.model, mesh=world.mesh, device="cpu", **options)  # type: ignore[arg-type]
+
+
+def test_from_files_to_answers(world: World, tmp_path: Path) -> None:
+    write_sources(tmp_path / "in")
+    outcome = annotate(world, tmp_path / "home", tmp_path / "in")
+    counts = [(one.books.key.name, one.books.counts.parsed, one.mentions) for one in outcome.annotated]
+    assert counts == [("notes.pubtator", 2, 4), ("pubmed30n0001.xml", 11, 36), ("pubmed30n0002.xml.gz", 8, 33)]
+    assert list(outcome.report.seconds) == ["parse", "split", "low", "candidates", "mid", "high", "resolve", "write"]
+    under_neoplasms = """
+        SELECT DISTINCT mesh_id, mesh_name FROM mentions JOIN entity_tree USING (mesh_id)
+        WHERE ancestor_id = 'D009369' ORDER BY ALL
+    """
+    assert rows(tmp_path / "home", under_neoplasms) == [("D001", "Breast Neoplasms"), ("D002", "Colonic Neoplasms")]
+    assert rows(tmp_path / "home", "SELECT source, reason FROM failures ORDER BY ALL") == [
+        ("notes.pubtator", "annotation: found 'The p' at 0-5, expected 'never'"),
+        ("pubmed30n0001.xml", "no PMID"),
+    ]
+    assert rows(tmp_path / "home", "SELECT document_id, reason FROM superseded ORDER BY ALL")[:2] == [
+        ("101", "deleted"),
+        ("105", "revised"),
+    ]
+
+
+def test_again_does_nothing_new(world: World, tmp_path: Path) -> None:
+    write_sources(tmp_path / "in")
+    first = annotate(world, tmp_path / "home", tmp_path / "in")
+    before = finished_files(tmp_path / "home")
+    again = annotate(world, tmp_path / "home", tmp_path / "in")
+    assert (len(again.annotated), [books.key for books in again.unchanged]) == (
+        0,
+        [one.books.key for one in first.annotated],
+    )
+    assert again.snapshot
+    assert again.snapshot.unchanged
+    assert finished_files(tmp_path / "home") == before
+    outcomes = [[source.outcome for source in run.sources] for run in read_runs(Home(tmp_path / "home"))]
+    assert outcomes == [["annotated"] * 3, ["unchanged"] * 3]
+
+
+def test_damaged_sources_do_not_stop_the_others(world: World, tmp_path: Path) -> None:
+    good = tmp_path / "good.xml"
+    good.write_text(pubmed(articles(3, first=100)))
+    cut = tmp_path / "cut.xml.gz"
+    whole = gzip.compress(pubmed([(n, f"{random.Random(n).random()}", "x") for n in range(3000)]).encode())
+    cut.write_bytes(whole[: len(whole) // 2])
+    empty, other = tmp_path / "empty.xml", tmp_path / "page.html"
+    empty.write_bytes(b"")
+    other.write_text("<html></html>")
+    for _ in range(2):
+        with pytest.raises(IncompleteError) as raised:
+            annotate(world, tmp_path / "home", cut, empty, other, good)
+        told = str(raised.value).split("; ")
+        assert [line.split(":")[0] for line in told if ".xml" in line or ".html" in line] == [
+            "cut.xml.gz",
+            "empty.xml",
+            "page.html",
+        ]
+        assert told[0].startswith("cut.xml.gz: damaged: gzip damaged after ")
+    parsed = dict(rows(tmp_path / "home", "SELECT source, documents FROM sources"))
+    assert parsed["good.xml"] == 3
+    assert 0 < int(str(parsed["cut.xml.gz"])) < 3000
+    last = read_runs(Home(tmp_path / "home"))[-1]
+    assert [source.outcome for source in last.sources] == ["unchanged", "failed", "failed", "unchanged"]
+
+
+def test_nothing_usable_publishes_nothing(world: World, tmp_path: Path) -> None:
+    (tmp_path / "empty.xml").write_bytes(b"")
+    with pytest.raises(IncompleteError, match=r"^empty.xml: the file is empty"):
+        annotate(world, tmp_path / "home", tmp_path / "empty.xml")
+    with pytest.raises(WarehouseError, match="has no snapshot yet"):
+        rows(tmp_path / "home", "FROM documents")
+
+
+def test_who_watches_is_told(world: World, tmp_path: Path) -> None:
+    found: list[Source] = []
+    names: list[tuple[int, int]] = []
+    documents: list[int] = []
+    watch = Watch(found.extend, lambda done, total: names.append((done, total)), documents.append)
+    annotate(world, tmp_path / "home", *write_sources(tmp_path / "in"), watch=watch)
+    assert (len(found), names[-1], sum(documents)) == (3, (13, 13), 19)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "none"}, "none: no such model folder; give one with --model"),
+        ({"model": "."}, ".: no config.json (No such file or directory); expected a model folder"),
+        ({"mesh": "none.parquet"}, "none.parquet: cannot be read as an entities table"),
+        ({"device": "tpu"}, "unknown device 'tpu': expected one of auto, cpu, cuda"),
+        ({"inputs": ["none.xml"]}, "none.xml: no such file or folder"),
+        ({"home": Path("a file")}, "a file: cannot be used as a home (File exists); give a folder"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_written(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a file").touch()
+    Path("one.xml").write_text(pubmed(articles(1, first=100)))
+    options: dict[str, object] = {"inputs": ["one.xml"], "home": Path("home"), "model": world.model, "mesh": world.mesh}
+    options |= {name: Path(str(value)) if name in ("model", "mesh") else value for name, value in change.items()}
+    with pytest.raises(InputError) as raised:
+        annotate_sources(**options)  # type: ignore[arg-type]
+    assert str(raised.value).startswith(message)
+    assert not Path("home").exists()
+
+
+def test_another_vocabulary_of_the_same_version_is_refused(world: World, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    write_sources(tmp_path / "in")
+    annotate(world, tmp_path / "home", tmp_path / "in")
+    other = tmp_path / "other.parquet"
+    pq.write_table(pq.read_table(world.mesh).slice(1), other)
+    with pytest.raises(InputError, match="has another vocabulary of version tiny"):
+        annotate(World(world.model, other), tmp_path / "home", tmp_path / "in")
+
+
+def test_killed_at_any_moment_the_tables_end_the_same(world: World, tmp_path: Path) -> None:
+    """SIGKILL at 20 moments, four in each of five homes, spread over loading, annotating, writing and publishing."""
+    inputs = write_sources(tmp_path / "in")
+    for number in range(3, 8):
+        inputs.append(tmp_path / "in" / f"pubmed30n{number:04}.xml")
+        inputs[-1].write_text(pubmed(articles(20, first=100 + 10 * number), deleted=[100 + number], bad=number % 2))
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["flows.annotate"])
+
+    def started(home: Path) -> ForkServerProcess:
+        options = {"model": world.model, "mesh": world.mesh, "device": "cpu"}
+        process = processes.Process(target=annotate_sources, args=(inputs, home), kwargs=options)
+        process.start()
+        return process
+
+    started(tmp_path / "warm").join()  # imports are done once
+    begun = time.monotonic()
+    undisturbed = started(tmp_path / "undisturbed")
+    undisturbed.join()
+    whole = time.monotonic() - begun
+    assert undisturbed.exitcode == 0
+
+    moments = random.Random(20)
+    killed = 0
+    done = set()
+    for number in range(HOMES):
+        home = tmp_path / f"killed-{number}"
+        for quarter in range(KILLS // HOMES):
+            process = started(home)
+            # what is done stays done, so that each quarter of a whole run is met with less of it left
+            process.join(whole * (quarter + moments.random()) / (KILLS // HOMES + 1))
+            process.kill()
+            process.join()
+            killed += process.exitcode == -9
+            done.add(len(list(home.glob("mentions/*/[!.]*.parquet"))))
+        completed = started(home)
+        completed.join()
+        assert completed.exitcode == 0
+        assert tables(home) == tables(tmp_path / "undisturbed")
+        assert set(finished_files(home)) == set(finished_files(tmp_path / "undisturbed"))
+        assert list(home.rglob(".writing-*")) == []
+    assert killed >= KILLS // 2
+    assert len(done) >= 3  # the kills met different states
+
+
+def test_every_file_of_the_dumps(world: World, shared_data: Path, tmp_path: Path) -> None:
+    sources = find_sources([shared_data / "dumps"])
+    expected = {}
+    for source in sources:
+        kinds: Counter[str] = Counter()
+        for record in parse(source.path):
+            match record:
+                case Document():
+                    kinds["documents"] += 1
+                case Deletion():
+                    kinds["deleted"] += 1
+                case Failure() if not record.reason.startswith("annotation: "):
+                    kinds["failed"] += 1
+        expected[source.key.name] = (kinds.total(), kinds["documents"], kinds["failed"], kinds["deleted"])
+    assert len(expected) == 23
+
+    outcome = annotate(world, tmp_path / "home", shared_data / "dumps")
+    assert outcome.problems == []
+    found = {
+        one.books.key.name: (
+            one.books.counts.parsed,
+            one.books.counts.documents,
+            one.books.counts.failed,
+            one.books.counts.deleted,
+        )
+        for one in outcome.annotated
+    }
+    assert found == expected
+    texts: dict[tuple[str, int], str] = {}
+    for source in sources:
+        for record in parse(source.path):
+            if isinstance(record, Document):
+                texts[source.key.name, record.record] = record.text
+    mentions = rows(tmp_path / "home", 'SELECT source, record, start, "end", text FROM mentions')
+    assert len(mentions) > 1000
+    assert all(texts[str(s), int(str(r))][start:end] == text for s, r, start, end, text in mentions)  # type: ignore[misc]

@@ -1,0 +1,83 @@
+"""The flow under a real Prefect server, and the deployment of it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.flows import Flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from defaults import MESH, MODEL
+from flows.annotate import WATCH, IncompleteError, Watch, annotate
+from tests.conftest import ROOT
+from tests.flows.world import World, rows, tables, write_sources
+
+
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_flow_does_what_the_plain_function_does(world: World, tmp_path: Path) -> None:
+    from flows.annotate import annotate_sources
+
+    inputs = [str(path) for path in write_sources(tmp_path / "in")]
+    done: list[int] = []
+    token = WATCH.set(Watch(documents=done.append))
+    state = annotate(inputs, tmp_path / "home", world.model, world.mesh, "cpu", return_state=True)
+    WATCH.reset(token)
+    assert (state.is_completed(), sum(done)) == (True, 19)
+    annotate_sources(inputs, tmp_path / "plain", model=world.model, mesh=world.mesh, device="cpu")
+    assert tables(tmp_path / "home") == tables(tmp_path / "plain")
+
+    run = state.state_details.flow_run_id
+    assert run
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+    assert [one.name for one in found] == [f"annotate into {tmp_path / 'home'}"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_damaged_source_fails_the_flow_after_the_others_are_done(world: World, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.xml"
+    empty.touch()
+    inputs = [str(empty), *map(str, write_sources(tmp_path / "in"))]
+    state = annotate(inputs, tmp_path / "home", world.model, world.mesh, "cpu", return_state=True)
+    assert state.is_failed()
+    with pytest.raises(IncompleteError, match=r"^empty.xml: the file is empty") as raised:
+        state.result()
+    assert len(raised.value.outcome.annotated) == 3
+    assert rows(tmp_path / "home", "SELECT count(*) FROM documents") == [(14,)]
+
+
+def test_the_deployment_names_a_flow_and_parameters_that_fit() -> None:
+    described: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    (deployment,) = described["deployments"]
+    assert (deployment["name"], deployment["work_pool"]["name"]) == ("annotate", "annotate")
+    path, name = deployment["entrypoint"].split(":")
+    assert (ROOT / path).is_file()
+    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    assert isinstance(flow, Flow)
+    assert flow.validate_parameters(deployment["parameters"]) == {
+        "inputs": ["dumps"],
+        "home": Path("home"),
+        "model": MODEL,
+        "mesh": MESH,
+        "device": "auto",
+    }
+    properties = flow.parameters.properties
+    assert (properties["device"]["enum"], properties["home"]["format"]) == (["auto", "cpu", "cuda"], "path")
+    assert flow.parameters.required == ["inputs", "home"]

@@ -1,0 +1,163 @@
+"""One source: every record accounted for, whatever the file or the model does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from model.cascade import Cascade, Report, Text
+from model.document import Mention
+from tasks.annotate import annotate_source
+from tasks.errors import SourceError
+from tasks.models import load
+from tasks.sources import find_sources
+from tests.flows.world import World, articles, pubmed
+from warehouse.layout import Home
+from warehouse.ledger import SourceCounts, read_books
+from warehouse.schemas import MENTIONS
+
+
+@pytest.fixture(scope="module")
+def cascade(world: World, tmp_path_factory: pytest.TempPathFactory) -> Cascade:
+    return load(world.model, world.mesh, home=Home(tmp_path_factory.mktemp("banks")), device="cpu")
+
+
+class Odd:
+    """A cascade that does something odd with each batch of texts before it answers."""
+
+    def __init__(self, cascade: Cascade, odd: Callable[[Sequence[Text], list[list[Mention]]], None]) -> None:
+        self.cascade, self.odd = cascade, odd
+        self.model_version, self.mesh_version = cascade.model_version, cascade.mesh_version
+
+    def annotate(self, texts: Sequence[Text]) -> tuple[list[list[Mention]], Report]:
+        mentions, report = self.cascade.annotate(texts)
+        self.odd(texts, mentions)
+        return mentions, report
+
+
+def read(folder: Path, table: str) -> list[dict[str, object]]:
+    (path,) = folder.rglob(f"{table}/**/*.parquet")
+    return pq.read_table(path).to_pylist()
+
+
+def run(path: Path, home: Path, cascade: object) -> SourceCounts:
+    (source,) = find_sources([path])
+    return annotate_source(source, cascade=cascade, home=Home(home)).books.counts  # type: ignore[arg-type]
+
+
+def test_every_record_becomes_a_row(cascade: Cascade, tmp_path: Path) -> None:
+    path = tmp_path / "dump.xml"
+    path.write_text(pubmed([*articles(3, first=100), (7, "", "")], deleted=[1, 2], bad=1))
+    counts = run(path, tmp_path / "home", cascade)
+    assert counts == SourceCounts(parsed=7, documents=4, annotated=3, without_text=1, failed=1, deleted=2)
+    assert [row["document_id"] for row in read(tmp_path / "home", "documents")] == ["100", "101", "102", "7"]
+    assert [(row["record"], row["pmid"]) for row in read(tmp_path / "home", "deletions")] == [(5, 1), (6, 2)]
+    assert [(row["record"], row["reason"]) for row in read(tmp_path / "home", "failures")] == [(4, "no PMID")]
+    mentions = read(tmp_path / "home", "mentions")
+    assert list(mentions[0]) == MENTIONS.names
+    assert [(m["document_id"], m["start"], m["end"], m["text"], m["mesh_id"]) for m in mentions[:3]] == [
+        ("100", 24, 37, "breast cancer", "D001"),
+        ("100", 63, 76, "breast cancer", "D001"),
+        ("100", 102, 115, "breast cancer", "D001"),
+    ]
+
+
+def test_the_same_source_gives_the_same_bytes(cascade: Cascade, tmp_path: Path) -> None:
+    path = tmp_path / "dump.xml"
+    path.write_text(pubmed(articles(300, first=100), bad=2))
+    for name in ("one", "two"):
+        run(path, tmp_path / name, cascade)
+    files = [sorted(each.relative_to(tmp_path / "one") for each in (tmp_path / "one").rglob("*.parquet"))]
+    assert len(files[0]) == 4
+    assert all((tmp_path / "one" / each).read_bytes() == (tmp_path / "two" / each).read_bytes() for each in files[0])
+
+
+def test_a_document_that_the_model_cannot_read_is_a_failure(cascade: Cascade, tmp_path: Path) -> None:
+    def choke(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
+        if any("Aspirin" in sentence.text for text in texts for sentence in text.sentences):
+            raise RuntimeError("too much\naspirin")
+
+    path = tmp_path / "dump.xml"
+    path.write_text(
+        pubmed([(1, "No patients with rash.", "x"), (2, "Aspirin caused headache.", ""), (3, "Headache.", "")])
+    )
+    counts = run(path, tmp_path / "home", Odd(cascade, choke))
+    assert counts == SourceCounts(parsed=3, documents=3, annotated=2, without_text=0, failed=1, deleted=0)
+    (failure,) = read(tmp_path / "home", "failures")
+    assert (failure["record"], failure["document_id"], failure["reason"]) == (
+        1,
+        "2",
+        "model: RuntimeError: too much aspirin",
+    )
+    assert {row["document_id"] for row in read(tmp_path / "home", "mentions")} == {"3"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: [replace(m, start=m.start + 1)], "mention 'Headache' at 1-8, where 'eadache' stands"),
+        (lambda m: [m, m], "mention 'Headache' at 0-8 twice"),
+    ],
+)
+def test_a_mention_that_is_not_in_its_text(
+    cascade: Cascade, tmp_path: Path, change: Callable[[Mention], list[Mention]], reason: str
+) -> None:
+    def shift(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
+        mentions[1] = change(mentions[1][0])
+
+    path = tmp_path / "dump.xml"
+    path.write_text(pubmed([(1, "Headache.", ""), (2, "Headache.", ""), (3, "Headache.", "")]))
+    counts = run(path, tmp_path / "home", Odd(cascade, shift))
+    assert (counts.annotated, counts.failed) == (2, 1)
+    (failure,) = read(tmp_path / "home", "failures")
+    assert (failure["document_id"], failure["reason"]) == ("2", reason)
+    assert [row["document_id"] for row in read(tmp_path / "home", "mentions")] == ["1", "3"]
+
+
+def test_of_a_damaged_source_the_good_records_are_kept(cascade: Cascade, tmp_path: Path) -> None:
+    path = tmp_path / "dump.xml"
+    path.write_text(pubmed(articles(5, first=100))[:-150])
+    counts = run(path, tmp_path / "home", cascade)
+    assert counts == SourceCounts(parsed=5, documents=4, annotated=4, without_text=0, failed=1, deleted=0)
+    (failure,) = read(tmp_path / "home", "failures")
+    assert (failure["record"], failure["position"]) == (4, "after record 3")
+    (mentions,) = (tmp_path / "home" / "mentions").rglob("*.parquet")
+    books = read_books(mentions)
+    assert (books.status, books.error) == ("damaged", failure["reason"])
+    assert str(tmp_path) not in str(books.error)
+
+
+@pytest.mark.parametrize("content", ["", "hello", "<PubmedArticleSet><PubmedArticle>", "<html></html>"])
+def test_a_source_without_one_record_leaves_nothing(cascade: Cascade, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "dump.xml"
+    path.write_text(content)
+    with pytest.raises(SourceError, match=f"^{path}: "):
+        run(path, tmp_path / "home", cascade)
+    assert [each for each in (tmp_path / "home").rglob("*") if each.is_file()] == []
+
+
+def test_a_source_that_changes_while_it_is_read_leaves_nothing(cascade: Cascade, tmp_path: Path) -> None:
+    path = tmp_path / "dump.xml"
+
+    def grow(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
+        path.write_text(path.read_text() + " ")
+
+    path.write_text(pubmed(articles(2, first=100)))
+    with pytest.raises(SourceError, match="changed while it was read"):
+        run(path, tmp_path / "home", Odd(cascade, grow))
+    assert [each for each in (tmp_path / "home").rglob("*") if each.is_file()] == []
+
+
+def test_full_texts_and_annotations_that_do_not_fit(cascade: Cascade, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("9|t|Headache.\n9|a|\n9\t0\t8\tHeadache\tDisease\tD005\n9\t0\t4\tnone\tDisease\tD005\n")
+    counts = run(path, tmp_path / "home", cascade)
+    assert counts == SourceCounts(parsed=1, documents=1, annotated=1, without_text=0, failed=0, deleted=0, misfits=1)
+    (document,) = read(tmp_path / "home", "documents")
+    assert document["annotations"] == [
+        {"start": 0, "end": 8, "text": "Headache", "entity_type": "Disease", "identifiers": ["D005"]}
+    ]

@@ -1,0 +1,69 @@
+"""Inputs are found as files, folders and patterns, once each, and named by name and content."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from defaults import SAMPLE
+from tasks.errors import InputError
+from tasks.sources import count_records, find_sources
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.xml", "a.xml.gz", "a.xml.gz.md5", ".hidden", "deep/c [1].xml"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def names(*inputs: str | Path) -> list[str]:
+    return [source.path.name for source in find_sources(inputs)]
+
+
+def test_a_folder_stands_for_its_files(folder: Path) -> None:
+    assert names(folder) == ["a.xml.gz", "b.xml", "c [1].xml"]
+
+
+def test_files_patterns_and_order(folder: Path) -> None:
+    assert names(folder / "b.xml", f"{folder}/*.gz") == ["b.xml", "a.xml.gz"]
+    assert names(f"{folder}/**/*.xml") == ["b.xml", "c [1].xml"]
+    assert names(folder / "deep" / "c [1].xml") == ["c [1].xml"]
+
+
+def test_once_each_even_where_named_twice(folder: Path) -> None:
+    (folder / "deep" / "b.xml").write_text("b.xml")
+    assert names(folder / "b.xml", folder, folder / "deep") == ["b.xml", "a.xml.gz", "c [1].xml"]
+
+
+def test_a_source_is_named_by_its_name_and_content(folder: Path) -> None:
+    (source,) = find_sources([folder / "b.xml"])
+    assert (source.key.name, source.key.digest, source.bytes) == ("b.xml", "de7d0d74879ff42f", 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("none.xml", "{folder}/none.xml: no such file or folder"),
+        ("none*.xml", "{folder}/none*.xml: no file matches"),
+        ("empty", "{folder}/empty: the folder holds no file"),
+    ],
+)
+def test_an_input_that_names_nothing(folder: Path, given: str, message: str) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError) as raised:
+        find_sources([folder / given])
+    assert str(raised.value) == message.format(folder=folder)
+
+
+def test_records_are_counted_for_the_time_left(tmp_path: Path) -> None:
+    assert count_records(find_sources([SAMPLE])[0]) == 27
+    many = tmp_path / "many.gz"
+    many.write_bytes(gzip.compress(b"1|t|One\n1|a|Two\n\n" * 50_000))
+    assert count_records(find_sources([many])[0]) == 50_000
+    (tmp_path / "cut.gz").write_bytes(many.read_bytes()[:-20])
+    assert count_records(find_sources([tmp_path / "cut.gz"])[0]) > 1
