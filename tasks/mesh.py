@@ -15,11 +15,41 @@ from typing import Any
 
 from .errors import InputError
 
+# Roots of the MeSH trees (https://meshb.nlm.nih.gov/treeView), which tables of descriptors often leave without number.
+_ROOTS = {
+    "D007239": "C01",  # Infections
+    "D009369": "C04",  # Neoplasms
+    "D009140": "C05",  # Musculoskeletal Diseases
+    "D004066": "C06",  # Digestive System Diseases
+    "D009057": "C07",  # Stomatognathic Diseases
+    "D012140": "C08",  # Respiratory Tract Diseases
+    "D010038": "C09",  # Otorhinolaryngologic Diseases
+    "D009422": "C10",  # Nervous System Diseases
+    "D005128": "C11",  # Eye Diseases
+    "D000091642": "C12",  # Urogenital Diseases
+    "D002318": "C14",  # Cardiovascular Diseases
+    "D006425": "C15",  # Hemic and Lymphatic Diseases
+    "D009358": "C16",  # Congenital, Hereditary, and Neonatal Diseases and Abnormalities
+    "D017437": "C17",  # Skin and Connective Tissue Diseases
+    "D009750": "C18",  # Nutritional and Metabolic Diseases
+    "D004700": "C19",  # Endocrine System Diseases
+    "D007154": "C20",  # Immune System Diseases
+    "D000820": "C22",  # Animal Diseases
+    "D013568": "C23",  # Pathological Conditions, Signs and Symptoms
+    "D009784": "C24",  # Occupational Diseases
+    "D064419": "C25",  # Chemically-Induced Disorders
+    "D014947": "C26",  # Wounds and Injuries
+    "D006730": "D06",  # Hormones, Hormone Substitutes, and Hormone Antagonists
+    "D001697": "D25",  # Biomedical and Dental Materials
+    "D001523": "F03",  # Mental Disorders
+}
+
 
 def read_compact_mesh(folder: Path, *, version: str) -> list[dict[str, Any]]:
     """Reads `names`, `records` and `aliases` (.tsv or .tsv.xz) of a folder into rows of the entities table.
 
-    Rows are ordered by mesh_id. Names that differ only by case are kept once, the preferred one first.
+    Rows are ordered by mesh_id. Names that differ only by case are kept once, the preferred one first. The root of a
+    tree is given its number where the records leave it out.
 
     Raises:
         InputError: a table or a column is missing, or a concept has no preferred name.
@@ -54,7 +84,7 @@ def read_compact_mesh(folder: Path, *, version: str) -> list[dict[str, Any]]:
                 "name": row["name"],
                 "names": [row["name"], *others],
                 "entity_type": row["entity_type"],
-                "tree_numbers": _several(record["tree_numbers"]),
+                "tree_numbers": _tree_numbers(mesh_id, record["tree_numbers"]),
                 "record_type": record["record_type"],
                 "mapped_to": _several(record["mapped_to"]),
                 "aliases": sorted(aliases.get(mesh_id, [])),
@@ -62,6 +92,10 @@ def read_compact_mesh(folder: Path, *, version: str) -> list[dict[str, Any]]:
             }
         )
     return entities
+
+
+def _tree_numbers(mesh_id: str, cell: str) -> list[str]:
+    return sorted({*_several(cell), *filter(None, [_ROOTS.get(mesh_id)])})
 
 
 def _several(cell: str) -> list[str]:
