@@ -2,9 +2,8 @@
 
 A splitter must not cut a mention in two, and must not buy that by leaving sentences together. So beside the mentions
 it cuts stand the plain sentence ends it misses: a lower-case word of four letters or more, a full stop, a space, and a
-word such as "The" or "We". Both regular expressions here look for just that, so the figure says little of them; and
-the protections of `tasks.sentences` were written while reading these corpora. The other splitters are peers only:
-`pip install sentencex syntok pysbd`.
+word such as "The" or "We". Both regular expressions here look for just that, so the figure says little of the plain
+one. `tasks.sentences` is syntok; the others are peers only: `pip install -e ".[bench]"`.
 """
 
 from __future__ import annotations
@@ -78,12 +77,6 @@ def splitters() -> Iterator[tuple[str, Splitter]]:
         yield "sentencex", lambda text: [s["start_index"] for s in sentencex.get_sentence_boundaries("en", text)]
     except ImportError:
         print("sentencex is not installed")
-    try:
-        from syntok import segmenter
-
-        yield "syntok", lambda text: [s[0].offset for paragraph in segmenter.analyze(text) for s in paragraph]
-    except ImportError:
-        print("syntok is not installed")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its patterns have invalid escapes

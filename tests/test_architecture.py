@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "defaults": {"defaults"},
 }
 MUST_NOT_IMPORT = {
-    "model": {"prefect", "duckdb", "bioc", "sentencex", "abbreviations"},
+    "model": {"prefect", "duckdb", "bioc", "syntok", "abbreviations"},
     "warehouse": {"torch", "transformers", "prefect"},
 }
 MODULES = sorted(
