@@ -1,6 +1,6 @@
 """Inference without gold entities: the three levels as the stages of a cascade.
 
-    low      every sentence is encoded once; its tags give spans
+    low      every sentence is encoded once; its tags give spans, which the document makes agree
     mid      each span's words are searched for in the whole entity bank; the mid level scores the best
     high     the high level says which of the sentence's words stand for each of them
     resolve  the evidence is weighed, and the span gets one concept or none
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .agreement import agree
 from .bank import EntityBank
 from .document import Mention, Sentence
 from .folder import load_model, weights_digest
@@ -100,9 +101,10 @@ class Cascade:
     ) -> None:
         self.model, self.tokenizer, self.vocabulary, self.bank = model, tokenizer, vocabulary, bank
         self.model_version, self.mesh_version = model_version, vocabulary.version
-        stored = getattr(model.config, "resolver", None)
+        stored = model.config.resolver
         self.resolver = resolver or (Resolver(**stored) if stored else Resolver.unfitted())
         self.candidates, self.tokens = candidates, tokens
+        self.span_threshold: float = model.config.span_threshold
         self.max_pieces = min(256, getattr(model.encoder.config, "max_position_embeddings", 512))
 
     @torch.inference_mode()
@@ -113,48 +115,60 @@ class Cascade:
             windows, hidden, spans = self.find_spans(texts)
         linked = self.link(texts, windows, hidden, spans, report)
         with report.timed("resolve"):
-            mentions = self._resolve(linked, windows, len(texts))
+            mentions = self.resolve(linked, windows, len(texts))
         report.spans_found = len(spans)
         report.mentions_linked = sum(mention.mesh_id is not None for found in mentions for mention in found)
         return mentions, report
 
     def find_spans(
         self, texts: Sequence[Text], *, given: Sequence[Sequence[tuple[int, int, str]]] | None = None
-    ) -> tuple[list[Window], dict[int, Tensor], list[Span]]:
-        """Low level: encodes every sentence once. Returns windows, H of those that hold spans, and the spans.
+    ) -> tuple[list[Window], list[Tensor], list[Span]]:
+        """Low level: encodes every sentence once. Returns the windows, H of each, and the spans.
 
-        With `given` spans (start, end, entity type) of each text, those are taken and no tags are read; a
-        span that several windows share goes to the first.
+        With `given` spans (start, end, entity type) of each text, those are taken as they are and no tags
+        are read; a span that several windows share goes to the first.
         """
+        windows, hidden, spans = self.read_spans(texts, given=given)
+        if given is None:
+            spans = self.agree(texts, windows, spans)
+        return windows, hidden, spans
+
+    def read_spans(
+        self, texts: Sequence[Text], *, given: Sequence[Sequence[tuple[int, int, str]]] | None = None
+    ) -> tuple[list[Window], list[Tensor], list[Span]]:
+        """What `find_spans` returns, before the spans of a document are made to agree."""
         windows = make_windows(
             ((d, s, sentence) for d, text in enumerate(texts) for s, sentence in enumerate(text.sentences)),
             tokenizer=self.tokenizer,
             max_pieces=self.max_pieces,
         )
-        kept: dict[int, Tensor] = {}
-        spans: list[Span] = []
+        hidden: list[Tensor] = [torch.empty(0)] * len(windows)
+        found: list[list[WordSpan]] = [[] for _ in windows]
         for batch in batches_of([len(window) for window in windows], tokens=self.tokens):
             group = [windows[at] for at in batch]
             ids, mask = pad([window.ids for window in group], padding=self.tokenizer.pad_token_id)
-            hidden = self.model.encode(ids.to(self.model.device), mask.to(self.model.device))
-            if given is None:
-                found = self._read_tags(hidden, group)
-            else:
-                found = [_given_spans(window, given[window.document]) for window in group]
-            for row, (at, window) in enumerate(zip(batch.tolist(), group, strict=True)):
-                if not found[row]:
-                    continue
-                kept[at] = hidden[row, : len(window)]
-                sentence = texts[window.document].sentences[window.sentence]
-                for span in found[row]:
-                    start, end = int(window.start[span.first]), int(window.end[span.last - 1])
-                    words = sentence.text[start - sentence.start : end - sentence.start]
-                    spans.append(
-                        Span(
-                            window.document, start, end, words, span.entity_type, span.score, at, span.first, span.last
-                        )
-                    )
-        return windows, kept, spans
+            states = self.model.encode(ids.to(self.model.device), mask.to(self.model.device))
+            tagged = [] if given is not None else self._read_tags(states, group)
+            for row, at in enumerate(batch.tolist()):
+                hidden[at] = states[row, : len(windows[at])]
+                found[at] = tagged[row] if given is None else _given_spans(windows[at], given[windows[at].document])
+        sentences = [[sentence.text for sentence in text.sentences] for text in texts]
+        spans = [
+            _placed(span, at, windows[at], sentences[windows[at].document][windows[at].sentence])
+            for at, spans in enumerate(found)
+            for span in spans
+        ]
+        return windows, hidden, spans
+
+    def agree(self, texts: Sequence[Text], windows: list[Window], spans: list[Span]) -> list[Span]:
+        """The spans that stand once each document agrees with itself."""
+        return agree(
+            spans,
+            windows=windows,
+            sentences=[[sentence.text for sentence in text.sentences] for text in texts],
+            abbreviations=[text.abbreviations for text in texts],
+            threshold=self.span_threshold,
+        )
 
     def _read_tags(self, hidden: Tensor, windows: list[Window]) -> list[list[WordSpan]]:
         """The spans of each window, from the tags of its words' first pieces."""
@@ -172,7 +186,7 @@ class Cascade:
         ]
 
     def link(
-        self, texts: Sequence[Text], windows: list[Window], hidden: dict[int, Tensor], spans: list[Span], report: Report
+        self, texts: Sequence[Text], windows: list[Window], hidden: list[Tensor], spans: list[Span], report: Report
     ) -> Linked:
         """Mid and high level: gives each group of spans its candidates and scores them."""
         groups = group_spans(spans, abbreviations=[dict(text.abbreviations) for text in texts])
@@ -183,7 +197,7 @@ class Cascade:
         return Linked(spans, groups, [features_of(group, vocabulary=self.vocabulary) for group in groups])
 
     def _find_candidates(
-        self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: dict[int, Tensor]
+        self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: list[Tensor]
     ) -> None:
         """Unites the concepts that bear a group's words with the best of the bank."""
         for kind in {group.entity_type for group in groups}:
@@ -217,7 +231,7 @@ class Cascade:
         groups: list[Group],
         spans: list[Span],
         windows: list[Window],
-        hidden: dict[int, Tensor],
+        hidden: list[Tensor],
         report: Report,
     ) -> None:
         """Asks mid and high of every sentence about the candidates of the groups that stand in it."""
@@ -290,7 +304,8 @@ class Cascade:
                 for (_, g, _), mean in zip(pairs, means, strict=True):
                     np.maximum(groups[g].high, mean[: len(groups[g].rows)], out=groups[g].high)
 
-    def _resolve(self, linked: Linked, windows: list[Window], documents: int) -> list[list[Mention]]:
+    def resolve(self, linked: Linked, windows: list[Window], documents: int) -> list[list[Mention]]:
+        """Weighs the evidence: the mentions of each document, ordered by start."""
         mentions: list[list[Mention]] = [[] for _ in range(documents)]
         for group, features in zip(linked.groups, linked.features, strict=True):
             ner = max(linked.spans[at].score for at in group.spans)
@@ -347,6 +362,12 @@ def load_cascade(
         bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, progress=progress)
         bank.save(kept, weights=weights, vocabulary=vocabulary)
     return Cascade(model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank.to(device), model_version=version)
+
+
+def _placed(span: WordSpan, at: int, window: Window, sentence: str) -> Span:
+    start, end = int(window.start[span.first]), int(window.end[span.last - 1])
+    words = sentence[start - window.sentence_start : end - window.sentence_start]
+    return Span(window.document, start, end, words, span.entity_type, span.score, at, span.first, span.last)
 
 
 def _given_spans(window: Window, given: Sequence[tuple[int, int, str]]) -> list[WordSpan]:

@@ -123,9 +123,19 @@ class Resolver:
     def to_dict(self) -> dict[str, dict[str, float]]:
         """The weights by name, for the configuration."""
         return {
-            "weights": dict(zip(FEATURES, self.weights.round(4).tolist(), strict=True)),
-            "none_weights": dict(zip(NONE_FEATURES, self.none_weights.round(4).tolist(), strict=True)),
+            "weights": {name: round(float(w), 4) for name, w in zip(FEATURES, self.weights, strict=True)},
+            "none_weights": {
+                name: round(float(w), 4) for name, w in zip(NONE_FEATURES, self.none_weights, strict=True)
+            },
         }
+
+    def inclined(self, shift: float) -> Resolver:
+        """The same weights, with "none of them" likelier by `shift` in log-odds."""
+        weights = self.to_dict()
+        return Resolver(
+            weights=weights["weights"],
+            none_weights=weights["none_weights"] | {"bias": weights["none_weights"]["bias"] + shift},
+        )
 
     def resolve(self, features: np.ndarray, *, ner: float, allow_none: bool = True) -> tuple[int, float] | None:
         """The best candidate's place and probability; None without candidates, or where none is likelier."""

@@ -37,6 +37,8 @@ class E2emernConfig(PreTrainedConfig):
         use_mid, use_high: whether the level exists.
         mid_weight, high_weight: lambda and mu of equation 4.
         candidate_weight: weight of the candidate loss, ours (see `candidate_loss`).
+        span_threshold: least probability of a span at inference (see `agreement`); fitted on dev.
+        resolver: weights of the evidence at inference (see `linking.Resolver`); fitted on dev.
 
     Raises:
         ValueError: an unknown attention or fusion.
@@ -56,6 +58,8 @@ class E2emernConfig(PreTrainedConfig):
         mid_weight: float = 0.125,
         high_weight: float = 0.1,
         candidate_weight: float = 0.0,
+        span_threshold: float = 0.5,
+        resolver: dict[str, dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
         if attention not in ATTENTIONS:
@@ -71,6 +75,8 @@ class E2emernConfig(PreTrainedConfig):
         self.mid_weight = mid_weight
         self.high_weight = high_weight
         self.candidate_weight = candidate_weight
+        self.span_threshold = span_threshold
+        self.resolver = resolver
         super().__init__(**kwargs)
 
     @property

@@ -26,6 +26,7 @@ class Window:
 
     document: int  # position of the document in the batch of documents
     sentence: int  # position of the sentence in the document
+    sentence_start: int  # first code point of the sentence in the document
     ids: np.ndarray  # int32 (pieces,), special pieces included
     first: np.ndarray  # int32 (words,)
     start: np.ndarray  # int32 (words,)
@@ -76,6 +77,7 @@ def make_windows(
                 Window(
                     document=document,
                     sentence=position,
+                    sentence_start=sentence.start,
                     ids=np.r_[tokenizer.cls_token_id, ids[low:high], tokenizer.sep_token_id].astype(np.int32),
                     first=first[begin:stop] - low + 1,
                     start=offsets[first[begin:stop], 0],

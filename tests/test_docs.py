@@ -83,8 +83,9 @@ def commands() -> list[list[str]]:
     """Every `e2emern ...` command line in the README and the docs, as words."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     blocks = [block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.DOTALL)]
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("e2emern ")]
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    lines = re.findall(r"^e2emern (?:[^\n\"']|\"[^\"]*\"|'[^']*')*", joined, re.MULTILINE)  # a quote may span lines
+    return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
