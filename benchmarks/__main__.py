@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             begun = time.perf_counter()
             result = BENCHMARKS[name](setting)
             print(_row(name, result, time.perf_counter() - begun), flush=True)
-            results[name] = result | {"command": _command(name, given)}
+            results[name] = result | {"command": _command(name, options)}
     output = options.output or (None if options.only else RESULTS)
     if output is None:
         print(json.dumps(results, indent=2))
@@ -101,10 +101,14 @@ def _row(name: str, result: Result, seconds: float) -> str:
     return f"{name:26s}{''.join(f'{each:>9}' for each in shown)}   {result.get('target', ''):8s}{seconds:9.1f}"
 
 
-def _command(name: str, given: Sequence[str]) -> str:
+def _command(name: str, options: argparse.Namespace) -> str:
     """How to measure one alone, as it was measured."""
-    kept = [each for each in given if each not in ("--only", *BENCHMARKS)]
-    return shlex.join(["python", "-m", "benchmarks", "--only", name, *kept])
+    words = ["python", "-m", "benchmarks", "--only", name]
+    for option in ("size", "abstracts", "rounds", "model", "mesh", "device", "passages"):
+        value = getattr(options, option)
+        if value != _parser().get_default(option):
+            words += [f"--{option}", str(value)]
+    return shlex.join(words)
 
 
 if __name__ == "__main__":

@@ -41,12 +41,9 @@ def annotate_over_encoder(setting: Setting) -> Result:
     places = sum(mask.numel() for _, mask in rounds.batches)
     stages = rounds.annotated[0].report.seconds
     return {
-        **spread([encoder / annotate for annotate, encoder in rounds.seconds]),
+        **spread(rounds.seconds, sides=("annotate_source", "encoder")),
         "target": ">= 0.70",
-        "annotate_abstracts_per_second": round(
-            median(corpus.abstracts / annotate for annotate, _ in rounds.seconds), 2
-        ),
-        "encoder_abstracts_per_second": round(median(corpus.abstracts / encoder for _, encoder in rounds.seconds), 2),
+        "abstracts_per_second": round(corpus.abstracts / median(annotate for annotate, _ in rounds.seconds), 2),
         **corpus.described(),
         "sentences": rounds.annotated[0].report.sentences,
         "mentions": rounds.annotated[0].mentions,
@@ -64,10 +61,9 @@ def linking_over_encoder(setting: Setting) -> Result:
     rounds = rounds_of(setting)
     cascade = cascade_of(setting)
     linking = [sum(one.report.seconds.get(stage, 0.0) for stage in LINKING) for one in rounds.annotated]
+    seconds = [(encoder, mine) for mine, (_, encoder) in zip(linking, rounds.seconds, strict=True)]
     return {
-        **spread([mine / encoder for mine, (_, encoder) in zip(linking, rounds.seconds, strict=True)]),
-        "linking_seconds": round(median(linking), 3),
-        "encoder_seconds": round(median(encoder for _, encoder in rounds.seconds), 3),
+        **spread(seconds, sides=("encoder", "linking")),
         "bank_names": len(cascade.bank),
         "concepts": len(cascade.vocabulary.concepts),
         "abstracts": setting.abstracts,

@@ -51,7 +51,7 @@ def factorised_over_pairwise(setting: Setting) -> Result:
         rounds=setting.rounds,
     )
     return {
-        **spread([pairwise / factorised for factorised, pairwise in seconds]),
+        **spread(seconds, sides=("factorised", "pairwise")),
         "largest_difference": difference,
         "sentences": len(windows),
         "entities": len(entities),

@@ -70,13 +70,14 @@ def alternated(
     return seconds
 
 
-def spread(ratios: Sequence[float]) -> Result:
-    """The median of the rounds' ratios, with the least and the greatest."""
+def spread(seconds: Sequence[tuple[float, float]], *, sides: tuple[str, str]) -> Result:
+    """How many times as long the second side took: median, least and greatest of the rounds, and all seconds."""
+    ratios = [second / first for first, second in seconds]
     return {
         "ratio": round(median(ratios), 3),
         "min": round(min(ratios), 3),
         "max": round(max(ratios), 3),
-        "rounds": len(ratios),
+        "seconds": {name: [round(each[side], 4) for each in seconds] for side, name in enumerate(sides)},
     }
 
 

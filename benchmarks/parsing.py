@@ -32,9 +32,8 @@ def compare(path: Path, *, rounds: int) -> Result:
         raise ValueError(f"{path}: the parser found {ours} records, lxml {theirs}")
     seconds = alternated(lambda: count_parsed(path), lambda: count_walked(path), rounds=rounds, clock=time.process_time)
     return {
-        **spread([lxml / parser for parser, lxml in seconds]),
-        "parser_records_per_second": round(median(ours / parser for parser, _ in seconds)),
-        "lxml_records_per_second": round(median(ours / lxml for _, lxml in seconds)),
+        **spread(seconds, sides=("parse_pubmed", "lxml")),
+        "records_per_second": round(ours / median(parser for parser, _ in seconds)),
     }
 
 

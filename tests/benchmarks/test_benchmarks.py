@@ -71,7 +71,7 @@ def test_the_encoder_is_given_every_word_piece_of_the_file(setting: Setting) -> 
 
 
 def test_both_walks_must_find_the_same_records(tmp_path: Path) -> None:
-    assert compare(write_pubmed(tmp_path / "c.xml", abstracts=7).path, rounds=1)["rounds"] == 1
+    assert compare(write_pubmed(tmp_path / "c.xml", abstracts=7).path, rounds=1)["ratio"]
     broken = tmp_path / "deletion.xml"
     broken.write_text("<PubmedArticleSet><DeleteCitation><PMID>1</PMID></DeleteCitation></PubmedArticleSet>")
     with pytest.raises(ValueError, match="the parser found 1 records, lxml 0"):
@@ -93,7 +93,12 @@ def test_sides_take_turns_and_the_median_is_told() -> None:
     )
     assert turns == list("ABABAB")
     assert seconds == [(1.0, 1.0)] * 3
-    assert spread([3.0, 1.0, 2.0]) == {"ratio": 2.0, "min": 1.0, "max": 3.0, "rounds": 3}
+    assert spread([(1.0, 3.0), (2.0, 2.0), (1.0, 2.0)], sides=("ours", "theirs")) == {
+        "ratio": 2.0,
+        "min": 1.0,
+        "max": 3.0,
+        "seconds": {"ours": [1.0, 2.0, 1.0], "theirs": [3.0, 2.0, 2.0]},
+    }
 
 
 def test_the_command_writes_every_figure_with_what_it_was_measured_on(
