@@ -35,7 +35,7 @@ _NEOPLASMS = """
 SELECT mesh_name, list(DISTINCT text ORDER BY text) AS words, count(*) AS mentions
 FROM mentions
 WHERE mesh_id IN (SELECT mesh_id FROM entity_tree WHERE ancestor_id = 'D009369')  -- all that is under Neoplasms
-GROUP BY mesh_name ORDER BY mentions DESC, mesh_name
+GROUP BY mesh_name ORDER BY mentions DESC, mesh_name LIMIT 10
 """
 
 
@@ -102,7 +102,9 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
         )
         show_summary(summary, console=console)
     if outcome.unchanged:
-        again = f"{len(outcome.unchanged):,} sources were annotated before by model {outcome.versions.model}"
+        count = len(outcome.unchanged)
+        sources = "1 source was" if count == 1 else f"{count:,} sources were"
+        again = f"{sources} annotated before by model {outcome.versions.model}"
         say(again if outcome.annotated or outcome.failed else f"Nothing new: {again}")
     if snapshot := outcome.snapshot:
         say(

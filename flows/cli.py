@@ -37,6 +37,9 @@ app = typer.Typer(
 mesh_app = typer.Typer(help="Make tables of the vocabulary.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(mesh_app, name="mesh")
 
+_INTERRUPTED = 130  # exit code after Ctrl-C, as shells give it
+_STOPPED = "stopped; what is done stays done, and running the same command again continues"
+
 Folder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of the tables.")]
 
 
@@ -70,9 +73,12 @@ def main() -> None:
     try:
         app(prog_name="e2emern")
     except SystemExit as ended:
-        if ended.code == 130:
-            _say("stopped; what is done stays done, and running the same command again continues")
+        if ended.code == _INTERRUPTED:
+            _say(_STOPPED)
         raise
+    except KeyboardInterrupt:  # outside of typer, which makes it an exit
+        _say(_STOPPED)
+        sys.exit(_INTERRUPTED)
     except (InputError, WarehouseError) as error:
         _end(_one_line(error))
     except BrokenPipeError:  # the reader of a pipe has left, as `head` does

@@ -1,0 +1,220 @@
+"""The command line as a user meets it, in processes of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.annotate import annotate_sources
+from tasks.parsers import parse
+from tests.flows.world import World, articles, pubmed, rows, tables, write_sources
+
+COMMAND = [sys.executable, "-m", "flows.cli"]
+COMMANDS = [["annotate"], ["export"], ["sql"], ["status"], ["mesh", "import"]]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """That of a user who has no Prefect server, with a Prefect folder of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return kept | {"PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")), "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="module")
+def home(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with three sources, annotated without the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_sources(folder / "in")
+    annotate_sources([folder / "in"], folder / "home", model=world.model, mesh=world.mesh, device="cpu")
+    return folder / "home"
+
+
+def run(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+
+
+def annotate(world: World, home: Path, *inputs: Path) -> list[object]:
+    return ["annotate", *inputs, "--home", home, "--model", world.model, "--mesh", world.mesh, "--device", "cpu"]
+
+
+def servers() -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        try:
+            if "flows.temporary_server" in process.cmdline():
+                yield process
+        except psutil.Error:  # it ended meanwhile
+            continue
+
+
+def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, environment: dict[str, str]) -> None:
+    inputs = write_sources(tmp_path / "in")
+    home = tmp_path / "home"
+
+    arguments = [*COMMAND, *map(str, annotate(world, home, *inputs))]
+    before = {process.pid for process in servers()}
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        while killed.poll() is None and not list(home.glob("runs/*.json")):
+            time.sleep(0.02)
+        mine = [process for process in servers() if process.pid not in before]
+        killed.send_signal(signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
+    _, alive = psutil.wait_procs(mine, timeout=30)
+    assert (len(mine), alive) == (1, [])  # the server ends with its command, however that ends
+
+    done = run(*annotate(world, home, *inputs), environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "73 mentions of 7 concepts" in done.stdout or "were annotated before" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("14 documents, 50 mentions of 7 concepts")
+    annotate_sources(inputs, tmp_path / "plain", model=world.model, mesh=world.mesh, device="cpu")
+    assert tables(home) == tables(tmp_path / "plain")
+
+    empty, fourth = tmp_path / "empty.xml", tmp_path / "fourth.xml"
+    empty.touch()
+    fourth.write_text(pubmed(articles(2, first=500)))
+    partly = run(*annotate(world, home, empty, fourth, *inputs), environment=environment)
+    assert (partly.returncode, partly.stderr) == (
+        1,
+        "e2emern: empty.xml: the file is empty; expected PubMed XML, PubTator or BioC\n",
+    )
+    assert "3 sources were annotated before" in partly.stdout
+    assert rows(home, "SELECT count(*) FROM documents") == [(16,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["annotate", "none.xml", "--home", "h"], "none.xml: no such file or folder"),
+        (["annotate", "--home", "h", "--model", "none"], "none: no such model folder; give one with --model"),
+    ],
+)
+def test_errors_before_the_first_record_are_one_line(
+    world: World, tmp_path: Path, environment: dict[str, str], arguments: list[str], message: str
+) -> None:
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", str(world.model), "--mesh", str(world.mesh)]
+    ended = run(*arguments, environment=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"e2emern: {message}\n")
+
+
+def test_stopped_by_the_user(world: World, tmp_path: Path, environment: dict[str, str]) -> None:
+    arguments = [*COMMAND, *map(str, annotate(world, tmp_path / "home", *write_sources(tmp_path / "in")))]
+    with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True) as stopped:
+        while stopped.poll() is None and not (tmp_path / "home").exists():
+            time.sleep(0.02)
+        stopped.send_signal(signal.SIGINT)
+        _, told = stopped.communicate()
+    assert stopped.returncode == 130
+    assert told.splitlines()[-1] == (
+        "e2emern: stopped; what is done stays done, and running the same command again continues"
+    )
+    assert "Traceback" not in told
+
+
+def test_sql_as_table_csv_and_json(home: Path) -> None:
+    query = "SELECT mesh_id, mesh_name, list(DISTINCT source ORDER BY source)[:1] AS first FROM mentions GROUP BY ALL"
+    query += " ORDER BY mesh_id LIMIT 1"
+    assert json.loads(run("sql", query, "--home", home, "--format", "json").stdout) == [
+        {"mesh_id": "C007", "mesh_name": "Cisplatin", "first": ["pubmed30n0002.xml.gz"]}
+    ]
+    assert list(csv.reader(io.StringIO(run("sql", query, "--home", home, "--format", "csv").stdout))) == [
+        ["mesh_id", "mesh_name", "first"],
+        ["C007", "Cisplatin", '["pubmed30n0002.xml.gz"]'],
+    ]
+    table = run("sql", query, "--home", home).stdout
+    assert "| C007    | Cisplatin | pubmed30n0002.xml.gz |" in table
+
+
+def test_a_cut_answer_says_so(home: Path) -> None:
+    ended = run("sql", "SELECT 1 AS one FROM mentions", "--home", home, "--format", "csv", "--limit", 2)
+    assert (ended.stdout, ended.stderr) == (
+        "one\n1\n1\n",
+        "e2emern: only the first 2 rows are shown; raise --limit for more\n",
+    )
+
+
+def test_status(home: Path) -> None:
+    told = run("status", "--home", home).stdout.splitlines()
+    assert told[0].startswith("snapshot 1 of ")
+    assert told[1] == "  3 sources, 14 documents, 50 mentions (100.0% linked) of 7 concepts"
+    assert told[2] == "  2 failures, 1 deletions, 5 superseded"
+    assert told[4:] == ["1 failures: annotation: found 'The p' at 0-5, expected 'never'", "1 failures: no PMID"]
+
+
+@pytest.mark.parametrize("form", ["pubtator", "bioc-xml", "bioc-json", "jsonl"])
+def test_exports_parse_again(home: Path, tmp_path: Path, form: str) -> None:
+    ended = run("export", "--home", home, "--format", form, "--output", tmp_path / "out")
+    assert (ended.returncode, ended.stderr) == (
+        0,
+        f"e2emern: wrote 14 documents with 50 mentions to {tmp_path / 'out'}\n",
+    )
+    if form == "jsonl":
+        documents = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+        assert sum(len(document["mentions"]) for document in documents) == 50
+    else:
+        records = list(parse(tmp_path / "out"))
+        assert sum(len(record.annotations) for record in records) == 50  # type: ignore[union-attr]
+
+
+def test_an_entities_table_from_compact_tables(tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_text("mesh_id\tentity_type\tpreferred\tname\nD1\tDisease\t1\tGout\n")
+    (tmp_path / "records.tsv").write_text("mesh_id\trecord_type\ttree_numbers\tmapped_to\n")
+    (tmp_path / "aliases.tsv").write_text("alias\tmesh_id\n")
+    ended = run("mesh", "import", tmp_path, "--version", "2030", "--output", tmp_path / "mesh.parquet")
+    assert (ended.returncode, ended.stderr) == (0, f"e2emern: wrote 1 concepts to {tmp_path / 'mesh.parquet'}\n")
+    ended = run("mesh", "import", tmp_path / "none", "--version", "2030", "--output", tmp_path / "mesh.parquet")
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        f"e2emern: {tmp_path / 'none'}: found neither names.tsv nor names.tsv.xz\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["status", "--home", "{tmp}/none"], 1, "e2emern: {tmp}/none is not there; annotate something into it first\n"),
+        (["sql", "SELECT 1", "--home", "{tmp}"], 1, "e2emern: {tmp} has no snapshot yet; annotate something into it"),
+        (["sql", "DROP TABLE x", "--home", "{home}"], 1, "e2emern: found a statement of type DROP, expected a SELECT"),
+        (["export", "--home", "{home}", "--format", "jsonl", "--output", "{home}"], 1, "e2emern: {home}: cannot write"),
+        (["sql", "--home", "{home}"], 2, "Usage: e2emern sql"),
+        (["annotate", "--home", "h", "--device", "tpu"], 2, "Usage: e2emern annotate"),
+        (["unknown"], 2, "Usage: e2emern"),
+    ],
+)
+def test_errors_are_told(home: Path, tmp_path: Path, arguments: list[str], code: int, told: str) -> None:
+    places = {"tmp": tmp_path, "home": home}
+    ended = run(*(each.format(**places) for each in arguments))
+    assert ended.returncode == code
+    assert ended.stderr.startswith(told.format(**places))
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(command: list[str]) -> None:
+    ended = run(*command, "--help")
+    assert ended.returncode == 0
+    assert f"Example: e2emern {' '.join(command)} " in ended.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"e2emern {version('e2emern')}\n"
+
+
+def test_what_needs_no_model_imports_neither_torch_nor_prefect(home: Path) -> None:
+    code = "import sys; from flows.cli import app; app(sys.argv[1:], standalone_mode=False)\n"
+    code += "assert not {'torch', 'transformers', 'prefect'} & set(sys.modules), 'slow to start'"
+    for arguments in (["--version"], ["sql", "SELECT 1", "--home", str(home)], ["status", "--home", str(home)]):
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
