@@ -33,8 +33,8 @@ def tables_page() -> str:
     lines = [
         "# Tables",
         "",
-        "What `home/warehouse.duckdb` holds. Offsets count code points, ends are exclusive; `end` is a keyword of SQL and",
-        'wants quotes: `SELECT start, "end" FROM mentions`.',
+        "What `home/warehouse.duckdb` holds. Offsets count code points, ends are exclusive; `end` is a keyword of SQL",
+        'and wants quotes: `SELECT start, "end" FROM mentions`.',
     ]
     for name, (schema, text) in described.items():
         lines += ["", f"## {name}", "", f"{text}.", "", "| column | type | what it holds |", "|---|---|---|"]
@@ -48,7 +48,8 @@ def figures_table(metrics: dict[str, Any]) -> str:
     """The table of dev scores, from the model's metrics.json."""
     rows = {(row["corpus"], row["entity_type"], row["protocol"]): row for row in metrics["rows"]}
     lines = [
-        "| corpus, dev | type | `ner` F1 | `mention` F1 | `document` F1 | `link` acc@1 | recall@8 | exact match | floor | ceiling |",
+        "| corpus, dev | type | `ner` F1 | `mention` F1 | `document` F1 "
+        "| `link` acc@1 | recall@8 | exact match | floor | ceiling |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for corpus, kind in dict.fromkeys((corpus, kind) for corpus, kind, _ in rows):

@@ -133,8 +133,10 @@ def test_evaluation_of_what_was_learned_by_heart_is_perfect(model: E2emernModel)
 
 
 def test_tuning_learns_weights_that_link_right_and_refuse_wrong_spans(model: E2emernModel) -> None:
-    resolver = tune(cascade_of(model), tiny.gold() * 3)
-    mentions, _ = cascade_of(model, resolver=resolver).annotate(texts())
+    cascade = cascade_of(model)
+    fitted = tune(cascade, tiny.gold() * 3)
+    mentions, _ = cascade.annotate(texts())
+    assert set(fitted) == {"span_threshold", "resolver"}
     assert [m.mesh_id for row in mentions for m in row] == ["D001", "D002", "C007", "D006", "D004", "D005", "D003"]
 
 

@@ -20,7 +20,7 @@ WORDS = (
 ).split()
 
 CONCEPTS = (
-    Concept("D001", "Disease", ("Breast Neoplasms", "breast cancer", "Neoplasms, Breast"), "descriptor", ("C04.588.180",)),
+    Concept("D001", "Disease", ("Breast Neoplasms", "breast cancer", "Neoplasms, Breast"), "descriptor", ("C04.588",)),
     Concept("D002", "Disease", ("Colonic Neoplasms", "colon cancer"), "descriptor", ("C04.588.274",)),
     Concept("D003", "Disease", ("Familial Mediterranean Fever",), "descriptor", ("C16.320.382",)),
     Concept("D004", "Disease", ("Renal Insufficiency", "renal failure", "kidney failure"), "descriptor", ("C12.777",)),
@@ -31,7 +31,8 @@ CONCEPTS = (
 
 SENTENCES = (
     ("The patients had severe breast cancer.", (("breast cancer", "Disease", ("D001",)),)),
-    ("Colon cancer was treated with cisplatin.", (("Colon cancer", "Disease", ("D002",)), ("cisplatin", "Chemical", ("C007",)))),
+    ("Colon cancer was treated with cisplatin.",
+     (("Colon cancer", "Disease", ("D002",)), ("cisplatin", "Chemical", ("C007",)))),
     ("Aspirin caused renal failure and headache.",
      (("Aspirin", "Chemical", ("D006",)), ("renal failure", "Disease", ("D004",)), ("headache", "Disease", ("D005",)))),
     ("Familial mediterranean fever after treated patients.", (("Familial mediterranean fever", "Disease", ("D003",)),)),
