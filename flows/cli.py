@@ -127,13 +127,13 @@ def annotate(
         import tasks.annotate  # noqa: F401 (torch is imported while the server starts)
 
         ready()
-        from flows.annotate import WATCH, IncompleteError
+        from flows.annotate import WATCH, IncompleteError, Watch
         from flows.annotate import annotate as annotate_flow
         from flows.watching import TerminalWatch
 
         incomplete = None
-        with TerminalWatch(Console(stderr=True)) as watch:
-            token = WATCH.set(watch)
+        with TerminalWatch(Console(stderr=True)) as shown:
+            token = WATCH.set(Watch(shown.sources, shown.names, shown.documents))
             try:
                 outcome = annotate_flow(
                     inputs=inputs or [str(SAMPLE)], home=home, model=model, mesh=mesh, device=device.value
