@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -29,7 +30,9 @@ FEATURES = (
     "high",  # log-probability of the words under the high level, best mention
     "descriptor",
     "supplementary",
+    "spelling",  # how many letter trigrams the words share with the concept's likest name
 )
+COMPARED_NAMES = 20  # of a concept, for the spelling; a few have hundreds
 NONE_FEATURES = ("bias", "ner")  # of the choice "none of them": 1, and the log-odds of the span
 
 
@@ -96,12 +99,26 @@ def features_of(group: Group, *, vocabulary: Vocabulary) -> np.ndarray:
         kind = vocabulary.concepts[concept].record_type
         table[row, 8] = kind == "descriptor"
         table[row, 9] = kind == "supplementary"
+        names = vocabulary.concepts[concept].names[:COMPARED_NAMES]
+        table[row, 10] = 1.0 if concept in group.named else max(spelling(group.words, name) for name in names)
     if len(table):
         table[:, 4] = group.similarity
         table[:, 5] = group.similarity - group.similarity.max()
         table[:, 6] = group.mid
         table[:, 7] = group.high
     return table
+
+
+def spelling(words: str, name: str) -> float:
+    """Dice coefficient of the letter trigrams of two normalised names, from 0 to 1 (Dice 1945)."""
+    mine, other = _trigrams(words), _trigrams(name)
+    return 2 * len(mine & other) / max(1, len(mine) + len(other))
+
+
+@lru_cache(maxsize=20_000)
+def _trigrams(name: str) -> frozenset[str]:
+    padded = f" {normalise(name)} "
+    return frozenset(padded[at : at + 3] for at in range(len(padded) - 2))
 
 
 class Resolver:
@@ -153,7 +170,8 @@ class Resolver:
     def evidence(self, features: np.ndarray, place: int) -> str:
         """Which evidence decided: the one whose removal would change the choice, else the heaviest for it.
 
-        One of `name` (the very words), `variant` (plural or order), `bank` (similarity), `mid` and `high`.
+        One of `name` (the very words), `variant` (plural or order), `spelling` (trigrams), `bank` (similarity),
+        `mid` and `high`.
         """
         against = np.delete(features, place, axis=0)
         margin = features[place] - (against[(against @ self.weights).argmax()] if len(against) else 0.0)
@@ -161,6 +179,7 @@ class Resolver:
         shares = {
             "name": weight[[0, 1, 3]].sum() if features[place, 1] else 0.0,
             "variant": weight[[2, 3]].sum() if features[place, 2] else 0.0,
+            "spelling": weight[10],
             "bank": weight[[4, 5]].sum(),
             "mid": weight[6],
             "high": weight[7],

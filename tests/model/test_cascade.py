@@ -13,7 +13,7 @@ from model.cascade import Cascade, Text
 from model.document import Sentence
 from model.evaluate import evaluate, link_gold
 from model.folder import load_model, save_model
-from model.linking import FEATURES, Group, Resolver, Span, features_of, group_spans
+from model.linking import FEATURES, Group, Resolver, Span, features_of, group_spans, spelling
 from model.network import E2emernModel
 from model.samples import Sampler, make_samples
 from model.train import joint_loss
@@ -74,7 +74,7 @@ def test_every_mention_carries_its_scores_and_stands_in_the_text(model: E2emernM
             assert document.text[mention.start : mention.end] == mention.text
             scores = (mention.ner_score, mention.mid_score, mention.high_score, mention.link_score)
             assert all(score is not None and 0 <= score <= 1 for score in scores)
-            assert mention.how in ("name", "variant", "bank", "mid", "high")
+            assert mention.how in ("name", "variant", "spelling", "bank", "mid", "high")
 
 
 @pytest.mark.parametrize("tokens", [16, 64, 4096])
@@ -244,6 +244,13 @@ class TestLinking:
             for answer, (_, _, right) in zip(answers, examples, strict=True)
         ]
         assert np.mean(agreed) > 0.9
+
+    @pytest.mark.parametrize(
+        ("words", "name", "share"),
+        [("colon cancer", "Colon-Cancer", 1.0), ("rash", "fever", 0.0), ("tumour", "tumor", 6 / 11), ("", "", 0.0)],
+    )
+    def test_spelling_is_the_share_of_trigrams(self, words: str, name: str, share: float) -> None:
+        assert spelling(words, name) == pytest.approx(share)
 
     def test_nothing_to_choose_from_gives_none(self) -> None:
         assert Resolver.unfitted().resolve(np.zeros((0, len(FEATURES)), np.float32), ner=0.9) is None
