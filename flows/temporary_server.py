@@ -19,12 +19,13 @@ from tasks.errors import InputError
 
 _QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # a flow's error is the command's own to tell
+    "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL",  # some of its loggers stand outside of its own tree
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
 _SERVER = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "0"}
-_PATIENCE = 3.0  # seconds for the server to end by itself
+_PATIENCE = 5.0  # seconds for what ends by itself
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def _send_events() -> None:
     if "prefect.events.worker" in sys.modules:
         from prefect.events.worker import EventsWorker
 
-        EventsWorker.drain_all(timeout=_PATIENCE)
+        EventsWorker.drain_all(timeout=2 * _PATIENCE)
 
 
 def main() -> None:
