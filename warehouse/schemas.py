@@ -133,9 +133,7 @@ SOURCES = pa.schema(
         _column("without_text", pa.int64(), "Documents with no text to read", nullable=False),
         _column("failed", pa.int64(), "Records that could not be used; each is a row of failures", nullable=False),
         _column("deleted", pa.int64(), "Withdrawals; each is a row of deletions", nullable=False),
-        _column(
-            "misfits", pa.int64(), "Its annotations that do not fit; each is a row of failures", nullable=False
-        ),
+        _column("misfits", pa.int64(), "Its annotations that do not fit; each is a row of failures", nullable=False),
         _column("mentions", pa.int64(), "Rows in the mentions file", nullable=False),
         _column("first_run", pa.string(), "First run that took the file in"),
         _column("last_run", pa.string(), "Last run that met the file"),
