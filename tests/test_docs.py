@@ -80,6 +80,17 @@ def test_metrics_are_of_the_shipped_model() -> None:
     assert metrics["model_version"] == model_version(MODEL)
 
 
+def test_benchmarks_in_the_readme_are_those_measured() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    found = dict(
+        re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+)(?: GB)? \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    )
+    measured = {
+        name: one for name, one in results.items() if isinstance(one, dict) and {"ratio", "gigabytes"} & set(one)
+    }
+    assert found == {name: f"{one.get('ratio', one.get('gigabytes')):.2f}" for name, one in measured.items()}
+
+
 def commands() -> list[list[str]]:
     """Every `e2emern ...` command line in the README and the docs, as words."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
