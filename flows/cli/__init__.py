@@ -1,0 +1,53 @@
+"""The command line: each command is one call into flows, tasks or the warehouse, and what it prints.
+
+One module for each group of commands. Errors of ours are one line on standard error and exit code 1; wrong usage is 2,
+Ctrl-C is 130. What is slow to import (torch, Prefect) is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from tasks.errors import InputError
+from warehouse.errors import WarehouseError
+
+from . import annotate, mesh, tables  # noqa: F401 (each adds its commands)
+from .application import app, say
+
+_INTERRUPTED = 130  # exit code after Ctrl-C, as shells give it
+_STOPPED = "stopped; what is done stays done, and running the same command again continues"
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        app(prog_name="e2emern")
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            say(_STOPPED)
+        raise
+    except KeyboardInterrupt:  # outside of typer, which makes it an exit
+        say(_STOPPED)
+        sys.exit(_INTERRUPTED)
+    except (InputError, WarehouseError) as error:
+        _end(_one_line(error))
+    except BrokenPipeError:  # the reader of a pipe has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _end(f"{error.filename}: {error.strerror}" if error.filename else _one_line(error))
+    except Exception as error:  # a defect of ours; users get the line to report, not a traceback
+        if "--verbose" in sys.argv:
+            traceback.print_exc()
+        _end(f"unexpected {type(error).__name__}: {_one_line(error)}; see where with --verbose, and report it")
+
+
+def _end(line: str) -> None:
+    say(line)
+    sys.exit(1)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

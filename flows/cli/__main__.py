@@ -1,0 +1,5 @@
+"""`python -m flows.cli` is `e2emern`."""
+
+from . import main
+
+main()

@@ -1,0 +1,80 @@
+"""The main job: `annotate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from defaults import MESH, MODEL, SAMPLE
+from warehouse.layout import Home
+
+from .application import Folder, Verbose, app
+
+if TYPE_CHECKING:
+    from flows.annotate import Outcome
+
+
+class Device(StrEnum):
+    """Where the model runs; `auto` is cuda where there is one."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@app.command(epilog="Example: e2emern annotate pubmed26n0001.xml.gz 'updates/*.xml.gz' --home /data/home")
+def annotate(
+    home: Folder,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[INPUT]...", help="Files, folders or glob patterns; without any, the bundled sample."),
+    ] = None,
+    model: Annotated[Path, typer.Option(metavar="DIR", help="Model folder.", show_default="the bundled one")] = MODEL,
+    mesh: Annotated[
+        Path, typer.Option(metavar="PATH", help="Entities table, Parquet.", show_default="the bundled one")
+    ] = MESH,
+    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    verbose: Verbose = False,
+) -> None:
+    """Annotate PubMed XML, PubTator and BioC files, plain or gzip, and publish the tables.
+
+    Sources that are done are skipped, so the same command continues after a stop and takes in new files only. Exit
+    code 0 says that every record is accounted for.
+    """
+    from flows.temporary_server import temporary_server
+
+    with temporary_server(verbose=verbose) as ready:
+        import tasks.annotate  # noqa: F401 (torch is imported while the server starts)
+
+        ready()
+        from flows.annotate import WATCH, IncompleteError, Watch
+        from flows.annotate import annotate as annotate_flow
+        from flows.watching import TerminalWatch
+
+        incomplete = None
+        with TerminalWatch(Console(stderr=True)) as shown:
+            token = WATCH.set(Watch(shown.sources, shown.names, shown.documents))
+            try:
+                outcome = annotate_flow(
+                    inputs=inputs or [str(SAMPLE)], home=home, model=model, mesh=mesh, device=device.value
+                )
+            except IncompleteError as error:
+                incomplete, outcome = error, error.outcome
+            finally:
+                WATCH.reset(token)
+    _show_outcome(outcome, Home(home), sample=not inputs)
+    if incomplete:
+        raise incomplete
+
+
+def _show_outcome(outcome: Outcome, home: Home, *, sample: bool) -> None:
+    from flows.answers import show_outcome, show_sample
+
+    console = Console()
+    if sample and outcome.snapshot:
+        show_sample(home, SAMPLE.name, console=console)
+    show_outcome(outcome, home, console=console)

@@ -1,0 +1,46 @@
+"""What all commands share: the application, the options that many of them take, and how they speak."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="e2emern",
+    help="Annotate PubMed and PubTator dumps with diseases and chemicals, linked to MeSH, in SQL tables.",
+    epilog="Begin with: e2emern annotate --home home",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of the tables.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Prefect logs, and where errors arise.")]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Annotate PubMed and PubTator dumps with diseases and chemicals, linked to MeSH, in SQL tables."""
+    if show_version:
+        print(f"e2emern {version('e2emern')}")
+        raise typer.Exit
+
+
+def group(name: str, *, says: str) -> typer.Typer:
+    """Returns a new group of commands, `e2emern NAME ...`, that tells its help when it is called alone."""
+    commands = typer.Typer(help=says, no_args_is_help=True, rich_markup_mode=None)
+    commands.callback()(lambda: None)
+    app.add_typer(commands, name=name)
+    return commands
+
+
+def say(line: str) -> None:
+    """Tells the user something that is no part of the answer."""
+    print(f"e2emern: {line}", file=sys.stderr)

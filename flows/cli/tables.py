@@ -1,0 +1,83 @@
+"""What people ask of the tables: `export`, `sql`, `status`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from warehouse.layout import Home
+
+from .application import Folder, app, say
+
+
+class ExportFormat(StrEnum):
+    """How documents and mentions are written."""
+
+    PUBTATOR = "pubtator"
+    BIOC_XML = "bioc-xml"
+    BIOC_JSON = "bioc-json"
+    JSONL = "jsonl"
+
+
+class AnswerFormat(StrEnum):
+    """How the answer to a query is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+@app.command(epilog="Example: e2emern export --home home --format bioc-json --output annotated.json.gz")
+def export(
+    home: Folder,
+    form: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="File to write; .gz packs it, - is standard output.")],
+    skip_full_text: Annotated[
+        bool, typer.Option("--skip-full-text", help="Leave out documents that PubTator cannot hold.")
+    ] = False,
+) -> None:
+    """Write the documents of the current snapshot with their mentions."""
+    from tasks.export import export as export_to
+    from tasks.export import read_annotated
+
+    written = export_to(read_annotated(Home(home)), output, form=form.value, skip_full_text=skip_full_text)
+    say(f"wrote {written.documents:,} documents with {written.mentions:,} mentions to {output}")
+    if written.skipped:
+        say(f"left out {written.skipped:,} documents with full text")
+    if written.altered:
+        say(f"in {written.altered:,} documents, characters that {form.value} forbids were replaced one for one")
+
+
+@app.command(epilog="""Example: e2emern sql --home home "SELECT mesh_name, count(*) FROM mentions GROUP BY ALL" """)
+def sql(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT, or DESCRIBE, SHOW TABLES, SUMMARIZE.")],
+    home: Folder,
+    form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the answer.")] = AnswerFormat.TABLE,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to print.")] = 10_000,
+) -> None:
+    """Answer a query from the current snapshot.
+
+    Tables: documents, mentions, entities, entity_tree, failures, deletions, annotations, sources, superseded, runs,
+    models, snapshot; DESCRIBE tells the columns of each.
+    """
+    from flows.answers import print_answer
+    from warehouse.sql import is_cut
+    from warehouse.sql import query as ask
+
+    answer = ask(Home(home), query, limit_rows=limit)
+    print_answer(answer, form=form.value, console=Console())
+    if is_cut(answer):
+        say(f"only the first {limit:,} rows are shown; raise --limit for more")
+
+
+@app.command(epilog="Example: e2emern status --home home")
+def status(home: Folder) -> None:
+    """Tell what a home holds: its snapshot, its last run, failures by reason, damaged sources."""
+    from flows.answers import print_status
+    from warehouse.status import status as status_of
+
+    print_status(status_of(Home(home)), console=Console())
