@@ -1,4 +1,4 @@
-"""Annotates one source: dump file in, four Parquet files out, every record accounted for.
+"""Annotates one source: dump file in, five Parquet files out, every record accounted for.
 
 While the model reads one chunk of documents, a thread parses and splits the next. The mentions file is the last to take
 its name, so its presence says that the source is done; a run that dies before leaves nothing that counts.
@@ -141,20 +141,27 @@ class _Tally:
 
 
 class _Tables:
-    """The four files of a source, which take their names when the block ends well, the mentions last."""
+    """The files of a source, which take their names when the block ends well, the mentions last."""
 
     def __init__(self, home: Home, source: Source, cascade: Cascade) -> None:
         key = source.key
         self._versions = {"model_version": cascade.model_version, "mesh_version": cascade.mesh_version}
         self._origin = {"source": key.name, "digest": key.digest}
         self._mentions = TableWriter(home.mentions(key, **self._versions), MENTIONS)
+        self._unread = TableWriter(home.unread(key, **self._versions), FAILURES)
         self._failures = TableWriter(home.failures(key), FAILURES)
         self._deletions = TableWriter(home.deletions(key), DELETIONS)
         self._documents = TableWriter(home.documents(key), DOCUMENTS)
 
     def __enter__(self) -> _Tables:
         with ExitStack() as stack:
-            for writer in (self._mentions, self._failures, self._deletions, self._documents):  # left in reverse
+            for writer in (
+                self._mentions,
+                self._unread,
+                self._failures,
+                self._deletions,
+                self._documents,
+            ):  # left in reverse
                 stack.enter_context(writer)
             self._stack = stack.pop_all()
         return self
@@ -165,19 +172,15 @@ class _Tables:
     def append(self, chunk: _Chunk, found: Sequence[list[Mention] | str]) -> None:
         """Add the records of a chunk and what was found in each document: mentions, or why it could not be read."""
         origin = self._origin
-        failures = [
-            *chunk.failures,
-            *(
-                Failure(document.record, "text", one, document.document_id)
-                for document, one in zip(chunk.documents, found, strict=True)
-                if isinstance(one, str)
-            ),
+        unread = [
+            Failure(document.record, "text", one, document.document_id)
+            for document, one in zip(chunk.documents, found, strict=True)
+            if isinstance(one, str)
         ]
         self._documents.append([origin | _document_row(document) for document in chunk.documents])
         self._deletions.append([origin | {"record": each.record, "pmid": each.pmid} for each in chunk.deletions])
-        self._failures.append(
-            [origin | _fields(failure) for failure in sorted(failures, key=lambda failure: failure.record)]
-        )
+        self._failures.append([origin | _fields(failure) for failure in chunk.failures])
+        self._unread.append([origin | _fields(failure) for failure in unread])
         self._mentions.append(
             [
                 origin

@@ -20,7 +20,13 @@ from warehouse.revisions import SUPERSEDED_SQL, precedence, sightings
 from warehouse.runs import RunRecord, read_runs
 from warehouse.verify import verify_sources
 
-SOURCE_VIEWS = ("documents", "mentions", "failures", "deletions")
+# Every view of sources, and the files of a source that it reads.
+SOURCE_VIEWS = {
+    "documents": ("documents",),
+    "mentions": ("mentions",),
+    "failures": ("failures", "unread"),
+    "deletions": ("deletions",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Source:
 
     books: SourceBooks
     mentions: int  # rows
-    files: dict[str, Path]  # by view
+    files: dict[str, Path]  # documents, mentions, failures, unread, deletions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +94,17 @@ def fill(connection: duckdb.DuckDBPyConnection, contents: Contents, *, verified:
         model_version=contents.model_version,
         mesh_version=mesh_version,
     )
-    everything = {view: [source.files[view] for source in sources.values()] for view in SOURCE_VIEWS}
-    for table, view in (("record", "documents"), ("deletion", "deletions")):
-        connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({catalog.file_list(everything[view])})")
+    for table, kind in (("record", "documents"), ("deletion", "deletions")):
+        every = catalog.file_list(source.files[kind] for source in sources.values())
+        connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({every})")
     catalog.create_table(connection, "superseded", [])
     connection.execute(f"INSERT INTO superseded {SUPERSEDED_SQL}")
 
     rows: list[dict[str, object]] = []
-    for view in SOURCE_VIEWS:
-        catalog.create_view(connection, view, [sources[key].files[view] for key in contents.current])
-        rows += [_file_row(home, view, sources[key].files[view], key) for key in contents.current]
+    for view, kinds in SOURCE_VIEWS.items():
+        files = [(sources[key].files[kind], key) for kind in kinds for key in contents.current]
+        catalog.create_view(connection, view, [path for path, _ in files])
+        rows += [_file_row(home, view, path, key) for path, key in files]
     for view, path in (("entities", home.entities(mesh_version)), ("entity_tree", home.entity_tree(mesh_version))):
         catalog.create_view(connection, view, [path])
         rows.append(_file_row(home, view, path, None))
@@ -125,6 +132,7 @@ def _finished(home: Home, *, model_version: str, mesh_version: str) -> dict[Sour
             "documents": home.documents(books.key),
             "mentions": path,
             "failures": home.failures(books.key),
+            "unread": home.unread(books.key, model_version=model_version, mesh_version=mesh_version),
             "deletions": home.deletions(books.key),
         }
         finished[books.key] = Source(books, pq.read_metadata(path).num_rows, files)

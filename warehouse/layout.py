@@ -58,12 +58,16 @@ class Home:
         return self.root / "deletions" / f"{key.stem}.parquet"
 
     def failures(self, key: SourceKey) -> Path:
-        """Where the failures of a source stand."""
+        """Where the records of a source stand that parsing could not use, whichever model reads the others."""
         return self.root / "failures" / f"{key.stem}.parquet"
+
+    def unread(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
+        """Where the documents of a source stand that one model could not read."""
+        return self.root / "failures" / _versions(model_version, mesh_version) / f"{key.stem}.parquet"
 
     def mentions_folder(self, *, model_version: str, mesh_version: str) -> Path:
         """Where the mentions that one model linked to one vocabulary stand."""
-        return self.root / "mentions" / f"{file_name(model_version)}@{file_name(mesh_version)}"
+        return self.root / "mentions" / _versions(model_version, mesh_version)
 
     def mentions(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
         """Where the mentions of a source stand; written last, so that its presence says the source is done."""
@@ -138,3 +142,7 @@ def digest_file(path: Path) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _versions(model_version: str, mesh_version: str) -> str:
+    return f"{file_name(model_version)}@{file_name(mesh_version)}"

@@ -25,7 +25,7 @@ class SourceCounts:
     """Records of one source. `documents` counts the rows of its documents file.
 
     `misfits` are annotations that the source itself carries and that do not fit its text: rows of failures too, but no
-    records.
+    records. `carried` are those of the annotated whose mentions were carried over from a source with the same text.
     """
 
     parsed: int
@@ -35,6 +35,12 @@ class SourceCounts:
     failed: int
     deleted: int
     misfits: int = 0
+    carried: int = 0
+
+    @property
+    def unread(self) -> int:
+        """Documents that the model could not read; they are among the failed."""
+        return self.documents - self.annotated - self.without_text
 
     def check(self, *, source: str = "source") -> None:
         """Checks that no record is lost or counted twice. Raises `UnbalancedError` with all counts."""
@@ -45,6 +51,11 @@ class SourceCounts:
             raise UnbalancedError(
                 f"{source}: parsed {self.parsed} records, but {self.annotated} annotated + {self.without_text} without "
                 f"text + {self.failed} failed + {self.deleted} deleted = {kept}; annotate it again"
+            )
+        if self.carried > self.annotated:
+            raise UnbalancedError(
+                f"{source}: found {self.carried} documents with mentions carried over, expected at most "
+                f"{self.annotated} annotated; annotate it again"
             )
         if not self.annotated + self.without_text <= self.documents <= self.parsed - self.deleted:
             raise UnbalancedError(

@@ -134,6 +134,7 @@ SOURCES = pa.schema(
         _column("failed", pa.int64(), "Records that could not be used; each is a row of failures", nullable=False),
         _column("deleted", pa.int64(), "Withdrawals; each is a row of deletions", nullable=False),
         _column("misfits", pa.int64(), "Its annotations that do not fit; each is a row of failures", nullable=False),
+        _column("carried", pa.int64(), "Of the annotated, those with mentions of an earlier source", nullable=False),
         _column("mentions", pa.int64(), "Rows in the mentions file", nullable=False),
         _column("first_run", pa.string(), "First run that took the file in"),
         _column("last_run", pa.string(), "Last run that met the file"),

@@ -39,7 +39,7 @@ def verify_sources(
     model_version: str,
     mesh_version: str,
 ) -> None:
-    """Checks books, row counts, origins and mentions of sources; each is (counts, rows of mentions, file by view).
+    """Checks books, row counts, origins and mentions of sources; each is (counts, rows of mentions, files by content).
 
     Raises `UnbalancedError` or `PublishRefusedError` with the first fault found.
     """
@@ -48,10 +48,15 @@ def verify_sources(
     expected: dict[str, dict[Path, tuple[SourceKey, int]]] = {}
     for key, (counts, mentions, files) in sources.items():
         counts.check(source=key.name)
-        failures = counts.failed + counts.misfits
-        rows = {"documents": counts.documents, "failures": failures, "deletions": counts.deleted}
-        for view, number in (rows | {"mentions": mentions}).items():
-            expected.setdefault(view, {})[files[view]] = (key, number)
+        rows = {
+            "documents": counts.documents,
+            "failures": counts.failed - counts.unread + counts.misfits,
+            "unread": counts.unread,
+            "deletions": counts.deleted,
+            "mentions": mentions,
+        }
+        for kind, number in rows.items():
+            expected.setdefault(kind, {})[files[kind]] = (key, number)
     for view, files_of_view in expected.items():
         _verify_rows(connection, view, files_of_view)
     lists = {view: file_list(files_of_view) for view, files_of_view in expected.items()}

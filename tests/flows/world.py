@@ -27,7 +27,7 @@ TEXTS = [text for text, _ in tiny.SENTENCES]
 TABLES = ("documents", "mentions", "failures", "deletions", "annotations", "entities", "entity_tree", "superseded")
 ACCOUNTS = (
     "SELECT source, digest, rank, format, bytes, status, error, parsed, documents, annotated, without_text, failed, "
-    "deleted, misfits, mentions FROM sources"
+    "deleted, misfits, carried, mentions FROM sources"
 )
 
 

@@ -96,20 +96,22 @@ def add_source(
     *,
     deletions: Sequence[tuple[int, int]] = (),  # record, pmid
     failures: Sequence[tuple[int, str]] = (),  # record, reason
+    unread: Sequence[tuple[int, str]] = (),  # record of a document, reason
     mentions: Sequence[dict[str, Any]] | None = None,  # default: one per document
     counts: SourceCounts | None = None,
     error: str | None = None,
 ) -> SourceBooks:
-    """Writes the four files of a source, the mentions last."""
+    """Writes the files of a source, the mentions last."""
     origin = {"source": source.name, "digest": source.digest}
     if mentions is None:
-        mentions = [mention(row["record"], row["document_id"]) for row in documents]
+        failed = {record for record, _ in unread}
+        mentions = [mention(row["record"], row["document_id"]) for row in documents if row["record"] not in failed]
     counts = counts or SourceCounts(
         parsed=len(documents) + len(deletions) + len(failures),
         documents=len(documents),
-        annotated=len(documents),
+        annotated=len(documents) - len(unread),
         without_text=0,
-        failed=len(failures),
+        failed=len(failures) + len(unread),
         deleted=len(deletions),
     )
     books = SourceBooks(
@@ -124,14 +126,16 @@ def add_source(
         writer.append([origin | row for row in documents])
     with TableWriter(home.deletions(source), DELETIONS) as writer:
         writer.append([origin | {"record": record, "pmid": pmid} for record, pmid in deletions])
-    with TableWriter(home.failures(source), FAILURES) as writer:
-        writer.append(
-            [
-                origin | {"record": record, "document_id": None, "position": f"line {record}", "reason": reason}
-                for record, reason in failures
-            ]
-        )
-    path = home.mentions(source, model_version=MODEL, mesh_version=MESH)
+    versions = {"model_version": MODEL, "mesh_version": MESH}
+    for path, rows in ((home.failures(source), failures), (home.unread(source, **versions), unread)):
+        with TableWriter(path, FAILURES) as writer:
+            writer.append(
+                [
+                    origin | {"record": record, "document_id": None, "position": f"line {record}", "reason": reason}
+                    for record, reason in rows
+                ]
+            )
+    path = home.mentions(source, **versions)
     with TableWriter(path, MENTIONS, metadata=books.to_metadata()) as writer:
         writer.append([origin | row for row in mentions])
     return books

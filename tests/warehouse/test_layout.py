@@ -21,6 +21,9 @@ def test_every_path() -> None:
     assert HOME.documents(KEY) == Path(f"/data/home/documents/{stem}.parquet")
     assert HOME.deletions(KEY) == Path(f"/data/home/deletions/{stem}.parquet")
     assert HOME.failures(KEY) == Path(f"/data/home/failures/{stem}.parquet")
+    assert HOME.unread(KEY, model_version="m-1", mesh_version="2024") == Path(
+        f"/data/home/failures/m-1@2024/{stem}.parquet"
+    )
     assert HOME.mentions(KEY, model_version="m-1", mesh_version="2024") == Path(
         f"/data/home/mentions/m-1@2024/{stem}.parquet"
     )

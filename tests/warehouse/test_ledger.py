@@ -35,6 +35,7 @@ def test_balanced() -> None:
         (counts(documents=5), "x.xml: found 5 documents, expected at least 5 annotated + 1 without text"),
         (counts(documents=10), "at most 10 parsed - 1 deleted"),
         (counts(failed=-1, parsed=6), "x.xml: a count is negative"),
+        (counts(carried=6), "x.xml: found 6 documents with mentions carried over, expected at most 5 annotated"),
     ],
 )
 def test_unbalanced(wrong: SourceCounts, message: str) -> None:

@@ -89,12 +89,22 @@ def test_first_snapshot(home: Home) -> None:
     assert rows(home, "SELECT name FROM entities WHERE mesh_id = 'D001943'") == [("Breast Neoplasms",)]
     under = "SELECT document_id, mesh_id FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id = 'D009369'"
     assert rows(home, f"{under} ORDER BY ALL") == [("11", "D001943"), ("12", "C562840")]
-    counts = (4, 2, 2, 0, 1, 1, 0)  # parsed, documents, annotated, without text, failed, deleted, misfits
+    counts = (4, 2, 2, 0, 1, 1, 0, 0)  # parsed, documents, annotated, without text, failed, deleted, misfits, carried
     assert rows(home, "FROM sources") == [
         ("pubmed21n0001.xml.gz", "1" * 16, 0, True, "pubmed-xml", 100, "complete", None, *counts, 4, run, run)
     ]
     assert rows(home, "SELECT run_id, sources, finished >= started FROM runs") == [(run, 1, True)]
     assert rows(home, "FROM models") == [("small-1", None)]
+
+
+def test_failures_of_parsing_and_of_the_model_are_shown(home: Home) -> None:
+    add_source(
+        home, FIRST, [document(1, "11"), document(2, "12")], failures=[(0, "no PMID")], unread=[(2, "model: no")]
+    )
+    snapshot = publish_it(home)
+    assert (snapshot.failures, snapshot.documents, snapshot.mentions) == (2, 2, 1)
+    assert rows(home, "SELECT record, reason FROM failures ORDER BY ALL") == [(0, "no PMID"), (2, "model: no")]
+    assert rows(home, "SELECT count(*) FROM files WHERE view = 'failures'") == [(2,)]
 
 
 def test_model_metrics_are_in_the_snapshot(home: Home) -> None:
@@ -289,6 +299,11 @@ def lose_a_file(home: Home) -> None:
     home.deletions(SECOND).unlink()
 
 
+def lose_the_unread(home: Home) -> None:
+    add_source(home, SECOND, [document(0, "2")])
+    home.unread(SECOND, model_version=MODEL, mesh_version=MESH).unlink()
+
+
 def damage_a_file(home: Home) -> None:
     add_source(home, SECOND, [document(0, "2")])
     home.documents(SECOND).write_bytes(b"PAR1")
@@ -334,6 +349,7 @@ def lose_vocabulary(home: Home) -> None:
             PublishRefusedError,
             "expected [('pubmed21n1000.xml.gz', '2222222222222222', 1)] from the books",
         ),
+        (lose_the_unread, PublishRefusedError, f"failures/{MODEL}@{MESH}/{SECOND.stem}.parquet is missing; delete "),
         (lose_a_file, PublishRefusedError, f"deletions/{SECOND.stem}.parquet is missing; delete "),
         (damage_a_file, PublishRefusedError, f"documents/{SECOND.stem}.parquet"),
         (swap_files, PublishRefusedError, "found rows [('pubmed21n0001.xml.gz', '1111111111111111', 1)], expected"),
