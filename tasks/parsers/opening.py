@@ -9,6 +9,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from tasks.errors import SourceError
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 64 * 1024  # bytes
+MAX_LINE = 16 * 1024 * 1024  # bytes
 MAX_RATIO = 200  # decompressed over compressed bytes; PubMed's own files stay below 15
 RATIO_FREE = 100_000_000  # decompressed bytes below which any ratio is accepted
 
@@ -23,8 +25,9 @@ RATIO_FREE = 100_000_000  # decompressed bytes below which any ratio is accepted
 class SourceReader:
     """A readable source that raises nothing but `SourceError`."""
 
-    def __init__(self, file: BinaryIO, path: Path, *, max_ratio: float, ratio_free: int) -> None:
+    def __init__(self, file: BinaryIO, path: Path, *, expected: str, max_ratio: float, ratio_free: int) -> None:
         self._path = path
+        self._expected = expected
         self._file = file
         self._max_ratio = max_ratio
         self._ratio_free = ratio_free
@@ -49,7 +52,7 @@ class SourceReader:
         except OSError as error:
             raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from error
         if not data and self._size == 0 and size:
-            raise SourceError(f"{self._path}: the file is empty; expected PubMed XML, PubTator or BioC")
+            raise SourceError(f"{self._path}: the file is empty; expected {self._expected}")
         self._size += len(data)
         if self._gzip and self._size > max(self._ratio_free, self._max_ratio * self._file.tell()):
             raise SourceError(
@@ -63,10 +66,43 @@ class SourceReader:
         while data := self.read(CHUNK):
             yield data
 
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Yield each line of a UTF-8 source with its 1-based number, without its line end.
+
+        Raises SourceError as `read` does, for a line that is no UTF-8 and for one longer than `MAX_LINE` bytes, after
+        the lines that precede it.
+        """
+        number = 0
+        rest = b""
+        for chunk in chain(self.chunks(), [b""]):  # the empty piece marks the end
+            *whole, rest = (rest + chunk).split(b"\n")
+            if not chunk and rest:
+                whole, rest = [*whole, rest], b""
+            for line in whole:
+                number += 1
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise SourceError(
+                        f"{self._path}: line {number}: byte {error.start + 1} is not UTF-8; "
+                        "download the file again or convert it"
+                    ) from error
+                yield number, text.removesuffix("\r")
+            if len(rest) > MAX_LINE:
+                raise SourceError(
+                    f"{self._path}: line {number + 1} is longer than {MAX_LINE:,} bytes; expected {self._expected}"
+                )
+
 
 @contextmanager
-def open_source(path: Path, *, max_ratio: float = MAX_RATIO, ratio_free: int = RATIO_FREE) -> Iterator[SourceReader]:
-    """Open a plain or gzip file.
+def open_source(
+    path: Path,
+    *,
+    expected: str = "PubMed XML, PubTator or BioC",
+    max_ratio: float = MAX_RATIO,
+    ratio_free: int = RATIO_FREE,
+) -> Iterator[SourceReader]:
+    """Open a plain or gzip file; `expected` names its formats, for the error about an empty one.
 
     `max_ratio` bounds decompressed over compressed bytes once more than `ratio_free` bytes are decompressed.
     Raises SourceError when the file cannot be opened; reading raises SourceError, too.
@@ -77,7 +113,7 @@ def open_source(path: Path, *, max_ratio: float = MAX_RATIO, ratio_free: int = R
         raise SourceError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
     with file:
         try:
-            reader = SourceReader(file, path, max_ratio=max_ratio, ratio_free=ratio_free)
+            reader = SourceReader(file, path, expected=expected, max_ratio=max_ratio, ratio_free=ratio_free)
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
         yield reader

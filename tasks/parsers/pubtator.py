@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 from model.document import Annotation, Document, Passage
-from tasks.errors import SourceError
 from tasks.parsers.annotations import MisfitError, fitted, shown
-from tasks.parsers.opening import SourceReader, open_source
+from tasks.parsers.opening import open_source
 from tasks.parsers.records import Failure, Record
-
-MAX_LINE = 16 * 1024 * 1024  # bytes
 
 _TEXT = re.compile(r"([^|\t\s]+)\|([ta])\|(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -42,7 +38,7 @@ def parse_pubtator(path: Path) -> Iterator[Record]:
     Raises SourceError where the file cannot be read to its end, after the records that precede the damage.
     """
     with open_source(path) as source:
-        for record, lines in enumerate(_blocks(_lines(source, path))):
+        for record, lines in enumerate(_blocks(source.lines())):
             try:
                 yield from _document(record, lines)
             except _RecordError as error:
@@ -53,26 +49,6 @@ def parse_pubtator(path: Path) -> Iterator[Record]:
 def is_pubtator(line: str) -> bool:
     """Tell whether a line is the title or abstract of a PubTator document."""
     return _TEXT.match(line) is not None
-
-
-def _lines(source: SourceReader, path: Path) -> Iterator[_Line]:
-    number = 0
-    rest = b""
-    for chunk in chain(source.chunks(), [b""]):  # the empty piece marks the end
-        *whole, rest = (rest + chunk).split(b"\n")
-        if not chunk and rest:
-            whole, rest = [*whole, rest], b""
-        for line in whole:
-            number += 1
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise SourceError(
-                    f"{path}: line {number}: byte {error.start + 1} is not UTF-8; download the file again or convert it"
-                ) from error
-            yield number, text.removesuffix("\r")
-        if len(rest) > MAX_LINE:
-            raise SourceError(f"{path}: line {number + 1} is longer than {MAX_LINE:,} bytes; expected PubTator text")
 
 
 def _blocks(lines: Iterator[_Line]) -> Iterator[list[_Line]]:

@@ -167,7 +167,7 @@ def test_bytes_that_are_no_utf8_end_the_file_with_an_error(write):
 
 
 def test_an_endless_line_is_refused(write, monkeypatch):
-    monkeypatch.setattr("tasks.parsers.pubtator.MAX_LINE", 1000)
+    monkeypatch.setattr("tasks.parsers.opening.MAX_LINE", 1000)
     records = parse_pubtator(write(b"1|t|One\n\n2|t|" + b"x" * 200_000))
     assert next(records).document_id == "1"
     with pytest.raises(SourceError, match=r"line 3 is longer than 1,000 bytes"):
