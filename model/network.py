@@ -123,8 +123,9 @@ class E2emernModel(PreTrainedModel):
 
     @classmethod
     def on_encoder(cls, name: str, **options: Any) -> E2emernModel:
-        """Puts new heads on the pre-trained encoder `name`, a transformers folder or hub name."""
-        encoder = AutoModel.from_pretrained(name)
+        """Puts new heads on the pre-trained encoder `name`: a transformers folder, a hub name, or a model of ours."""
+        of_ours = isinstance(AutoConfig.from_pretrained(name), E2emernConfig)
+        encoder = cls.from_pretrained(name).encoder if of_ours else AutoModel.from_pretrained(name)
         described = {key: value for key, value in encoder.config.to_dict().items() if key != "dtype"}
         return cls(E2emernConfig(encoder=described, **options), encoder)
 

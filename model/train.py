@@ -119,6 +119,8 @@ def train(
         candidate_weight=recipe.candidate_weight,
     )
     nn.Module.to(model, device)
+    if device == "cpu":  # on CPUs, the backward pass of the fused attention is the slower one
+        model.encoder.set_attn_implementation("eager")
     set_dropout(model, recipe.dropout)
     samples = make_samples(read_corpus(corpus, splits=recipe.train), tokenizer=tokenizer, vocabulary=vocabulary)
     sampler = Sampler(
@@ -228,6 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--train", required=True, help="splits, separated by commas: ncbi-disease/train,bc5cdr/train")
     for name in ("attention", "fusion"):
         parser.add_argument(f"--{name}")
+    parser.add_argument("--low-only", action="store_true", help="train the low level alone, without entities")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--encoder-rate", type=float, default=3e-4)
@@ -238,6 +241,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = vars(parser.parse_args(arguments))
     options["train"] = tuple(options["train"].split(","))
+    if options.pop("low_only"):
+        options |= {"use_mid": False, "use_high": False, "candidate_weight": 0.0}
     given = {k: options.pop(k) for k in ("corpus", "mesh", "output", "device", "stop_after", "save_every")}
     train(Recipe(**{key: value for key, value in options.items() if value is not None}), **given)
     return 0

@@ -1,9 +1,10 @@
-"""Gold corpora in PubTator text become the one Parquet file that training and evaluation read.
+"""Gold corpora become the one Parquet file that training and evaluation read.
 
-Types are folded to the ones we annotate; a corpus's document that stands twice is kept once.
+PubTator text holds documents with concepts; types are folded to the ones we annotate, and a document that stands
+twice is kept once. Columns of tokens and B, I, O tags (`.tsv`) hold single sentences with spans of one type.
 
-    python -m tasks.corpora ncbi-disease/train=NCBI.PubTator bc5cdr/train=CDR.PubTator \\
-        --annotates ncbi-disease=Disease --output corpus.parquet
+    python -m tasks.corpora ncbi-disease/train=NCBI.PubTator chemdner/train=CHEMDNER.tsv \\
+        --annotates ncbi-disease=Disease --annotates chemdner=Chemical --output corpus.parquet
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from model.corpus import GoldDocument, GoldMention, write_corpus
-from model.document import Annotation, Document
+from model.document import Annotation, Document, Sentence
 from tasks.errors import SourceError
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
@@ -73,6 +75,39 @@ def read_gold(
         )
 
 
+def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...]) -> Iterator[GoldDocument]:
+    """Reads sentences of tokens with B, I or O tags (CoNLL-2003's columns), one document a sentence.
+
+    Tokens are joined by single spaces, the original spacing being lost. The B and I of such a file name no type, so
+    it annotates one type only.
+
+    Raises:
+        SourceError: several types are named, or a line is no token and tag.
+    """
+    if len(annotated_types) != 1:
+        raise SourceError(f"{path}: tags without types; say which one: --annotates {corpus}=Disease")
+    rows = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    for filled, lines in groupby(rows, key=lambda row: bool(row[1].strip())):
+        if not filled:
+            continue
+        number, tokens, spans, end = 0, list[str](), list[list[int]](), -1
+        for number, line in lines:
+            token, _, tag = line.rstrip("\n").rpartition("\t")
+            if not token or tag not in {"B", "I", "O"}:
+                raise SourceError(f"{path}: line {number}: found {line!r}, expected a token, a tab and B, I or O")
+            start, end = end + 1, end + 1 + len(token)
+            if tag == "B" or (tag == "I" and (not spans or spans[-1][1] != start - 1)):
+                spans.append([start, end])
+            elif tag == "I":
+                spans[-1][1] = end
+            tokens.append(token)
+        text = " ".join(tokens)
+        mentions = tuple(GoldMention(begin, last, annotated_types[0], ()) for begin, last in spans)
+        yield GoldDocument(
+            corpus, split, f"{path.name}:{number}", annotated_types, text, (Sentence(0, len(text), text),), (), mentions
+        )
+
+
 def _mention(annotation: Annotation) -> GoldMention:
     concepts = tuple(identifier for identifier in annotation.identifiers if identifier != "-1")
     return GoldMention(
@@ -87,7 +122,7 @@ def _mention(annotation: Annotation) -> GoldMention:
 def main(arguments: list[str] | None = None) -> int:
     """Prepares a corpus file from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tasks.corpora", description="Prepare gold corpora for training.")
-    parser.add_argument("gold", nargs="+", metavar="CORPUS/SPLIT=FILE", help="a gold PubTator file and what to call it")
+    parser.add_argument("gold", nargs="+", metavar="CORPUS/SPLIT=FILE", help="a gold file and what to call it")
     parser.add_argument(
         "--annotates",
         action="append",
@@ -106,8 +141,9 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"{each}: expected CORPUS/SPLIT=FILE, such as bc5cdr/train=CDR.PubTator")
         marked = types.get(corpus, ("Disease", "Chemical"))
         try:
-            found = list(read_gold(Path(path), corpus=corpus, split=split, annotated_types=marked))
-        except SourceError as error:
+            read = read_tagged if path.endswith(".tsv") else read_gold
+            found = list(read(Path(path), corpus=corpus, split=split, annotated_types=marked))
+        except (SourceError, OSError, UnicodeDecodeError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         documents += found

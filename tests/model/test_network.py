@@ -167,6 +167,15 @@ def test_any_encoder_saved_and_loaded_gives_the_same_scores(kind: str, tmp_path:
     assert [file.name for file in (tmp_path / "model").iterdir() if file.suffix in (".bin", ".pt", ".pickle")] == []
 
 
+def test_the_encoder_of_a_model_of_ours_can_be_built_on(tmp_path: Path) -> None:
+    first = tiny.network(use_mid=False, use_high=False)
+    first.save_pretrained(tmp_path)
+    second = E2emernModel.on_encoder(str(tmp_path), attention="bilinear")
+    ids, mask = torch.tensor([[2, 7, 8, 3]]), torch.ones(1, 4, dtype=torch.int64)
+    assert torch.equal(second.eval().encode(ids, mask), first.eval().encode(ids, mask))
+    assert second.config.use_high
+
+
 def test_levels_can_be_switched_off() -> None:
     low_only = tiny.network(use_mid=False, use_high=False)
     heads = {name.split(".")[0] for name, _ in low_only.named_parameters()}

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from model.corpus import GoldMention, read_corpus
+from tasks.corpora import main, read_gold, read_tagged
+from tasks.errors import SourceError
+
+PUBTATOR = """\
+7|t|Diabetic neuropathy and aspirin
+7|a|Breast and ovarian cancer.
+7\t0\t19\tDiabetic neuropathy\tSpecificDisease\tMESH:D003929
+7\t24\t31\taspirin\tChemical\tD001241
+7\t32\t57\tBreast and ovarian cancer\tCompositeMention\tD001943|D010051
+
+"""
+TAGGED = "Renal\tB\nfailure\tI\nafter\tO\ncolitis\tB\n\nNo\tO\nrash\tI\n\n"
+
+
+def test_types_are_folded_and_what_a_corpus_does_not_annotate_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "gold.PubTator"
+    path.write_text(PUBTATOR)
+    (document,) = read_gold(path, corpus="ncbi", split="train", annotated_types=("Disease",))
+    assert document.mentions == (
+        GoldMention(0, 19, "Disease", ("MESH:D003929",)),
+        GoldMention(32, 57, "Disease", ("D001943", "D010051"), composite=True),
+    )
+
+
+def test_columns_of_tags_become_one_document_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "gold.tsv"
+    path.write_text(TAGGED)
+    first, second = read_tagged(path, corpus="tags", split="train", annotated_types=("Disease",))
+    assert first.text == "Renal failure after colitis"
+    assert [first.text[m.start : m.end] for m in first.mentions] == ["Renal failure", "colitis"]
+    assert [sentence.text for sentence in first.sentences] == [first.text]
+    assert [second.text[m.start : m.end] for m in second.mentions] == ["rash"]
+    assert (first.document_id, second.document_id) == ("gold.tsv:4", "gold.tsv:7")
+
+
+@pytest.mark.parametrize(
+    ("text", "types", "reason"),
+    [
+        ("Renal\tB\nfailure I\n", ("Disease",), "line 2: found 'failure I', expected a token, a tab and B, I or O"),
+        ("Renal\tB\n", ("Disease", "Chemical"), "tags without types; say which one: --annotates tags=Disease"),
+    ],
+)
+def test_columns_that_are_none_are_refused(tmp_path: Path, text: str, types: tuple[str, ...], reason: str) -> None:
+    path = tmp_path / "gold.tsv"
+    path.write_text(text)
+    with pytest.raises(SourceError, match=reason):
+        list(read_tagged(path, corpus="tags", split="train", annotated_types=types))
+
+
+def test_the_command_joins_corpora_into_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gold.PubTator").write_text(PUBTATOR)
+    (tmp_path / "gold.tsv").write_text(TAGGED)
+    output = tmp_path / "corpus.parquet"
+    given = [f"ncbi/train={tmp_path}/gold.PubTator", f"tags/train={tmp_path}/gold.tsv", "--annotates", "tags=Disease"]
+    assert main([*given, "--output", str(output)]) == 0
+    assert capsys.readouterr().out == "ncbi/train: 1 documents, 3 mentions\ntags/train: 2 documents, 3 mentions\n"
+    assert [document.corpus for document in read_corpus(output)] == ["ncbi", "tags", "tags"]
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"ncbi/train={tmp_path}/none.tsv", "--output", str(tmp_path / "corpus.parquet")]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "corpus.parquet").exists()
