@@ -10,7 +10,7 @@ import json
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 from warehouse.errors import WarehouseError
 from warehouse.files import written_whole
 from warehouse.layout import Home, SourceKey
+
+_NOT_DONE = ("unchanged", "failed", "not reached")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +95,24 @@ def read_runs(home: Home) -> list[RunRecord]:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WarehouseError(f"{path} is no record of a run; move it away") from error
     return runs
+
+
+def annotators(runs: Sequence[RunRecord], *, model_version: str, mesh_version: str) -> dict[SourceKey, str]:
+    """Returns the run that annotated each source with one model and vocabulary. `runs` are in order of time.
+
+    A run that was killed never said what it did: where a later one found the source done, it is the last that had
+    begun it.
+    """
+    certain: dict[SourceKey, str] = {}
+    begun: dict[SourceKey, str] = {}
+    for run in runs:
+        if (run.versions.get("model"), run.versions.get("mesh")) != (model_version, mesh_version):
+            continue
+        for source in run.sources:
+            if source.outcome == "begun":
+                begun[source.key] = run.run_id
+            elif source.outcome == "unchanged" and source.key in begun:
+                certain.setdefault(source.key, begun[source.key])
+            elif source.outcome not in _NOT_DONE:
+                certain[source.key] = run.run_id
+    return begun | certain

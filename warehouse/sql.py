@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import duckdb
 import pyarrow as pa
@@ -17,18 +19,29 @@ from warehouse.errors import QueryRefusedError
 from warehouse.layout import Home
 from warehouse.snapshot import open_snapshot
 
+TIMEOUT_S: Final = 300.0
+MEMORY: Final = "2GB"
+
 _CUT = b"cut_at_rows"
 _BATCH_ROWS = 2048
 
 
 def query(
-    home: Home, sql: str, *, limit_rows: int = 10_000, timeout_s: float = 60.0, memory_limit: str = "2GB"
+    home: Home,
+    sql: str,
+    *,
+    parameters: Mapping[str, object] | None = None,
+    earlier: int | None = None,
+    limit_rows: int = 10_000,
+    timeout_s: float = TIMEOUT_S,
+    memory_limit: str = MEMORY,
 ) -> pa.Table:
     """Returns the answer to one SELECT (or DESCRIBE, SHOW, SUMMARIZE), at most `limit_rows` rows of it.
 
-    `is_cut` tells whether there were more rows. Raises `QueryRefusedError` when the query is wrong, is no
-    SELECT, touches a file, or needs more than `timeout_s` seconds or `memory_limit` memory and as much disk;
-    `WarehouseError` when there is no snapshot.
+    `parameters` are the values of `$name` in the query. With `earlier`, the number of another snapshot, its tables
+    can be read as `earlier.documents` and so on. `is_cut` tells whether there were more rows. Raises
+    `QueryRefusedError` when the query is wrong, is no SELECT, touches a file, or needs more than `timeout_s` seconds
+    or `memory_limit` memory and as much disk; `WarehouseError` when there is no snapshot.
     """
     with tempfile.TemporaryDirectory(prefix="e2emern-sql-") as spill:
         config = {
@@ -40,8 +53,11 @@ def query(
             "python_enable_replacements": False,  # a table name never means a Python variable
         }
         with open_snapshot(home, config=config) as connection:
-            _close(connection, home)
-            return _answer(connection, _single_select(connection, sql), limit_rows=limit_rows, timeout_s=timeout_s)
+            if earlier is not None:
+                _attach_earlier(connection, home, earlier)
+            _close(connection, home, catalogs=["warehouse"] if earlier is None else ["warehouse", "earlier"])
+            select = _single_select(connection, sql)
+            return _answer(connection, select, parameters or {}, limit_rows=limit_rows, timeout_s=timeout_s)
 
 
 def is_cut(answer: pa.Table) -> bool:
@@ -49,9 +65,18 @@ def is_cut(answer: pa.Table) -> bool:
     return _CUT in (answer.schema.metadata or {})
 
 
-def _close(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+def _attach_earlier(connection: duckdb.DuckDBPyConnection, home: Home, number: int) -> None:
+    path = home.snapshot(number).resolve()
+    try:
+        connection.execute(f"ATTACH {literal(str(path))} AS earlier (READ_ONLY)")
+    except duckdb.Error as error:
+        raise QueryRefusedError(f"snapshot {number} cannot be opened: {_one_line(error)}") from error
+
+
+def _close(connection: duckdb.DuckDBPyConnection, home: Home, *, catalogs: Sequence[str]) -> None:
     root = home.root.resolve()
-    paths = [root / path for (path,) in connection.execute("SELECT DISTINCT path FROM files").fetchall()]
+    named = " UNION ".join(f"SELECT path FROM {catalog}.files" for catalog in catalogs)
+    paths = [root / path for (path,) in connection.execute(named).fetchall()]
     # DuckDB asks both for the pattern that a view names and for the file it matches
     allowed = {name for path in paths for name in (str(path), literal_path(path))}
     connection.execute(f"SET allowed_paths = [{', '.join(map(literal, sorted(allowed)))}]")
@@ -72,7 +97,14 @@ def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     return str(statements[0].query)
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, sql: str, *, limit_rows: int, timeout_s: float) -> pa.Table:
+def _answer(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Mapping[str, object],
+    *,
+    limit_rows: int,
+    timeout_s: float,
+) -> pa.Table:
     done, late = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -85,7 +117,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str, *, limit_rows: int,
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+        reader = connection.sql(sql, params=dict(parameters) or None).to_arrow_reader(_BATCH_ROWS)
         batches, rows = [], 0
         while rows <= limit_rows and (batch := next(reader, None)) is not None:
             batches.append(batch)

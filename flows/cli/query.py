@@ -1,0 +1,79 @@
+"""Named questions: `query NAME`, one command for each `.sql` file of `warehouse.queries`, its parameters as options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from warehouse.layout import Home
+from warehouse.queries import TYPES, NamedQuery, Parameter, answer, library
+from warehouse.sql import TIMEOUT_S
+
+from .application import Folder, group, say
+from .tables import AnswerFormat
+
+_METAVARS = {"text": "TEXT", "integer": "N", "number": "X", "concept": "ID_OR_NAME", "snapshot": "NUMBER"}
+_LIMIT = 100
+
+query_app = group("query", says="Answer a question by name; `query NAME --help` tells its options.")
+
+
+def _command(asked: NamedQuery) -> Callable[..., None]:
+    """Make the function behind one command: typer reads its options from the signature."""
+
+    def run(home: Path, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
+        from flows.answers import print_answer
+        from warehouse.sql import is_cut
+
+        found = answer(Home(home), asked.name, given, limit_rows=limit, timeout_s=timeout)
+        print_answer(found, form=form.value, console=Console())
+        if is_cut(found):
+            say(f"only the first {limit:,} rows are shown; raise --limit for more")
+
+    def show_sql(wanted: bool) -> None:
+        if wanted:
+            print(asked.sql, end="")
+            raise typer.Exit
+
+    fixed = [
+        _option("home", Folder, inspect.Parameter.empty),
+        _option("form", Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")], AnswerFormat.TABLE),
+        _option("limit", Annotated[int, typer.Option(min=1, help="Most rows to print.")], _LIMIT),
+        _option("timeout", Annotated[float, typer.Option(min=0.001, help="Most seconds to take.")], TIMEOUT_S),
+        _option(
+            "sql",
+            Annotated[bool, typer.Option("--sql", is_eager=True, callback=show_sql, help="Print its SQL and end.")],
+            False,
+        ),
+    ]
+    own = [_own_option(parameter) for parameter in asked.parameters]
+    run.__signature__ = inspect.Signature(sorted(own + fixed, key=lambda one: one.default is not one.empty))  # type: ignore[attr-defined]
+    run.__annotations__ = {}
+    run.__doc__ = f"{asked.description}\n\n{asked.notes}".strip()
+    return run
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _own_option(parameter: Parameter) -> inspect.Parameter:
+    kind = TYPES[parameter.kind]
+    option = typer.Option(
+        f"--{parameter.name.replace('_', '-')}",
+        metavar=_METAVARS[parameter.kind],
+        help=f"{parameter.description[0].upper()}{parameter.description[1:]}.",
+        show_default=parameter.default not in (None, "null") and (parameter.value is not None or parameter.default),
+    )
+    if parameter.required:
+        return _option(parameter.name, Annotated[kind, option], inspect.Parameter.empty)
+    return _option(parameter.name, Annotated[kind | None, option], parameter.value)
+
+
+for _query in library().values():
+    query_app.command(_query.name, short_help=_query.description, epilog=f"Example: {_query.example}")(_command(_query))

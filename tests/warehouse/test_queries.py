@@ -1,0 +1,343 @@
+"""Every named query answers, by the rows it should, on a home small enough to count by hand."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
+from warehouse.concepts import find_concept
+from warehouse.entities import write_entities
+from warehouse.errors import QueryRefusedError, WarehouseError
+from warehouse.layout import Home, SourceKey
+from warehouse.queries import answer, library, read_query
+from warehouse.runs import RunRecord, SourceOutcome, write_run
+from warehouse.snapshot import publish
+from warehouse.sql import is_cut
+
+FIRST, SECOND = "20260101T000000.000000Z-00000000", "20260102T000000.000000Z-00000000"
+STARTED, AGAIN = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+BREAST, NEOPLASMS, ASPIRIN, SITES = "D001943", "D009369", "D001241", "D009371"
+
+
+def paper(record: int, document_id: str, published: str | None, journal: str = "Cell", **more: Any) -> dict[str, Any]:
+    return document(record, document_id) | {"published": published, "journal": journal} | more
+
+
+def said(
+    record: int, document_id: str, text: str, mesh_id: str | None, *, start: int, sentence: int = 0, **more: Any
+) -> dict[str, Any]:
+    row = mention(record, document_id, mesh_id, start=start)
+    kind = "Chemical" if mesh_id == ASPIRIN or text == "xyz" else "Disease"
+    row |= {"end": start + len(text), "text": text, "sentence": sentence, "entity_type": kind}
+    linked: dict[str, Any] = {"link_score": 0.75, "how": "name"} if mesh_id else {}
+    return row | linked | more
+
+
+def ran(home: Home, run_id: str, started: datetime, outcomes: dict[SourceKey, str]) -> None:
+    met = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome=outcome) for key, outcome in outcomes.items())
+    versions = {"e2emern": "0.1.0", "model": MODEL, "mesh": MESH}
+    moment = started.isoformat()
+    write_run(
+        home,
+        RunRecord(run_id=run_id, started=moment, host="here", finished=moment, versions=versions, sources=met),
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Two snapshots: two documents; then a third and a fourth, and another text of the second."""
+    home = Home(tmp_path_factory.mktemp("queries"))
+    add_vocabulary(home)
+    one = key("pubmed26n0001.xml", "1")
+    add_source(
+        home,
+        one,
+        [paper(0, "11", "2020-03"), paper(1, "12", "2021", "Nature")],
+        failures=[(2, "no PMID"), (3, "annotation: found 'x' at 5-6, expected 'y'")],
+        mentions=[
+            said(0, "11", "breast cancer", BREAST, start=0),
+            said(0, "11", "Aspirin", ASPIRIN, start=20),
+            said(0, "11", "Breast cancer", BREAST, start=40, sentence=1, link_score=0.25, how="spelling"),
+            said(1, "12", "cancer", NEOPLASMS, start=0),
+        ],
+    )
+    ran(home, FIRST, STARTED, {one: "annotated"})
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    two = key("pubmed26n0002.xml", "2")
+    note = {"start": 0, "end": 6, "text": "cancer", "entity_type": "Disease", "identifiers": ["MESH:D009369"]}
+    misfit = {"start": 3, "end": 6, "text": "cer", "entity_type": "Disease", "identifiers": ["D001943"]}
+    add_source(
+        home,
+        two,
+        [
+            paper(0, "12", "2021", "Nature", text_sha256="1" * 64),
+            paper(1, "13", "2021-07", annotations=[note, misfit]),
+            paper(2, "14", None),
+        ],
+        failures=[(3, "annotation: found 'zz' at 15-17, expected 'y'")],
+        mentions=[
+            said(0, "12", "cancer", NEOPLASMS, start=0),
+            said(0, "12", "xyz", None, start=20),
+            said(1, "13", "cancer", NEOPLASMS, start=0),
+            said(1, "13", "cancer", BREAST, start=10),
+            said(1, "13", "aspirin", ASPIRIN, start=20, sentence=1),
+            said(1, "13", "XYZ", None, start=30, entity_type="Chemical"),
+            said(1, "13", "breast cancer", BREAST, start=50, sentence=1),
+        ],
+    )
+    ran(home, SECOND, AGAIN, {one: "unchanged", two: "annotated"})
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    return home
+
+
+ANSWERS: list[tuple[str, dict[str, Any], list[tuple[Any, ...]]]] = [
+    (
+        "top-concepts",
+        {},
+        [
+            (BREAST, "Breast Neoplasms", "Disease", 4, 2),
+            (ASPIRIN, "Aspirin", "Chemical", 2, 2),
+            (NEOPLASMS, "Neoplasms", "Disease", 2, 2),
+        ],
+    ),
+    ("top-concepts", {"under": SITES, "year": 2021}, [(BREAST, "Breast Neoplasms", "Disease", 2, 1)]),
+    ("top-concepts", {"type": "Chemical"}, [(ASPIRIN, "Aspirin", "Chemical", 2, 2)]),
+    ("narrower", {"concept": "neoplasms"}, [(SITES, "Neoplasms by Site", 4, 2, 1)]),
+    ("timeline", {"concept": "Neoplasms"}, [(2020, 1, 2, 1000.0), (2021, 2, 4, 1000.0)]),
+    ("timeline", {"concept": "Aspirin"}, [(2020, 1, 1, 1000.0), (2021, 1, 1, 500.0)]),
+    (
+        "first-appearance",
+        {"concept": NEOPLASMS},
+        [
+            (BREAST, "Breast Neoplasms", "2020-03", "11", FIRST, STARTED, 2),
+            (NEOPLASMS, "Neoplasms", "2021", "12", SECOND, AGAIN, 2),
+        ],
+    ),
+    ("words", {"concept": BREAST}, [("breast cancer", 3, 2, 2, 0.583), ("cancer", 1, 1, 1, 0.75)]),
+    (
+        "documents-of",
+        {"concept": SITES},
+        [
+            ("13", 13, "A title", "Cell", "2021-07", 2, ["breast cancer", "cancer"]),
+            ("11", 11, "A title", "Cell", "2020-03", 2, ["Breast cancer", "breast cancer"]),
+        ],
+    ),
+    ("documents-of", {"concept": ASPIRIN, "year": 2020}, [("11", 11, "A title", "Cell", "2020-03", 1, ["Aspirin"])]),
+    (
+        "co-mentions",
+        {"disease": NEOPLASMS},
+        [
+            (BREAST, "Breast Neoplasms", ASPIRIN, "Aspirin", 2, 2, 2.0, 1.0),
+            (NEOPLASMS, "Neoplasms", ASPIRIN, "Aspirin", 1, 0, 1.0, 0.0),
+        ],
+    ),
+    ("co-mentions", {"least": 2}, [(BREAST, "Breast Neoplasms", ASPIRIN, "Aspirin", 2, 2, 2.0, 1.0)]),
+    (
+        "co-mentioned-in",
+        {"disease": BREAST, "chemical": "aspirin"},
+        [
+            ("13", 13, "A title", "2021-07", ["breast cancer", "cancer"], ["aspirin"], [1]),
+            ("11", 11, "A title", "2020-03", ["Breast cancer", "breast cancer"], ["Aspirin"], [0]),
+        ],
+    ),
+    ("unlinked", {}, [("xyz", "Chemical", 2, 2, 0.5, "12")]),
+    ("unlinked", {"type": "Disease"}, []),
+    (
+        "ambiguous",
+        {"least": 1},
+        [
+            (
+                "cancer",
+                3,
+                1,
+                2,
+                [
+                    {"mesh_id": NEOPLASMS, "name": "Neoplasms", "mentions": 2},
+                    {"mesh_id": BREAST, "name": "Breast Neoplasms", "mentions": 1},
+                ],
+            )
+        ],
+    ),
+    ("ambiguous", {}, []),
+    (
+        "doubtful",
+        {"concept": NEOPLASMS},
+        [("11", 40, 53, "Breast cancer", BREAST, "Breast Neoplasms", "spelling", 0.5, None, None, 0.25)],
+    ),
+    ("doubtful", {"under": 0.2}, []),
+    (
+        "evidence",
+        {},
+        [
+            ("Disease", "name", True, 5, 3, 0.5, 0.5, 0.75),
+            ("Chemical", "name", True, 2, 2, 0.2, 0.5, 0.75),
+            ("Disease", "spelling", True, 1, 1, 0.1, 0.5, 0.25),
+            ("Chemical", None, False, 2, 2, 0.2, 0.5, None),
+        ],
+    ),
+    ("agreement", {}, [("pubmed26n0002.xml", 2, 1, 1, 0.5, 0.5)]),
+    (
+        "coverage",
+        {},
+        [("Cell", 3, 2, 0.667, 8, 2.67, 0.875), ("Nature", 1, 1, 1.0, 2, 2.0, 0.5)],
+    ),
+    ("coverage", {"year": 2020}, [("Cell", 1, 1, 1.0, 3, 3.0, 1.0)]),
+    (
+        "failures",
+        {},
+        [
+            (
+                "annotation: found ... at N-N, expected ...",
+                2,
+                2,
+                {
+                    "source": "pubmed26n0001.xml",
+                    "position": "line 3",
+                    "reason": "annotation: found 'x' at 5-6, expected 'y'",
+                },
+            ),
+            ("no PMID", 1, 1, {"source": "pubmed26n0001.xml", "position": "line 2", "reason": "no PMID"}),
+        ],
+    ),
+    (
+        "sources",
+        {"name": "n0001"},
+        [("pubmed26n0001.xml", "1" * 16, True, "complete", 4, 2, 1, 0, 2, 0, 4, FIRST, STARTED)],
+    ),
+    (
+        "new-documents",
+        {},
+        [
+            ("13", "A title", "2021-07", "pubmed26n0002.xml", "new"),
+            ("14", "A title", None, "pubmed26n0002.xml", "new"),
+            ("12", "A title", "2021", "pubmed26n0002.xml", "revised"),
+        ],
+    ),
+    ("new-concepts", {"since": 1}, []),
+    (
+        "new-mentions",
+        {"since": 1},
+        [
+            (ASPIRIN, "Aspirin", 1, 0, ["13"]),
+            (BREAST, "Breast Neoplasms", 1, 0, ["13"]),
+            (NEOPLASMS, "Neoplasms", 1, 0, ["13"]),
+        ],
+    ),
+    ("new-mentions", {"under": SITES}, [(BREAST, "Breast Neoplasms", 1, 0, ["13"])]),
+    (
+        "lineage",
+        {"document": "12"},
+        [
+            (0, 6, "cancer", NEOPLASMS, "pubmed26n0002.xml", "2" * 16, 0, SECOND, AGAIN, "0.1.0", MODEL, MESH),
+            (20, 23, "xyz", None, "pubmed26n0002.xml", "2" * 16, 0, SECOND, AGAIN, "0.1.0", MODEL, MESH),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "rows"), ANSWERS, ids=lambda value: value if isinstance(value, str) else "")
+def test_answers(home: Home, name: str, given: dict[str, Any], rows: list[tuple[Any, ...]]) -> None:
+    assert [tuple(row.values()) for row in answer(home, name, given).to_pylist()] == rows
+
+
+def test_every_query_is_answered_here() -> None:
+    assert {name for name, _, _ in ANSWERS} == set(library())
+
+
+@pytest.mark.parametrize("name", library())
+def test_headers_and_queries_name_the_same_parameters(name: str) -> None:
+    asked = library()[name]
+    body = "\n".join(line for line in asked.sql.splitlines() if not line.startswith("--"))
+    used = set(re.findall(r"\$(\w+)", body))
+    named = {parameter.name for parameter in asked.parameters if parameter.kind != "snapshot"}
+    assert used == named
+    assert ("earlier." in body) == any(parameter.kind == "snapshot" for parameter in asked.parameters)
+    assert asked.example.startswith(f"e2emern query {name} ")
+    assert "final AS (" in body
+
+
+def test_limit(home: Home) -> None:
+    cut = answer(home, "top-concepts", limit_rows=1)
+    assert (cut["mesh_id"].to_pylist(), is_cut(cut)) == ([BREAST], True)
+
+
+@pytest.mark.parametrize(
+    ("text", "mesh_id"),
+    [("D001943", BREAST), ("d001943", BREAST), ("BREAST neoplasms ", BREAST), ("breast cancer", "OMIM:114480")],
+)
+def test_concepts_by_id_or_name(home: Home, text: str, mesh_id: str) -> None:
+    assert find_concept(home, text) == mesh_id
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("none", {}, "no query is named 'none'; expected one of agreement, "),
+        ("words", {}, "words needs a value for concept: the concept, without those below it"),
+        ("words", {"year": 1}, "words has no parameter 'year'; expected concept"),
+        ("evidence", {"year": 1}, "evidence has no parameter 'year'; expected none"),
+        (
+            "words",
+            {"concept": "Brest Neoplasm"},
+            "'Brest Neoplasm' is neither an id nor a name of a concept; did you mean 'Breast Neoplasms', 'Neoplasms'",
+        ),
+        ("words", {"concept": "qqq"}, "'qqq' is neither an id nor a name of a concept"),
+        ("words", {"concept": "'; DROP TABLE x; --"}, '"\'; DROP TABLE x; --" is neither an id nor a name'),
+        ("new-concepts", {"since": 7}, "{home} has no snapshot 7; it keeps 1, 2"),
+    ],
+)
+def test_what_cannot_be_asked(home: Home, name: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(QueryRefusedError) as caught:
+        answer(home, name, given)
+    assert str(caught.value).startswith(message.format(home=home.root))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_concepts_share(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    rows = [
+        {
+            "mesh_id": mesh_id,
+            "name": mesh_id,
+            "names": [mesh_id, "Gout"],
+            "entity_type": "Disease",
+            "tree_numbers": [],
+            "record_type": "descriptor",
+            "mapped_to": [],
+            "aliases": [],
+            "mesh_version": MESH,
+        }
+        for mesh_id in ("D1", "D2")
+    ]
+    write_entities(home, rows, mesh_version=MESH)
+    add_source(home, key("a"))
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    with pytest.raises(QueryRefusedError, match=r"^'gout' is a name of 2 concepts: D1 D1, D2 D2; give the id of one$"):
+        find_concept(home, "gout")
+    with pytest.raises(QueryRefusedError, match="has no snapshot before 1; there is nothing to compare with"):
+        answer(home, "new-documents")
+
+
+def test_a_home_without_snapshot(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="has no snapshot yet"):
+        answer(Home(tmp_path), "new-documents")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("-- Says. \n-- $a colour: x\n-- Example: y\nWITH", "found '$a colour: x', expected `$name kind"),
+        ("-- $a text: x\n-- Example: y\nWITH", "its header must begin with a sentence"),
+        ("-- Says.\nWITH", "its header must begin with a sentence and have one line 'Example: '"),
+    ],
+)
+def test_headers_of_another_form(tmp_path: Path, header: str, message: str) -> None:
+    (tmp_path / "q.sql").write_text(header)
+    with pytest.raises(QueryRefusedError) as caught:
+        read_query(tmp_path / "q.sql")
+    assert str(caught.value).startswith(f"q.sql: {message}")
