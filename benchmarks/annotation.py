@@ -7,7 +7,7 @@ that order and with that padding, it is given again alone, in the same precision
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -78,11 +78,15 @@ def rounds_of(setting: Setting) -> Rounds:
     corpus = corpus_of(setting, name="annotated.xml.gz", abstracts=setting.abstracts)
     [source] = find_sources([corpus.path])
     cascade = cascade_of(setting)
-    annotate = partial(annotate_source, source, cascade=cascade, home=setting.home)
+    documents = setting.home.documents(source.key)
     batches: list[Batch] = []
 
     def keep(encoder: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Tensor]) -> None:
         batches.append((named["input_ids"], named["attention_mask"]))
+
+    def annotate() -> Annotated:
+        documents.unlink(missing_ok=True)  # so that it is parsed each time
+        return annotate_source(source, cascade=cascade, home=setting.home)
 
     hook = cascade.model.encoder.register_forward_pre_hook(keep, with_kwargs=True)
     try:

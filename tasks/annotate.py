@@ -1,17 +1,17 @@
 """Annotates one source: dump file in, five Parquet files out, every record accounted for.
 
-While the model reads one chunk of documents, a thread parses and splits the next. The mentions file is the last to take
-its name, so its presence says that the source is done; a run that dies before leaves nothing that counts.
+Parsing writes its three files first (`tasks.documents`). Then, while the model reads one chunk of documents, a thread
+splits the next; a document whose text was annotated before is not read again, its mentions carry over. The mentions
+file is the last to take its name, so its presence says that the source is done; a run that dies before leaves nothing
+that counts.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
@@ -19,19 +19,15 @@ import torch
 from model.cascade import Cascade, Report, Text
 from model.document import Document, Mention
 from tasks.abbreviations import find_abbreviations
-from tasks.errors import SourceError
-from tasks.parsers import Deletion, Failure, detect_format, parse
+from tasks.documents import parse_source, read_documents
 from tasks.sentences import split_sentences
 from tasks.sources import Source
+from warehouse.carry import Carried, carried_mentions
 from warehouse.layout import Home
-from warehouse.ledger import SourceBooks, SourceCounts, read_books
-from warehouse.parquet import TableWriter
-from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
+from warehouse.ledger import SourceBooks, read_books
+from warehouse.parquet import Rows, TableWriter
+from warehouse.schemas import FAILURES, MENTIONS
 
-CHUNK_DOCUMENTS = 256
-CHUNK_CHARACTERS = 1_000_000  # full texts are long: so many abstracts' worth
-
-_MISFIT = "annotation: "  # how a parser begins the reason of a Failure that is no record
 _MENTION_FIELDS = [each.name for each in fields(Mention)]
 
 _T = TypeVar("_T")
@@ -39,7 +35,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotated:
-    """What became of one source. `report` holds the seconds of each stage; `parse` and `split` overlap the others."""
+    """What became of one source. `report` holds the seconds of each stage; `split` overlaps the others."""
 
     books: SourceBooks
     mentions: int = 0
@@ -50,36 +46,35 @@ class Annotated:
 def annotate_source(
     source: Source, *, cascade: Cascade, home: Home, watch: Callable[[int], None] = lambda documents: None
 ) -> Annotated:
-    """Annotate every document of a source and write its documents, deletions, failures and mentions.
+    """Parse a source if that is not done, annotate every document of it, and write its failures and mentions.
 
-    `watch` is told how many more documents are done. A document that the model cannot read becomes a failure. Of a
-    damaged source the records that precede the damage are kept, and the damage itself is a failure.
+    `watch` is told how many more documents are done. A document that the model cannot read becomes a failure.
     Raises SourceError where not even one record can be read, or the file changes while it is read.
     """
-    form = detect_format(source.path)
+    versions = {"model_version": cascade.model_version, "mesh_version": cascade.mesh_version}
+    report = Report()
+    parsed = parse_source(source, home=home, report=report)
+    with report.timed("carry"):
+        carried = carried_mentions(home, source.key, **versions)
     tally = _Tally()
-    with _Tables(home, source, cascade) as tables:
-        for chunk in _ahead(_chunks(source.path)):
-            tally.report += chunk.report
-            found = _read(chunk, cascade, tally.report)
-            with tally.report.timed("write"):
-                tables.append(chunk, found)
+    with (
+        TableWriter(home.mentions(source.key, **versions), MENTIONS) as mentions,  # the last to take its name
+        TableWriter(home.unread(source.key, **versions), FAILURES) as unread,
+    ):
+        origin = {"source": source.key.name, "digest": source.key.digest}
+        for chunk in _ahead(_chunks(home, source, carried)):
+            report += chunk.report
+            found = _read(chunk, cascade, report)
+            with report.timed("write"):
+                unread.append([origin | row for row in _unread_rows(chunk, found)])
+                for rows in _mention_rows(chunk, found, carried, origin | versions):
+                    tally.concepts.update(filter(None, mentions.append(rows)["mesh_id"].unique().to_pylist()))
             tally.add(chunk, found)
             watch(len(chunk.documents))
-        if source.path.stat().st_size != source.bytes:
-            raise SourceError(f"{source.path}: changed while it was read; annotate it again when it is complete")
-        with tally.report.timed("write"):
-            books = SourceBooks(
-                key=source.key,
-                format=form,
-                bytes=source.bytes,
-                counts=tally.counts(),
-                status="damaged" if tally.damage else "complete",
-                error=tally.damage,
-            )
-            books.counts.check(source=source.key.name)
-            tables.finish(books)
-    return Annotated(books=books, mentions=tally.mentions, concepts=frozenset(tally.concepts), report=tally.report)
+        books = parsed.annotated(without_text=tally.without_text, unread=tally.unread, carried=tally.carried)
+        books.counts.check(source=source.key.name)
+        mentions.metadata.update(books.to_metadata())
+    return Annotated(books=books, mentions=mentions.rows, concepts=frozenset(tally.concepts), report=report)
 
 
 def already_annotated(source: Source, *, home: Home, model_version: str, mesh_version: str) -> SourceBooks:
@@ -89,148 +84,42 @@ def already_annotated(source: Source, *, home: Home, model_version: str, mesh_ve
 
 @dataclass(slots=True)
 class _Chunk:
-    """The next records of a source. `texts` stand beside `documents`, or why one was not made; `damage` is the end."""
+    """The next documents of a source; beside each stands its text, or why it was not made, or None if it is carried."""
 
-    documents: list[Document] = field(default_factory=list)
-    texts: list[Text | str] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    deletions: list[Deletion] = field(default_factory=list)
-    damage: str | None = None
-    report: Report = field(default_factory=Report)
+    documents: list[Document]
+    texts: list[Text | str | None]
+    report: Report
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts the records of a source while its chunks go by."""
+    """Counts the documents of a source while its chunks go by."""
 
-    documents: int = 0
     without_text: int = 0
     unread: int = 0  # documents that the model could not read
-    unusable: int = 0  # records that never became documents
-    misfits: int = 0
-    deleted: int = 0
-    mentions: int = 0
+    carried: int = 0
     concepts: set[str] = field(default_factory=set)
-    damage: str | None = None
-    report: Report = field(default_factory=Report)
 
     def add(self, chunk: _Chunk, found: Sequence[list[Mention] | str]) -> None:
-        misfits = sum(failure.reason.startswith(_MISFIT) for failure in chunk.failures)
-        self.documents += len(chunk.documents)
         self.without_text += sum(isinstance(text, Text) and not text.sentences for text in chunk.texts)
         self.unread += sum(isinstance(one, str) for one in found)
-        self.misfits += misfits
-        self.unusable += len(chunk.failures) - misfits
-        self.deleted += len(chunk.deletions)
-        self.damage = chunk.damage
-        for one in found:
-            if not isinstance(one, str):
-                self.mentions += len(one)
-                self.concepts.update(mention.mesh_id for mention in one if mention.mesh_id)
-
-    def counts(self) -> SourceCounts:
-        return SourceCounts(
-            parsed=self.documents + self.unusable + self.deleted,
-            documents=self.documents,
-            annotated=self.documents - self.without_text - self.unread,
-            without_text=self.without_text,
-            failed=self.unusable + self.unread,
-            deleted=self.deleted,
-            misfits=self.misfits,
-        )
+        self.carried += chunk.texts.count(None)
 
 
-class _Tables:
-    """The files of a source, which take their names when the block ends well, the mentions last."""
-
-    def __init__(self, home: Home, source: Source, cascade: Cascade) -> None:
-        key = source.key
-        self._versions = {"model_version": cascade.model_version, "mesh_version": cascade.mesh_version}
-        self._origin = {"source": key.name, "digest": key.digest}
-        self._mentions = TableWriter(home.mentions(key, **self._versions), MENTIONS)
-        self._unread = TableWriter(home.unread(key, **self._versions), FAILURES)
-        self._failures = TableWriter(home.failures(key), FAILURES)
-        self._deletions = TableWriter(home.deletions(key), DELETIONS)
-        self._documents = TableWriter(home.documents(key), DOCUMENTS)
-
-    def __enter__(self) -> _Tables:
-        with ExitStack() as stack:
-            for writer in (
-                self._mentions,
-                self._unread,
-                self._failures,
-                self._deletions,
-                self._documents,
-            ):  # left in reverse
-                stack.enter_context(writer)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self._stack.__exit__(*raised)
-
-    def append(self, chunk: _Chunk, found: Sequence[list[Mention] | str]) -> None:
-        """Add the records of a chunk and what was found in each document: mentions, or why it could not be read."""
-        origin = self._origin
-        unread = [
-            Failure(document.record, "text", one, document.document_id)
-            for document, one in zip(chunk.documents, found, strict=True)
-            if isinstance(one, str)
-        ]
-        self._documents.append([origin | _document_row(document) for document in chunk.documents])
-        self._deletions.append([origin | {"record": each.record, "pmid": each.pmid} for each in chunk.deletions])
-        self._failures.append([origin | _fields(failure) for failure in chunk.failures])
-        self._unread.append([origin | _fields(failure) for failure in unread])
-        self._mentions.append(
-            [
-                origin
-                | self._versions
-                | {"record": document.record, "document_id": document.document_id, "pmid": document.pmid}
-                | {name: getattr(mention, name) for name in _MENTION_FIELDS}
-                for document, one in zip(chunk.documents, found, strict=True)
-                if not isinstance(one, str)
-                for mention in one
+def _chunks(home: Home, source: Source, carried: Carried) -> Iterator[_Chunk]:
+    """Read the documents of a source in chunks, each ready for the model."""
+    for documents in read_documents(home.documents(source.key)):
+        report = Report()
+        with report.timed("split"):
+            texts = [
+                None if document.record in carried.records and _has_text(document) else _text(document)
+                for document in documents
             ]
-        )
-
-    def finish(self, books: SourceBooks) -> None:
-        for writer in (self._documents, self._mentions):
-            writer.metadata.update(books.to_metadata())
+        yield _Chunk(documents, texts, report)
 
 
-def _chunks(path: Path) -> Iterator[_Chunk]:
-    """Parse a source into chunks, each ready for the model. Raises SourceError where there is no record at all."""
-    records = parse(path)
-    parsed, last = 0, -1
-    more = True
-    while more:
-        chunk = _Chunk()
-        characters = 0
-        with chunk.report.timed("parse"):
-            while len(chunk.documents) < CHUNK_DOCUMENTS and characters < CHUNK_CHARACTERS:
-                try:
-                    record = next(records, None)
-                except SourceError as error:
-                    if not parsed:
-                        raise
-                    chunk.damage = str(error).removeprefix(f"{path}: ")
-                    chunk.failures.append(Failure(last + 1, f"after record {last}", chunk.damage))
-                    record = None
-                if record is None:
-                    more = False
-                    break
-                parsed, last = parsed + 1, record.record
-                match record:
-                    case Document():
-                        chunk.documents.append(record)
-                        characters += sum(len(passage.text) for passage in record.passages)
-                    case Failure():
-                        chunk.failures.append(record)
-                    case Deletion():
-                        chunk.deletions.append(record)
-        with chunk.report.timed("split"):
-            chunk.texts = [_text(document) for document in chunk.documents]
-        yield chunk
+def _has_text(document: Document) -> bool:
+    return any(passage.text.strip() for passage in document.passages)
 
 
 def _text(document: Document) -> Text | str:
@@ -242,7 +131,7 @@ def _text(document: Document) -> Text | str:
 
 def _ahead(items: Iterator[_T]) -> Iterator[_T]:
     """Yield items while a thread makes the next one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="parse") as thread:
+    with ThreadPoolExecutor(1, thread_name_prefix="split") as thread:
         coming = thread.submit(next, items, None)
         while (item := coming.result()) is not None:
             coming = thread.submit(next, items, None)
@@ -294,24 +183,32 @@ def _fault(document: Document, mentions: Sequence[Mention]) -> str | None:
     return None
 
 
-def _document_row(document: Document) -> dict[str, Any]:
-    text = "".join(f"{passage.offset}\t{passage.text}\n" for passage in document.passages)
-    return {
-        "record": document.record,
-        "document_id": document.document_id,
-        "pmid": document.pmid,
-        "version": document.version,
-        "title": document.title,
-        "abstract": document.abstract,
-        "passages": [_fields(passage) for passage in document.passages],
-        "journal": document.journal,
-        "published": document.published,
-        "language": document.language,
-        "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "annotations": [_fields(annotation) for annotation in document.annotations],
-    }
+def _unread_rows(chunk: _Chunk, found: Sequence[list[Mention] | str]) -> Iterator[dict[str, Any]]:
+    for document, one in zip(chunk.documents, found, strict=True):
+        if isinstance(one, str):
+            yield {
+                "record": document.record,
+                "document_id": document.document_id,
+                "position": "text",
+                "reason": one,
+            }
 
 
-def _fields(record: Any) -> dict[str, Any]:
-    """The fields of a dataclass as they are; `asdict` would copy them, at ten times the cost."""
-    return {name: getattr(record, name) for name in record.__slots__}
+def _mention_rows(
+    chunk: _Chunk, found: Sequence[list[Mention] | str], carried: Carried, constant: dict[str, str]
+) -> Iterator[Rows]:
+    """The rows of a chunk in order of record: those carried over as a table, those just found as dicts."""
+    each = zip(chunk.documents, chunk.texts, found, strict=True)
+    for is_carried, group in groupby(each, key=lambda one: one[1] is None):
+        run = list(group)
+        if is_carried:
+            yield carried.between(run[0][0].record, run[-1][0].record)
+        else:
+            yield [
+                constant
+                | {"record": document.record, "document_id": document.document_id, "pmid": document.pmid}
+                | {name: getattr(mention, name) for name in _MENTION_FIELDS}
+                for document, _, mentions in run
+                if not isinstance(mentions, str)
+                for mention in mentions
+            ]

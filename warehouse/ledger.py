@@ -1,8 +1,9 @@
 """The books of one source: what its file held and what became of every record.
 
-They stand as key-value metadata in the source's documents and mentions files: the file's presence says that
-the work is done, and the books in it say what was done. Nothing in them depends on when or where it was done;
-seconds belong to the record of the run (`warehouse.runs`).
+They stand as key-value metadata in the source's files: the file's presence says that the work is done, and the books
+in it say what was done. Those of parsing are in the documents file, those of one model in its mentions file. But for
+`carried`, nothing in them depends on when or where it was done; seconds belong to the record of the run
+(`warehouse.runs`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from warehouse.errors import UnbalancedError, WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.parquet import read_metadata
 
-_METADATA_KEY = "e2emern.source"
+_PARSED_KEY = "e2emern.parsed"
+_SOURCE_KEY = "e2emern.source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,20 +79,60 @@ class SourceBooks:
 
     def to_metadata(self) -> dict[str, str]:
         """Returns the books as metadata for `TableWriter`."""
-        return {_METADATA_KEY: json.dumps(asdict(self), sort_keys=True)}
+        return {_SOURCE_KEY: json.dumps(asdict(self), sort_keys=True)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedBooks:
+    """What parsing found in one source. `unusable` are records that never became documents."""
+
+    key: SourceKey
+    format: str
+    bytes: int
+    documents: int
+    unusable: int
+    deleted: int
+    misfits: int
+    status: Literal["complete", "damaged"] = "complete"
+    error: str | None = None
+
+    def to_metadata(self) -> dict[str, str]:
+        """Returns the books as metadata for `TableWriter`."""
+        return {_PARSED_KEY: json.dumps(asdict(self), sort_keys=True)}
+
+    def annotated(self, *, without_text: int, unread: int, carried: int) -> SourceBooks:
+        """Returns the books of the source after a model has read its documents."""
+        counts = SourceCounts(
+            parsed=self.documents + self.unusable + self.deleted,
+            documents=self.documents,
+            annotated=self.documents - without_text - unread,
+            without_text=without_text,
+            failed=self.unusable + unread,
+            deleted=self.deleted,
+            misfits=self.misfits,
+            carried=carried,
+        )
+        return SourceBooks(
+            key=self.key, format=self.format, bytes=self.bytes, counts=counts, status=self.status, error=self.error
+        )
 
 
 def read_books(path: Path) -> SourceBooks:
-    """Returns the books in a documents or mentions file. Raises `WarehouseError` when there are none."""
-    text = read_metadata(path).get(_METADATA_KEY)
-    if text is None:
-        raise WarehouseError(f"{path} has no books of its source; delete it and annotate the source again")
+    """Returns the books in a mentions file. Raises `WarehouseError` when there are none."""
+    fields = _read(path, _SOURCE_KEY)
     try:
-        fields: dict[str, Any] = json.loads(text)
-        key, counts = SourceKey(**fields.pop("key")), SourceCounts(**fields.pop("counts"))
-        return SourceBooks(key=key, counts=counts, **fields)
-    except (ValueError, TypeError, KeyError) as error:
-        raise WarehouseError(f"{path} has books of another form; delete it and annotate the source again") from error
+        return SourceBooks(key=SourceKey(**fields.pop("key")), counts=SourceCounts(**fields.pop("counts")), **fields)
+    except (TypeError, KeyError) as error:
+        raise _of_another_form(path) from error
+
+
+def read_parsed(path: Path) -> ParsedBooks:
+    """Returns the books of parsing in a documents file. Raises `WarehouseError` when there are none."""
+    fields = _read(path, _PARSED_KEY)
+    try:
+        return ParsedBooks(key=SourceKey(**fields.pop("key")), **fields)
+    except (TypeError, KeyError) as error:
+        raise _of_another_form(path) from error
 
 
 def pending(home: Home, keys: Iterable[SourceKey], *, model_version: str, mesh_version: str) -> list[SourceKey]:
@@ -98,3 +140,20 @@ def pending(home: Home, keys: Iterable[SourceKey], *, model_version: str, mesh_v
     folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
     done = {path.name for path in folder.glob("*.parquet")}
     return [key for key in dict.fromkeys(keys) if f"{key.stem}.parquet" not in done]
+
+
+def _read(path: Path, name: str) -> dict[str, Any]:
+    text = read_metadata(path).get(name)
+    if text is None:
+        raise WarehouseError(f"{path} has no books of its source; delete it and annotate the source again")
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise _of_another_form(path) from error
+    if not isinstance(fields, dict):
+        raise _of_another_form(path)
+    return fields
+
+
+def _of_another_form(path: Path) -> WarehouseError:
+    return WarehouseError(f"{path} has books of another form; delete it and annotate the source again")

@@ -36,7 +36,17 @@ def test_from_files_to_answers(world: World, tmp_path: Path) -> None:
     outcome = annotate(world, tmp_path / "home", tmp_path / "in")
     counts = [(one.books.key.name, one.books.counts.parsed, one.mentions) for one in outcome.annotated]
     assert counts == [("notes.pubtator", 2, 4), ("pubmed30n0001.xml", 11, 36), ("pubmed30n0002.xml.gz", 8, 33)]
-    assert list(outcome.report.seconds) == ["parse", "split", "low", "candidates", "mid", "high", "resolve", "write"]
+    assert list(outcome.report.seconds) == [
+        "parse",
+        "write",
+        "carry",
+        "split",
+        "low",
+        "candidates",
+        "mid",
+        "high",
+        "resolve",
+    ]
     under_neoplasms = """
         SELECT DISTINCT mesh_id, mesh_name FROM mentions JOIN entity_tree USING (mesh_id)
         WHERE ancestor_id = 'D009369' ORDER BY ALL

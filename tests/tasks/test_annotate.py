@@ -139,16 +139,116 @@ def test_a_source_without_one_record_leaves_nothing(cascade: Cascade, tmp_path: 
     assert [each for each in (tmp_path / "home").rglob("*") if each.is_file()] == []
 
 
-def test_a_source_that_changes_while_it_is_read_leaves_nothing(cascade: Cascade, tmp_path: Path) -> None:
+def test_a_source_that_changed_since_it_was_found_leaves_nothing(cascade: Cascade, tmp_path: Path) -> None:
     path = tmp_path / "dump.xml"
-
-    def grow(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
-        path.write_text(path.read_text() + " ")
-
     path.write_text(pubmed(articles(2, first=100)))
+    (source,) = find_sources([path])
+    path.write_text(path.read_text().replace("100", "200"))
     with pytest.raises(SourceError, match="changed while it was read"):
-        run(path, tmp_path / "home", Odd(cascade, grow))
+        annotate_source(source, cascade=cascade, home=Home(tmp_path / "home"))
     assert [each for each in (tmp_path / "home").rglob("*") if each.is_file()] == []
+
+
+def counting(cascade: Cascade, texts_read: list[int]) -> Odd:
+    return Odd(cascade, lambda texts, mentions: texts_read.append(len(texts)))
+
+
+def test_the_same_text_is_not_annotated_again(cascade: Cascade, tmp_path: Path) -> None:
+    """A file issued again: two records change, one moves, one is new, one becomes empty; the others carry over."""
+    old, new = tmp_path / "old" / "dump.xml", tmp_path / "new" / "dump.xml"
+    for path in (old, new):
+        path.parent.mkdir()
+    before = [*articles(6, first=100), (7, "No word.", "")]
+    after = [before[6], *before[1:3], (103, "Headache.", ""), (104, "", ""), before[5], (900, "Headache.", "")]
+    old.write_text(pubmed(before))
+    new.write_text(pubmed(after))
+    run(old, tmp_path / "home", cascade)
+    texts_read: list[int] = []
+    counts = run(new, tmp_path / "home", counting(cascade, texts_read))
+    assert counts == SourceCounts(parsed=7, documents=7, annotated=6, without_text=1, failed=0, deleted=0, carried=4)
+    assert texts_read == [2]
+    (one,), (other,) = find_sources([old]), find_sources([new])
+    rows = read(tmp_path / "home", "mentions")
+    for pmid, was, now in ((101, 1, 1), (102, 2, 2), (105, 5, 5)):
+        found = [
+            [row | {"digest": "", "record": 0} for row in rows if (row["digest"], row["pmid"]) == (key.digest, pmid)]
+            for key in (one.key, other.key)
+        ]
+        assert found[0] == found[1] != []
+        assert {row["record"] for row in rows if (row["digest"], row["pmid"]) == (one.key.digest, pmid)} == {was}
+        assert {row["record"] for row in rows if (row["digest"], row["pmid"]) == (other.key.digest, pmid)} == {now}
+    kept = Home(tmp_path / "home").mentions(
+        other.key, model_version=cascade.model_version, mesh_version=cascade.mesh_version
+    )
+    assert [row["record"] for row in pq.read_table(kept).to_pylist()] == sorted(
+        row["record"] for row in rows if row["digest"] == other.key.digest
+    )
+    whole = annotate_source(other, cascade=cascade, home=Home(tmp_path / "afresh"))
+    told = ("record", "start", "end", "mesh_id", "how")
+    assert [[row[name] for name in told] for row in read(tmp_path / "afresh", "mentions")] == [
+        [row[name] for name in told] for row in pq.read_table(kept).to_pylist()
+    ]
+    assert (whole.books.counts.carried, whole.mentions) == (0, len(pq.read_table(kept)))
+
+
+def test_nothing_carries_over_from_another_model_or_from_what_failed(cascade: Cascade, tmp_path: Path) -> None:
+    def choke(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
+        raise RuntimeError("no")
+
+    first, second = tmp_path / "a.xml", tmp_path / "b.xml"
+    first.write_text(pubmed([(1, "Headache.", "")]))
+    second.write_text(pubmed([(1, "Headache.", ""), (2, "Headache.", "")]))
+    run(first, tmp_path / "home", Odd(cascade, choke))
+    assert run(second, tmp_path / "home", cascade).carried == 0
+    other = Odd(cascade, lambda texts, mentions: None)
+    other.model_version = "other"
+    assert run(second, tmp_path / "home", other).carried == 0
+    third = tmp_path / "c.xml"
+    third.write_text(pubmed([(1, "Headache.", "")]))
+    assert run(third, tmp_path / "home", cascade).carried == 1
+
+
+def test_another_model_reads_what_was_parsed_before(cascade: Cascade, tmp_path: Path) -> None:
+    """Each model has failures of its own; those of parsing are told once. The dump itself is not needed again."""
+
+    def choke(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
+        if any("Aspirin" in sentence.text for text in texts for sentence in text.sentences):
+            raise RuntimeError("no")
+
+    path = tmp_path / "dump.xml"
+    path.write_text(pubmed([(1, "Aspirin.", ""), (2, "Headache.", "")], bad=1))
+    (source,) = find_sources([path])
+    home = Home(tmp_path / "home")
+    other = Odd(cascade, choke)
+    other.model_version = "other"
+    assert annotate_source(source, cascade=cascade, home=home).books.counts.failed == 1
+    path.unlink()
+    assert annotate_source(source, cascade=other, home=home).books.counts.failed == 2  # type: ignore[arg-type]
+    told = {
+        str(each.parent.relative_to(home.root)): [row["reason"] for row in pq.read_table(each).to_pylist()]
+        for each in (home.root / "failures").rglob("*.parquet")
+    }
+    assert told == {
+        "failures": ["no PMID"],
+        f"failures/{cascade.model_version}@tiny": [],
+        "failures/other@tiny": ["model: RuntimeError: no"],
+    }
+
+
+@pytest.mark.parametrize("table", ["documents", "deletions", "failures"])
+def test_a_file_of_parsing_that_is_gone_or_damaged_is_made_again(cascade: Cascade, tmp_path: Path, table: str) -> None:
+    path = tmp_path / "dump.xml"
+    path.write_text(pubmed(articles(2, first=100), deleted=[1], bad=1))
+    home = tmp_path / "home"
+    counts = run(path, home, cascade)
+    before = {each: each.read_bytes() for each in home.rglob("*.parquet")}
+    (made,) = (home / table).glob("*.parquet")
+    if table == "documents":
+        made.write_bytes(b"PAR1")
+    else:
+        made.unlink()
+    assert run(path, home, cascade) == counts
+    assert {each: each.read_bytes() for each in home.rglob("*.parquet")} == before
 
 
 def test_full_texts_and_annotations_that_do_not_fit(cascade: Cascade, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def add_vocabulary(home: Home) -> None:
                 "mesh_id": mesh_id,
                 "name": name,
                 "names": [name],
+                "name_kinds": ["preferred"],
                 "entity_type": kind,
                 "tree_numbers": trees,
                 "record_type": record_type,
@@ -122,7 +123,7 @@ def add_source(
         status="damaged" if error else "complete",
         error=error,
     )
-    with TableWriter(home.documents(source), DOCUMENTS, metadata=books.to_metadata()) as writer:
+    with TableWriter(home.documents(source), DOCUMENTS) as writer:
         writer.append([origin | row for row in documents])
     with TableWriter(home.deletions(source), DELETIONS) as writer:
         writer.append([origin | {"record": record, "pmid": pmid} for record, pmid in deletions])

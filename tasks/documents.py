@@ -1,0 +1,185 @@
+"""Parses one source: dump file in, three Parquet files out, which belong to the source whichever model reads it.
+
+The documents file takes its name last, with the books of parsing in it: while it stands, the dump is not parsed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from model.cascade import Report
+from model.document import Document, Passage
+from tasks.errors import SourceError
+from tasks.parsers import Deletion, Failure, detect_format, parse
+from tasks.sources import Source
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home, digest_file
+from warehouse.ledger import ParsedBooks, read_parsed
+from warehouse.parquet import TableWriter
+from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES
+
+CHUNK_DOCUMENTS = 256
+CHUNK_CHARACTERS = 1_000_000  # full texts are long: so many abstracts' worth
+
+_MISFIT = "annotation: "  # how a parser begins the reason of a Failure that is no record
+_READ = ["record", "document_id", "pmid", "passages"]  # what a model needs of a document
+
+
+def parse_source(source: Source, *, home: Home, report: Report) -> ParsedBooks:
+    """Write the documents, deletions and failures of a source, if they are not there yet, and return its books.
+
+    Of a damaged source the records that precede the damage are kept, and the damage itself is a failure.
+    Raises SourceError where not even one record can be read, or the file changes while it is read.
+    """
+    files = (home.documents(source.key), home.deletions(source.key), home.failures(source.key))
+    if all(path.exists() for path in files):
+        try:
+            return read_parsed(files[0])
+        except WarehouseError:  # damaged: it is made anew
+            pass
+    origin = {"source": source.key.name, "digest": source.key.digest}
+    tally = _Tally()
+    with (
+        TableWriter(files[0], DOCUMENTS) as documents,
+        TableWriter(files[1], DELETIONS) as deletions,
+        TableWriter(files[2], FAILURES) as failures,
+    ):
+        form = detect_format(source.path)
+        for chunk in _chunks(source.path, report):
+            with report.timed("write"):
+                documents.append([origin | _row(document) for document in chunk.documents])
+                deletions.append([origin | {"record": each.record, "pmid": each.pmid} for each in chunk.deletions])
+                failures.append([origin | _fields(failure) for failure in chunk.failures])
+            tally.add(chunk)
+        if digest_file(source.path) != source.key.digest:
+            raise SourceError(f"{source.path}: changed while it was read; annotate it again when it is complete")
+        books = tally.books(source, form)
+        documents.metadata.update(books.to_metadata())
+    return books
+
+
+def read_documents(path: Path) -> Iterator[list[Document]]:
+    """Yield what a model needs of the documents of a documents file, in order, in lists of bounded length."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(CHUNK_DOCUMENTS, columns=_READ):
+            chunk: list[Document] = []
+            characters = 0
+            for row in batch.to_pylist():
+                document = Document(
+                    document_id=row["document_id"],
+                    record=row["record"],
+                    passages=tuple(Passage(**passage) for passage in row["passages"]),
+                    pmid=row["pmid"],
+                )
+                chunk.append(document)
+                characters += sum(len(passage.text) for passage in document.passages)
+                if characters >= CHUNK_CHARACTERS:
+                    yield chunk
+                    chunk, characters = [], 0
+            if chunk:
+                yield chunk
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """The next records of a source; `damage` is the end."""
+
+    documents: list[Document] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    deletions: list[Deletion] = field(default_factory=list)
+    damage: str | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts the records of a source while its chunks go by."""
+
+    documents: int = 0
+    unusable: int = 0  # records that never became documents
+    misfits: int = 0
+    deleted: int = 0
+    damage: str | None = None
+
+    def add(self, chunk: _Chunk) -> None:
+        misfits = sum(failure.reason.startswith(_MISFIT) for failure in chunk.failures)
+        self.documents += len(chunk.documents)
+        self.misfits += misfits
+        self.unusable += len(chunk.failures) - misfits
+        self.deleted += len(chunk.deletions)
+        self.damage = chunk.damage
+
+    def books(self, source: Source, form: str) -> ParsedBooks:
+        status: Literal["complete", "damaged"] = "damaged" if self.damage else "complete"
+        return ParsedBooks(
+            key=source.key,
+            format=form,
+            bytes=source.bytes,
+            documents=self.documents,
+            unusable=self.unusable,
+            deleted=self.deleted,
+            misfits=self.misfits,
+            status=status,
+            error=self.damage,
+        )
+
+
+def _chunks(path: Path, report: Report) -> Iterator[_Chunk]:
+    """Parse a source into chunks. Raises SourceError where there is no record at all."""
+    records = parse(path)
+    parsed, last = 0, -1
+    more = True
+    while more:
+        chunk = _Chunk()
+        characters = 0
+        with report.timed("parse"):
+            while len(chunk.documents) < CHUNK_DOCUMENTS and characters < CHUNK_CHARACTERS:
+                try:
+                    record = next(records, None)
+                except SourceError as error:
+                    if not parsed:
+                        raise
+                    chunk.damage = str(error).removeprefix(f"{path}: ")
+                    chunk.failures.append(Failure(last + 1, f"after record {last}", chunk.damage))
+                    record = None
+                if record is None:
+                    more = False
+                    break
+                parsed, last = parsed + 1, record.record
+                match record:
+                    case Document():
+                        chunk.documents.append(record)
+                        characters += sum(len(passage.text) for passage in record.passages)
+                    case Failure():
+                        chunk.failures.append(record)
+                    case Deletion():
+                        chunk.deletions.append(record)
+        yield chunk
+
+
+def _row(document: Document) -> dict[str, Any]:
+    text = "".join(f"{passage.offset}\t{passage.text}\n" for passage in document.passages)
+    return {
+        "record": document.record,
+        "document_id": document.document_id,
+        "pmid": document.pmid,
+        "version": document.version,
+        "title": document.title,
+        "abstract": document.abstract,
+        "passages": [_fields(passage) for passage in document.passages],
+        "journal": document.journal,
+        "published": document.published,
+        "language": document.language,
+        "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "annotations": [_fields(annotation) for annotation in document.annotations],
+    }
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass as they are; `asdict` would copy them, at ten times the cost."""
+    return {name: getattr(record, name) for name in record.__slots__}
