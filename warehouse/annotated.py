@@ -1,6 +1,6 @@
 """Streams the documents of the current snapshot, each with its mentions, ordered by source and record.
 
-One Parquet file at a time, so that memory does not grow with the home; DuckDB sorts and joins within the file.
+One source at a time, so that memory does not grow with the home; DuckDB sorts and joins within it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from warehouse.catalog import VIEWS, file_list, identifier
+from warehouse.catalog import VIEWS, file_list, identifier, literal
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.snapshot import open_snapshot
@@ -22,7 +22,7 @@ _BATCH_ROWS = 1024
 _MEMORY = "1GB"  # for DuckDB; what one file needs beyond it goes to disk
 
 _SOURCES = """
-SELECT documents.path, mentions.path
+SELECT source, digest, documents.path, mentions.path
 FROM files AS documents JOIN files AS mentions USING (source, digest)
 WHERE documents.view = 'documents' AND mentions.view = 'mentions'
 ORDER BY source, digest
@@ -51,9 +51,11 @@ def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
         config = {"memory_limit": _MEMORY, "temp_directory": spill}
         with open_snapshot(home, config=config) as connection:
             root = home.root.resolve()
-            for documents, mentions in connection.execute(_SOURCES).fetchall():
+            for source, digest, documents, mentions in connection.execute(_SOURCES).fetchall():
+                of_source = f"source = {literal(source)} AND digest = {literal(digest)}"
                 sql = _ANNOTATED.format(
-                    documents=_view("documents", root / documents), mentions=_view("mentions", root / mentions)
+                    documents=f"FROM ({_view('documents', root / documents)}) WHERE {of_source}",
+                    mentions=f"FROM ({_view('mentions', root / mentions)}) WHERE {of_source}",
                 )
                 try:
                     for batch in connection.sql(sql).to_arrow_reader(_BATCH_ROWS):

@@ -1,6 +1,8 @@
 """What stands in a snapshot: views over an explicit list of Parquet files, and tables, each column described.
 
-The views name files by absolute path, so that any DuckDB client opens them from any folder.
+The views name files by absolute path, so that any DuckDB client opens them from any folder. The folder they begin with
+stands in one place, the macro `home()`, and gives way to the variable `e2emern_home` where a client sets it: a home
+that has moved is read with one statement, or for good after one macro is replaced (`warehouse.shelf.relocate`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import pyarrow as pa
 from warehouse import schemas
 
 ORIGIN = "source, digest, record"
+HOME_VARIABLE = "e2emern_home"
 
 # Every view: its schema, what it is, and its query; {files} stands for the list of its files.
 VIEWS: dict[str, tuple[pa.Schema, str, str]] = {
@@ -49,6 +52,7 @@ FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM
 TABLES: dict[str, tuple[pa.Schema, str]] = {
     "sources": (schemas.SOURCES, "Input files and what became of their records"),
     "superseded": (schemas.SUPERSEDED, "Documents in files that are not shown, and why"),
+    "concepts": (schemas.CONCEPTS, "Concepts that are mentioned, and how often"),
     "files": (schemas.FILES, "Parquet files that the views read"),
     "runs": (schemas.RUNS, "Runs that made the tables"),
     "models": (schemas.MODELS, "Models"),
@@ -61,11 +65,18 @@ DEFINITION = "\n".join(
 )
 
 
+def create_home(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Creates, or replaces, the macro that tells the folder of the files that all views read."""
+    folder = literal(literal_path(root))
+    connection.execute(f"CREATE OR REPLACE MACRO home() AS coalesce(getvariable({literal(HOME_VARIABLE)}), {folder})")
+
+
 def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Iterable[Path]) -> None:
-    """Creates one of `VIEWS` over its files, with the description of every column."""
+    """Creates one of `VIEWS` over its files, given relative to the home, with the description of every column."""
     schema, description, query = VIEWS[name]
     columns = ", ".join(identifier(column) for column in schema.names)
-    connection.execute(f"CREATE VIEW {name} AS {query.format(columns=columns, files=file_list(files))}")
+    in_home = f"[home() || '/' || path FOR path IN {file_list(files)}]"
+    connection.execute(f"CREATE VIEW {name} AS {query.format(columns=columns, files=in_home)}")
     _describe(connection, "VIEW", name, schema, description)
 
 

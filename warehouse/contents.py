@@ -1,11 +1,14 @@
-"""What goes into a snapshot: every finished source with its books and files, the order of sources, the runs."""
+"""What goes into a snapshot: every finished source with its books and files, the order of sources, the runs.
+
+Files never change, so what the previous snapshot knows of a source is not read from its files again.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
@@ -13,13 +16,23 @@ import duckdb
 import pyarrow.parquet as pq
 
 from warehouse import catalog
+from warehouse.compaction import Group, merge, plan
 from warehouse.errors import PublishRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey
-from warehouse.ledger import SourceBooks, read_books
+from warehouse.ledger import SourceBooks, SourceCounts, read_books
 from warehouse.revisions import SUPERSEDED_SQL, precedence, sightings
-from warehouse.runs import RunRecord, read_runs
+from warehouse.runs import RunRecord, annotators, read_runs
 from warehouse.verify import verify_sources
 
+Known = dict[str, tuple[SourceBooks, int]]
+
+_GROUPS_SQL = """
+SELECT list({'name': source, 'digest': digest} ORDER BY rowid)
+FROM files WHERE view = 'documents' AND starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowid)
+"""
+_CONCEPTS_SQL = """
+SELECT mesh_id, any_value(mesh_name), count(*) FROM mentions WHERE mesh_id IS NOT NULL GROUP BY mesh_id ORDER BY mesh_id
+"""
 # Every view of sources, and the files of a source that it reads.
 SOURCE_VIEWS = {
     "documents": ("documents",),
@@ -40,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """All that a snapshot of one model and vocabulary shows."""
+    """All that a snapshot of one model and vocabulary shows. `merged` are groups of sources that stand merged."""
 
     home: Home
     model_version: str
@@ -49,20 +62,26 @@ class Contents:
     sources: Mapping[SourceKey, Source]
     current: Sequence[SourceKey]  # lowest rank first
     reissued: Sequence[SourceKey]  # replaced by newer content of the same name
+    merged: Sequence[Group]
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that decides what the views show: where, what, in which order, by which definitions."""
-        shown = [str(self.home.root), self.model_version, self.mesh_version, catalog.DEFINITION]
+        """Digest of all that decides what the views show: what, in which order, by which definitions."""
+        shown = [self.model_version, self.mesh_version, catalog.DEFINITION]
         shown += [f"{key.stem} {rank}" for rank, key in enumerate(self.current)]
         shown += [key.stem for key in self.reissued]
         return hashlib.sha256("\n".join(shown).encode()).hexdigest()
 
 
-def gather(home: Home, *, model_version: str, mesh_version: str) -> Contents:
-    """Returns what is finished. Raises `WarehouseError` when there is nothing, or no vocabulary."""
+def gather(
+    home: Home, *, model_version: str, mesh_version: str, known: Known | None = None, merged: Sequence[Group] = ()
+) -> Contents:
+    """Returns what is finished. `known` holds the books of sources and their rows of mentions, by file stem.
+
+    Raises `WarehouseError` when there is nothing, or no vocabulary.
+    """
     runs = read_runs(home)
-    sources = _finished(home, model_version=model_version, mesh_version=mesh_version)
+    sources = _finished(home, model_version=model_version, mesh_version=mesh_version, known=known or {})
     current, reissued = precedence(sources, sightings(runs))
     return Contents(
         home=home,
@@ -72,7 +91,35 @@ def gather(home: Home, *, model_version: str, mesh_version: str) -> Contents:
         sources=sources,
         current=current,
         reissued=reissued,
+        merged=merged,
     )
+
+
+def remember(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]:
+    """Returns, from an open snapshot, the books of its sources and the groups of sources that stand merged."""
+    counts = [field.name for field in fields(SourceCounts)]
+    known: Known = {}
+    for name, digest, form, size, status, error, mentions, *counted in connection.execute(
+        f"SELECT source, digest, format, bytes, status, error, mentions, {', '.join(counts)} FROM sources"
+    ).fetchall():
+        key = SourceKey(name, digest)
+        books = SourceBooks(
+            key=key,
+            format=form,
+            bytes=size,
+            counts=SourceCounts(**dict(zip(counts, counted, strict=True))),
+            status=status,
+            error=error,
+        )
+        known[key.stem] = (books, mentions)
+    groups = connection.execute(_GROUPS_SQL).fetchall()
+    return known, [Group(tuple(SourceKey(**key) for key in keys)) for (keys,) in groups]
+
+
+def merge_missing(contents: Contents) -> None:
+    """Makes merged files again that are gone, for what is deleted of them is lost by nobody."""
+    for group in contents.merged:
+        merge(contents.home, group, {key: contents.sources[key].files for key in group.keys})
 
 
 def fill(connection: duckdb.DuckDBPyConnection, contents: Contents, *, verified: set[SourceKey]) -> None:
@@ -84,37 +131,46 @@ def fill(connection: duckdb.DuckDBPyConnection, contents: Contents, *, verified:
     seen = sightings(contents.runs)
     ranks: dict[SourceKey, int | None] = {key: rank for rank, key in enumerate(contents.current)}
     ranks |= dict.fromkeys(contents.reissued)
+    catalog.create_home(connection, home.root)
+    by = annotators(contents.runs, model_version=contents.model_version, mesh_version=mesh_version)
     catalog.create_table(
-        connection, "sources", [_source_row(sources[key], rank, seen.get(key)) for key, rank in ranks.items()]
+        connection,
+        "sources",
+        [_source_row(sources[key], rank, seen.get(key), by.get(key)) for key, rank in ranks.items()],
     )
-    _check_presence(sources)
+    sizes = _sizes(sources)
     verify_sources(
         connection,
         {key: (one.books.counts, one.mentions, one.files) for key, one in sources.items() if key not in verified},
         model_version=contents.model_version,
         mesh_version=mesh_version,
     )
+    files = {key: source.files for key, source in sources.items()}
+    for group in plan({key: sizes[key] for key in contents.current}, standing=contents.merged):
+        files |= dict.fromkeys(group.keys, merge(home, group, files))
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
-        every = catalog.file_list(source.files[kind] for source in sources.values())
+        every = catalog.file_list(dict.fromkeys(each[kind] for each in files.values()))
         connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({every})")
     catalog.create_table(connection, "superseded", [])
     connection.execute(f"INSERT INTO superseded {SUPERSEDED_SQL}")
 
     rows: list[dict[str, object]] = []
     for view, kinds in SOURCE_VIEWS.items():
-        files = [(sources[key].files[kind], key) for kind in kinds for key in contents.current]
-        catalog.create_view(connection, view, [path for path, _ in files])
-        rows += [_file_row(home, view, path, key) for path, key in files]
+        shown = [(files[key][kind].relative_to(home.root), key) for kind in kinds for key in contents.current]
+        catalog.create_view(connection, view, dict.fromkeys(path for path, _ in shown))
+        rows += [_file_row(view, path, key) for path, key in shown]
     for view, path in (("entities", home.entities(mesh_version)), ("entity_tree", home.entity_tree(mesh_version))):
-        catalog.create_view(connection, view, [path])
-        rows.append(_file_row(home, view, path, None))
+        catalog.create_view(connection, view, [path.relative_to(home.root)])
+        rows.append(_file_row(view, path.relative_to(home.root), None))
     catalog.create_annotations(connection)
     catalog.create_table(connection, "files", rows)
+    catalog.create_table(connection, "concepts", [])
+    connection.execute(f"INSERT INTO concepts {_CONCEPTS_SQL}")
     catalog.create_table(connection, "runs", [_run_row(run) for run in contents.runs])
     catalog.create_table(connection, "models", [_model_row(home, contents.model_version)])
 
 
-def _finished(home: Home, *, model_version: str, mesh_version: str) -> dict[SourceKey, Source]:
+def _finished(home: Home, *, model_version: str, mesh_version: str, known: Known) -> dict[SourceKey, Source]:
     """Finds every source with a mentions file. The books stand in that file; the other files must be there too."""
     folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
     paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
@@ -125,7 +181,10 @@ def _finished(home: Home, *, model_version: str, mesh_version: str) -> dict[Sour
             raise WarehouseError(f"vocabulary {mesh_version} is missing: {path} is not there; import it first")
     finished = {}
     for path in paths:
-        books = read_books(path)
+        if path.stem in known:
+            books, mentions = known[path.stem]
+        else:
+            books, mentions = read_books(path), pq.read_metadata(path).num_rows
         if path.stem != books.key.stem:
             raise PublishRefusedError(f"{path} holds the books of {books.key.stem}; delete it and annotate again")
         files = {
@@ -135,20 +194,27 @@ def _finished(home: Home, *, model_version: str, mesh_version: str) -> dict[Sour
             "unread": home.unread(books.key, model_version=model_version, mesh_version=mesh_version),
             "deletions": home.deletions(books.key),
         }
-        finished[books.key] = Source(books, pq.read_metadata(path).num_rows, files)
+        finished[books.key] = Source(books, mentions, files)
     return finished
 
 
-def _check_presence(sources: Mapping[SourceKey, Source]) -> None:
-    for source in sources.values():
+def _sizes(sources: Mapping[SourceKey, Source]) -> dict[SourceKey, int]:
+    """Returns the bytes of the files of every source. Raises `PublishRefusedError` when one is missing."""
+    sizes: dict[SourceKey, int] = {}
+    for key, source in sources.items():
         for path in source.files.values():
-            if not path.exists():
+            try:
+                sizes[key] = sizes.get(key, 0) + path.stat().st_size
+            except FileNotFoundError:
                 raise PublishRefusedError(
-                    f"{path} is missing; delete {source.files['mentions']} and annotate {source.books.key.name} again"
-                )
+                    f"{path} is missing; delete {source.files['mentions']} and annotate {key.name} again"
+                ) from None
+    return sizes
 
 
-def _source_row(source: Source, rank: int | None, seen: tuple[str, str] | None) -> dict[str, object]:
+def _source_row(
+    source: Source, rank: int | None, seen: tuple[str, str] | None, annotated_by: str | None
+) -> dict[str, object]:
     books = source.books
     first_run, last_run = seen or (None, None)
     return {
@@ -164,13 +230,14 @@ def _source_row(source: Source, rank: int | None, seen: tuple[str, str] | None) 
         "mentions": source.mentions,
         "first_run": first_run,
         "last_run": last_run,
+        "annotated_by": annotated_by,
     }
 
 
-def _file_row(home: Home, view: str, path: Path, key: SourceKey | None) -> dict[str, object]:
+def _file_row(view: str, path: Path, key: SourceKey | None) -> dict[str, object]:
     return {
         "view": view,
-        "path": path.relative_to(home.root).as_posix(),
+        "path": path.as_posix(),
         "source": key and key.name,
         "digest": key and key.digest,
     }

@@ -74,6 +74,10 @@ class Home:
         folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
         return folder / f"{key.stem}.parquet"
 
+    def compacted(self, path: Path, group: str) -> Path:
+        """Where the file stands into which that of a source, `path`, is merged with those of its group."""
+        return self.root / "compacted" / path.relative_to(self.root).parent / f"{group}.parquet"
+
     def entities(self, mesh_version: str) -> Path:
         """Where the vocabulary stands."""
         return self.root / "entities" / f"{file_name(mesh_version)}.parquet"

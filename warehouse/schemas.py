@@ -88,6 +88,7 @@ ENTITIES = pa.schema(
         _column("mesh_id", pa.string(), "Concept id: MeSH D or C number, or OMIM number", nullable=False),
         _column("name", pa.string(), "Preferred name", nullable=False),
         _column("names", pa.list_(pa.string()), "All names, the preferred one first", nullable=False),
+        _column("name_kinds", pa.list_(pa.string()), "Kind of each name: preferred, entry or permuted", nullable=False),
         _column("entity_type", pa.string(), "Disease or Chemical", nullable=False),
         _column("tree_numbers", pa.list_(pa.string()), "MeSH tree numbers, such as C04.588", nullable=False),
         _column("record_type", pa.string(), "descriptor, supplementary or omim", nullable=False),
@@ -138,6 +139,7 @@ SOURCES = pa.schema(
         _column("mentions", pa.int64(), "Rows in the mentions file", nullable=False),
         _column("first_run", pa.string(), "First run that took the file in"),
         _column("last_run", pa.string(), "Last run that met the file"),
+        _column("annotated_by", pa.string(), "Run that annotated it with this model and vocabulary"),
     ]
 )
 
@@ -181,6 +183,14 @@ MODELS = pa.schema(
     ]
 )
 
+CONCEPTS = pa.schema(
+    [
+        _column("mesh_id", pa.string(), "Concept id", nullable=False),
+        _column("mesh_name", pa.string(), "Preferred name of the concept"),
+        _column("mentions", pa.int64(), "Rows of mentions with this concept", nullable=False),
+    ]
+)
+
 SNAPSHOT = pa.schema(
     [
         _column("number", pa.int64(), "Number of the snapshot", nullable=False),
@@ -197,5 +207,8 @@ SNAPSHOT = pa.schema(
         _column("deletions", pa.int64(), "Rows of deletions", nullable=False),
         _column("superseded", pa.int64(), "Rows of superseded", nullable=False),
         _column("fingerprint", pa.string(), "SHA-256 of what it shows: equal when nothing changed", nullable=False),
+        _column("previous", pa.int64(), "Number of the snapshot that was current when it was published"),
+        _column("exceeded", pa.string(), "Limits that it exceeds against the previous one"),
+        _column("accepted", pa.string(), "Who published it all the same, and why"),
     ]
 )

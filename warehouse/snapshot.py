@@ -1,14 +1,12 @@
 """Publishes a snapshot: a small DuckDB file of views over finished Parquet files, checked before it is shown.
 
-The file is built beside, checked, and renamed to `snapshots/<number>.duckdb`; then the link `warehouse.duckdb`
-is replaced in one step. A link, not a copy: DuckDB resolves it when it opens, so a reader keeps the snapshot it
-has opened, one number names one file, and going back is another link. Snapshots are read-only files.
+The file is built beside, checked against its sources and against the previous snapshot, and given its name; then the
+link `warehouse.duckdb` is replaced in one step. A number is given once and the file is never written again; only the
+folder it reads from is replaced when the home has moved.
 """
 
 from __future__ import annotations
 
-import fcntl
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,10 +17,21 @@ from typing import Any
 import duckdb
 
 from warehouse import catalog
-from warehouse.contents import Contents, fill, gather
+from warehouse.compaction import Group
+from warehouse.contents import Contents, Known, fill, gather, merge_missing, remember
 from warehouse.errors import PublishRefusedError, WarehouseError
-from warehouse.files import sync
-from warehouse.layout import Home, SourceKey
+from warehouse.gate import Figures, Limits, branch_shares, exceeded
+from warehouse.layout import Home
+from warehouse.shelf import (
+    building,
+    login,
+    numbers,
+    point,
+    publisher,
+    relocate_current,
+    shelve,
+    standing_rollback,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,43 +52,50 @@ class Snapshot:
     deletions: int
     superseded: int
     fingerprint: str
+    previous: int | None = None
+    exceeded: str | None = None
+    accepted: str | None = None
     unchanged: bool = False  # publish found nothing new and returned the snapshot that stands
 
 
-def publish(home: Home, *, model_version: str, mesh_version: str) -> Snapshot:
+def publish(
+    home: Home, *, model_version: str, mesh_version: str, limits: Limits | None = None, accept: str | None = None
+) -> Snapshot:
     """Publishes all finished sources of one model and vocabulary, or returns the current snapshot if it shows them.
 
-    Waits for another publisher. Raises `PublishRefusedError` when books do not balance, a file is missing or
-    has rows of another source, a mention has no document or stands twice; `WarehouseError` when the home has no
-    finished source or no vocabulary. Nothing is changed then.
+    `accept` says why limits and a rollback are overridden, and is recorded with the name of who did. Waits for another
+    publisher. Raises `PublishRefusedError` when books do not balance, a file is missing or has rows of another source,
+    a mention has no document or stands twice, a figure is beyond its limit, or after a rollback; `WarehouseError` when
+    the home has no finished source or no vocabulary. Nothing is changed then.
     """
     home = Home(home.root.resolve())
-    with _publisher(home):
+    with publisher(home):
+        relocate_current(home)
         before = current_snapshot(home)
-        contents = gather(home, model_version=model_version, mesh_version=mesh_version)
+        known, merged = _remembered(home, before, model_version=model_version, mesh_version=mesh_version)
+        contents = gather(home, model_version=model_version, mesh_version=mesh_version, known=known, merged=merged)
         if before and before.fingerprint == contents.fingerprint:
+            merge_missing(contents)
             return replace(before, unchanged=True)
+        _check_rollback(home, accept=accept)
 
-        same_files = before and (before.model_version, before.mesh_version) == (model_version, mesh_version)
-        verified = _keys(home) if same_files else set()
-        building = home.snapshots / ".building.duckdb"
-        _remove(building)
+        verified = {books.key for books, _ in known.values()}
         try:
-            with duckdb.connect(str(building)) as connection:
-                connection.begin()
-                fill(connection, contents, verified=verified)
-                snapshot = _describe(connection, contents)
-                connection.commit()
-            sync(building)
-            building.chmod(0o444)
-            building.rename(home.snapshot(snapshot.number))
+            with building(home) as path:
+                with duckdb.connect(str(path)) as connection:
+                    connection.begin()
+                    fill(connection, contents, verified=verified)
+                    snapshot = _describe(connection, contents)
+                    snapshot = _pass_gate(connection, home, before, snapshot, limits=limits or Limits(), accept=accept)
+                    described = asdict(snapshot)
+                    del described["unchanged"]
+                    catalog.create_table(connection, "snapshot", [described])
+                    connection.commit()
+                shelve(path, home.snapshot(snapshot.number))
         except duckdb.Error as error:  # a file that cannot be read, or no room: DuckDB says which
             reason = " ".join(str(error).split())
             raise PublishRefusedError(f"nothing was published, {home.root} stays as it was: {reason}") from error
-        finally:
-            _remove(building)
-        sync(home.snapshots)
-        _point(home, snapshot.number)
+        point(home, snapshot.number)
         return snapshot
 
 
@@ -88,30 +104,52 @@ def current_snapshot(home: Home) -> Snapshot | None:
 
     Raises `WarehouseError` when it cannot be opened.
     """
-    if not home.warehouse.is_symlink():
-        return None
-    with open_snapshot(home) as connection:
+    return read_snapshot(home) if home.warehouse.is_symlink() else None
+
+
+def read_snapshot(home: Home, number: int | None = None) -> Snapshot:
+    """Returns what a snapshot says of itself, the current one or that of a number.
+
+    Raises `WarehouseError` when there is none, or it cannot be opened.
+    """
+    with open_snapshot(home, number) as connection:
         names = [column for column in Snapshot.__dataclass_fields__ if column != "unchanged"]
-        row = connection.execute(f"SELECT {', '.join(names)} FROM snapshot").fetchone()
+        try:
+            row = connection.execute(f"SELECT {', '.join(names)} FROM snapshot").fetchone()
+        except duckdb.Error as error:
+            raise WarehouseError(f"{home.root}: a snapshot of another form: {str(error).splitlines()[0]}") from error
     if row is None:
         raise WarehouseError(f"{home.warehouse} does not describe itself; publish again")
     return Snapshot(**dict(zip(names, row, strict=True)))
 
 
 @contextmanager
-def open_snapshot(home: Home, *, config: dict[str, Any] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Opens the current snapshot read-only, as the catalog in use of a DuckDB of its own.
+def open_snapshot(
+    home: Home, number: int | None = None, *, config: dict[str, Any] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens a snapshot read-only, by default the current one, as the catalog in use of a DuckDB of its own.
 
-    Raises `WarehouseError` when nothing was published or the file cannot be opened.
+    Its files are read from where the home stands now. Raises `WarehouseError` when nothing was published, there is no
+    such snapshot, or the file cannot be opened.
     """
     if not home.root.is_dir():
         raise WarehouseError(f"{home.root} is not there; annotate something into it first")
     if not home.warehouse.exists():
         raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
-    path = home.warehouse.resolve()
+    if number is not None and number not in (there := numbers(home)):
+        raise WarehouseError(f"{home.root} has no snapshot {number}; found {', '.join(map(str, there))}")
+    with open_path(home, home.warehouse if number is None else home.snapshot(number), config=config) as connection:
+        yield connection
+
+
+@contextmanager
+def open_path(home: Home, path: Path, *, config: dict[str, Any] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens a snapshot file like `open_snapshot`. Raises `WarehouseError` when it cannot be opened."""
+    path, root = path.resolve(), catalog.literal_path(home.root.resolve())
     with duckdb.connect(config=config or {}) as connection:
         try:
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET VARIABLE {catalog.HOME_VARIABLE} = {catalog.literal(root)}")
             connection.execute(f"ATTACH {catalog.literal(str(path))} AS warehouse (READ_ONLY)")
             connection.execute("USE warehouse")
         except duckdb.Error as error:
@@ -119,15 +157,69 @@ def open_snapshot(home: Home, *, config: dict[str, Any] | None = None) -> Iterat
         yield connection
 
 
-def _keys(home: Home) -> set[SourceKey]:
-    """Returns the sources of the current snapshot; their files were verified then and never change."""
+def _remembered(
+    home: Home, before: Snapshot | None, *, model_version: str, mesh_version: str
+) -> tuple[Known, list[Group]]:
+    """Returns the books and groups of the previous snapshot; the books of another model say nothing of this one's."""
+    if before is None:
+        return {}, []
     with open_snapshot(home) as connection:
-        return {SourceKey(*row) for row in connection.execute("SELECT source, digest FROM sources").fetchall()}
+        known, merged = remember(connection)
+    same = (before.model_version, before.mesh_version) == (model_version, mesh_version)
+    return known if same else {}, merged
+
+
+def _check_rollback(home: Home, *, accept: str | None) -> None:
+    if accept is None and (rollback := standing_rollback(home)):
+        why = f" ({rollback.why})" if rollback.why else ""
+        raise PublishRefusedError(
+            f"{rollback.by} went back from snapshot {rollback.left} to {rollback.shown}{why}, and publishing would "
+            "show again what was withdrawn; remove what was wrong with it, then publish with --accept WHY "
+            "(e2emern snapshots publish)"
+        )
+
+
+def _pass_gate(
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    before: Snapshot | None,
+    snapshot: Snapshot,
+    *,
+    limits: Limits,
+    accept: str | None,
+) -> Snapshot:
+    """Returns the snapshot with what it exceeds and who accepts that. Raises `PublishRefusedError` if nobody does."""
+    found: list[str] = []
+    if before:
+        connection.execute(f"ATTACH {catalog.literal(str(home.snapshot(before.number)))} AS before (READ_ONLY)")
+        was = _figures(before, branch_shares(connection, "before.concepts"))
+        found = exceeded(was, _figures(snapshot, branch_shares(connection, "concepts")), limits=limits)
+    if found and accept is None:
+        raise PublishRefusedError(
+            f"{'; '.join(found)}; nothing was published: put it right, or publish it all the same with --accept WHY "
+            "(e2emern snapshots publish)"
+        )
+    return replace(
+        snapshot,
+        previous=before.number if before else None,
+        exceeded="; ".join(found) or None,
+        accepted=None if accept is None else f"{login()}: {accept}",
+    )
+
+
+def _figures(snapshot: Snapshot, branches: dict[str, float]) -> Figures:
+    return Figures(
+        model_version=snapshot.model_version,
+        mesh_version=snapshot.mesh_version,
+        documents=snapshot.documents,
+        mentions=snapshot.mentions,
+        linked=snapshot.linked,
+        branches=branches,
+    )
 
 
 def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snapshot:
-    """Creates the table `snapshot` from what the others hold."""
-    numbers = [int(path.stem) for path in contents.home.snapshots.glob("*.duckdb") if path.stem.isdigit()]
+    """Counts what the views show."""
     sources, damaged, rows, failures, deletions = _one_row(
         connection,
         """
@@ -136,11 +228,10 @@ def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snap
         """,
     )
     superseded, hidden = _one_row(connection, "SELECT count(*), count(*) FILTER (reason <> 'reissued') FROM superseded")
-    mentions, linked, concepts = _one_row(
-        connection, "SELECT count(*), count(mesh_id), count(DISTINCT mesh_id) FROM mentions"
-    )
-    snapshot = Snapshot(
-        number=max(numbers, default=0) + 1,
+    linked, concepts = _one_row(connection, "SELECT coalesce(sum(mentions), 0), count(*) FROM concepts")
+    (mentions,) = _one_row(connection, "SELECT count(*) FROM mentions")
+    return Snapshot(
+        number=max(numbers(contents.home), default=0) + 1,
         created=datetime.now(UTC),
         model_version=contents.model_version,
         mesh_version=contents.mesh_version,
@@ -155,37 +246,8 @@ def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snap
         superseded=superseded,
         fingerprint=contents.fingerprint,
     )
-    described = asdict(snapshot)
-    del described["unchanged"]
-    catalog.create_table(connection, "snapshot", [described])
-    return snapshot
 
 
 def _one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
     (row,) = connection.execute(query).fetchall()
     return tuple(int(value) for value in row)
-
-
-def _point(home: Home, number: int) -> None:
-    beside = home.root / ".warehouse.duckdb"
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(home.snapshot(number).relative_to(home.root))
-    beside.replace(home.warehouse)
-    sync(home.root)
-
-
-def _remove(building: Path) -> None:
-    for suffix in ("", ".wal"):
-        building.with_name(building.name + suffix).unlink(missing_ok=True)
-    shutil.rmtree(building.with_name(building.name + ".tmp"), ignore_errors=True)
-
-
-@contextmanager
-def _publisher(home: Home) -> Iterator[None]:
-    """Holds the home's lock, which the kernel releases if this process dies."""
-    if not home.root.is_dir():
-        raise WarehouseError(f"{home.root} is not there; annotate something into it first")
-    home.snapshots.mkdir(exist_ok=True)
-    with home.lock.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

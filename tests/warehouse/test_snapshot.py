@@ -91,7 +91,7 @@ def test_first_snapshot(home: Home) -> None:
     assert rows(home, f"{under} ORDER BY ALL") == [("11", "D001943"), ("12", "C562840")]
     counts = (4, 2, 2, 0, 1, 1, 0, 0)  # parsed, documents, annotated, without text, failed, deleted, misfits, carried
     assert rows(home, "FROM sources") == [
-        ("pubmed21n0001.xml.gz", "1" * 16, 0, True, "pubmed-xml", 100, "complete", None, *counts, 4, run, run)
+        ("pubmed21n0001.xml.gz", "1" * 16, 0, True, "pubmed-xml", 100, "complete", None, *counts, 4, run, run, None)
     ]
     assert rows(home, "SELECT run_id, sources, finished >= started FROM runs") == [(run, 1, True)]
     assert rows(home, "FROM models") == [("small-1", None)]
@@ -129,7 +129,7 @@ def test_every_column_is_described(home: Home) -> None:
     publish_it(home)
     described = rows(home, "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal")
     names = ["documents", "mentions", "annotations", "entities", "entity_tree", "failures", "deletions"]
-    names += ["sources", "superseded", "files", "runs", "models", "snapshot"]
+    names += ["sources", "superseded", "files", "runs", "models", "snapshot", "concepts"]
     assert sorted(described) == sorted(
         (name, column.name, column.metadata[b"description"].decode())
         for name in names
@@ -137,7 +137,7 @@ def test_every_column_is_described(home: Home) -> None:
     )
     of_views = "SELECT comment FROM duckdb_views() WHERE NOT internal UNION ALL SELECT comment FROM duckdb_tables()"
     assert all(comment for (comment,) in rows(home, of_views))
-    assert len(rows(home, of_views)) == 13
+    assert len(rows(home, of_views)) == 14
 
 
 def test_a_later_file_supersedes_and_deletes(home: Home) -> None:
@@ -260,8 +260,8 @@ def test_a_killed_publisher_is_forgotten(home: Home) -> None:
     add_source(home, SECOND, [document(0, "2")])
     publisher = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from warehouse import snapshot; from warehouse.layout import Home\n"
-        "snapshot.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from warehouse import shelf, snapshot; from warehouse.layout import Home\n"
+        "shelf.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
         "snapshot.publish(Home(Path(sys.argv[1])), model_version='small-1', mesh_version='2024')"
     )
     killed = subprocess.run([sys.executable, "-c", publisher, str(home.root)], cwd=ROOT)
@@ -273,14 +273,14 @@ def test_a_killed_publisher_is_forgotten(home: Home) -> None:
     assert rows(home, "SELECT count(*) FROM documents") == [(2,)]
 
 
-def test_a_home_that_moved_is_published_anew(tmp_path: Path) -> None:
+def test_a_home_that_moved_is_published_where_it_is(tmp_path: Path) -> None:
     old, new = Home(tmp_path / "old [1]*"), Home(tmp_path / "new's")
     add_vocabulary(old)
     add_source(old, FIRST, [document(0, "1")])
     publish_it(old)
     assert rows(old, "SELECT count(*) FROM documents") == [(1,)]
     shutil.move(old.root, new.root)
-    assert publish_it(new).number == 2
+    assert publish_it(new).unchanged
     assert rows(new, "SELECT count(*) FROM documents") == [(1,)]
 
 

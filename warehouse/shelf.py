@@ -1,0 +1,200 @@
+"""The snapshot files of a home: their numbers, which one is current, who may change that, and going back.
+
+`warehouse.duckdb` is a symbolic link to the current snapshot and is replaced in one step. A link, not a copy: DuckDB
+resolves it when it opens, so a reader keeps the snapshot it has opened, and one number names one file. A rollback is
+another link and an entry in `snapshots/rollbacks.json`, which publishing heeds: nothing withdrawn comes back unasked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from warehouse import catalog
+from warehouse.errors import WarehouseError
+from warehouse.files import sync, written_whole
+from warehouse.layout import Home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """The current snapshot was changed by hand. `when` is ISO 8601 in UTC, `by` a login name."""
+
+    left: int
+    shown: int
+    when: str
+    by: str
+    why: str | None = None
+
+
+@contextmanager
+def publisher(home: Home) -> Iterator[None]:
+    """Holds the home's lock, waiting for whoever holds it; the kernel releases it if this process dies.
+
+    Raises `WarehouseError` when the home is not there.
+    """
+    if not home.root.is_dir():
+        raise WarehouseError(f"{home.root} is not there; annotate something into it first")
+    home.snapshots.mkdir(exist_ok=True)
+    with home.lock.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def numbers(home: Home) -> list[int]:
+    """Returns the numbers of all snapshots, ascending."""
+    return sorted(int(path.stem) for path in home.snapshots.glob("*.duckdb") if path.stem.isdigit())
+
+
+def current_number(home: Home) -> int | None:
+    """Returns the number of the snapshot that `warehouse.duckdb` shows, None before the first publish."""
+    return int(home.warehouse.readlink().stem) if home.warehouse.is_symlink() else None
+
+
+def point(home: Home, number: int) -> None:
+    """Makes a snapshot the current one, and stamps the one before it with the time until which it was shown."""
+    beside = home.root / ".warehouse.duckdb"
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(home.snapshot(number).relative_to(home.root))
+    left = home.warehouse.resolve()
+    beside.replace(home.warehouse)
+    sync(home.root)
+    if left.is_file():
+        os.utime(left)
+
+
+@contextmanager
+def building(home: Home) -> Iterator[Path]:
+    """Gives the path at which a snapshot file is built, and clears it before and afterwards."""
+    path = home.snapshots / ".building.duckdb"
+    _remove(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+
+
+def shelve(built: Path, path: Path) -> None:
+    """Gives a finished snapshot file its name, for reading only."""
+    sync(built)
+    built.chmod(0o444)
+    built.rename(path)
+    sync(path.parent)
+
+
+def roll_back(home: Home, number: int | None = None, *, why: str | None = None) -> Rollback:
+    """Makes another snapshot the current one, by default the newest below it, and records who did so and why.
+
+    Raises `WarehouseError` when there is no such snapshot, it cannot be opened, or it is the current one.
+    """
+    home = Home(home.root.resolve())
+    with publisher(home):
+        left = current_number(home)
+        if left is None:
+            raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
+        there = numbers(home)
+        if number is None:
+            number = max((one for one in there if one < left), default=None)
+            if number is None:
+                raise WarehouseError(f"snapshot {left} is the oldest of {home.root}; there is none to go back to")
+        if number not in there:
+            listed = ", ".join(map(str, there))
+            raise WarehouseError(f"{home.root} has no snapshot {number}; found {listed}")
+        if number == left:
+            raise WarehouseError(f"snapshot {number} is the current one already; nothing was changed")
+        _move(home, number)  # where the home has moved; and it can be opened
+        rollback = Rollback(left=left, shown=number, when=datetime.now(UTC).isoformat(), by=login(), why=why)
+        with written_whole(_record(home)) as file:  # before the link: a rollback that is not recorded could be undone
+            file.write(json.dumps([asdict(one) for one in [*rollbacks(home), rollback]], indent=1).encode() + b"\n")
+        point(home, number)
+        return rollback
+
+
+def rollbacks(home: Home) -> list[Rollback]:
+    """Returns all rollbacks, oldest first. Raises `WarehouseError` when the record is of another form."""
+    path = _record(home)
+    if not path.exists():
+        return []
+    try:
+        return [Rollback(**fields) for fields in json.loads(path.read_bytes())]
+    except (ValueError, TypeError) as error:
+        raise WarehouseError(f"{path} is no record of rollbacks; move it away") from error
+
+
+def standing_rollback(home: Home) -> Rollback | None:
+    """Returns the rollback to an earlier snapshot that is still in force: nothing was published since."""
+    last = next(reversed(rollbacks(home)), None)
+    return last if last and last.shown < last.left and last.shown == current_number(home) else None
+
+
+def relocate(home: Home) -> list[int]:
+    """Makes every snapshot read the files where the home stands now, and returns the numbers of those it changed.
+
+    Each is replaced in one step, and takes milliseconds whatever it shows. Raises `WarehouseError` when one cannot be
+    opened.
+    """
+    home = Home(home.root.resolve())
+    changed = []
+    with publisher(home):
+        for number in numbers(home):
+            if _move(home, number):
+                changed.append(number)
+    return changed
+
+
+def relocate_current(home: Home) -> bool:
+    """Does for the current snapshot what `relocate` does for all; the caller holds the home's lock."""
+    number = current_number(home)
+    return number is not None and _move(home, number)
+
+
+def login() -> str:
+    """Returns the login name of who runs this process, or its user id where the system has no name for it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
+def _move(home: Home, number: int) -> bool:
+    path = home.snapshot(number)
+    if _recorded_root(path) == catalog.literal_path(home.root):
+        return False
+    shown_until = path.stat().st_mtime
+    with building(home) as built:
+        shutil.copyfile(path, built)
+        with duckdb.connect(str(built)) as connection:
+            catalog.create_home(connection, home.root)
+        os.utime(built, (shown_until, shown_until))
+        shelve(built, path)
+    return True
+
+
+def _recorded_root(path: Path) -> str:
+    """Returns the folder, as a pattern, from which a snapshot reads. Raises `WarehouseError` if it cannot be opened."""
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            (root,) = connection.execute("SELECT home()").fetchall()[0]
+            return str(root)
+    except duckdb.Error as error:
+        raise WarehouseError(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
+
+
+def _record(home: Home) -> Path:
+    return home.snapshots / "rollbacks.json"
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", ".wal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(path.name + ".tmp"), ignore_errors=True)
