@@ -16,6 +16,7 @@ from warehouse.catalog import literal
 from warehouse.layout import Home
 from warehouse.sql import query
 from warehouse.status import Status
+from warehouse.trace import Origin, Trace
 
 if TYPE_CHECKING:
     from flows.annotate import Outcome
@@ -74,6 +75,42 @@ def print_status(status: Status, *, console: Console) -> None:
     lines += [f"{count:,} failures: {reason}" for reason, count in status.failures_by_reason.items()]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_trace(trace: Trace, *, console: Console) -> None:
+    """Print the history of a document, a fact a line."""
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def of(origin: Origin) -> str:
+        when = f", taken in {origin.taken_in:%Y-%m-%d %H:%M} UTC by run {origin.run_id}" if origin.taken_in else ""
+        software = f", e2emern {origin.software}" if origin.software else ""
+        return f"{origin.source} ({origin.digest}) record {origin.record}{when}{software}"
+
+    shown = trace.shown
+    say(f"document {trace.document_id}: {f'{shown.title!r}' if shown else 'not shown by the current snapshot'}")
+    for revision in trace.revisions:
+        by = f" by {revision.by_source} ({revision.by_digest})" if revision.by_source else ""
+        published = f", published {revision.published}" if revision.published else ""
+        text = f", text {revision.text_sha256[:12]}" if revision.text_sha256 else ", its files were pruned"
+        version = f"version {revision.version or 1}"
+        say(f"revision {version}{published}{text}: {revision.standing}{by}")
+        say(f"  {of(revision.origin)}")
+    for origin in trace.withdrawals:
+        say(f"withdrawal: {of(origin)}")
+    for one in trace.annotated:
+        by = f" by run {one.run_id}" if one.run_id else ""
+        say(f"{one.mentions:,} mentions, {one.linked:,} linked: model {one.model_version}, MeSH {one.mesh_version}{by}")
+        say(f"  {', '.join(one.concepts)}")
+    for each in trace.appearances:
+        which = f"snapshot {each.first}" if each.first == each.last else f"snapshots {each.first} to {each.last}"
+        what = f"shown from {each.source} ({each.digest}) record {each.record}" if each.source else each.standing
+        versions = f"model {each.model_version}, MeSH {each.mesh_version}"
+        say(f"{which}, from {each.since:%Y-%m-%d %H:%M} UTC: {what}; {versions}")
+    for failed in trace.failures:
+        say(f"failure: {failed.reason}")
+        say(f"  {of(failed.origin)}, {failed.position}")
 
 
 def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:

@@ -44,7 +44,11 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
         _option("home", Folder, inspect.Parameter.empty),
         _option("form", Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")], AnswerFormat.TABLE),
         _option("limit", Annotated[int, typer.Option(min=1, help="Most rows to print.")], _LIMIT),
-        _option("timeout", Annotated[float, typer.Option(min=0.001, help="Most seconds to take.")], TIMEOUT_S),
+        _option(
+            "timeout",
+            Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Most seconds to take.")],
+            TIMEOUT_S,
+        ),
         _option(
             "sql",
             Annotated[bool, typer.Option("--sql", is_eager=True, callback=show_sql, help="Print its SQL and end.")],

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from warehouse.layout import Home
+from warehouse.sql import TIMEOUT_S
 
 from .application import Folder, app, say
 
@@ -58,8 +59,9 @@ def sql(
     home: Folder,
     form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the answer.")] = AnswerFormat.TABLE,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to print.")] = 10_000,
+    timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Most seconds to take.")] = TIMEOUT_S,
 ) -> None:
-    """Answer a query from the current snapshot.
+    """Answer a query of your own from the current snapshot; `e2emern query` has answers to common questions.
 
     Tables: documents, mentions, entities, entity_tree, failures, deletions, annotations, sources, superseded, runs,
     models, snapshot; DESCRIBE tells the columns of each.
@@ -68,7 +70,7 @@ def sql(
     from warehouse.sql import is_cut
     from warehouse.sql import query as ask
 
-    answer = ask(Home(home), query, limit_rows=limit)
+    answer = ask(Home(home), query, limit_rows=limit, timeout_s=timeout)
     print_answer(answer, form=form.value, console=Console())
     if is_cut(answer):
         say(f"only the first {limit:,} rows are shown; raise --limit for more")

@@ -305,6 +305,7 @@ def test_a_name_that_concepts_share(tmp_path: Path) -> None:
             "mesh_id": mesh_id,
             "name": mesh_id,
             "names": [mesh_id, "Gout"],
+            "name_kinds": ["preferred", "entry"],
             "entity_type": "Disease",
             "tree_numbers": [],
             "record_type": "descriptor",

@@ -1,0 +1,37 @@
+"""One document's history: `trace`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from warehouse.layout import Home
+
+from .application import Folder, app
+
+
+class TraceFormat(StrEnum):
+    """How a history is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@app.command(epilog="Example: e2emern trace 99000016 --home home")
+def trace(
+    document: Annotated[str, typer.Argument(metavar="PMID", help="PMID, or a source's own document id.")],
+    home: Folder,
+    form: Annotated[TraceFormat, typer.Option("--format", help="How to print it.")] = TraceFormat.TEXT,
+) -> None:
+    """Tell the history of a document: its revisions, which is shown and why, its mentions, snapshots, failures."""
+    from flows.answers import print_trace
+    from warehouse.trace import trace as trace_of
+
+    history = trace_of(Home(home), document)
+    if form is TraceFormat.JSON:
+        print(history.to_json())
+    else:
+        print_trace(history, console=Console())
