@@ -16,6 +16,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from warehouse import catalog
+from warehouse.checksums import FileFacts, known_or_read
 from warehouse.compaction import Group, merge, plan
 from warehouse.errors import PublishRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey
@@ -122,10 +123,17 @@ def merge_missing(contents: Contents) -> None:
         merge(contents.home, group, {key: contents.sources[key].files for key in group.keys})
 
 
-def fill(connection: duckdb.DuckDBPyConnection, contents: Contents, *, verified: set[SourceKey]) -> None:
+def fill(
+    connection: duckdb.DuckDBPyConnection,
+    contents: Contents,
+    *,
+    verified: set[SourceKey],
+    facts: Mapping[str, FileFacts],
+) -> None:
     """Creates every view and table but `snapshot`, and checks the sources that are not yet verified.
 
-    Raises `PublishRefusedError` or `UnbalancedError` with the first fault found.
+    `facts` are those recorded of files that were published before; all others are read as a whole. Raises
+    `PublishRefusedError` or `UnbalancedError` with the first fault found, `WarehouseError` for a file that is damaged.
     """
     home, sources, mesh_version = contents.home, contents.sources, contents.mesh_version
     seen = sightings(contents.runs)
@@ -146,7 +154,8 @@ def fill(connection: duckdb.DuckDBPyConnection, contents: Contents, *, verified:
         mesh_version=mesh_version,
     )
     files = {key: source.files for key, source in sources.items()}
-    for group in plan({key: sizes[key] for key in contents.current}, standing=contents.merged):
+    standing = [group for group in contents.merged if set(contents.current).issuperset(group.keys)]
+    for group in (*standing, *plan({key: sizes[key] for key in contents.current}, standing=standing)):
         files |= dict.fromkeys(group.keys, merge(home, group, files))
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
         every = catalog.file_list(dict.fromkeys(each[kind] for each in files.values()))
@@ -158,10 +167,12 @@ def fill(connection: duckdb.DuckDBPyConnection, contents: Contents, *, verified:
     for view, kinds in SOURCE_VIEWS.items():
         shown = [(files[key][kind].relative_to(home.root), key) for kind in kinds for key in contents.current]
         catalog.create_view(connection, view, dict.fromkeys(path for path, _ in shown))
-        rows += [_file_row(view, path, key) for path, key in shown]
+        known = {path: known_or_read(home.root, path, known=facts) for path in dict.fromkeys(path for path, _ in shown)}
+        rows += [_file_row(view, path, key, known[path]) for path, key in shown]
     for view, path in (("entities", home.entities(mesh_version)), ("entity_tree", home.entity_tree(mesh_version))):
-        catalog.create_view(connection, view, [path.relative_to(home.root)])
-        rows.append(_file_row(view, path.relative_to(home.root), None))
+        relative = path.relative_to(home.root)
+        catalog.create_view(connection, view, [relative])
+        rows.append(_file_row(view, relative, None, known_or_read(home.root, relative, known=facts)))
     catalog.create_annotations(connection)
     catalog.create_table(connection, "files", rows)
     catalog.create_table(connection, "concepts", [])
@@ -234,12 +245,13 @@ def _source_row(
     }
 
 
-def _file_row(view: str, path: Path, key: SourceKey | None) -> dict[str, object]:
+def _file_row(view: str, path: Path, key: SourceKey | None, facts: FileFacts) -> dict[str, object]:
     return {
         "view": view,
         "path": path.as_posix(),
         "source": key and key.name,
         "digest": key and key.digest,
+        **asdict(facts),
     }
 
 

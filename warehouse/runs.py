@@ -7,17 +7,20 @@ which of two files with one name is the newer.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from warehouse.errors import WarehouseError
 from warehouse.files import written_whole
 from warehouse.layout import Home, SourceKey
+
+LONGEST_RUN: Final = timedelta(days=7)
 
 _NOT_DONE = ("unchanged", "failed", "not reached")
 
@@ -45,6 +48,7 @@ class RunRecord:
     run_id: str
     started: str
     host: str
+    process: int | None = None  # its id on that host
     finished: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -60,6 +64,7 @@ def begin_run(*, versions: Mapping[str, str] | None = None, options: Mapping[str
         run_id=f"{now:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}",
         started=now.isoformat(),
         host=socket.gethostname(),
+        process=os.getpid(),
         versions=dict(versions or {}),
         options=dict(options or {}),
     )
@@ -68,6 +73,24 @@ def begin_run(*, versions: Mapping[str, str] | None = None, options: Mapping[str
 def finish_run(run: RunRecord, *, error: str | None = None) -> RunRecord:
     """Returns the record of a run that ends now."""
     return replace(run, finished=datetime.now(UTC).isoformat(), error=error)
+
+
+def may_be_running(run: RunRecord) -> bool:
+    """Tells whether a run has not ended, as far as can be known here.
+
+    On this host its process tells; a run of another host counts as running for `LONGEST_RUN`.
+    """
+    if run.finished or run.error:
+        return False
+    if run.host != socket.gethostname() or run.process is None:
+        return datetime.now(UTC) - datetime.fromisoformat(run.started) < LONGEST_RUN
+    try:
+        os.kill(run.process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is there, and somebody else's
+        return True
+    return True
 
 
 def write_run(home: Home, run: RunRecord) -> None:

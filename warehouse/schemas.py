@@ -159,6 +159,9 @@ FILES = pa.schema(
         _column("path", pa.string(), "Path of the file, relative to the home", nullable=False),
         _column("source", pa.string(), "Input file it was made from; null for the vocabulary"),
         _column("digest", pa.string(), "Digest of that input file"),
+        _column("rows", pa.int64(), "Rows in the file, of all its input files", nullable=False),
+        _column("bytes", pa.int64(), "Size of the file", nullable=False),
+        _column("sha256", pa.string(), "SHA-256 of the file, in hex, when it was published first", nullable=False),
     ]
 )
 

@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 
 from warehouse import catalog
+from warehouse.checksums import FileFacts, recorded_facts
 from warehouse.compaction import Group
 from warehouse.contents import Contents, Known, fill, gather, merge_missing, remember
 from warehouse.errors import PublishRefusedError, WarehouseError
@@ -72,7 +73,7 @@ def publish(
     with publisher(home):
         relocate_current(home)
         before = current_snapshot(home)
-        known, merged = _remembered(home, before, model_version=model_version, mesh_version=mesh_version)
+        known, merged, facts = _remembered(home, before, model_version=model_version, mesh_version=mesh_version)
         contents = gather(home, model_version=model_version, mesh_version=mesh_version, known=known, merged=merged)
         if before and before.fingerprint == contents.fingerprint:
             merge_missing(contents)
@@ -84,7 +85,7 @@ def publish(
             with building(home) as path:
                 with duckdb.connect(str(path)) as connection:
                     connection.begin()
-                    fill(connection, contents, verified=verified)
+                    fill(connection, contents, verified=verified, facts=facts)
                     snapshot = _describe(connection, contents)
                     snapshot = _pass_gate(connection, home, before, snapshot, limits=limits or Limits(), accept=accept)
                     described = asdict(snapshot)
@@ -159,14 +160,15 @@ def open_path(home: Home, path: Path, *, config: dict[str, Any] | None = None) -
 
 def _remembered(
     home: Home, before: Snapshot | None, *, model_version: str, mesh_version: str
-) -> tuple[Known, list[Group]]:
-    """Returns the books and groups of the previous snapshot; the books of another model say nothing of this one's."""
+) -> tuple[Known, list[Group], dict[str, FileFacts]]:
+    """Returns books, groups and facts of the last snapshot; the books of another model say nothing of this one's."""
     if before is None:
-        return {}, []
+        return {}, [], {}
     with open_snapshot(home) as connection:
         known, merged = remember(connection)
+        facts = recorded_facts(connection)
     same = (before.model_version, before.mesh_version) == (model_version, mesh_version)
-    return known if same else {}, merged
+    return known if same else {}, merged, facts
 
 
 def _check_rollback(home: Home, *, accept: str | None) -> None:

@@ -1,0 +1,52 @@
+"""What is recorded of every Parquet file that a snapshot names, so that damage is told from what was published."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import WarehouseError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """Rows, bytes and SHA-256, in hex, of one Parquet file."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def file_facts(path: Path) -> FileFacts:
+    """Reads a whole file and returns its facts. Raises `WarehouseError` when it is absent or no Parquet file."""
+    try:
+        with path.open("rb") as file:
+            rows = pq.read_metadata(file).num_rows
+            size = file.seek(0, 2)
+            file.seek(0)
+            return FileFacts(rows=rows, bytes=size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+    except (OSError, pa.ArrowException) as error:
+        raise WarehouseError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+
+
+def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> FileFacts:
+    """Returns the facts of a file, `path` relative to the home: the known ones where its size is still that.
+
+    Raises `WarehouseError` when it is absent or no Parquet file.
+    """
+    recorded = known.get(path.as_posix())
+    if recorded and (root / path).stat().st_size == recorded.bytes:
+        return recorded
+    return file_facts(root / path)
+
+
+def recorded_facts(connection: duckdb.DuckDBPyConnection) -> dict[str, FileFacts]:
+    """Returns the facts of all files that an open snapshot names, by path relative to the home."""
+    rows = connection.execute("SELECT DISTINCT path, rows, bytes, sha256 FROM files").fetchall()
+    return {path: FileFacts(rows=count, bytes=size, sha256=sha256) for path, count, size, sha256 in rows}
