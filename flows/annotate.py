@@ -22,7 +22,7 @@ from defaults import MESH, MODEL
 from model.cascade import Cascade, Report
 from tasks.annotate import Annotated, already_annotated, annotate_source
 from tasks.errors import InputError
-from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
+from tasks.models import Versions, find_mesh, keep_vocabulary, load, pick_device, read_versions
 from tasks.sources import Source, find_sources
 from warehouse.files import sweep
 from warehouse.layout import Home
@@ -93,7 +93,7 @@ def annotate(
         inputs: files, folders or glob patterns.
         home: folder of the tables.
         model: model folder.
-        mesh: entities table, Parquet.
+        mesh: entities table, Parquet, or the name of a version of MeSH in the home.
         device: where the model runs.
     """
     each = task(name="annotate source", task_run_name="{source.key.name}", cache_policy=NO_CACHE)(annotate_source)
@@ -117,6 +117,7 @@ def annotate_sources(
     """
     watch = watch or Watch()
     place = Home(home)
+    mesh = find_mesh(mesh, home=place)
     versions = read_versions(model, mesh)
     pick_device(device)
     sources = find_sources(inputs)

@@ -15,9 +15,9 @@ from transformers.utils import logging
 from model.cascade import Cascade, load_cascade
 from model.folder import model_version
 from tasks.errors import InputError
-from warehouse.entities import write_entities
+from warehouse.entities import entities_path, keep_entities
+from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.schemas import ENTITIES
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -28,6 +28,19 @@ class Versions:
 
     model: str
     mesh: str
+
+
+def find_mesh(mesh: Path, *, home: Home) -> Path:
+    """Return an entities table: a file as it is, or else the version of that name in the home.
+
+    Raises InputError where there is neither.
+    """
+    if mesh.exists() or mesh.suffix == ".parquet" or not home.root.is_dir():
+        return mesh
+    try:
+        return entities_path(home, mesh_version=str(mesh))
+    except WarehouseError as error:
+        raise InputError(f"{mesh}: no such file, and {error}") from error
 
 
 def read_versions(model: Path, mesh: Path) -> Versions:
@@ -76,17 +89,12 @@ def load(
 def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:
     """Copy the entities table and its tree into the home, if it is not there yet.
 
-    Raises InputError where the home has another vocabulary of this version.
+    Raises InputError where it is no entities table, or the home has another vocabulary of this version.
     """
-    kept = home.entities(mesh_version)
     try:
-        rows = pq.read_table(mesh, schema=ENTITIES)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{mesh}: cannot be read as an entities table ({_first_line(error)})") from error
-    if not kept.exists():
-        write_entities(home, rows, mesh_version=mesh_version)
-    elif not pq.read_table(kept, schema=ENTITIES).equals(rows):
-        raise InputError(f"{mesh}: {home.root} has another vocabulary of version {mesh_version}; name this one anew")
+        keep_entities(home, mesh, mesh_version=mesh_version)
+    except WarehouseError as error:
+        raise InputError(f"{mesh}: {str(error).removeprefix(f'{mesh}: ')}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -35,7 +35,10 @@ def annotate(
     ] = None,
     model: Annotated[Path, typer.Option(metavar="DIR", help="Model folder.", show_default="the bundled one")] = MODEL,
     mesh: Annotated[
-        Path, typer.Option(metavar="PATH", help="Entities table, Parquet.", show_default="the bundled one")
+        Path,
+        typer.Option(
+            metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"
+        ),
     ] = MESH,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
     verbose: Verbose = False,

@@ -1,8 +1,7 @@
-"""Makes the entities table of one MeSH version from tables of names, records and aliases.
+"""Our compact form of MeSH: a folder of three tab-separated tables, plain or .xz, with a header.
 
-The compact form is three tab-separated tables, plain or .xz, with a header:
-`names` (mesh_id, entity_type, preferred, name, source), `records` (mesh_id, record_type, tree_numbers,
-mapped_to) and `aliases` (alias, mesh_id). Several values in one cell are separated by `|`.
+`names` (mesh_id, entity_type, preferred, name), `records` (mesh_id, record_type, tree_numbers, mapped_to) and
+`aliases` (alias, mesh_id). Several values in one cell are separated by `|`.
 """
 
 from __future__ import annotations
@@ -10,10 +9,14 @@ from __future__ import annotations
 import csv
 import lzma
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tasks.errors import InputError
+from tasks.errors import InputError, SourceError
+from tasks.mesh.records import DESCRIPTOR, ENTRY, MeshConcept, MeshRecord, checked_tree_numbers, named
+from tasks.parsers.records import Failure, RecordError
+
+_TABLES = ("names", "records", "aliases")
 
 # Roots of the MeSH trees (https://meshb.nlm.nih.gov/treeView), which tables of descriptors often leave without number.
 _ROOTS = {
@@ -45,72 +48,86 @@ _ROOTS = {
 }
 
 
-def read_compact_mesh(folder: Path, *, version: str) -> list[dict[str, Any]]:
-    """Reads `names`, `records` and `aliases` (.tsv or .tsv.xz) of a folder into rows of the entities table.
+@dataclass(slots=True)
+class _Names:
+    """The rows of `names` that are about one concept."""
 
-    Rows are ordered by mesh_id. Names that differ only by case are kept once, the preferred one first. The root of a
-    tree is given its number where the records leave it out.
+    line: int
+    types: set[str] = field(default_factory=set)
+    preferred: str = ""
+    all: list[str] = field(default_factory=list)
 
-    Raises:
-        InputError: a table or a column is missing, or a concept has no preferred name.
+
+def table_files(folder: Path) -> list[Path]:
+    """Return the files of the three tables of a folder. Raises InputError where one is missing."""
+    return [_file_of(folder, name) for name in _TABLES]
+
+
+def parse_compact(folder: Path) -> Iterator[MeshRecord]:
+    """Yield each concept of a folder, in order of mesh_id. The root of a tree gets its number where records lack it.
+
+    Raises InputError where a table or a column is missing, and SourceError where a table cannot be read.
     """
-    rows: dict[str, dict[str, Any]] = {}
+    concepts: dict[str, _Names] = {}
     for line, cells in _table(folder, "names", ("mesh_id", "entity_type", "preferred", "name")):
-        row = rows.setdefault(
-            cells["mesh_id"],
-            {"mesh_id": cells["mesh_id"], "entity_type": cells["entity_type"], "name": None, "spellings": {}},
-        )
-        if row["entity_type"] != cells["entity_type"]:
-            raise InputError(
-                f"{folder}: names, line {line}: {cells['mesh_id']} is {cells['entity_type']}, "
-                f"but {row['entity_type']} before; keep one type a concept"
-            )
-        row["spellings"].setdefault(cells["name"].lower(), cells["name"])
-        if cells["preferred"] == "1" and row["name"] is None:
-            row["name"] = cells["name"]
+        concept = concepts.setdefault(cells["mesh_id"], _Names(line))
+        concept.types.add(cells["entity_type"])
+        concept.all.append(cells["name"])
+        if cells["preferred"] == "1":
+            concept.preferred = concept.preferred or cells["name"]
     records = {cells["mesh_id"]: cells for _, cells in _table(folder, "records", ("mesh_id", "record_type"))}
     aliases: dict[str, list[str]] = {}
     for _, cells in _table(folder, "aliases", ("alias", "mesh_id")):
         aliases.setdefault(cells["mesh_id"], []).append(cells["alias"])
-    entities = []
-    for mesh_id, row in sorted(rows.items()):
-        if row["name"] is None:
-            raise InputError(f"{folder}: {mesh_id} has no preferred name; mark one with preferred = 1")
-        record = records.get(mesh_id, {"record_type": "descriptor", "tree_numbers": "", "mapped_to": ""})
-        others = [name for key, name in row["spellings"].items() if key != row["name"].lower()]
-        entities.append(
-            {
-                "mesh_id": mesh_id,
-                "name": row["name"],
-                "names": [row["name"], *others],
-                "entity_type": row["entity_type"],
-                "tree_numbers": _tree_numbers(mesh_id, record["tree_numbers"]),
-                "record_type": record["record_type"],
-                "mapped_to": _several(record["mapped_to"]),
-                "aliases": sorted(aliases.get(mesh_id, [])),
-                "mesh_version": version,
-            }
-        )
-    return entities
+    for record, (mesh_id, concept) in enumerate(sorted(concepts.items())):
+        try:
+            yield _concept(mesh_id, concept, records.get(mesh_id, {}), aliases.get(mesh_id, []), record)
+        except RecordError as error:
+            yield Failure(record, f"names, line {concept.line}", str(error), mesh_id[:100] or None)
 
 
-def _tree_numbers(mesh_id: str, cell: str) -> list[str]:
-    return sorted({*_several(cell), *filter(None, [_ROOTS.get(mesh_id)])})
+def _concept(mesh_id: str, concept: _Names, cells: dict[str, str], aliases: list[str], record: int) -> MeshConcept:
+    if not mesh_id:
+        raise RecordError("no identifier")
+    if len(concept.types) > 1 or not concept.types <= {"Disease", "Chemical"}:
+        raise RecordError(f"entity_type {', '.join(sorted(concept.types))}; expected either Disease or Chemical")
+    if not concept.preferred:
+        raise RecordError("no preferred name; mark one with preferred = 1")
+    names, kinds = named(concept.preferred, [(name, ENTRY) for name in concept.all])
+    return MeshConcept(
+        record=record,
+        position=f"names, line {concept.line}",
+        mesh_id=mesh_id,
+        entity_type=concept.types.pop(),
+        record_type=cells.get("record_type") or DESCRIPTOR,
+        names=names,
+        kinds=kinds,
+        tree_numbers=checked_tree_numbers([*_several(cells.get("tree_numbers")), *_several(_ROOTS.get(mesh_id))]),
+        mapped_to=tuple(_several(cells.get("mapped_to"))),
+        aliases=tuple(aliases),
+    )
 
 
-def _several(cell: str) -> list[str]:
+def _several(cell: str | None) -> list[str]:
     return [value for value in (cell or "").split("|") if value]
 
 
+def _file_of(folder: Path, name: str) -> Path:
+    for path in (folder / f"{name}.tsv", folder / f"{name}.tsv.xz"):
+        if path.exists():
+            return path
+    raise InputError(f"{folder}: found neither {name}.tsv nor {name}.tsv.xz")
+
+
 def _table(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    plain, packed = folder / f"{name}.tsv", folder / f"{name}.tsv.xz"
-    if not plain.exists() and not packed.exists():
-        raise InputError(f"{folder}: found neither {plain.name} nor {packed.name}")
-    opened = plain.open(encoding="utf-8") if plain.exists() else lzma.open(packed, "rt", encoding="utf-8")
-    with opened as lines:
-        table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        missing = set(columns) - set(table.fieldnames or ())
-        if missing:
-            raise InputError(f"{folder}: {name} lacks the columns {', '.join(sorted(missing))}")
-        for cells in table:
-            yield table.line_num, cells
+    path = _file_of(folder, name)
+    try:
+        with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as lines:
+            table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
+            missing = set(columns) - set(table.fieldnames or ())
+            if missing:
+                raise InputError(f"{folder}: {name} lacks the columns {', '.join(sorted(missing))}")
+            for cells in table:
+                yield table.line_num, cells
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError, csv.Error, OSError) as error:
+        raise SourceError(f"{path}: cannot be read ({' '.join(str(error).split())}); make it anew") from error

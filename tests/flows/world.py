@@ -59,6 +59,7 @@ def make_world(folder: Path) -> World:
             "mesh_id": concept.mesh_id,
             "name": concept.name,
             "names": list(concept.names),
+            "name_kinds": ["preferred", *["entry"] * (len(concept.names) - 1)],
             "entity_type": concept.entity_type,
             "tree_numbers": list(concept.tree_numbers),
             "record_type": concept.record_type,

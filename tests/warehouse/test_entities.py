@@ -23,6 +23,7 @@ def test_concepts_come_back(tmp_path: Path) -> None:
             "mesh_id": "C562840",
             "name": "Breast Cancer, Familial",
             "names": ["Breast Cancer, Familial"],
+            "name_kinds": ["preferred"],
             "entity_type": "Disease",
             "tree_numbers": [],
             "record_type": "supplementary",
@@ -56,10 +57,10 @@ def test_tree(tmp_path: Path) -> None:
 def test_tree_number_is_no_prefix_of_its_neighbour(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
-    rows = read_entities(home, mesh_version=MESH).to_pylist()
+    rows = [row | {"mesh_version": "2025"} for row in read_entities(home, mesh_version=MESH).to_pylist()]
     rows[0]["tree_numbers"] = ["C04.58"]
-    write_entities(home, rows, mesh_version=MESH)
-    pairs = [tuple(row.values()) for row in pq.read_table(home.entity_tree(MESH)).to_pylist()]
+    write_entities(home, rows, mesh_version="2025")
+    pairs = [tuple(row.values()) for row in pq.read_table(home.entity_tree("2025")).to_pylist()]
     assert ("D009371", "D009369") not in pairs
 
 
@@ -70,6 +71,8 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(SchemaMismatchError, match=r"2025\.parquet: found mesh_version \['2024'\], expected '2025'"):
         write_entities(home, rows, mesh_version="2025")
     with pytest.raises(SchemaMismatchError, match="concept D009369 stands 2 times, expected once"):
-        write_entities(home, rows + rows[:1], mesh_version=MESH)
-    with pytest.raises(WarehouseError, match="has no vocabulary 2025"):
+        write_entities(Home(tmp_path / "other"), rows + rows[:1], mesh_version=MESH)
+    with pytest.raises(WarehouseError, match=r"has another vocabulary of version 2024; name this one anew"):
+        write_entities(home, rows[:2], mesh_version=MESH)
+    with pytest.raises(WarehouseError, match="has no vocabulary 2025, but 2024; import it first"):
         read_entities(home, mesh_version="2025")

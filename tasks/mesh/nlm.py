@@ -1,0 +1,147 @@
+"""NLM's own MeSH files: `desc20XX.xml` and `supp20XX.xml`, streamed.
+
+Format: https://www.nlm.nih.gov/mesh/xml_data_elements.html (descriptors and supplementary concept records).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from lxml import etree
+
+from tasks.mesh.records import (
+    DESCRIPTOR,
+    ENTRY,
+    PERMUTED,
+    SUPPLEMENTARY,
+    LeftOut,
+    MeshConcept,
+    MeshRecord,
+    checked_tree_numbers,
+    named,
+    type_of,
+)
+from tasks.parsers.records import Failure, RecordError
+from tasks.parsers.xml_stream import elements, flat_text
+
+DESCRIPTORS_ROOT, SUPPLEMENTARY_ROOT = "DescriptorRecordSet", "SupplementalRecordSet"
+
+_DESCRIPTOR_ID = re.compile(r"D[0-9]{6,12}")
+_SUPPLEMENTARY_ID = re.compile(r"C[0-9]{6,12}")
+_OMIM = re.compile(r"\bOMIM:?\s*([0-9]{6})\b")  # in the note of a rare disease
+
+# SCRClass: 1 substances, 2 protocols, 3 rare diseases, 4 organisms, 5 population groups, 6 anatomy.
+_SUBSTANCE, _PROTOCOL, _DISEASE = "1", "2", "3"
+
+
+def parse_descriptors(path: Path) -> Iterator[MeshRecord]:
+    """Yield each DescriptorRecord of a file in order. Memory does not grow with the file.
+
+    Raises SourceError where the file cannot be read to its end, is no well-formed XML or declares entities.
+    """
+    yield from _parse(path, "DescriptorRecord", "DescriptorUI", _descriptor)
+
+
+def parse_supplementary(path: Path, *, headings: Mapping[str, str | None]) -> Iterator[MeshRecord]:
+    """Yield each SupplementalRecord of a file in order. Memory does not grow with the file.
+
+    `headings` gives the entity type of descriptors, None for one that is neither disease nor chemical: the class of a
+    record says what it is, but for protocols, which are what they are mapped to. Raises SourceError as
+    `parse_descriptors` does.
+    """
+    yield from _parse(
+        path,
+        "SupplementalRecord",
+        "SupplementalRecordUI",
+        lambda element, record: _supplementary(element, record, headings),
+    )
+
+
+def _parse(
+    path: Path, tag: str, identifier: str, read: Callable[[etree._Element, int], MeshRecord]
+) -> Iterator[MeshRecord]:
+    for record, element in enumerate(elements(path, [tag])):
+        try:
+            yield read(element, record)
+        except RecordError as error:
+            mesh_id = _text(element.find(identifier))[:100] or None
+            yield Failure(record, f"line {element.sourceline}", str(error), mesh_id)
+
+
+def _descriptor(element: etree._Element, record: int) -> MeshRecord:
+    mesh_id = _identifier(element.find("DescriptorUI"), _DESCRIPTOR_ID)
+    tree_numbers = checked_tree_numbers([_text(number) for number in element.iterfind("TreeNumberList/TreeNumber")])
+    entity_type = type_of(tree_numbers)
+    if entity_type is None:
+        return LeftOut(mesh_id)
+    names, kinds = _names(element, "DescriptorName")
+    return MeshConcept(
+        record=record,
+        position=f"line {element.sourceline}",
+        mesh_id=mesh_id,
+        entity_type=entity_type,
+        record_type=DESCRIPTOR,
+        names=names,
+        kinds=kinds,
+        tree_numbers=tree_numbers,
+    )
+
+
+def _supplementary(element: etree._Element, record: int, headings: Mapping[str, str | None]) -> MeshRecord:
+    mesh_id = _identifier(element.find("SupplementalRecordUI"), _SUPPLEMENTARY_ID)
+    mapped_to = tuple(
+        dict.fromkeys(  # a star marks the heading that indexing makes the main one
+            _identifier(heading, _DESCRIPTOR_ID, marked="*")
+            for heading in element.iterfind("HeadingMappedToList/HeadingMappedTo/DescriptorReferredTo/DescriptorUI")
+        )
+    )
+    entity_type = _supplementary_type(element.get("SCRClass", _SUBSTANCE), mapped_to, headings)
+    if entity_type is None:
+        return LeftOut(mesh_id)
+    names, kinds = _names(element, "SupplementalRecordName")
+    return MeshConcept(
+        record=record,
+        position=f"line {element.sourceline}",
+        mesh_id=mesh_id,
+        entity_type=entity_type,
+        record_type=SUPPLEMENTARY,
+        names=names,
+        kinds=kinds,
+        mapped_to=mapped_to,
+        aliases=tuple(dict.fromkeys(_OMIM.findall(_text(element.find("Note"))))) if entity_type == "Disease" else (),
+    )
+
+
+def _supplementary_type(scr_class: str, mapped_to: tuple[str, ...], headings: Mapping[str, str | None]) -> str | None:
+    if scr_class == _PROTOCOL:
+        unknown = [heading for heading in mapped_to if heading not in headings]
+        if unknown:
+            raise RecordError(
+                f"mapped to {unknown[0]}, which no source has; import the descriptors of its year with it"
+            )
+        types = {headings[heading] for heading in mapped_to}
+        return "Chemical" if "Chemical" in types else None
+    return {_SUBSTANCE: "Chemical", _DISEASE: "Disease"}.get(scr_class)
+
+
+def _names(element: etree._Element, tag: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    terms = [
+        (_text(term.find("String")), PERMUTED if term.get("IsPermutedTermYN") == "Y" else ENTRY)
+        for term in element.iterfind("ConceptList/Concept/TermList/Term")
+    ]
+    return named(_text(element.find(f"{tag}/String")), terms)
+
+
+def _identifier(element: etree._Element | None, form: re.Pattern[str], *, marked: str = "") -> str:
+    found = _text(element).removeprefix(marked)
+    if not found:
+        raise RecordError("no identifier")
+    if not form.fullmatch(found):
+        raise RecordError(f"identifier {found[:40]!r}, expected one such as {form.pattern[0]}000001")
+    return found
+
+
+def _text(element: etree._Element | None) -> str:
+    return "" if element is None else " ".join(flat_text(element).split())

@@ -1,0 +1,77 @@
+"""What a parser of MeSH yields: a concept, a record that the tables have no place for, or a failure with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tasks.parsers.records import Failure, RecordError
+
+# In the order in which a concept's names stand.
+PREFERRED, ENTRY, PERMUTED = "preferred", "entry", "permuted"
+
+DESCRIPTOR, SUPPLEMENTARY, OMIM = "descriptor", "supplementary", "omim"
+
+_TREE_NUMBER = re.compile(r"[A-Z][0-9]{2}(\.[0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshConcept:
+    """A disease or chemical as one source has it. `names` begins with the preferred one; `kinds` are theirs."""
+
+    record: int  # 0-based position among the records of its source
+    position: str
+    mesh_id: str
+    entity_type: str
+    record_type: str
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    tree_numbers: tuple[str, ...] = ()
+    mapped_to: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A sound record that is neither a disease nor a chemical."""
+
+    mesh_id: str
+
+
+MeshRecord = MeshConcept | LeftOut | Failure
+
+
+def named(preferred: str, others: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a concept and the kind of each: the preferred one, entry terms, permuted terms.
+
+    `others` are (name, kind). Of names that differ only by case the first stands. Raises RecordError for a concept
+    whose preferred name is empty.
+    """
+    if not preferred:
+        raise RecordError("no preferred name")
+    spelled = {preferred.lower(): (preferred, PREFERRED)}
+    for name, kind in sorted(others, key=lambda other: other[1] == PERMUTED):
+        if name:
+            spelled.setdefault(name.lower(), (name, kind))
+    names, kinds = zip(*spelled.values(), strict=True)
+    return names, kinds
+
+
+def checked_tree_numbers(numbers: Iterable[str]) -> tuple[str, ...]:
+    """Return tree numbers in order. Raises RecordError for one of another form than `C04.588`."""
+    for number in numbers:
+        if not _TREE_NUMBER.fullmatch(number):
+            raise RecordError(f"tree number {number[:40]!r}, expected one such as C04.588")
+    return tuple(sorted(set(numbers)))
+
+
+def type_of(tree_numbers: Iterable[str]) -> str | None:
+    """Return `Disease` for a concept of the trees C and F03, `Chemical` for one of D, else None.
+
+    A concept that stands in both kinds of trees is a disease (https://meshb.nlm.nih.gov/treeView).
+    """
+    numbers = list(tree_numbers)
+    if any(number.startswith(("C", "F03")) for number in numbers):
+        return "Disease"
+    return "Chemical" if any(number.startswith("D") for number in numbers) else None
