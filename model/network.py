@@ -35,6 +35,7 @@ class E2emernConfig(PreTrainedConfig):
         attention: `printed`, `released`, `bilinear`, or `uniform` (mean of the tokens, for the ablation).
         fusion: `gate` or `concatenation` (the paper's "w/o gate": W_h reads [h_i; h_a; h_e]).
         use_mid, use_high: whether the level exists.
+        low_weight: weight of the low level; 1 in equation 4, 0 for a linker alone.
         mid_weight, high_weight: lambda and mu of equation 4.
         candidate_weight: weight of the candidate loss, ours (see `candidate_loss`).
         span_threshold: least probability of a span at inference (see `agreement`); fitted on dev.
@@ -55,6 +56,7 @@ class E2emernConfig(PreTrainedConfig):
         fusion: str = "gate",
         use_mid: bool = True,
         use_high: bool = True,
+        low_weight: float = 1.0,
         mid_weight: float = 0.125,
         high_weight: float = 0.1,
         candidate_weight: float = 0.0,
@@ -72,6 +74,7 @@ class E2emernConfig(PreTrainedConfig):
         self.fusion = fusion
         self.use_mid = use_mid
         self.use_high = use_high
+        self.low_weight = low_weight
         self.mid_weight = mid_weight
         self.high_weight = high_weight
         self.candidate_weight = candidate_weight
@@ -83,6 +86,11 @@ class E2emernConfig(PreTrainedConfig):
     def tags(self) -> list[str]:
         """Label names in order: O, B-Disease, I-Disease, B-Chemical, I-Chemical."""
         return ["O"] + [f"{place}-{kind}" for kind in self.entity_types for place in "BI"]
+
+    @property
+    def reads_entities(self) -> bool:
+        """Whether anything but the low level is there: a level, or the candidate loss of the bilinear attention."""
+        return self.use_mid or self.use_high or (self.attention == "bilinear" and self.candidate_weight > 0)
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class E2emernModel(PreTrainedModel):
         self.encoder = encoder
         size, tags = encoder.config.hidden_size, len(config.tags)
         self.low_head = nn.Linear(size, tags)  # W_l, b_l
-        if config.use_mid or config.use_high:
+        if config.reads_entities:
             self.attention = _ATTENTION_OF[config.attention](size)
         if config.use_mid:
             self.mid_head = nn.Linear(2 * size, 1)  # W_m, b_m
