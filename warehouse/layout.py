@@ -86,6 +86,10 @@ class Home:
         """Where the ancestors of every concept of the vocabulary stand."""
         return self.root / "entities" / f"{file_name(mesh_version)}~tree.parquet"
 
+    def entity_failures(self, mesh_version: str) -> Path:
+        """Where the records stand that could not be used for the vocabulary, if there were any."""
+        return self.root / "entities" / f"{file_name(mesh_version)}~failures.parquet"
+
     def model(self, model_version: str) -> Path:
         """The folder of a model."""
         return self.root / "models" / file_name(model_version)
@@ -97,6 +101,11 @@ class Home:
     def snapshot(self, number: int) -> Path:
         """Where a snapshot stands."""
         return self.root / "snapshots" / f"{number}.duckdb"
+
+    @property
+    def dumps(self) -> Path:
+        """The folder that `ingest` fetches dump files into."""
+        return self.root / "dumps"
 
     @property
     def banks(self) -> Path:

@@ -30,6 +30,7 @@ def test_every_path() -> None:
     assert HOME.entities("2024") == Path("/data/home/entities/2024.parquet")
     assert HOME.entity_tree("2024") == Path("/data/home/entities/2024~tree.parquet")
     assert HOME.model("m-1") == Path("/data/home/models/m-1")
+    assert HOME.dumps == Path("/data/home/dumps")
     assert HOME.banks == Path("/data/home/banks")
     assert HOME.run("20260101T000000Z") == Path("/data/home/runs/20260101T000000Z.json")
     assert HOME.snapshot(7) == Path("/data/home/snapshots/7.duckdb")

@@ -1,0 +1,54 @@
+"""Getting dumps: `ingest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warehouse.layout import Home
+
+from .application import Folder, app, say
+
+if TYPE_CHECKING:
+    from tasks.ingest import FileOutcome
+
+
+@app.command(epilog="Example: e2emern ingest https://ftp.ncbi.nlm.nih.gov/pubmed/updatefiles/ --home /data/home")
+def ingest(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Folders, or addresses of HTTP listings of files.")
+    ],
+    home: Folder,
+    pattern: Annotated[str, typer.Option(metavar="GLOB", help="Which files.")] = "*.xml.gz",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only the first N files of each source, by name.")
+    ] = None,
+    dumps: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to fetch into.", show_default="dumps in the home")
+    ] = None,
+) -> None:
+    """Fetch dump files that are new or changed, verified, for `annotate`.
+
+    A file that is there and unchanged is not fetched again; a transfer that was stopped goes on where it ended. Exit
+    code 0 says that every file is there as its source has it.
+    """
+    from tasks.ingest import ingest as fetch
+
+    folder = dumps or Home(home).dumps
+    outcomes = fetch(sources, folder, pattern=pattern, limit=limit, watch=_tell)
+    fetched, unchanged, failed = (
+        [one for one in outcomes if one.outcome == kind] for kind in ("fetched", "unchanged", "failed")
+    )
+    size = sum(one.bytes for one in fetched) / 1e6
+    print(f"{folder}: {len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell(outcome: FileOutcome) -> None:
+    if outcome.outcome == "fetched":
+        say(f"{outcome.name}: fetched, {outcome.bytes / 1e6:,.1f} MB")
+    elif outcome.outcome == "failed":
+        say(f"{outcome.name}: {outcome.reason}")

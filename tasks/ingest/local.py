@@ -1,0 +1,70 @@
+"""Fetches from a local folder: what matches is copied, and copied again when its size or time changes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tasks.errors import InputError
+from tasks.ingest.outcome import FileOutcome, Watch
+from tasks.ingest.shelf import Shelf, Version, is_safe, matches, natural, read_md5
+
+
+def copy_folder(folder: Path, shelf: Shelf, *, pattern: str, limit: int | None, taken: set[str], watch: Watch) -> None:
+    """Copy the first `limit` files of a folder that match, and tell what became of each.
+
+    `taken` are names that another source gave; those of this one are added. Raises InputError where the folder holds
+    no file that matches, or is the shelf itself.
+    """
+    if folder.resolve() == shelf.folder.resolve():
+        raise InputError(f"{folder}: is the folder that is fetched into; annotate it as it is")
+    try:
+        found = (each.name for each in folder.iterdir() if each.is_file() and matches(each.name, pattern))
+        names = sorted(found, key=natural)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+    if not names:
+        raise InputError(f"{folder}: no file matches {pattern}")
+    for name in names[:limit]:
+        if not is_safe(name):
+            watch(FileOutcome(name, "failed", reason="its name is refused: only letters, digits, '.', '_' and '-'"))
+        elif name in taken:
+            watch(FileOutcome(name, "failed", reason="an earlier source has a file of this name"))
+        else:
+            taken.add(name)
+            watch(_copy(folder / name, shelf))
+
+
+def _copy(path: Path, shelf: Shelf) -> FileOutcome:
+    name, version = path.name, _version(path)
+    kept = shelf.kept(name)
+    if kept and kept.version == version:
+        return FileOutcome(name, "unchanged", kept.bytes)
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        return FileOutcome(name, "failed", reason=f"cannot be read ({error.strerror})")
+    with source, shelf.begin(name, version) as part:
+        shutil.copyfileobj(source, part, 1 << 20)
+    md5 = shelf.digest(name)
+    companion = path.with_name(f"{name}.md5")
+    fault = None
+    if _version(path) != version:
+        fault = "changed while it was copied; ingest it again when it is complete"
+    elif companion.is_file():
+        try:
+            expected = read_md5(companion.read_text(errors="replace"), name=name)
+            fault = None if md5 == expected else f"its MD5 is {md5}, but {companion.name} says {expected}"
+        except ValueError as error:
+            fault = str(error)
+    else:
+        fault = shelf.check_gzip(name)
+    if fault:
+        shelf.discard(name)
+        return FileOutcome(name, "failed", reason=fault)
+    return FileOutcome(name, "fetched", shelf.finish(name, version, md5).bytes)
+
+
+def _version(path: Path) -> Version:
+    stat = path.stat()
+    return Version(url=path.resolve().as_uri(), modified=str(stat.st_mtime_ns), bytes=stat.st_size)

@@ -1,0 +1,50 @@
+"""`e2emern ingest` as a user runs it, and the flow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.ingest import ingest
+from tasks.errors import InputError
+from tests.conftest import ROOT
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    source, home = tmp_path / "in", tmp_path / "home"
+    source.mkdir()
+    (source / "a.txt").write_text("one")
+    arguments = ["ingest", source, "--home", home, "--pattern", "*.txt"]
+    first = run(*arguments)
+    assert (first.returncode, first.stderr) == (0, "e2emern: a.txt: fetched, 0.0 MB\n")
+    assert first.stdout == f"{home}/dumps: 1 fetched (0.0 MB), 0 unchanged, 0 failed\n"
+    assert (home / "dumps" / "a.txt").read_text() == "one"
+    again = run(*arguments, tmp_path / "none")
+    assert (again.returncode, again.stderr) == (
+        1,
+        f"e2emern: {tmp_path}/none: cannot be listed (No such file or directory)\n",
+    )
+    assert again.stdout == f"{home}/dumps: 0 fetched (0.0 MB), 1 unchanged, 1 failed\n"
+    (tmp_path / "file").touch()
+    nowhere = run(*arguments, "--dumps", tmp_path / "file")
+    assert (nowhere.returncode, nowhere.stderr) == (
+        1,
+        f"e2emern: {tmp_path}/file: cannot be used as a folder of dumps (Not a directory)\n",
+    )
+
+
+def test_the_flow_fails_where_a_file_does(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("one")
+    outcomes = ingest.fn([str(tmp_path / "in")], tmp_path / "home", "*.txt")
+    assert [(one.name, one.outcome, one.bytes) for one in outcomes] == [("a.txt", "fetched", 3)]
+    with pytest.raises(InputError, match=r"none: cannot be listed \(No such file or directory\)"):
+        ingest.fn([str(tmp_path / "in"), str(tmp_path / "none")], tmp_path / "home", "*.txt")

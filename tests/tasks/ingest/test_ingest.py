@@ -1,0 +1,418 @@
+"""Fetching from folders and from servers that drop, truncate, lie, change and name what they should not."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import InputError
+from tasks.ingest import FileOutcome, Patience, ingest
+from tests.conftest import ROOT
+from tests.tasks.ingest.serving import Handler, Site, dropped, serving, unavailable
+
+HASTY = Patience(tries=4, first=0.01, longest=5.0, silence=5.0)
+ONE, TWO = "pubmed30n0001.xml.gz", "pubmed30n0002.xml.gz"
+
+
+def packed(seed: int, *, size: int = 300_000) -> bytes:
+    return gzip.compress(os.urandom(size // 2) + bytes([seed]) * (size // 2), compresslevel=1, mtime=0)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as site:
+        yield site
+
+
+def fetch(site: Site, folder: Path, **options: object) -> list[FileOutcome]:
+    return ingest([site.url], folder, patience=HASTY, **options)  # type: ignore[arg-type]
+
+
+def shown(folder: Path) -> dict[str, bytes]:
+    """What a reader of the folder sees."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def parts(folder: Path) -> list[str]:
+    return [path.name for path in (folder / ".ingest").iterdir() if ".part" in path.name]
+
+
+def told(outcomes: list[FileOutcome]) -> list[tuple[str, str]]:
+    return sorted((one.name, one.outcome) for one in outcomes)
+
+
+def test_a_listing_is_fetched_once(site: Site, tmp_path: Path) -> None:
+    contents = {ONE: packed(1), TWO: packed(2)}
+    for name, content in contents.items():
+        site.add(name, content)
+    site.files["README.txt"] = b"read me"
+    assert told(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched"), (TWO, "fetched")]
+    assert shown(tmp_path / "dumps") == contents
+    assert parts(tmp_path / "dumps") == []
+    again = fetch(site, tmp_path / "dumps")
+    assert told(again) == [(ONE, "unchanged"), (TWO, "unchanged")]
+    assert [one.bytes for one in again] == [len(contents[ONE]), len(contents[TWO])]
+    assert len(site.requests(f"{ONE}.md5")) == 1
+    assert "If-None-Match" in site.requests(ONE)[-1]
+
+
+def test_a_file_that_changed_is_fetched_again(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    site.add(TWO, packed(2))
+    fetch(site, tmp_path)
+    new = packed(3)
+    site.add(ONE, new)
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "unchanged")]
+    assert shown(tmp_path)[ONE] == new
+
+
+def test_a_file_that_was_deleted_or_altered_here_is_fetched_again(site: Site, tmp_path: Path) -> None:
+    contents = {ONE: packed(1), TWO: packed(2)}
+    for name, content in contents.items():
+        site.add(name, content)
+    fetch(site, tmp_path)
+    (tmp_path / ONE).unlink()
+    (tmp_path / TWO).write_bytes(b"altered")
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "fetched")]
+    assert shown(tmp_path) == contents
+
+
+def test_the_first_files_by_number(site: Site, tmp_path: Path) -> None:
+    for number in (10, 9, 2):
+        site.add(f"pubmed30n{number}.xml.gz", packed(number, size=1000))
+    assert told(fetch(site, tmp_path, limit=2)) == [
+        ("pubmed30n2.xml.gz", "fetched"),
+        ("pubmed30n9.xml.gz", "fetched"),
+    ]
+    site.files["notes.txt"] = b"notes"
+    assert told(fetch(site, tmp_path, pattern="*.txt")) == [("notes.txt", "fetched")]
+
+
+def test_what_was_dropped_goes_on_where_it_ended(site: Site, tmp_path: Path) -> None:
+    content = packed(1)
+    site.add(ONE, content)
+    site.faults[ONE] = [dropped(100_000)]
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert shown(tmp_path) == {ONE: content}
+    first, second = site.requests(ONE)
+    assert "Range" not in first
+    start = int(second["Range"].removeprefix("bytes=").removesuffix("-"))
+    assert 0 < start <= 100_000
+    assert second["If-Range"].startswith('"')
+
+
+def test_a_server_without_ranges_begins_anew(site: Site, tmp_path: Path) -> None:
+    content = packed(1)
+    site.add(ONE, content)
+
+    def whole(handler: Handler, content: bytes) -> None:
+        handler.send(200, content, ETag=handler.etag("", content))
+
+    site.faults[ONE] = [dropped(100_000), whole]
+    fetch(site, tmp_path)
+    assert shown(tmp_path) == {ONE: content}
+
+
+def test_a_file_that_changed_between_two_parts_begins_anew(site: Site, tmp_path: Path) -> None:
+    old, new = packed(1), packed(2)
+    site.add(ONE, old)
+
+    def drop_and_change(handler: Handler, content: bytes) -> None:
+        dropped(100_000)(handler, content)
+        site.add(ONE, new)
+
+    site.faults[ONE] = [drop_and_change]
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert shown(tmp_path) == {ONE: new}
+
+
+@pytest.mark.parametrize("told_range", ["bytes 0-9/10", "bytes 100000-1/2", "nonsense", ""])
+def test_a_part_of_something_else_is_not_put_together(site: Site, tmp_path: Path, told_range: str) -> None:
+    content = packed(1)
+    site.add(ONE, content)
+
+    def other(handler: Handler, content: bytes) -> None:
+        handler.send(206, b"0123456789", Content_Range=told_range)
+
+    site.faults[ONE] = [dropped(100_000), other]
+    fetch(site, tmp_path)
+    assert shown(tmp_path) == {ONE: content}
+
+
+def test_a_part_with_another_tag_is_not_put_together(site: Site, tmp_path: Path) -> None:
+    content = packed(1)
+    site.add(ONE, content)
+
+    def other(handler: Handler, content: bytes) -> None:
+        start = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        told_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        handler.send(206, bytes(len(content) - start), Content_Range=told_range, ETag='"other"')
+
+    site.faults[ONE] = [dropped(100_000), other]
+    fetch(site, tmp_path)
+    assert shown(tmp_path) == {ONE: content}
+
+
+def test_a_length_that_is_a_lie(site: Site, tmp_path: Path) -> None:
+    content = packed(1)
+    site.add(ONE, content)
+
+    def longer(handler: Handler, content: bytes) -> None:
+        handler.send(200, content, length=len(content) + 5)
+
+    def shorter(handler: Handler, content: bytes) -> None:
+        handler.send(200, content, length=len(content) - 5)
+
+    site.faults[ONE] = [longer, shorter]
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert shown(tmp_path) == {ONE: content}
+
+
+def test_a_wrong_md5_is_told_and_the_old_file_stays(site: Site, tmp_path: Path) -> None:
+    old, new = packed(1), packed(2)
+    site.add(ONE, old)
+    site.add(TWO, old)
+    fetch(site, tmp_path)
+    site.add(ONE, new, md5=False)
+    (outcome, other) = sorted(fetch(site, tmp_path), key=lambda one: one.name)
+    assert (outcome.outcome, other.outcome) == ("failed", "unchanged")
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("its MD5 is ")
+    assert outcome.reason.endswith(" (fetched 2 times)")
+    assert shown(tmp_path) == {ONE: old, TWO: old}
+    assert parts(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("companion", "reason"),
+    [
+        (b"<html>", f"{ONE}.md5 holds '<html>', expected 'MD5({ONE})= ' and 32 hex digits"),
+        (b"MD5(other)= " + b"0" * 32, f"{ONE}.md5 is about 'other', expected {ONE}"),
+    ],
+)
+def test_an_md5_that_is_none(site: Site, tmp_path: Path, companion: bytes, reason: str) -> None:
+    site.add(ONE, packed(1))
+    right = site.files[f"{ONE}.md5"]
+    site.files[f"{ONE}.md5"] = companion
+    assert fetch(site, tmp_path) == [FileOutcome(ONE, "failed", reason=reason)]
+    assert shown(tmp_path) == {}
+    site.files[f"{ONE}.md5"] = right
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert len(site.requests(ONE)) == 1  # the part was whole
+
+
+def test_md5sums_own_form(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, b"abc")
+    site.files[f"{ONE}.md5"] = f"900150983CD24FB0D6963F7D28E17F72  {ONE}\n".encode()
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+
+
+def test_without_md5_a_truncated_gzip_is_found(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1)[:-1000], md5=False)
+    (outcome,) = fetch(site, tmp_path)
+    assert outcome.outcome == "failed"
+    assert str(outcome.reason).startswith("gzip damaged after ")
+    assert shown(tmp_path) == {}
+
+
+def test_without_validators_the_content_decides(site: Site, tmp_path: Path) -> None:
+    site.validators = False
+    site.add(ONE, packed(1))
+    site.faults[ONE] = [lambda handler, content: handler.send(200, content[:1000], length=len(content))]
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert "Range" not in site.requests(ONE)[1]
+    assert told(fetch(site, tmp_path)) == [(ONE, "unchanged")]
+
+
+def test_a_busy_server_is_asked_again_when_it_wants(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    site.faults["listing"] = [unavailable()]
+    site.faults[ONE] = [unavailable(Retry_After="1"), unavailable(Retry_After=formatdate(0, usegmt=True))]
+    begun = time.monotonic()
+    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert time.monotonic() - begun >= 1
+
+
+def test_patience_ends(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    site.add(TWO, packed(2))
+    site.faults[ONE] = [unavailable() for _ in range(9)]
+    site.faults[TWO] = [unavailable(Retry_After="86400")]
+    reasons = {one.name: one.reason for one in fetch(site, tmp_path)}
+    assert reasons == {
+        ONE: "the server answers 503 Service Unavailable (tried 4 times)",
+        TWO: "the server answers 503 Service Unavailable and asks to wait 86,400 s; try again then",
+    }
+    assert len(site.requests(ONE)) == 4
+    assert told(fetch(site, tmp_path))[1] == (TWO, "fetched")
+
+
+def test_a_name_is_never_a_path(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    hostile = [
+        "../../up.xml.gz",
+        "/etc/absolute.xml.gz",
+        "//evil.example/host.xml.gz",
+        "http://evil.example/far.xml.gz",
+        "%2e%2e%2fencoded.xml.gz",
+        "a%5cb.xml.gz",
+        "asked.xml.gz?x=1",
+        "deep/below.xml.gz",
+        ".hidden.xml.gz",
+        "nul%00.xml.gz",
+        "new%0aline.xml.gz",
+        "C:drive.xml.gz",
+        f"{'x' * 300}.xml.gz",
+        "..",
+    ]
+    site.links = hostile
+    outcomes = fetch(site, tmp_path / "in" / "dumps")
+    assert [one.name for one in outcomes if one.outcome == "fetched"] == [ONE]
+    assert all("not followed" in str(one.reason) for one in outcomes if one.outcome == "failed")
+    assert {"up.xml.gz", "encoded.xml.gz", "asked.xml.gz", "below.xml.gz", ".hidden.xml.gz"} <= {
+        one.name for one in outcomes if one.outcome == "failed"
+    }
+    found = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.suffix == ".gz"]
+    assert found == [Path("in/dumps") / ONE]
+    assert {path for path, _ in site.asked} == {"/dumps/", f"/dumps/{ONE}", f"/dumps/{ONE}.md5"}
+
+
+def test_a_redirect_is_not_followed(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    site.faults[ONE] = [lambda handler, content: handler.send(302, b"", Location="http://evil.example/")]
+    (outcome,) = fetch(site, tmp_path)
+    assert outcome.reason == (
+        "the server answers 302 Found and leads to 'http://evil.example/'; name that address instead"
+    )
+    site.faults["listing"] = [lambda handler, content: handler.send(301, b"", Location="https://secure.example/")]
+    (outcome,) = fetch(site, tmp_path)
+    assert (outcome.name, outcome.outcome) == (site.url, "failed")
+    assert "https://secure.example/" in str(outcome.reason)
+
+
+def test_two_requests_at_a_time_at_most(site: Site, tmp_path: Path) -> None:
+    for number in range(12):
+        site.add(f"f{number}.xml.gz", packed(number, size=100_000))
+    fetch(site, tmp_path)
+    assert site.busiest <= 2
+
+
+def test_sources_that_cannot_be_listed_stop_no_other(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    (tmp_path / "empty").mkdir()
+    bad = [
+        f"{site.url}none/",
+        "http://127.0.0.1:1/dumps/",
+        f"{site.url}?x=1",
+        str(tmp_path / "none"),
+        str(tmp_path / "empty"),
+        str(tmp_path / "dumps"),
+        "ftp://host/folder",
+    ]
+    outcomes = ingest([*bad, site.url], tmp_path / "dumps", patience=Patience(tries=2, first=0.01))
+    assert [one.name for one in outcomes] == [*bad, ONE]
+    reasons = [str(one.reason) for one in outcomes[:-1]]
+    assert reasons[0] == "the server answers 404 Not Found"
+    assert reasons[1].endswith("(tried 2 times)")
+    assert reasons[2:] == [
+        "expected the address of a folder, such as https://host/folder/",
+        "cannot be listed (No such file or directory)",
+        "no file matches *.xml.gz",
+        "is the folder that is fetched into; annotate it as it is",
+        "expected a folder, or an http or https address of one",
+    ]
+    assert outcomes[-1].outcome == "fetched"
+
+
+def test_one_name_from_two_sources(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / ONE).write_bytes(packed(2))
+    outcomes = ingest([site.url, str(tmp_path / "in")], tmp_path / "dumps", patience=HASTY)
+    assert [(one.outcome, one.reason) for one in outcomes] == [
+        ("fetched", None),
+        ("failed", "an earlier source has a file of this name"),
+    ]
+
+
+def test_a_local_folder(tmp_path: Path) -> None:
+    source, dumps = tmp_path / "in", tmp_path / "dumps"
+    source.mkdir()
+    one, two = packed(1), packed(2)
+    (source / ONE).write_bytes(one)
+    (source / TWO).write_bytes(two)
+    (source / f"{TWO}.md5").write_text(f"MD5({TWO})= {'0' * 32}")
+    (source / "a b.xml.gz").write_bytes(one)
+    assert told(ingest([str(source)], dumps)) == [("a b.xml.gz", "failed"), (ONE, "fetched"), (TWO, "failed")]
+    assert shown(dumps) == {ONE: one}
+    (source / f"{TWO}.md5").unlink()
+    (source / "a b.xml.gz").unlink()
+    assert told(ingest([str(source)], dumps)) == [(ONE, "unchanged"), (TWO, "fetched")]
+    (source / ONE).write_bytes(two)
+    os.utime(source / ONE, (1, 1))
+    (source / TWO).write_bytes(two[:-9])
+    assert told(ingest([str(source)], dumps)) == [(ONE, "fetched"), (TWO, "failed")]
+    assert shown(dumps) == {ONE: two, TWO: two}
+    assert parts(dumps) == []
+
+
+INGEST = (
+    "import sys; from pathlib import Path; from tasks.ingest import Patience, ingest\n"
+    "ingest([sys.argv[1]], Path(sys.argv[2]), patience=Patience(first=0.01))"
+)
+
+
+def test_killed_while_it_fetches(site: Site, tmp_path: Path) -> None:
+    """The server sends a half and holds on until the process is killed; the next run asks for the other half only."""
+    content = packed(1, size=4_000_000)
+    site.add(ONE, content)
+    sent, killed = threading.Event(), threading.Event()
+
+    def hold(handler: Handler, content: bytes) -> None:
+        handler.send(200, content[:1_500_000], length=len(content), ETag=handler.etag("", content))
+        handler.wfile.flush()
+        sent.set()
+        killed.wait(60)
+
+    site.faults[ONE] = [hold]
+    process = subprocess.Popen([sys.executable, "-c", INGEST, site.url, str(tmp_path / "dumps")], cwd=ROOT)
+    assert sent.wait(60)
+    part = tmp_path / "dumps" / ".ingest" / f"{ONE}.part"
+    while not (part.exists() and part.stat().st_size >= 1_000_000):
+        assert process.poll() is None
+    with pytest.raises(InputError, match="another ingest fetches into it"):
+        fetch(site, tmp_path / "dumps")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed.set()
+    assert shown(tmp_path / "dumps") == {}
+    assert told(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched")]
+    assert shown(tmp_path / "dumps") == {ONE: content}
+    assert int(site.requests(ONE)[1]["Range"].removeprefix("bytes=").removesuffix("-")) >= 1_000_000
+
+
+def test_killed_before_the_file_has_its_name(site: Site, tmp_path: Path) -> None:
+    """The process dies between the record and the renaming: the whole part is there, and nothing is fetched again."""
+    content = packed(1)
+    site.add(ONE, content)
+    dying = (
+        "import os, signal; from pathlib import Path\n"
+        "Path.replace = lambda self, target, replace=Path.replace: (\n"
+        "    os.kill(os.getpid(), signal.SIGKILL) if self.suffix == '.part' else replace(self, target))\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", dying + INGEST, site.url, str(tmp_path / "dumps")], cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    assert shown(tmp_path / "dumps") == {}
+    assert told(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched")]
+    assert shown(tmp_path / "dumps") == {ONE: content}
+    assert len(site.requests(ONE)) == 1
