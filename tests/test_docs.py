@@ -18,6 +18,7 @@ import typer
 from defaults import MODEL
 from warehouse import schemas
 from warehouse.catalog import TABLES, VIEWS
+from warehouse.constraints import CONSTRAINTS
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES_PAGE = ROOT / "docs" / "tables.md"
@@ -41,6 +42,10 @@ def tables_page() -> str:
         for column in schema:
             kind = re.sub(r"<element: |<item: ", "<", str(column.type)).replace("|", "\\|")
             lines.append(f"| `{column.name}` | {kind} | {column.metadata[b'description'].decode()} |")
+        required = [f"`{column.name}`" for column in schema if not column.nullable]
+        rules = [f"`{rule}`" for rule in CONSTRAINTS[name][1]] if name in CONSTRAINTS else []
+        lines += ["", f"Never null: {', '.join(required)}."]
+        lines += [f"Checked before a row is published: {', '.join(rules)}."] if rules else []
     return "\n".join(lines) + "\n"
 
 

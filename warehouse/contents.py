@@ -152,6 +152,7 @@ def fill(
         {key: (one.books.counts, one.mentions, one.files) for key, one in sources.items() if key not in verified},
         model_version=contents.model_version,
         mesh_version=mesh_version,
+        vocabulary=home.entities(mesh_version),
     )
     files = {key: source.files for key, source in sources.items()}
     standing = [group for group in contents.merged if set(contents.current).issuperset(group.keys)]

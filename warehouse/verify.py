@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.catalog import file_list
+from warehouse.constraints import check_constraints
 from warehouse.errors import PublishRefusedError
 from warehouse.layout import SourceKey
 from warehouse.ledger import SourceCounts
@@ -38,10 +39,12 @@ def verify_sources(
     *,
     model_version: str,
     mesh_version: str,
+    vocabulary: Path,
 ) -> None:
-    """Checks books, row counts, origins and mentions of sources; each is (counts, rows of mentions, files by content).
+    """Checks books, row counts, constraints, origins and mentions of sources.
 
-    Raises `UnbalancedError` or `PublishRefusedError` with the first fault found.
+    Each source is (counts, rows of mentions, files by content); `vocabulary` is the file of concepts. Raises
+    `UnbalancedError` or `PublishRefusedError` with the first fault found.
     """
     if not sources:
         return
@@ -59,6 +62,7 @@ def verify_sources(
             expected.setdefault(kind, {})[files[kind]] = (key, number)
     for view, files_of_view in expected.items():
         _verify_rows(connection, view, files_of_view)
+    check_constraints(connection, expected, vocabulary=vocabulary)
     lists = {view: file_list(files_of_view) for view, files_of_view in expected.items()}
     versions = {"model": model_version, "mesh": mesh_version}
     for path, model, mesh in connection.execute(_FOREIGN_SQL.format(**lists), versions).fetchall():
