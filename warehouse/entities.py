@@ -7,6 +7,7 @@ A version that is there is never changed: snapshots show it.
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -102,6 +103,8 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
     kept = home.entities(mesh_version)
     with _duckdb() as connection:
         if kept.exists():
+            if filecmp.cmp(kept, table, shallow=False):
+                return False
             columns = ", ".join(ENTITIES.names)
             sql = _DIFFERENT_SQL.format(columns=columns, one=file_list([kept]), other=file_list([table]))
             if connection.execute(sql).fetchall():
@@ -179,4 +182,5 @@ def _duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
         tempfile.TemporaryDirectory(prefix="e2emern-entities-") as spill,
         duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill, "threads": 1}) as connection,
     ):
+        connection.execute("SET enable_progress_bar = false")
         yield connection

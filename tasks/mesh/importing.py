@@ -1,0 +1,284 @@
+"""Makes one version of MeSH from its sources: NLM's XML, MEDIC, and our compact tables, in any mixture.
+
+Sources are read one after the other and never held: their concepts are set down in a file, which DuckDB sorts, so that
+those of one id come together however many sources they stand in. Memory does not grow with the sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tasks.errors import InputError, SourceError
+from tasks.mesh import compact, medic, nlm
+from tasks.mesh.records import LeftOut, MeshConcept, MeshRecord
+from tasks.parsers.opening import open_source
+from tasks.parsers.records import Failure
+from tasks.parsers.xml_stream import root_tag
+from warehouse.entities import keep_entities, sorted_rows
+from warehouse.files import sweep, written_whole
+from warehouse.layout import Home, SourceKey, digest_file
+from warehouse.parquet import TableWriter
+from warehouse.schemas import ENTITIES, FAILURES
+
+_EXPECTED = "NLM's desc or supp XML, CTD_diseases.tsv, plain or gzip, or a folder of names, records and aliases"
+_YEAR = re.compile(r"(?:desc|supp)((?:19|20)[0-9]{2})")
+_ROWS = 1024
+
+# In this order, since descriptors say what their supplementary records are, and of two sources the first one's
+# preferred name, type and trees stand.
+_FORMATS = ("descriptors", "supplementary", "MEDIC", "compact tables")
+
+_TEXTS = ("position", "mesh_id", "entity_type", "record_type")
+_LISTS = ("names", "kinds", "tree_numbers", "mapped_to", "aliases")
+_PARTS = pa.schema(
+    [("source", pa.int32()), ("record", pa.int64())]  # source: position among the sources
+    + [(name, pa.string()) for name in _TEXTS]
+    + [(name, pa.list_(pa.string())) for name in _LISTS]
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Imported:
+    """What became of the records of all sources: read = concepts + joined + left_out + failed."""
+
+    mesh_version: str
+    read: int = 0
+    concepts: int = 0
+    names: int = 0
+    joined: int = 0  # records of a concept that an earlier source has too
+    left_out: int = 0  # neither disease nor chemical
+    failed: int = 0
+    unchanged: bool = False  # the home had the same already
+    failures: Path | None = None  # table of the records that failed, where some did
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    path: Path
+    form: str
+    key: SourceKey
+
+
+@dataclass(slots=True)
+class _Failures:
+    """The table of failures while it is written."""
+
+    writer: TableWriter
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, source: _Source, *, record: int, position: str, mesh_id: str | None, reason: str) -> None:
+        origin = {"source": source.key.name, "digest": source.key.digest, "record": record}
+        self.waiting.append(origin | {"document_id": mesh_id, "position": position, "reason": reason})
+        if len(self.waiting) == _ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        self.writer.append(self.waiting)
+        self.waiting = []
+
+
+def import_mesh(
+    sources: Sequence[Path], *, version: str | None = None, home: Home | None = None, output: Path | None = None
+) -> Imported:
+    """Make a version of MeSH from all sources together; it goes into `home`, to the file `output`, or both.
+
+    Records that cannot be used go to a table of failures beside the entities. Without `version` it is the year in the
+    names of NLM's files. Raises InputError where sources are of an unknown format or hold no concept, SourceError where
+    one is damaged or hostile, and WarehouseError where the home has another vocabulary of this version.
+    """
+    read = sorted((_source(path) for path in sources), key=lambda source: _FORMATS.index(source.form))
+    imported = Imported(mesh_version=version or _version_of(read))
+    if home is not None:
+        sweep(home.root)
+    with tempfile.TemporaryDirectory(prefix="e2emern-mesh-") as folder:
+        parts, table, failures = (Path(folder) / name for name in ("parts.parquet", "entities.parquet", "failures"))
+        with TableWriter(failures, FAILURES) as writer:
+            failed = _Failures(writer)
+            _set_down(read, parts, failed, imported)
+            _join(read, parts, table, failed, imported)
+            failed.flush()
+            imported.failed = writer.rows + len(failed.waiting)
+        if not imported.concepts:
+            raise InputError(f"{_listed(read)}: no disease and no chemical among {imported.read:,} records")
+        if home is not None:
+            imported.failures = _keep_failures(failures, home.entity_failures(imported.mesh_version), imported)
+            imported.unchanged = not keep_entities(home, table, mesh_version=imported.mesh_version)
+        if output is not None:
+            imported.failures = _keep_failures(failures, output.with_suffix(".failures.parquet"), imported)
+            _copy(table, output)
+    return imported
+
+
+def _source(path: Path) -> _Source:
+    if path.is_dir():
+        files = compact.table_files(path)
+        digest = hashlib.sha256("".join(map(digest_file, files)).encode()).hexdigest()[:16]
+        return _Source(path, "compact tables", SourceKey(path.resolve().name, digest))
+    form = _format_of(path)
+    return _Source(path, form, SourceKey(path.name, digest_file(path)))
+
+
+def _format_of(path: Path) -> str:
+    """Find a file's format from its content. Raises SourceError where it is of none that is known."""
+    with open_source(path, expected=_EXPECTED) as source:
+        start = next(source.chunks(), b"").removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
+        with open_source(path, expected=_EXPECTED) as source:
+            tag = root_tag(source, path)
+        for root, form in ((nlm.DESCRIPTORS_ROOT, "descriptors"), (nlm.SUPPLEMENTARY_ROOT, "supplementary")):
+            if tag == root:
+                return form
+        raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {_EXPECTED}")
+    if any(map(medic.is_medic, start.decode("utf-8", "replace").splitlines())):
+        return "MEDIC"
+    raise SourceError(f"{path}: starts with {start[:20]!r}; expected {_EXPECTED}")
+
+
+def _version_of(sources: list[_Source]) -> str:
+    years = {match[1] for source in sources if (match := _YEAR.match(source.path.name))}
+    if len(years) != 1:
+        found = f"the years {', '.join(sorted(years))}" if years else "no year"
+        raise InputError(f"{_listed(sources)}: found {found} in the names; name the version with --version")
+    return years.pop()
+
+
+def _listed(sources: list[_Source]) -> str:
+    return ", ".join(str(source.path) for source in sources)
+
+
+def _set_down(sources: list[_Source], parts: Path, failures: _Failures, imported: Imported) -> None:
+    """Write every concept of every source, as it stands there."""
+    headings: dict[str, str | None] = {}
+    with TableWriter(parts, _PARTS) as writer:
+        for at, source in enumerate(sources):
+            rows = _rows(_records(source, headings), at, source, headings, failures, imported)
+            while chunk := list(islice(rows, _ROWS)):
+                writer.append(chunk)
+
+
+def _records(source: _Source, headings: dict[str, str | None]) -> Iterator[MeshRecord]:
+    match source.form:
+        case "descriptors":
+            return nlm.parse_descriptors(source.path)
+        case "supplementary":
+            return nlm.parse_supplementary(source.path, headings=headings)
+        case "MEDIC":
+            return medic.parse_medic(source.path)
+        case _:
+            return compact.parse_compact(source.path)
+
+
+def _rows(
+    records: Iterable[MeshRecord],
+    at: int,
+    source: _Source,
+    headings: dict[str, str | None],
+    failures: _Failures,
+    imported: Imported,
+) -> Iterator[dict[str, Any]]:
+    for record in records:
+        imported.read += 1
+        match record:
+            case MeshConcept():
+                if source.form == "descriptors":
+                    headings[record.mesh_id] = record.entity_type
+                yield {"source": at} | {name: getattr(record, name) for name in _PARTS.names[1:]}
+            case LeftOut():
+                if source.form == "descriptors":
+                    headings[record.mesh_id] = None
+                imported.left_out += 1
+            case Failure():
+                failures.add(
+                    source,
+                    record=record.record,
+                    position=record.position,
+                    mesh_id=record.document_id,
+                    reason=record.reason,
+                )
+
+
+def _join(sources: list[_Source], parts: Path, table: Path, failures: _Failures, imported: Imported) -> None:
+    """Write one row for each concept, of all that the sources say of it."""
+    said = {"sources": [source.key.name for source in sources], "digests": [source.key.digest for source in sources]}
+    with TableWriter(table, ENTITIES, metadata={"e2emern.mesh": json.dumps(said)}) as writer:
+        concepts = _concepts(sources, parts, failures, imported)
+        while chunk := list(islice(concepts, _ROWS)):
+            writer.append(chunk)
+
+
+def _concepts(sources: list[_Source], parts: Path, failures: _Failures, imported: Imported) -> Iterator[dict[str, Any]]:
+    rows = (row for batch in sorted_rows(parts, by="mesh_id, source, record") for row in batch.to_pylist())
+    for _, group in groupby(rows, key=itemgetter("mesh_id")):
+        first, *others = group
+        sound = [first]
+        for row in others:
+            if reason := _contradiction(row, sound, sources):
+                failures.add(
+                    sources[row["source"]],
+                    record=row["record"],
+                    position=row["position"],
+                    mesh_id=row["mesh_id"],
+                    reason=reason,
+                )
+            else:
+                sound.append(row)
+        concept = _joined(sound, version=imported.mesh_version)
+        imported.concepts += 1
+        imported.names += len(concept["names"])
+        imported.joined += len(sound) - 1
+        yield concept
+
+
+def _contradiction(row: dict[str, Any], sound: list[dict[str, Any]], sources: list[_Source]) -> str | None:
+    if row["source"] == sound[-1]["source"]:
+        return f"stands twice; the one at {sound[-1]['position']} is taken"
+    if row["entity_type"] != sound[0]["entity_type"]:
+        return f"{row['entity_type']}, but {sound[0]['entity_type']} in {sources[sound[0]['source']].key.name}"
+    return None
+
+
+def _joined(rows: list[dict[str, Any]], *, version: str) -> dict[str, Any]:
+    """The row of a concept from those of its sources; the first that says something is right, names add up."""
+    first = rows[0]
+    spelled: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        for name, kind in zip(row["names"], row["kinds"], strict=True):
+            spelled.setdefault(name.lower(), (name, kind if row is first or kind != "preferred" else "entry"))
+    named = sorted(spelled.values(), key=lambda one: one[1] == "permuted")
+    return {
+        "mesh_id": first["mesh_id"],
+        "name": first["names"][0],
+        "names": [name for name, _ in named],
+        "name_kinds": [kind for _, kind in named],
+        "entity_type": first["entity_type"],
+        "tree_numbers": next((row["tree_numbers"] for row in rows if row["tree_numbers"]), []),
+        "record_type": first["record_type"],
+        "mapped_to": next((row["mapped_to"] for row in rows if row["mapped_to"]), []),
+        "aliases": sorted({alias for row in rows for alias in row["aliases"]} - {first["mesh_id"]}),
+        "mesh_version": version,
+    }
+
+
+def _keep_failures(failures: Path, kept: Path, imported: Imported) -> Path | None:
+    if imported.failed:
+        _copy(failures, kept)
+        return kept
+    kept.unlink(missing_ok=True)
+    return None
+
+
+def _copy(file: Path, kept: Path) -> None:
+    with file.open("rb") as source, written_whole(kept) as target:
+        shutil.copyfileobj(source, target)
