@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +31,6 @@ from .vocabulary import Vocabulary, bag_of_words
 LONGEST_NAME = 64  # word pieces
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The best concepts of one query, best first: their positions, bank rows and scores (K,)."""
-
-    concepts: np.ndarray
-    rows: np.ndarray
-    scores: np.ndarray
-
-
 class EntityBank:
     """The encoded names of a vocabulary, for one model.
 
@@ -55,8 +45,12 @@ class EntityBank:
     def __init__(self, *, codes: Tensor, scale: Tensor, basis: Tensor, mean: Tensor, owner: np.ndarray) -> None:
         self.codes, self.scale, self.basis, self.mean, self.owner = codes, scale, basis, mean, owner
         self.first_row = np.searchsorted(owner, np.arange(int(owner[-1]) + 2))
+        coordinates = codes.float() * scale
+        # |mean + z B|^2 for a basis B of orthonormal rows.
+        squares = mean.square().sum() + 2 * coordinates @ (basis @ mean) + coordinates.square().sum(1)
+        self._inverse_length = squares.clamp(min=1e-6).rsqrt()
         # bfloat16 halves what a search reads; products of int8 codes would need a kernel of their own.
-        self._searched = (codes.float() * scale).to(torch.bfloat16)
+        self._searched = coordinates.to(torch.bfloat16)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -65,7 +59,7 @@ class EntityBank:
         """The same bank, searched on a device."""
         moved = object.__new__(EntityBank)
         moved.__dict__.update(self.__dict__)
-        for name in ("codes", "scale", "basis", "mean", "_searched"):
+        for name in ("codes", "scale", "basis", "mean", "_searched", "_inverse_length"):
             setattr(moved, name, getattr(self, name).to(device))
         return moved
 
@@ -73,16 +67,13 @@ class EntityBank:
         """h_e of the given rows: (...) to float32 (..., D)."""
         return self.mean + (self.codes[rows].float() * self.scale) @ self.basis
 
-    def search(
-        self, queries: Tensor, *, within: slice, k: int, always: Sequence[Sequence[int]] | None = None
-    ) -> list[Found]:
-        """Finds for each query q the concepts of largest q . h_e, taking each concept's best name.
+    def search(self, queries: Tensor, *, within: slice, k: int, cosine: bool = False) -> list[list[int]]:
+        """Finds for each query q the k concepts of largest q . h_e, best first, taking each concept's best name.
 
         Args:
             queries: float (S, D); for the bilinear attention q = W' h_i, averaged over a span.
             within: the concepts to search, a slice of the vocabulary.
-            k: how many concepts, at most.
-            always: concepts to score for each query whether or not they are among its best.
+            cosine: divide by the length of h_e.
         """
         first, last = int(self.first_row[within.start]), int(self.first_row[within.stop])
         projected = (queries.float() @ self.basis.T).to(torch.bfloat16)
@@ -90,25 +81,29 @@ class EntityBank:
         found = []
         for begin in range(0, len(queries), 64):  # 64 x 200 k scores at a time: 25 MB
             scores = projected[begin : begin + 64] @ self._searched[first:last].T
-            values, places = scores.topk(min(4 * k, last - first), dim=1)
-            shown_values, shown_rows = values.float().cpu().numpy(), places.cpu().numpy() + first
-            for at in range(len(scores)):
-                best = _best_names(self.owner[shown_rows[at]], shown_rows[at], shown_values[at], k)
-                wanted = () if always is None else always[begin + at]
-                for concept in wanted:
-                    if concept not in best and within.start <= concept < within.stop:
-                        own = slice(int(self.first_row[concept]), int(self.first_row[concept + 1]))
-                        mine = scores[at, own.start - first : own.stop - first].float()
-                        best[concept] = (own.start + int(mine.argmax()), float(mine.max()))
-                shift = float(constant[begin + at])
-                found.append(
-                    Found(
-                        np.array(list(best), np.int64),
-                        np.array([row for row, _ in best.values()], np.int64),
-                        np.array([score + shift for _, score in best.values()], np.float32),
-                    )
-                )
+            if cosine:
+                scores = (scores + constant[begin : begin + 64, None]) * self._inverse_length[first:last]
+            rows = scores.topk(min(4 * k, last - first), dim=1).indices.cpu().numpy() + first
+            found += [list(dict.fromkeys(self.owner[best].tolist()))[:k] for best in rows]
         return found
+
+    def compare(
+        self, concepts: np.ndarray, *, context: Tensor, name: Tensor
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scores concepts (K,) by their best names: q . h_e of a context (D,), and the cosine with a name (D,).
+
+        Returns the rows of the likest names by cosine, the scores and the cosines, (K,) each.
+        """
+        first, last = self.first_row[concepts], self.first_row[concepts + 1]
+        counts = last - first
+        begins = np.concatenate([[0], counts.cumsum()[:-1]])
+        rows = np.arange(counts.sum()) - np.repeat(begins, counts) + np.repeat(first, counts)
+        vectors = self.vectors(torch.from_numpy(rows).to(self.codes.device))
+        scores = (vectors @ context).cpu().numpy()
+        cosines = (vectors @ name / (vectors.norm(dim=1) * name.norm())).cpu().numpy()
+        likest = [first[at] + cosines[begin : begin + count].argmax() for at, (begin, count) in
+                  enumerate(zip(begins, counts, strict=True))]  # fmt: skip
+        return np.array(likest, np.int64), np.maximum.reduceat(scores, begins), np.maximum.reduceat(cosines, begins)
 
     def save(self, path: Path, *, weights: str, vocabulary: Vocabulary) -> None:
         """Writes the bank as safetensors beside `path` and renames it."""
@@ -201,16 +196,6 @@ def encode_names(
         if progress is not None:
             progress(done, len(names))
     return vectors
-
-
-def _best_names(owners: np.ndarray, rows: np.ndarray, scores: np.ndarray, k: int) -> dict[int, tuple[int, float]]:
-    best: dict[int, tuple[int, float]] = {}
-    for owner, row, score in zip(owners.tolist(), rows.tolist(), scores.tolist(), strict=True):
-        if owner not in best:
-            if len(best) == k:
-                break
-            best[owner] = (row, score)
-    return best
 
 
 def _key(weights: str, vocabulary: Vocabulary) -> dict[str, str]:

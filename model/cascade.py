@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,17 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .agreement import agree
-from .bank import EntityBank
+from .bank import EntityBank, encode_names
 from .document import Mention, Sentence
 from .folder import load_model, weights_digest
-from .linking import Group, Resolver, Span, features_of, group_spans
+from .linking import Group, Span, appositions, features_of, group_spans
 from .network import Attended, BilinearAttention, E2emernModel
 from .pieces import Window, batches_of, make_windows, pad
+from .resolver import Resolver
 from .spans import WordSpan, decode_tags, spans_of
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, normalise
+
+REMEMBERED_NAMES = 50_000  # encoded words that are kept for the next documents: 77 MB at 384 dimensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,9 @@ class Cascade:
 
     Args:
         model: in evaluation mode, on its device, in the precision to run in.
-        candidates: how many concepts of the bank each group of spans is given.
+        candidates: how many concepts each group of spans is given.
         tokens: word pieces in one batch.
+        selection: bool (concepts,), the concepts that may be linked to (see `Vocabulary.select`); None for all.
     """
 
     def __init__(
@@ -96,23 +101,31 @@ class Cascade:
         bank: EntityBank,
         model_version: str,
         resolver: Resolver | None = None,
-        candidates: int = 8,
+        candidates: int = 16,
+        selection: np.ndarray | None = None,
         tokens: int = 4096,
     ) -> None:
         self.model, self.tokenizer, self.vocabulary, self.bank = model, tokenizer, vocabulary, bank
         self.model_version, self.mesh_version = model_version, vocabulary.version
         stored = model.config.resolver
-        self.resolver = resolver or (Resolver(**stored) if stored else Resolver.unfitted())
-        self.candidates, self.tokens = candidates, tokens
+        self.resolver = resolver or (Resolver.from_dict(stored) if stored else Resolver.unfitted())
+        self.candidates, self.tokens, self.selection = candidates, tokens, selection
+        self._remembered: dict[str, Tensor] = {}
         self.span_threshold: float = model.config.span_threshold
         self.max_pieces = min(256, getattr(model.encoder.config, "max_position_embeddings", 512))
 
     @torch.inference_mode()
-    def annotate(self, texts: Sequence[Text]) -> tuple[list[list[Mention]], Report]:
-        """The mentions of each text, ordered by start, and what the levels did."""
+    def annotate(
+        self, texts: Sequence[Text], *, given: Sequence[Sequence[tuple[int, int, str]]] | None = None
+    ) -> tuple[list[list[Mention]], Report]:
+        """The mentions of each text, ordered by start, and what the levels did.
+
+        With `given` spans (start, end, entity type) of each text, those are linked and none are looked for; a span
+        without any word is left out.
+        """
         report = Report(sentences=sum(len(text.sentences) for text in texts))
         with report.timed("low"):
-            windows, hidden, spans = self.find_spans(texts)
+            windows, hidden, spans = self.find_spans(texts, given=given)
         linked = self.link(texts, windows, hidden, spans, report)
         with report.timed("resolve"):
             mentions = self.resolve(linked, windows, len(texts))
@@ -148,10 +161,13 @@ class Cascade:
             group = [windows[at] for at in batch]
             ids, mask = pad([window.ids for window in group], padding=self.tokenizer.pad_token_id)
             states = self.model.encode(ids.to(self.model.device), mask.to(self.model.device))
-            tagged = [] if given is not None else self._read_tags(states, group)
+            tagged = [[]] * len(group) if given is not None else self._read_tags(states, group)
             for row, at in enumerate(batch.tolist()):
                 hidden[at] = states[row, : len(windows[at])]
-                found[at] = tagged[row] if given is None else _given_spans(windows[at], given[windows[at].document])
+                found[at] = tagged[row]
+        if given is not None:
+            whole = [_laid_out(text.sentences) for text in texts]
+            return windows, hidden, _given_spans(windows, given, texts=whole)
         sentences = [[sentence.text for sentence in text.sentences] for text in texts]
         spans = [
             _placed(span, at, windows[at], sentences[windows[at].document][windows[at].sentence])
@@ -189,35 +205,56 @@ class Cascade:
         self, texts: Sequence[Text], windows: list[Window], hidden: list[Tensor], spans: list[Span], report: Report
     ) -> Linked:
         """Mid and high level: gives each group of spans its candidates and scores them."""
-        groups = group_spans(spans, abbreviations=[dict(text.abbreviations) for text in texts])
+        laid_out = [_laid_out(text.sentences) for text in texts]
+        apposed = appositions(spans, texts=laid_out, vocabulary=self.vocabulary)
+        explained = [apposed[at] | dict(text.abbreviations) for at, text in enumerate(texts)]
+        groups = group_spans(spans, abbreviations=explained, vocabulary=self.vocabulary)
         with report.timed("candidates"):
             self._find_candidates(groups, spans, windows, hidden)
         report.candidates_scored += sum(len(group.concepts) for group in groups)
         self._score(groups, spans, windows, hidden, report)
-        return Linked(spans, groups, [features_of(group, vocabulary=self.vocabulary) for group in groups])
+        prior = self.resolver.prior
+        return Linked(spans, groups, [features_of(group, vocabulary=self.vocabulary, prior=prior) for group in groups])
 
     def _find_candidates(
         self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: list[Tensor]
     ) -> None:
-        """Unites the concepts that bear a group's words with the best of the bank."""
+        """Unites the concepts that bear a group's words with the bank's best for its sentences and for its words."""
         for kind in {group.entity_type for group in groups}:
             mine = [group for group in groups if group.entity_type == kind]
-            queries = []
+            within = self.vocabulary.slice_of(kind)
+            if within.start == within.stop:
+                continue
+            pooled = []
             for group in mine:
-                group.match, group.named = self.vocabulary.look_up(group.words, entity_type=kind)
-                pooled = [
+                members = [spans[at] for at in group.spans]
+                literal = [span for span in members if normalise(span.text) == normalise(group.words)]
+                states = [
                     hidden[span.window][slice(*windows[span.window].pieces_of(span.first, span.last))].float().mean(0)
-                    for span in (spans[at] for at in group.spans)
+                    for span in literal or members  # an abbreviation's own letters mislead where the long form stands
                 ]
-                queries.append(torch.stack(pooled).mean(0))
-            found = self.bank.search(
-                self._as_queries(torch.stack(queries)),
-                within=self.vocabulary.slice_of(kind),
-                k=self.candidates,
-                always=[list(group.named)[: self.candidates] for group in mine],
-            )
-            for group, best in zip(mine, found, strict=True):
-                group.concepts, group.rows, group.similarity = best.concepts, best.rows, best.scores
+                pooled.append(torch.stack(states).mean(0))
+            contexts = self._as_queries(torch.stack(pooled))
+            names = self._encoded([group.words for group in mine])
+            by_context = self.bank.search(contexts, within=within, k=self.candidates)
+            by_name = self.bank.search(names, within=within, k=self.candidates, cosine=True)
+            for at, group in enumerate(mine):
+                turns = [each for pair in zip_longest(by_name[at], by_context[at]) for each in pair if each is not None]
+                united = list(dict.fromkeys([*group.named, *turns]))[: self.candidates]
+                group.concepts = np.array(united, np.int64)
+                group.rows, group.similarity, group.likeness = self.bank.compare(
+                    group.concepts, context=contexts[at], name=names[at]
+                )
+
+    def _encoded(self, words: list[str]) -> Tensor:
+        """h_e of words as if they were names: float (S, D) on the model's device. Those met before are remembered."""
+        if len(self._remembered) > REMEMBERED_NAMES:
+            self._remembered.clear()
+        new = list(dict.fromkeys(each for each in words if each not in self._remembered))
+        if new:
+            encoded = encode_names(self.model, new, tokenizer=self.tokenizer, tokens=self.tokens)
+            self._remembered.update(zip(new, encoded, strict=True))
+        return torch.stack([self._remembered[each] for each in words]).to(self.model.device)
 
     def _as_queries(self, pooled: Tensor) -> Tensor:
         """What is multiplied with h_e to give the bilinear attention's score; h itself, at length 1, without it."""
@@ -305,32 +342,50 @@ class Cascade:
                     np.maximum(groups[g].high, mean[: len(groups[g].rows)], out=groups[g].high)
 
     def resolve(self, linked: Linked, windows: list[Window], documents: int) -> list[list[Mention]]:
-        """Weighs the evidence: the mentions of each document, ordered by start."""
-        mentions: list[list[Mention]] = [[] for _ in range(documents)]
+        """Weighs the evidence: the mentions of each document, ordered by start.
+
+        A span has one mention for each concept it is linked to, and one without any where there is none.
+        """
+        mentions: list[dict[tuple[int, int, str, str | None], Mention]] = [{} for _ in range(documents)]
+        linked_places = set()
         for group, features in zip(linked.groups, linked.features, strict=True):
             ner = max(linked.spans[at].score for at in group.spans)
             choice = self.resolver.resolve(features, ner=ner)
+            if choice is not None and self.selection is not None and not self.selection[group.concepts[choice[0]]]:
+                choice = None
             place, score = choice if choice is not None else (None, None)
+            concept = None if place is None else self.vocabulary.concepts[int(group.concepts[place])]
+            evidence = None if place is None else self.resolver.evidence(features, place)
             for at in group.spans:
                 span = linked.spans[at]
-                concept = None if place is None else self.vocabulary.concepts[int(group.concepts[place])]
-                mentions[span.document].append(
-                    Mention(
-                        start=span.start,
-                        end=span.end,
-                        text=span.text,
-                        entity_type=span.entity_type,
-                        sentence=windows[span.window].sentence,
-                        ner_score=span.score,
-                        mesh_id=None if concept is None else concept.mesh_id,
-                        mesh_name=None if concept is None else concept.name,
-                        mid_score=None if place is None else _sigmoid(float(group.mid[place])),
-                        high_score=None if place is None else float(np.exp(group.high[place])),
-                        link_score=score,
-                        how=None if place is None else self.resolver.evidence(features, place),
-                    )
+                mesh_id = None if concept is None else concept.mesh_id
+                if concept is not None:
+                    linked_places.add((span.document, span.start, span.end, span.entity_type))
+                mentions[span.document][span.start, span.end, span.entity_type, mesh_id] = Mention(
+                    start=span.start,
+                    end=span.end,
+                    text=span.text,
+                    entity_type=span.entity_type,
+                    sentence=windows[span.window].sentence,
+                    ner_score=span.score,
+                    mesh_id=mesh_id,
+                    mesh_name=None if concept is None else concept.name,
+                    mid_score=None if place is None else _sigmoid(float(group.mid[place])),
+                    high_score=None if place is None else float(np.exp(group.high[place])),
+                    link_score=score,
+                    how=evidence,
                 )
-        return [sorted(found, key=lambda mention: (mention.start, mention.end)) for found in mentions]
+        return [
+            sorted(
+                (
+                    mention
+                    for (start, end, kind, mesh_id), mention in found.items()
+                    if mesh_id is not None or (document, start, end, kind) not in linked_places
+                ),
+                key=lambda mention: (mention.start, mention.end),
+            )
+            for document, found in enumerate(mentions)
+        ]
 
 
 def load_cascade(
@@ -364,19 +419,35 @@ def load_cascade(
     return Cascade(model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank.to(device), model_version=version)
 
 
+def _laid_out(sentences: Sequence[Sentence]) -> str:
+    """The sentences at their code points, with spaces between."""
+    parts: list[str] = []
+    at = 0
+    for sentence in sentences:
+        parts += [" " * (sentence.start - at), sentence.text]
+        at = sentence.end
+    return "".join(parts)
+
+
 def _placed(span: WordSpan, at: int, window: Window, sentence: str) -> Span:
     start, end = int(window.start[span.first]), int(window.end[span.last - 1])
     words = sentence[start - window.sentence_start : end - window.sentence_start]
     return Span(window.document, start, end, words, span.entity_type, span.score, at, span.first, span.last)
 
 
-def _given_spans(window: Window, given: Sequence[tuple[int, int, str]]) -> list[WordSpan]:
-    spans = []
-    for start, end, kind in given:
-        words = window.words_of(start, end)
-        if words is not None and start >= window.start[0]:
-            spans.append(WordSpan(*words, kind, 1.0))
-    return spans
+def _given_spans(
+    windows: Sequence[Window], given: Sequence[Sequence[tuple[int, int, str]]], *, texts: Sequence[str]
+) -> list[Span]:
+    """The given spans, each in the first window that holds its first word."""
+    spans: dict[tuple[int, int, int, str], Span] = {}
+    for at, window in enumerate(windows):
+        document = window.document
+        for start, end, kind in given[document]:
+            words = window.words_of(start, end)
+            if words is not None and start < window.end[-1] and (document, start, end, kind) not in spans:
+                text = texts[document][start:end]
+                spans[document, start, end, kind] = Span(document, start, end, text, kind, 1.0, at, *words)
+    return list(spans.values())
 
 
 def _sigmoid(logit: float) -> float:

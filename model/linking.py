@@ -1,21 +1,20 @@
-"""Resolves spans to concepts: gathers the evidence for each candidate and weighs it.
+"""Gathers the evidence for each concept that a span may stand for.
 
 Spans of one document that stand for the same words are one group: repeats of a string agree, and an
-abbreviation is looked up by its long form (Schwartz and Hearst 2003). A group's candidates are the
-concepts that bear its very words as a name, and the best of the whole bank. The evidence of the three
-levels, the words and the vocabulary is combined by a conditional logit (McFadden 1974) over candidates and
-"none of them", fitted on development documents.
+abbreviation is looked up by its long form (Schwartz and Hearst 2003), as is a name that stands in brackets
+behind another. A span that names several concepts ("breast and ovarian cancer") belongs to a group for each.
+`resolver` weighs what is gathered here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .vocabulary import Vocabulary, normalise
 
@@ -24,16 +23,28 @@ FEATURES = (
     "exact",  # they are one of its names
     "variant",  # they are, but for plural and word order
     "sole",  # no other concept of the type bears them
-    "similarity",  # best score of a name under the candidate search
+    "retired",  # a supplementary record that bears them, where a descriptor of after 2015 does too
+    "similarity",  # best score of a name against the words in their sentences
     "lead",  # that score less the best of all candidates
+    "likeness",  # cosine of the encoded words and the likest name
+    "likeness_lead",
     "mid",  # logit of the mid level, best sentence
     "high",  # log-probability of the words under the high level, best mention
     "descriptor",
     "supplementary",
     "spelling",  # how many letter trigrams the words share with the concept's likest name
+    "prior",  # log of 1 + how often the training documents name the concept
+    "depth",  # of its highest place in the trees; 5 without any
+    "names",  # log of how many it has
+    "disease",  # of entity type Disease
 )
 COMPARED_NAMES = 20  # of a concept, for the spelling; a few have hundreds
-NONE_FEATURES = ("bias", "ner")  # of the choice "none of them": 1, and the log-odds of the span
+NO_DEPTH = 5
+LONGEST_SHORT_FORM = 10  # letters; of a name that another in brackets explains
+
+_OPENING = re.compile(r" ?[(\[]")
+_CLOSING = (")", "]", ";", ",")
+_JOINED = re.compile(r"\s*(?:,\s*(?:and/or|and|or)?|/|\band/or\b|\band\b|\bor\b)\s+|/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,58 +66,114 @@ class Span:
 class Group:
     """The spans of a document that are linked as one, their candidates and the evidence."""
 
-    words: str  # what is looked up: the long form, or the span's own words
+    words: str  # what is looked up: the long form, a part of a composite mention, or the span's own words
     entity_type: str
     spans: list[int]
     match: str = "none"  # how the words agree with a name: exact, variant or none
     named: dict[int, bool] = field(default_factory=dict)  # concepts that bear the words, and as preferred name
-    concepts: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # candidates (K,)
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # bank row of each one's best name
+    concepts: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # candidates (K,), as found
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # bank row of each one's likest name
     similarity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    likeness: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     mid: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     high: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What a group was resolved to: the candidate's place in the group, its probability and the evidence."""
-
-    place: int
-    score: float
-    how: str
-
-
-def group_spans(spans: Sequence[Span], *, abbreviations: Sequence[dict[str, str]]) -> list[Group]:
-    """Groups spans by document, type and words, an abbreviation counting as its long form."""
+def group_spans(
+    spans: Sequence[Span], *, abbreviations: Sequence[Mapping[str, str]], vocabulary: Vocabulary
+) -> list[Group]:
+    """Groups spans by document, type and words, an abbreviation counting as its long form, and looks the words up."""
     groups: dict[tuple[int, str, str], Group] = {}
     for at, span in enumerate(spans):
         words = abbreviations[span.document].get(span.text, span.text)
-        key = (span.document, span.entity_type, normalise(words) or words)
-        groups.setdefault(key, Group(words, span.entity_type, [])).spans.append(at)
+        for part in parts_of(words, entity_type=span.entity_type, vocabulary=vocabulary):
+            key = (span.document, span.entity_type, normalise(part) or part)
+            if key not in groups:
+                groups[key] = Group(part, span.entity_type, [])
+                groups[key].match, groups[key].named = vocabulary.look_up(part, entity_type=span.entity_type)
+            groups[key].spans.append(at)
     return list(groups.values())
 
 
-def features_of(group: Group, *, vocabulary: Vocabulary) -> np.ndarray:
-    """The evidence for each candidate of a group: float32 (K, features)."""
-    table = np.zeros((len(group.concepts), len(FEATURES)), np.float32)
-    for row, concept in enumerate(group.concepts.tolist()):
-        if concept in group.named:
-            exact = group.match == "exact"
-            table[row, 0] = exact and group.named[concept]
-            table[row, 1] = exact
-            table[row, 2] = not exact
-            table[row, 3] = len(group.named) == 1
-        kind = vocabulary.concepts[concept].record_type
-        table[row, 8] = kind == "descriptor"
-        table[row, 9] = kind == "supplementary"
-        names = vocabulary.concepts[concept].names[:COMPARED_NAMES]
-        table[row, 10] = 1.0 if concept in group.named else max(spelling(group.words, name) for name in names)
-    if len(table):
-        table[:, 4] = group.similarity
-        table[:, 5] = group.similarity - group.similarity.max()
-        table[:, 6] = group.mid
-        table[:, 7] = group.high
-    return table
+def parts_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[str]:
+    """The names that joined words stand for: "breast and ovarian cancer" is "breast cancer" and "ovarian cancer".
+
+    Words that are a name themselves, or of which a part is none, stay whole.
+    """
+    joined = _JOINED.split(words)
+    if len(joined) < 2 or vocabulary.look_up(words, entity_type=entity_type)[1]:
+        return [words]
+    *firsts, last = joined
+    tails = last.split()
+    for shared in range(len(tails)):  # "cancer" of "ovarian cancer"; the longest shared tail first, none at the end
+        tail = " ".join(tails[shared + 1 :])
+        parts = [f"{first} {tail}".strip() for first in firsts] + [last]
+        owners = [vocabulary.look_up(part, entity_type=entity_type)[1] for part in parts]
+        if all(owners) and len({frozenset(owner) for owner in owners}) == len(parts):
+            return parts
+    return [words]
+
+
+def appositions(spans: Sequence[Span], *, texts: Sequence[str], vocabulary: Vocabulary) -> list[dict[str, str]]:
+    """Names that another name beside them in brackets explains, as `aspirin` does in "aspirin (ASA)", by document.
+
+    The shorter of the two, one word of a few letters, is explained; not where it is itself the better known name.
+
+    Args:
+        texts: the text of each document, laid out by the spans' code points.
+    """
+    found: list[dict[str, str]] = [{} for _ in texts]
+    ordered = sorted(spans, key=lambda span: (span.document, span.start))
+    for left, right in pairwise(ordered):
+        if left.document != right.document or left.entity_type != right.entity_type:
+            continue
+        text = texts[left.document]
+        if _OPENING.fullmatch(text[left.end : right.start]) and text[right.end : right.end + 1] in _CLOSING:
+            short, long = sorted((left.text, right.text), key=len)
+            known = vocabulary.look_up(long, entity_type=left.entity_type)[1]
+            if known and " " not in short and len(short) <= min(LONGEST_SHORT_FORM, len(long) - 1):
+                found[left.document].setdefault(short, long)
+    return found
+
+
+def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, int]) -> np.ndarray:
+    """The evidence for each candidate of a group: float32 (K, features).
+
+    Args:
+        prior: how often the training documents name each concept.
+    """
+    count = len(group.concepts)
+    if not count:
+        return np.zeros((0, len(FEATURES)), np.float32)
+    concepts = [vocabulary.concepts[at] for at in group.concepts.tolist()]
+    named = np.array([at in group.named for at in group.concepts.tolist()])
+    exact = group.match == "exact"
+    kinds = np.array([concept.record_type for concept in concepts])
+    recent = exact and any(_is_recent(vocabulary.concepts[at].mesh_id) for at in group.named)
+    columns = {
+        "exact_preferred": [exact and group.named.get(at, False) for at in group.concepts.tolist()],
+        "exact": named & exact,
+        "variant": named & (not exact),
+        "sole": named & (len(group.named) == 1),
+        "retired": named & recent & (kinds == "supplementary"),
+        "similarity": group.similarity,
+        "lead": group.similarity - group.similarity.max(),
+        "likeness": group.likeness,
+        "likeness_lead": group.likeness - group.likeness.max(),
+        "mid": group.mid,
+        "high": group.high,
+        "descriptor": kinds == "descriptor",
+        "supplementary": kinds == "supplementary",
+        "spelling": [
+            1.0 if bears else max(spelling(group.words, name) for name in concept.names[:COMPARED_NAMES])
+            for bears, concept in zip(named, concepts, strict=True)
+        ],
+        "prior": [np.log1p(prior.get(concept.mesh_id, 0)) for concept in concepts],
+        "depth": [min((tree.count(".") for tree in concept.tree_numbers), default=NO_DEPTH) for concept in concepts],
+        "names": [np.log(len(concept.names)) for concept in concepts],
+        "disease": [group.entity_type == "Disease"] * count,
+    }
+    return np.stack([np.asarray(columns[name], np.float32) for name in FEATURES], axis=1)
 
 
 def spelling(words: str, name: str) -> float:
@@ -115,118 +182,11 @@ def spelling(words: str, name: str) -> float:
     return 2 * len(mine & other) / max(1, len(mine) + len(other))
 
 
+def _is_recent(mesh_id: str) -> bool:
+    return mesh_id.startswith("D") and len(mesh_id) > 7  # nine digits: NLM's since 2016
+
+
 @lru_cache(maxsize=20_000)
 def _trigrams(name: str) -> frozenset[str]:
     padded = f" {normalise(name)} "
     return frozenset(padded[at : at + 3] for at in range(len(padded) - 2))
-
-
-class Resolver:
-    """Weighs the evidence: P(c) = exp(w . x_c) / (exp(v . z) + sum over candidates of exp(w . x)).
-
-    The weights are data, kept in the model's configuration, so that one file says what decides.
-    """
-
-    def __init__(self, *, weights: dict[str, float], none_weights: dict[str, float]) -> None:
-        self.weights = np.array([weights[name] for name in FEATURES], np.float32)
-        self.none_weights = np.array([none_weights[name] for name in NONE_FEATURES], np.float32)
-
-    @classmethod
-    def unfitted(cls) -> Resolver:
-        """Weights for a model whose resolver has not been fitted: words first, then similarity, never none."""
-        weights = dict.fromkeys(FEATURES, 0.0) | {"exact": 6.0, "exact_preferred": 1.0, "variant": 4.0, "lead": 1.0}
-        return cls(weights=weights | {"mid": 0.1, "high": 0.1}, none_weights={"bias": -20.0, "ner": 0.0})
-
-    def to_dict(self) -> dict[str, dict[str, float]]:
-        """The weights by name, for the configuration."""
-        return {
-            "weights": {name: round(float(w), 4) for name, w in zip(FEATURES, self.weights, strict=True)},
-            "none_weights": {
-                name: round(float(w), 4) for name, w in zip(NONE_FEATURES, self.none_weights, strict=True)
-            },
-        }
-
-    def inclined(self, shift: float) -> Resolver:
-        """The same weights, with "none of them" likelier by `shift` in log-odds."""
-        weights = self.to_dict()
-        return Resolver(
-            weights=weights["weights"],
-            none_weights=weights["none_weights"] | {"bias": weights["none_weights"]["bias"] + shift},
-        )
-
-    def resolve(self, features: np.ndarray, *, ner: float, allow_none: bool = True) -> tuple[int, float] | None:
-        """The best candidate's place and probability; None without candidates, or where none is likelier."""
-        if not len(features):
-            return None
-        scores = features @ self.weights
-        none = float(_none_features(ner) @ self.none_weights)
-        best = int(scores.argmax())
-        if allow_none and none > scores[best]:
-            return None
-        top = max(float(scores[best]), none)
-        total = float(np.exp(scores - top).sum()) + float(np.exp(none - top))
-        return best, float(np.exp(scores[best] - top)) / total
-
-    def evidence(self, features: np.ndarray, place: int) -> str:
-        """Which evidence decided: the one whose removal would change the choice, else the heaviest for it.
-
-        One of `name` (the very words), `variant` (plural or order), `spelling` (trigrams), `bank` (similarity),
-        `mid` and `high`.
-        """
-        against = np.delete(features, place, axis=0)
-        margin = features[place] - (against[(against @ self.weights).argmax()] if len(against) else 0.0)
-        weight = margin * self.weights
-        shares = {
-            "name": weight[[0, 1, 3]].sum() if features[place, 1] else 0.0,
-            "variant": weight[[2, 3]].sum() if features[place, 2] else 0.0,
-            "spelling": weight[10],
-            "bank": weight[[4, 5]].sum(),
-            "mid": weight[6],
-            "high": weight[7],
-        }
-        return max(shares, key=lambda name: float(shares[name]))
-
-    @classmethod
-    def fit(
-        cls, examples: Sequence[tuple[np.ndarray, float, np.ndarray]], *, decay: float = 0.02, steps: int = 200
-    ) -> Resolver:
-        """Maximises the likelihood of the right choices (L-BFGS, weights decayed towards zero).
-
-        Args:
-            examples: per group its features (K, features), the probability of its spans, and bool (K,) the
-                right candidates; all False where "none of them" is right.
-        """
-        widest = max(len(features) for features, _, _ in examples)
-        table = torch.zeros(len(examples), widest, len(FEATURES))
-        live = torch.zeros(len(examples), widest, dtype=torch.bool)
-        right = torch.zeros(len(examples), widest + 1, dtype=torch.bool)
-        none = torch.zeros(len(examples), len(NONE_FEATURES))
-        for row, (features, ner, correct) in enumerate(examples):
-            table[row, : len(features)] = torch.from_numpy(features)
-            live[row, : len(features)] = True
-            right[row, : len(features)] = torch.from_numpy(correct)
-            right[row, -1] = not correct.any()
-            none[row] = torch.from_numpy(_none_features(ner))
-        weights = torch.zeros(len(FEATURES), requires_grad=True)
-        none_weights = torch.zeros(len(NONE_FEATURES), requires_grad=True)
-        optimizer = torch.optim.LBFGS([weights, none_weights], max_iter=steps, line_search_fn="strong_wolfe")
-
-        def loss() -> Tensor:
-            optimizer.zero_grad()
-            scores = (table @ weights).masked_fill(~live, -torch.inf)
-            logits = torch.cat([scores, (none @ none_weights).unsqueeze(1)], 1).log_softmax(1)
-            likelihood = logits.masked_fill(~right, -torch.inf).logsumexp(1).mean()
-            value = -likelihood + decay * (weights.square().sum() + none_weights.square().sum()) / 100
-            value.backward()
-            return value
-
-        optimizer.step(loss)
-        return cls(
-            weights=dict(zip(FEATURES, weights.tolist(), strict=True)),
-            none_weights=dict(zip(NONE_FEATURES, none_weights.tolist(), strict=True)),
-        )
-
-
-def _none_features(ner: float) -> np.ndarray:
-    bounded = min(max(ner, 1e-4), 1 - 1e-4)
-    return np.array([1.0, np.log(bounded / (1 - bounded))], np.float32)

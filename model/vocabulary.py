@@ -102,6 +102,36 @@ class Vocabulary:
         """The positions of all concepts of a type; empty for a type without any."""
         return self._slices.get(entity_type, slice(0, 0))
 
+    def select(
+        self, *, branches: Sequence[str] = (), allow: Sequence[str] = (), deny: Sequence[str] = ()
+    ) -> np.ndarray:
+        """Which concepts may be linked to: bool (concepts,).
+
+        Args:
+            branches: tree numbers; concepts at or under one of them, and supplementary records mapped to these.
+            allow: ids that may be linked to as well, or alone where no branch is named.
+            deny: ids that may not.
+
+        Raises:
+            ValueError: an id is not in the vocabulary, or no concept stands under a branch.
+        """
+        for identifier in (*allow, *deny):
+            if self.canonical(identifier) not in self.position:
+                raise ValueError(f"{identifier}: no such concept in MeSH {self.version}")
+        selected = np.full(len(self.concepts), not branches and not allow)
+        for branch in branches:
+            under = {
+                concept.mesh_id
+                for concept in self.concepts
+                if any(f"{tree}.".startswith(f"{branch}.") for tree in concept.tree_numbers)
+            }
+            if not under:
+                raise ValueError(f"{branch}: no concept of MeSH {self.version} has such a tree number")
+            selected |= [each.mesh_id in under or not under.isdisjoint(each.mapped_to) for each in self.concepts]
+        selected[[self.position[self.canonical(identifier)] for identifier in allow]] = True
+        selected[[self.position[self.canonical(identifier)] for identifier in deny]] = False
+        return selected
+
     @property
     def digest(self) -> str:
         """First 16 hex digits of a SHA-256 over ids and names: equal for equal vocabularies."""

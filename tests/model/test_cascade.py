@@ -13,16 +13,13 @@ from model.cascade import Cascade, Text
 from model.document import Sentence
 from model.evaluate import link_gold
 from model.folder import load_model, save_model
-from model.linking import FEATURES, Group, Resolver, Span, features_of, group_spans, spelling
+from model.linking import group_spans
+from model.losses import joint_loss
 from model.network import E2emernModel
+from model.resolver import EVIDENCE, Resolver
 from model.samples import Sampler, make_samples
-from model.train import joint_loss
 from model.tune import tune
 from tests.model import tiny
-
-
-def span(text: str, *, document: int = 0, start: int = 0, kind: str = "Disease") -> Span:
-    return Span(document, start, start + len(text), text, kind, 0.9, 0, 0, 1)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +71,7 @@ def test_every_mention_carries_its_scores_and_stands_in_the_text(model: E2emernM
             assert document.text[mention.start : mention.end] == mention.text
             scores = (mention.ner_score, mention.mid_score, mention.high_score, mention.link_score)
             assert all(score is not None and 0 <= score <= 1 for score in scores)
-            assert mention.how in ("name", "variant", "spelling", "bank", "mid", "high")
+            assert mention.how in EVIDENCE
 
 
 @pytest.mark.parametrize("tokens", [16, 64, 4096])
@@ -101,12 +98,39 @@ def test_an_abbreviation_takes_the_concept_of_its_long_form(model: E2emernModel)
     cascade = cascade_of(model)
     given = [[(0, 28, "Disease"), (60, 63, "Disease")]]
     windows, hidden, spans = cascade.find_spans([text], given=given)
-    groups = group_spans(spans, abbreviations=[dict(text.abbreviations)])
+    groups = group_spans(spans, abbreviations=[text.abbreviations], vocabulary=tiny.vocabulary())
     assert [sorted(spans[at].text for at in group.spans) for group in groups] == [
         ["Familial mediterranean fever", "Fmf"]
     ]
     assert len(windows) == 2
     assert len(hidden) == 2
+
+
+def test_a_span_of_two_concepts_has_a_mention_for_each(model: E2emernModel) -> None:
+    sentence = "The patients had severe breast and colon cancer."
+    text = Text((Sentence(0, len(sentence), sentence),))
+    [found], _ = cascade_of(model).annotate([text], given=[[(24, 47, "Disease")]])
+    assert [(m.start, m.end, m.text, m.mesh_id) for m in found] == [
+        (24, 47, "breast and colon cancer", "D001"),
+        (24, 47, "breast and colon cancer", "D002"),
+    ]
+
+
+def test_only_selected_concepts_are_linked(model: E2emernModel) -> None:
+    selection = tiny.vocabulary().select(branches=["C04"])
+    mentions, _ = cascade_of(model, selection=selection).annotate(texts())
+    found = [(m.text, m.mesh_id, m.how is None) for row in mentions for m in row]
+    assert found == [
+        ("breast cancer", "D001", False), ("Colon cancer", "D002", False), ("cisplatin", None, True),
+        ("Aspirin", None, True), ("renal failure", None, True), ("headache", None, True),
+        ("Familial mediterranean fever", None, True),
+    ]  # fmt: skip
+
+
+def test_given_spans_keep_their_offsets(model: E2emernModel) -> None:
+    text = Text((Sentence(0, 16, "Breast neoplasms"), Sentence(17, 18, "\u200b")))
+    [found], _ = cascade_of(model).annotate([text], given=[[(0, 15, "Disease"), (17, 18, "Disease")]])
+    assert [(m.start, m.end, m.text, m.mesh_id) for m in found] == [(0, 15, "Breast neoplasm", "D001")]
 
 
 def test_levels_that_are_off_leave_the_others_working(model: E2emernModel) -> None:
@@ -123,9 +147,11 @@ def test_given_spans_are_linked_and_scored(model: E2emernModel) -> None:
 
 def test_tuning_learns_weights_that_link_right_and_refuse_wrong_spans(model: E2emernModel) -> None:
     cascade = cascade_of(model)
-    fitted = tune(cascade, tiny.gold() * 3)
+    fitted, validated = tune(cascade, tiny.gold() * 3, seen=tiny.gold())
     mentions, _ = cascade.annotate(texts())
     assert set(fitted) == {"span_threshold", "resolver"}
+    assert fitted["resolver"]["prior"]["D001"] == 1
+    assert validated == {"tiny Chemical": 1.0, "tiny Disease": 1.0}
     assert [m.mesh_id for row in mentions for m in row] == ["D001", "D002", "C007", "D006", "D004", "D005", "D003"]
 
 
@@ -168,25 +194,33 @@ class TestBank:
         assert error < 0.02
         assert owner.tolist() == bank.owner.tolist()
 
-    def test_search_is_exhaustive_and_takes_each_concepts_best_name(self, model: E2emernModel) -> None:
+    @pytest.mark.parametrize("cosine", [False, True])
+    def test_search_is_exhaustive_and_takes_each_concepts_best_name(self, model: E2emernModel, cosine: bool) -> None:
         vocabulary = tiny.vocabulary()
         bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=32)
         queries = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
         every = bank.vectors(torch.arange(len(bank)))
+        if cosine:
+            every = every / every.norm(dim=1, keepdim=True)
         within = vocabulary.slice_of("Disease")
-        for query, found in zip(queries, bank.search(queries, within=within, k=5), strict=True):
-            best = {}
+        for query, found in zip(queries, bank.search(queries, within=within, k=5, cosine=cosine), strict=True):
+            best: dict[int, float] = {}
             for owner, score in zip(bank.owner.tolist(), (every @ query).tolist(), strict=True):
                 if within.start <= owner < within.stop:
                     best[owner] = max(best.get(owner, -np.inf), score)
-            assert set(found.concepts.tolist()) == set(best)
-            assert found.scores.tolist() == pytest.approx([best[at] for at in found.concepts.tolist()], abs=0.3)
+            assert set(found) == set(best)
+            assert [best[at] for at in found] == pytest.approx(sorted(best.values(), reverse=True), abs=0.3)
 
-    def test_concepts_asked_for_are_scored_however_bad(self, model: E2emernModel) -> None:
+    def test_concepts_are_compared_by_their_best_names(self, model: E2emernModel) -> None:
         vocabulary = tiny.vocabulary()
         bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=32)
-        [found] = bank.search(torch.randn(1, 32), within=vocabulary.slice_of("Disease"), k=1, always=[[2, 3, 4, 5, 6]])
-        assert set(found.concepts.tolist()) == {2, 3, 4, 5, 6}
+        [name] = encode_names(model, ["colon cancer"], tokenizer=tiny.tokenizer())
+        concepts = np.array([vocabulary.position[each] for each in ("D005", "D002", "D001")])
+        rows, scores, cosines = bank.compare(concepts, context=torch.zeros(32), name=name)
+        assert bank.owner[rows].tolist() == concepts.tolist()
+        assert scores.tolist() == [0, 0, 0]
+        assert cosines.argmax() == 1
+        assert cosines[1] == pytest.approx(1.0, abs=1e-3)
 
     def test_a_bank_of_other_weights_or_names_is_not_taken(self, model: E2emernModel, tmp_path: Path) -> None:
         vocabulary, path = tiny.vocabulary(), tmp_path / "bank.safetensors"
@@ -197,49 +231,3 @@ class TestBank:
         assert torch.equal(again.codes, bank.codes)
         assert EntityBank.load(path, weights="x", vocabulary=vocabulary) is None
         assert EntityBank.load(tmp_path / "none", weights="w", vocabulary=vocabulary) is None
-
-
-class TestLinking:
-    def test_repeats_and_abbreviations_are_one_group_within_a_document(self) -> None:
-        spans = [span("Renal failure"), span("renal-failure", start=30), span("RF", start=50), span("RF", document=1)]
-        groups = group_spans(spans, abbreviations=[{"RF": "renal failure"}, {}])
-        assert [group.spans for group in groups] == [[0, 1, 2], [3]]
-
-    def test_features_say_how_the_words_agree(self) -> None:
-        vocabulary = tiny.vocabulary()
-        group = Group("renal failure", "Disease", [0])
-        group.match, group.named = vocabulary.look_up("renal failure", entity_type="Disease")
-        group.concepts = np.array([vocabulary.position["D004"], vocabulary.position["D005"]])
-        group.similarity = np.array([2.0, 3.0], np.float32)
-        group.mid, group.high = np.array([0.5, -1], np.float32), np.array([-0.1, -4], np.float32)
-        table = [dict(zip(FEATURES, row, strict=True)) for row in features_of(group, vocabulary=vocabulary).tolist()]
-        assert (table[0]["exact"], table[0]["exact_preferred"], table[0]["sole"], table[0]["lead"]) == (1, 0, 1, -1)
-        assert (table[1]["exact"], table[1]["lead"], table[1]["descriptor"]) == (0, 0, 1)
-
-    def test_the_fit_finds_what_decides(self) -> None:
-        random = np.random.default_rng(0)
-        examples = []
-        for _ in range(200):
-            features = random.normal(size=(4, len(FEATURES))).astype(np.float32)
-            right = np.zeros(4, bool)
-            if features[:, 6].max() > 0.5:  # mid decides, and too little of it means none
-                right[features[:, 6].argmax()] = True
-            examples.append((features, 0.9, right))
-        resolver = Resolver.fit(examples)
-        assert np.abs(resolver.weights).argmax() == FEATURES.index("mid")
-        answers = [resolver.resolve(features, ner=0.9) for features, _, _ in examples]
-        agreed = [
-            (answer is None and not right.any()) or (answer is not None and right[answer[0]])
-            for answer, (_, _, right) in zip(answers, examples, strict=True)
-        ]
-        assert np.mean(agreed) > 0.9
-
-    @pytest.mark.parametrize(
-        ("words", "name", "share"),
-        [("colon cancer", "Colon-Cancer", 1.0), ("rash", "fever", 0.0), ("tumour", "tumor", 6 / 11), ("", "", 0.0)],
-    )
-    def test_spelling_is_the_share_of_trigrams(self, words: str, name: str, share: float) -> None:
-        assert spelling(words, name) == pytest.approx(share)
-
-    def test_nothing_to_choose_from_gives_none(self) -> None:
-        assert Resolver.unfitted().resolve(np.zeros((0, len(FEATURES)), np.float32), ner=0.9) is None

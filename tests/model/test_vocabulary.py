@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from model.document import Concept
 from model.vocabulary import Vocabulary, bag_of_words, normalise
 from tests.model import tiny
 
@@ -84,3 +85,32 @@ def test_digest_tells_vocabularies_apart() -> None:
     other = Vocabulary(tiny.CONCEPTS[:-1], version="tiny")
     assert tiny.vocabulary().digest == tiny.vocabulary().digest
     assert tiny.vocabulary().digest != other.digest
+
+
+class TestSelection:
+    def selected(self, **options: list[str]) -> list[str]:
+        vocabulary = tiny.vocabulary()
+        chosen = vocabulary.select(**options)
+        return [concept.mesh_id for concept, is_in in zip(vocabulary.concepts, chosen, strict=True) if is_in]
+
+    def test_branches_hold_what_is_under_them(self) -> None:
+        assert self.selected(branches=["C04.588"]) == ["D001", "D002"]
+        assert self.selected(branches=["C04.588.274", "C23"]) == ["D002", "D005"]
+
+    def test_allowed_ids_stand_beside_branches_and_denied_ones_fall(self) -> None:
+        assert self.selected(branches=["C04"], allow=["MESH:D006"], deny=["D002"]) == ["D006", "D001"]
+        assert self.selected(allow=["OMIM:114480"]) == ["D001"]
+        assert self.selected(deny=["D001"]) == ["C007", "D006", "D002", "D003", "D004", "D005"]
+
+    def test_supplementary_records_follow_what_they_are_mapped_to(self) -> None:
+        concepts = [
+            Concept("D9", "Chemical", ("Platinum",), "descriptor", ("D01.268",)),
+            Concept("C9", "Chemical", ("platin",), "supplementary", (), ("D9",)),
+        ]
+        assert Vocabulary(concepts, version="1").select(branches=["D01"]).tolist() == [True, True]
+
+    def test_unknown_ids_and_branches_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="D999: no such concept in MeSH tiny"):
+            tiny.vocabulary().select(deny=["D999"])
+        with pytest.raises(ValueError, match="C05: no concept of MeSH tiny has such a tree number"):
+            tiny.vocabulary().select(branches=["C05"])
