@@ -1,0 +1,52 @@
+"""`e2emern link` as a user meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.flows.test_cli import run
+from tests.flows.world import World
+
+GIVEN = "1|t|Aspirin caused renal failure.\n1|a|\n1\t0\t7\tAspirin\tChemical\n1\t15\t28\trenal failure\tDisease\n"
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    path = tmp_path / "given.PubTator"
+    path.write_text(GIVEN + "\n2|t|Rash.\nx\n", encoding="utf-8")
+    return path
+
+
+def options(world: World, folder: Path) -> list[object]:
+    places: list[object] = ["--output", folder / "linked.PubTator", "--home", folder / "home"]
+    return [*places, "--model", world.model, "--mesh", world.mesh, "--device", "cpu"]
+
+
+def test_links_and_tells_bad_records(world: World, given: Path, tmp_path: Path) -> None:
+    deny = tmp_path / "deny.txt"
+    deny.write_text("# never\nD006  aspirin\n", encoding="utf-8")
+    ended = run("link", given, *options(world, tmp_path), "--deny", deny)
+    assert ended.returncode == 0
+    assert ended.stderr.splitlines() == [
+        "e2emern: given.PubTator: line 7: document 2: line of 'x' in document 2",
+        f"e2emern: wrote 1 documents to {tmp_path / 'linked.PubTator'}: 1 of 2 mentions linked, 1 failures",
+    ]
+    assert (tmp_path / "linked.PubTator").read_text(encoding="utf-8") == (
+        "1|t|Aspirin caused renal failure.\n1|a|\n"
+        "1\t0\t7\tAspirin\tChemical\t-\n1\t15\t28\trenal failure\tDisease\tMESH:D004\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        (["--branch", "C99"], "C99: no concept of MeSH tiny has such a tree number"),
+        (["--deny", "none.txt"], "none.txt: No such file or directory"),
+    ],
+)
+def test_errors_are_one_line(world: World, given: Path, tmp_path: Path, extra: list[str], told: str) -> None:
+    ended = run("link", given, *options(world, tmp_path), *extra)
+    assert (ended.returncode, ended.stderr) == (1, f"e2emern: {told}\n")
+    assert not (tmp_path / "linked.PubTator").exists()
