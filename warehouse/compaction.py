@@ -8,7 +8,7 @@ absent, and never changed; a snapshot names it in place of theirs, and each of i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,46 +24,37 @@ LOOSE = 64  # so many small sources outside of groups are left alone; the next p
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Sources whose files are merged."""
+    """Sources whose files are merged into files of one name."""
 
+    name: str
     keys: tuple[SourceKey, ...]
 
-    @property
-    def name(self) -> str:
-        """The name of the merged files, which no other set of sources has."""
-        return hashlib.sha256("\n".join(sorted(key.stem for key in self.keys)).encode()).hexdigest()[:16]
 
-
-def plan(sizes: Mapping[SourceKey, int], *, standing: Iterable[Group] = ()) -> list[Group]:
+def plan(sizes: Mapping[SourceKey, int], *, standing: Sequence[Group] = ()) -> list[Group]:
     """Returns the groups of sources to merge, from the bytes of each current source in order of rank.
 
-    Groups that stand are kept as they are until `LOOSE` small sources are outside of them; then all but the full ones
-    are made anew. A group that has lost a source is none any more.
+    Groups that stand are kept as they are until `LOOSE` small sources are outside of them; then these join the groups
+    that are not full, each of which stays together. All sources of a group that stands are current.
     """
-    small = {key: size for key, size in sizes.items() if size < SMALL}
-    standing = [group for group in standing if all(key in small for key in group.keys)]
     grouped = {key for group in standing for key in group.keys}
-    if len(small.keys() - grouped) < LOOSE:
-        return standing
-    groups = [group for group in standing if sum(small[key] for key in group.keys) >= FULL]
-    full = {key for group in groups for key in group.keys}
+    loose = [key for key, size in sizes.items() if size < SMALL and key not in grouped]
+    if len(loose) < LOOSE:
+        return list(standing)
+    groups = [group for group in standing if _bytes(group.keys, sizes) >= FULL]
     keys: list[SourceKey] = []
-    size = 0
-    for key in small:
-        if key in full:
-            continue
-        keys.append(key)
-        size += small[key]
-        if size >= FULL:
-            groups.append(Group(tuple(keys)))
-            keys, size = [], 0
-    return groups + ([Group(tuple(keys))] if len(keys) > 1 else [])
+    for unit in (*(group.keys for group in standing if group not in groups), *((key,) for key in loose)):
+        keys += unit
+        if _bytes(keys, sizes) >= FULL:
+            groups.append(_group(keys, sizes))
+            keys = []
+    return groups + ([_group(keys, sizes)] if len(keys) > 1 else [])
 
 
 def merge(home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]]) -> dict[str, Path]:
     """Returns the merged file of each kind of `files`, and writes those that are not there yet.
 
-    Raises `SchemaMismatchError` when a file has other columns than the first.
+    `files` may give the merged file of sources that stand merged, where all of them are in the group. Raises
+    `SchemaMismatchError` when a file has other columns than the first.
     """
     merged = {}
     for kind, example in files[group.keys[0]].items():
@@ -71,8 +62,17 @@ def merge(home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]
         if merged[kind].exists():
             continue
         with TableWriter(merged[kind], pq.read_schema(example).remove_metadata()) as writer:
-            for key in group.keys:
-                with pq.ParquetFile(files[key][kind]) as file:
+            for path in dict.fromkeys(files[key][kind] for key in group.keys):
+                with pq.ParquetFile(path) as file:
                     for batch in file.iter_batches():
                         writer.append(batch)
     return merged
+
+
+def _bytes(keys: Iterable[SourceKey], sizes: Mapping[SourceKey, int]) -> int:
+    return sum(sizes[key] for key in keys)
+
+
+def _group(keys: Sequence[SourceKey], sizes: Mapping[SourceKey, int]) -> Group:
+    said = "\n".join(sorted(f"{key.stem} {sizes[key]}" for key in keys))
+    return Group(hashlib.sha256(said.encode()).hexdigest()[:16], tuple(keys))

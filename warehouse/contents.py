@@ -28,7 +28,7 @@ from warehouse.verify import verify_sources
 Known = dict[str, tuple[SourceBooks, int]]
 
 _GROUPS_SQL = """
-SELECT list({'name': source, 'digest': digest} ORDER BY rowid)
+SELECT path, list({'name': source, 'digest': digest} ORDER BY rowid)
 FROM files WHERE view = 'documents' AND starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowid)
 """
 _CONCEPTS_SQL = """
@@ -114,7 +114,7 @@ def remember(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]
         )
         known[key.stem] = (books, mentions)
     groups = connection.execute(_GROUPS_SQL).fetchall()
-    return known, [Group(tuple(SourceKey(**key) for key in keys)) for (keys,) in groups]
+    return known, [Group(Path(path).stem, tuple(SourceKey(**key) for key in keys)) for path, keys in groups]
 
 
 def merge_missing(contents: Contents) -> None:

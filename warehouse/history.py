@@ -112,7 +112,6 @@ class Difference:
     after: Snapshot
     documents: Change[ChangedDocument]
     concepts: Change[ChangedConcept]
-    same_versions: bool  # model and vocabulary
 
 
 def list_snapshots(home: Home) -> list[Listed]:
@@ -159,7 +158,6 @@ def difference(home: Home, before: int, after: int) -> Difference:
         after=is_now,
         documents=_change(documents, ChangedDocument),
         concepts=_change(concepts, ChangedConcept),
-        same_versions=(was.model_version, was.mesh_version) == (is_now.model_version, is_now.mesh_version),
     )
 
 

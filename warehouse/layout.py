@@ -75,8 +75,10 @@ class Home:
         return folder / f"{key.stem}.parquet"
 
     def compacted(self, path: Path, group: str) -> Path:
-        """Where the file stands into which that of a source, `path`, is merged with those of its group."""
-        return self.root / "compacted" / path.relative_to(self.root).parent / f"{group}.parquet"
+        """Where the file stands into which `path`, of a source or an earlier group, is merged with those of a group."""
+        merged = self.root / "compacted"
+        folder = path.parent if path.is_relative_to(merged) else merged / path.parent.relative_to(self.root)
+        return folder / f"{group}.parquet"
 
     def entities(self, mesh_version: str) -> Path:
         """Where the vocabulary stands."""

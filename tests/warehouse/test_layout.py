@@ -24,6 +24,9 @@ def test_every_path() -> None:
     assert HOME.unread(KEY, model_version="m-1", mesh_version="2024") == Path(
         f"/data/home/failures/m-1@2024/{stem}.parquet"
     )
+    merged = HOME.compacted(HOME.documents(KEY), "0123")
+    assert merged == Path("/data/home/compacted/documents/0123.parquet")
+    assert HOME.compacted(merged, "4567") == Path("/data/home/compacted/documents/4567.parquet")
     assert HOME.mentions(KEY, model_version="m-1", mesh_version="2024") == Path(
         f"/data/home/mentions/m-1@2024/{stem}.parquet"
     )

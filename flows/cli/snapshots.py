@@ -1,0 +1,149 @@
+"""The snapshots of a home: `snapshots list`, `publish`, `diff`, `rollback`, `prune`, `relocate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+
+from .application import Folder, group, say
+
+if TYPE_CHECKING:
+    from warehouse.history import Change, Listed
+
+snapshots_app = group("snapshots", says="List, compare, publish, roll back, prune and move the snapshots of a home.")
+
+
+@snapshots_app.command("list", epilog="Example: e2emern snapshots list --home home")
+def list_all(home: Folder) -> None:
+    """List the snapshots, newest first: when, what they show, how they stand."""
+    from warehouse.history import list_snapshots
+    from warehouse.shelf import rollbacks
+
+    for listed in list_snapshots(Home(home)):
+        print(_listed(listed))
+    for one in rollbacks(Home(home)):
+        why = f": {one.why}" if one.why else ""
+        print(f"{one.when[:16].replace('T', ' ')} {one.by} went from snapshot {one.left} to {one.shown}{why}")
+
+
+@snapshots_app.command("publish", epilog="Example: e2emern snapshots publish --home home --accept 'we retired 2 dumps'")
+def publish_all(
+    home: Folder,
+    accept: Annotated[
+        str | None, typer.Option(metavar="WHY", help="Publish beyond the limits or after a rollback; recorded.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Model version.", show_default="that of the current snapshot")
+    ] = None,
+    mesh: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="MeSH version.", show_default="that of the current snapshot")
+    ] = None,
+) -> None:
+    """Publish what is annotated, without annotating anything."""
+    from warehouse.snapshot import current_snapshot, publish
+
+    place = Home(home)
+    current = current_snapshot(place)
+    if current is None and (model is None or mesh is None):
+        raise WarehouseError(f"{home} has no snapshot yet: name the versions with --model and --mesh")
+    snapshot = publish(
+        place,
+        model_version=model or (current.model_version if current else ""),
+        mesh_version=mesh or (current.mesh_version if current else ""),
+        accept=accept,
+    )
+    said = "shows all that is annotated already" if snapshot.unchanged else "is published"
+    print(f"snapshot {snapshot.number} {said}: {snapshot.documents:,} documents, {snapshot.mentions:,} mentions")
+    if snapshot.exceeded and not snapshot.unchanged:
+        say(f"beyond the limits: {snapshot.exceeded}")
+
+
+@snapshots_app.command(epilog="Example: e2emern snapshots diff 41 42 --home home")
+def diff(
+    before: Annotated[int, typer.Argument(metavar="A", help="Number of the snapshot to compare from.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="Number of the snapshot to compare to.")],
+    home: Folder,
+) -> None:
+    """Tell which documents and concepts were gained, lost and changed from A to B, with examples."""
+    from warehouse.history import difference
+
+    found = difference(Home(home), before, after)
+    was, is_now = found.before, found.after
+    if (was.model_version, was.mesh_version) != (is_now.model_version, is_now.mesh_version):
+        print(
+            f"model {was.model_version}, MeSH {was.mesh_version} -> "
+            f"model {is_now.model_version}, MeSH {is_now.mesh_version}"
+        )
+    documents, concepts = found.documents, found.concepts
+    print(f"documents: {was.documents:,} -> {is_now.documents:,}: {_counts(documents)}")
+    for change, gone in documents.examples.items():
+        for document in gone:
+            print(f"  {change} {document.document_id} {document.title[:80]}")
+    print(f"concepts: {was.concepts:,} -> {is_now.concepts:,}: {_counts(concepts)}")
+    for change, moved in concepts.examples.items():
+        for one in moved:
+            print(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {one.is_now:,} mentions")
+    print(f"mentions: {was.mentions:,} -> {is_now.mentions:,}, linked {was.linked:,} -> {is_now.linked:,}")
+
+
+@snapshots_app.command(epilog="Example: e2emern snapshots rollback 41 --home home --why 'dump 1301 is cut short'")
+def rollback(
+    home: Folder,
+    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="By default the one before.")] = None,
+    why: Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")] = None,
+) -> None:
+    """Make another snapshot the current one; publishing then waits for somebody to accept it."""
+    from warehouse.shelf import roll_back
+
+    done = roll_back(Home(home), number, why=why)
+    print(f"snapshot {done.shown} is current in place of {done.left}")
+    if done.shown < done.left:
+        say("nothing more is published until somebody does with: e2emern snapshots publish --accept WHY")
+
+
+@snapshots_app.command(epilog="Example: e2emern snapshots prune --keep 14 --home home")
+def prune(
+    home: Folder,
+    keep: Annotated[int, typer.Option(min=1, metavar="N", help="Newest snapshots to keep; the current one stays too.")],
+) -> None:
+    """Delete old snapshots, and the files that no other one shows; work that was never published stays."""
+    from warehouse.pruning import prune as prune_home
+
+    done = prune_home(Home(home), keep=keep)
+    print(
+        f"deleted {len(done.deleted):,} snapshots and {done.files:,} files of {done.bytes / 1e6:,.1f} MB; "
+        f"kept {', '.join(map(str, done.kept))}"
+    )
+    if done.in_use:
+        say(f"{', '.join(map(str, done.in_use))} open or current a moment ago; the next prune takes them")
+
+
+@snapshots_app.command(epilog="Example: e2emern snapshots relocate --home /mnt/new/home")
+def relocate(home: Folder) -> None:
+    """Rewrite where the snapshots of a home that has moved read their files, for other DuckDB clients."""
+    from warehouse.shelf import relocate as relocate_home
+
+    moved = relocate_home(Home(home))
+    print(f"snapshots {', '.join(map(str, moved))} read {home} now" if moved else f"all snapshots read {home} already")
+
+
+def _listed(listed: Listed) -> str:
+    one = listed.snapshot
+    line = (
+        f"{one.number:>5} {listed.state:9} {one.created:%Y-%m-%d %H:%M} {one.sources:,} sources, "
+        f"{one.documents:,} documents, {one.mentions:,} mentions of {one.concepts:,} concepts, "
+        f"model {one.model_version}, MeSH {one.mesh_version}"
+    )
+    if one.exceeded:
+        line += f"\n      beyond the limits: {one.exceeded}"
+    if one.accepted:
+        line += f"\n      accepted by {one.accepted}"
+    return line
+
+
+def _counts(change: Change[Any]) -> str:
+    return f"{change.gained:,} gained, {change.lost:,} lost, {change.changed:,} changed"

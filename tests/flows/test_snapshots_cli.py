@@ -1,0 +1,90 @@
+"""`e2emern snapshots ...` as a user meets it: what it prints, and errors of one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from warehouse.layout import Home
+from warehouse.shelf import login, rollbacks
+from warehouse.snapshot import publish
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    for number in (1, 2):
+        source = key(f"pubmed21n000{number}.xml", str(number))
+        add_source(home, source, [document(0, str(number), text=f"Title {number}")])
+        add_run(home, source)
+        publish(home, model_version=MODEL, mesh_version=MESH)
+    return home
+
+
+@pytest.fixture
+def run(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    """Runs a command on the home; returns exit code, standard output and standard error."""
+
+    def run_it(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["e2emern", "snapshots", *words, "--home", str(home.root)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, error = capsys.readouterr()
+        return int(ended.value.code or 0), out, error
+
+    return run_it
+
+
+def test_list_rollback_publish(home: Home, run: object) -> None:
+    assert callable(run)
+    code, out, _ = run("list")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("    2 current   ")
+    assert lines[1].endswith("1 sources, 1 documents, 1 mentions of 1 concepts, model small-1, MeSH 2024")
+    code, out, error = run("rollback", "--why", "cut short")
+    assert (code, out) == (0, "snapshot 1 is current in place of 2\n")
+    assert "e2emern snapshots publish --accept WHY" in error
+    (gone,) = rollbacks(home)
+    said = f"{gone.when[:16].replace('T', ' ')} {login()} went from snapshot 2 to 1: cut short"
+    assert run("list")[1].splitlines()[-1] == said
+    code, out, error = run("publish")
+    assert (code, out) == (1, "")
+    assert error.startswith(f"e2emern: {login()} went back from snapshot 2 to 1 (cut short), and publishing would ")
+    assert error.count("\n") == 1
+    code, out, _ = run("publish", "--accept", "it was right")
+    assert (code, out) == (0, "snapshot 3 is published: 2 documents, 2 mentions\n")
+    assert f"      accepted by {login()}: it was right" in run("list")[1].splitlines()
+    assert run("publish")[1] == "snapshot 3 shows all that is annotated already: 2 documents, 2 mentions\n"
+
+
+def test_diff(run: object) -> None:
+    assert callable(run)
+    assert run("diff", "1", "2") == (
+        0,
+        "documents: 1 -> 2: 1 gained, 0 lost, 0 changed\n"
+        "  gained 2 Title 2\n"
+        "concepts: 1 -> 1: 0 gained, 0 lost, 1 changed\n"
+        "  changed D001943 : 1 -> 2 mentions\n"
+        "mentions: 1 -> 2, linked 1 -> 2\n",
+        "",
+    )
+    code, out, error = run("diff", "1", "7")
+    assert (code, out) == (1, "")
+    assert error.endswith("has no snapshot 7; found 1, 2\n")
+
+
+def test_prune_and_relocate(home: Home, run: object) -> None:
+    assert callable(run)
+    assert run("prune", "--keep", "1") == (
+        0,
+        "deleted 0 snapshots and 0 files of 0.0 MB; kept 1, 2\n",
+        "e2emern: 1 open or current a moment ago; the next prune takes them\n",
+    )
+    assert run("prune", "--keep", "0")[0] == 2
+    assert run("relocate") == (0, f"all snapshots read {home.root} already\n", "")
