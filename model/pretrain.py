@@ -2,30 +2,39 @@
 
 Text is packed into rows of equal length once and kept as a memory-mapped file; each step draws its own
 random numbers from (seed, step), so a run that is killed and started again gives the same weights as one
-that was not. Run it with `python -m model.pretrain --help`.
+that was not. The learning rate warms up, stays, and falls at the end (Hu et al. 2024, MiniCPM, arXiv
+2404.06395); the state before the fall is kept, so that a run that is done can go on with a larger budget.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import lzma
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
+from .recipe import RecipeError, find_encoder
+from .trainer import add_row, check_same
 
 MASKED_SHARE = 0.15
+REPORT_EVERY = 20  # steps
+STABLE = "stable"  # folder of the checkpoint from before the rate falls
 
 
 class MaskedLanguageModel(nn.Module):
@@ -49,30 +58,35 @@ class MaskedLanguageModel(nn.Module):
         return F.cross_entropy(logits.float(), labels[chosen])
 
 
-def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, output: Path) -> np.ndarray:
-    """Packs the lines of `text` (plain or .xz) into rows of `length` piece ids and memory-maps them.
+def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, folder: Path) -> np.ndarray:
+    """Packs the lines of `text` (plain or .xz) into rows of `length` piece ids, in a file that is memory-mapped.
 
-    Rows start with [CLS] and end with [SEP]; lines follow each other, separated by [SEP]. Returns int32
-    (rows, length). Packs only when `output` does not exist yet.
+    Rows start with [CLS] and end with [SEP]; lines follow each other, separated by [SEP]; what does not fill a last
+    row is left out. Returns int32 (rows, length). The file is named after the content of `text`, and made once.
+
+    Raises:
+        RecipeError: the text cannot be read, or does not fill a row.
     """
-    if not output.exists():
-        body = length - 2
-        rows: list[np.ndarray] = []
-        rest = np.empty(0, np.int32)
-        for lines in _batches(text, 2000):
-            encoded = tokenizer(lines, add_special_tokens=False)["input_ids"]
-            flat = [rest] + [np.asarray([*ids, tokenizer.sep_token_id], np.int32) for ids in encoded]
-            pieces = np.concatenate(flat)
-            full = len(pieces) // body
-            rows.append(pieces[: full * body].reshape(full, body))
-            rest = pieces[full * body :]
-        packed = np.concatenate(rows)
-        edge = np.ones((len(packed), 1), np.int32)
-        packed = np.concatenate([edge * tokenizer.cls_token_id, packed, edge * tokenizer.sep_token_id], axis=1)
-        temporary = output.with_name(output.name + ".tmp.npy")
-        np.save(temporary, packed.astype(np.int32))
-        temporary.rename(output)
-    return np.load(output, mmap_mode="r")
+    with text.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    packed = folder / f"pieces.{length}.{digest}.int32"
+    if not packed.exists():
+        temporary = packed.with_name(packed.name + ".tmp")
+        body, rest = length - 2, np.empty(0, np.int32)
+        with temporary.open("wb") as file:
+            for lines in _batches(text, 2000):
+                encoded = tokenizer(lines, add_special_tokens=False, verbose=False)["input_ids"]
+                pieces = np.concatenate([rest, *(np.asarray([*ids, tokenizer.sep_token_id]) for ids in encoded)])
+                full = len(pieces) // body
+                rows = np.empty((full, length), np.int32)
+                rows[:, 0], rows[:, -1] = tokenizer.cls_token_id, tokenizer.sep_token_id
+                rows[:, 1:-1] = pieces[: full * body].reshape(full, body)
+                rows.tofile(file)
+                rest = pieces[full * body :]
+        temporary.rename(packed)
+    if not packed.stat().st_size:
+        raise RecipeError(f"{text}: fewer than {length - 2} word pieces, which is one row")
+    return np.memmap(packed, np.int32, "r").reshape(-1, length)
 
 
 def mask_pieces(
@@ -93,11 +107,15 @@ def mask_pieces(
     return torch.where(chosen & (how >= 0.9), random, inputs), labels
 
 
-def learning_rate(step: int, *, steps: int, warmup: int, peak: float) -> float:
-    """Linear warm-up to `peak`, then cosine decay to zero at `steps`."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return 0.5 * peak * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def learning_rate(step: int, *, steps: int, warmup: int, decay: float, peak: float) -> float:
+    """Linear warm-up to `peak`, then level, then linear to zero over the last `decay` share of the steps."""
+    last = steps - stable_steps(steps, decay)
+    return peak * min(1.0, (step + 1) / max(1, warmup), (steps - step) / max(1, last))
+
+
+def stable_steps(steps: int, decay: float) -> int:
+    """How many of the steps are taken before the rate falls; all of them are the same under a larger budget."""
+    return steps - round(steps * decay)
 
 
 def pretrain(
@@ -110,52 +128,132 @@ def pretrain(
     rows_per_step: int = 32,
     peak: float = 5e-4,
     warmup: int = 100,
+    decay: float = 0.2,
     seed: int = 0,
     device: str = "cpu",
     save_every: float = 300.0,
+    stop_after: int | None = None,
+    tell: Callable[[str], None] = print,
 ) -> None:
     """Reads `encoder`, trains it on `tokens` word pieces of `text` and writes a transformers folder to `output`.
 
-    Resumes from `output/checkpoint` if there is one; the loss curve is appended to `output/loss.jsonl`.
+    Resumes where a killed run stopped; a run that is done goes on from before its rate fell if `tokens` is larger
+    now. The loss curve is `output/loss.jsonl`; `output/pretraining.json` is written last.
+
+    Args:
+        tokens: word pieces to see in all.
+        length: word pieces a row.
+        peak: highest learning rate.
+        warmup: steps.
+        decay: share of the steps over which the rate falls to zero.
+        save_every: seconds between checkpoints.
+        stop_after: stops after so many steps of this run, leaving a checkpoint.
+        tell: takes the lines of progress.
+
+    Raises:
+        RecipeError: the encoder or the text cannot be used, or `output` holds another pre-training.
     """
     output.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
-    # No dropout: the text is seen a few times at most, and without it CPUs and GPUs take the fused attention.
-    undropped = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model = MaskedLanguageModel(AutoModel.from_pretrained(encoder, **undropped)).to(device).train()
-    rows = pack_text(text, tokenizer=tokenizer, length=length, output=output / f"pieces.{length}.npy")
+    torch.manual_seed(seed)  # of the new prediction head
+    model, tokenizer = _load(encoder)
+    rows = pack_text(text, tokenizer=tokenizer, length=length, folder=output)
+    nn.Module.to(model, device).train()
+    if torch.device(device).type == "cpu":  # at 128 pieces, 20 % faster on CPUs than the fused attention
+        model.encoder.set_attn_implementation("eager")
     steps = max(1, tokens // (rows_per_step * length))
+    made_from: dict[str, Any] = {
+        "encoder": encoder, "pieces": len(rows) * length, "length": length, "rows_per_step": rows_per_step,
+        "peak": peak, "warmup": warmup, "decay": decay, "seed": seed,
+    }  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    progress: dict[str, Any] = load_checkpoint(output, model=model, optimizer=optimizer) or {"step": 0}
-    started, first, saved, recent = time.monotonic(), progress["step"], time.monotonic(), []
+    first = _resume(output, made_from, steps, model=model, optimizer=optimizer)
+    if first is None:
+        tell(f"{output} is pre-trained already")
+        return
+    trim_curve(output / "loss.jsonl", keep=lambda row: row["step"] <= first)
+    tell(f"{rows.size} word pieces, {steps} steps of {rows_per_step * length}, from step {first}")
+
+    def save(folder: Path, step: int) -> None:
+        place = {"step": step, "steps": steps, "made_from": made_from}
+        save_checkpoint(folder, model=model, optimizer=optimizer, progress=place)
+
+    started = saved = time.monotonic()
+    recent: list[float] = []
     for step in range(first, steps):
-        torch.manual_seed(seed * 1_000_003 + step)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        if step == stable_steps(steps, decay):
+            save(output / STABLE, step)
         batch = torch.from_numpy(rows[_rows_of(step, len(rows), rows_per_step, seed)].astype(np.int64))
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         inputs, labels = mask_pieces(batch, tokenizer=tokenizer, generator=generator)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps=steps, warmup=warmup, peak=peak)
-        with torch.autocast(device, dtype=torch.bfloat16):
+            group["lr"] = learning_rate(step, steps=steps, warmup=warmup, decay=decay, peak=peak)
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             loss = model(inputs.to(device), labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         recent.append(loss.item())
-        if len(recent) == 20 or step + 1 == steps:
+        if not math.isfinite(recent[-1]):
+            raise RecipeError(f"the loss is {recent[-1]} at step {step}; lower the peak rate")
+        if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
             rate = (step + 1 - first) * rows_per_step * length / (time.monotonic() - started)
-            mean = sum(recent) / len(recent)
-            left = (steps - step - 1) * rows_per_step * length / rate
-            print(f"step {step + 1}/{steps} loss {mean:.4f} {rate:.0f} tokens/s {left / 60:.0f} min left", flush=True)
-            with (output / "loss.jsonl").open("a") as curve:
-                curve.write(json.dumps({"step": step + 1, "loss": mean, "tokens_per_s": round(rate)}) + "\n")
+            mean, left = sum(recent) / len(recent), (steps - step - 1) * rows_per_step * length / rate
+            tell(f"step {step + 1}/{steps} loss {mean:.4f} {rate:.0f} tokens/s, {left / 60:.0f} min left")
+            add_row(output / "loss.jsonl", {"step": step + 1, "loss": mean, "tokens_per_s": round(rate)})
             recent = []
+        if stop_after is not None and step + 1 - first >= stop_after:
+            save(output, step + 1)
+            return
         if time.monotonic() - saved > save_every:
-            save_checkpoint(output, model=model, optimizer=optimizer, progress={"step": step + 1})
+            save(output, step + 1)
             saved = time.monotonic()
-    save_checkpoint(output, model=model, optimizer=optimizer, progress={"step": steps})
     model.encoder.save_pretrained(output)
     tokenizer.save_pretrained(output)
+    temporary = output / "pretraining.json.tmp"
+    temporary.write_text(json.dumps(made_from | {"steps": steps}, indent=1) + "\n")
+    temporary.rename(output / "pretraining.json")
+    remove_checkpoint(output)
+
+
+def _load(encoder: str) -> tuple[MaskedLanguageModel, PreTrainedTokenizerBase]:
+    name = find_encoder(encoder, folder=Path())
+    try:
+        tokenizer, base = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        places = "a folder, a folder of an installed package, or a name of the hub"
+        raise RecipeError(f"encoder {encoder}: expected {places}: {reason}") from error
+    if tokenizer.mask_token_id is None:
+        raise RecipeError(f"encoder {encoder}: its tokenizer has no mask, which masked-language pre-training needs")
+    for module in base.modules():  # the text is seen a few times at most
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return MaskedLanguageModel(base), tokenizer
+
+
+def _resume(
+    output: Path, made_from: dict[str, Any], steps: int, *, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> int | None:
+    """Restores the last state that a run of `steps` steps goes through, and returns its step; None where it is done."""
+    done = output / "pretraining.json"
+    if done.exists():
+        found = json.loads(done.read_text())
+        check_same(found, made_from, output)
+        if found["steps"] == steps:
+            return None
+    before = stable_steps(steps, made_from["decay"])
+    for folder in (output, output / STABLE):
+        place = read_progress(folder)
+        if place is None:
+            continue
+        check_same(place["made_from"], made_from, output)
+        if place["steps"] == steps or place["step"] <= min(before, stable_steps(place["steps"], made_from["decay"])):
+            load_checkpoint(folder, model=model, optimizer=optimizer)
+            return int(place["step"])
+    if read_progress(output / STABLE):
+        raise RecipeError(f"{output} has seen more than this budget allows before the rate falls; give more tokens")
+    return 0
 
 
 def _rows_of(step: int, available: int, rows_per_step: int, seed: int) -> np.ndarray:
@@ -167,15 +265,13 @@ def _rows_of(step: int, available: int, rows_per_step: int, seed: int) -> np.nda
 
 
 def _batches(text: Path, size: int) -> Iterator[list[str]]:
-    with lzma.open(text, "rt", encoding="utf-8") if text.suffix == ".xz" else text.open(encoding="utf-8") as lines:
-        batch: list[str] = []
-        for line in lines:
-            batch.append(line.strip())
-            if len(batch) == size:
+    """The lines of a text, `size` at a time."""
+    try:
+        with lzma.open(text, "rt", encoding="utf-8") if text.suffix == ".xz" else text.open(encoding="utf-8") as lines:
+            while batch := [line.strip() for line in islice(lines, size)]:
                 yield batch
-                batch = []
-        if batch:
-            yield batch
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{text}: not a whole text, plain or .xz, in UTF-8: {error}") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -186,11 +282,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", required=True, type=Path, help="where the encoder, its checkpoint and curve go")
     parser.add_argument("--tokens", type=int, default=35_000_000, help="word pieces to see (default: %(default)s)")
     parser.add_argument("--peak", type=float, default=5e-4, help="highest learning rate (default: %(default)s)")
+    parser.add_argument("--decay", type=float, default=0.2, help="share of the steps in which it falls (%(default)s)")
     parser.add_argument("--rows-per-step", type=int, default=32, help="rows of 128 pieces (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args(arguments)
-    pretrain(**vars(options))
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    try:
+        pretrain(**vars(parser.parse_args(arguments)), tell=lambda line: print(line, flush=True))
+    except (RecipeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -8,7 +8,7 @@ the name each is asked by are drawn anew every epoch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -53,6 +53,24 @@ class Batch:
     def to(self, device: str) -> Batch:
         """The same batch on a device."""
         return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+
+    def split(self, parts: int) -> list[Batch]:
+        """The batch in at most `parts` parts of its sentences, each with all entities."""
+        if parts == 1:
+            return [self]
+        made = []
+        for rows in torch.arange(len(self.ids), device=self.ids.device).tensor_split(min(parts, len(self.ids))):
+            first, last = int(rows[0]), int(rows[-1]) + 1
+            spans = (self.span_row >= first) & (self.span_row < last)
+            of_sentences = {name: getattr(self, name)[first:last] for name in _OF_SENTENCES}
+            of_spans = {name: getattr(self, name)[spans] for name in ("span_pieces", "span_right")}
+            made.append(replace(self, span_row=self.span_row[spans] - first, **of_sentences, **of_spans))
+        return made
+
+
+_OF_SENTENCES = (
+    "ids", "mask", "allowed", "counted", "contained", "known", "asked", "asked_counted", "asked_tags",
+)  # fmt: skip
 
 
 def make_samples(
