@@ -267,7 +267,8 @@ class UniformAttention(nn.Module):
         super().__init__()
 
     def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
-        return _average(torch.zeros_like(hidden[:, None, :, 0]), hidden, mask)
+        pooled = _average(torch.zeros_like(hidden[:, None, :, 0]), hidden, mask)
+        return Attended(pooled.weights, pooled.features.expand(-1, entities.shape[1], -1))
 
 
 AutoConfig.register(E2emernConfig.model_type, E2emernConfig)  # lets AutoTokenizer read our folders
