@@ -82,6 +82,23 @@ class Linked:
     features: list[np.ndarray]  # one table a group
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the sources found for a group: concepts, best first, and what the bank was asked with, (D,) each."""
+
+    group: Group
+    context: Tensor
+    name: Tensor
+    exact: list[int]
+    by_name: list[int]
+    by_context: list[int]
+
+    def united(self, k: int) -> list[int]:
+        """Concepts that bear the words, then the best for the words and for their sentences by turns; k at most."""
+        turns = [each for pair in zip_longest(self.by_name, self.by_context) for each in pair if each is not None]
+        return list(dict.fromkeys([*self.exact, *turns]))[:k]
+
+
 class Cascade:
     """A model, its vocabulary and its bank, ready to annotate.
 
@@ -219,7 +236,19 @@ class Cascade:
     def _find_candidates(
         self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: list[Tensor]
     ) -> None:
-        """Unites the concepts that bear a group's words with the bank's best for its sentences and for its words."""
+        """Gives each group its candidates: what its sources found, by turns."""
+        for found in self.search(groups, spans, windows, hidden, k=self.candidates):
+            group = found.group
+            group.concepts = np.array(found.united(self.candidates), np.int64)
+            if len(group.concepts):
+                group.rows, group.similarity, group.likeness = self.bank.compare(
+                    group.concepts, context=found.context, name=found.name
+                )
+
+    def search(
+        self, groups: Sequence[Group], spans: list[Span], windows: list[Window], hidden: list[Tensor], *, k: int
+    ) -> Iterator[Found]:
+        """What each source finds for each group, k concepts at most, best first."""
         for kind in {group.entity_type for group in groups}:
             mine = [group for group in groups if group.entity_type == kind]
             within = self.vocabulary.slice_of(kind)
@@ -236,15 +265,11 @@ class Cascade:
                 pooled.append(torch.stack(states).mean(0))
             contexts = self._as_queries(torch.stack(pooled))
             names = self._encoded([group.words for group in mine])
-            by_context = self.bank.search(contexts, within=within, k=self.candidates)
-            by_name = self.bank.search(names, within=within, k=self.candidates, cosine=True)
+            by_context = self.bank.search(contexts, within=within, k=k)
+            by_name = self.bank.search(names, within=within, k=k, cosine=True)
             for at, group in enumerate(mine):
-                turns = [each for pair in zip_longest(by_name[at], by_context[at]) for each in pair if each is not None]
-                united = list(dict.fromkeys([*group.named, *turns]))[: self.candidates]
-                group.concepts = np.array(united, np.int64)
-                group.rows, group.similarity, group.likeness = self.bank.compare(
-                    group.concepts, context=contexts[at], name=names[at]
-                )
+                exact = sorted(group.named, key=lambda concept: not group.named[concept])[:k]
+                yield Found(group, contexts[at], names[at], exact, by_name[at], by_context[at])
 
     def _encoded(self, words: list[str]) -> Tensor:
         """h_e of words as if they were names: float (S, D) on the model's device. Those met before are remembered."""
