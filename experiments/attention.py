@@ -1,0 +1,87 @@
+"""Table 3 of the paper: how much attention each word of a sentence gets for an entity.
+
+The sentences are our own. Where the attention cannot see the entity, the rows of two entities are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.bank import encode_names
+from model.document import Sentence
+from model.folder import load_model
+from model.pieces import make_windows
+from model.vocabulary import Vocabulary
+
+Case = tuple[str, tuple[str, ...]]  # a sentence, and the concepts asked about
+
+CASES: tuple[Case, ...] = (
+    ("Valproic acid ended the seizures, but the convulsions came back after its withdrawal.", ("D012640", "D014635")),
+    ("Mutations of the VHL gene cause von Hippel-Lindau disease and renal cell carcinoma.", ("D006623", "D002292")),
+    ("Acute kidney injury developed within three days in rats that were given cisplatin.", ("D058186", "D002945")),
+)
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """The attention that each word of a sentence gets for an entity; the rest of 1 goes to the special pieces."""
+
+    row: str
+    mesh_id: str
+    name: str
+    words: tuple[str, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Attention:
+        """Reads one as JSON keeps it."""
+        return cls(kept["row"], kept["mesh_id"], kept["name"], tuple(kept["words"]), tuple(kept["weights"]))
+
+
+@torch.inference_mode()
+def attend(row: str, folder: Path, *, vocabulary: Vocabulary, cases: Sequence[Case], device: str) -> list[Attention]:
+    """The attention of a trained model in every case whose concepts the vocabulary holds."""
+    model, tokenizer, _ = load_model(folder, device=device, dtype=torch.float32)
+    found = []
+    for text, concepts in cases:
+        known = [vocabulary.concepts[vocabulary.position[c]] for c in concepts if c in vocabulary.position]
+        if not known:
+            continue
+        sentence = Sentence(0, len(text), text)
+        window = make_windows([(0, 0, sentence)], tokenizer=tokenizer, max_pieces=256)[0]
+        ids = torch.from_numpy(window.ids.astype(np.int64))[None].to(device)
+        entities = encode_names(model, [concept.name for concept in known], tokenizer=tokenizer).to(device)[None]
+        mask = torch.ones_like(ids)
+        attended = model.attend(model.encode(ids, mask), mask, entities).weights[0]
+        for at, concept in enumerate(known):
+            of_pieces = attended[min(at, len(attended) - 1)].cpu().numpy()  # one row where it sees no entity
+            of_words = [
+                float(of_pieces[slice(*window.pieces_of(word, word + 1))].sum()) for word in range(len(window.first))
+            ]
+            words = tuple(text[start:end] for start, end in zip(window.start, window.end, strict=True))
+            weights = tuple(round(weight, 4) for weight in of_words)
+            found.append(Attention(row, concept.mesh_id, concept.name, words, weights))
+    return found
+
+
+def draw(attentions: Sequence[Attention]) -> str:
+    """Attentions to one sentence as text: under each word a bar, as high as its share of the row's greatest."""
+    words = attentions[0].words
+    titles = [f"{each.row}, {each.name}" for each in attentions]
+    margin = max(map(len, titles))
+    lines = [f"{'':{margin}}  {' '.join(words)}"]
+    for title, each in zip(titles, attentions, strict=True):
+        most = max(each.weights) or 1.0
+        bars = [
+            _BARS[round(weight / most * (len(_BARS) - 1))] * len(word)
+            for word, weight in zip(words, each.weights, strict=True)
+        ]
+        lines.append(f"{title:{margin}}  {' '.join(bars)}".rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""The page that says what came out, docs/results.md: written from the results alone, claims and all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from .attention import Attention, draw
+from .results import MEAN
+from .rows import CLAIMS, OURS, ROWS, Claim
+
+Gains = Mapping[tuple[str, ...], Mapping[str, float]]  # (better, worse, protocol, slice, corpus, type) to the gain
+Means = Mapping[tuple[str, ...], Mapping[str, Any]]  # (row, protocol, slice, corpus, type) to mean and range
+
+_PROTOCOLS = {
+    "ner": "Recognition: `ner`, strict F1 from raw text",
+    "link": "Normalisation of gold spans: `link`, accuracy@1",
+    "mention": "End to end: `mention`, F1 of spans with their concept, from raw text",
+    "document": "End to end: `document`, F1 of the distinct concepts of a document, from raw text",
+    "paper": "The paper's own protocol: `paper`, F1 of the high level, **gold entities given**",
+}
+
+
+def write_page(results: Mapping[str, Any]) -> str:
+    """The page of the results as `results.json` keeps them."""
+    gains: Gains = {
+        (g["better"], g["worse"], g["protocol"], g["slice"], g["corpus"], g["entity_type"]): g for g in results["gains"]
+    }
+    means: Means = {(m["row"], m["protocol"], m["slice"], m["corpus"], m["entity_type"]): m for m in results["rows"]}
+    rows = [row for row in ROWS if any(m["row"] == row for m in results["rows"])]
+    lines = ["# The paper's tables on our encoder", "", *_about(results["made_from"], results["runs"])]
+    lines += ["", "## What holds here", "", *_claims(gains)]
+    lines += ["", "## Rows", "", *(f"* `{row}`: {ROWS[row].about}" for row in rows)]
+    for protocol, title in _PROTOCOLS.items():
+        if any(key[1] == protocol for key in means):
+            lines += ["", f"## {title}", "", *_table(protocol, "all", rows, means, gains)]
+            if protocol == "paper":
+                lines += ["", _GIVEN]
+    lines += ["", "## Seen and unseen (the paper's Figure 4)", "", *_unseen(results["unseen"])]
+    for part in ("string seen", "string unseen"):
+        lines += ["", f"`ner` F1 of mentions whose words are {part.removeprefix('string ')} in training:", ""]
+        lines += _table("ner", part, rows, means, gains)
+    if results["attention"]:
+        lines += ["", "## Attention per word (the paper's Table 3)", "", _DRAWN, "", *_attention(results["attention"])]
+    return "\n".join(lines) + "\n"
+
+
+_GIVEN = (
+    "Each sentence is asked about the concepts that gold names in it, and as many wrong ones. Real text comes without "
+    "gold\nentities: this protocol says nothing about how well a system annotates. Systems without a high level have "
+    "no figure."
+)
+_DRAWN = (
+    "Sentences of our own, models of seed 0. A bar is as high as the word's share of the highest in its row. An "
+    "attention that\ncannot see the entity draws the same bars for both entities of a sentence."
+)
+
+
+def _about(made_from: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> Iterator[str]:
+    budget, data, encoder = made_from["budget"], made_from["data"], made_from["encoder"]
+    seeds = sorted({run["seed"] for run in runs})
+    documents = "; ".join(
+        f"{corpus} {parts['train']} to train on, {parts['tune']} to tune on, {parts['dev']} of dev to score"
+        for corpus, parts in data["documents"].items()
+    )
+    yield f"Written by `python -m experiments` from `experiments/results.json`: budget `{budget['name']}`, " + (
+        f"{len(seeds)} seeds, {sum(run['seconds'] for run in runs) / 60:.0f} minutes."
+    )
+    yield ""
+    yield f"* **Encoder**: {encoder['name']}, the same start for every row; {budget['epochs']} epochs."
+    yield f"* **Documents**: {documents}. What is tuned on comes from train and is not trained on; dev is only scored."
+    yield (
+        f"* **Vocabulary**: {data['concepts']:,} concepts, {data['names']:,} names of MeSH {data['mesh_version']}"
+        + (f", those that the documents name and {budget['concepts']:,} others." if budget["concepts"] else ".")
+    )
+    yield (
+        "* **Figures**: per cent; mean of the seeds, and their range. `gain` is what ours gains over the row, with the"
+        " 95 % interval of\n  a paired bootstrap over documents, seeds pooled; **bold** where it excludes zero."
+    )
+    if budget["concepts"] or budget["documents"]:
+        yield (
+            "* **Beware**: a part of the data and of the vocabulary. The figures compare the rows with each other;"
+            " they are not\n  those of the shipped model, and not to be compared with tables elsewhere."
+        )
+
+
+def _claims(gains: Gains) -> Iterator[str]:
+    yield "| the paper says | protocol | its gain, NCBI and BC5CDR | here, mean of corpora and types | verdict |"
+    yield "|---|---|---|---|---|"
+    for claim in CLAIMS:
+        found = gains.get((claim.better, claim.worse, claim.protocol, claim.slice, MEAN, MEAN))
+        if found:
+            where = f"`{claim.protocol}`" + ("" if claim.slice == "all" else f", {claim.slice}")
+            yield f"| {claim.says} | {where} | {claim.paper} | {_gain(found)} | {_verdict(claim, found)} |"
+
+
+def _verdict(claim: Claim, found: Mapping[str, float]) -> str:
+    if found["low"] > 0:
+        return "holds"
+    if found["high"] < 0:
+        return f"**does not hold**: `{claim.worse}` is better"
+    return "**not shown**: no difference beyond chance"
+
+
+def _table(protocol: str, part: str, rows: list[str], means: Means, gains: Gains) -> Iterator[str]:
+    places = sorted(
+        {key[3:] for key in means if key[1:3] == (protocol, part)}, key=lambda place: (place[0] == MEAN, place)
+    )
+    yield f"| row | {' | '.join(corpus if corpus == MEAN else f'{corpus} {kind}' for corpus, kind in places)} | gain |"
+    yield "|---" * (len(places) + 2) + "|"
+    for row in rows:
+        cells = [means.get((row, protocol, part, *place)) for place in places]
+        if any(cells):
+            gain = gains.get((OURS, row, protocol, part, MEAN, MEAN))
+            shown = [_mean(cell) if cell else "" for cell in cells]
+            yield f"| `{row}` | {' | '.join(shown)} | {_gain(gain) if gain else ''} |"
+
+
+def _mean(cell: Mapping[str, float]) -> str:
+    if cell["seeds"] == 1:
+        return f"{100 * cell['mean']:.1f}"
+    return f"{100 * cell['mean']:.1f} ({100 * cell['least']:.1f} to {100 * cell['greatest']:.1f})"
+
+
+def _gain(found: Mapping[str, float]) -> str:
+    text = f"{100 * found['gain']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+    return f"**{text}**" if found["low"] > 0 or found["high"] < 0 else text
+
+
+def _unseen(shares: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    yield "| dev sentences with | " + " | ".join(shares) + " |"
+    yield "|---" * (len(shares) + 1) + "|"
+    for what, name in (("mention", "a mention unseen in training"), ("word or mention", "an unseen word or mention")):
+        yield f"| {name} | " + " | ".join(f"{100 * each[what]:.1f} %" for each in shares.values()) + " |"
+
+
+def _attention(found: list[Mapping[str, Any]]) -> Iterator[str]:
+    drawn = [Attention.of(each) for each in found]
+    drawn.sort(key=lambda each: each.words)
+    for _, same in groupby(drawn, key=lambda each: each.words):
+        yield from ("```text", draw(list(same)), "```", "")
+    blind = [row for row in dict.fromkeys(each.row for each in drawn) if _is_blind(drawn, row)]
+    sees = [row for row in dict.fromkeys(each.row for each in drawn) if row not in blind]
+    for rows, what in ((blind, "draws the same bars whatever the entity"), (sees, "tells the entities apart")):
+        if rows:
+            yield f"{', '.join(f'`{row}`' for row in rows)}: {what}."
+
+
+def _is_blind(drawn: list[Attention], row: str) -> bool:
+    mine = [each for each in drawn if each.row == row]
+    return len({each.words for each in mine}) == len({(each.words, each.weights) for each in mine}) < len(mine)

@@ -1,0 +1,234 @@
+"""Trains the system of a row with a seed, tunes it, and counts what it gets right on dev, document by document.
+
+Every system is tuned on the same documents by the same rules: the threshold of spans, and what weighs the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.bank import EntityBank
+from model.bounds import exact_match
+from model.cascade import Cascade, Text, load_cascade
+from model.comparison import figure
+from model.corpus import GoldDocument, GoldMention
+from model.document import Mention
+from model.evaluate import annotate_gold, link_gold
+from model.evaluation import Counts, count, count_links
+from model.folder import load_model
+from model.linking import Span
+from model.paper import count_paper
+from model.pieces import Window
+from model.recipe import Recipe
+from model.slices import ALL
+from model.train import train
+from model.tune import THRESHOLDS, TOLERANCE, tune
+from model.vocabulary import Vocabulary
+
+from .baselines import TfIdf, dictionary_of
+from .data import Data
+from .rows import ROWS
+
+Linker = Callable[[str, str], str | None]  # words and entity type to a concept
+SLICES = ("string seen", "string unseen")  # of the protocol `ner` alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all rows share.
+
+    Attributes:
+        recipe: what every training begins with; a row and a seed change it.
+        folder: where models are kept, `ROW.SEED` each.
+        encoders: folder that a relative encoder is looked for in.
+    """
+
+    data: Data
+    recipe: Recipe
+    folder: Path
+    encoders: Path = Path()
+    device: str = "cpu"
+    tell: Callable[[str], None] = print
+
+
+def run(name: str, seed: int, setting: Setting) -> Counts:
+    """The counts of a row's system on dev: all protocols, and the slices of `ner`.
+
+    Raises:
+        RecipeError: the encoder or the data do not fit.
+    """
+    counts = _SYSTEMS[ROWS[name].system](name, seed, setting)
+    return {cell: each for cell, each in counts.items() if cell.slice == ALL or cell.protocol == "ner"}
+
+
+def train_row(name: str, seed: int, setting: Setting) -> Path:
+    """The folder of a row's model, trained if it is not yet."""
+    changes: Mapping[str, Any] = ROWS[name].recipe or {}
+    output = setting.folder / f"{name}.{seed}"
+    train(
+        replace(setting.recipe, **changes, seed=seed),
+        corpus=setting.data.corpus,
+        mesh=setting.data.mesh,
+        output=output,
+        folder=setting.encoders,
+        device=setting.device,
+        tell=setting.tell,
+    )
+    return output
+
+
+def _cascade(name: str, seed: int, setting: Setting) -> Counts:
+    return _score_cascade(_load(train_row(name, seed, setting), setting), setting)
+
+
+def _pipeline(name: str, seed: int, setting: Setting) -> Counts:
+    linker = _load(train_row(name, seed, setting), setting)
+    pipeline = Pipeline(
+        linker.model,
+        tokenizer=linker.tokenizer,
+        vocabulary=linker.vocabulary,
+        bank=linker.bank,
+        model_version=linker.model_version,
+    )
+    pipeline.recogniser = _recogniser(seed, setting)
+    return _score_cascade(pipeline, setting)
+
+
+def _low(name: str, seed: int, setting: Setting) -> Counts:
+    vocabulary = setting.data.vocabulary
+    return _score_spans(_recogniser(seed, setting), lambda words, kind: exact_match(words, kind, vocabulary), setting)
+
+
+def _tf_idf(name: str, seed: int, setting: Setting) -> Counts:
+    nearest = TfIdf(setting.data.vocabulary).nearest
+    recogniser, canonical = _recogniser(seed, setting), setting.data.vocabulary.canonical
+    spans = _find_spans(recogniser, setting.data.tune)
+
+    def linker(threshold: float) -> Linker:
+        def concept_of(words: str, kind: str) -> str | None:
+            concept, cosine = nearest(words, kind)
+            return concept if cosine >= threshold else None
+
+        return concept_of
+
+    def document_f1(threshold: float) -> float:
+        found = _link(spans, setting.data.tune, linker(threshold))
+        return _mean(count(setting.data.tune, found, canonical=canonical, protocols=("document",)))
+
+    return _score_spans(recogniser, linker(max(THRESHOLDS, key=document_f1)), setting, given=linker(0.0))
+
+
+def _dictionary(name: str, seed: int, setting: Setting) -> Counts:
+    data, names = setting.data, dictionary_of(setting.data.vocabulary)
+    found = [names.annotate(document) for document in data.dev]
+    canonical = data.vocabulary.canonical
+    return count(data.dev, found, canonical=canonical, slicer=data.slicer) | _count_links(data, names.concept_of)
+
+
+_SYSTEMS: Mapping[str, Callable[[str, int, Setting], Counts]] = {
+    "cascade": _cascade,
+    "pipeline": _pipeline,
+    "low": _low,
+    "tf-idf": _tf_idf,
+    "dictionary": _dictionary,
+}
+
+
+class Pipeline(Cascade):
+    """One model recognises and another one links: the spans are the recogniser's, all else is the linker's."""
+
+    recogniser: Cascade
+
+    def read_spans(
+        self, texts: Sequence[Text], *, given: Sequence[Sequence[tuple[int, int, str]]] | None = None
+    ) -> tuple[list[Window], list[Tensor], list[Span]]:
+        """The linker's windows and states, with the spans that are given, or those of the recogniser."""
+        windows, hidden, spans = super().read_spans(texts, given=[[] for _ in texts] if given is None else given)
+        return windows, hidden, spans if given is not None else self.recogniser.read_spans(texts)[2]
+
+
+def _load(folder: Path, setting: Setting) -> Cascade:
+    return load_cascade(folder, mesh=setting.data.mesh, banks=folder, device=setting.device)
+
+
+def _score_cascade(cascade: Cascade, setting: Setting) -> Counts:
+    """Tunes a cascade and counts it under every protocol."""
+    data, canonical = setting.data, cascade.vocabulary.canonical
+    cascade.span_threshold = 0.0
+    if any(_find_spans(cascade, data.tune)):  # else there is nothing to fit to: training has hardly begun
+        tune(cascade, data.tune, seen=data.train)
+    found, _ = annotate_gold(cascade, data.dev)
+    counts = count(data.dev, found, canonical=canonical, slicer=data.slicer)
+    rankings = [[ranking for _, ranking in row] for row in link_gold(cascade, data.dev)]
+    counts |= count_links(data.dev, rankings, canonical=canonical, depths={"link": 1})
+    if cascade.model.config.use_high:
+        counts |= count_paper(cascade, data.dev)
+    return counts
+
+
+def _recogniser(seed: int, setting: Setting) -> Cascade:
+    """The model of `low`, with its threshold of spans chosen on the documents to tune on."""
+    folder, data = train_row("low", seed, setting), setting.data
+    model, tokenizer, version = load_model(folder, device=setting.device, dtype=torch.bfloat16)
+    nothing = Vocabulary(data.vocabulary.concepts[:1], version=data.vocabulary.version)  # nothing is searched for
+    bank = EntityBank.build(model, nothing, tokenizer=tokenizer, rank=1).to(setting.device)
+    cascade = Cascade(model, tokenizer=tokenizer, vocabulary=data.vocabulary, bank=bank, model_version=version)
+
+    def ner_f1(threshold: float) -> float:
+        cascade.span_threshold = threshold
+        found = _link(_find_spans(cascade, data.tune), data.tune, lambda words, kind: None)
+        return _mean(count(data.tune, found, canonical=str, protocols=("ner",)))
+
+    reached = {threshold: ner_f1(threshold) for threshold in THRESHOLDS}
+    cascade.span_threshold = min(t for t, f1 in reached.items() if f1 >= max(reached.values()) - TOLERANCE)
+    return cascade
+
+
+@torch.inference_mode()
+def _find_spans(cascade: Cascade, documents: Sequence[GoldDocument]) -> list[list[Span]]:
+    """The spans of each document."""
+    found: list[list[Span]] = [[] for _ in documents]
+    for span in cascade.find_spans([Text(d.sentences, dict(d.abbreviations)) for d in documents])[2]:
+        found[span.document].append(span)
+    return found
+
+
+def _link(spans: Sequence[Sequence[Span]], documents: Sequence[GoldDocument], linker: Linker) -> list[list[Mention]]:
+    """Spans with the concepts of their words, a short form counting as its long form."""
+    return [
+        [
+            Mention(s.start, s.end, s.text, s.entity_type, 0, s.score,
+                    linker(dict(document.abbreviations).get(s.text, s.text), s.entity_type))
+            for s in found
+        ]
+        for found, document in zip(spans, documents, strict=True)
+    ]  # fmt: skip
+
+
+def _score_spans(recogniser: Cascade, linker: Linker, setting: Setting, *, given: Linker | None = None) -> Counts:
+    """Counts the recogniser's spans as they are linked, and gold spans by `given`, or else by the same linker."""
+    data = setting.data
+    found = _link(_find_spans(recogniser, data.dev), data.dev, linker)
+    counts = count(data.dev, found, canonical=data.vocabulary.canonical, slicer=data.slicer)
+    return counts | _count_links(data, given or linker)
+
+
+def _count_links(data: Data, linker: Linker) -> Counts:
+    def answer(document: GoldDocument, mention: GoldMention) -> list[str]:
+        words = document.text[mention.start : mention.end]
+        return [linker(dict(document.abbreviations).get(words, words), mention.entity_type) or ""]
+
+    rankings = [[answer(document, mention) for mention in document.mentions] for document in data.dev]
+    return count_links(data.dev, rankings, canonical=data.vocabulary.canonical, depths={"link": 1})
+
+
+def _mean(counts: Counts) -> float:
+    """The mean over corpora and types of a protocol's figure."""
+    figures = [float(figure(each.sum(0), cell.protocol)) for cell, each in counts.items()]
+    return sum(figures) / len(figures) if figures else 0.0

@@ -1,0 +1,172 @@
+"""A miniature of the whole table: every row trains, is scored, compared and told, in one command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments.__main__ import PAGE, RESULTS, main
+from experiments.attention import Attention, draw
+from experiments.baselines import TfIdf, dictionary_of
+from experiments.page import write_page
+from experiments.rows import CLAIMS, ROWS
+from model.corpus import write_corpus
+from tests.model import tiny
+from warehouse.entities import write_entities
+from warehouse.layout import Home
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What every command of these tests is given: a random encoder, a corpus, a vocabulary and folders to write to."""
+    folder = tmp_path_factory.mktemp("experiments")
+    tiny.save_encoder(folder / "encoder")
+    train = [
+        replace(document, document_id=f"{copy}.{document.document_id}") for copy in (1, 2) for document in tiny.gold()
+    ]
+    write_corpus([*train, *tiny.gold(split="dev")], folder / "corpus.parquet")
+    rows = [
+        {
+            "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
+            "name_kinds": ["preferred", *["entry"] * (len(c.names) - 1)],
+            "tree_numbers": list(c.tree_numbers), "record_type": c.record_type, "mapped_to": list(c.mapped_to),
+            "aliases": [], "mesh_version": "tiny",
+        }
+        for c in tiny.CONCEPTS
+    ]  # fmt: skip
+    write_entities(Home(folder), rows, mesh_version="tiny")
+    return [
+        "--corpus", str(folder / "corpus.parquet"), "--mesh", str(folder / "entities/tiny.parquet"),
+        "--encoder", str(folder / "encoder"), "--train", "tiny/train", "--dev", "tiny/dev", "--budget", "tiny",
+        "--seeds", "1", "--device", "cpu", "--work", str(folder / "work"), "--output", str(folder / "results.json"),
+        "--page", str(folder / "results.md"),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(given: list[str]) -> Path:
+    """The results of every row."""
+    assert main([*given, "--epochs", "2"]) == 0
+    return Path(given[given.index("--output") + 1])
+
+
+def test_every_row_has_figures_and_is_compared_with_ours(results: Path) -> None:
+    found = json.loads(results.read_text())
+    assert [(run["row"], run["seed"]) for run in found["runs"]] == [(row, 0) for row in ROWS]
+    protocols = {row: {m["protocol"] for m in found["rows"] if m["row"] == row} for row in ROWS}
+    asked = {"ner", "link", "mention", "document"}
+    assert all(asked <= each for each in protocols.values())
+    without_high = {"dictionary", "low", "tf-idf", "pipeline", "parallel", "without-high"}
+    assert {row for row, each in protocols.items() if "paper" not in each} == without_high
+    assert {(g["better"], g["worse"]) for g in found["gains"]} == {
+        *(("progressive", row) for row in ROWS if row != "progressive"),
+        *((claim.better, claim.worse) for claim in CLAIMS),
+    }
+
+
+def test_the_dictionary_row_is_what_the_names_give(results: Path) -> None:
+    found = json.loads(results.read_text())
+    whole = {
+        (m["protocol"], m["entity_type"]): m["mean"]
+        for m in found["rows"]
+        if m["row"] == "dictionary" and m["slice"] == "all"
+    }
+    assert whole["link", "Disease"] == 1.0  # every gold mention of the tiny documents is a name
+    assert whole["ner", "Chemical"] == whole["document", "Chemical"] == 1.0
+
+
+def test_what_is_finished_is_not_run_again_and_a_row_may_be(
+    given: list[str], results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, counts = results.read_bytes(), results.with_suffix(".parquet").read_bytes()
+    assert main([*given, "--epochs", "2"]) == 0
+    assert capsys.readouterr().out.count("finished before") == len(ROWS)
+    assert (results.read_bytes(), results.with_suffix(".parquet").read_bytes()) == (before, counts)
+    assert main([*given, "--epochs", "2", "--row", "without-mid", "--again"]) == 0
+    again = json.loads(results.read_text())
+    assert again["rows"] == json.loads(before)["rows"]
+    assert results.with_suffix(".parquet").read_bytes() == counts
+
+
+def test_results_of_something_else_are_not_taken_up(
+    given: list[str], results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*given, "--epochs", "3"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{results} was made from another budget (")
+    assert error.endswith("; name another --output\n")
+    assert error.count("\n") == 1
+
+
+def test_a_row_alone_has_a_page_without_comparison(given: list[str], tmp_path: Path) -> None:
+    alone = [
+        *given,
+        "--epochs",
+        "2",
+        "--row",
+        "dictionary",
+        "--output",
+        str(tmp_path / "r.json"),
+        "--page",
+        str(tmp_path / "p.md"),
+    ]
+    assert main(alone) == 0
+    page = (tmp_path / "p.md").read_text()
+    assert "| `dictionary` | 100.0 | 100.0 | 100.0 |  |" in page
+    assert "progressive" not in page
+
+
+def test_the_page_says_what_the_figures_say(given: list[str], results: Path) -> None:
+    found = json.loads(results.read_text())
+    assert Path(given[given.index("--page") + 1]).read_text() == write_page(found)
+    for gain in found["gains"]:
+        if gain["corpus"] == "mean" and gain["better"] == "progressive" and gain["protocol"] == "document":
+            limits = {
+                "pipeline": (0.011, 0.002, 0.021),
+                "parallel": (-0.03, -0.05, -0.01),
+                "without-mid": (0.0, -0.1, 0.1),
+            }
+            gain["gain"], gain["low"], gain["high"] = limits.get(gain["worse"], (0.0, 0.0, 0.0))
+    page = write_page(found)
+    assert "end to end | `document` |  | **+1.1 (+0.2 to +2.1)** | holds |" in page
+    assert "| **-3.0 (-5.0 to -1.0)** | **does not hold**: `parallel` is better |" in page
+    assert "| +0.0 (-10.0 to +10.0) | **not shown**: no difference beyond chance |" in page
+
+
+def test_the_page_in_the_docs_is_that_of_the_results() -> None:
+    if not RESULTS.exists():
+        pytest.skip("the table has not been run yet: python -m experiments --corpus corpus.parquet")
+    assert PAGE.read_text(encoding="utf-8") == write_page(json.loads(RESULTS.read_text(encoding="utf-8")))
+
+
+def test_tf_idf_finds_the_name_of_likest_letters() -> None:
+    nearest = TfIdf(tiny.vocabulary()).nearest
+    assert nearest("kidney failures", "Disease")[0] == "D004"
+    assert nearest("Kidney failure", "Disease") == ("D004", pytest.approx(1.0))
+    assert nearest("kidney failure", "Gene") == (None, 0.0)
+    assert nearest("kkk", "Chemical") == (None, 0.0)
+
+
+def test_a_dictionary_finds_the_longest_names_of_all_concepts() -> None:
+    names = dictionary_of(tiny.vocabulary())
+    document = tiny.gold()[2]
+    assert [(m.text, m.mesh_id) for m in names.annotate(document)] == [
+        ("Aspirin", "D006"),
+        ("renal failure", "D004"),
+        ("headache", "D005"),
+    ]
+
+
+def test_bars_are_as_high_as_the_attention() -> None:
+    words = ("no", "fever")
+    drawn = draw(
+        [Attention("ours", "D1", "Fever", words, (0.1, 0.8)), Attention("x", "D1", "Fever", words, (0.5, 0.25))]
+    )
+    assert drawn.splitlines() == [
+        "             no fever",
+        "ours, Fever  ▁▁ █████",
+        "x, Fever     ██ ▄▄▄▄▄",
+    ]
