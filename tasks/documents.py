@@ -54,7 +54,7 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParsedBooks:
         for chunk in _chunks(source.path, report):
             with report.timed("write"):
                 documents.append([origin | _row(document) for document in chunk.documents])
-                deletions.append([origin | {"record": each.record, "pmid": each.pmid} for each in chunk.deletions])
+                deletions.append([origin | _fields(deletion) for deletion in chunk.deletions])
                 failures.append([origin | _fields(failure) for failure in chunk.failures])
             tally.add(chunk)
         if digest_file(source.path) != source.key.digest:

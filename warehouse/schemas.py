@@ -50,7 +50,13 @@ DOCUMENTS = pa.schema(
     ]
 )
 
-DELETIONS = pa.schema([*_ORIGIN, _column("pmid", pa.int64(), "PubMed id that the source withdraws", nullable=False)])
+DELETIONS = pa.schema(
+    [
+        *_ORIGIN,
+        _column("pmid", pa.int64(), "PubMed id that the source withdraws", nullable=False),
+        _column("version", pa.int32(), "PubMed's version of the record that is withdrawn; null for all"),
+    ]
+)
 
 FAILURES = pa.schema(
     [

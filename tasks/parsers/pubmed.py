@@ -86,8 +86,8 @@ def _book_article(element: etree._Element, record: int) -> Document:
 
 
 def _deletion(element: etree._Element, record: int) -> Deletion:
-    pmid, _ = _pmid(element)
-    return Deletion(record, pmid)
+    pmid, version = _pmid(element)
+    return Deletion(record, pmid, version if "Version" in element.attrib else None)
 
 
 _READERS: dict[str, Callable[[etree._Element, int], Document | Deletion]] = {

@@ -9,10 +9,11 @@ from model.document import Document
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A PMID that its source withdraws (PubMed `DeleteCitation`)."""
+    """A PMID that its source withdraws (PubMed `DeleteCitation`), in one version or, without any, altogether."""
 
     record: int
     pmid: int
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

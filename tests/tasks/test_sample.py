@@ -22,7 +22,7 @@ def test_the_malformed_record_and_the_deletion() -> None:
     failure, deletion = RECORDS[26:]
     assert isinstance(failure, Failure)
     assert (failure.document_id, failure.reason) == (None, "no PMID")
-    assert deletion == Deletion(record=27, pmid=99000026)
+    assert deletion == Deletion(record=27, pmid=99000026, version=1)
 
 
 def test_odd_articles() -> None:

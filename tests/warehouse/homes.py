@@ -95,7 +95,7 @@ def add_source(
     source: SourceKey,
     documents: Sequence[dict[str, Any]] = (),
     *,
-    deletions: Sequence[tuple[int, int]] = (),  # record, pmid
+    deletions: Sequence[tuple[int, ...]] = (),  # record, pmid, and the version if not all
     failures: Sequence[tuple[int, str]] = (),  # record, reason
     unread: Sequence[tuple[int, str]] = (),  # record of a document, reason
     mentions: Sequence[dict[str, Any]] | None = None,  # default: one per document
@@ -126,7 +126,12 @@ def add_source(
     with TableWriter(home.documents(source), DOCUMENTS) as writer:
         writer.append([origin | row for row in documents])
     with TableWriter(home.deletions(source), DELETIONS) as writer:
-        writer.append([origin | {"record": record, "pmid": pmid} for record, pmid in deletions])
+        writer.append(
+            [
+                origin | {"record": record, "pmid": pmid, "version": version[0] if version else None}
+                for record, pmid, *version in deletions
+            ]
+        )
     versions = {"model_version": MODEL, "mesh_version": MESH}
     for path, rows in ((home.failures(source), failures), (home.unread(source, **versions), unread)):
         with TableWriter(path, FAILURES) as writer:

@@ -161,6 +161,51 @@ def test_a_later_file_supersedes_and_deletes(home: Home) -> None:
     assert (snapshot.documents, snapshot.mentions, snapshot.superseded) == (2, 2, 4)
 
 
+def test_a_version_is_revised_and_deleted_alone(home: Home) -> None:
+    """PubMed shows the most recent version that stands, whenever its file came."""
+    third = key("pubmed21n1001.xml.gz", "3")
+    add_source(home, FIRST, [document(0, "1", version=2), document(1, "2", version=2), document(2, "2")])
+    add_source(home, SECOND, [document(0, "1"), document(1, "2")])
+    publish_it(home)
+    shown = "SELECT document_id, version, source FROM documents ORDER BY ALL"
+    assert rows(home, shown) == [("1", 2, FIRST.name), ("2", 2, FIRST.name)]
+    add_source(home, third, deletions=[(0, 2, 2), (1, 1, 1)])
+    publish_it(home)
+    assert rows(home, shown) == [("1", 2, FIRST.name), ("2", 1, SECOND.name)]
+    assert rows(home, "SELECT source, record, by_source, reason FROM superseded ORDER BY ALL") == [
+        (FIRST.name, 1, third.name, "deleted"),
+        (FIRST.name, 2, SECOND.name, "revised"),
+        (SECOND.name, 0, FIRST.name, "revised"),
+    ]
+
+
+def test_a_new_baseline_replaces_the_old_without_a_gap(home: Home) -> None:
+    """File by file; what it leaves out stays, and what the old year deleted does not stay deleted."""
+    first, second = key("pubmed22n0001.xml.gz", "3"), key("pubmed22n0002.xml.gz", "4")
+    add_source(home, FIRST, [document(0, "1", version=3), document(1, "2"), document(2, "3"), document(3, "4")])
+    add_source(home, SECOND, deletions=[(0, 3)])
+    shown = "SELECT document_id, version, source FROM documents ORDER BY ALL"
+    publish_it(home)
+    assert rows(home, shown) == [("1", 3, FIRST.name), ("2", 1, FIRST.name), ("4", 1, FIRST.name)]
+    add_source(home, first, [document(0, "1"), document(1, "1", version=2)])
+    publish_it(home)
+    assert rows(home, shown) == [("1", 2, first.name), ("2", 1, FIRST.name), ("4", 1, FIRST.name)]
+    add_source(home, second, [document(0, "2"), document(1, "3")])
+    publish_it(home)
+    assert rows(home, shown) == [
+        ("1", 2, first.name),
+        ("2", 1, second.name),
+        ("3", 1, second.name),
+        ("4", 1, FIRST.name),
+    ]
+    assert rows(home, "SELECT document_id, by_source, reason FROM superseded ORDER BY ALL") == [
+        ("1", first.name, "revised"),
+        ("1", first.name, "revised"),
+        ("2", second.name, "revised"),
+        ("3", second.name, "revised"),
+    ]
+
+
 def test_a_document_may_come_back_after_its_deletion(home: Home) -> None:
     add_source(home, FIRST, [document(0, "1")])
     add_source(home, SECOND, [document(1, "1")], deletions=[(0, 1)])
@@ -405,11 +450,21 @@ def test_a_snapshot_cannot_be_written(home: Home) -> None:
 
 
 # One night: for each of three files, events in order of record: (kind, pmid, version).
+ALL = 3  # for a deletion: of every version
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["document", "document", "deletion"]), st.integers(1, 4), st.integers(1, 2)), max_size=5
+    st.one_of(
+        st.tuples(st.just("document"), st.integers(1, 4), st.integers(1, 2)),
+        st.tuples(st.just("document"), st.integers(1, 4), st.integers(1, 2)),
+        st.tuples(st.just("deletion"), st.integers(1, 4), st.integers(1, ALL)),
+    ),
+    max_size=5,
 )
 NIGHTS = st.lists(
-    st.dictionaries(st.sampled_from(["pubmed21n0002.xml", "pubmed21n0010.xml", "b.txt", "a.txt"]), EVENTS, max_size=3),
+    st.dictionaries(
+        st.sampled_from(["pubmed21n0002.xml", "pubmed21n0010.xml", "pubmed22n0001.xml", "b.txt", "a.txt"]),
+        EVENTS,
+        max_size=3,
+    ),
     min_size=1,
     max_size=3,
 ).filter(lambda nights: any(nights))
@@ -420,20 +475,22 @@ def oracle(nights: list[dict[str, list[tuple[str, int, int]]]]) -> dict[int, tup
     newest = {name: night for night, files in enumerate(nights) for name in files}
     # PubMed files by number; before them the others by the night their content came, then by name
     order = sorted(newest, key=lambda name: (name.startswith("pubmed"), name[0] != "p" and newest[name], name))
-    standing: dict[int, tuple[str, int, int]] = {}
+    standing: dict[int, dict[int, tuple[str, str, int, int]]] = {}  # by PMID and version
     for name in order:
-        shown: dict[int, tuple[int, int]] = {}
-        withdrawn: dict[int, int] = {}
         for record, (kind, pmid, version) in enumerate(nights[newest[name]][name]):
+            versions = standing.setdefault(pmid, {})
+            if kind == "deletion" and version == ALL:
+                versions.clear()
+            versions.pop(version, None)
             if kind == "document":
-                shown[pmid] = max(shown.get(pmid, (0, 0)), (version, record))
-            else:
-                withdrawn[pmid] = record
-        for pmid in shown.keys() | withdrawn.keys():
-            standing.pop(pmid, None)
-            if pmid in shown and shown[pmid][1] > withdrawn.get(pmid, -1):
-                standing[pmid] = (name, newest[name], shown[pmid][1])
-    return standing
+                year = name[6:8] if name.startswith("pubmed") else ""
+                versions[version] = (year, name, newest[name], record)
+    shown = {
+        pmid: max((year, version, *origin) for version, (year, *origin) in versions.items())
+        for pmid, versions in standing.items()
+        if versions
+    }
+    return {pmid: (name, night, record) for pmid, (_, _, name, night, record) in shown.items()}
 
 
 @settings(max_examples=10, deadline=None)
@@ -452,7 +509,11 @@ def test_the_tables_equal_a_replay(nights: list[dict[str, list[tuple[str, int, i
                     home,
                     keys[-1],
                     [document(at, str(pmid), version=v) for at, (kind, pmid, v) in numbered if kind == "document"],
-                    deletions=[(at, pmid) for at, (kind, pmid, _) in numbered if kind == "deletion"],
+                    deletions=[
+                        (at, pmid) if v == ALL else (at, pmid, v)
+                        for at, (kind, pmid, v) in numbered
+                        if kind == "deletion"
+                    ],
                 )
                 written += sum(kind == "document" for kind, _, _ in events)
             if keys:

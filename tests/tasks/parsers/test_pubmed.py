@@ -119,7 +119,7 @@ def test_deletions_are_records(write):
     document, *others = parse_pubmed(write(file_of(article(), deletions)))
     assert (document.pmid, document.record) == (7, 0)
     assert others == [
-        Deletion(1, 8),
+        Deletion(1, 8, version=1),
         Failure(2, "line 5", "PMID is 'x', expected a number", "x"),
         Deletion(3, 9),
     ]
