@@ -286,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows-per-step", type=int, default=32, help="rows of 128 pieces (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    logging.disable_progress_bar()  # of the weights
     try:
         pretrain(**vars(parser.parse_args(arguments)), tell=lambda line: print(line, flush=True))
     except (RecipeError, OSError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,19 +96,18 @@ class Config:
     gold: tuple[GoldFile, ...]  # gold files, where there is no prepared corpus
     mesh: Path | None
     search: Mapping[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """The folder that a relative encoder is looked for in."""
-        return self.path.parent
+    folder: Path  # that a relative encoder is looked for in
 
 
-def read_config(path: Path, *, data: Path | None = None, **changes: Any) -> Config:
+def read_config(
+    path: Path, *, data: Path | None = None, with_dev: bool = False, changes: Mapping[str, Any] | None = None
+) -> Config:
     """Reads a training file.
 
     Args:
         data: folder that gold files and a corpus are relative to, instead of the file's own.
-        changes: keys of the recipe that take the place of the file's.
+        with_dev: trains on the dev splits too, so that nothing chooses the epoch: all are taken, the last is kept.
+        changes: keys of the recipe that take the place of the file's; an encoder is relative to the working folder.
 
     Raises:
         RecipeError: no TOML, an unknown key, a value of another type or out of range, or no data.
@@ -122,7 +121,9 @@ def read_config(path: Path, *, data: Path | None = None, **changes: Any) -> Conf
         corpus, mesh = (_take(content, key, str, None) for key in ("corpus", "mesh"))
         corpora, space = (_take(content, key, dict, {}) for key in ("corpora", "search"))
         gold = tuple(file for name, table in corpora.items() for file in _gold_files(name, table, folder))
-        recipe = make_recipe(content | changes)
+        recipe = make_recipe(content | dict(changes or {}))
+        if with_dev:
+            recipe = replace(recipe, train=recipe.train + recipe.dev, dev=(), patience=0)
         _check_data(recipe, corpus, gold)
         return Config(
             path=path,
@@ -131,6 +132,7 @@ def read_config(path: Path, *, data: Path | None = None, **changes: Any) -> Conf
             gold=gold,
             mesh=path.parent / mesh if mesh else None,
             search=space,
+            folder=Path() if "encoder" in (changes or {}) else path.parent,
         )
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error

@@ -73,7 +73,10 @@ def train(
         RecipeError: the encoder or the data do not fit, or `output` holds a training of something else.
     """
     output.mkdir(parents=True, exist_ok=True)
-    vocabulary = Vocabulary.read(mesh)
+    try:
+        vocabulary = Vocabulary.read(mesh)
+    except (ValueError, KeyError) as error:
+        raise RecipeError(f"{mesh}: cannot be read as an entities table: {error}") from error
     with corpus.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     made_from = json.loads(json.dumps(asdict(recipe) | {"corpus_digest": digest, "mesh_digest": vocabulary.digest}))
@@ -186,9 +189,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stop-after", type=int, help="stop after so many steps, leaving a checkpoint")
     options = parser.parse_args(arguments)
     changes = {key: getattr(options, key) for key in ("encoder", "seed") if getattr(options, key) is not None}
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    logging.disable_progress_bar()  # of the weights
     try:
-        config = read_config(options.config, **changes)
+        config = read_config(options.config, changes=changes)
         corpus, mesh = options.corpus or config.corpus, options.mesh or config.mesh
         if corpus is None:
             parser.error(f"{options.config} names gold files; prepare them (python -m tasks.corpora) and give --corpus")
@@ -199,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
             corpus=corpus,
             mesh=mesh,
             output=options.output,
-            folder=Path() if options.encoder else config.folder,
+            folder=config.folder,
             device=options.device,
             save_every=options.save_every,
             stop_after=options.stop_after,

@@ -180,6 +180,8 @@ def make_trainer(
         documents, of_dev = (read_corpus(corpus, splits=splits) for splits in (recipe.train, recipe.dev))
     except ValueError as error:
         raise RecipeError(str(error)) from error
+    if not documents:
+        raise RecipeError(f"{corpus}: no documents to train on")
     sampler = Sampler(
         make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces),
         vocabulary=vocabulary,

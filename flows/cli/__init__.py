@@ -13,7 +13,19 @@ import traceback
 from tasks.errors import InputError
 from warehouse.errors import WarehouseError
 
-from . import annotate, doctor, evaluate, ingest, link, mesh, query, snapshots, tables, trace  # noqa: F401 (each adds its commands)
+from . import (  # noqa: F401 (each adds its commands)
+    annotate,
+    doctor,
+    evaluate,
+    ingest,
+    link,
+    mesh,
+    query,
+    snapshots,
+    tables,
+    trace,
+    train,
+)
 from .application import app, say
 
 _INTERRUPTED = 130  # exit code after Ctrl-C, as shells give it

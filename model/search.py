@@ -1,0 +1,200 @@
+"""Searches for a better recipe with Optuna (Akiba et al. 2019): trials are trainings, judged by F1 of spans on dev.
+
+The study is `search.db` in the output folder, each trial a folder in `trials`, so that a search that is killed goes on
+where it stopped, in the middle of a trial too. A trial that falls behind the median of the others is ended early.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from .checkpoint import remove_checkpoint
+from .recipe import Recipe, RecipeError, convert, near
+from .train import Trained
+
+if TYPE_CHECKING:
+    import optuna
+
+AfterEpoch = Callable[[int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A key that takes one of some values."""
+
+    values: tuple[Any, ...]
+
+    def draw(self, trial: optuna.Trial, key: str) -> Any:
+        return self.values[trial.suggest_categorical(key, range(len(self.values)))]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A key that takes a number between two, both included; whole where both are, evenly in the logarithm if `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def draw(self, trial: optuna.Trial, key: str) -> Any:
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(key, self.low, self.high, log=self.log)
+        return trial.suggest_float(key, self.low, self.high, log=self.log)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best trial: its number, F1 on dev, the values that it drew and its folder."""
+
+    number: int
+    f1: float
+    drawn: Mapping[str, Any]
+    folder: Path
+
+
+def read_space(table: Mapping[str, Any]) -> dict[str, Choice | Range]:
+    """Reads `[search]`: `key = [values]`, or `key = {low = 1e-5, high = 1e-3, log = true}`.
+
+    Raises:
+        RecipeError: the table is empty, a key is none of the recipe's, or a value does not fit it.
+    """
+    types = get_type_hints(Recipe)
+    if not table:
+        raise RecipeError("no [search] table, which says what to vary")
+    space: dict[str, Choice | Range] = {}
+    for key, given in table.items():
+        if key not in types:
+            raise RecipeError(f"search: unknown key {key}{near(key, list(types))}")
+        if isinstance(given, list) and given:
+            space[key] = Choice(tuple(convert(f"search.{key}", value, types[key]) for value in given))
+        elif isinstance(given, dict) and {"low", "high"} <= set(given) <= {"low", "high", "log"}:
+            ends = [convert(f"search.{key}.{end}", given[end], types[key]) for end in ("low", "high")]
+            log = convert(f"search.{key}.log", given.get("log", False), bool)
+            if types[key] not in (int, float) or not ends[0] <= ends[1] or (log and ends[0] <= 0):
+                raise RecipeError(f"search.{key} is {given!r}, expected numbers with low <= high, above 0 with log")
+            space[key] = Range(ends[0], ends[1], log)
+        else:
+            raise RecipeError(f"search.{key} is {given!r}, expected a list of values, or {{low = ..., high = ...}}")
+    return space
+
+
+def search(
+    recipe: Recipe,
+    space: Mapping[str, Choice | Range],
+    *,
+    trials: int,
+    output: Path,
+    train_trial: Callable[[Recipe, Path, AfterEpoch], Trained],
+    tell: Callable[[str], None] = print,
+) -> Found:
+    """Trains until `trials` trials have ended, those of earlier runs included, and returns the best.
+
+    Only the best trial keeps its weights; all keep their curves.
+
+    Args:
+        recipe: what is not drawn.
+        train_trial: trains a recipe in a folder, and calls back after each epoch.
+
+    Raises:
+        RecipeError: optuna is not installed, the recipe names no dev, the study in `output` is of another recipe or
+            space, or every trial failed.
+    """
+    optuna = _optuna()
+    if not recipe.dev:
+        raise RecipeError("a search needs dev: name the splits that judge the trials")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    output.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        study_name="e2emern",
+        storage=f"sqlite:///{output / 'search.db'}",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=recipe.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+    )
+    _check_same(study, recipe, space, output)
+    _take_up_killed(study)
+    while len(_ended(study)) < trials:
+        trial = study.ask()
+        folder = output / "trials" / str(trial.user_attrs.get("folder", trial.number))
+        trial.set_user_attr("folder", folder.name)
+
+        def after_epoch(epoch: int, f1: float, trial: Any = trial) -> None:
+            trial.report(f1, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            drawn = {key: way.draw(trial, key) for key, way in space.items()}
+            tell(f"trial {trial.number}: {_shown(drawn)}")
+            trained = train_trial(replace(recipe, **drawn), folder, after_epoch)
+        except optuna.TrialPruned:
+            tell(f"trial {trial.number}: ended early, below the median of the others")
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        except RecipeError as error:
+            tell(f"trial {trial.number}: {error}")
+            trial.set_user_attr("failed", str(error))
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, max(trained.dev_f1))
+            tell(f"trial {trial.number}: F1 {100 * max(trained.dev_f1):.2f} on dev")
+        _drop_weights(study, output)
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if not complete:
+        raise RecipeError(f"every trial failed; the last one: {_ended(study)[-1].user_attrs.get('failed')}")
+    best = study.best_trial
+    drawn = {key: way.draw(optuna.trial.FixedTrial(best.params), key) for key, way in space.items()}
+    found = Found(best.number, float(study.best_value), drawn, output / "trials" / best.user_attrs["folder"])
+    tell(f"best of {len(_ended(study))} trials: F1 {100 * found.f1:.2f} with {_shown(drawn)}, in {found.folder}")
+    return found
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise RecipeError("a search needs optuna: pip install 'e2emern[train]'") from error
+    return optuna
+
+
+def _check_same(study: optuna.Study, recipe: Recipe, space: Mapping[str, Choice | Range], output: Path) -> None:
+    """Notes in a new study what it is about; raises RecipeError where an old one is about something else."""
+    wanted = json.dumps([asdict(recipe), {key: asdict(way) for key, way in space.items()}])
+    if study.user_attrs.setdefault("about", wanted) != wanted:
+        raise RecipeError(f"{output} holds a search of another recipe or space; choose another --output, or delete it")
+    study.set_user_attr("about", wanted)
+
+
+def _take_up_killed(study: optuna.Study) -> None:
+    """Asks anew for the trials that a killed run left unfinished, in the same folders: they go on there."""
+    states = _optuna().trial.TrialState
+    for trial in study.get_trials(states=(states.RUNNING,)):
+        study.tell(trial.number, state=states.FAIL)
+        study.enqueue_trial(trial.params, user_attrs={"folder": trial.user_attrs.get("folder", str(trial.number))})
+
+
+def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that count: all but those that were killed or wait."""
+    states = _optuna().trial.TrialState
+    ended = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
+    return [trial for trial in ended if trial.state != states.FAIL or "failed" in trial.user_attrs]
+
+
+def _drop_weights(study: optuna.Study, output: Path) -> None:
+    states = _optuna().trial.TrialState
+    complete = study.get_trials(deepcopy=False, states=(states.COMPLETE,))
+    best = study.best_trial.number if complete else None
+    for trial in _ended(study):
+        if trial.number != best:
+            folder = output / "trials" / trial.user_attrs["folder"]
+            remove_checkpoint(folder)
+            (folder / "model.safetensors").unlink(missing_ok=True)
+
+
+def _shown(drawn: Mapping[str, Any]) -> str:
+    """Drawn values as the options of `e2emern train` that set them."""
+    return " ".join(f"--set {key}={json.dumps(value)}" for key, value in drawn.items())

@@ -1,0 +1,117 @@
+"""Trains as a TOML file says, from gold files on: prepares the corpus, then one training a seed, or a search."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from model.corpus import GoldDocument, write_corpus
+from model.recipe import Config, GoldFile, Recipe, RecipeError
+from model.search import AfterEpoch, Found, read_space, search
+from model.train import Trained, train
+
+from .corpora import read_gold, read_tagged
+from .errors import InputError
+
+
+def train_seeds(
+    config: Config, *, output: Path, mesh: Path, device: str, seeds: Sequence[int], tell: Callable[[str], None]
+) -> list[Trained]:
+    """Train once for each seed: in `output`, or in `output/seed-N` where there are several.
+
+    Raises InputError where the data or the encoder cannot be used.
+    """
+    corpus = prepare_corpus(config, output, tell=tell)
+    trained = []
+    for seed in seeds:
+        folder = output if len(seeds) == 1 else output / f"seed-{seed}"
+        recipe = replace(config.recipe, seed=seed)
+        with _one_line():
+            trained.append(
+                train(
+                    recipe,
+                    corpus=corpus,
+                    mesh=mesh,
+                    output=folder,
+                    folder=config.folder,
+                    device=device,
+                    tell=tell,
+                )
+            )
+    return trained
+
+
+def search_recipe(
+    config: Config, *, output: Path, mesh: Path, device: str, trials: int, tell: Callable[[str], None]
+) -> Found:
+    """Search the space of the file's `[search]` table. Raises InputError as `train_seeds`."""
+
+    def train_trial(recipe: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
+        return train(
+            recipe,
+            corpus=corpus,
+            mesh=mesh,
+            output=folder,
+            folder=config.folder,
+            device=device,
+            after_epoch=after_epoch,
+            tell=tell,
+        )
+
+    with _one_line():
+        space = read_space(config.search)
+        corpus = prepare_corpus(config, output, tell=tell)
+        return search(config.recipe, space, trials=trials, output=output, train_trial=train_trial, tell=tell)
+
+
+def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None]) -> Path:
+    """Return the prepared corpus that a file names, or one made of the gold files that it names.
+
+    It is kept in `output` under a name that its files' content gives it, and made once. Raises InputError.
+    """
+    if config.corpus is not None:
+        if not config.corpus.is_file():
+            raise InputError(f"{config.corpus}: no such corpus; {config.path} names it")
+        return config.corpus
+    used = set(config.recipe.train) | set(config.recipe.dev)
+    files = [file for file in config.gold if f"{file.corpus}/{file.split}" in used]
+    for file in files:
+        if not file.path.is_file():
+            raise InputError(f"{file.path}: no such file, for {file.corpus}/{file.split}; --data says where it is")
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / f"corpus.{_digest(files)}.parquet"
+    if not path.exists():
+        documents = [document for file in files for document in _read(file, tell)]
+        write_corpus(documents, path)
+    return path
+
+
+def _read(file: GoldFile, tell: Callable[[str], None]) -> list[GoldDocument]:
+    read = read_tagged if file.path.suffix == ".tsv" else read_gold
+    found = list(read(file.path, corpus=file.corpus, split=file.split, annotated_types=file.annotates))
+    mentions = sum(len(document.mentions) for document in found)
+    tell(f"{file.corpus}/{file.split}: {len(found):,} documents, {mentions:,} mentions")
+    return found
+
+
+def _digest(files: Sequence[GoldFile]) -> str:
+    hashed = hashlib.sha256()
+    for file in files:
+        content = hashlib.sha256(file.path.read_bytes()).hexdigest()
+        hashed.update(f"{file.corpus}/{file.split} {','.join(file.annotates)} {file.path.name} {content}\n".encode())
+    return hashed.hexdigest()[:12]
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except RecipeError as error:
+        raise InputError(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise InputError("out of memory; lower tokens, or --device cpu") from error
