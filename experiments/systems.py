@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,10 +23,11 @@ from model.document import Mention
 from model.evaluate import annotate_gold, link_gold
 from model.evaluation import Counts, count, count_links
 from model.folder import load_model
-from model.linking import Span
+from model.linking import FEATURES, Span
 from model.paper import count_paper
 from model.pieces import Window
 from model.recipe import Recipe
+from model.resolver import Resolver
 from model.slices import ALL
 from model.train import train
 from model.tune import THRESHOLDS, TOLERANCE, tune
@@ -158,7 +160,7 @@ def _load(folder: Path, setting: Setting) -> Cascade:
 
 
 def _score_cascade(cascade: Cascade, setting: Setting) -> Counts:
-    """Tunes a cascade and counts it under every protocol."""
+    """Tunes a cascade and counts it under every protocol, and gold spans by what one level alone says of them."""
     data, canonical = setting.data, cascade.vocabulary.canonical
     cascade.span_threshold = 0.0
     if any(_find_spans(cascade, data.tune)):  # else there is nothing to fit to: training has hardly begun
@@ -167,7 +169,14 @@ def _score_cascade(cascade: Cascade, setting: Setting) -> Counts:
     counts = count(data.dev, found, canonical=canonical, slicer=data.slicer)
     rankings = [[ranking for _, ranking in row] for row in link_gold(cascade, data.dev)]
     counts |= count_links(data.dev, rankings, canonical=canonical, depths={"link": 1})
-    if cascade.model.config.use_high:
+    config, whole = cascade.model.config, cascade.resolver
+    for level in [level for level in ("mid", "high") if getattr(config, f"use_{level}")]:
+        only = np.array([name == level for name in FEATURES], np.float32)
+        cascade.resolver = Resolver(weights=only, none_weights=np.zeros_like(whole.none_weights))
+        rankings = [[ranking for _, ranking in row] for row in link_gold(cascade, data.dev)]
+        counts |= count_links(data.dev, rankings, canonical=canonical, depths={f"recall@1 {level}": 1})
+    cascade.resolver = whole
+    if config.use_high:
         counts |= count_paper(cascade, data.dev)
     return counts
 

@@ -59,6 +59,8 @@ def test_every_row_has_figures_and_is_compared_with_ours(results: Path) -> None:
     protocols = {row: {m["protocol"] for m in found["rows"] if m["row"] == row} for row in ROWS}
     asked = {"ner", "link", "mention", "document"}
     assert all(asked <= each for each in protocols.values())
+    without_mid = {"dictionary", "low", "tf-idf", "pipeline", "parallel", "without-mid"}
+    assert {row for row, each in protocols.items() if "recall@1 mid" not in each} == without_mid
     without_high = {"dictionary", "low", "tf-idf", "pipeline", "parallel", "without-high"}
     assert {row for row, each in protocols.items() if "paper" not in each} == without_high
     assert {(g["better"], g["worse"]) for g in found["gains"]} == {
