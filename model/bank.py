@@ -51,6 +51,9 @@ class EntityBank:
         self._inverse_length = squares.clamp(min=1e-6).rsqrt()
         # bfloat16 halves what a search reads; products of int8 codes would need a kernel of their own.
         self._searched = coordinates.to(torch.bfloat16)
+        # With the mean's share of the product as a last column, a cosine is one product as well.
+        lengths = self._inverse_length[:, None]
+        self._directions = torch.cat([coordinates * lengths, lengths], dim=1).to(torch.bfloat16)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -59,7 +62,7 @@ class EntityBank:
         """The same bank, searched on a device."""
         moved = object.__new__(EntityBank)
         moved.__dict__.update(self.__dict__)
-        for name in ("codes", "scale", "basis", "mean", "_searched", "_inverse_length"):
+        for name in ("codes", "scale", "basis", "mean", "_searched", "_directions", "_inverse_length"):
             setattr(moved, name, getattr(self, name).to(device))
         return moved
 
@@ -76,13 +79,13 @@ class EntityBank:
             cosine: divide by the length of h_e.
         """
         first, last = int(self.first_row[within.start]), int(self.first_row[within.stop])
-        projected = (queries.float() @ self.basis.T).to(torch.bfloat16)
-        constant = queries.float() @ self.mean
+        projected = queries.float() @ self.basis.T
+        if cosine:
+            projected = torch.cat([projected, (queries.float() @ self.mean)[:, None]], dim=1)
+        searched = (self._directions if cosine else self._searched)[first:last].T
         found = []
         for begin in range(0, len(queries), 64):  # 64 x 200 k scores at a time: 25 MB
-            scores = projected[begin : begin + 64] @ self._searched[first:last].T
-            if cosine:
-                scores = (scores + constant[begin : begin + 64, None]) * self._inverse_length[first:last]
+            scores = projected[begin : begin + 64].to(torch.bfloat16) @ searched
             rows = scores.topk(min(4 * k, last - first), dim=1).indices.cpu().numpy() + first
             found += [list(dict.fromkeys(self.owner[best].tolist()))[:k] for best in rows]
         return found
@@ -98,9 +101,11 @@ class EntityBank:
         counts = last - first
         begins = np.concatenate([[0], counts.cumsum()[:-1]])
         rows = np.arange(counts.sum()) - np.repeat(begins, counts) + np.repeat(first, counts)
-        vectors = self.vectors(torch.from_numpy(rows).to(self.codes.device))
-        scores = (vectors @ context).cpu().numpy()
-        cosines = (vectors @ name / (vectors.norm(dim=1) * name.norm())).cpu().numpy()
+        at_rows = torch.from_numpy(rows).to(self.codes.device)
+        coordinates = self.codes[at_rows].float() * self.scale
+        scores = (coordinates @ (self.basis @ context) + self.mean @ context).cpu().numpy()
+        products = coordinates @ (self.basis @ name) + self.mean @ name
+        cosines = (products * self._inverse_length[at_rows] / name.norm()).cpu().numpy()
         likest = [first[at] + cosines[begin : begin + count].argmax() for at, (begin, count) in
                   enumerate(zip(begins, counts, strict=True))]  # fmt: skip
         return np.array(likest, np.int64), np.maximum.reduceat(scores, begins), np.maximum.reduceat(cosines, begins)

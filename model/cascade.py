@@ -118,7 +118,7 @@ class Cascade:
         bank: EntityBank,
         model_version: str,
         resolver: Resolver | None = None,
-        candidates: int = 16,
+        candidates: int = 12,
         selection: np.ndarray | None = None,
         tokens: int = 4096,
     ) -> None:
@@ -265,7 +265,11 @@ class Cascade:
                 pooled.append(torch.stack(states).mean(0))
             contexts = self._as_queries(torch.stack(pooled))
             names = self._encoded([group.words for group in mine])
-            by_context = self.bank.search(contexts, within=within, k=k)
+            # Where the words are a name, what their sentence is like adds no candidates worth their time.
+            unnamed = [at for at, group in enumerate(mine) if group.match != "exact"]
+            by_context: list[list[int]] = [[] for _ in mine]
+            for at, concepts in zip(unnamed, self.bank.search(contexts[unnamed], within=within, k=k), strict=True):
+                by_context[at] = concepts
             by_name = self.bank.search(names, within=within, k=k, cosine=True)
             for at, group in enumerate(mine):
                 exact = sorted(group.named, key=lambda concept: not group.named[concept])[:k]

@@ -38,7 +38,7 @@ FEATURES = (
     "names",  # log of how many it has
     "disease",  # of entity type Disease
 )
-COMPARED_NAMES = 20  # of a concept, for the spelling; a few have hundreds
+COMPARED_NAMES = 4  # of a concept, for the spelling: more cost more than they tell
 NO_DEPTH = 5
 LONGEST_SHORT_FORM = 10  # letters; of a name that another in brackets explains
 
