@@ -1,6 +1,6 @@
 """The documents say what the code does: docs/tables.md, the commands of README.md, the figures of the model card.
 
-`python -m tests.test_docs` writes docs/tables.md and the figures anew.
+`python -m tests.test_docs` writes docs/tables.md, the questions of docs/queries.md and the figures anew.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from defaults import MODEL
 from warehouse import schemas
 from warehouse.catalog import TABLES, VIEWS
 from warehouse.constraints import CONSTRAINTS
+from warehouse.queries import library
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES_PAGE = ROOT / "docs" / "tables.md"
+QUERIES_PAGE = ROOT / "docs" / "queries.md"
 FIGURE_PAGES = (ROOT / "README.md", MODEL / "README.md")
+QUERIES = re.compile(r"(?<=<!-- queries -->\n\n).*?(?=\n\n<!-- /queries -->)", re.DOTALL)
 FIGURES = re.compile(r"(?<=<!-- figures -->\n\n).*?(?=\n\n<!-- /figures -->)", re.DOTALL)
 
 
@@ -49,6 +52,21 @@ def tables_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def queries_section() -> str:
+    """What docs/queries.md says of each named query, from the headers of the queries."""
+    lines = []
+    for one in library().values():
+        lines += [f"### {one.name}", "", f"{one.description} {one.notes}".strip(), ""]
+        if one.parameters:
+            lines += ["| option | default | |", "|---|---|---|"]
+            for each in one.parameters:
+                default = "must be given" if each.required else "" if each.default == "null" else each.default
+                lines.append(f"| `--{each.name} {each.kind.upper()}` | {default} | {each.description} |")
+            lines.append("")
+        lines += ["```sh", one.example, "```", ""]
+    return "\n".join(lines).rstrip()
+
+
 def figures_table(metrics: dict[str, Any]) -> str:
     """The table of dev scores, from the model's metrics.json."""
     rows = {(row["corpus"], row["entity_type"], row["protocol"]): row for row in metrics["rows"]}
@@ -68,6 +86,12 @@ def figures_table(metrics: dict[str, Any]) -> str:
 
 def test_the_page_of_tables_is_that_of_the_schemas() -> None:
     assert TABLES_PAGE.read_text(encoding="utf-8") == tables_page()
+
+
+def test_the_page_of_queries_tells_of_each_as_its_header_does() -> None:
+    found = QUERIES.search(QUERIES_PAGE.read_text(encoding="utf-8"))
+    assert found is not None
+    assert found.group() == queries_section()
 
 
 @pytest.mark.parametrize("page", FIGURE_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -135,6 +159,8 @@ def test_every_command_is_documented_and_teaches_with_an_example() -> None:
 
 if __name__ == "__main__":
     TABLES_PAGE.write_text(tables_page(), encoding="utf-8")
+    queries = QUERIES_PAGE.read_text(encoding="utf-8")
+    QUERIES_PAGE.write_text(QUERIES.sub(lambda _: queries_section(), queries), encoding="utf-8")
     table = figures_table(json.loads((MODEL / "metrics.json").read_text()))
     for page in FIGURE_PAGES:
         page.write_text(FIGURES.sub(lambda _: table, page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from warehouse.errors import WarehouseError
@@ -109,15 +110,17 @@ def write_run(home: Home, run: RunRecord) -> None:
 
 def read_runs(home: Home) -> list[RunRecord]:
     """Returns the records of all runs, oldest first. Raises `WarehouseError` for a file of another form."""
-    runs = []
-    for path in sorted(home.runs.glob("*.json")):
-        try:
-            fields = json.loads(path.read_bytes())
-            sources = tuple(SourceOutcome(**source) for source in fields.pop("sources"))
-            runs.append(RunRecord(sources=sources, **fields))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise WarehouseError(f"{path} is no record of a run; move it away") from error
-    return runs
+    return [read_run(path) for path in sorted(home.runs.glob("*.json"))]
+
+
+def read_run(path: Path) -> RunRecord:
+    """Returns the record of one run. Raises `WarehouseError` for a file of another form."""
+    try:
+        fields = json.loads(path.read_bytes())
+        sources = tuple(SourceOutcome(**source) for source in fields.pop("sources"))
+        return RunRecord(sources=sources, **fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WarehouseError(f"{path} is no record of a run; move it away") from error
 
 
 def annotators(runs: Sequence[RunRecord], *, model_version: str, mesh_version: str) -> dict[SourceKey, str]:

@@ -168,7 +168,7 @@ def login() -> str:
 
 def _move(home: Home, number: int) -> bool:
     path = home.snapshot(number)
-    if _recorded_root(path) == catalog.literal_path(home.root):
+    if recorded_root(path) == catalog.literal_path(home.root):
         return False
     shown_until = path.stat().st_mtime
     with building(home) as built:
@@ -180,7 +180,7 @@ def _move(home: Home, number: int) -> bool:
     return True
 
 
-def _recorded_root(path: Path) -> str:
+def recorded_root(path: Path) -> str:
     """Returns the folder, as a pattern, from which a snapshot reads. Raises `WarehouseError` if it cannot be opened."""
     try:
         with duckdb.connect(str(path), read_only=True) as connection:

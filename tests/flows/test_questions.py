@@ -1,0 +1,166 @@
+"""`query`, `trace`, `doctor` and the limits of `sql`, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from flows.cli import app
+from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from warehouse.layout import Home
+from warehouse.queries import library
+from warehouse.snapshot import publish
+
+ONE, TWO = key("pubmed26n0001.xml", "1"), key("pubmed26n0002.xml", "2")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = Home(tmp_path_factory.mktemp("questions"))
+    add_vocabulary(home)
+    add_source(home, ONE, [document(0, "11"), document(1, "12")], mentions=[mention(0, "11"), mention(1, "12", None)])
+    add_run(home, ONE, run_id="20260101T000000.000000Z-00000000")
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    add_source(home, TWO, [], deletions=[(0, 11)])
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    return home.root
+
+
+def told(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_every_question_is_listed_with_what_it_answers() -> None:
+    listed = " ".join(told("query").output.split())
+    for asked in library().values():
+        assert f"{asked.name} {asked.description}" in listed
+
+
+def test_answers_as_json_csv_and_table(home: Path) -> None:
+    unlinked = ("query", "unlinked", "--type", "Disease", "--home", home)
+    assert json.loads(told(*unlinked, "--format", "json").stdout) == [
+        {
+            "words": "a",
+            "entity_type": "Disease",
+            "mentions": 1,
+            "documents": 1,
+            "ner_score": 0.5,
+            "example": "12",
+        }
+    ]
+    header, row = told(*unlinked, "--format", "csv").stdout.splitlines()
+    assert (header, row) == ("words,entity_type,mentions,documents,ner_score,example", "a,Disease,1,1,0.5,12")
+    assert "| a     | Disease     |" in told(*unlinked).stdout
+
+
+def test_an_earlier_snapshot(home: Path) -> None:
+    lost = told("query", "new-mentions", "--since", 1, "--home", home, "--format", "csv").stdout.splitlines()[1]
+    assert lost == "D001943,Breast Neoplasms,0,1,[]"
+
+
+def test_a_limit_and_the_sql(home: Path) -> None:
+    cut = told("query", "sources", "--home", home, "--limit", 1, "--format", "csv")
+    assert len(cut.stdout.splitlines()) == 2
+    assert cut.stderr == "e2emern: only the first 1 rows are shown; raise --limit for more\n"
+    assert told("query", "sources", "--sql").stdout == library()["sources"].sql
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["query", "words", "--home", "{home}"], 2, "Missing option '--concept'"),
+        (["query", "coverage", "--year", "now", "--home", "{home}"], 2, "Invalid value for '--year'"),
+        (["query", "coverage", "--under", "x", "--home", "{home}"], 2, "No such option: --under"),
+        (["query", "none", "--home", "{home}"], 2, "No such command 'none'"),
+    ],
+)
+def test_wrong_usage(home: Path, arguments: list[str], code: int, message: str) -> None:
+    ended = told(*(each.format(home=home) for each in arguments))
+    assert ended.exit_code == code
+    assert message in ended.output
+
+
+def test_help_tells_options_and_defaults() -> None:
+    told_of = " ".join(told("query", "co-mentions", "--help").output.split())
+    assert "--disease ID_OR_NAME Only this disease and all below it." in told_of
+    assert "--least N Only pairs in at least so many documents. [default: 1]" in told_of
+    assert "Example: e2emern query co-mentions" in told_of
+
+
+def test_the_history_of_a_document(home: Path) -> None:
+    lines = told("trace", "11", "--home", home).stdout.splitlines()
+    assert lines[0] == "document 11: not shown by the current snapshot"
+    assert lines[1] == (
+        "revision version 1, published 2021, text 000000000000: deleted by pubmed26n0002.xml (2222222222222222)"
+    )
+    assert lines[2].startswith("  pubmed26n0001.xml (1111111111111111) record 0, taken in ")
+    assert lines[3] == "withdrawal: pubmed26n0002.xml (2222222222222222) record 0"
+    assert lines[4].startswith("snapshot 1, from ")
+    assert lines[4].endswith("UTC: shown from pubmed26n0001.xml (1111111111111111) record 0; model small-1, MeSH 2024")
+    assert lines[5].endswith("UTC: deleted; model small-1, MeSH 2024")
+    assert len(lines) == 6
+    shown = told("trace", "12", "--home", home).stdout
+    assert "document 12: 'A title'\n" in shown
+    assert "1 mentions, 0 linked: model small-1, MeSH 2024\n" in shown
+    assert json.loads(told("trace", "12", "--home", home, "--format", "json").stdout)["document_id"] == "12"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["query", "words", "--concept", "Brest Neoplasms", "--home", "{home}"],
+            "e2emern: 'Brest Neoplasms' is neither an id nor a name of a concept; did you mean 'Breast Neoplasms', ",
+        ),
+        (["trace", "99", "--home", "{home}"], "e2emern: {home} has nothing of document '99'; give a PMID, or "),
+        (
+            [
+                "sql",
+                "SELECT count(*) FROM range(1000000000) a, range(1000000000)",
+                "--timeout",
+                "0.2",
+                "--home",
+                "{home}",
+            ],
+            "e2emern: the query took longer than 0.2 s; ask for less or allow more",
+        ),
+        (["doctor", "--home", "{home}/none"], "e2emern: {home}/none is not there; annotate something into it first"),
+    ],
+)
+def test_errors_are_one_line(home: Path, arguments: list[str], line: str) -> None:
+    ended = run(*(each.format(home=home) for each in arguments))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(line.format(home=home))
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_doctor(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    add_source(home, ONE, [document(0, "11")])
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    sound = told("doctor", "--home", tmp_path)
+    assert (sound.exit_code, sound.stdout, sound.stderr) == (0, "", f"e2emern: {tmp_path} is sound\n")
+    (tmp_path / "documents" / ".writing-1-a").touch()
+    (tmp_path / "documents" / "notes.txt").touch()
+    found = told("doctor", "--home", tmp_path)
+    assert found.exit_code == 1
+    assert found.stdout.splitlines() == [
+        "foreign-file  documents/notes.txt: is no Parquet file (the file is none of ours)",
+        "leftover  documents/.writing-1-a: 0 bytes (a writer ended before it had finished the file)",
+    ]
+    assert found.stderr == "e2emern: 2 findings, 0 repaired; see docs/doctor.md, or try --repair\n"
+    repaired = told("doctor", "--home", tmp_path, "--repair")
+    assert repaired.exit_code == 1
+    assert repaired.stdout.splitlines()[1].endswith("finished the file); deleted")
+    assert repaired.stderr == "e2emern: 2 findings, 1 repaired; see docs/doctor.md\n"

@@ -1,0 +1,255 @@
+"""What a home can suffer from, each found by its code, and put right where that is safe."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from warehouse.doctor import CODES, Finding, examine
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.ledger import pending
+from warehouse.runs import begin_run, may_be_running, write_run
+from warehouse.snapshot import current_snapshot, publish
+
+ONE, TWO, NEW = key("a.xml", "1"), key("b.xml", "2"), key("c.xml", "3")
+VERSIONS = {"model_version": MODEL, "mesh_version": MESH}
+PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = Home(tmp_path_factory.mktemp("sound"))
+    add_vocabulary(home)
+    add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")])
+    add_run(home, ONE)
+    publish(home, **VERSIONS)
+    add_source(home, TWO, [document(0, "2")])
+    add_run(home, TWO)
+    publish(home, **VERSIONS)
+    return home
+
+
+@pytest.fixture
+def home(sound: Home, tmp_path: Path) -> Home:
+    """A copy that stands somewhere else: all but one test have that repaired first."""
+    shutil.copytree(sound.root, tmp_path / "home", symlinks=True)
+    home = Home(tmp_path / "home")
+    assert codes(examine(home, repair=True)) == ["moved-home"]
+    return home
+
+
+def codes(findings: list[Finding]) -> list[str]:
+    return [finding.code for finding in findings]
+
+
+def ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def lose_documents(home: Home) -> str:
+    home.documents(ONE).unlink()
+    return f"documents/{ONE.stem}.parquet: is named by snapshots 1, 2"
+
+
+def truncate_mentions(home: Home) -> str:
+    path = home.mentions(ONE, **VERSIONS)
+    path.write_bytes(path.read_bytes()[:100])
+    return f"mentions/{MODEL}@{MESH}/{ONE.stem}.parquet: cannot be read as Parquet"
+
+
+def flip_a_byte(home: Home) -> str:
+    path = home.documents(ONE)
+    content = bytearray(path.read_bytes())
+    content[10] ^= 1
+    path.write_bytes(content)
+    return f"documents/{ONE.stem}.parquet: has 1 rows, {len(content):,} bytes, SHA-256 "
+
+
+def damage_what_is_not_published(home: Home) -> str:
+    add_source(home, NEW, [document(0, "3")])
+    home.failures(NEW).write_bytes(b"PAR1")
+    return f"failures/{NEW.stem}.parquet: cannot be read as Parquet"
+
+
+def half_done(home: Home) -> str:
+    add_source(home, NEW, [document(0, "3")])
+    for path in (home.mentions(NEW, **VERSIONS), home.deletions(NEW), home.failures(NEW)):
+        path.unlink()
+    home.unread(NEW, **VERSIONS).unlink()
+    return f"documents/{NEW.stem}.parquet: was parsed, and no model has finished it"
+
+
+def merged_for_nobody(home: Home) -> str:
+    path = home.compacted(home.documents(ONE), "0" * 16)
+    path.parent.mkdir(parents=True)
+    shutil.copyfile(home.documents(ONE), path)
+    return "compacted/documents/0000000000000000.parquet: is merged from others"
+
+
+def half_written(home: Home) -> str:
+    (home.root / "documents" / ".writing-1-a").write_bytes(b"half")
+    return "documents/.writing-1-a: 4 bytes"
+
+
+def half_a_bank(home: Home) -> str:
+    home.banks.mkdir()
+    path = home.banks / "m@2024.safetensors.1.tmp"
+    path.write_bytes(b"half")
+    os.utime(path, (0, 0))
+    return "banks/m@2024.safetensors.1.tmp: 4 bytes"
+
+
+def half_a_snapshot(home: Home) -> str:
+    (home.snapshots / ".building.duckdb").write_bytes(b"half")
+    return "snapshots/.building.duckdb: of a publish"
+
+
+def link_nowhere(home: Home) -> str:
+    home.warehouse.unlink()
+    home.warehouse.symlink_to("snapshots/9.duckdb")
+    return "warehouse.duckdb: links to snapshot 9, which cannot be read"
+
+
+def no_link(home: Home) -> str:
+    home.warehouse.unlink()
+    return "warehouse.duckdb: is no link to a snapshot"
+
+
+def damage_an_old_snapshot(home: Home) -> str:
+    home.snapshot(1).chmod(0o644)
+    home.snapshot(1).write_bytes(b"no database")
+    return "snapshots/1.duckdb: "
+
+
+def killed_run(home: Home) -> str:
+    run = replace(begin_run(), process=ended_process())
+    write_run(home, run)
+    return f"runs/{run.run_id}.json: began "
+
+
+def damage_a_run(home: Home) -> str:
+    (home.runs / "x.json").write_text("{")
+    return "runs/x.json: is no record of a run"
+
+
+REPAIRABLE: list[tuple[str, Callable[[Home], str], str]] = [
+    ("missing-file", lose_documents, "deleted; annotate its source again"),
+    ("damaged-file", truncate_mentions, "deleted; annotate its source again"),
+    ("damaged-file", flip_a_byte, "deleted; annotate its source again"),
+    ("damaged-file", damage_what_is_not_published, "deleted; annotate its source again"),
+    ("unfinished-source", half_done, "deleted"),
+    ("orphan-file", merged_for_nobody, "deleted"),
+    ("leftover", half_written, "deleted"),
+    ("leftover", half_a_bank, "deleted"),
+    ("leftover", half_a_snapshot, "deleted"),
+    ("broken-link", link_nowhere, "it shows snapshot 2 now"),
+    ("broken-link", no_link, "it shows snapshot 2 now"),
+    ("damaged-snapshot", damage_an_old_snapshot, "set aside as 1.duckdb.damaged"),
+    ("stale-run", killed_run, "recorded as killed"),
+    ("damaged-run", damage_a_run, "set aside as x.json.damaged"),
+]
+
+
+def test_a_sound_home(home: Home) -> None:
+    assert examine(home) == []
+    assert examine(home, repair=True) == []
+
+
+@pytest.mark.parametrize(("code", "harm", "repaired"), REPAIRABLE, ids=lambda value: getattr(value, "__name__", ""))
+def test_found_and_repaired(home: Home, code: str, harm: Callable[[Home], str], repaired: str) -> None:
+    told = harm(home)
+    before = sorted(home.root.rglob("*"))
+    (found,) = examine(home)
+    assert f"{found.path}: {found.what}".startswith(told)
+    assert (found.code, found.repaired) == (code, None)
+    assert sorted(home.root.rglob("*")) == before
+    assert examine(home, repair=True) == [replace(found, repaired=repaired)]
+    if "annotate" not in repaired:
+        assert examine(home) == []
+
+
+@pytest.mark.parametrize("harm", [lose_documents, truncate_mentions, flip_a_byte])
+def test_after_a_repair_the_next_run_makes_the_files_again(home: Home, harm: Callable[[Home], str]) -> None:
+    harm(home)
+    assert pending(home, [ONE, TWO], **VERSIONS) == []
+    examine(home, repair=True)
+    assert pending(home, [ONE, TWO], **VERSIONS) == [ONE]
+    add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")])
+    assert examine(home) == []
+
+
+def test_the_current_snapshot_is_damaged(home: Home) -> None:
+    home.snapshot(2).chmod(0o644)
+    home.snapshot(2).write_bytes(b"no database")
+    found = examine(home, repair=True)
+    assert [(one.code, one.repaired) for one in found] == [
+        ("damaged-snapshot", "set aside as 2.duckdb.damaged"),
+        ("broken-link", "it shows snapshot 1 now"),
+    ]
+    now = current_snapshot(home)
+    assert now is not None
+    assert now.number == 1
+    assert examine(home) == []
+
+
+def test_what_cannot_be_repaired_remains(home: Home) -> None:
+    home.entities(MESH).unlink()
+    (home.root / "documents" / "notes.txt").touch()
+    found = examine(home, repair=True)
+    assert [(one.code, one.path, one.repaired) for one in found] == [
+        ("missing-file", "entities/2024.parquet", None),
+        ("foreign-file", "documents/notes.txt", None),
+    ]
+
+
+def test_nothing_is_taken_from_a_run_that_goes_on(home: Home) -> None:
+    write_run(home, begin_run())
+    half_done(home)
+    half_written(home)
+    lose_documents(home)
+    writing = home.root / "documents" / ".writing-1-a"
+    with writing.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [("missing-file", None)]
+    assert home.mentions(ONE, **VERSIONS).exists()
+    assert home.documents(NEW).exists()
+
+
+def test_whether_a_run_goes_on() -> None:
+    run = begin_run()
+    assert may_be_running(run)
+    assert not may_be_running(replace(run, finished=run.started))
+    assert not may_be_running(replace(run, error="killed"))
+    assert not may_be_running(replace(run, process=ended_process()))
+    elsewhere = replace(run, host="elsewhere", process=ended_process())
+    assert may_be_running(elsewhere)
+    assert not may_be_running(replace(elsewhere, started=(datetime.now(UTC) - timedelta(days=8)).isoformat()))
+    assert may_be_running(replace(run, process=1))
+
+
+def test_homes_without_anything(tmp_path: Path) -> None:
+    assert examine(Home(tmp_path)) == []
+    with pytest.raises(WarehouseError, match="is not there; annotate something into it first"):
+        examine(Home(tmp_path / "none"))
+
+
+def test_the_runbook_has_a_section_for_every_code() -> None:
+    assert re.findall(r"^## `(.+)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE) == list(CODES)
+
+
+def test_every_code_is_found_here() -> None:
+    assert {code for code, _, _ in REPAIRABLE} | {"moved-home", "foreign-file"} == set(CODES)
