@@ -1,4 +1,4 @@
-"""The vocabulary: `mesh import`, `mesh list`."""
+"""The vocabulary: `mesh import`, `mesh list`, `mesh diff`, `mesh relink`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from defaults import MODEL
 from warehouse.layout import Home
 
+from .annotate import Device
 from .application import Folder, group, say
+from .tables import AnswerFormat
 
 if TYPE_CHECKING:
     from tasks.mesh.importing import Imported
@@ -67,3 +70,71 @@ def mesh_list(home: Folder) -> None:
     found = list_vocabularies(Home(home))
     columns = {name: [getattr(one, name) for one in found] for name in VocabularySummary.__dataclass_fields__}
     print_answer(pa.table(columns), form="table", console=Console())
+
+
+@mesh_app.command("diff", epilog="Example: e2emern mesh diff 2025 2026 --home home")
+def mesh_diff(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Version of MeSH in the home.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Version to compare with it.")],
+    home: Folder,
+    form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the changes.")] = AnswerFormat.TABLE,
+    limit: Annotated[int, typer.Option(min=1, help="Most changes of each kind to print.")] = 20,
+) -> None:
+    """List new, retired, merged, renamed and moved concepts, and how many stored mentions each touches.
+
+    `now` is what a merged concept became, the new name, or the new tree numbers. Mentions are those of the current
+    snapshot: for a new concept those with its words, for any other those linked to it.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from rich.console import Console
+
+    from flows.answers import print_answer
+    from model.vocabulary import bag_of_words
+    from warehouse.mesh_changes import KINDS, mesh_changes
+
+    with mesh_changes(Home(home), old=old, new=new, fold=bag_of_words) as changes:
+        listed = changes.listed()
+    of_kind = {kind: listed.filter(pc.field("change") == kind) for kind in KINDS}
+    print_answer(
+        pa.concat_tables([rows.slice(0, limit) for rows in of_kind.values()]), form=form.value, console=Console()
+    )
+    told = [
+        f"{len(rows):,} {kind} ({pc.sum(rows['mentions']).as_py() or 0:,} mentions)" for kind, rows in of_kind.items()
+    ]
+    say(f"MeSH {new} against {old}: {', '.join(told)}")
+    if any(len(rows) > limit for rows in of_kind.values()):
+        say(f"only the first {limit:,} of each kind are shown; raise --limit for more")
+
+
+@mesh_app.command("relink", epilog="Example: e2emern mesh relink --home home --mesh 2026")
+def mesh_relink(
+    home: Folder,
+    mesh: Annotated[str, typer.Option(metavar="V", help="Version of MeSH in the home to link to.")],
+    model: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the snapshot's model.", show_default="the bundled one")
+    ] = MODEL,
+    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+) -> None:
+    """Link the stored mentions that a version of MeSH touches, carry all others over, and publish.
+
+    No mention is looked for anew. Sources that are done are skipped, so the same command continues after a stop.
+    """
+    from rich.console import Console
+
+    from flows.relink import relink
+    from flows.watching import TerminalWatch
+
+    with TerminalWatch(Console(stderr=True)) as shown:
+        outcome = relink(home, mesh=mesh, model=model, device=device.value, progress=shown.names)
+    again = f" ({outcome.before:,} more were done before)" if outcome.before else ""
+    total = outcome.total
+    print(
+        f"MeSH {outcome.old} to {outcome.new}: {len(outcome.sources):,} sources{again} with {total('mentions'):,} "
+        f"mentions; {total('spans'):,} in {total('documents'):,} documents were linked anew, {total('changed'):,} of "
+        "them to another concept or to none"
+    )
+    if unread := total("unread"):
+        say(f"{unread:,} documents could not be read again: they keep their concepts, but for those that are gone")
+    snapshot = outcome.snapshot
+    print(f"Snapshot {snapshot.number} of {home}: {snapshot.mentions:,} mentions of {snapshot.concepts:,} concepts")

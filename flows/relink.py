@@ -1,0 +1,125 @@
+"""Links what is stored to a new version of MeSH: each source of the current snapshot's model, then a new snapshot.
+
+A source that is done is skipped, so a run that was stopped anywhere continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from defaults import MODEL
+from model.cascade import Cascade
+from model.vocabulary import bag_of_words
+from tasks.errors import InputError
+from tasks.models import load, pick_device, read_versions
+from tasks.relink import Relinked, relink_source
+from warehouse.entities import entities_path
+from warehouse.errors import WarehouseError
+from warehouse.files import sweep
+from warehouse.layout import Home, SourceKey
+from warehouse.ledger import pending, read_books
+from warehouse.mesh_changes import mesh_changes
+from warehouse.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
+from warehouse.snapshot import Snapshot, current_snapshot, open_snapshot, publish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelinkOutcome:
+    """What a run did: the sources it linked and how many were done before, and the snapshot it published."""
+
+    old: str
+    new: str
+    sources: dict[SourceKey, Relinked]
+    before: int
+    snapshot: Snapshot
+
+    def total(self, figure: str) -> int:
+        """One figure of `Relinked` over all sources."""
+        return sum(getattr(one, figure) for one in self.sources.values())
+
+
+def relink(
+    home: Path,
+    *,
+    mesh: str,
+    model: Path = MODEL,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> RelinkOutcome:
+    """Link the stored mentions that a version of MeSH in the home touches, carry the others over, and publish.
+
+    `progress` is told of names encoded for the bank, done and in all. Raises InputError where the model is not that of
+    the current snapshot or cannot be used, WarehouseError where the home has no snapshot or not this version, or
+    refuses the new snapshot.
+    """
+    place = Home(home)
+    current = current_snapshot(place)
+    if current is None:
+        raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
+    if mesh == current.mesh_version:
+        raise InputError(f"{home} is linked to MeSH {mesh} already")
+    table = entities_path(place, mesh_version=mesh)
+    found = read_versions(model, table).model
+    if found != current.model_version:
+        raise InputError(
+            f"{model}: is model {found}, but the mentions of {home} are of {current.model_version}; "
+            "give its folder with --model"
+        )
+    pick_device(device)
+    sweep(place.root)
+    old = current.mesh_version
+    keys = _sources(place, model_version=found, mesh_version=old)
+    todo = pending(place, keys, model_version=found, mesh_version=mesh)
+
+    @cache
+    def cascade() -> Cascade:
+        return load(model, table, home=place, device=device, progress=progress)
+
+    run = _begun(place, old=old, model=found, mesh=mesh)
+    sources: dict[SourceKey, Relinked] = {}
+    try:
+        with mesh_changes(place, old=old, new=mesh, fold=bag_of_words) as changes:
+            for key in todo:
+                sources[key] = relink_source(
+                    key, home=place, changes=changes, model_version=found, old=old, cascade=cascade
+                )
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        write_run(place, finish_run(_ended(run, sources, todo), error=message))
+        raise
+    write_run(place, finish_run(_ended(run, sources, todo)))
+    snapshot = publish(place, model_version=found, mesh_version=mesh)
+    return RelinkOutcome(old=old, new=mesh, sources=sources, before=len(keys) - len(todo), snapshot=snapshot)
+
+
+def _sources(home: Home, *, model_version: str, mesh_version: str) -> list[SourceKey]:
+    folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
+    return [read_books(path).key for path in sorted(folder.glob("[!.]*.parquet"))]
+
+
+def _begun(home: Home, *, old: str, model: str, mesh: str) -> RunRecord:
+    """Record the run; it meets the sources that are current, so that none of another content takes their place."""
+    with open_snapshot(home) as connection:
+        current = connection.execute("SELECT source, digest FROM sources WHERE current ORDER BY rank").fetchall()
+    met = tuple(SourceOutcome(name=name, digest=digest, outcome="begun") for name, digest in current)
+    versions = {"e2emern": version("e2emern"), "model": model, "mesh": mesh}
+    run = replace(begin_run(versions=versions, options={"relink": old}), sources=met)
+    write_run(home, run)
+    return run
+
+
+def _ended(run: RunRecord, done: dict[SourceKey, Relinked], todo: list[SourceKey]) -> RunRecord:
+    waiting = set(todo)
+    met = []
+    for source in run.sources:
+        said = "annotated" if source.key in done else "not reached" if source.key in waiting else "unchanged"
+        met.append(replace(source, outcome=said))
+    stages = {
+        figure: sum(getattr(one, figure) for one in done.values())
+        for figure in ("mentions", "documents", "spans", "changed", "unread")
+    }
+    return replace(run, sources=tuple(met), stages=stages)

@@ -1,0 +1,147 @@
+"""Links the stored mentions of one source to another version of MeSH, without looking for mentions anew.
+
+A document in which a mention is touched by the change is linked anew as a whole, since its mentions explain each other
+(abbreviations, repeats). All other rows are carried over. The mentions file is written last, as when annotating.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import torch
+
+from model.cascade import Cascade, Report, Text
+from model.document import Document, Mention
+from tasks.abbreviations import find_abbreviations
+from tasks.documents import read_documents
+from tasks.sentences import split_sentences
+from warehouse.layout import Home, SourceKey
+from warehouse.ledger import read_books
+from warehouse.mesh_changes import MeshChanges
+from warehouse.parquet import TableWriter
+from warehouse.schemas import FAILURES, MENTIONS
+
+_MENTION_FIELDS = [each.name for each in fields(Mention)]
+_PLACE = itemgetter("start", "end", "entity_type")
+_UNLINKED = dict.fromkeys(("mesh_id", "mesh_name", "mid_score", "high_score", "link_score", "how"))
+
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relinked:
+    """What became of one source: rows of mentions in all, and documents and spans that were linked anew."""
+
+    mentions: int
+    documents: int = 0
+    spans: int = 0
+    changed: int = 0  # of the spans, those with another concept, or none, since
+    unread: int = 0  # of the documents, those that the model could not read: concepts that are gone fall away
+
+
+def relink_source(
+    key: SourceKey,
+    *,
+    home: Home,
+    changes: MeshChanges,
+    model_version: str,
+    old: str,
+    cascade: Callable[[], Cascade],
+) -> Relinked:
+    """Write the mentions of a source under the new version of MeSH, from those under the old.
+
+    `cascade` gives the model with the new vocabulary, and is called only where a mention has to be linked. Raises
+    WarehouseError where files of the source cannot be read.
+    """
+    before = home.mentions(key, model_version=model_version, mesh_version=old)
+    versions = {"model_version": model_version, "mesh_version": changes.new}
+    records = changes.touched(before)
+    books = read_books(before)
+    tally = Relinked(mentions=0)
+    with tempfile.TemporaryDirectory(prefix="e2emern-relink-") as folder:
+        fresh = Path(folder) / "fresh.parquet"
+        with TableWriter(fresh, MENTIONS) as writer:
+            if records:
+                for stored in _documents(home.documents(key), before, set(records)):
+                    rows, tally = _linked_anew(stored, cascade(), tally)
+                    writer.append([row | versions for row in rows])
+        with (
+            TableWriter(home.mentions(key, **versions), MENTIONS, metadata=books.to_metadata()) as mentions,
+            TableWriter(home.unread(key, **versions), FAILURES) as unread,
+        ):
+            unread.append(pq.read_table(home.unread(key, model_version=model_version, mesh_version=old)))
+            for batch in changes.carried(before, records=records, fresh=fresh):
+                mentions.append(batch)
+    return replace(tally, mentions=mentions.rows)
+
+
+def _documents(documents: Path, mentions: Path, records: set[int]) -> Iterator[list[tuple[Document, list[_Row]]]]:
+    """Yield the documents of some records in lists of bounded length, each with the rows of its mentions."""
+    rows = ds.dataset(mentions)
+    for chunk in read_documents(documents):
+        wanted = [document for document in chunk if document.record in records]
+        if wanted:
+            found = rows.to_table(filter=ds.field("record").isin([document.record for document in wanted])).to_pylist()
+            by_record = {record: list(group) for record, group in groupby(found, key=itemgetter("record"))}
+            yield [(document, by_record[document.record]) for document in wanted]
+
+
+def _linked_anew(
+    stored: Sequence[tuple[Document, list[_Row]]], cascade: Cascade, tally: Relinked
+) -> tuple[list[_Row], Relinked]:
+    """The rows of documents, linked anew, and what was done; a text that makes the model raise is found by halving."""
+    try:
+        found: Sequence[list[Mention]] = _link(stored, cascade)
+    except torch.AcceleratorError:  # the device is lost: it would fail every text that follows
+        raise
+    except Exception:  # one text must never stop the others, whatever it makes the model raise
+        if len(stored) > 1:
+            rows: list[_Row] = []
+            for part in (stored[: len(stored) // 2], stored[len(stored) // 2 :]):
+                more, tally = _linked_anew(part, cascade, tally)
+                rows += more
+            return rows, tally
+        known = cascade.vocabulary.position
+        kept = [row if row["mesh_id"] in known else row | _UNLINKED for row in stored[0][1]]
+        return kept, replace(tally, documents=tally.documents + 1, unread=tally.unread + 1)
+    rows = []
+    spans = changed = 0
+    for (_, before), mentions in zip(stored, found, strict=True):
+        was, now = _by_place(before), _by_place([_fields(mention) for mention in mentions])
+        for place, its_rows in was.items():
+            links = now.get(place) or [_UNLINKED]  # words that the model has no piece for cannot be linked
+            rows += [its_rows[0] | link for link in links]
+            spans += 1
+            changed += {row["mesh_id"] for row in its_rows} != {link["mesh_id"] for link in links}
+    return rows, replace(
+        tally, documents=tally.documents + len(stored), spans=tally.spans + spans, changed=tally.changed + changed
+    )
+
+
+@torch.inference_mode()
+def _link(stored: Sequence[tuple[Document, list[_Row]]], cascade: Cascade) -> list[list[Mention]]:
+    """Run the levels above the low one over the stored spans, with the probabilities that they were found with."""
+    texts = [Text(split_sentences(document), find_abbreviations(document.text)) for document, _ in stored]
+    scores = [{_PLACE(row): row["ner_score"] for row in rows} for _, rows in stored]
+    windows, hidden, spans = cascade.find_spans(texts, given=[list(each) for each in scores])
+    spans = [replace(span, score=scores[span.document][span.start, span.end, span.entity_type]) for span in spans]
+    return cascade.resolve(cascade.link(texts, windows, hidden, spans, Report()), windows, len(texts))
+
+
+def _by_place(rows: Sequence[_Row]) -> dict[tuple[int, int, str], list[_Row]]:
+    places: dict[tuple[int, int, str], list[_Row]] = {}
+    for row in rows:
+        places.setdefault(_PLACE(row), []).append(row)
+    return places
+
+
+def _fields(mention: Mention) -> _Row:
+    return {name: getattr(mention, name) for name in _MENTION_FIELDS}

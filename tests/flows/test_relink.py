@@ -1,0 +1,127 @@
+"""Stored mentions are linked to a new version of MeSH without being looked for anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.annotate import annotate_sources
+from flows.relink import relink
+from tasks.errors import InputError
+from tests.flows.world import World, rows, write_sources
+from warehouse.entities import write_entities
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.shelf import relocate
+
+SPANS = 'SELECT source, document_id, start, "end", entity_type, mesh_id, mesh_name FROM mentions ORDER BY ALL'
+FEVER = (
+    "SELECT mesh_id, mesh_name, * EXCLUDE (mesh_id, mesh_name, mesh_version) FROM mentions WHERE document_id = '301'"
+)
+BOOKS = "SELECT source, rank, parsed, documents, annotated, without_text, failed, deleted, mentions FROM sources"
+
+
+def next_year(mesh: Path) -> list[dict[str, object]]:
+    """A version in which headache is retired, colon cancer merged into a new concept, and breast cancer renamed."""
+    concepts = {row["mesh_id"]: row | {"mesh_version": "next"} for row in pq.read_table(mesh).to_pylist()}
+    del concepts["D005"]
+    merged = concepts.pop("D002")
+    concepts["D100"] = merged | {
+        "mesh_id": "D100",
+        "name": "Colorectal Neoplasms",
+        "names": ["Colorectal Neoplasms", *merged["names"]],
+        "name_kinds": ["preferred", "entry", "entry"],
+        "aliases": ["D002"],
+    }
+    breast = concepts["D001"]
+    breast["name"] = "Breast Carcinoma"
+    breast["names"] = ["Breast Carcinoma", *breast["names"]]
+    breast["name_kinds"] = [*breast["name_kinds"], "entry"]
+    return list(concepts.values())
+
+
+@pytest.fixture(scope="module")
+def annotated(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sources, and a home where they are linked to the version `tiny`, that has `next` too."""
+    folder = tmp_path_factory.mktemp("relink")
+    write_sources(folder / "in")
+    (folder / "in" / "fever.pubtator").write_text(
+        "301|t|Familial mediterranean fever after treated patients.\n301|a|\n"
+    )
+    annotate_sources([folder / "in"], folder / "home", model=world.model, mesh=world.mesh, device="cpu")
+    write_entities(Home(folder / "home"), next_year(world.mesh), mesh_version="next")
+    return folder
+
+
+@pytest.fixture
+def home(annotated: Path, tmp_path: Path) -> Path:
+    """A copy of that home."""
+    shutil.copytree(annotated / "home", tmp_path / "home", symlinks=True)
+    relocate(Home(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_touched_mentions_are_linked_and_the_others_carried_over(
+    world: World, annotated: Path, home: Path, tmp_path: Path
+) -> None:
+    before, books = rows(home, SPANS), rows(home, BOOKS)
+    carried = rows(home, FEVER)
+    assert [row[:2] for row in carried] == [("D003", "Familial Mediterranean Fever")]
+
+    outcome = relink(home, mesh="next", model=world.model, device="cpu")
+
+    assert (outcome.old, outcome.new, len(outcome.sources), outcome.before) == ("tiny", "next", 4, 0)
+    assert rows(home, "SELECT number, mesh_version FROM snapshot") == [(2, "next")]
+    assert rows(home, BOOKS) == books
+    assert rows(home, FEVER) == carried
+    found = rows(home, SPANS)
+    assert [row[:5] for row in found] == [row[:5] for row in before]  # no span is lost and none is added
+    named = {row[5]: row[6] for row in found}
+    assert (named["D100"], named["D001"]) == ("Colorectal Neoplasms", "Breast Carcinoma")
+    assert not {"D002", "D005"} & set(named)
+    assert (outcome.total("documents"), outcome.total("unread")) == (13, 0)
+    assert outcome.total("changed") == sum(row[5] in {"D002", "D005"} for row in before)
+
+    anew = tmp_path / "anew"
+    table = home / "entities" / "next.parquet"
+    annotate_sources([annotated / "in"], anew, model=world.model, mesh=table, device="cpu")
+    assert found == rows(anew, SPANS)
+
+
+def test_a_run_that_stopped_goes_on(world: World, home: Path) -> None:
+    relink(home, mesh="next", model=world.model, device="cpu")
+    whole = {path.name: path.read_bytes() for path in home.glob("mentions/*@next/*.parquet")}
+    stopped = sorted(home.glob("mentions/*@next/*.parquet"))[1]
+    stopped.unlink()
+    (home / "warehouse.duckdb").unlink()
+    (home / "warehouse.duckdb").symlink_to("snapshots/1.duckdb")
+    outcome = relink(home, mesh="next", model=world.model, device="cpu")
+    assert (len(outcome.sources), outcome.before) == (1, 3)
+    assert {path.name: path.read_bytes() for path in home.glob("mentions/*@next/*.parquet")} == whole
+    assert rows(home, "SELECT mesh_version FROM snapshot") == [("next",)]
+
+
+def test_a_version_that_touches_nothing_needs_no_model(world: World, home: Path) -> None:
+    same = [row | {"mesh_version": "same"} for row in pq.read_table(world.mesh).to_pylist()]
+    write_entities(Home(home), same, mesh_version="same")
+    before = rows(home, "SELECT * EXCLUDE mesh_version FROM mentions ORDER BY ALL")
+    outcome = relink(home, mesh="same", model=world.model, device="cpu")
+    assert (outcome.total("documents"), outcome.total("spans")) == (0, 0)
+    assert rows(home, "SELECT * EXCLUDE mesh_version FROM mentions ORDER BY ALL") == before
+    assert not (home / "banks").exists() or not list((home / "banks").glob("*@same*"))
+
+
+def test_refused(world: World, home: Path, tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="has no vocabulary other, but next, tiny; import it first"):
+        relink(home, mesh="other", model=world.model, device="cpu")
+    with pytest.raises(InputError, match="is linked to MeSH tiny already"):
+        relink(home, mesh="tiny", model=world.model, device="cpu")
+    with pytest.raises(
+        InputError, match=r"is model .*, but the mentions of .* are of .*; give its folder with --model"
+    ):
+        relink(home, mesh="next", device="cpu")
+    with pytest.raises(WarehouseError, match="has no snapshot yet"):
+        relink(tmp_path / "none", mesh="next", model=world.model, device="cpu")
