@@ -51,3 +51,31 @@ class TerminalWatch:
             self._stack.close()
             self._unit = unit
             self._advance = self._stack.enter_context(show_progress(console=self._console, total=total, unit=unit))
+
+
+class StepWatch:
+    """A progress bar on a console for each piece of work that tells how many of its steps are done."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stack = ExitStack()
+        self._what = ""
+        self._done = 0
+        self._advance: Callable[[int], None] = lambda more: None
+
+    def __enter__(self) -> StepWatch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def step(self, what: str, done: int, total: int) -> None:
+        """Show that `done` of `total` steps are done of what is under way."""
+        if what != self._what or done < self._done:  # the next model begins anew
+            self._stack.close()
+            self._what, self._done = what, 0
+            self._advance = self._stack.enter_context(show_progress(console=self._console, total=total, unit=what))
+        self._advance(done - self._done)
+        self._done = done

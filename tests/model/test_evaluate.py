@@ -61,8 +61,8 @@ def test_what_was_learned_by_heart_is_perfect(cascade: Cascade) -> None:
         "recall@4": 1.0, "recall@8": 1.0, "recall@16": 1.0, "recall@64": 1.0, "exact_match": 1.0, "floor": 1.0,
         "ceiling": 1.0, "mentions": 5,
     }  # fmt: skip
-    assert steps[:2] == [("annotate", 5, 5), ("link", 5, 5)]
-    assert steps[-1] == ("paper", 4, 4)
+    assert steps[:2] == [("documents annotated", 5, 5), ("documents linked", 5, 5)]
+    assert steps[-1] == ("sentences asked", 4, 4)
 
 
 def test_what_is_not_known_counts_against_every_protocol_and_its_slice(

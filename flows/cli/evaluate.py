@@ -1,0 +1,93 @@
+"""How good a model is, and what a gold corpus holds: `evaluate` and `statistics`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from defaults import MESH, MODEL
+
+from .annotate import Device
+from .application import app, say
+from .tables import AnswerFormat
+
+
+class Protocol(StrEnum):
+    """When a prediction is right; docs/evaluation.md defines each."""
+
+    NER = "ner"
+    LINK = "link"
+    MENTION = "mention"
+    DOCUMENT = "document"
+    PAPER = "paper"
+
+
+Gold = Annotated[
+    list[str],
+    typer.Argument(metavar="GOLD...", help="FILE or CORPUS/SPLIT=FILE: PubTator, or a corpus of tasks.corpora."),
+]
+Mesh = Annotated[Path, typer.Option(metavar="PATH", help="Entities table, Parquet.", show_default="the bundled one")]
+
+
+@app.command(epilog="Example: e2emern evaluate bc5cdr.dev.PubTator --seen bc5cdr.train.PubTator --output scores")
+def evaluate(
+    gold: Gold,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the figures and the report.")],
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Model folder; several are seeds of one model.", show_default="bundled"),
+    ] = None,
+    mesh: Mesh = MESH,
+    protocol: Annotated[list[Protocol] | None, typer.Option(help="One or more.", show_default="all")] = None,
+    slices: Annotated[bool, typer.Option("--slices", help="Also by what was seen in training, and more.")] = False,
+    seen: Annotated[
+        list[str] | None, typer.Option(metavar="GOLD", help="Training documents: the floor, and what is seen.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Another model, to compare with on the same documents.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+) -> None:
+    """Score models on gold documents, and write evaluation.json, evaluation.parquet and report.md.
+
+    Every figure stands beside the floor of looking up training strings and the ceiling that the vocabulary sets.
+    """
+    from tasks.gold import find_gold
+
+    documents, training = find_gold(gold), find_gold(seen or [])
+    from flows.watching import StepWatch
+    from tasks.evaluate import evaluate_models, write_evaluation
+
+    with StepWatch(Console(stderr=True)) as shown:
+        found = evaluate_models(
+            model or [MODEL],
+            documents,
+            mesh=mesh,
+            banks=output,
+            seen=training,
+            protocols=[each.value for each in protocol or Protocol],
+            slices=slices,
+            against=against or [],
+            device=device.value,
+            watch=shown.step,
+        )
+    write_evaluation(found, output)
+    print(found.report, end="")
+    say(f"wrote evaluation.json, evaluation.parquet and report.md to {output}")
+
+
+@app.command(epilog="Example: e2emern statistics bc5cdr.train.PubTator bc5cdr.dev.PubTator --format csv")
+def statistics(
+    gold: Gold,
+    mesh: Mesh = MESH,
+    form: Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")] = AnswerFormat.TABLE,
+) -> None:
+    """Count what gold corpora hold: documents, sentences, mentions, concepts, by split and in all."""
+    from flows.answers import print_answer
+    from tasks.gold import find_gold, read_statistics
+
+    print_answer(read_statistics(find_gold(gold), mesh=mesh), form=form.value, console=Console())

@@ -1,0 +1,148 @@
+"""Evaluates models on gold files and writes what was found: figures as JSON and Parquet, and a page to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.bounds import Bounds, find_bounds
+from model.comparison import Comparison, compare, mean_and_range
+from model.corpus import GoldDocument
+from model.evaluate import PROTOCOLS, evaluate
+from model.evaluation import Counts
+from model.figures import Evaluation, tidy_rows, write_figures
+from model.report import write_report
+from model.slices import Slicer
+from model.vocabulary import Vocabulary
+from warehouse.layout import Home
+
+from .errors import InputError
+from .models import load, read_versions
+
+Watch = Callable[[str, int, int], None]  # what is under way, steps done, steps in all
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What models score, beside what bounds them.
+
+    Attributes:
+        models: one for each seed, in the order they were named.
+        comparison: with the other models, where any are named.
+    """
+
+    models: tuple[Evaluation, ...]
+    bounds: Bounds
+    comparison: Comparison | None
+
+    @property
+    def report(self) -> str:
+        """The page to read, Markdown."""
+        return write_report(self.models, self.bounds, self.comparison)
+
+
+def evaluate_models(
+    models: Sequence[Path],
+    gold: Sequence[GoldDocument],
+    *,
+    mesh: Path,
+    banks: Path,
+    seen: Sequence[GoldDocument] = (),
+    protocols: Sequence[str] = PROTOCOLS,
+    slices: bool = False,
+    against: Sequence[Path] = (),
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> Evaluated:
+    """Evaluate models that differ by their seed, and compare them with others on the same documents.
+
+    `seen` are the training documents: their strings are the floor, and tell the slices of seen and unseen. Where there
+    are several seeds, their counts are summed before they are compared. An entity bank that has to be built is kept in
+    the folder `banks`.
+
+    Raises InputError where a model or the vocabulary cannot be used, a protocol is unknown, or slices lack `seen`.
+    """
+    unknown = sorted(set(protocols) - set(PROTOCOLS))
+    if unknown:
+        raise InputError(f"unknown protocol {', '.join(unknown)}: expected {', '.join(PROTOCOLS)}")
+    if slices and not seen:
+        raise InputError("slices need the training documents; name them with --seen")
+    for folder in (*models, *against):
+        read_versions(folder, mesh)
+    vocabulary = Vocabulary.read(mesh)
+    slicer = Slicer.of(seen, canonical=vocabulary.canonical) if slices else Slicer.whole()
+
+    def one(folder: Path) -> Evaluation:
+        tell = watch or (lambda what, done, steps: None)
+        cascade = load(
+            folder, mesh, home=Home(banks), device=device, progress=lambda done, steps: tell("names", done, steps)
+        )
+        return evaluate(cascade, gold, protocols=protocols, slicer=slicer, progress=watch)
+
+    mine = tuple(one(folder) for folder in models)
+    others = [one(folder) for folder in against]
+    return Evaluated(
+        models=mine,
+        bounds=find_bounds(gold, vocabulary, seen=seen, slicer=slicer),
+        comparison=compare(_pooled(others), _pooled(mine)) if others else None,
+    )
+
+
+def write_evaluation(found: Evaluated, folder: Path) -> None:
+    """Write evaluation.parquet, report.md and, when these are there, evaluation.json into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for model in found.models for row in tidy_rows(model, found.bounds)]
+    write_figures(rows, folder / "evaluation.parquet")
+    _write(folder / "report.md", found.report)
+    told = {
+        "models": [
+            {"model_version": model.model_version, "mesh_version": model.mesh_version} for model in found.models
+        ],
+        "omim": [
+            {"corpus": corpus, "split": split, "ids": given, "unmapped": unmapped}
+            for (corpus, split), (given, unmapped) in found.bounds.omim.items()
+        ],
+        "figures": rows,
+        "spread": _spread(rows) if len(found.models) > 1 else [],
+        "comparison": _told(found.comparison) if found.comparison else None,
+    }
+    _write(folder / "evaluation.json", json.dumps(told, indent=1) + "\n")
+
+
+def _pooled(evaluations: Sequence[Evaluation]) -> Counts:
+    """The counts of several seeds, summed document by document."""
+    cells = set.intersection(*(set(evaluation.counts) for evaluation in evaluations))
+    return {cell: np.sum([evaluation.counts[cell] for evaluation in evaluations], axis=0) for cell in cells}
+
+
+_PLACE = ("corpus", "split", "protocol", "slice", "entity_type", "figure")
+
+
+def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    values: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        values.setdefault(tuple(row[name] for name in _PLACE), []).append(row["value"])
+    return [
+        dict(zip(_PLACE, place, strict=True))
+        | dict(zip(("mean", "least", "greatest"), mean_and_range(found), strict=True))
+        | {"models": len(found)}
+        for place, found in values.items()
+    ]
+
+
+def _told(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "overall": {protocol: asdict(difference) for protocol, difference in comparison.overall.items()},
+        "cells": [asdict(cell) | asdict(difference) for cell, difference in comparison.cells.items()],
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.rename(path)

@@ -1,0 +1,76 @@
+"""Finds the gold documents that a user names, PubTator files or prepared splits, and counts what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from model.corpus import GoldDocument, read_corpus
+from model.statistics import statistics
+from model.vocabulary import Vocabulary
+
+from .corpora import read_gold
+from .errors import InputError
+
+_NAMED = re.compile(r"([^/=]+)/([^/=]+)=(.+)")
+_TYPES = ("Disease", "Chemical")
+
+
+def find_gold(named: Sequence[str]) -> list[GoldDocument]:
+    """Return the documents of all that is named, in order.
+
+    Each name is `CORPUS/SPLIT=FILE` or a FILE, of PubTator text or a Parquet file of `tasks.corpora`. A plain PubTator
+    file called `CORPUS.SPLIT.PubTator` says its corpus and split itself, another is split `gold` of a corpus of its
+    name; a plain Parquet file gives all of its splits. A PubTator file marks those types that occur in it.
+
+    Raises InputError where a file cannot be read, holds no gold mention, or a document is named twice.
+    """
+    found = [document for name in named for document in _read(name)]
+    seen: set[tuple[str, str, str]] = set()
+    for document in found:
+        key = (document.corpus, document.split, document.document_id)
+        if key in seen:
+            raise InputError(f"document {key[2]} stands twice in {key[0]}/{key[1]}; name each gold file once")
+        seen.add(key)
+    return found
+
+
+def read_statistics(gold: Sequence[GoldDocument], *, mesh: Path) -> pa.Table:
+    """Return what gold corpora hold, one row a split and one for all splits; ids as the vocabulary writes them.
+
+    Raises InputError where the vocabulary cannot be read.
+    """
+    try:
+        vocabulary = Vocabulary.read(mesh)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{mesh}: cannot be read as an entities table ({str(error).splitlines()[0]})") from error
+    return pa.Table.from_pylist([asdict(one) for one in statistics(gold, canonical=vocabulary.canonical)])
+
+
+def _read(name: str) -> list[GoldDocument]:
+    matched = _NAMED.fullmatch(name)
+    path = Path(matched[3] if matched else name)
+    if not path.is_file():
+        raise InputError(f"{path}: no such gold file; expected FILE or CORPUS/SPLIT=FILE")
+    if path.suffix == ".parquet":
+        try:
+            return read_corpus(path, splits=[f"{matched[1]}/{matched[2]}"] if matched else None)
+        except (ValueError, OSError, pa.ArrowException) as error:
+            raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ').splitlines()[0]}") from error
+    if matched:
+        corpus, split = matched[1], matched[2]
+    else:
+        stem, _, called = path.name.removesuffix(path.suffix).partition(".")
+        corpus, split = stem, called or "gold"
+    documents = list(read_gold(path, corpus=corpus, split=split, annotated_types=_TYPES))
+    occurring = {mention.entity_type for document in documents for mention in document.mentions}
+    if not occurring:
+        raise InputError(
+            f"{path}: found no mention of {' or '.join(_TYPES)}; expected PubTator text with gold mentions"
+        )
+    types = tuple(kind for kind in _TYPES if kind in occurring)
+    return [replace(document, annotated_types=types) for document in documents]

@@ -1,0 +1,89 @@
+"""`e2emern evaluate` and `e2emern statistics`, on the little world."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from flows.cli import app
+from model.corpus import write_corpus
+from model.figures import EVALUATIONS
+from tasks.errors import InputError
+from tests.flows.world import World
+from tests.model import tiny
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gold") / "corpus.parquet"
+    write_corpus([*tiny.gold(), *tiny.gold(split="dev")], path)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def test_seeds_are_scored_compared_and_written(world: World, corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores"
+    ended = run(
+        "evaluate", f"tiny/dev={corpus}", "--seen", f"tiny/train={corpus}", "--model", world.model, "--model",
+        world.model, "--against", world.model, "--mesh", world.mesh, "--slices", "--output", output, "--device", "cpu",
+    )  # fmt: skip
+    assert ended.exception is None
+    assert ended.stdout == (output / "report.md").read_text()
+    assert "Mean of 2 models, with the least and the greatest." in ended.stdout
+    assert ended.stderr.endswith(f"e2emern: wrote evaluation.json, evaluation.parquet and report.md to {output}\n")
+    table = pq.read_table(output / "evaluation.parquet")
+    assert table.schema.equals(EVALUATIONS)
+    told = json.loads((output / "evaluation.json").read_text())
+    assert told["figures"] == table.to_pylist()
+    assert told["omim"] == [{"corpus": "tiny", "split": "dev", "ids": 0, "unmapped": 0}]
+    (spread,) = [
+        row
+        for row in told["spread"]
+        if (row["protocol"], row["slice"], row["entity_type"], row["figure"]) == ("ner", "all", "Disease", "f1")
+    ]
+    assert (spread["mean"], spread["least"], spread["greatest"], spread["models"]) == (1.0, 1.0, 1.0, 2)
+    assert told["comparison"]["overall"]["document"] == {"champion": 1.0, "challenger": 1.0, "low": 0.0, "high": 0.0}
+    assert {row["slice"] for row in told["figures"]} >= {"all", "string seen", "concept seen"}
+
+
+def test_only_the_protocols_asked_for(world: World, corpus: Path, tmp_path: Path) -> None:
+    ended = run(
+        "evaluate", f"tiny/dev={corpus}", "--protocol", "ner", "--protocol", "document", "--model", world.model,
+        "--mesh", world.mesh, "--output", tmp_path,
+    )  # fmt: skip
+    assert ended.exception is None
+    rows = json.loads((tmp_path / "evaluation.json").read_text())["figures"]
+    assert {row["protocol"] for row in rows} == {"ner", "document"}
+    assert {row["floor"] for row in rows} == {None}  # nothing seen to look up
+
+
+def test_errors_come_before_any_model_is_loaded(world: World, corpus: Path, tmp_path: Path) -> None:
+    given = ["evaluate", f"tiny/dev={corpus}", "--mesh", world.mesh, "--output", tmp_path / "out"]
+    for more, reason in (
+        (["--model", world.model, "--slices"], "slices need the training documents; name them with --seen"),
+        (["--model", tmp_path / "none"], "none: no such model folder; give one with --model"),
+        (["--model", world.model, "--against", tmp_path / "none"], "none: no such model folder"),
+    ):
+        ended = run(*given, *more)
+        assert isinstance(ended.exception, InputError)
+        assert reason in str(ended.exception)
+    assert not (tmp_path / "out").exists()
+    assert run(*given, "--protocol", "guess").exit_code == 2
+
+
+def test_statistics(world: World, corpus: Path) -> None:
+    ended = run("statistics", corpus, "--mesh", world.mesh, "--format", "csv")
+    assert ended.stdout.splitlines() == [
+        "corpus,split,documents,sentences,words,mentions,distinct_mentions,concepts,id_strings,labels,without_concept,"
+        "composite,cut",
+        "tiny,train,5,5,28,7,7,7,7,5,0,0,0",
+        "tiny,dev,5,5,28,7,7,7,7,5,0,0,0",
+        "tiny,all,10,10,56,14,7,7,7,5,0,0,0",
+    ]
