@@ -156,8 +156,11 @@ def fill(
     )
     files = {key: source.files for key, source in sources.items()}
     standing = [group for group in contents.merged if set(contents.current).issuperset(group.keys)]
-    for group in (*standing, *plan({key: sizes[key] for key in contents.current}, standing=standing)):
+    groups = plan({key: sizes[key] for key in contents.current}, standing=standing)
+    for group in (*standing, *groups):
         files |= dict.fromkeys(group.keys, merge(home, group, files))
+    # in the order in which they are merged, so that a merged file can be made again, byte for byte
+    order = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
         every = catalog.file_list(dict.fromkeys(each[kind] for each in files.values()))
         connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({every})")
@@ -166,7 +169,7 @@ def fill(
 
     rows: list[dict[str, object]] = []
     for view, kinds in SOURCE_VIEWS.items():
-        shown = [(files[key][kind].relative_to(home.root), key) for kind in kinds for key in contents.current]
+        shown = [(files[key][kind].relative_to(home.root), key) for kind in kinds for key in order]
         catalog.create_view(connection, view, dict.fromkeys(path for path, _ in shown))
         known = {path: known_or_read(home.root, path, known=facts) for path in dict.fromkeys(path for path, _ in shown)}
         rows += [_file_row(view, path, key, known[path]) for path, key in shown]

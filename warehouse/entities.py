@@ -102,15 +102,14 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
     _check(table, mesh_version=mesh_version)
     kept = home.entities(mesh_version)
     with _duckdb() as connection:
-        if kept.exists():
-            if filecmp.cmp(kept, table, shallow=False):
-                return False
+        if kept.exists() and not filecmp.cmp(kept, table, shallow=False):
             columns = ", ".join(ENTITIES.names)
             sql = _DIFFERENT_SQL.format(columns=columns, one=file_list([kept]), other=file_list([table]))
             if connection.execute(sql).fetchall():
                 raise WarehouseError(
                     f"{home.root} has another vocabulary of version {mesh_version}; name this one anew"
                 )
+        if kept.exists() and home.entity_tree(mesh_version).exists():
             return False
         for mesh_id, count in connection.execute(_TWICE_SQL.format(files=file_list([table]))).fetchall():
             raise SchemaMismatchError(f"{table.name}: concept {mesh_id} stands {count} times, expected once")

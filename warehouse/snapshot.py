@@ -72,8 +72,7 @@ def publish(
     home = Home(home.root.resolve())
     with publisher(home):
         relocate_current(home)
-        before = current_snapshot(home)
-        known, merged, facts = _remembered(home, before, model_version=model_version, mesh_version=mesh_version)
+        before, known, merged, facts = _previous(home, model_version=model_version, mesh_version=mesh_version)
         contents = gather(home, model_version=model_version, mesh_version=mesh_version, known=known, merged=merged)
         if before and before.fingerprint == contents.fingerprint:
             merge_missing(contents)
@@ -114,14 +113,7 @@ def read_snapshot(home: Home, number: int | None = None) -> Snapshot:
     Raises `WarehouseError` when there is none, or it cannot be opened.
     """
     with open_snapshot(home, number) as connection:
-        names = [column for column in Snapshot.__dataclass_fields__ if column != "unchanged"]
-        try:
-            row = connection.execute(f"SELECT {', '.join(names)} FROM snapshot").fetchone()
-        except duckdb.Error as error:
-            raise WarehouseError(f"{home.root}: a snapshot of another form: {str(error).splitlines()[0]}") from error
-    if row is None:
-        raise WarehouseError(f"{home.warehouse} does not describe itself; publish again")
-    return Snapshot(**dict(zip(names, row, strict=True)))
+        return _read(home, connection)
 
 
 @contextmanager
@@ -158,17 +150,30 @@ def open_path(home: Home, path: Path, *, config: dict[str, Any] | None = None) -
         yield connection
 
 
-def _remembered(
-    home: Home, before: Snapshot | None, *, model_version: str, mesh_version: str
-) -> tuple[Known, list[Group], dict[str, FileFacts]]:
-    """Returns books, groups and facts of the last snapshot; the books of another model say nothing of this one's."""
-    if before is None:
-        return {}, [], {}
+def _read(home: Home, connection: duckdb.DuckDBPyConnection) -> Snapshot:
+    names = [column for column in Snapshot.__dataclass_fields__ if column != "unchanged"]
+    try:
+        ((*values,),) = connection.execute(f"SELECT {', '.join(names)} FROM snapshot").fetchall()
+    except (duckdb.Error, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise WarehouseError(
+            f"{home.root} has a snapshot of another form ({reason}); publish into a new home"
+        ) from error
+    return Snapshot(**dict(zip(names, values, strict=True)))
+
+
+def _previous(
+    home: Home, *, model_version: str, mesh_version: str
+) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts]]:
+    """Returns the current snapshot, the books of its sources, the groups that stand merged, the facts of its files."""
+    if not home.warehouse.is_symlink():
+        return None, {}, [], {}
     with open_snapshot(home) as connection:
+        before = _read(home, connection)
         known, merged = remember(connection)
         facts = recorded_facts(connection)
     same = (before.model_version, before.mesh_version) == (model_version, mesh_version)
-    return known if same else {}, merged, facts
+    return before, known if same else {}, merged, facts  # the books of another model say nothing of this one's
 
 
 def _check_rollback(home: Home, *, accept: str | None) -> None:
@@ -192,7 +197,7 @@ def _pass_gate(
 ) -> Snapshot:
     """Returns the snapshot with what it exceeds and who accepts that. Raises `PublishRefusedError` if nobody does."""
     found: list[str] = []
-    if before:
+    if before and before.documents >= limits.least_documents:
         connection.execute(f"ATTACH {catalog.literal(str(home.snapshot(before.number)))} AS before (READ_ONLY)")
         was = _figures(before, branch_shares(connection, "before.concepts"))
         found = exceeded(was, _figures(snapshot, branch_shares(connection, "concepts")), limits=limits)

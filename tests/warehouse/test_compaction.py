@@ -134,12 +134,18 @@ def test_a_source_issued_again_leaves_its_group(home: Home) -> None:
 
 
 def test_merged_files_that_are_gone_are_made_again(home: Home) -> None:
-    nights(home, range(6))
+    nights(home, range(4, 8))
+    nights(home, range(4))  # older, and merged after the others
+    assert named(home)["documents"] == 1
     rows = all_rows(home)
-    for path in (home.root / "compacted").rglob("*.parquet"):
+    merged = {path: path.read_bytes() for path in (home.root / "compacted").rglob("*.parquet")}
+    for path in merged:
         path.unlink()
     assert publish(home, model_version=MODEL, mesh_version=MESH).unchanged
     assert all_rows(home) == rows
+    made = {path: path.read_bytes() for path in (home.root / "compacted").rglob("*.parquet")}
+    assert len(made) == 5
+    assert made.items() <= merged.items()
 
 
 def test_killed_while_it_merges(home: Home) -> None:
