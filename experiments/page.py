@@ -32,6 +32,7 @@ def write_page(results: Mapping[str, Any]) -> str:
     means: Means = {(m["row"], m["protocol"], m["slice"], m["corpus"], m["entity_type"]): m for m in results["rows"]}
     rows = [row for row in ROWS if any(m["row"] == row for m in results["rows"])]
     lines = ["# The paper's tables on our encoder", "", *_about(results["made_from"], results["runs"])]
+    lines += ["", _COMMANDS.format(budget=results["made_from"]["budget"]["name"])]
     lines += ["", "## What holds here", "", *_claims(gains)]
     lines += ["", "## Rows", "", *(f"* `{row}`: {ROWS[row].about}" for row in rows)]
     for protocol, title in _PROTOCOLS.items():
@@ -48,6 +49,14 @@ def write_page(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_COMMANDS = """\
+```sh
+python -m tasks.corpora ncbi-disease/train=NCBItrainset_corpus.txt ncbi-disease/dev=NCBIdevelopset_corpus.txt \\
+    bc5cdr/train=CDR_TrainingSet.PubTator.txt bc5cdr/dev=CDR_DevelopmentSet.PubTator.txt \\
+    --annotates ncbi-disease=Disease --output corpus.parquet
+python -m experiments --corpus corpus.parquet --budget {budget}                        # all that is not finished
+python -m experiments --corpus corpus.parquet --budget {budget} --row printed --again  # one row anew
+```"""
 _GIVEN = (
     "Each sentence is asked about the concepts that gold names in it, and as many wrong ones. Real text comes without "
     "gold\nentities: this protocol says nothing about how well a system annotates. Systems without a high level have "
@@ -99,8 +108,8 @@ def _claims(gains: Gains) -> Iterator[str]:
         return
     hold = sum(found["low"] > 0 for found in tested.values())
     fail = sum(found["high"] < 0 for found in tested.values())
-    yield f"Of {len(tested)} claims that these rows test, {hold} hold here, {fail} do not, and " + (
-        f"{len(tested) - hold - fail} are not shown either way."
+    yield f"Of {len(tested)} claims that these rows test: {hold} borne out, {fail} contradicted, " + (
+        f"{len(tested) - hold - fail} not shown either way."
     )
     yield ""
     yield "| the paper says | protocol | its gain, NCBI and BC5CDR | gain here, mean of corpora and types | verdict |"

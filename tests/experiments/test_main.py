@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.__main__ import PAGE, RESULTS, main
-from experiments.attention import Attention, draw
-from experiments.baselines import TfIdf, dictionary_of
+from experiments.__main__ import main
 from experiments.page import write_page
 from experiments.rows import CLAIMS, ROWS
 from model.corpus import write_corpus
@@ -121,54 +119,28 @@ def test_a_row_alone_has_a_page_without_comparison(given: list[str], tmp_path: P
     assert "progressive" not in page
 
 
-def test_the_page_says_what_the_figures_say(given: list[str], results: Path) -> None:
-    found = json.loads(results.read_text())
-    assert Path(given[given.index("--page") + 1]).read_text() == write_page(found)
-    for gain in found["gains"]:
-        if gain["corpus"] == "mean" and gain["better"] == "progressive" and gain["protocol"] == "document":
-            limits = {
-                "pipeline": (0.011, 0.002, 0.021),
-                "parallel": (-0.03, -0.05, -0.01),
-                "without-mid": (0.0, -0.1, 0.1),
-            }
-            gain["gain"], gain["low"], gain["high"] = limits.get(gain["worse"], (0.0, 0.0, 0.0))
-    page = write_page(found)
-    assert "end to end | `document` |  | **+1.1 (+0.2 to +2.1)** | holds |" in page
-    assert "| **-3.0 (-5.0 to -1.0)** | **does not hold**: `parallel` is better |" in page
-    assert "| +0.0 (-10.0 to +10.0) | **not shown**: no difference beyond chance |" in page
-
-
-def test_the_page_in_the_docs_is_that_of_the_results() -> None:
-    if not RESULTS.exists():
-        pytest.skip("the table has not been run yet: python -m experiments --corpus corpus.parquet")
-    assert PAGE.read_text(encoding="utf-8") == write_page(json.loads(RESULTS.read_text(encoding="utf-8")))
-
-
-def test_tf_idf_finds_the_name_of_likest_letters() -> None:
-    nearest = TfIdf(tiny.vocabulary()).nearest
-    assert nearest("kidney failures", "Disease")[0] == "D004"
-    assert nearest("Kidney failure", "Disease") == ("D004", pytest.approx(1.0))
-    assert nearest("kidney failure", "Gene") == (None, 0.0)
-    assert nearest("kkk", "Chemical") == (None, 0.0)
-
-
-def test_a_dictionary_finds_the_longest_names_of_all_concepts() -> None:
-    names = dictionary_of(tiny.vocabulary())
-    document = tiny.gold()[2]
-    assert [(m.text, m.mesh_id) for m in names.annotate(document)] == [
-        ("Aspirin", "D006"),
-        ("renal failure", "D004"),
-        ("headache", "D005"),
+def test_a_trained_model_is_scored_again_without_training(
+    given: list[str], results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "results.json"
+    places = ["--output", str(output), "--page", str(tmp_path / "page.md")]
+    assert main([*given, "--epochs", "2", "--row", "tf-idf", *places]) == 0
+    assert "is trained already" in capsys.readouterr().out
+    assert json.loads(output.read_text())["rows"] == [
+        row for row in json.loads(results.read_text())["rows"] if row["row"] == "tf-idf"
     ]
 
 
-def test_bars_are_as_high_as_the_attention() -> None:
-    words = ("no", "fever")
-    drawn = draw(
-        [Attention("ours", "D1", "Fever", words, (0.1, 0.8)), Attention("x", "D1", "Fever", words, (0.5, 0.25))]
-    )
-    assert drawn.splitlines() == [
-        "             no fever",
-        "ours, Fever  ▁▁ █████",
-        "x, Fever     ██ ▄▄▄▄▄",
-    ]
+def test_the_page_is_written_from_the_results(given: list[str], results: Path) -> None:
+    assert Path(given[given.index("--page") + 1]).read_text() == write_page(json.loads(results.read_text()))
+
+
+def test_damaged_results_are_told_in_one_line(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "results.json"
+    output.write_text("{}")
+    assert main([*given, "--epochs", "2", "--output", str(output)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{output}: not results of ours (")
+    assert error.count("\n") == 1
