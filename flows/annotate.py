@@ -21,8 +21,9 @@ from prefect.cache_policies import NO_CACHE
 from defaults import MESH, MODEL
 from model.cascade import Cascade, Report
 from tasks.annotate import Annotated, already_annotated, annotate_source
+from tasks.choices import find_mesh
 from tasks.errors import InputError
-from tasks.models import Versions, find_mesh, keep_vocabulary, load, pick_device, read_versions
+from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
 from tasks.sources import Source, find_sources
 from warehouse.files import sweep
 from warehouse.layout import Home

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
 from transformers.utils import logging
 
 from model.cascade import Cascade, load_cascade
 from model.folder import model_version
+from tasks.choices import check_model, read_mesh_version
 from tasks.errors import InputError
-from warehouse.entities import entities_path, keep_entities
+from warehouse.entities import keep_entities
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 
@@ -30,34 +29,10 @@ class Versions:
     mesh: str
 
 
-def find_mesh(mesh: Path, *, home: Home) -> Path:
-    """Return an entities table: a file as it is, or else the version of that name in the home.
-
-    Raises InputError where there is neither.
-    """
-    if mesh.exists() or mesh.suffix == ".parquet" or not home.root.is_dir():
-        return mesh
-    try:
-        return entities_path(home, mesh_version=str(mesh))
-    except WarehouseError as error:
-        raise InputError(f"{mesh}: no such file, and {error}") from error
-
-
 def read_versions(model: Path, mesh: Path) -> Versions:
     """Return the versions of a model folder and an entities table, without loading them. Raises InputError."""
-    if not model.is_dir():
-        raise InputError(f"{model}: no such model folder; give one with --model")
-    try:
-        found = pq.read_table(mesh, columns=["mesh_version"])["mesh_version"].unique().to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{mesh}: cannot be read as an entities table ({_first_line(error)})") from error
-    if len(found) != 1 or not found[0]:
-        raise InputError(f"{mesh}: found {len(found)} MeSH versions, expected 1")
-    try:
-        return Versions(model=model_version(model), mesh=found[0])
-    except OSError as error:
-        missing = Path(error.filename or model).name
-        raise InputError(f"{model}: no {missing} ({error.strerror}); expected a model folder") from error
+    check_model(model)
+    return Versions(model=model_version(model), mesh=read_mesh_version(mesh))
 
 
 def pick_device(name: str) -> str:

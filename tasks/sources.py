@@ -36,14 +36,18 @@ def find_sources(inputs: Iterable[str | Path]) -> list[Source]:
     input names nothing, or a file cannot be read.
     """
     sources: dict[SourceKey, Source] = {}
-    for given in inputs:
-        for path in _files(str(given)):
-            try:
-                source = Source(path, SourceKey(path.name, digest_file(path)), path.stat().st_size)
-            except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-            sources.setdefault(source.key, source)
+    for path in find_files(inputs):
+        try:
+            source = Source(path, SourceKey(path.name, digest_file(path)), path.stat().st_size)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        sources.setdefault(source.key, source)
     return list(sources.values())
+
+
+def find_files(inputs: Iterable[str | Path]) -> list[Path]:
+    """Return the paths of `find_sources` without reading a file. Raises InputError where an input names nothing."""
+    return [path for given in inputs for path in _files(str(given))]
 
 
 def count_records(source: Source) -> int:

@@ -49,7 +49,14 @@ def annotate(
     code 0 says that every record is accounted for.
     """
     from flows.temporary_server import temporary_server
+    from tasks.choices import check_choices
 
+    given = inputs or [str(SAMPLE)]
+    check_choices(given, home=Home(home), model=model, mesh=mesh)
+    if device is Device.CUDA:
+        from tasks.models import pick_device
+
+        pick_device(device.value)
     with temporary_server(verbose=verbose) as ready:
         import tasks.annotate  # noqa: F401 (torch is imported while the server starts)
 
@@ -62,9 +69,7 @@ def annotate(
         with TerminalWatch(Console(stderr=True)) as shown:
             token = WATCH.set(Watch(shown.sources, shown.names, shown.documents))
             try:
-                outcome = annotate_flow(
-                    inputs=inputs or [str(SAMPLE)], home=home, model=model, mesh=mesh, device=device.value
-                )
+                outcome = annotate_flow(inputs=given, home=home, model=model, mesh=mesh, device=device.value)
             except IncompleteError as error:
                 incomplete, outcome = error, error.outcome
             finally:

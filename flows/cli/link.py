@@ -40,9 +40,10 @@ def link(
 
     Records and annotations that cannot be used are told, one a line, and left out; all others are linked.
     """
+    from tasks.choices import find_mesh
     from tasks.errors import InputError
     from tasks.link import link_file
-    from tasks.models import find_mesh, load, read_versions
+    from tasks.models import load, read_versions
     from warehouse.layout import Home
 
     table = find_mesh(mesh, home=Home(home))

@@ -125,7 +125,7 @@ def test_who_watches_is_told(world: World, tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"model": "none"}, "none: no such model folder; give one with --model"),
-        ({"model": "."}, ".: no config.json (No such file or directory); expected a model folder"),
+        ({"model": "."}, ".: no config.json; expected a model folder"),
         ({"mesh": "none.parquet"}, "none.parquet: cannot be read as an entities table"),
         ({"device": "tpu"}, "unknown device 'tpu': expected one of auto, cpu, cuda"),
         ({"inputs": ["none.xml"]}, "none.xml: no such file or folder"),

@@ -1,0 +1,57 @@
+"""Checks what a run is given, before anything that is slow to import or to start: a typo is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import InputError
+from tasks.sources import find_files
+from warehouse.entities import entities_path
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+
+_OF_A_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh: Path) -> None:
+    """Check that inputs, model and vocabulary are there. Raises InputError."""
+    check_model(model)
+    read_mesh_version(find_mesh(mesh, home=home))
+    find_files(inputs)
+
+
+def find_mesh(mesh: Path, *, home: Home) -> Path:
+    """Return an entities table: a file as it is, or else the version of that name in the home.
+
+    Raises InputError where there is neither.
+    """
+    if mesh.exists() or mesh.suffix == ".parquet" or not home.root.is_dir():
+        return mesh
+    try:
+        return entities_path(home, mesh_version=str(mesh))
+    except WarehouseError as error:
+        raise InputError(f"{mesh}: no such file, and {error}") from error
+
+
+def read_mesh_version(mesh: Path) -> str:
+    """Return the version of an entities table. Raises InputError."""
+    try:
+        found = pq.read_table(mesh, columns=["mesh_version"])["mesh_version"].unique().to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{mesh}: cannot be read as an entities table ({str(error).splitlines()[0]})") from error
+    if len(found) != 1 or not found[0]:
+        raise InputError(f"{mesh}: found {len(found)} MeSH versions, expected 1")
+    return str(found[0])
+
+
+def check_model(model: Path) -> None:
+    """Check that a model folder has all files of a model. Raises InputError."""
+    if not model.is_dir():
+        raise InputError(f"{model}: no such model folder; give one with --model")
+    for name in _OF_A_MODEL:
+        if not (model / name).is_file():
+            raise InputError(f"{model}: no {name}; expected a model folder")

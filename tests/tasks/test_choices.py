@@ -1,0 +1,58 @@
+"""What a run is given is checked first, with nothing imported that is slow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from defaults import MESH, MODEL, SAMPLE
+from tasks.choices import check_choices
+from tasks.errors import InputError
+from tests.conftest import ROOT
+from warehouse.layout import Home
+
+
+def test_what_is_there_passes(tmp_path: Path) -> None:
+    check_choices([SAMPLE], home=Home(tmp_path), model=MODEL, mesh=MESH)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": ["none.xml"]}, "none.xml: no such file or folder"),
+        ({"inputs": ["none*.xml"]}, "none*.xml: no file matches"),
+        ({"model": Path("none")}, "none: no such model folder; give one with --model"),
+        ({"model": Path("half")}, "half: no model.safetensors; expected a model folder"),
+        ({"mesh": Path("none.parquet")}, "none.parquet: cannot be read as an entities table"),
+        ({"mesh": Path("1999")}, "1999: no such file, and "),
+        ({"mesh": Path("two.parquet")}, "two.parquet: found 2 MeSH versions, expected 1"),
+    ],
+)
+def test_what_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("half").mkdir()
+    Path("half/config.json").touch()
+    pq.write_table(pa.table({"mesh_version": ["1", "2"]}), "two.parquet")
+    options: dict[str, object] = {"inputs": [SAMPLE], "home": Home(tmp_path), "model": MODEL, "mesh": MESH} | change
+    with pytest.raises(InputError) as raised:
+        check_choices(**options)  # type: ignore[arg-type]
+    assert str(raised.value).startswith(message)
+
+
+def test_a_typo_is_told_before_torch_and_prefect_are_imported() -> None:
+    code = (
+        "import sys; from flows.cli import app; from tasks.errors import InputError\n"
+        "try: app(sys.argv[1:], standalone_mode=False)\n"
+        "except InputError as error: print(error)\n"
+        "assert not {'torch', 'transformers', 'prefect', 'flows.annotate'} & set(sys.modules), 'slow to start'"
+    )
+    command = [sys.executable, "-c", code, "annotate", "none.xml", "--home", "none"]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert told.stdout == "none.xml: no such file or folder\n"
