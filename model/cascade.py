@@ -94,9 +94,10 @@ class Found:
     by_context: list[int]
 
     def united(self, k: int) -> list[int]:
-        """Concepts that bear the words, then the best for the words and for their sentences by turns; k at most."""
-        turns = [each for pair in zip_longest(self.by_name, self.by_context) for each in pair if each is not None]
-        return list(dict.fromkeys([*self.exact, *turns]))[:k]
+        """Concepts that bear the words, then two of the best for the words to one for their sentences; k at most."""
+        turns = zip_longest(self.by_name[::2], self.by_name[1::2], self.by_context)
+        ranked = [concept for turn in turns for concept in turn if concept is not None]
+        return list(dict.fromkeys([*self.exact, *ranked]))[:k]
 
 
 class Cascade:
