@@ -112,11 +112,12 @@ def _claims(gains: Gains) -> Iterator[str]:
         f"{len(tested) - hold - fail} not shown either way."
     )
     yield ""
-    yield "| the paper says | protocol | its gain, NCBI and BC5CDR | gain here, mean of corpora and types | verdict |"
-    yield "|---|---|---|---|---|"
+    yield "| the paper says | of | over | protocol | its gain, NCBI and BC5CDR | gain here, mean | verdict |"
+    yield "|---|---|---|---|---|---|---|"
     for claim, found in tested.items():
         where = f"`{claim.protocol}`" + ("" if claim.slice == "all" else f", {claim.slice}")
-        yield f"| {claim.says} | {where} | {claim.paper} | {_gain(found)} | {_verdict(claim, found)} |"
+        rows = f"`{claim.better}` | `{claim.worse}`"
+        yield f"| {claim.says} | {rows} | {where} | {claim.paper} | {_gain(found)} | {_verdict(claim, found)} |"
 
 
 def _verdict(claim: Claim, found: Mapping[str, float]) -> str:
