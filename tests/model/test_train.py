@@ -21,26 +21,13 @@ from model.recipe import Recipe, RecipeError
 from model.train import Trained, main, rate_at, train
 from model.validation import make_dev, score_spans
 from tests.model import tiny
-from warehouse.entities import write_entities
-from warehouse.layout import Home
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an encoder, a corpus and an entities table."""
     folder = tmp_path_factory.mktemp("data")
-    tiny.save_encoder(folder / "encoder")
-    write_corpus(tiny.gold() * 3 + tiny.gold(split="dev"), folder / "corpus.parquet")
-    rows = [
-        {
-            "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
-            "name_kinds": ["preferred", *["entry"] * (len(c.names) - 1)],
-            "tree_numbers": list(c.tree_numbers), "record_type": c.record_type, "mapped_to": list(c.mapped_to),
-            "aliases": [], "mesh_version": "tiny",
-        }
-        for c in tiny.CONCEPTS
-    ]  # fmt: skip
-    write_entities(Home(folder), rows, mesh_version="tiny")
+    tiny.save_training(folder)
     return folder
 
 

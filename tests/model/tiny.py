@@ -8,10 +8,12 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from model.corpus import GoldDocument, GoldMention
+from model.corpus import GoldDocument, GoldMention, write_corpus
 from model.document import Concept, Sentence
 from model.network import E2emernConfig, E2emernModel
 from model.vocabulary import Vocabulary
+from warehouse.entities import write_entities
+from warehouse.layout import Home
 
 WORDS = (
     "the a of in with and patients had was after treated by for no severe breast ovarian colon cancer neoplasm ##s "
@@ -113,3 +115,19 @@ def gold(
             )
         )  # fmt: skip
     return documents
+
+
+def save_training(folder: Path) -> None:
+    """Writes what a training reads: `encoder`, `corpus.parquet` (train and dev), `entities/tiny.parquet`."""
+    save_encoder(folder / "encoder")
+    write_corpus(gold() * 3 + gold(split="dev"), folder / "corpus.parquet")
+    rows = [
+        {
+            "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
+            "name_kinds": ["preferred", *["entry"] * (len(c.names) - 1)],
+            "tree_numbers": list(c.tree_numbers), "record_type": c.record_type, "mapped_to": list(c.mapped_to),
+            "aliases": [], "mesh_version": "tiny",
+        }
+        for c in CONCEPTS
+    ]  # fmt: skip
+    write_entities(Home(folder), rows, mesh_version="tiny")
