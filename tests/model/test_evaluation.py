@@ -168,6 +168,7 @@ def test_slices_of_gold_and_of_what_is_predicted() -> None:
 
 # What its evaluator says of its own sample: BioCreative V CDR, readme of BC5CDR_Evaluation 0.0.3.
 OFFICIAL_MENTIONS = Score(303, 105, 121)
+OFFICIAL_IDS = Score(150, 56, 64)
 
 
 def parity_figures(folder: Path) -> dict[str, Score]:
@@ -188,3 +189,6 @@ def parity_figures(folder: Path) -> dict[str, Score]:
 def test_counts_equal_the_official_answers_of_biocreative(shared_data: Path) -> None:
     figures = parity_figures(shared_data / "scorer-parity")
     assert figures["ner"] == OFFICIAL_MENTIONS
+    ids = figures["document"]
+    assert (ids.tp + ids.fp, ids.tp + ids.fn) == (206, 214)  # as many pairs as the official answer has on either side
+    assert ids.tp == OFFICIAL_IDS.tp - 1  # docs/evaluation.md: what has been ruled out
