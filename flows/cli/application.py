@@ -19,7 +19,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+TIMEOUT_S = 300.0  # as `warehouse.sql` has it, which is slower to import than --help is to answer
+
 Folder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of the tables.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Most seconds to take.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Prefect logs, and where errors arise.")]
 
 

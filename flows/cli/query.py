@@ -11,10 +11,9 @@ import typer
 from rich.console import Console
 
 from warehouse.layout import Home
-from warehouse.queries import TYPES, NamedQuery, Parameter, answer, library
-from warehouse.sql import TIMEOUT_S
+from warehouse.queries import TYPES, NamedQuery, Parameter, library
 
-from .application import Folder, group, say
+from .application import TIMEOUT_S, Folder, Timeout, group, say
 from .tables import AnswerFormat
 
 _METAVARS = {"text": "TEXT", "integer": "N", "number": "X", "concept": "ID_OR_NAME", "snapshot": "NUMBER"}
@@ -28,6 +27,7 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
 
     def run(home: Path, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
         from flows.answers import print_answer
+        from warehouse.questions import answer
         from warehouse.sql import is_cut
 
         found = answer(Home(home), asked.name, given, limit_rows=limit, timeout_s=timeout)
@@ -44,11 +44,7 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
         _option("home", Folder, inspect.Parameter.empty),
         _option("form", Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")], AnswerFormat.TABLE),
         _option("limit", Annotated[int, typer.Option(min=1, help="Most rows to print.")], _LIMIT),
-        _option(
-            "timeout",
-            Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Most seconds to take.")],
-            TIMEOUT_S,
-        ),
+        _option("timeout", Timeout, TIMEOUT_S),
         _option(
             "sql",
             Annotated[bool, typer.Option("--sql", is_eager=True, callback=show_sql, help="Print its SQL and end.")],

@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 
 from warehouse.layout import Home
-from warehouse.sql import TIMEOUT_S
 
-from .application import Folder, app, say
+from .application import TIMEOUT_S, Folder, Timeout, app, say
 
 
 class ExportFormat(StrEnum):
@@ -59,7 +58,7 @@ def sql(
     home: Folder,
     form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the answer.")] = AnswerFormat.TABLE,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to print.")] = 10_000,
-    timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Most seconds to take.")] = TIMEOUT_S,
+    timeout: Timeout = TIMEOUT_S,
 ) -> None:
     """Answer a query of your own from the current snapshot; `e2emern query` has answers to common questions.
 

@@ -11,7 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
+from flows.cli.application import TIMEOUT_S
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from warehouse import sql
 from warehouse.layout import Home
 from warehouse.queries import library
 from warehouse.snapshot import publish
@@ -88,6 +90,10 @@ def test_wrong_usage(home: Path, arguments: list[str], code: int, message: str) 
     ended = told(*(each.format(home=home) for each in arguments))
     assert ended.exit_code == code
     assert message in ended.output
+
+
+def test_one_limit_of_time_for_the_command_line_and_the_library() -> None:
+    assert TIMEOUT_S == sql.TIMEOUT_S
 
 
 def test_help_tells_options_and_defaults() -> None:

@@ -14,7 +14,8 @@ from warehouse.concepts import find_concept
 from warehouse.entities import write_entities
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey
-from warehouse.queries import answer, library, read_query
+from warehouse.queries import library, read_query
+from warehouse.questions import answer
 from warehouse.runs import RunRecord, SourceOutcome, write_run
 from warehouse.snapshot import publish
 from warehouse.sql import is_cut

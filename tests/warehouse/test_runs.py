@@ -11,7 +11,7 @@ import pytest
 from tests.warehouse.homes import add_run, key
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.runs import SourceOutcome, begin_run, finish_run, read_runs, write_run
+from warehouse.runs import RunRecord, SourceOutcome, annotators, begin_run, finish_run, read_runs, write_run
 
 
 def test_run_comes_back_and_is_replaced_at_its_end(tmp_path: Path) -> None:
@@ -56,3 +56,21 @@ def test_file_that_is_no_run(tmp_path: Path, content: str) -> None:
     (home.runs / "x.json").write_text(content)
     with pytest.raises(WarehouseError, match=r"x\.json is no record of a run; move it away"):
         read_runs(home)
+
+
+def outcomes(run_id: str, *, model: str = "m", **met: str) -> RunRecord:
+    sources = tuple(SourceOutcome(name=name, digest="0" * 16, outcome=outcome) for name, outcome in met.items())
+    versions = {"model": model, "mesh": "2024"}
+    return RunRecord(run_id=run_id, started="2026-01-01T00:00:00+00:00", host="h", versions=versions, sources=sources)
+
+
+def test_the_run_that_annotated_each_source() -> None:
+    runs = [
+        outcomes("1", a="annotated", b="failed", c="begun", d="begun"),  # c was done when run 1 was killed
+        outcomes("2", a="unchanged", b="damaged", c="unchanged", d="begun", e="not reached"),
+        outcomes("3", model="other", a="annotated", e="annotated"),
+        outcomes("4", a="annotated", d="unchanged", e="begun"),
+        outcomes("5", d="begun", c="begun"),
+    ]
+    found = annotators(runs, model_version="m", mesh_version="2024")
+    assert {key.name: run_id for key, run_id in found.items()} == {"a": "4", "b": "2", "c": "1", "d": "2", "e": "4"}

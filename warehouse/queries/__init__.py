@@ -12,19 +12,12 @@ reads as the catalog `earlier`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
-
-from warehouse.concepts import find_concept
-from warehouse.errors import QueryRefusedError, WarehouseError
-from warehouse.layout import Home
-from warehouse.snapshot import current_snapshot
-from warehouse.sql import TIMEOUT_S, query
+from warehouse.errors import QueryRefusedError
 
 TYPES: Final[dict[str, type[str] | type[int] | type[float]]] = {
     "text": str,
@@ -99,60 +92,3 @@ def read_query(path: Path) -> NamedQuery:
     if not description or len(examples) != 1:
         raise QueryRefusedError(f"{path.name}: its header must begin with a sentence and have one line {_EXAMPLE!r}")
     return NamedQuery(path.stem, description.rstrip(".") + ".", notes.strip(), tuple(parameters), examples[0], sql)
-
-
-def answer(
-    home: Home,
-    name: str,
-    given: Mapping[str, Value] | None = None,
-    *,
-    limit_rows: int = 10_000,
-    timeout_s: float = TIMEOUT_S,
-) -> pa.Table:
-    """Returns the answer of a named query, at most `limit_rows` rows of it, as `warehouse.sql.query` does.
-
-    `given` holds values by parameter; a parameter not given, or given None, has its default. Raises
-    `QueryRefusedError` for an unknown query or parameter, a missing value, a concept that is not in the vocabulary,
-    a snapshot that is not there, or a query that needs more than `timeout_s` seconds.
-    """
-    if (asked := library().get(name)) is None:
-        raise QueryRefusedError(f"no query is named {name!r}; expected one of {', '.join(library())}")
-    values = {key: value for key, value in (given or {}).items() if value is not None}
-    known = [parameter.name for parameter in asked.parameters]
-    if unknown := sorted(values.keys() - set(known)):
-        raise QueryRefusedError(f"{name} has no parameter {unknown[0]!r}; expected {', '.join(known) or 'none'}")
-    earlier, bound = None, dict[str, Value]()
-    for parameter in asked.parameters:
-        value = values.get(parameter.name, parameter.value)
-        if value is None and parameter.required:
-            raise QueryRefusedError(f"{name} needs a value for {parameter.name}: {parameter.description}")
-        if parameter.kind == "snapshot":
-            earlier = _earlier_snapshot(home, int(value)) if value is not None else _previous_snapshot(home)
-        elif parameter.kind == "concept" and value is not None:
-            bound[parameter.name] = find_concept(home, str(value))
-        else:
-            bound[parameter.name] = value
-    return query(home, asked.sql, parameters=bound, earlier=earlier, limit_rows=limit_rows, timeout_s=timeout_s)
-
-
-def _earlier_snapshot(home: Home, number: int) -> int:
-    if not home.snapshot(number).exists():
-        kept = ", ".join(map(str, _kept(home))) or "none"
-        raise QueryRefusedError(f"{home.root} has no snapshot {number}; it keeps {kept}")
-    return number
-
-
-def _previous_snapshot(home: Home) -> int:
-    current = current_snapshot(home)
-    if current is None:
-        raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
-    before = [number for number in _kept(home) if number < current.number]
-    if not before:
-        raise QueryRefusedError(
-            f"{home.root} has no snapshot before {current.number}; there is nothing to compare with"
-        )
-    return before[-1]
-
-
-def _kept(home: Home) -> list[int]:
-    return sorted(int(path.stem) for path in home.snapshots.glob("*.duckdb") if path.stem.isdigit())
