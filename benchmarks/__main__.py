@@ -21,6 +21,7 @@ from benchmarks.factorised import factorised_over_pairwise
 from benchmarks.measuring import Result, Setting, machine
 from benchmarks.memory import peak_memory
 from benchmarks.parsing import pubmed_parse_over_lxml
+from benchmarks.training import train_over_encoder
 from defaults import MESH, MODEL
 from tasks.errors import InputError
 from tasks.models import read_versions
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
     "linking_over_encoder": linking_over_encoder,
     "factorised_over_pairwise": factorised_over_pairwise,
     "pubmed_parse_over_lxml": pubmed_parse_over_lxml,
+    "train_over_encoder": train_over_encoder,
     "peak_memory": peak_memory,
 }
 SIZES = {"small": (256, 2_000), "full": (2_000, 30_000)}  # abstracts in a timed round, and while memory is watched

@@ -65,7 +65,7 @@ def joint_loss(model: E2emernModel, batch: Batch, *, totals: Totals | None = Non
         totals: of the whole batch, where `batch` is a part of one.
     """
     config, totals = model.config, totals or Totals.of(batch)
-    groups = _groups(batch.name_ids, batch.name_mask) if config.reads_entities else []
+    groups = groups_of_names(batch.name_ids, batch.name_mask) if config.reads_entities else []
     hidden, *named = _encode(model, [(batch.ids, batch.mask), *groups])
     low = tag_loss(model.low(hidden), batch.allowed, batch.counted, total=totals.tokens)
     mid = high = candidate = torch.zeros((), device=hidden.device)
@@ -146,6 +146,16 @@ def candidate_loss(scores: Tensor, right: Tensor, *, total: int | None = None) -
     return -log_probabilities.logsumexp(-1).sum() / max(1, len(scores) if total is None else total)
 
 
+def groups_of_names(ids: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Names sorted by length in groups of equal size, each no wider than it needs."""
+    parts = []
+    for some, shown in zip(ids.tensor_split(NAME_GROUPS), mask.tensor_split(NAME_GROUPS), strict=True):
+        if len(some):
+            width = int(shown.sum(1).max())
+            parts.append((some[:, :width], shown[:, :width]))
+    return parts
+
+
 def _encode(model: E2emernModel, groups: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """H of each group of (ids, mask), with one look-up of the word embeddings for all.
 
@@ -163,13 +173,3 @@ def _encode(model: E2emernModel, groups: list[tuple[Tensor, Tensor]]) -> list[Te
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)
-
-
-def _groups(ids: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Names sorted by length in groups of equal size, each no wider than it needs."""
-    parts = []
-    for some, shown in zip(ids.tensor_split(NAME_GROUPS), mask.tensor_split(NAME_GROUPS), strict=True):
-        if len(some):
-            width = int(shown.sum(1).max())
-            parts.append((some[:, :width], shown[:, :width]))
-    return parts

@@ -1,0 +1,98 @@
+"""How much of a training step is the encoder's own work.
+
+Batches are of the bundled sample, with the mentions that the model itself finds in it as gold.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+
+from benchmarks.measuring import Result, Setting, alternated, cascade_of, spread
+from defaults import SAMPLE
+from model.cascade import Text
+from model.corpus import GoldDocument, GoldMention, write_corpus
+from model.document import Document
+from model.losses import groups_of_names
+from model.recipe import Recipe
+from model.samples import Batch
+from model.trainer import Trainer, make_trainer
+from tasks.parsers.pubmed import parse_pubmed
+from tasks.sentences import split_sentences
+
+BATCHES = 4  # in a round
+
+
+def train_over_encoder(setting: Setting) -> Result:
+    """Seconds of the bare encoder, forward and backward over texts and names, over those of whole training steps."""
+    trainer = trainer_of(setting)
+    batches = list(islice(trainer.sampler.epoch(0), BATCHES))
+    encode(trainer, batches[:1])
+    steps(trainer, 1)
+    seconds = alternated(lambda: steps(trainer, len(batches)), lambda: encode(trainer, batches), rounds=setting.rounds)
+    pieces = sum(int(batch.mask.sum()) for batch in batches)
+    return {
+        **spread(seconds, sides=("steps", "encoder")),
+        "target": ">= 0.85",
+        "batches": len(batches),
+        "pieces_of_text": pieces,
+        "pieces_of_names": sum(int(batch.name_mask.sum()) for batch in batches),
+        "pieces_of_text_per_second": round(pieces * len(seconds) / sum(first for first, _ in seconds)),
+        "precision": trainer.recipe.precision,
+    }
+
+
+def trainer_of(setting: Setting) -> Trainer:
+    """A training that goes on from the model, with the default recipe, on what the model says of the sample."""
+    cascade = cascade_of(setting)
+    documents = [record for record in parse_pubmed(SAMPLE) if isinstance(record, Document)]
+    sentences = [split_sentences(document) for document in documents]
+    found, _ = cascade.annotate([Text(each) for each in sentences])
+    corpus = setting.folder / "training.parquet"
+    gold = [
+        GoldDocument(
+            corpus="sample",
+            split="train",
+            document_id=document.document_id,
+            annotated_types=("Disease", "Chemical"),
+            text=document.text,
+            sentences=split,
+            abbreviations=(),
+            mentions=tuple(
+                GoldMention(m.start, m.end, m.entity_type, (m.mesh_id,) if m.mesh_id else ()) for m in mentions
+            ),
+        )
+        for document, split, mentions in zip(documents, sentences, found, strict=True)
+    ]
+    write_corpus(gold, corpus)
+    return make_trainer(
+        Recipe(encoder=str(setting.model.resolve()), train=("sample/train",)),
+        corpus=corpus,
+        vocabulary=cascade.vocabulary,
+        made_from={},
+        output=setting.folder,
+        folder=setting.folder,
+        device=str(cascade.model.device),
+        tell=lambda line: None,
+    )
+
+
+def steps(trainer: Trainer, count: int) -> None:
+    """Whole training steps, from drawing a batch to changed weights; the rate is small, so that nothing drifts."""
+    for batch in islice(trainer.sampler.epoch(0), count):
+        trainer.take_step([batch], 1e-6)
+
+
+def encode(trainer: Trainer, batches: list[Batch]) -> None:
+    """The encoder alone, forward and backward, over the texts and the names of batches."""
+    model, device = trainer.model, trainer.model.device
+    for drawn in batches:
+        batch = drawn.to(str(device))
+        groups = [(batch.ids, batch.mask), *groups_of_names(batch.name_ids, batch.name_mask)]
+        with torch.autocast(device.type, torch.bfloat16):
+            hidden = [model.encode(ids, mask) for ids, mask in groups]
+        torch.autograd.backward(hidden, [torch.full_like(states, 1e-6) for states in hidden])
+        model.zero_grad()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
