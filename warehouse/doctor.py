@@ -133,7 +133,8 @@ def _of_snapshots(home: Home, shown: _Shown) -> Iterator[_Case]:
                 facts = recorded_facts(connection)
                 versions = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
         except (WarehouseError, duckdb.Error) as error:
-            yield _case(home, "damaged-snapshot", path, _one_line(error), partial(_set_aside, path))
+            what = _one_line(error).removeprefix(f"{path} ")
+            yield _case(home, "damaged-snapshot", path, what, partial(_set_aside, path))
             continue
         shown.good.append(number)
         shown.versions = home.mentions_folder(model_version=versions[0][0], mesh_version=versions[0][1]).name

@@ -132,7 +132,7 @@ def no_link(home: Home) -> str:
 def damage_an_old_snapshot(home: Home) -> str:
     home.snapshot(1).chmod(0o644)
     home.snapshot(1).write_bytes(b"no database")
-    return "snapshots/1.duckdb: "
+    return "snapshots/1.duckdb: cannot be opened: "
 
 
 def killed_run(home: Home) -> str:
