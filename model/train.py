@@ -73,6 +73,8 @@ def train(
         RecipeError: the encoder or the data do not fit, or `output` holds a training of something else.
     """
     output.mkdir(parents=True, exist_ok=True)
+    if not mesh.is_file():
+        raise RecipeError(f"{mesh}: no such entities table")
     try:
         vocabulary = Vocabulary.read(mesh)
     except (ValueError, KeyError) as error:

@@ -14,6 +14,7 @@ from benchmarks.corpus import write_pubmed
 from benchmarks.factorised import factorised_over_pairwise
 from benchmarks.measuring import Setting, alternated, cascade_of, spread
 from benchmarks.parsing import compare
+from benchmarks.training import train_over_encoder
 from model.document import Document
 from model.pieces import make_windows
 from tasks.parsers import parse
@@ -121,3 +122,10 @@ def test_the_command_writes_every_figure_with_what_it_was_measured_on(
 def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", "nowhere"]) == 1
     assert capsys.readouterr().err == "nowhere: no such model folder; give one with --model\n"
+
+
+def test_a_training_step_and_the_encoder_see_the_same_batches(setting: Setting) -> None:
+    result = train_over_encoder(setting)
+    assert result["batches"] == 4
+    assert 3_000 < result["pieces_of_text"] <= 4 * 1024  # type: ignore[operator]
+    assert result["pieces_of_names"] > 0  # type: ignore[operator]

@@ -1,0 +1,148 @@
+"""`e2emern train` and `e2emern pretrain` as a user meets them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from model.corpus import read_corpus
+from tests.model import tiny
+
+CONFIG = """
+encoder = "encoder"
+mesh = "entities/tiny.parquet"
+train = ["gold/train", "tags/train"]
+dev = ["gold/dev"]
+epochs = 2
+tokens = 60
+precision = "fp32"
+
+[corpora.gold]
+train = "gold.PubTator"
+dev = "gold.PubTator"
+
+[corpora.tags]
+train = "tags.tsv"
+annotates = ["Disease"]
+unused = "nowhere.tsv"
+
+[search]
+head_rate = { low = 1e-3, high = 1e-2, log = true }
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a training file and all that it names."""
+    folder = tmp_path_factory.mktemp("data")
+    tiny.save_training(folder)
+    records = []
+    for number, document in enumerate(tiny.gold()):
+        lines = [f"{number}|t|{document.text}", f"{number}|a|"]
+        for m in document.mentions:
+            columns = (number, m.start, m.end, document.text[m.start : m.end], m.entity_type, *m.concepts)
+            lines.append("\t".join(map(str, columns)))
+        records.append("\n".join(lines) + "\n\n")
+    (folder / "gold.PubTator").write_text("".join(records))
+    (folder / "tags.tsv").write_text("severe\tO\nrenal\tB\nfailure\tI\n\nno\tO\nheadache\tB\n\n")
+    (folder / "train.toml").write_text(CONFIG)
+    (folder / "text.txt").write_text("\n".join(text for text, _ in tiny.SENTENCES) * 9)
+    return folder
+
+
+def run(*words: object, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs the command line in this process; the exit code."""
+    monkeypatch.setattr(sys, "argv", ["e2emern", *map(str, words), "--device", "cpu"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_trains_each_seed_on_gold_files_and_tells_the_mean(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--config", data / "train.toml", "--output", tmp_path / "out", "--seed", 0, "--seed", 1]
+    assert run(*command, monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr()
+    first, second, mean = told.out.splitlines()
+    assert first.startswith(f"{tmp_path / 'out' / 'seed-0'}: epoch ")
+    assert second.startswith(f"{tmp_path / 'out' / 'seed-1'}: epoch ")
+    assert mean.startswith("mean of 2 seeds: F1 ")
+    assert "e2emern: tags/train: 2 documents, 2 mentions" in told.err.splitlines()
+    [corpus] = (tmp_path / "out").glob("corpus.*.parquet")
+    assert [(d.corpus, d.split) for d in read_corpus(corpus)] == (
+        [("gold", "train")] * 5 + [("gold", "dev")] * 5 + [("tags", "train")] * 2
+    )
+    assert (tmp_path / "out" / "seed-1" / "model.safetensors").exists()
+    assert run(*command, monkeypatch=monkeypatch) == 0
+    assert f"e2emern: {tmp_path / 'out' / 'seed-0'} is trained already" in capsys.readouterr().err.splitlines()
+
+
+def test_a_model_goes_on_from_another_and_trains_on_dev_too(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    low = ["use_mid=false", "use_high=false", "candidate_weight=0", "epochs=1"]
+    changes = [word for change in low for word in ("--set", change)]
+    changes += ["--encoder", str(data / "encoder"), "--output", str(tmp_path / "low")]
+    command = ["train", "--config", data / "train.toml", "--with-dev"]
+    assert run(*command, *changes, monkeypatch=monkeypatch) == 0
+    monkeypatch.chdir(tmp_path)
+    assert run(*command, "--encoder", "low", "--output", "all", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "low"), "all"]
+    assert '"encoder": "low"' in (tmp_path / "all" / "recipe.json").read_text()
+    assert not (tmp_path / "all" / "dev.jsonl").exists()
+
+
+def test_searches_the_space_of_the_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--config", data / "train.toml", "--output", tmp_path, "--trials", 2]
+    assert run(*command, monkeypatch=monkeypatch) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("e2emern: best of 2 trials: F1 ")
+    assert " with --set head_rate=0.00" in last
+
+
+def test_pretrains_on_text(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["pretrain", "--encoder", data / "encoder", "--text", data / "text.txt", "--output", tmp_path / "out"]
+    assert run(*command, "--tokens", 640, "--length", 16, "--rows", 4, monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}\n"
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--config", "our"], "our: no such file, and none of the shipped recipes (auxiliary, ours, paper)"),
+        (["train", "--config", "ours", "--data", "there"],
+         "there/ncbi-disease.train.PubTator: no such file, for ncbi-disease/train; --data says where it is"),
+        (["train", "--config", "{data}/train.toml", "--set", "epoch=1"],
+         "{data}/train.toml: unknown key epoch; did you mean epochs?"),
+        (["train", "--config", "{data}/train.toml", "--set", "epochs"],
+         "--set epochs: expected KEY=VALUE, such as --set epochs=6"),
+        (["train", "--config", "{data}/train.toml", "--mesh", "none.parquet"], "none.parquet: no such entities table"),
+        (["train", "--config", "{data}/train.toml", "--mesh", "{data}/train.toml"],
+         "{data}/train.toml: cannot be read as an entities table: "),
+        (["pretrain", "--text", "none.txt", "--encoder", "{data}/encoder"], "none.txt: No such file or directory"),
+        (["pretrain", "--text", "{data}/tags.tsv", "--encoder", "{data}/encoder"],
+         "{data}/tags.tsv: fewer than 126 word pieces, which is one row"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [word.format(data=data) for word in words]
+    assert run(*given, "--output", tmp_path / "out", monkeypatch=monkeypatch) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"e2emern: {message.format(data=data)}")
