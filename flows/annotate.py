@@ -19,7 +19,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from defaults import MESH, MODEL
-from model.cascade import Cascade, Report
+from model.cascade import Report
 from tasks.annotate import Annotated, already_annotated, annotate_source
 from tasks.choices import find_mesh
 from tasks.errors import InputError
@@ -63,6 +63,11 @@ class Outcome:
         for one in self.annotated:
             total += one.report
         return total
+
+    @property
+    def carried(self) -> int:
+        """Documents whose text was annotated before, so that their mentions were carried over."""
+        return sum(one.books.counts.carried for one in self.annotated)
 
     @property
     def problems(self) -> list[str]:
@@ -116,7 +121,6 @@ def annotate_sources(
     Raises InputError where nothing can be done with the input, the model or the device, WarehouseError where the home
     cannot be used, and IncompleteError, after all other sources are done and published, where some are damaged.
     """
-    watch = watch or Watch()
     place = Home(home)
     mesh = find_mesh(mesh, home=place)
     versions = read_versions(model, mesh)
@@ -124,25 +128,71 @@ def annotate_sources(
     sources = find_sources(inputs)
     open_home(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
+    work = work_here(place, model=model, mesh=mesh, device=device, each=each, watch=watch)
+    return run_over(sources, place, versions=versions, options={"device": device}, work=work)
+
+
+Work = Callable[[list[Source], Outcome], None]
+"""Annotates sources that are not done, and adds what became of each to the outcome."""
+
+
+def run_over(
+    sources: list[Source],
+    home: Home,
+    *,
+    versions: Versions,
+    options: dict[str, str],
+    work: Work,
+    publishing: bool = True,
+) -> Outcome:
+    """Record a run over sources, have those annotated that are not done, publish, and return what was done.
+
+    Raises what `work` raises, WarehouseError where nothing can be published, and IncompleteError, after all other
+    sources are done and published, where some are damaged.
+    """
     outcome = Outcome(versions)
-    with _recorded(place, sources, outcome, device=device):
+    with _recorded(home, sources, outcome, options=options):
         keys = {source.key for source in sources}
-        waiting = set(pending(place, keys, model_version=versions.model, mesh_version=versions.mesh))
+        waiting = set(pending(home, keys, model_version=versions.model, mesh_version=versions.mesh))
         todo = [source for source in sources if source.key in waiting]
-        done = [source for source in sources if source.key not in waiting]
         outcome.unchanged = [
-            already_annotated(source, home=place, model_version=versions.model, mesh_version=versions.mesh)
-            for source in done
+            already_annotated(source, home=home, model_version=versions.model, mesh_version=versions.mesh)
+            for source in sources
+            if source.key not in waiting
         ]
-        watch.sources(todo)
         if todo:
-            cascade = load(model, mesh, home=place, device=device, progress=watch.names)
-            _annotate_each(todo, outcome, cascade=cascade, home=place, each=each, watch=watch)
-        if outcome.annotated or outcome.unchanged:
-            outcome.snapshot = publish(place, model_version=versions.model, mesh_version=versions.mesh)
+            work(todo, outcome)
+        if publishing and (outcome.annotated or outcome.unchanged):
+            outcome.snapshot = publish(home, model_version=versions.model, mesh_version=versions.mesh)
     if outcome.problems:
         raise IncompleteError(outcome)
     return outcome
+
+
+def work_here(
+    home: Home,
+    *,
+    model: Path,
+    mesh: Path,
+    device: str,
+    each: Callable[..., Annotated] = annotate_source,
+    watch: Watch | None = None,
+) -> Work:
+    """Return what annotates sources in this process, one after the other; one that cannot be read stops no other."""
+    told = watch or Watch()
+
+    def work(todo: list[Source], outcome: Outcome) -> None:
+        told.sources(todo)
+        cascade = load(model, mesh, home=home, device=device, progress=told.names)
+        begun = time.monotonic()
+        for source in todo:
+            try:
+                outcome.annotated.append(each(source, cascade=cascade, home=home, watch=told.documents))
+            except InputError as error:
+                outcome.failed[source.key.name] = str(error).removeprefix(f"{source.path}: ")
+        outcome.seconds = time.monotonic() - begun
+
+    return work
 
 
 def open_home(home: Home) -> None:
@@ -154,31 +204,12 @@ def open_home(home: Home) -> None:
     sweep(home.root)
 
 
-def _annotate_each(
-    todo: list[Source],
-    outcome: Outcome,
-    *,
-    cascade: Cascade,
-    home: Home,
-    each: Callable[..., Annotated],
-    watch: Watch,
-) -> None:
-    """Annotate sources one after the other; one that cannot be read does not stop the others."""
-    begun = time.monotonic()
-    for source in todo:
-        try:
-            outcome.annotated.append(each(source, cascade=cascade, home=home, watch=watch.documents))
-        except InputError as error:
-            outcome.failed[source.key.name] = str(error).removeprefix(f"{source.path}: ")
-    outcome.seconds = time.monotonic() - begun
-
-
 @contextmanager
-def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, device: str) -> Iterator[None]:
+def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, options: dict[str, str]) -> Iterator[None]:
     """Record the run before its first source and after its last, and what stopped it where something did."""
     versions = {"e2emern": version("e2emern"), "model": outcome.versions.model, "mesh": outcome.versions.mesh}
     met = tuple(SourceOutcome(name=one.key.name, digest=one.key.digest, outcome="begun") for one in sources)
-    run = replace(begin_run(versions=versions, options={"device": device}), sources=met)
+    run = replace(begin_run(versions=versions, options=options), sources=met)
     write_run(home, run)
     try:
         yield
@@ -206,6 +237,7 @@ def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> R
         met.append(one)
     report = outcome.report
     stages = {
+        "carried": outcome.carried,
         "sentences": report.sentences,
         "spans_found": report.spans_found,
         "candidates_scored": report.candidates_scored,

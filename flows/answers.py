@@ -138,6 +138,8 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
             ],
         )
         show_summary(summary, console=console)
+    if outcome.carried:
+        say(f"{outcome.carried:,} of these documents have the text they had: their mentions were carried over")
     if outcome.unchanged:
         count = len(outcome.unchanged)
         sources = "1 source was" if count == 1 else f"{count:,} sources were"

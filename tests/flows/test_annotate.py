@@ -78,6 +78,20 @@ def test_again_does_nothing_new(world: World, tmp_path: Path) -> None:
     assert outcomes == [["annotated"] * 3, ["unchanged"] * 3]
 
 
+def test_what_was_carried_over_is_counted(world: World, tmp_path: Path) -> None:
+    first, second = tmp_path / "pubmed30n0001.xml", tmp_path / "pubmed30n0002.xml"
+    first.write_text(pubmed(articles(5, first=100)))
+    second.write_text(pubmed([*articles(3, first=100), (7, "Headache.", "")]))
+    assert annotate(world, tmp_path / "home", first, second).carried == 3
+    assert rows(tmp_path / "home", "SELECT source, annotated, carried FROM sources ORDER BY ALL") == [
+        ("pubmed30n0001.xml", 5, 0),
+        ("pubmed30n0002.xml", 4, 3),
+    ]
+    assert read_runs(Home(tmp_path / "home"))[-1].stages["carried"] == 3
+    again = rows(tmp_path / "home", "SELECT pmid, count(*) FROM mentions WHERE source = 'pubmed30n0001.xml' GROUP BY 1")
+    assert sorted(pmid for pmid, _ in again) == [103, 104]
+
+
 def test_damaged_sources_do_not_stop_the_others(world: World, tmp_path: Path) -> None:
     good = tmp_path / "good.xml"
     good.write_text(pubmed(articles(3, first=100)))
