@@ -32,7 +32,10 @@ def copy_folder(folder: Path, shelf: Shelf, *, pattern: str, limit: int | None, 
             watch(FileOutcome(name, "failed", reason="an earlier source has a file of this name"))
         else:
             taken.add(name)
-            watch(_copy(folder / name, shelf))
+            try:
+                watch(_copy(folder / name, shelf))
+            except OSError as error:
+                watch(FileOutcome(name, "failed", reason=f"cannot be copied ({error.strerror or error})"))
 
 
 def _copy(path: Path, shelf: Shelf) -> FileOutcome:
@@ -40,11 +43,7 @@ def _copy(path: Path, shelf: Shelf) -> FileOutcome:
     kept = shelf.kept(name)
     if kept and kept.version == version:
         return FileOutcome(name, "unchanged", kept.bytes)
-    try:
-        source = path.open("rb")
-    except OSError as error:
-        return FileOutcome(name, "failed", reason=f"cannot be read ({error.strerror})")
-    with source, shelf.begin(name, version) as part:
+    with path.open("rb") as source, shelf.begin(name, version) as part:
         shutil.copyfileobj(source, part, 1 << 20)
     md5 = shelf.digest(name)
     companion = path.with_name(f"{name}.md5")

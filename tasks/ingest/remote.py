@@ -134,6 +134,8 @@ class _Listing:
             return await self._patiently(lambda: self._attempt(name), size)
         except FetchError as error:
             return FileOutcome(name, "failed", reason=str(error))
+        except OSError as error:
+            return FileOutcome(name, "failed", reason=f"cannot be written ({error.strerror or error})")
 
     async def _attempt(self, name: str) -> FileOutcome:
         """Make one request for a file, or for what is missing of it, and finish it where it is whole."""

@@ -87,6 +87,27 @@ def test_a_file_that_was_deleted_or_altered_here_is_fetched_again(site: Site, tm
     assert shown(tmp_path) == contents
 
 
+def test_a_server_that_knows_no_conditions_sends_nothing_twice(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    fetch(site, tmp_path)
+    before = (tmp_path / ONE).stat()
+    site.faults[ONE] = [lambda handler, content: handler.send(200, content, ETag=handler.etag("", content))]
+    assert told(fetch(site, tmp_path)) == [(ONE, "unchanged")]
+    assert (tmp_path / ONE).stat() == before
+
+
+def test_what_cannot_be_written_is_told(site: Site, tmp_path: Path) -> None:
+    site.add(ONE, packed(1))
+    site.add(TWO, packed(2))
+    (tmp_path / "dumps" / ONE).mkdir(parents=True)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / ONE).write_bytes(packed(1))
+    outcomes = {one.name: (one.outcome, one.reason) for one in fetch(site, tmp_path / "dumps")}
+    assert outcomes == {ONE: ("failed", "cannot be written (Is a directory)"), TWO: ("fetched", None)}
+    (outcome,) = ingest([str(tmp_path / "in")], tmp_path / "dumps")
+    assert outcome.reason == "cannot be copied (Is a directory)"
+
+
 def test_the_first_files_by_number(site: Site, tmp_path: Path) -> None:
     for number in (10, 9, 2):
         site.add(f"pubmed30n{number}.xml.gz", packed(number, size=1000))
