@@ -8,11 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from defaults import MODEL
 from tasks.errors import InputError
 from tasks.sources import find_files
 from warehouse.entities import entities_path
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.models import champion, get_model
 
 _OF_A_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
 
@@ -22,6 +24,22 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
     check_model(model)
     read_mesh_version(find_mesh(mesh, home=home))
     find_files(inputs)
+
+
+def find_model(model: Path | str | None, *, home: Home) -> Path:
+    """Return a model folder: the one of this path or, in the home, of this version; without any, the champion's.
+
+    The champion is that of the home, or else the bundled model. Raises InputError where there is no such model.
+    """
+    if model is not None and Path(model).is_dir():
+        return Path(model)
+    version = str(model) if model is not None else champion(home)
+    if version is None:
+        return MODEL
+    try:
+        return get_model(home, version).folder
+    except WarehouseError as error:
+        raise InputError(f"{model}: no such model folder, and {error}" if model is not None else str(error)) from error
 
 
 def find_mesh(mesh: Path, *, home: Home) -> Path:

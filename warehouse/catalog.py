@@ -55,7 +55,9 @@ TABLES: dict[str, tuple[pa.Schema, str]] = {
     "concepts": (schemas.CONCEPTS, "Concepts that are mentioned, and how often"),
     "files": (schemas.FILES, "Parquet files that the views read"),
     "runs": (schemas.RUNS, "Runs that made the tables"),
-    "models": (schemas.MODELS, "Models"),
+    "models": (schemas.MODELS, "Models of the home, and the one whose mentions are shown"),
+    "evaluations": (schemas.EVALUATIONS, "Figures of models on gold documents, one a row"),
+    "checks": (schemas.CHECKS, "What the gate looked at before a model could become the champion"),
     "snapshot": (schemas.SNAPSHOT, "This snapshot, one row"),
 }
 DEFINITION = "\n".join(

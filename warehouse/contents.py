@@ -19,6 +19,7 @@ from warehouse import catalog
 from warehouse.checksums import FileFacts, known_or_read
 from warehouse.compaction import Group, merge, plan
 from warehouse.errors import PublishRefusedError, WarehouseError
+from warehouse.evaluations import check_rows, figure_rows, ledger, model_rows
 from warehouse.layout import Home, SourceKey
 from warehouse.ledger import SourceBooks, SourceCounts, read_books
 from warehouse.revisions import SUPERSEDED_SQL, precedence, sightings
@@ -71,6 +72,7 @@ class Contents:
         shown = [self.model_version, self.mesh_version, catalog.DEFINITION]
         shown += [f"{key.stem} {rank}" for rank, key in enumerate(self.current)]
         shown += [key.stem for key in self.reissued]
+        shown += ledger(self.home)
         return hashlib.sha256("\n".join(shown).encode()).hexdigest()
 
 
@@ -182,7 +184,9 @@ def fill(
     catalog.create_table(connection, "concepts", [])
     connection.execute(f"INSERT INTO concepts {_CONCEPTS_SQL}")
     catalog.create_table(connection, "runs", [_run_row(run) for run in contents.runs])
-    catalog.create_table(connection, "models", [_model_row(home, contents.model_version)])
+    catalog.create_table(connection, "models", model_rows(home, shown=contents.model_version))
+    catalog.create_table(connection, "evaluations", list(figure_rows(home)))
+    catalog.create_table(connection, "checks", list(check_rows(home)))
 
 
 def _finished(home: Home, *, model_version: str, mesh_version: str, known: Known) -> dict[SourceKey, Source]:
@@ -271,8 +275,3 @@ def _run_row(run: RunRecord) -> dict[str, object]:
         "stages": json.dumps(run.stages),
         "error": run.error,
     }
-
-
-def _model_row(home: Home, model_version: str) -> dict[str, object]:
-    metrics = home.model(model_version) / "metrics.json"
-    return {"model_version": model_version, "metrics": metrics.read_text() if metrics.exists() else None}

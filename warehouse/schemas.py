@@ -188,7 +188,52 @@ RUNS = pa.schema(
 MODELS = pa.schema(
     [
         _column("model_version", pa.string(), "Version of the model", nullable=False),
-        _column("metrics", pa.string(), "The model's metrics.json, where it is kept in the home"),
+        _column("champion", pa.bool_(), "Whether it annotates where no model is named", nullable=False),
+        _column("added", pa.timestamp("us", "UTC"), "When it was added to the home; null when it is not kept there"),
+        _column("promoted", pa.timestamp("us", "UTC"), "When it became the champion last"),
+        _column("evaluation", pa.string(), "Its last evaluation"),
+        _column("passed", pa.bool_(), "Whether it passed the gate in that; null when nothing was compared"),
+        _column("reasons", pa.string(), "Why it did not pass"),
+        _column("recipe", pa.string(), "What it was trained with and on, JSON"),
+        _column("metrics", pa.string(), "The model's metrics.json"),
+    ]
+)
+
+EVALUATIONS = pa.schema(
+    [
+        _column("evaluation", pa.string(), "Id of the evaluation", nullable=False),
+        _column("evaluated", pa.timestamp("us", "UTC"), "When it was made", nullable=False),
+        _column("model_version", pa.string(), "Version of the model", nullable=False),
+        _column("mesh_version", pa.string(), "Version of the vocabulary", nullable=False),
+        _column("corpus", pa.string(), "Name of the gold corpus", nullable=False),
+        _column("split", pa.string(), "Its split: train, dev or test", nullable=False),
+        _column("protocol", pa.string(), "ner, link, mention, document or paper", nullable=False),
+        _column("slice", pa.string(), "all, or the mentions that the figure is of", nullable=False),
+        _column("entity_type", pa.string(), "Disease or Chemical", nullable=False),
+        _column("figure", pa.string(), "precision, recall, f1, accuracy@1, exact_match or recall@k", nullable=False),
+        _column("value", pa.float64(), "The figure, from 0 to 1", nullable=False),
+        _column("tp", pa.int64(), "True positives", nullable=False),
+        _column("fp", pa.int64(), "False positives; null where gold spans are given"),
+        _column("fn", pa.int64(), "False negatives", nullable=False),
+        _column("documents", pa.int64(), "Documents of the split", nullable=False),
+        _column("floor", pa.float64(), "The same figure of looking up the training mentions"),
+        _column("ceiling", pa.float64(), "The same figure of gold, as far as the vocabulary holds it"),
+    ]
+)
+
+CHECKS = pa.schema(
+    [
+        _column("evaluation", pa.string(), "Id of the evaluation", nullable=False),
+        _column("champion_version", pa.string(), "Model that was the champion"),
+        _column("challenger_version", pa.string(), "Model that was to replace it", nullable=False),
+        _column("name", pa.string(), "What is looked at", nullable=False),
+        _column("champion", pa.float64(), "What the champion reaches"),
+        _column("challenger", pa.float64(), "What the challenger reaches"),
+        _column("low", pa.float64(), "Lower end of the 95 % interval of challenger - champion"),
+        _column("high", pa.float64(), "Upper end of that interval"),
+        _column("least", pa.float64(), "What must be reached; null when it is told and not judged"),
+        _column("passed", pa.bool_(), "Whether it is reached", nullable=False),
+        _column("reason", pa.string(), "What is wrong when it is not"),
     ]
 )
 

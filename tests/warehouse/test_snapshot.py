@@ -91,7 +91,7 @@ def test_first_snapshot(home: Home) -> None:
         ("pubmed21n0001.xml.gz", "1" * 16, 0, True, "pubmed-xml", 100, "complete", None, *counts, 4, run, run, None)
     ]
     assert rows(home, "SELECT run_id, sources, finished >= started FROM runs") == [(run, 1, True)]
-    assert rows(home, "FROM models") == [("small-1", None)]
+    assert rows(home, "SELECT model_version, champion, metrics FROM models") == [("small-1", False, None)]
 
 
 def test_failures_of_parsing_and_of_the_model_are_shown(home: Home) -> None:
@@ -102,14 +102,6 @@ def test_failures_of_parsing_and_of_the_model_are_shown(home: Home) -> None:
     assert (snapshot.failures, snapshot.documents, snapshot.mentions) == (2, 2, 1)
     assert rows(home, "SELECT record, reason FROM failures ORDER BY ALL") == [(0, "no PMID"), (2, "model: no")]
     assert rows(home, "SELECT count(*) FROM files WHERE view = 'failures'") == [(2,)]
-
-
-def test_model_metrics_are_in_the_snapshot(home: Home) -> None:
-    home.model(MODEL).mkdir(parents=True)
-    (home.model(MODEL) / "metrics.json").write_text('{"f1": 0.5}')
-    add_source(home, FIRST)
-    publish_it(home)
-    assert rows(home, "FROM models") == [("small-1", '{"f1": 0.5}')]
 
 
 def test_empty_and_damaged_sources(home: Home) -> None:
@@ -126,7 +118,7 @@ def test_every_column_is_described(home: Home) -> None:
     publish_it(home)
     described = rows(home, "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal")
     names = ["documents", "mentions", "annotations", "entities", "entity_tree", "failures", "deletions"]
-    names += ["sources", "superseded", "files", "runs", "models", "snapshot", "concepts"]
+    names += ["sources", "superseded", "files", "runs", "models", "snapshot", "concepts", "evaluations", "checks"]
     assert sorted(described) == sorted(
         (name, column.name, column.metadata[b"description"].decode())
         for name in names
@@ -134,7 +126,7 @@ def test_every_column_is_described(home: Home) -> None:
     )
     of_views = "SELECT comment FROM duckdb_views() WHERE NOT internal UNION ALL SELECT comment FROM duckdb_tables()"
     assert all(comment for (comment,) in rows(home, of_views))
-    assert len(rows(home, of_views)) == 14
+    assert len(rows(home, of_views)) == 16
 
 
 def test_nothing_new_is_no_new_snapshot(home: Home) -> None:
