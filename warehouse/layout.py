@@ -74,6 +74,11 @@ class Home:
         folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
         return folder / f"{key.stem}.parquet"
 
+    def claim(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
+        """What whoever annotates a source holds a lock on."""
+        folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
+        return folder / f".claim-{key.stem}"
+
     def compacted(self, path: Path, group: str) -> Path:
         """Where the file stands into which `path`, of a source or an earlier group, is merged with those of a group."""
         merged = self.root / "compacted"
