@@ -18,10 +18,10 @@ from typing import Literal
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from defaults import MESH, MODEL
+from defaults import MESH
 from model.cascade import Report
 from tasks.annotate import Annotated, already_annotated, annotate_source
-from tasks.choices import find_mesh
+from tasks.choices import find_mesh, find_model
 from tasks.errors import InputError
 from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
 from tasks.sources import Source, find_sources
@@ -89,7 +89,7 @@ class IncompleteError(InputError):
 def annotate(
     inputs: list[str],
     home: Path,
-    model: Path = MODEL,
+    model: Path | None = None,
     mesh: Path = MESH,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> Outcome:
@@ -98,7 +98,7 @@ def annotate(
     Args:
         inputs: files, folders or glob patterns.
         home: folder of the tables.
-        model: model folder.
+        model: model folder, or a version of the home; without it the home's champion, or else the bundled model.
         mesh: entities table, Parquet, or the name of a version of MeSH in the home.
         device: where the model runs.
     """
@@ -110,7 +110,7 @@ def annotate_sources(
     inputs: Iterable[str | Path],
     home: Path,
     *,
-    model: Path = MODEL,
+    model: Path | None = None,
     mesh: Path = MESH,
     device: str = "auto",
     each: Callable[..., Annotated] = annotate_source,
@@ -123,12 +123,13 @@ def annotate_sources(
     """
     place = Home(home)
     mesh = find_mesh(mesh, home=place)
-    versions = read_versions(model, mesh)
+    folder = find_model(model, home=place)
+    versions = read_versions(folder, mesh)
     pick_device(device)
     sources = find_sources(inputs)
     open_home(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
-    work = work_here(place, model=model, mesh=mesh, device=device, each=each, watch=watch)
+    work = work_here(place, model=folder, mesh=mesh, device=device, each=each, watch=watch)
     return run_over(sources, place, versions=versions, options={"device": device}, work=work)
 
 

@@ -11,9 +11,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from defaults import MODEL
 from model.cascade import Cascade
 from model.vocabulary import bag_of_words
+from tasks.choices import find_model
 from tasks.errors import InputError
 from tasks.models import load, pick_device, read_versions
 from tasks.relink import Relinked, relink_source
@@ -46,7 +46,7 @@ def relink(
     home: Path,
     *,
     mesh: str,
-    model: Path = MODEL,
+    model: Path | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> RelinkOutcome:
@@ -63,10 +63,11 @@ def relink(
     if mesh == current.mesh_version:
         raise InputError(f"{home} is linked to MeSH {mesh} already")
     table = entities_path(place, mesh_version=mesh)
-    found = read_versions(model, table).model
+    folder = find_model(model, home=place)
+    found = read_versions(folder, table).model
     if found != current.model_version:
         raise InputError(
-            f"{model}: is model {found}, but the mentions of {home} are of {current.model_version}; "
+            f"{folder}: is model {found}, but the mentions of {home} are of {current.model_version}; "
             "give its folder with --model"
         )
     pick_device(device)
@@ -77,7 +78,7 @@ def relink(
 
     @cache
     def cascade() -> Cascade:
-        return load(model, table, home=place, device=device, progress=progress)
+        return load(folder, table, home=place, device=device, progress=progress)
 
     run = _begun(place, old=old, model=found, mesh=mesh)
     sources: dict[SourceKey, Relinked] = {}

@@ -29,17 +29,18 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
 def find_model(model: Path | str | None, *, home: Home) -> Path:
     """Return a model folder: the one of this path or, in the home, of this version; without any, the champion's.
 
-    The champion is that of the home, or else the bundled model. Raises InputError where there is no such model.
+    The champion is that of the home, or else the bundled model. Raises InputError where there is no such model, and
+    WarehouseError where the home's models are damaged.
     """
     if model is not None and Path(model).is_dir():
         return Path(model)
-    version = str(model) if model is not None else champion(home)
-    if version is None:
-        return MODEL
     try:
-        return get_model(home, version).folder
+        version = champion(home) if model is None else str(model)
+        return MODEL if version is None else get_model(home, version).folder
     except WarehouseError as error:
-        raise InputError(f"{model}: no such model folder, and {error}" if model is not None else str(error)) from error
+        if model is None:
+            raise
+        raise InputError(f"{model}: no such model folder; give one with --model") from error
 
 
 def find_mesh(mesh: Path, *, home: Home) -> Path:

@@ -185,7 +185,7 @@ def _read_model(folder: Path) -> KeptModel:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise WarehouseError(f"{path} is damaged: {error}; move it away") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from defaults import MESH, MODEL, SAMPLE
+from defaults import MESH, SAMPLE
 from warehouse.layout import Home
 
 from .application import Folder, Verbose, app
@@ -33,7 +33,14 @@ def annotate(
         list[str] | None,
         typer.Argument(metavar="[INPUT]...", help="Files, folders or glob patterns; without any, the bundled sample."),
     ] = None,
-    model: Annotated[Path, typer.Option(metavar="DIR", help="Model folder.", show_default="the bundled one")] = MODEL,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Model folder, or a version of the home.",
+            show_default="the home's champion, or the bundled one",
+        ),
+    ] = None,
     mesh: Annotated[
         Path,
         typer.Option(
@@ -49,10 +56,10 @@ def annotate(
     code 0 says that every record is accounted for.
     """
     from flows.temporary_server import temporary_server
-    from tasks.choices import check_choices
+    from tasks.choices import check_choices, find_model
 
     given = inputs or [str(SAMPLE)]
-    check_choices(given, home=Home(home), model=model, mesh=mesh)
+    check_choices(given, home=Home(home), model=find_model(model, home=Home(home)), mesh=mesh)
     if device is Device.CUDA:
         from tasks.models import pick_device
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defaults import MODEL
 from warehouse.layout import Home
 
 from .annotate import Device
@@ -112,8 +111,9 @@ def mesh_relink(
     home: Folder,
     mesh: Annotated[str, typer.Option(metavar="V", help="Version of MeSH in the home to link to.")],
     model: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the snapshot's model.", show_default="the bundled one")
-    ] = MODEL,
+        Path | None,
+        typer.Option(metavar="MODEL", help="The snapshot's model.", show_default="the home's champion"),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
 ) -> None:
     """Link the stored mentions that a version of MeSH touches, carry all others over, and publish.

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from defaults import MESH, MODEL, SAMPLE
-from tasks.choices import check_choices
+from tasks.choices import check_choices, find_model
 from tasks.errors import InputError
 from tests.conftest import ROOT
 from warehouse.layout import Home
+from warehouse.models import add_model, promote
 
 
 def test_what_is_there_passes(tmp_path: Path) -> None:
@@ -56,3 +57,17 @@ def test_a_typo_is_told_before_torch_and_prefect_are_imported() -> None:
     command = [sys.executable, "-c", code, "annotate", "none.xml", "--home", "none"]
     told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert told.stdout == "none.xml: no such file or folder\n"
+
+
+def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert find_model(None, home=home) == MODEL
+    (tmp_path / "made").mkdir()
+    add_model(home, tmp_path / "made", version="aaa")
+    assert find_model("aaa", home=home) == home.model("aaa")
+    assert find_model(tmp_path / "made", home=home) == tmp_path / "made"
+    assert find_model(None, home=home) == MODEL
+    promote(home, "aaa", over=None)
+    assert find_model(None, home=home) == home.model("aaa")
+    with pytest.raises(InputError, match="bbb: no such model folder; give one with --model"):
+        find_model("bbb", home=home)
