@@ -114,14 +114,14 @@ def test_a_killed_training_ends_with_the_same_weights(data: Path, tmp_path: Path
 
 
 def test_training_lowers_every_loss_and_keeps_its_curve(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "long", made=recipe(data, epochs=40, head_rate=5e-3))
+    run(data, tmp_path / "long", made=recipe(data, epochs=24, tokens=60, head_rate=5e-3, precision="fp32"))
     curve = [json.loads(line) for line in (tmp_path / "long" / "loss.jsonl").read_text().splitlines()]
     for part in ("low", "mid", "high", "candidate"):
         assert curve[-1][part] < 0.8 * curve[0][part], part
 
 
 def test_the_weights_of_the_best_epoch_on_dev_are_kept(data: Path, tmp_path: Path) -> None:
-    made = recipe(data, dev=("tiny/dev",), epochs=12, head_rate=1e-2, patience=3)
+    made = recipe(data, dev=("tiny/dev",), epochs=12, head_rate=1e-2, patience=3, precision="fp32")
     trained = run(data, tmp_path / "model", made=made)
     best = trained.best_epoch
     assert best is not None
