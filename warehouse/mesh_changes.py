@@ -49,10 +49,14 @@ WITH
         UNION ALL
         SELECT lower(unnest(names)), entity_type, mesh_id, name, 1 FROM new_concept
     ),
+    key AS (
+        SELECT mesh_id, entity_type, mesh_id AS key, 0 AS place FROM gone
+        UNION ALL
+        SELECT mesh_id, entity_type, lower(name), 1 FROM gone
+    ),
     heir AS (
-        SELECT gone.mesh_id, min((place, claim.mesh_id, claim.name)) AS best
-        FROM gone JOIN claim ON claim.entity_type = gone.entity_type
-            AND claim.key = CASE place WHEN 0 THEN gone.mesh_id ELSE lower(gone.name) END
+        SELECT key.mesh_id, min((place, claim.mesh_id, claim.name)) AS best
+        FROM key JOIN claim USING (entity_type, key, place)
         GROUP BY ALL
     ),
     final AS (
