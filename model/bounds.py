@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from .corpus import GoldDocument, GoldMention
 from .document import Mention
@@ -54,9 +55,10 @@ def find_bounds(
     """
     canonical = vocabulary.canonical
     memory = LookUp(seen, vocabulary)
-    depths = {"link": 1} | {f"recall@{depth}": depth for depth in DEPTHS}
 
-    def links(ask: Callable[[GoldDocument, GoldMention], list[str]]) -> Counts:
+    def links(
+        ask: Callable[[GoldDocument, GoldMention], list[str]], depths: Mapping[str, int] = MappingProxyType({"link": 1})
+    ) -> Counts:
         rankings = [[ask(document, mention) for mention in document.mentions] for document in documents]
         return count_links(documents, rankings, canonical=canonical, depths=depths, slicer=slicer)
 
@@ -67,7 +69,10 @@ def find_bounds(
         return document.text[mention.start : mention.end]
 
     remembered = links(lambda d, m: [memory.concept_of(words(d, m), m.entity_type) or ""])
-    held = links(lambda d, m: [c for c in map(canonical, m.concepts) if c in vocabulary.position][:1])
+    held = links(
+        lambda d, m: [c for c in map(canonical, m.concepts) if c in vocabulary.position][:1],
+        {"link": 1} | {f"recall@{depth}": depth for depth in DEPTHS},
+    )
     splits = sorted({(document.corpus, document.split) for document in documents})
     return Bounds(
         floor=(found(memory.annotate) | remembered) if seen else {},
