@@ -49,16 +49,20 @@ def evaluate(
     counts: Counts = {}
     raw = [protocol for protocol in protocols if protocol in JUDGES]
     if raw:
-        found, _ = annotate_gold(cascade, documents, progress=lambda done, steps: tell("annotate", done, steps))
+        found, _ = annotate_gold(
+            cascade, documents, progress=lambda done, steps: tell("documents annotated", done, steps)
+        )
         counts |= count(documents, found, canonical=canonical, protocols=raw, slicer=slicer)
     if "link" in protocols:
-        answers, candidates = rank_gold(cascade, documents, progress=lambda done, steps: tell("link", done, steps))
+        answers, candidates = rank_gold(
+            cascade, documents, progress=lambda done, steps: tell("documents linked", done, steps)
+        )
         depths = {f"recall@{depth}": depth for depth in DEPTHS}
         for ranked, asked in ((answers, {"link": 1}), (candidates, depths)):
             rankings = [[ranking for _, ranking in row] for row in ranked]
             counts |= count_links(documents, rankings, canonical=canonical, depths=asked, slicer=slicer)
     if "paper" in protocols and cascade.model.config.use_high:
-        counts |= count_paper(cascade, documents, progress=lambda done, steps: tell("paper", done, steps))
+        counts |= count_paper(cascade, documents, progress=lambda done, steps: tell("sentences asked", done, steps))
     return Evaluation(cascade.model_version, cascade.mesh_version, counts)
 
 
