@@ -27,7 +27,7 @@ from warehouse.parquet import Rows, TableWriter
 from warehouse.schemas import ENTITIES, ENTITY_TREE
 
 _BATCH_ROWS = 4096
-_MEMORY = "256MB"  # for DuckDB; what it needs beyond that goes to disk
+_MEMORY = "128MB"  # for DuckDB; what it needs beyond that goes to disk
 
 _TREE_SQL = """
 WITH
