@@ -57,8 +57,9 @@ class Settings(BaseSettings):
         description="What a night fetches: folders, or addresses of HTTP listings; in the environment between spaces.",
     )
     pattern: str = Field(default="*.xml.gz", description="Which files of the sources.")
-    model: AbsolutePath | None = Field(
-        default=None, description="Model folder; without it the home's champion, or else the bundled model."
+    model: str | None = Field(
+        default=None,
+        description="Version of a model in the home, or a model folder; without it the champion, or else the bundled.",
     )
     mesh: str | None = Field(
         default=None, description="Version of MeSH in the home, or an entities table; without it the bundled one."

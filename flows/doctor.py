@@ -1,0 +1,39 @@
+"""The doctor as a flow: examines the home, and fails where findings remain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.logging import get_run_logger
+
+from flows.reporting import artifact_key
+from flows.settings import read_settings
+from tasks.errors import InputError
+from warehouse.doctor import CODES, examine
+from warehouse.layout import Home
+
+
+@flow(name="doctor", flow_run_name="doctor", persist_result=False)
+def doctor(home: Path | None = None, repair: bool = False) -> None:
+    """Check every file of the home against what was published, and find what has no business there.
+
+    Fails where findings remain; docs/doctor.md says for each code what to do.
+
+    Args:
+        home: folder of the tables; without it that of the settings.
+        repair: put right what is safe to.
+    """
+    place = Home(read_settings(home=home).home)
+    findings = examine(place, repair=repair)
+    table = [
+        {"code": one.code, "path": one.path, "what": one.what, "means": CODES[one.code], "repaired": one.repaired or ""}
+        for one in findings
+    ]
+    create_table_artifact(table, key=artifact_key("doctor", place.root.name), description="docs/doctor.md has the rest")
+    remain = [one for one in findings if one.repaired is None]
+    get_run_logger().info(f"{place.root}: {len(findings):,} findings, {len(findings) - len(remain):,} repaired")
+    if remain:
+        told = "; ".join(f"{one.code} {one.path}" for one in remain[:10])
+        raise InputError(f"{len(remain):,} findings remain: {told}; see docs/doctor.md")

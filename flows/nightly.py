@@ -1,0 +1,78 @@
+"""The night: fetch what is new, have it annotated by the workers, publish, tell what became of it.
+
+What one step cannot do stops no other: a file that cannot be fetched or read is told at the end, and the next night
+takes it up again, since a night does what is not done and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.annotate import IncompleteError
+from flows.annotate_batch import is_passing
+from flows.reporting import show_night
+from flows.scale_out import annotate_on_pool
+from flows.settings import Device, read_settings
+from tasks.errors import InputError
+from tasks.ingest import FileOutcome, ingest
+from tasks.sources import Source, find_sources
+from warehouse.layout import Home
+
+
+@task(
+    task_run_name="fetch into {home.root}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=60,
+    retry_condition_fn=is_passing,
+)
+def fetch(sources: list[str], home: Home, *, pattern: str) -> list[FileOutcome]:
+    """Fetch the dump files that are new or changed."""
+    return ingest(sources, home.dumps, pattern=pattern)
+
+
+@flow(name="nightly", flow_run_name="nightly", persist_result=False)
+def nightly(
+    home: Path | None = None,
+    sources: list[str] | None = None,
+    pattern: str | None = None,
+    model: str | None = None,
+    mesh: str | None = None,
+    device: Device | None = None,
+) -> None:
+    """Fetch new dump files, annotate them on the workers of the pool, and publish what is done.
+
+    Fails, after all that can be done is done and published, where a file could not be fetched or annotated.
+
+    Args:
+        home: folder of the tables; without it, as everything below, that of the settings.
+        sources: folders, or addresses of HTTP listings.
+        pattern: which files of the sources.
+        model: version of a model in the home, or a model folder.
+        mesh: version of MeSH in the home, or an entities table.
+        device: where the model runs; auto is cuda where there is one.
+    """
+    begun = time.monotonic()
+    settings = read_settings(home=home, sources=sources, pattern=pattern, model=model, mesh=mesh, device=device)
+    place = Home(settings.home)
+    files = fetch(settings.sources, place, pattern=settings.pattern)
+    problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
+    try:
+        outcome = annotate_on_pool(_dumps(place), place, settings=settings)
+    except IncompleteError as error:
+        outcome = error.outcome
+        problems += outcome.problems
+    show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _dumps(home: Home) -> list[Source]:
+    """The dump files of a home; none on the first night, where nothing could be fetched."""
+    return find_sources([home.dumps]) if any(home.dumps.glob("[!.]*")) else []

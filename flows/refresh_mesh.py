@@ -1,0 +1,40 @@
+"""A new version of MeSH: imported into the home, and the stored mentions that it touches linked anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from flows.relink import relink
+from flows.settings import Device, read_settings
+from tasks.mesh.importing import import_mesh
+from warehouse.layout import Home
+from warehouse.snapshot import current_snapshot
+
+
+@flow(name="refresh-mesh", flow_run_name="refresh MeSH", persist_result=False)
+def refresh_mesh(
+    sources: list[Path], version: str | None = None, home: Path | None = None, device: Device | None = None
+) -> None:
+    """Import a version of MeSH, link the stored mentions that it touches anew, and publish.
+
+    Until the setting `mesh` names the new version too, the next night annotates with the old one.
+
+    Args:
+        sources: NLM's desc and supp XML, CTD_diseases.tsv, plain or gzip, or a folder of compact tables.
+        version: name of this version; without it the year of NLM's files.
+        home: folder of the tables; without it that of the settings.
+        device: where the model runs; auto is cuda where there is one.
+    """
+    log = get_run_logger()
+    settings = read_settings(home=home, device=device)
+    place = Home(settings.home)
+    imported = import_mesh(sources, version=version, home=place)
+    log.info(f"MeSH {imported.mesh_version}: {imported.concepts:,} concepts, {imported.failed:,} records failed")
+    current = current_snapshot(place)
+    if current is None or current.mesh_version == imported.mesh_version:
+        return
+    outcome = relink(settings.home, mesh=imported.mesh_version, device=settings.device)
+    log.info(f"{outcome.total('spans'):,} mentions linked anew; snapshot {outcome.snapshot.number}")

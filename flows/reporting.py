@@ -1,0 +1,94 @@
+"""What operators see of a run in Prefect: a log line for each file, how far it is, a table for each night."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.logging import get_run_logger
+
+from flows.annotate import Outcome
+from tasks.annotate import Annotated
+from tasks.sources import Source, count_records
+from warehouse.layout import Home
+
+_STEP_S = 2.0  # seconds between two updates of an artifact
+
+
+def artifact_key(*words: str) -> str:
+    """Returns a key that Prefect allows: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+@contextmanager
+def progress_of(source: Source) -> Iterator[Callable[[int], None]]:
+    """Show how far a source is as an artifact of the run; yields what is told of documents that are done."""
+    records = max(count_records(source), 1)
+    said = f"{source.key.name}: {records:,} records"
+    made = create_progress_artifact(0.0, key=artifact_key("progress", source.key.name), description=said)
+    shown = cast(UUID, made)  # a coroutine only where it is called from one
+    done, told = 0, time.monotonic()
+
+    def advance(more: int) -> None:
+        nonlocal done, told
+        done += more
+        if time.monotonic() - told >= _STEP_S:
+            told = time.monotonic()
+            update_progress_artifact(shown, min(100.0 * done / records, 99.0))
+
+    yield advance
+    update_progress_artifact(shown, 100.0)
+
+
+def log_annotated(done: Annotated, *, seconds: float) -> None:
+    """Log what became of one source."""
+    counts = done.books.counts
+    get_run_logger().info(
+        f"{done.books.key.name}: {counts.documents:,} documents, {done.mentions:,} mentions, "
+        f"{counts.failed + counts.misfits:,} failures, {counts.deleted:,} deletions in {seconds:,.1f} s "
+        f"({counts.documents / max(seconds, 1e-9):,.1f} documents/s)"
+    )
+
+
+def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds: float) -> None:
+    """Make the table of a night, an artifact of the run: a row for each source, and one for all together.
+
+    Args:
+        outcome: what was annotated.
+        home: the home of the tables.
+        fetched: how many files were fetched, unchanged, failed.
+        seconds: wall-clock seconds of the night.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "source": one.books.key.name,
+            "documents": (counts := one.books.counts).documents,
+            "mentions": one.mentions,
+            "failures": counts.failed + counts.misfits,
+            "deletions": counts.deleted,
+            "state": one.books.status if one.books.error is None else f"{one.books.status}: {one.books.error}",
+        }
+        for one in outcome.annotated
+    ]
+    total = {name: sum(row[name] for row in rows) for name in ("documents", "mentions", "failures", "deletions")}
+    rate = total["documents"] / max(seconds, 1e-9)
+    rows += [{"source": name, "state": f"failed: {reason}"} for name, reason in outcome.failed.items()]
+    rows.append({"source": f"all {len(rows):,}", **total, "state": f"{rate:,.1f} documents/s over {seconds:,.0f} s"})
+    snapshot = outcome.snapshot
+    told = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
+    shown = (
+        f"[snapshot {snapshot.number}]({home.snapshot(snapshot.number).as_uri()}): {snapshot.documents:,} documents, "
+        f"{snapshot.mentions:,} mentions"
+        if snapshot
+        else "nothing was published"
+    )
+    create_table_artifact(
+        rows,
+        key=artifact_key("night", home.root.name),
+        description=f"Dump files: {told}. {len(outcome.unchanged):,} sources were done before. Now {shown}.",
+    )
