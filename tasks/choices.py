@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from defaults import MODEL
+from defaults import MODEL, RECIPES
 from tasks.errors import InputError
 from tasks.sources import find_files
 from warehouse.entities import entities_path
@@ -41,6 +41,16 @@ def find_model(model: Path | str | None, *, home: Home) -> Path:
         if model is None:
             raise
         raise InputError(f"{model}: no such model folder; give one with --model") from error
+
+
+def find_recipe(config: Path) -> Path:
+    """Return the TOML file of this path, or the shipped one of this name. Raises InputError where there is neither."""
+    shipped = {file.stem: file for file in RECIPES.glob("*.toml")}
+    if config.is_file():
+        return config
+    if str(config) not in shipped:
+        raise InputError(f"{config}: no such file, and none of the shipped recipes ({', '.join(sorted(shipped))})")
+    return shipped[str(config)]
 
 
 def find_mesh(mesh: Path, *, home: Home) -> Path:

@@ -58,21 +58,28 @@ def read_gold(
         if record.document_id in seen:
             continue
         seen.add(record.document_id)
-        text = record.text
-        yield GoldDocument(
-            corpus=corpus,
-            split=split,
-            document_id=record.document_id,
-            annotated_types=annotated_types,
-            text=text,
-            sentences=split_sentences(record),
-            abbreviations=tuple(sorted(find_abbreviations(text).items())),
-            mentions=tuple(
-                _mention(annotation)
-                for annotation in record.annotations
-                if _TYPES.get(annotation.entity_type) in annotated_types
-            ),
-        )
+        yield gold_document(record, corpus=corpus, split=split, annotated_types=annotated_types)
+
+
+def gold_document(
+    document: Document, *, corpus: str, split: str, annotated_types: tuple[str, ...] = ("Disease", "Chemical")
+) -> GoldDocument:
+    """Makes a gold document of one that a source annotates: types are folded, mentions of others are left out."""
+    text = document.text
+    return GoldDocument(
+        corpus=corpus,
+        split=split,
+        document_id=document.document_id,
+        annotated_types=annotated_types,
+        text=text,
+        sentences=split_sentences(document),
+        abbreviations=tuple(sorted(find_abbreviations(text).items())),
+        mentions=tuple(
+            _mention(annotation)
+            for annotation in document.annotations
+            if _TYPES.get(annotation.entity_type) in annotated_types
+        ),
+    )
 
 
 def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...]) -> Iterator[GoldDocument]:

@@ -31,7 +31,7 @@ def train_seeds(
     for seed in seeds:
         folder = output if len(seeds) == 1 else output / f"seed-{seed}"
         recipe = replace(config.recipe, seed=seed)
-        with _one_line():
+        with one_line():
             trained.append(
                 train(
                     recipe,
@@ -63,7 +63,7 @@ def search_recipe(
             tell=tell,
         )
 
-    with _one_line():
+    with one_line():
         space = read_space(config.search)
         corpus = prepare_corpus(config, output, tell=tell)
         return search(config.recipe, space, trials=trials, output=output, train_trial=train_trial, tell=tell)
@@ -108,7 +108,8 @@ def _digest(files: Sequence[GoldFile]) -> str:
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def one_line() -> Iterator[None]:
+    """Turn what stops a training into an InputError of one line."""
     try:
         yield
     except RecipeError as error:

@@ -21,13 +21,15 @@ from warehouse.files import written_whole
 from warehouse.layout import Home, file_name
 from warehouse.models import champion, changes, models
 
+_LEADING = ("f1", "accuracy@1")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One thing that the gate looks at.
 
     Attributes:
-        least: what the challenger, or where there is an interval its difference, may not be below.
+        least: what the challenger must reach; for all documents together, what `low` must.
         low, high: 95 % interval of challenger - champion.
     """
 
@@ -92,6 +94,16 @@ def evaluations(home: Home) -> list[Judged]:
     """Returns all evaluations, oldest first. Raises `WarehouseError` where one is damaged."""
     found = [_read(path) for path in _folder(home, "any").parent.glob("*/verdict.json")]
     return sorted(found, key=lambda one: (one.evaluated, one.evaluation))
+
+
+def headline(home: Home, judged: Judged) -> list[dict[str, Any]]:
+    """Returns what the evaluated model reaches on whole documents: the leading figure of each protocol."""
+    table = pq.read_table(_folder(home, judged.evaluation) / "figures.parquet")
+    return [
+        {name: row[name] for name in ("corpus", "split", "protocol", "entity_type", "figure", "value")}
+        for row in table.to_pylist()
+        if row["model_version"] == judged.challenger and row["slice"] == "all" and row["figure"] in _LEADING
+    ]
 
 
 def model_rows(home: Home, *, shown: str) -> list[dict[str, Any]]:

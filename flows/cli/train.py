@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from defaults import MESH, RECIPES
+from defaults import MESH
+from tasks.choices import find_recipe
 from tasks.errors import InputError
 
 from .annotate import Device
@@ -54,7 +55,7 @@ def train(
     from tasks.training import search_recipe, train_seeds
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
-    path = _find(config)
+    path = find_recipe(config)
     changes = dict(_parsed(each) for each in change or [])
     if encoder is not None:
         changes["encoder"] = encoder
@@ -125,16 +126,6 @@ def pretrain(
     except torch.OutOfMemoryError as error:
         raise InputError("out of memory; lower --rows, or --device cpu") from error
     print(output)
-
-
-def _find(config: Path) -> Path:
-    """Return the TOML file of this path, or the shipped one of this name. Raises InputError."""
-    shipped = {file.stem: file for file in RECIPES.glob("*.toml")}
-    if config.is_file():
-        return config
-    if str(config) not in shipped:
-        raise InputError(f"{config}: no such file, and none of the shipped recipes ({', '.join(sorted(shipped))})")
-    return shipped[str(config)]
 
 
 def _parsed(change: str) -> tuple[str, Any]:

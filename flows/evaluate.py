@@ -1,0 +1,64 @@
+"""Evaluation of a model of a home on gold files, beside the champion; the figures go to the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from defaults import MESH, SAMPLE
+from flows.retrain import publish_ledger, show_evaluation
+from flows.settings import Device, read_settings
+from tasks.assessment import assess
+from tasks.choices import find_mesh, find_model
+from tasks.gate import Margins
+from tasks.gold import find_gold
+from tasks.models import read_versions
+from warehouse.layout import Home
+
+
+@flow(name="evaluate", flow_run_name="evaluate", persist_result=False)
+def evaluate(
+    gold: list[str],
+    seen: list[str] | None = None,
+    model: str | None = None,
+    home: Path | None = None,
+    mesh: str | None = None,
+    device: Device | None = None,
+    margins: Margins | None = None,
+    sample: Path = SAMPLE,
+) -> None:
+    """Evaluate a model on gold files; one that is not the champion is compared with it, and the gate judges.
+
+    Nothing is promoted: that is for `retrain`, or for `e2emern models promote`.
+
+    Args:
+        gold: FILE or CORPUS/SPLIT=FILE, PubTator or a corpus of `tasks.corpora`.
+        seen: training documents, of the same form: they are the floor, and tell what is unseen.
+        model: version of a model in the home, or a model folder; without it the champion.
+        home: folder of the tables; without it that of the settings.
+        mesh: version of MeSH in the home, or an entities table.
+        device: where the model runs; auto is cuda where there is one.
+        margins: by how much the model may be worse than the champion.
+        sample: a file of real text that has to be annotated.
+    """
+    settings = read_settings(home=home, mesh=mesh, device=device)
+    place = Home(settings.home)
+    table = find_mesh(Path(settings.mesh) if settings.mesh else MESH, home=place)
+    folder, champion = find_model(model, home=place), find_model(None, home=place)
+    same = read_versions(folder, table) == read_versions(champion, table)
+    judged = assess(
+        folder,
+        champion=None if same else champion,
+        home=place,
+        gold=find_gold(gold),
+        seen=find_gold(seen or []),
+        mesh=table,
+        margins=margins,
+        sample=sample,
+        device=settings.device,
+    )
+    show_evaluation(place, judged)
+    said = {None: "is evaluated", True: "passes the gate", False: f"is refused: {'; '.join(judged.reasons)}"}
+    get_run_logger().info(f"model {judged.challenger} {said[judged.passed]}{publish_ledger(place)}")

@@ -1,0 +1,123 @@
+"""Evaluates a model for a home, beside its champion, lets the gate judge, and keeps what was found.
+
+An evaluation is named after what it compares, so that one that stands is not made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from defaults import SAMPLE
+from model.bounds import find_bounds
+from model.comparison import compare
+from model.corpus import GoldDocument
+from model.evaluate import evaluate
+from model.figures import EVALUATIONS, tidy_rows
+from model.report import write_report
+from model.slices import Slicer
+from model.vocabulary import Vocabulary
+from warehouse.evaluations import Check, Judged, read_judged, write_judged
+from warehouse.layout import Home
+
+from .gate import Margins, annotate_sample, judge, measure_throughput, sample_texts
+from .models import load, read_versions
+
+PROTOCOLS = ("ner", "link", "mention", "document")
+
+Watch = Callable[[str, int, int], None]  # what is under way, steps done, steps in all
+
+
+def assess(
+    model: Path,
+    *,
+    champion: Path | None,
+    home: Home,
+    gold: Sequence[GoldDocument],
+    seen: Sequence[GoldDocument],
+    mesh: Path,
+    margins: Margins | None = None,
+    sample: Path = SAMPLE,
+    device: str = "auto",
+    data: Mapping[str, Any] | None = None,
+    watch: Watch | None = None,
+) -> Judged:
+    """Evaluate a model on gold documents, and where there is a champion let the gate compare them; keep it in the home.
+
+    `seen` are the training documents: the floor, and what is unseen. `data` is what the model was trained on. Raises
+    InputError where a model or the vocabulary cannot be used.
+    """
+    margins, watch = margins or Margins(), watch or (lambda what, done, steps: None)
+    version = read_versions(model, mesh).model
+    other = read_versions(champion, mesh).model if champion else None
+    vocabulary = Vocabulary.read(mesh)
+    made_of = (vocabulary.digest, asdict(margins), [_named(documents) for documents in (gold, seen)])
+    name = f"{version}-{other or 'alone'}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]}"
+    if judged := read_judged(home, name):
+        return judged
+    slicer = Slicer.of(seen, canonical=vocabulary.canonical) if seen else Slicer.whole()
+    bounds = find_bounds(gold, vocabulary, seen=seen, slicer=slicer)
+    challenger = load(model, mesh, home=home, device=device)
+    found = evaluate(challenger, gold, protocols=PROTOCOLS, slicer=slicer, progress=watch)
+    evaluated, comparison, checks = [found], None, tuple[Check, ...]()
+    if champion and other != version:
+        cascade = load(champion, mesh, home=home, device=device)
+        evaluated.append(evaluate(cascade, gold, protocols=PROTOCOLS, slicer=slicer, progress=watch))
+        comparison = compare(evaluated[1].counts, found.counts)
+        checks = judge(
+            comparison,
+            gold=found.counts,
+            smoke=annotate_sample(challenger, sample),
+            throughput=measure_throughput(cascade, challenger, sample_texts(sample)),
+            margins=margins,
+        )
+    judged = Judged(
+        evaluation=name,
+        evaluated=datetime.now(UTC).isoformat(),
+        challenger=version,
+        champion=other,
+        mesh_version=vocabulary.version,
+        checks=checks,
+        data=dict(data or {}),
+    )
+    rows = [row for one in evaluated for row in tidy_rows(one, bounds)]
+    report = write_report([found], bounds, comparison)
+    write_judged(
+        home,
+        judged,
+        figures=pa.Table.from_pylist(rows, schema=EVALUATIONS),
+        report="\n".join([*verdict_lines(judged), "", report]),
+    )
+    return judged
+
+
+def verdict_lines(judged: Judged) -> list[str]:
+    """Return what the gate makes of a model, as Markdown."""
+    if judged.passed is None:
+        return [f"# Model {judged.challenger}", "", "Nothing was compared."]
+    said = "passes the gate" if judged.passed else "is refused"
+    lines = [f"# Model {judged.challenger} {said} against {judged.champion}", ""]
+    lines += [f"* {reason}" for reason in judged.reasons]
+    lines += ["", "| check | champion | challenger | 95 % interval | least | |", "|---|---|---|---|---|---|"]
+    return lines + [_row(check) for check in judged.checks]
+
+
+def _row(check: Check) -> str:
+    percent = check.name.startswith("document F1")
+    shown = [
+        "" if value is None else f"{100 * value:.1f}" if percent else f"{value:.1f}"
+        for value in (check.champion, check.challenger, check.least)
+    ]
+    interval = "" if check.low is None or check.high is None else f"{100 * check.low:+.1f} to {100 * check.high:+.1f}"
+    mark = "told only" if check.least is None else "passed" if check.passed else "**refused**"
+    return f"| {check.name} | {shown[0]} | {shown[1]} | {interval} | {shown[2]} | {mark} |"
+
+
+def _named(documents: Sequence[GoldDocument]) -> str:
+    return hashlib.sha256(repr(documents).encode()).hexdigest()

@@ -1,0 +1,226 @@
+"""Makes a challenger: gathers what it is trained on, trains it, builds its entity bank, fits its resolver.
+
+All of it stands in a folder of the home that is named after the recipe, the data and the encoder, so that a retraining
+that was killed is taken up where it was, and one that is done is not done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.bank import EntityBank
+from model.corpus import GoldDocument, read_corpus, write_corpus
+from model.folder import load_model, model_version, weights_digest
+from model.recipe import Config, Recipe, make_recipe, read_config
+from model.train import train
+from model.tune import tune
+from model.vocabulary import Vocabulary
+from warehouse.files import written_whole
+from warehouse.layout import Home
+
+from .choices import find_model, find_recipe
+from .corrections import CORPUS, SPLIT, Corrections, read_corrections
+from .errors import InputError
+from .gold import find_gold
+from .models import load, pick_device
+from .training import one_line, prepare_corpus
+
+Tell = Callable[[str], None]
+
+CHAMPION = "champion"
+"""Instead of an encoder: that of the champion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a challenger is made of.
+
+    Attributes:
+        folder: of the retraining; `folder/model` becomes the challenger.
+        recipe: its `train` names every split of the corpus to train on, its `dev` those that choose and fit.
+        judged: splits of the corpus that models are compared on.
+        known: recipe and data as digests; the model of a home that has them is what this would make.
+    """
+
+    folder: Path
+    recipe: dict[str, Any]
+    encoder_folder: Path
+    judged: tuple[str, ...]
+    mesh: Path
+    known: dict[str, str]
+    data: dict[str, Any]  # what the corpus was made of, to be recorded
+
+    @property
+    def corpus(self) -> Path:
+        """The documents of all splits."""
+        return self.folder / "corpus.parquet"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the challenger."""
+        return self.folder / "model"
+
+    def read(self, splits: Sequence[str]) -> list[GoldDocument]:
+        """The documents of some splits."""
+        return read_corpus(self.corpus, splits=splits)
+
+
+def plan_retraining(
+    home: Home,
+    *,
+    config: Path,
+    mesh: Path,
+    data: Path | None = None,
+    corrections: Path | None = None,
+    encoder: str = CHAMPION,
+    gold: Sequence[str] = (),
+    tell: Tell = print,
+) -> Plan:
+    """Gather what a challenger is to be trained on, and keep it in the home.
+
+    Args:
+        config: TOML file of a training, or the name of a shipped one.
+        data: folder of the gold files that it names.
+        corrections: folder of corrected documents (`tasks.corrections`); a correction takes the place of the document
+            of its id.
+        encoder: where to begin: `champion`, `recipe` (as the file says), or a folder or name.
+        gold: documents to compare models on, as for `find_gold`, instead of the recipe's dev splits.
+
+    Raises InputError where the recipe or its data cannot be used, or nothing is left to compare models on.
+    """
+    start = find_model(None, home=home).resolve() if encoder == CHAMPION else encoder
+    changes = {} if encoder == "recipe" else {"encoder": str(start)}
+    with one_line():
+        read = read_config(find_recipe(config), data=data, changes=changes)
+    training = home.root / "training"
+    prepared = prepare_corpus(read, training, tell=tell)
+    of_train, of_dev = (read_corpus(prepared, splits=splits) for splits in (read.recipe.train, read.recipe.dev))
+    judged = find_gold(gold) if gold else of_dev
+    if not judged:
+        raise InputError(f"{config} names no dev splits; say with gold on which documents models are compared")
+    if both := {f"{document.corpus}/{document.split}" for document in judged} & set(read.recipe.train):
+        raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
+    vocabulary = Vocabulary.read(mesh)
+    kept = {document.document_id for document in (*judged, *of_dev)}
+    corrected = read_corrections(corrections, vocabulary=vocabulary, judged=kept)
+    _tell_corrections(corrected, tell)
+    replaced = {document.document_id for document in corrected.documents}
+    of_train = [document for document in of_train if document.document_id not in replaced]
+    documents = [*of_train, *corrected.documents, *of_dev]
+    chosen_by = set(of_dev)
+    documents += [document for document in judged if document not in chosen_by]
+    splits = tuple(
+        dict.fromkeys(f"{document.corpus}/{document.split}" for document in (*of_train, *corrected.documents))
+    )
+    recipe = replace(read.recipe, train=splits)
+    known = {
+        "recipe": _digest(asdict(replace(recipe, encoder=""))),
+        "documents": _digest(documents),
+        "vocabulary": vocabulary.digest,
+    }
+    beginning = weights_digest(start) if isinstance(start, Path) else read.recipe.encoder
+    folder = training / _digest([known, beginning])[:16]
+    plan = Plan(
+        folder=folder,
+        recipe=asdict(recipe),
+        encoder_folder=read.folder,
+        judged=tuple(dict.fromkeys(f"{document.corpus}/{document.split}" for document in judged)),
+        mesh=mesh,
+        known=known,
+        data=_described(read, corrected, of_train),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    if not plan.corpus.exists():
+        write_corpus(documents, plan.corpus)
+    _write(folder / "data.json", plan.data)
+    return plan
+
+
+def make_challenger(plan: Plan, *, device: str = "auto", tell: Tell = print) -> Path:
+    """Train, build the bank, fit the resolver: whatever of it is not done. Return the folder of the challenger.
+
+    Raises InputError where the encoder or the data cannot be used, or the memory does not suffice.
+    """
+    place = pick_device(device)
+    with one_line(), _alone(plan.folder):
+        recipe = make_recipe(plan.recipe)
+        train(
+            recipe, corpus=plan.corpus, mesh=plan.mesh, output=plan.model, folder=plan.encoder_folder, device=place,
+            tell=tell,
+        )  # fmt: skip
+        _build_bank(plan, device=place, tell=tell)
+        _fit(plan, recipe, device=place, tell=tell)
+        _write(plan.model / "retraining.json", plan.known)
+    return plan.model
+
+
+def is_what_it_would_make(plan: Plan, model: Path) -> bool:
+    """Tell whether a model was retrained with just this recipe on just these documents."""
+    path = model / "retraining.json"
+    return path.exists() and json.loads(path.read_bytes()) == plan.known
+
+
+def _build_bank(plan: Plan, *, device: str, tell: Tell) -> None:
+    path, weights, vocabulary = plan.model / "bank.safetensors", weights_digest(plan.model), Vocabulary.read(plan.mesh)
+    if EntityBank.load(path, weights=weights, vocabulary=vocabulary) is None:
+        tell(f"encoding the {len(vocabulary.names):,} names of MeSH {vocabulary.version}")
+        model, tokenizer, _ = load_model(plan.model, device=device, dtype=torch.bfloat16)
+        bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer)
+        bank.save(path, weights=weights, vocabulary=vocabulary)
+
+
+def _fit(plan: Plan, recipe: Recipe, *, device: str, tell: Tell) -> None:
+    config = plan.model / "config.json"
+    content = json.loads(config.read_bytes())
+    if content.get("resolver"):
+        return
+    tell("fitting the resolver")
+    cascade = load(plan.model, plan.mesh, home=Home(plan.folder), device=device)
+    fitted, _ = tune(cascade, plan.read(recipe.dev or plan.judged), seen=plan.read(recipe.train))
+    _write(config, content | fitted)
+    tell(f"the challenger is model {model_version(plan.model)}")
+
+
+def _tell_corrections(corrected: Corrections, tell: Tell) -> None:
+    for file, documents in corrected.files.items():
+        tell(f"corrections: {file}: {documents:,} documents")
+    for one in corrected.refused:
+        tell(f"corrections: {one.file}: {one.position}: document {one.document_id or 'unknown'} refused: {one.reason}")
+
+
+def _described(read: Config, corrected: Corrections, of_train: Sequence[GoldDocument]) -> dict[str, Any]:
+    return {
+        "recipe": str(read.path.name),
+        "gold": {split: sum(f"{one.corpus}/{one.split}" == split for one in of_train) for split in read.recipe.train},
+        f"{CORPUS}/{SPLIT}": corrected.files,
+        "refused": [asdict(one) for one in corrected.refused],
+    }
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def _write(path: Path, content: object) -> None:
+    with written_whole(path) as file:
+        file.write(json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the lock of a retraining, which the kernel releases on any death; raises InputError where it is held."""
+    with (folder / ".lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder}: another process is at work on this retraining") from error
+        yield

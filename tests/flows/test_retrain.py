@@ -1,0 +1,203 @@
+"""Retraining with tiny models: refused, promoted, rolled back, resumed after a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flows.retrain import Retrained, retrain_model
+from model.corpus import read_corpus, write_corpus
+from model.folder import load_model, model_version, save_model
+from tasks.errors import InputError
+from tasks.gate import Margins
+from tests.flows.world import World, articles, pubmed, rows
+from tests.model import tiny
+from warehouse.evaluations import read_report
+from warehouse.layout import Home
+from warehouse.models import add_model, champion, changes, models, promote, roll_back_model
+
+ROOT = Path(__file__).parents[2]
+MARGINS = Margins(least_gold=1, throughput=0.01)  # a millisecond a text: the ratio says nothing
+RECIPE = """
+encoder = "encoder"
+corpus = "corpus.parquet"
+train = ["tiny/train"]
+dev = ["tiny/dev"]
+epochs = {epochs}
+tokens = 60
+encoder_rate = {rate}
+head_rate = {rate}
+precision = "fp32"
+"""
+CORRECTED = """7|t|Cisplatin induced renal failure.
+7|a|Headache was severe.
+7\t0\t9\tCisplatin\tChemical\tC007
+7\t18\t31\trenal failure\tDisease\tD004
+7\t33\t41\tHeadache\tDisease\tD005
+
+8|t|Aspirin for headache.
+8|a|
+8\t0\t7\tAspirin\tChemical\tD006
+8\t12\t20\theadache\tDisease\tD999
+
+9|t|Aspirin for fever.
+9|a|
+9\t1\t8\tAspirin\tChemical\tD006
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
+    """Recipes that teach much and nothing, their gold documents, real text, and a model that has learned nothing."""
+    folder = tmp_path_factory.mktemp("data")
+    tiny.save_encoder(folder / "encoder")
+    gold = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold()]
+    dev = [replace(one, document_id=f"d{at}{one.document_id}") for at in range(3) for one in tiny.gold(split="dev")]
+    write_corpus([*gold, *dev], folder / "corpus.parquet")
+    (folder / "good.toml").write_text(RECIPE.format(epochs=6, rate=5e-3))
+    (folder / "bad.toml").write_text(RECIPE.format(epochs=1, rate=1e-9))
+    (folder / "sample.xml").write_text(pubmed(articles(4, first=300)))
+    model, tokenizer, _ = load_model(world.model, device="cpu", dtype=torch.float32)
+    with torch.no_grad():
+        model.low_head.weight.mul_(-1)
+    save_model(model, tokenizer, folder / "poor")
+    return folder
+
+
+def retrained(home: Home, data: Path, world: World, recipe: str, **options: Any) -> Retrained:
+    given: dict[str, Any] = {"margins": MARGINS, "tell": lambda line: None, "encoder": str(world.model)} | options
+    return retrain_model(
+        home, config=data / f"{recipe}.toml", mesh=world.mesh, device="cpu", sample=data / "sample.xml", **given
+    )
+
+
+def crown(home: Home, folder: Path) -> str:
+    """Make a model the champion of a home."""
+    version = model_version(folder)
+    add_model(home, folder, version=version)
+    promote(home, version, over=None)
+    return version
+
+
+def test_a_worse_challenger_is_refused(data: Path, world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    standing = crown(home, world.model)
+    done = retrained(home, data, world, "bad", encoder="recipe")
+    assert done.promoted is None
+    assert champion(home) == standing
+    assert done.judged is not None
+    assert done.said.startswith(f"model {done.judged.challenger} is refused: document F1: 100.0 -> ")
+    assert [check.passed for check in done.judged.checks if check.name.startswith("document F1")][:3] == [False] * 3
+    assert done.judged.data["gold"] == {"tiny/train": 20}
+    report = read_report(home, done.judged.evaluation)
+    assert report.startswith(f"# Model {done.judged.challenger} is refused against {standing}\n\n* document F1: 100.0")
+    assert "\n| check | champion | challenger | 95 % interval | least | |\n" in report
+    assert "\n# Evaluation\n" in report
+    kept = models(home)[-1]
+    assert kept.version == done.judged.challenger
+    assert {"bank.safetensors", "metrics.json", "README.md", "recipe.json"} <= set(kept.files)
+    again = retrained(home, data, world, "bad", encoder="recipe")
+    assert again == done
+
+
+def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
+    data: Path, world: World, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    poor = crown(home, data / "poor")
+    told: list[str] = []
+    (home.root / "corrections").mkdir()
+    (home.root / "corrections" / "mine.txt").write_text(CORRECTED)
+    done = retrained(home, data, world, "good", tell=told.append)
+    assert done.judged is not None
+    new = done.judged.challenger
+    assert done.said == f"model {new} passed the gate and is the champion in place of {poor}"
+    assert champion(home) == new
+    assert changes(home)[-1].evaluation == done.judged.evaluation
+    assert "corrections: mine.txt: 1 documents" in told
+    assert done.judged.data["corrections/train"] == {"mine.txt": 1}
+    assert [(one["document_id"], one["reason"]) for one in done.judged.data["refused"]] == [
+        ("8", "D999 of 'headache' is no concept of MeSH tiny"),
+        ("9", "annotation: found 'spirin ' at 1-8, expected 'Aspirin'"),
+    ]
+    (corpus,) = home.root.glob("training/*/corpus.parquet")
+    assert [one.document_id for one in read_corpus(corpus, splits=["corrections/train"])] == ["7"]
+    assert retrained(home, data, world, "good").said == (
+        "the champion was trained with this recipe on these documents: nothing to do"
+    )
+    assert roll_back_model(home).champion == poor
+    again = retrained(home, data, world, "good")
+    assert again.promoted is None
+    assert again.said.startswith(f"model {new} was promoted by evaluation {done.judged.evaluation} before, and rolled")
+    assert champion(home) == poor
+
+
+def test_what_cannot_be_trained_on_is_told(data: Path, world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with pytest.raises(InputError, match="none: no such folder of corrections"):
+        retrained(home, data, world, "good", corrections=tmp_path / "none")
+    with pytest.raises(InputError, match="tiny/train is trained on; models are compared on documents that they have"):
+        retrained(home, data, world, "good", gold=[f"tiny/train={data / 'corpus.parquet'}"])
+    with pytest.raises(InputError, match="ours2: no such file, and none of the shipped recipes"):
+        retrain_model(home, config=Path("ours2"), mesh=world.mesh)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from flows.retrain import retrain_model
+from warehouse.layout import Home
+home, config, mesh, encoder = map(Path, sys.argv[1:])
+retrain_model(Home(home), config=config, mesh=mesh, encoder=str(encoder), device="cpu",
+              tell=lambda line: print(line, flush=True))
+"""
+
+
+def test_a_retraining_that_was_killed_goes_on(data: Path, world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    poor = crown(home, data / "poor")
+    words = [sys.executable, "-c", KILLED, home.root, data / "good.toml", world.mesh, world.model]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 2 dev"):
+                process.send_signal(signal.SIGKILL)
+                break
+    assert champion(home) == poor
+    told: list[str] = []
+    done = retrained(home, data, world, "good", tell=told.append)
+    assert [line.split()[1] for line in told if " dev " in line][-1] == "5"
+    assert len([line for line in told if " dev " in line]) < 6
+    assert done.promoted is not None
+    undisturbed = retrained(Home(tmp_path / "other"), data, world, "good")
+    assert done.judged is not None
+    assert undisturbed.judged is not None
+    assert done.judged.challenger == undisturbed.judged.challenger
+
+
+def test_verdicts_stand_in_the_tables(data: Path, world: World, tmp_path: Path) -> None:
+    from flows.annotate import annotate_sources
+
+    home = Home(tmp_path / "home")
+    standing = crown(home, world.model)
+    annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
+    done = retrained(home, data, world, "bad", encoder="recipe")
+    assert done.judged is not None
+    assert rows(home.root, "SELECT model_version, champion, passed FROM models ORDER BY added") == [
+        (standing, True, None),
+        (done.judged.challenger, False, False),
+    ]
+    figures = "SELECT value FROM evaluations WHERE figure = 'f1' AND protocol = 'document' AND slice = 'all'"
+    assert rows(home.root, f"{figures} ORDER BY value DESC LIMIT 2") == [(1.0,), (1.0,)]
+    refused = "SELECT champion, challenger < 0.9, low < -0.01, passed FROM checks WHERE name = 'document F1'"
+    assert rows(home.root, refused) == [(1.0, True, True, False)]
+    recipe = rows(home.root, "SELECT recipe FROM models WHERE NOT champion")[0][0]
+    assert json.loads(str(recipe))["epochs"] == 1
