@@ -167,7 +167,7 @@ def _attention(found: list[Mapping[str, Any]]) -> Iterator[str]:
         yield from ("```text", draw(list(same)), "```", "")
     blind = [row for row in dict.fromkeys(each.row for each in drawn) if _is_blind(drawn, row)]
     sees = [row for row in dict.fromkeys(each.row for each in drawn) if row not in blind]
-    for rows, what in ((blind, "draws the same bars whatever the entity"), (sees, "tells the entities apart")):
+    for rows, what in ((blind, "the same bars whatever the entity"), (sees, "other bars for another entity")):
         if rows:
             yield f"{', '.join(f'`{row}`' for row in rows)}: {what}."
 
