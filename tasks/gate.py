@@ -94,7 +94,8 @@ def judge(
             f"worse by {-100 * overall.low:.1f}, margin {100 * margins.document:.1f}",
         )
     ]
-    checks += [_slice_check(cell, comparison, gold, margins) for cell in comparison.cells if _is_judged(cell)]
+    cells = sorted(filter(_is_judged, comparison.cells), key=lambda cell: (cell.slice != ALL, cell))
+    checks += [_slice_check(cell, comparison, gold, margins) for cell in cells if gold[cell].any()]
     return (*checks, _smoke_check(smoke), _speed_check(*throughput, margins))
 
 

@@ -95,7 +95,12 @@ def test_a_worse_challenger_is_refused(data: Path, world: World, tmp_path: Path)
     assert champion(home) == standing
     assert done.judged is not None
     assert done.said.startswith(f"model {done.judged.challenger} is refused: document F1: 100.0 -> ")
-    assert [check.passed for check in done.judged.checks if check.name.startswith("document F1")][:3] == [False] * 3
+    assert [(check.name, check.passed) for check in done.judged.checks][:3] == [
+        ("document F1", False),
+        ("document F1, tiny/dev Chemical", False),
+        ("document F1, tiny/dev Disease", False),
+    ]
+    assert [(check.name, check.passed) for check in done.judged.checks][-1] == ("documents a second", True)
     assert done.judged.data["gold"] == {"tiny/train": 20}
     report = read_report(home, done.judged.evaluation)
     assert report.startswith(f"# Model {done.judged.challenger} is refused against {standing}\n\n* document F1: 100.0")

@@ -1,0 +1,203 @@
+"""The models of a home: `models list`, `show`, `add`, `retrain`, `promote`, `rollback`; and `drift`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from defaults import MESH
+from tasks.errors import InputError
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+
+from .annotate import Device
+from .application import Folder, app, group, say
+
+if TYPE_CHECKING:
+    from warehouse.evaluations import Judged
+
+models_app = group("models", says="List, add, retrain, promote and roll back the models of a home.")
+
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `models list` tells it.")]
+Why = Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")]
+
+
+@models_app.command("list", epilog="Example: e2emern models list --home home")
+def list_all(home: Folder) -> None:
+    """List the models of a home, what the gate made of each, and every change of the champion."""
+    from warehouse.evaluations import evaluations
+    from warehouse.models import champion, changes, models
+
+    place = Home(home)
+    leading, judged = champion(place), {one.challenger: one for one in evaluations(place)}
+    for one in models(place):
+        state = "champion" if one.version == leading else _state(judged.get(one.version))
+        print(f"{one.version} {state:13} added {_minute(one.added)} by {one.by}")
+    if leading is None:
+        print("the bundled model is the champion")
+    for change in changes(place):
+        did = "went back" if change.rollback else "promoted"
+        why = f": {change.why}" if change.why else f", which passed {change.evaluation}" if change.evaluation else ""
+        print(
+            f"{_minute(change.when)} {change.by} {did} from {_called(change.left)} to {_called(change.champion)}{why}"
+        )
+
+
+@models_app.command(epilog="Example: e2emern models show 7f16417c594a --home home")
+def show(version: Version, home: Folder) -> None:
+    """Show a model: its card, its files, and the last evaluation of it."""
+    from warehouse.evaluations import evaluations, read_report
+    from warehouse.models import get_model
+
+    place = Home(home)
+    model = get_model(place, version)
+    judged = [one for one in evaluations(place) if one.challenger == version]
+    card = model.folder / "README.md"
+    print(f"{model.folder}, added {_minute(model.added)} by {model.by}")
+    for name, size in model.files.items():
+        print(f"  {name} {size:,} bytes")
+    if judged:
+        print(f"\n{read_report(place, judged[-1].evaluation)}", end="")
+    elif card.exists():
+        print(f"\n{card.read_text(encoding='utf-8')}", end="")
+
+
+@models_app.command(epilog="Example: e2emern models add my-model --home home")
+def add(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, as `e2emern train` writes it.")],
+    home: Folder,
+) -> None:
+    """Copy a model into the home, under the version that its content gives it."""
+    from tasks.choices import check_model
+
+    check_model(folder)
+    from model.folder import model_version
+    from warehouse.models import add_model
+
+    home.mkdir(parents=True, exist_ok=True)
+    print(add_model(Home(home), folder, version=model_version(folder)).version)
+
+
+@models_app.command(epilog="Example: e2emern models retrain --config ours --data corpora/ --home home")
+def retrain(
+    home: Folder,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: paper, auxiliary, ours.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file")
+    ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of corrected PubTator files.", show_default="corrections of the home"),
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option(metavar="DIR|NAME", help="Where to begin: champion, recipe (the file's), or an encoder.")
+    ] = "champion",
+    gold: Annotated[
+        list[str] | None, typer.Option(metavar="GOLD", help="What to compare on.", show_default="the dev splits")
+    ] = None,
+    mesh: Annotated[
+        Path,
+        typer.Option(
+            metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"
+        ),
+    ] = MESH,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
+) -> None:
+    """Train a challenger, compare it with the champion, and promote it if it passes the gate.
+
+    Started again it goes on where it stopped; without new data it does nothing. Exit code 0 says that the champion is
+    the best there is, whichever it is.
+    """
+    from transformers.utils import logging
+
+    from flows.retrain import retrain_model
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    done = retrain_model(
+        Home(home),
+        config=config,
+        data=data,
+        corrections=corrections,
+        encoder=encoder,
+        gold=gold,
+        mesh=mesh,
+        device=device.value,
+        tell=say,
+    )
+    print(done.said)
+
+
+@models_app.command(epilog="Example: e2emern models promote 7f16417c594a --home home")
+def promote(
+    version: Version,
+    home: Folder,
+    accept: Annotated[
+        str | None, typer.Option(metavar="WHY", help="Promote without the gate; recorded, with your login name.")
+    ] = None,
+) -> None:
+    """Make a model the champion; it has to have passed the gate against the one that is."""
+    from tasks.choices import find_model
+    from warehouse.evaluations import evaluations
+    from warehouse.models import champion, get_model
+    from warehouse.models import promote as promote_model
+
+    place = Home(home)
+    get_model(place, version)
+    leading, evaluation = champion(place), None
+    if accept is None:
+        from model.folder import model_version
+
+        against = model_version(find_model(None, home=place))
+        judged = [one for one in evaluations(place) if (one.challenger, one.champion) == (version, against)]
+        if not judged:
+            raise InputError(
+                f"model {version} was not compared with the champion {against}; retrain or evaluate, or promote it all "
+                "the same with --accept WHY"
+            )
+        if not judged[-1].passed:
+            raise InputError(f"model {version} was refused: {'; '.join(judged[-1].reasons)}; or promote --accept WHY")
+        evaluation = judged[-1].evaluation
+    change = promote_model(place, version, over=leading, why=accept, evaluation=evaluation)
+    print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
+
+
+@models_app.command(epilog="Example: e2emern models rollback --home home --why 'it misses short forms'")
+def rollback(home: Folder, why: Why = None) -> None:
+    """Make the model that the champion has replaced the champion again."""
+    from warehouse.models import roll_back_model
+
+    if not home.is_dir():
+        raise WarehouseError(f"{home} is not there")
+    change = roll_back_model(Home(home), why=why)
+    print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
+
+
+@app.command(epilog="Example: e2emern drift --home home")
+def drift(home: Folder) -> None:
+    """Compare the last night of a home with the nights before it."""
+    from tasks.drift import read_drift
+
+    found = read_drift(Home(home))
+    if found is None:
+        raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
+    if not found.figures:
+        print(f"{found.date}: {found.nights} nights before it are too few to tell")
+    for one in found.figures:
+        numbers = "" if one.usual is None or one.tonight is None else f"usually {one.usual:,.3f}, {one.tonight:,.3f}, "
+        print(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")
+
+
+def _state(judged: Judged | None) -> str:
+    if judged is None or judged.passed is None:
+        return "not compared"
+    return "passed" if judged.passed else "refused"
+
+
+def _called(version: str | None) -> str:
+    return "the bundled model" if version is None else version
+
+
+def _minute(when: str) -> str:
+    return when[:16].replace("T", " ")

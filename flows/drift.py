@@ -1,0 +1,89 @@
+"""The check after each night: has it drifted, and is there anything new to train on or to link to? Each is an event.
+
+Automations listen: the triggers of deployments in `prefect.yaml`, or any other that an operator sets up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+
+from flows.reporting import artifact_key
+from flows.settings import read_settings
+from tasks.drift import Drift, DriftLimits, note_news, read_drift, read_news
+from warehouse.layout import Home
+
+DRIFT = "e2emern.drift"
+CORRECTIONS = "e2emern.corrections"
+MESH_VERSION = "e2emern.mesh"
+
+
+@flow(name="drift", flow_run_name="drift", persist_result=False)
+def drift(home: Path | None = None, corrections: Path | None = None, limits: DriftLimits | None = None) -> None:
+    """Compare the last night with those before it, and tell what has drifted and what is new as events.
+
+    Args:
+        home: folder of the tables; without it that of the settings.
+        corrections: folder of corrected PubTator files; without it `corrections` of the home.
+        limits: how far a night may be from the nights before it.
+    """
+    watch(Home(read_settings(home=home).home), corrections=corrections, limits=limits)
+
+
+def watch(home: Home, *, corrections: Path | None = None, limits: DriftLimits | None = None) -> Drift | None:
+    """Do what the flow does, as a part of another one, and return what the night is like; None without a snapshot.
+
+    `e2emern.drift` is told whenever the last night has drifted; `e2emern.corrections` and `e2emern.mesh` once for
+    each file and version. Raises WarehouseError where the home cannot be read.
+    """
+    found = read_drift(home, limits=limits)
+    if found is not None:
+        _show(home, found)
+        if found.drifted:
+            _tell(home, DRIFT, _figures(found))
+    news = read_news(home, corrections=corrections)
+    if news.corrections:
+        _tell(home, CORRECTIONS, {"files": list(news.corrections)})
+    if news.mesh:
+        _tell(home, MESH_VERSION, {"versions": list(news.mesh)})
+    if news.corrections or news.mesh:
+        note_news(home, news, corrections=corrections)  # after the events: a run killed in between tells them again
+    return found
+
+
+def _tell(home: Home, event: str, payload: dict[str, object]) -> None:
+    resource = {"prefect.resource.id": f"e2emern.home.{home.root.name}", "e2emern.home": str(home.root)}
+    emit_event(event, resource=resource, payload=payload)
+    get_run_logger().info(f"{event}: {payload}")
+
+
+def _figures(found: Drift) -> dict[str, object]:
+    return {
+        "night": found.date,
+        "nights": found.nights,
+        "drifted": found.drifted,
+        "figures": {
+            one.name: {"usual": one.usual, "tonight": one.tonight, "off": one.off, "limit": one.limit}
+            for one in found.figures
+        },
+    }
+
+
+def _show(home: Home, found: Drift) -> None:
+    rows = [
+        {
+            "figure": one.name,
+            "usual": "" if one.usual is None else f"{one.usual:,.3f}",
+            "tonight": "" if one.tonight is None else f"{one.tonight:,.3f}",
+            "off by": f"{one.off:.3f}",
+            "limit": f"{one.limit:.3f}",
+            "": "drifted" if one.drifted else "",
+        }
+        for one in found.figures
+    ]
+    said = f"{found.date} beside {found.nights} nights" + ("" if rows else ", too few to tell drift")
+    create_table_artifact(rows, key=artifact_key("drift", home.root.name), description=said)
