@@ -59,10 +59,10 @@ class Settings(BaseSettings):
     pattern: str = Field(default="*.xml.gz", description="Which files of the sources.")
     model: str | None = Field(
         default=None,
-        description="Version of a model in the home, or a model folder; without it the champion, or else the bundled.",
+        description="Version of a model in the home, or a model folder; without it that of the tables.",
     )
     mesh: str | None = Field(
-        default=None, description="Version of MeSH in the home, or an entities table; without it the bundled one."
+        default=None, description="Version of MeSH in the home, or an entities table; without it that of the tables."
     )
     device: Device = Field(default="auto", description="Where the model runs; `auto` is cuda where there is one.")
     batch: int = Field(default=8, ge=1, description="Sources that one flow run annotates, loading the model once.")

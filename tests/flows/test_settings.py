@@ -1,0 +1,90 @@
+"""The settings of an installation: where they come from, what is told of wrong ones, and the page that lists them.
+
+`python -m tests.flows.test_settings` writes the table of docs/settings.md anew.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flows.settings import Settings, read_settings
+from tasks.errors import InputError
+from tests.conftest import ROOT
+
+PAGE = ROOT / "docs" / "settings.md"
+TABLE = re.compile(r"(?<=<!-- settings -->\n\n).*?(?=\n\n<!-- /settings -->)", re.DOTALL)
+
+
+def settings_table() -> str:
+    lines = ["| TOML | environment | default | |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "must be given" if field.is_required() else "" if field.default is None else f"`{field.default}`"
+        lines.append(f"| `{name}` | `E2EMERN_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONFIG", *(name.upper() for name in Settings.model_fields)):
+        monkeypatch.delenv(f"E2EMERN_{name}", raising=False)
+
+
+def test_the_page_lists_them() -> None:
+    found = TABLE.search(PAGE.read_text(encoding="utf-8"))
+    assert found is not None
+    assert found.group() == settings_table()
+
+
+def test_what_is_given_goes_before_the_environment_and_that_before_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "e2emern.toml"
+    file.write_text('home = "/file"\nsources = ["/a", "/b"]\ndevice = "cpu"\nbatch = 3\n')
+    monkeypatch.setenv("E2EMERN_CONFIG", str(file))
+    monkeypatch.setenv("E2EMERN_HOME", "/environment")
+    monkeypatch.setenv("E2EMERN_BATCH", "4")
+    monkeypatch.setenv("E2EMERN_MODEL", "")
+    found = read_settings(batch=5, device=None)
+    assert (found.home, found.sources, found.device, found.batch) == (Path("/environment"), ["/a", "/b"], "cpu", 5)
+    assert (found.model, found.pattern) == (None, "*.xml.gz")
+    monkeypatch.setenv("E2EMERN_SOURCES", "/c  https://example.org/dumps/")
+    assert read_settings().sources == ["/c", "https://example.org/dumps/"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no home; set E2EMERN_HOME, or home in the file that E2EMERN_CONFIG names"),
+        ('home = "here"', "setting home: found 'here', expected an absolute path"),
+        ('home = "/h"\nbatch = 0', "setting batch: Input should be greater than or equal to 1"),
+        ('home = "/h"\ndevice = "tpu"', "setting device: Input should be 'auto', 'cpu' or 'cuda'"),
+        ('home = "/h"\nsources = []', "setting sources: List should have at least 1 item after validation, not 0"),
+    ],
+)
+def test_wrong_ones_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "e2emern.toml"
+    file.write_text(text)
+    monkeypatch.setenv("E2EMERN_CONFIG", str(file))
+    with pytest.raises(InputError) as raised:
+        read_settings()
+    assert str(raised.value) == message
+
+
+def test_unknown_ones_and_files_that_are_none_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "e2emern.toml"
+    monkeypatch.setenv("E2EMERN_CONFIG", str(file))
+    with pytest.raises(InputError, match=rf"^E2EMERN_CONFIG: {file}: no such file$"):
+        read_settings()
+    file.write_text('home = "/h"\nhoem = "/h"')
+    with pytest.raises(InputError, match=r"^unknown setting hoem: expected one of home, sources, "):
+        read_settings()
+    file.write_text("home = ")
+    with pytest.raises(InputError, match=rf"^{file}: is no TOML file \(Invalid value"):
+        read_settings()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(TABLE.sub(lambda _: settings_table(), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
