@@ -119,7 +119,7 @@ def _checked(path: Path, document: Document, vocabulary: Vocabulary) -> GoldDocu
         mention, concept = unknown[0]
         reason = f"{concept} of {gold.text[mention.start : mention.end]!r} is no concept of MeSH {vocabulary.version}"
     elif not gold.mentions:
-        reason = "no mention of a Disease or Chemical; a document without any may be one that nobody has read"
+        reason = "no mention of a Disease or Chemical, as of a document that nobody has read"
     else:
         return gold
     return Refused(path.name, f"record {document.record}", document.document_id, reason)
