@@ -2,7 +2,8 @@
 
 Most records of a PubMed update, of a re-issued file and of a new yearly baseline have the text they had before. Such a
 document, equal in id and in `text_sha256`, is not read again: its rows come from the mentions file of an earlier source
-of the same model and vocabulary, and differ from those in source, digest and record alone.
+of the same model and vocabulary, or of a part of the source that was annotated ahead (`warehouse.parts`), and differ
+from those in source, digest and record alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from warehouse.catalog import file_list, identifier
 from warehouse.layout import Home, SourceKey
+from warehouse.parts import part_homes
 from warehouse.schemas import MENTIONS
 
 _MEMORY = "1GB"  # for DuckDB; what the join needs beyond it goes to disk
@@ -30,17 +32,22 @@ _MATCH_SQL = """
 CREATE TEMP TABLE match AS
 WITH
     wanted AS (SELECT record, document_id, text_sha256 FROM read_parquet({wanted})),
-    earlier AS (SELECT source, digest, record, document_id, text_sha256 FROM read_parquet({documents})),
+    earlier AS (
+        SELECT source, digest, record, document_id, text_sha256, filename AS documents
+        FROM read_parquet({documents}, filename = true)
+    ),
     unread AS (SELECT source, digest, record FROM read_parquet({unread})),
     known AS (SELECT * FROM earlier ANTI JOIN unread USING (source, digest, record))
-SELECT wanted.record, max({{'source': known.source, 'digest': known.digest, 'record': known.record}}) AS origin
+SELECT wanted.record, max(struct_pack(source, digest, known.record, documents)) AS origin
 FROM wanted JOIN known USING (document_id, text_sha256)
 GROUP BY wanted.record
 """
 _MENTIONS_SQL = """
 SELECT {columns}
-FROM read_parquet({mentions}) AS m
-JOIN match ON m.source = origin.source AND m.digest = origin.digest AND m.record = origin.record
+FROM read_parquet({mentions}, filename = true) AS m
+JOIN beside ON m.filename = beside.mentions
+JOIN match ON origin.documents = beside.documents
+    AND m.source = origin.source AND m.digest = origin.digest AND m.record = origin.record
 ORDER BY match.record, m.file_row_number
 """
 
@@ -62,20 +69,22 @@ class Carried:
 def carried_mentions(home: Home, key: SourceKey, *, model_version: str, mesh_version: str) -> Carried:
     """Returns what need not be annotated again of a source whose documents file is there.
 
-    Looks into every other source that this model has annotated and whose ids reach into those of this one. A file that
-    cannot be read carries nothing: its documents are annotated again.
+    Looks into every other source, and every part of one, that this model has annotated and whose ids reach into those
+    of this one. A file that cannot be read carries nothing: its documents are annotated again.
     """
+    versions = {"model_version": model_version, "mesh_version": mesh_version}
     earlier = [
         other
-        for other in _annotated(home, model_version=model_version, mesh_version=mesh_version)
-        if other.stem != key.stem and _overlap(other.documents, home.documents(key))
+        for place in (home, *part_homes(home, **versions))
+        for other in _annotated(place, **versions)
+        if other.documents != home.documents(key) and _overlap(other.documents, home.documents(key))
     ]
     if not earlier:
         return Carried()
     with tempfile.TemporaryDirectory(prefix="e2emern-carry-") as spill:
         try:
             with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill}) as connection:
-                return _carried(connection, home, key, {other.stem: other for other in earlier})
+                return _carried(connection, home, key, {str(other.documents): other for other in earlier})
         except duckdb.Error:
             return Carried()
 
@@ -84,7 +93,6 @@ def carried_mentions(home: Home, key: SourceKey, *, model_version: str, mesh_ver
 class _Annotated:
     """The files of a source that a model has annotated."""
 
-    stem: str
     documents: Path
     mentions: Path
     unread: Path
@@ -95,7 +103,7 @@ def _annotated(home: Home, *, model_version: str, mesh_version: str) -> Iterator
         documents = home.root / "documents" / mentions.name
         unread = home.root / "failures" / mentions.parent.name / mentions.name
         if documents.exists() and unread.exists():
-            yield _Annotated(mentions.stem, documents, mentions, unread)
+            yield _Annotated(documents, mentions, unread)
 
 
 def _carried(
@@ -109,15 +117,21 @@ def _carried(
         )
     )
     records = frozenset(record for (record,) in connection.execute("SELECT record FROM match").fetchall())
-    origins = connection.execute("SELECT DISTINCT origin.source, origin.digest FROM match ORDER BY ALL").fetchall()
+    origins = [
+        name for (name,) in connection.execute("SELECT DISTINCT origin.documents FROM match ORDER BY ALL").fetchall()
+    ]
     if not origins:
         return Carried()
+    connection.execute("CREATE TEMP TABLE beside (documents TEXT, mentions TEXT)")
+    connection.executemany(
+        "INSERT INTO beside VALUES (?, ?)", [(name, str(earlier[name].mentions)) for name in origins]
+    )
     own = {"source": "$source", "digest": "$digest", "record": "match.record"}
     columns = [f"{own.get(name, 'm.' + identifier(name))} AS {identifier(name)}" for name in MENTIONS.names]
     found = connection.sql(
         _MENTIONS_SQL.format(
             columns=", ".join(columns),
-            mentions=file_list(earlier[SourceKey(*origin).stem].mentions for origin in origins),
+            mentions=file_list(earlier[name].mentions for name in origins),
         ),
         params={"source": key.name, "digest": key.digest},
     )

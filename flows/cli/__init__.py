@@ -15,11 +15,13 @@ from warehouse.errors import WarehouseError
 
 from . import (  # noqa: F401 (each adds its commands)
     annotate,
+    backfill,
     doctor,
     evaluate,
     ingest,
     link,
     mesh,
+    models,
     query,
     snapshots,
     tables,

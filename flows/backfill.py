@@ -1,0 +1,178 @@
+"""Annotates again, with another model, documents that are in the home: all of them, or those that are asked for.
+
+No dump file is needed. Sources are the unit of work as when annotating; where only some documents of a source are asked
+for, they stand as a part of it (`warehouse.parts`) until the source is done as a whole. The current snapshot goes on
+showing the former model until every source that it shows is done with the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from flows.annotate import IncompleteError, Watch, Work, open_home, run_over, work_here
+from model.cascade import Cascade
+from tasks.annotate import Annotated, annotate_source
+from tasks.choices import find_mesh, find_model
+from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
+from tasks.sources import Source
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home, SourceKey
+from warehouse.ledger import pending, read_parsed
+from warehouse.parts import begin_part, done_records, drop_parts
+from warehouse.selection import Selection, current_sources, select_records
+from warehouse.snapshot import Snapshot, current_snapshot, publish
+
+
+@dataclass(slots=True, kw_only=True)
+class Backfilled:
+    """What a run did; `documents`, `carried` and `mentions` count what it annotated."""
+
+    versions: Versions
+    documents: int = 0
+    carried: int = 0  # of the documents, those that were not read again
+    mentions: int = 0
+    before: int = 0  # documents that were asked for and had been done
+    failed: dict[str, str] = field(default_factory=dict)  # source, and why nothing of it could be used
+    sources: int = 0  # that the current snapshot shows
+    waiting: int = 0  # of the sources, those that are not done as a whole
+    snapshot: Snapshot | None = None
+
+    def add(self, done: Annotated) -> None:
+        """Count a source, or a part of one, that was annotated."""
+        self.documents += done.books.counts.documents
+        self.carried += done.books.counts.carried
+        self.mentions += done.mentions
+
+
+def backfill(
+    home: Path,
+    *,
+    model: Path | str,
+    mesh: Path | str | None = None,
+    selection: Selection | None = None,
+    device: str = "auto",
+    publishing: bool = False,
+    names: Callable[[int, int], None] = lambda done, total: None,
+    documents: Callable[[int, int], None] = lambda done, total: None,
+) -> Backfilled:
+    """Annotate with another model what the current snapshot shows, or what is selected of it, and say what was done.
+
+    `mesh` is an entities table or the name of a version in the home; without it, the snapshot's. What is done already
+    is skipped, so the same call goes on after a stop. `publishing` makes the result the current snapshot. `names` and
+    `documents` are told how many are done, of how many: names encoded for the bank, and documents.
+
+    Raises InputError where the model, the vocabulary or the device cannot be used, WarehouseError where the home has
+    no snapshot, the selection cannot be answered, or the result cannot be published: not all sources are done with
+    this model, or the gate refuses it.
+    """
+    place = Home(home)
+    current = current_snapshot(place)
+    if current is None:
+        raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
+    table = find_mesh(Path(mesh or current.mesh_version), home=place)
+    folder = find_model(model, home=place)
+    outcome = Backfilled(versions=read_versions(folder, table))
+    versions = {"model_version": outcome.versions.model, "mesh_version": outcome.versions.mesh}
+    pick_device(device)
+    asked = None if selection is None else select_records(place, selection)
+    open_home(place)
+    keep_vocabulary(place, table, mesh_version=outcome.versions.mesh)
+
+    progress = _Progress(documents)
+    if asked is None:
+        sources = _stored_sources(place, outcome)
+        watch = Watch(sources=lambda todo: progress.expect(place, todo), names=names, documents=progress.advance)
+        work = work_here(place, model=folder, mesh=table, device=device, watch=watch)
+        _whole(sources, place, outcome, work=work, device=device)
+    else:
+        load_once = cache(lambda: load(folder, table, home=place, device=device, progress=names))
+        _parts(asked, place, outcome, cascade=load_once, progress=progress)
+
+    shown = current_sources(place)
+    outcome.sources, outcome.waiting = len(shown), len(pending(place, shown, **versions))
+    if not outcome.waiting:
+        drop_parts(place, **versions)
+    if publishing:
+        _check_whole(outcome)
+        outcome.snapshot = publish(place, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh)
+    return outcome
+
+
+def _whole(sources: list[Source], home: Home, outcome: Backfilled, *, work: Work, device: str) -> None:
+    options = {"backfill": "all", "device": device}
+    try:
+        done = run_over(sources, home, versions=outcome.versions, options=options, work=work, publishing=False)
+    except IncompleteError as error:  # a source that was cut short is as whole as it was
+        done = error.outcome
+    for one in done.annotated:
+        outcome.add(one)
+    outcome.before = sum(books.counts.documents for books in done.unchanged)
+    outcome.failed |= done.failed
+
+
+def _parts(
+    asked: Mapping[SourceKey, list[int]],
+    home: Home,
+    outcome: Backfilled,
+    *,
+    cascade: Callable[[], Cascade],
+    progress: _Progress,
+) -> None:
+    versions = {"model_version": outcome.versions.model, "mesh_version": outcome.versions.mesh}
+    todo: dict[SourceKey, list[int]] = {}
+    for key in pending(home, asked, **versions):
+        done = done_records(home, key, **versions)
+        if left := [record for record in asked[key] if record not in done]:
+            todo[key] = left
+    progress.total = sum(map(len, todo.values()))
+    outcome.before = sum(map(len, asked.values())) - progress.total
+    for key, records in todo.items():
+        try:
+            part, books = begin_part(home, key, records, **versions)
+            source = Source(part.documents(key), key, books.bytes)
+            outcome.add(annotate_source(source, cascade=cascade(), home=part, watch=progress.advance))
+        except WarehouseError as error:
+            outcome.failed[key.name] = str(error)
+
+
+def _stored_sources(home: Home, outcome: Backfilled) -> list[Source]:
+    """The sources that the snapshot shows and whose documents are there; their dump files are not looked at."""
+    found = []
+    for key in current_sources(home):
+        files = (home.documents(key), home.deletions(key), home.failures(key))
+        try:
+            books = read_parsed(home.documents(key))
+            if missing := [path for path in files if not path.exists()]:
+                raise WarehouseError(f"{missing[0]} is missing; see e2emern doctor")
+            found.append(Source(home.documents(key), key, books.bytes))
+        except WarehouseError as error:
+            outcome.failed[key.name] = str(error)
+    return found
+
+
+def _check_whole(outcome: Backfilled) -> None:
+    if outcome.waiting:
+        raise WarehouseError(
+            f"{outcome.waiting:,} of {outcome.sources:,} sources are not done with model {outcome.versions.model} and "
+            f"MeSH {outcome.versions.mesh}, and their documents would be missing; nothing was published: "
+            "run backfill without --where and --since"
+        )
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Tells how many documents are done, of those of the sources that are left."""
+
+    tell: Callable[[int, int], None]
+    done: int = 0
+    total: int = 0
+
+    def expect(self, home: Home, todo: list[Source]) -> None:
+        self.total = sum(read_parsed(home.documents(source.key)).documents for source in todo)
+
+    def advance(self, more: int) -> None:
+        self.done += more
+        self.tell(self.done, self.total)

@@ -1,0 +1,69 @@
+"""Annotating again with another model: `backfill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .annotate import Device
+from .application import Folder, app, say
+
+
+@app.command(epilog="Example: e2emern backfill --home home --model home/models/new --publish")
+def backfill(
+    home: Folder,
+    model: Annotated[Path, typer.Option(metavar="MODEL", help="Model folder, or a version of the home.")],
+    mesh: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the snapshot's"
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="SQL", help="Only documents for which this is true of the columns of `documents`."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only documents published since: YEAR, YEAR-MM or YEAR-MM-DD.")
+    ] = None,
+    publish: Annotated[bool, typer.Option("--publish", help="Show the result when every source is done.")] = False,
+    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+) -> None:
+    """Annotate again, with another model, the documents that are in the home; no dump file is needed.
+
+    What is done is skipped, so the same command continues after a stop. The current snapshot goes on showing the former
+    model until the result is published.
+    """
+    from rich.console import Console
+
+    from flows.backfill import backfill as run
+    from flows.watching import StepWatch
+    from tasks.errors import InputError
+    from warehouse.selection import Selection
+
+    selection = Selection(where=where, since=since) if where or since else None
+    with StepWatch(Console(stderr=True)) as shown:
+        outcome = run(
+            home,
+            model=model,
+            mesh=mesh,
+            selection=selection,
+            device=device.value,
+            publishing=publish,
+            names=lambda done, total: shown.step("names", done, total),
+            documents=lambda done, total: shown.step("documents", done, total),
+        )
+    versions = outcome.versions
+    print(
+        f"Model {versions.model}, MeSH {versions.mesh}: {outcome.documents:,} documents annotated "
+        f"({outcome.carried:,} carried over) with {outcome.mentions:,} mentions; {outcome.before:,} were done before; "
+        f"{outcome.sources - outcome.waiting:,} of {outcome.sources:,} sources are done as a whole"
+    )
+    if snapshot := outcome.snapshot:
+        print(f"Snapshot {snapshot.number} of {home}: {snapshot.mentions:,} mentions of {snapshot.concepts:,} concepts")
+    elif not outcome.waiting:
+        say("not shown yet; show it with the same command and --publish")
+    if outcome.failed:
+        raise InputError("; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items()))

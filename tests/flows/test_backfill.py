@@ -1,0 +1,169 @@
+"""Another model annotates what is in the home: all of it, or what is asked for, whenever it is stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+from itertools import count
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from flows.annotate import annotate_sources
+from flows.backfill import Backfilled, backfill
+from flows.cli import app
+from model.folder import model_version
+from tests.flows.world import World, pubmed, rows
+from warehouse.errors import QueryRefusedError, WarehouseError
+from warehouse.layout import Home
+from warehouse.selection import Selection
+from warehouse.shelf import relocate
+
+SPANS = 'SELECT document_id, start, "end", text, mesh_id FROM mentions ORDER BY ALL'
+DATED = (
+    "<PubmedArticle><MedlineCitation><PMID>{pmid}</PMID><Article><Journal><JournalIssue><PubDate>{date}</PubDate>"
+    "</JournalIssue><Title>{journal}</Title></Journal><ArticleTitle>Aspirin caused renal failure and headache."
+    "</ArticleTitle></Article></MedlineCitation></PubmedArticle>"
+)
+DOCUMENTS = [
+    (1, "<Year>2019</Year>", "Lancet"),
+    (2, "<Year>2020</Year><Month>Mar</Month><Day>2</Day>", "Lancet"),
+    (3, "<Year>2020</Year>", "Nature"),
+    (4, "<Year>2021</Year><Month>Jan</Month>", "Nature"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of two sources without their dumps, and beside it another model, `new`, that differs in its version."""
+    folder = tmp_path_factory.mktemp("backfill")
+    dumps = folder / "dumps"
+    dumps.mkdir()
+    dated = "".join(DATED.format(pmid=pmid, date=date, journal=journal) for pmid, date, journal in DOCUMENTS)
+    (dumps / "pubmed30n0001.xml").write_text(f"<PubmedArticleSet>{dated}</PubmedArticleSet>")
+    texts = [(5, "No patients with rash.", "The patients had severe breast cancer."), (1, "Headache.", "")]
+    (dumps / "pubmed30n0002.xml").write_text(pubmed(texts, deleted=[3], bad=1))
+    annotate_sources([dumps], folder / "home", model=world.model, mesh=world.mesh, device="cpu")
+    shutil.rmtree(dumps)
+    shutil.copytree(world.model, folder / "new")
+    weights = load_file(folder / "new" / "model.safetensors")
+    name = max(weights, key=lambda one: weights[one].numel())
+    save_file(weights | {name: weights[name] * 1.01}, folder / "new" / "model.safetensors", {"format": "pt"})
+    assert model_version(folder / "new") != model_version(world.model)
+    return folder
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made / "home", tmp_path / "home", symlinks=True)
+    relocate(Home(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def run(made: Path, home: Path, **options: object) -> Backfilled:
+    return backfill(home, model=made / "new", device="cpu", **options)  # type: ignore[arg-type]
+
+
+def parts(home: Path) -> list[tuple[int, str]]:
+    """Record and text of the mentions that stand in parts."""
+    files = sorted(home.glob("backfill/*/*/mentions/*/*.parquet"))
+    return [(row["record"], row["text"]) for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def test_all_documents_without_a_dump(made: Path, home: Path) -> None:
+    before = rows(home, SPANS)
+    outcome = run(made, home)
+    assert (outcome.documents, outcome.before, outcome.sources, outcome.waiting) == (6, 0, 2, 0)
+    assert outcome.snapshot is None
+    assert rows(home, "SELECT DISTINCT model_version FROM mentions") != [(outcome.versions.model,)]
+
+    outcome = run(made, home, publishing=True)
+    assert (outcome.documents, outcome.before) == (0, 6)
+    assert rows(home, "SELECT number, model_version FROM snapshot") == [(2, outcome.versions.model)]
+    assert rows(home, "SELECT DISTINCT model_version FROM mentions") == [(outcome.versions.model,)]
+    assert rows(home, SPANS) == before
+    assert rows(home, "SELECT parsed, failed, deleted FROM sources ORDER BY rank") == [(4, 0, 0), (4, 1, 1)]
+
+
+def test_only_what_is_asked_for_and_never_twice(made: Path, home: Path) -> None:
+    lancet = Selection(where="journal = 'Lancet'")
+    outcome = run(made, home, selection=lancet)  # the other document of the Lancet is superseded
+    assert (outcome.documents, outcome.mentions, outcome.waiting) == (1, 3, 2)
+    assert parts(home) == [(1, "Aspirin"), (1, "renal failure"), (1, "headache")]
+    assert run(made, home, selection=lancet).documents == 0
+
+    outcome = run(made, home, selection=Selection(since="2020"))  # and 3 is deleted
+    assert (outcome.documents, outcome.before) == (1, 1)
+    assert sorted(record for record, _ in parts(home)) == [1, 1, 1, 3, 3, 3]
+
+    outcome = run(made, home, publishing=True)
+    assert (outcome.documents, outcome.carried, outcome.waiting) == (6, 2, 0)
+    assert not list((home / "backfill").iterdir())
+    assert rows(home, "SELECT sum(carried)::INTEGER FROM sources") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("since", "documents"), [("2019", 2), ("2020-03-02", 2), ("2020-03-03", 1), ("2021-01-15", 1), ("2022", 0)]
+)
+def test_since_takes_in_what_may_be_of_the_date(made: Path, home: Path, since: str, documents: int) -> None:
+    assert run(made, home, selection=Selection(since=since)).documents == documents
+
+
+def test_a_model_that_is_not_done_is_not_shown(made: Path, home: Path) -> None:
+    with pytest.raises(WarehouseError, match=r"2 of 2 sources are not done with model .*nothing was published"):
+        run(made, home, selection=Selection(where="journal = 'Lancet'"), publishing=True)
+    assert rows(home, "SELECT number FROM snapshot") == [(1,)]
+
+
+def test_a_source_that_cannot_be_read_is_told_and_stops_no_other(made: Path, home: Path) -> None:
+    damaged = next(home.glob("documents/pubmed30n0001*"))
+    damaged.write_bytes(b"PAR1")
+    outcome = run(made, home)
+    assert list(outcome.failed) == ["pubmed30n0001.xml"]
+    assert (outcome.documents, outcome.waiting) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "where", ["no_such = 1", "1 = 1) UNION (FROM read_text('/etc/hostname')", "true; DROP TABLE x"]
+)
+def test_a_condition_that_is_none_is_refused(made: Path, home: Path, where: str) -> None:
+    with pytest.raises(QueryRefusedError, match="the condition cannot be answered"):
+        run(made, home, selection=Selection(where=where))
+
+
+def test_stopped_anywhere_it_goes_on(made: Path, home: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flows.backfill"])
+    for selection in (Selection(where="pmid <> 2"), None):
+        for chunks in range(2):  # of which it is told, before it is killed
+            child = context.Process(target=_killed, args=(made, home, selection, chunks))
+            child.start()
+            child.join()
+            assert child.exitcode == -signal.SIGKILL
+    outcome = run(made, home, publishing=True)
+    assert outcome.waiting == 0
+    assert rows(home, SPANS) == rows(made / "home", SPANS)
+
+
+def _killed(made: Path, home: Path, selection: Selection | None, chunks: int) -> None:
+    told = count()
+
+    def documents(done: int, total: int) -> None:
+        if next(told) == chunks:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run(made, home, selection=selection, documents=documents)
+
+
+def test_command(made: Path, home: Path) -> None:
+    options = ["backfill", "--home", str(home), "--model", str(made / "new"), "--device", "cpu"]
+    done = CliRunner().invoke(app, [*options, "--where", "journal = 'Lancet'"])
+    assert done.exit_code == 0, done.output
+    assert "1 documents annotated (0 carried over) with 3 mentions; 0 were done before; 0 of 2 sources" in done.output
+    done = CliRunner().invoke(app, [*options, "--publish"])
+    assert f"Snapshot 2 of {home}: 8 mentions of" in done.output
