@@ -2,14 +2,15 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+POOL := e2emern
 INSTALLED := .venv/.installed
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install annotate test lint bench lock
+.PHONY: help install annotate server deploy worker e2e test lint bench lock
 
 help: ## Say what each target does
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
 install: $(INSTALLED) ## Make .venv from requirements.lock, and install the project in it
 
@@ -21,6 +22,29 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 annotate: install ## Annotate the bundled sample into home/, and show what was found
 	$(BIN)/e2emern annotate --home home
+
+# The server that they talk to, and what flows work on (docs/settings.md); all else starts a server of its own.
+server deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+server deploy worker: export PREFECT_SERVER_EPHEMERAL_ENABLED ?= false
+server deploy worker: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emern.toml)
+server deploy worker: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
+
+server: install ## Start the Prefect server of an installation
+	$(BIN)/prefect server start
+
+deploy: install ## Register the deployments of prefect.yaml with the server
+	$(BIN)/prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(BIN)/prefect work-pool create $(POOL) --type process
+	$(BIN)/prefect --no-prompt deploy --all
+
+# One that waits for batches, and one that does one thing at a time: two, so that neither holds the other up.
+worker: install ## Start the workers of this host
+	trap 'kill 0' INT TERM; \
+	$(BIN)/prefect worker start --pool $(POOL) --work-queue default & \
+	$(BIN)/prefect worker start --pool $(POOL) --work-queue annotate --work-queue train --limit 1 & \
+	wait
+
+e2e: install ## Run the tests of a whole installation, with a server and workers of their own
+	$(BIN)/pytest tests/e2e
 
 test: install ## Run the tests
 	$(BIN)/pytest

@@ -36,19 +36,20 @@ FLOW_RUN = "flow_run"
 class SourceFile(BaseModel):
     """A dump file as it stood when it was found."""
 
-    path: Path = Field(description="Where it is, the same on every host.")
+    name: str = Field(min_length=1, description="What it is called in the tables.")
+    path: Path = Field(description="Where it is, or its documents once it is parsed; the same on every host.")
     digest: str = Field(pattern="^[0-9a-f]{16}$", description="The first 16 hex digits of its SHA-256.")
     bytes: int = Field(ge=0, description="Its size.")
 
     @classmethod
     def of(cls, source: Source) -> SourceFile:
         """Returns the file of a source."""
-        return cls(path=source.path.resolve(), digest=source.key.digest, bytes=source.bytes)
+        return cls(name=source.key.name, path=source.path.resolve(), digest=source.key.digest, bytes=source.bytes)
 
     @property
     def source(self) -> Source:
         """The source that stands in the file."""
-        return Source(self.path, SourceKey(self.path.name, self.digest), self.bytes)
+        return Source(self.path, SourceKey(self.name, self.digest), self.bytes)
 
 
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENETUNREACH, errno.EHOSTUNREACH})

@@ -1,7 +1,10 @@
-"""The night: fetch what is new, have it annotated by the workers, publish, tell what became of it.
+"""The night: fetch what is new, have it annotated by the workers, publish, look for drift, tell what became of it.
 
 What one step cannot do stops no other: a file that cannot be fetched or read is told at the end, and the next night
 takes it up again, since a night does what is not done and nothing else.
+
+A night keeps to the model and the vocabulary that the tables are of. A new champion takes over with `backfill`, a new
+MeSH with `refresh-mesh`: they carry all sources over, and the next night follows.
 """
 
 from __future__ import annotations
@@ -13,15 +16,20 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from defaults import MODEL
 from flows.annotate import IncompleteError
 from flows.annotate_batch import is_passing
+from flows.drift import watch
 from flows.reporting import show_night
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
+from model.folder import model_version
 from tasks.errors import InputError
 from tasks.ingest import FileOutcome, ingest
 from tasks.sources import Source, find_sources
 from warehouse.layout import Home
+from warehouse.models import models
+from warehouse.snapshot import current_snapshot
 
 
 @task(
@@ -54,8 +62,8 @@ def nightly(
         home: folder of the tables; without it, as everything below, that of the settings.
         sources: folders, or addresses of HTTP listings.
         pattern: which files of the sources.
-        model: version of a model in the home, or a model folder.
-        mesh: version of MeSH in the home, or an entities table.
+        model: version of a model in the home, or a model folder; if the settings name none, that of the tables.
+        mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
         device: where the model runs; auto is cuda where there is one.
     """
     begun = time.monotonic()
@@ -64,13 +72,33 @@ def nightly(
     files = fetch(settings.sources, place, pattern=settings.pattern)
     problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
     try:
-        outcome = annotate_on_pool(_dumps(place), place, settings=settings)
+        model, mesh = settings.model or model_of_tables(place), settings.mesh or mesh_of_tables(place)
+        outcome = annotate_on_pool(_dumps(place), place, model=model, mesh=mesh, settings=settings)
     except IncompleteError as error:
         outcome = error.outcome
         problems += outcome.problems
+    if outcome.snapshot:
+        watch(place)
     show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
     if problems:
         raise InputError("; ".join(problems))
+
+
+def model_of_tables(home: Home) -> str | None:
+    """Returns the model of the current snapshot as `find_model` takes it; None where there is none, or it is gone."""
+    current = current_snapshot(home)
+    if current is None:
+        return None
+    if current.model_version == model_version(MODEL):
+        return str(MODEL)
+    kept = {one.version for one in models(home)}
+    return current.model_version if current.model_version in kept else None
+
+
+def mesh_of_tables(home: Home) -> str | None:
+    """Returns the version of MeSH of the current snapshot; None where there is none."""
+    current = current_snapshot(home)
+    return current.mesh_version if current else None
 
 
 def _dumps(home: Home) -> list[Source]:

@@ -44,21 +44,25 @@ _QUIET_S = 300.0  # without any batch being finished, after which it is told tha
 _UNCLAIMED = 2  # looks in a row at which a run goes on and nobody is at work: one of them may be at its very end
 
 
-def annotate_on_pool(sources: list[Source], home: Home, *, settings: Settings) -> Outcome:
+def annotate_on_pool(
+    sources: list[Source], home: Home, *, model: str | None, mesh: str | None, settings: Settings
+) -> Outcome:
     """Have the sources annotated that are not done, publish, and return what was done, as `annotate_sources` does.
+
+    Without a model it is the home's champion or the bundled one, without a vocabulary the bundled one.
 
     Raises InputError where the model or the vocabulary cannot be used or nothing is deployed, WarehouseError where
     nothing can be published, and IncompleteError, after all other sources are done and published, where some are not.
     """
-    model = find_model(settings.model, home=home)
-    mesh = find_mesh(Path(settings.mesh) if settings.mesh else MESH, home=home)
-    versions = read_versions(model, mesh)
+    folder = find_model(model, home=home)
+    table = find_mesh(Path(mesh) if mesh else MESH, home=home)
+    versions = read_versions(folder, table)
     open_home(home)
-    keep_vocabulary(home, mesh, mesh_version=versions.mesh)  # where every worker finds it
+    keep_vocabulary(home, table, mesh_version=versions.mesh)  # where every worker finds it
     pool = Pool(
         home=home,
         versions=versions,
-        model=settings.model or str(model),
+        model=str(folder),
         device=settings.device,
         batch=settings.batch,
         poll=settings.poll,
@@ -84,7 +88,7 @@ class Pool:
     """The workers of `annotate-sources`: what batches are made of, and how they are waited for.
 
     Attributes:
-        model: folder or version of the model, as the workers are told.
+        model: folder of the model, the same on every host.
         batch: sources in one batch.
         poll: seconds between two looks.
         patience: seconds after which a run that a worker took and never began is lost.

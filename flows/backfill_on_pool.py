@@ -1,0 +1,45 @@
+"""`backfill` as a deployment: all sources of the tables annotated with another model by the workers, then published.
+
+Readers see the former model until every source is done. `flows.backfill` does the same in one process, or for chosen
+documents alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from flows.scale_out import annotate_on_pool
+from flows.settings import Device, read_settings
+from tasks.sources import Source
+from warehouse.layout import Home
+from warehouse.ledger import read_parsed
+from warehouse.selection import current_sources
+from warehouse.snapshot import current_snapshot
+
+
+@flow(name="backfill", flow_run_name="backfill", persist_result=False)
+def backfill_on_pool(
+    home: Path | None = None, model: str | None = None, mesh: str | None = None, device: Device | None = None
+) -> None:
+    """Annotate all that the tables show with another model on the workers of the pool, and publish it.
+
+    No dump file is needed. What is done is not done again, so a run that failed needs no more than the next one.
+
+    Args:
+        home: folder of the tables; without it that of the settings.
+        model: version of a model in the home, or a model folder; without it the home's champion.
+        mesh: version of MeSH in the home, or an entities table; without it that of the tables.
+        device: where the model runs; auto is cuda where there is one.
+    """
+    settings = read_settings(home=home, device=device)
+    place = Home(settings.home)
+    current = current_snapshot(place)
+    if current is None:
+        get_run_logger().info(f"{place.root} has no snapshot yet, and nothing to annotate again")
+        return
+    keys = current_sources(place)
+    sources = [Source(place.documents(key), key, read_parsed(place.documents(key)).bytes) for key in keys]
+    annotate_on_pool(sources, place, model=model, mesh=mesh or current.mesh_version, settings=settings)

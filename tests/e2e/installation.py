@@ -1,0 +1,145 @@
+"""An installation on loopback: a Prefect server, workers and what they are told, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+from tests.conftest import ROOT
+
+T = TypeVar("T")
+
+PATIENCE = 240.0  # seconds; a busy machine is slow, and a broken one has to end
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+
+
+@dataclass
+class Installation:
+    """Its processes end with `stop`."""
+
+    folder: Path
+    settings: dict[str, str]
+    port: int = 0
+    server: subprocess.Popen[bytes] | None = None
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "E2EMERN_"))}
+        return ours | {
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_API_URL": self.url,
+            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_CLIENT_MAX_RETRIES": "20",
+            "DO_NOT_TRACK": "1",
+            "OMP_NUM_THREADS": "1",
+            **self.settings,
+        }
+
+    def start_server(self) -> None:
+        command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui"]
+        self.server = self._popen(command, log="server")
+        wait_for(lambda: self._answers(), what="the server answers")
+
+    def stop_server(self) -> None:
+        assert self.server
+        end_tree(self.server, signal.SIGTERM)
+
+    def start_worker(self, name: str, *, before: str = "") -> None:
+        """Starts a worker of all queues, in a folder that is no checkout; `before` is what its shell does first."""
+        command = f"{before} exec {PREFECT} worker start --pool e2emern --name {name}"
+        self.workers[name] = self._popen(["sh", "-c", command], log=name)
+
+    def kill_worker(self, name: str) -> None:
+        """Kills a worker and all that it has started, as a host that goes down does."""
+        end_tree(self.workers.pop(name), signal.SIGKILL)
+
+    def prefect(self, *words: str) -> str:
+        done = subprocess.run(
+            [PREFECT, *words], cwd=ROOT, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        answer = httpx.post(f"{self.url}/{path}", json=dict(body or {}), timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    def run(self, deployment: str, **parameters: object) -> dict[str, Any]:
+        """Begins a run of a deployment, and returns it at its end."""
+        return wait_for(self.begin(deployment, **parameters), what=f"{deployment} ends")
+
+    def begin(self, deployment: str, **parameters: object) -> Callable[[], dict[str, Any] | None]:
+        """Begins a run of a deployment, and returns what returns it when it has ended."""
+        found = httpx.get(f"{self.url}/deployments/name/{deployment}/{deployment}", timeout=60).json()
+        begun = self.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+
+        def ended() -> dict[str, Any] | None:
+            now: dict[str, Any] = httpx.get(f"{self.url}/flow_runs/{begun['id']}", timeout=60).json()
+            return now if now["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+        return ended
+
+    def stop(self) -> None:
+        for name in list(self.workers):
+            self.kill_worker(name)
+        if self.server:
+            end_tree(self.server, signal.SIGKILL)
+
+    def _answers(self) -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/health", timeout=5).status_code == 200
+        return False
+
+    def _popen(self, command: list[str], *, log: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{log}.log").open("ab") as file:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=self.environment(), stdout=file, stderr=file, start_new_session=True
+            )
+
+
+def end_tree(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signals a process and all that descend from it, and waits until they are gone."""
+    with suppress(psutil.NoSuchProcess):
+        top = psutil.Process(process.pid)
+        family = [top, *top.children(recursive=True)]
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
+        _, alive = psutil.wait_procs(family, timeout=10)
+        for one in alive:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+    process.wait()
+
+
+def wait_for(met: Callable[[], T | None], *, what: str) -> T:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if found := met():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"waited {PATIENCE:.0f} s in vain: {what}")

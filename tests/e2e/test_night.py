@@ -1,0 +1,136 @@
+"""What runs in production, as it runs there: a server, workers, deployments; and what may befall them at night."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from flows.annotate import annotate_sources
+from tests.conftest import ROOT
+from tests.e2e.installation import Installation, wait_for
+from tests.flows.world import World, articles, pubmed, rows, tables
+from tests.tasks.ingest.serving import serving
+from warehouse.layout import Home
+from warehouse.snapshot import current_snapshot
+
+DESCRIBED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+
+
+def dump(number: int, *, documents: int = 20) -> bytes:
+    return gzip.compress(pubmed(articles(documents, first=1000 * number)).encode(), mtime=0)
+
+
+def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell: list[str]) -> None:
+    deployed = {one["name"]: one for one in installation.post("deployments/filter")}
+    assert set(deployed) == {one["name"] for one in DESCRIBED["deployments"]}
+    for described in DESCRIBED["deployments"]:
+        found = deployed[described["name"]]
+        pool = described["work_pool"]
+        assert (found["work_pool_name"], found["work_queue_name"]) == (pool["name"], pool["work_queue_name"])
+        assert found["entrypoint"] == described["entrypoint"]
+        assert found["enforce_parameter_schema"]
+        schedules = [
+            {"cron": one["schedule"]["cron"], "timezone": one["schedule"]["timezone"], "active": one["active"]}
+            for one in found["schedules"]
+        ]
+        assert schedules == described.get("schedules", [])
+        limit = found["global_concurrency_limit"]
+        assert (limit and limit["limit"]) == described.get("concurrency_limit", {}).get("limit")
+    queues = {one["name"] for one in installation.post("work_pools/e2emern/queues/filter")}
+    assert queues == {"default", "annotate", "train"}
+    automations = installation.post("automations/filter")
+    triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
+    assert len(automations) == len(triggers)
+    tell.append(f"{len(deployed)} deployments, {len(automations)} triggers")
+
+
+def test_from_a_file_on_a_server_to_an_answer(installation: Installation, tell: list[str]) -> None:
+    """A night fetches, annotates and publishes; a file that cannot be read is told, and mended by the next night."""
+    home = installation.folder / "home"
+    installation.start_worker("first")
+    with serving() as site:
+        site.add("pubmed30n0001.xml.gz", dump(1))
+        site.add("pubmed30n0002.xml.gz", gzip.compress(b"<html></html>", mtime=0))
+        night = installation.run("nightly", sources=[site.url])
+        assert night["state_type"] == "FAILED"
+        assert "pubmed30n0002.xml.gz: " in night["state"]["message"]
+        assert rows(home, "SELECT count(*) FROM documents") == [(20,)]
+
+        site.add("pubmed30n0002.xml.gz", dump(2))
+        night = installation.run("nightly", sources=[site.url])
+    assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
+    assert rows(home, "SELECT count(*) FROM documents") == [(40,)]
+    assert rows(home, "SELECT count(*) > 40 FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id='D009369'")
+    artifacts = {one["key"] for one in installation.post("artifacts/latest/filter")}
+    assert {"night-home", "progress-pubmed30n0001-xml-gz", "progress-pubmed30n0002-xml-gz"} <= artifacts
+    tell.append("a night from HTTP to SQL, an unreadable file mended by the next")
+
+
+def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
+    installation: Installation, world: World, tell: list[str]
+) -> None:
+    """Two workers share 12 sources; the tables are those of one process that nobody disturbed."""
+    source, home = installation.folder / "twelve", installation.folder / "shared"
+    source.mkdir()
+    for number in range(1, 13):
+        (source / f"pubmed30n{number:04}.xml.gz").write_bytes(dump(number, documents=60))
+    installation.start_worker("second")
+    ended = installation.begin("nightly", home=str(home), sources=[str(source)])
+    wait_for(lambda: at_work(installation, "second"), what="the second worker is at work")
+    installation.kill_worker("second")
+    wait_for(lambda: len(list(home.glob("mentions/*/[!.]*.parquet"))) >= 2, what="two sources are done")
+    installation.stop_server()
+    installation.start_server()
+    night = wait_for(ended, what="the night ends")
+    assert night["state_type"] == "COMPLETED", night["state"]["message"]
+
+    annotate_sources([home / "dumps"], installation.folder / "plain", model=world.model, mesh=world.mesh, device="cpu")
+    assert tables(home) == tables(installation.folder / "plain")
+    assert rows(home, "SELECT count(*) FROM documents") == [(720,)]
+    crashed = installation.post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["CRASHED"]}}}})
+    assert "its worker was killed" in {one["state"]["message"] for one in crashed}
+    tell.append("12 sources by two workers, one killed, the server restarted")
+
+
+def test_no_model_then_a_full_disk_then_all_is_well(installation: Installation, tell: list[str]) -> None:
+    source, home = installation.folder / "one", installation.folder / "mended"
+    source.mkdir()
+    (source / "pubmed30n0001.xml.gz").write_bytes(dump(1, documents=100))
+    given = {"home": str(home), "sources": [str(source)]}
+    night = installation.run("nightly", **given, model=str(installation.folder / "none"))
+    assert night["state_type"] == "FAILED"
+    assert night["state"]["message"].endswith("none: no such model folder; give one with --model")
+
+    installation.kill_worker("first")
+    # what it writes may have 8 blocks of 512 bytes
+    installation.start_worker("full", before="ulimit -f 8;")
+    night = installation.run("nightly", **given)
+    assert night["state_type"] == "FAILED"
+    assert "pubmed30n0001.xml.gz: " in night["state"]["message"]
+    assert "File too large" in night["state"]["message"]
+    assert current_snapshot(Home(home)) is None
+
+    installation.kill_worker("full")
+    installation.start_worker("third")
+    night = installation.run("nightly", **given)
+    assert night["state_type"] == "COMPLETED"
+    assert rows(home, "SELECT count(*) FROM documents") == [(100,)]
+    assert list(home.rglob(".writing-*")) == []
+    tell.append("no model, a full disk, both mended by the next night")
+
+
+def at_work(installation: Installation, worker: str) -> bool:
+    """Whether a process of a worker holds a claim."""
+    family = psutil.Process(installation.workers[worker].pid).children(recursive=True)
+    return any(Path(file.path).name.startswith(".claim-") for one in family for file in opened(one))
+
+
+def opened(process: psutil.Process) -> list[Any]:
+    try:
+        return list(process.open_files())
+    except psutil.Error:
+        return []
