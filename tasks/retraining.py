@@ -48,7 +48,7 @@ class Plan:
         folder: of the retraining; `folder/model` becomes the challenger.
         recipe: its `train` names every split of the corpus to train on, its `dev` those that choose and fit.
         judged: splits of the corpus that models are compared on.
-        known: recipe and data as digests; the model of a home that has them is what this would make.
+        known: beginning, recipe and data; a model of the home that has the same is what this would make.
     """
 
     folder: Path
@@ -123,6 +123,7 @@ def plan_retraining(
     )
     recipe = replace(read.recipe, train=splits)
     known = {
+        "encoder": CHAMPION if encoder == CHAMPION else read.recipe.encoder,
         "recipe": _digest(asdict(replace(recipe, encoder=""))),
         "documents": _digest(documents),
         "vocabulary": vocabulary.digest,

@@ -23,23 +23,27 @@ CREATE TEMP TABLE brought AS
 SELECT source, digest, sources.documents AS documents, CAST(started AS DATE) AS night
 FROM sources JOIN runs ON run_id = first_run WHERE current AND night IN (SELECT night FROM recent);
 
-CREATE TEMP TABLE found AS
-SELECT night, mesh_id, link_score FROM mentions JOIN brought USING (source, digest);
+CREATE TEMP TABLE found AS -- counted at once: the night of a first load brought hundreds of millions
+SELECT night, mesh_id, CASE WHEN link_score < 1 THEN CAST(floor(link_score * {bins}) AS INTEGER)
+    WHEN link_score >= 1 THEN {bins} - 1 END AS bin, count(*) AS mentions
+FROM mentions JOIN brought USING (source, digest) GROUP BY ALL;
 """
 _FIGURES_SQL = """
 WITH
     volume AS (SELECT night, sum(documents) AS documents FROM brought GROUP BY night),
     visible AS (SELECT night, count(*) AS shown FROM documents JOIN brought USING (source, digest) GROUP BY night),
-    counted AS (SELECT night, count(*) AS mentions, count(mesh_id) AS linked FROM found GROUP BY night),
+    counted AS (
+        SELECT night, sum(mentions) AS mentions, sum(mentions) FILTER (mesh_id IS NOT NULL) AS linked
+        FROM found GROUP BY night
+    ),
     final AS (
         SELECT night, coalesce(volume.documents, 0), coalesce(shown, 0), coalesce(mentions, 0), coalesce(linked, 0)
         FROM recent LEFT JOIN volume USING (night) LEFT JOIN visible USING (night) LEFT JOIN counted USING (night)
     )
 FROM final ORDER BY night
 """
-_SCORES_SQL = f"""
-SELECT night, least({BINS} - 1, CAST(floor(link_score * {BINS}) AS INTEGER)) AS bin, count(*)
-FROM found WHERE mesh_id IS NOT NULL AND link_score IS NOT NULL GROUP BY ALL
+_SCORES_SQL = """
+SELECT night, bin, sum(mentions) FROM found WHERE mesh_id IS NOT NULL AND bin IS NOT NULL GROUP BY ALL
 """
 
 
@@ -68,21 +72,21 @@ class Night:
 def nights(home: Home, *, last: int) -> list[Night]:
     """Returns the last nights of the current snapshot, oldest first. Raises `WarehouseError` when there is none."""
     with open_snapshot(home) as connection:
-        connection.execute(_SETUP_SQL.format(last=last))
+        connection.execute(_SETUP_SQL.format(last=last, bins=BINS))
         scores: dict[object, list[int]] = {}
         for night, place, count in connection.execute(_SCORES_SQL).fetchall():
-            scores.setdefault(night, [0] * BINS)[place] = count
+            scores.setdefault(night, [0] * BINS)[place] = int(count)
         found = []
         for night, documents, shown, mentions, linked in connection.execute(_FIGURES_SQL).fetchall():
-            concepts = f"SELECT mesh_id, count(*) AS mentions FROM found WHERE night = DATE '{night}'"
+            concepts = f"SELECT mesh_id, sum(mentions) AS mentions FROM found WHERE night = DATE '{night}'"
             branches = branch_shares(connection, f"({concepts} AND mesh_id IS NOT NULL GROUP BY mesh_id)")
             found.append(
                 Night(
                     date=str(night),
                     documents=int(documents),
-                    shown=shown,
-                    mentions=mentions,
-                    linked=linked,
+                    shown=int(shown),
+                    mentions=int(mentions),
+                    linked=int(linked),
                     branches=branches,
                     scores=tuple(scores.get(night, [0] * BINS)),
                 )

@@ -1,0 +1,105 @@
+"""`e2emern models ...` and `e2emern drift` as a user meets them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner, Result
+
+from flows.annotate import annotate_sources
+from flows.cli import app
+from model.corpus import write_corpus
+from model.figures import EVALUATIONS
+from model.folder import model_version
+from tasks.errors import InputError
+from tests.flows.world import World, articles, pubmed
+from tests.model import tiny
+from warehouse.errors import WarehouseError
+from warehouse.evaluations import Check, Judged, write_judged
+from warehouse.layout import Home
+from warehouse.models import champion, changes
+from warehouse.shelf import login
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def judge(home: Path, version: str, *, against: str, passed: bool) -> None:
+    check = Check(name="document F1", champion=0.5, challenger=0.4, least=0.5, passed=passed, reason="50.0 -> 40.0")
+    judged = Judged(
+        evaluation=f"{version}-{against}", evaluated="2026-01-02T03:04:05+00:00", challenger=version,
+        champion=against, mesh_version="tiny", checks=(check,),
+    )  # fmt: skip
+    write_judged(Home(home), judged, figures=pa.Table.from_pylist([], schema=EVALUATIONS), report="# It is good\n")
+
+
+def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path: Path) -> None:
+    from defaults import MODEL
+
+    home, version, bundled = tmp_path / "home", model_version(world.model), model_version(MODEL)
+    assert run("models", "list", "--home", home).stdout == "the bundled model is the champion\n"
+    assert run("models", "add", world.model, "--home", home).stdout == f"{version}\n"
+    refused = run("models", "promote", version, "--home", home)
+    assert isinstance(refused.exception, InputError)
+    assert str(refused.exception) == (
+        f"model {version} was not compared with the champion {bundled}; retrain or evaluate, or promote it all the "
+        "same with --accept WHY"
+    )
+    judge(home, version, against=bundled, passed=False)
+    refused = run("models", "promote", version, "--home", home)
+    assert str(refused.exception) == f"model {version} was refused: 50.0 -> 40.0; or promote --accept WHY"
+    assert f"{version} refused       added 20" in run("models", "list", "--home", home).stdout
+    assert run("models", "show", version, "--home", home).stdout.endswith(" bytes\n\n# It is good\n")
+    ended = run("models", "promote", version, "--home", home, "--accept", "we know")
+    assert ended.stdout == f"{version} is the champion in place of the bundled model\n"
+    listed = run("models", "list", "--home", home).stdout.splitlines()
+    assert listed[0].startswith(f"{version} champion ")
+    assert listed[1].endswith(f" {login()} promoted from the bundled model to {version}: we know")
+    ended = run("models", "rollback", "--home", home, "--why", "we did not")
+    assert ended.stdout == f"the bundled model is the champion in place of {version}\n"
+    judge(home, version, against=bundled, passed=True)
+    assert run("models", "promote", version, "--home", home).exit_code == 0
+    assert changes(Home(home))[-1].evaluation == f"{version}-{bundled}"
+
+
+def test_a_model_is_retrained_and_used(world: World, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    tiny.save_encoder(tmp_path / "encoder")
+    gold = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold()]
+    write_corpus([*gold, *tiny.gold(split="dev")], tmp_path / "corpus.parquet")
+    (tmp_path / "mine.toml").write_text(
+        'encoder = "encoder"\ncorpus = "corpus.parquet"\ntrain = ["tiny/train"]\ndev = ["tiny/dev"]\nepochs = 1\n'
+        'tokens = 60\nprecision = "fp32"\n'
+    )
+    run("models", "add", world.model, "--home", home)
+    run("models", "promote", model_version(world.model), "--home", home, "--accept", "the first")
+    words = ["models", "retrain", "--home", home, "--config", tmp_path / "mine.toml", "--mesh", world.mesh]
+    ended = run(*words, "--encoder", "recipe", "--device", "cpu")
+    assert ended.exception is None
+    assert " is refused: document F1: " in ended.stdout
+    assert champion(Home(home)) == model_version(world.model)
+    (tmp_path / "in.xml").write_text(pubmed(articles(3, first=100)))
+    annotate_sources([tmp_path / "in.xml"], home, mesh=world.mesh, device="cpu")
+    ended = run("sql", "--home", home, "--format", "csv", "SELECT DISTINCT model_version FROM mentions")
+    assert ended.stdout.split() == ["model_version", model_version(world.model)]
+    assert run("drift", "--home", home).stdout.endswith(": 0 nights before it are too few to tell\n")
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    for words, reason in (
+        (["models", "show", "aaa"], f"{tmp_path} has no model aaa; found none (e2emern models list)"),
+        (["models", "promote", "aaa"], f"{tmp_path} has no model aaa; found none (e2emern models list)"),
+        (["models", "rollback"], f"the champion of {tmp_path} is the bundled model; there is no promotion to undo"),
+        (["drift"], f"{tmp_path} has no snapshot yet; annotate something into it first"),
+    ):
+        ended = run(*words, "--home", tmp_path)
+        assert isinstance(ended.exception, WarehouseError)
+        assert str(ended.exception) == reason
+    ended = run("models", "add", tmp_path / "none", "--home", tmp_path)
+    assert str(ended.exception) == f"{tmp_path / 'none'}: no such model folder; give one with --model"
+    with pytest.raises(FileNotFoundError):
+        (tmp_path / "models" / "aaa").stat()
