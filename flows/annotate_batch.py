@@ -28,9 +28,7 @@ from tasks.models import read_versions
 from tasks.sources import Source
 from warehouse.claims import claimed
 from warehouse.layout import Home, SourceKey
-
-FLOW_RUN = "flow_run"
-"""The option in the record of a run that says which flow run made it."""
+from warehouse.runs import FLOW_RUN
 
 
 class SourceFile(BaseModel):

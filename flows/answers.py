@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,13 @@ def print_status(status: Status, *, console: Console) -> None:
     if run := status.last_run:
         ended = f"finished {run.finished[:19]}" if run.finished else "not finished"
         lines.append(f"last run {run.run_id} on {run.host}, {len(run.sources):,} sources, {ended}")
+        met = Counter(source.outcome for source in run.sources)
+        lines += [f"  {', '.join(f'{count:,} {outcome}' for outcome, count in met.items())}"] if met else []
         lines += [f"  stopped: {run.error}"] if run.error else []
+    lines.append(f"champion {status.champion or 'the bundled model'}")
+    if status.backlog:
+        first, more = status.backlog[:3], len(status.backlog) - 3
+        lines.append(f"{len(status.backlog):,} dump files wait: {', '.join(first)}{' ...' if more > 0 else ''}")
     lines += [f"damaged: {source}: {error}" for source, error in status.damaged.items()]
     lines += [f"{count:,} failures: {reason}" for reason, count in status.failures_by_reason.items()]
     for line in lines:

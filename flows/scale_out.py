@@ -25,7 +25,7 @@ from prefect.states import Crashed
 
 from defaults import MESH
 from flows.annotate import Outcome, open_home, run_over
-from flows.annotate_batch import FLOW_RUN, SourceFile
+from flows.annotate_batch import SourceFile
 from flows.settings import Settings
 from tasks.annotate import Annotated, already_annotated
 from tasks.choices import find_mesh, find_model
@@ -35,7 +35,7 @@ from tasks.sources import Source
 from warehouse.claims import is_claimed
 from warehouse.layout import Home
 from warehouse.ledger import pending
-from warehouse.runs import read_runs
+from warehouse.runs import FLOW_RUN, read_runs
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
 

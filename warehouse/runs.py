@@ -22,6 +22,8 @@ from warehouse.files import written_whole
 from warehouse.layout import Home, SourceKey
 
 LONGEST_RUN: Final = timedelta(days=7)
+FLOW_RUN: Final = "flow_run"
+"""The option of a run that is one batch of another: the flow run of Prefect that made it."""
 
 _NOT_DONE = ("unchanged", "failed", "not reached")
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.runs import RunRecord, read_runs
+from warehouse.layout import Home, file_name
+from warehouse.models import champion
+from warehouse.runs import FLOW_RUN, RunRecord, read_runs
 from warehouse.snapshot import Snapshot, current_snapshot, open_snapshot
+
+_CHECKSUMS = frozenset({".md5", ".sha256"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The state of a home. `snapshot` is None before the first publish, `last_run` before the first run."""
+    """The state of a home. `snapshot` is None before the first publish, `last_run` before the first run.
+
+    Attributes:
+        last_run: the last that was not a batch of another one.
+        champion: the model that annotates when none is named; None for the bundled one.
+        backlog: names of dump files of the home that the snapshot's model has not annotated as they are now.
+    """
 
     last_run: RunRecord | None
     snapshot: Snapshot | None
+    champion: str | None
+    backlog: tuple[str, ...]
     failures_by_reason: dict[str, int]  # most frequent first
     damaged: dict[str, str]  # source -> what is damaged
 
@@ -47,4 +58,23 @@ def status(home: Home) -> Status:
                     "SELECT source, coalesce(error, '') FROM sources WHERE current AND status = 'damaged' ORDER BY rank"
                 ).fetchall()
             )
-    return Status(last_run=runs[-1] if runs else None, snapshot=snapshot, failures_by_reason=failures, damaged=damaged)
+    return Status(
+        last_run=next((run for run in reversed(runs) if FLOW_RUN not in run.options), None),
+        snapshot=snapshot,
+        champion=champion(home),
+        backlog=tuple(_backlog(home, snapshot)),
+        failures_by_reason=failures,
+        damaged=damaged,
+    )
+
+
+def _backlog(home: Home, snapshot: Snapshot | None) -> list[str]:
+    """Dump files that are younger than any mentions of their name; their content is not read."""
+    done: dict[str, float] = {}
+    if snapshot is not None:
+        folder = home.mentions_folder(model_version=snapshot.model_version, mesh_version=snapshot.mesh_version)
+        for path in folder.glob("[!.]*.parquet"):
+            name, _digest, _suffix = path.name.rsplit(".", 2)
+            done[name] = max(done.get(name, 0.0), path.stat().st_mtime)
+    dumps = sorted(path for path in home.dumps.glob("[!.]*") if path.is_file() and path.suffix not in _CHECKSUMS)
+    return [path.name for path in dumps if path.stat().st_mtime > done.get(file_name(path.name), 0.0)]

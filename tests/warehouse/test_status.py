@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.runs import FLOW_RUN, begin_run, write_run
 from warehouse.snapshot import publish
 from warehouse.status import Status, status
 
@@ -20,7 +23,7 @@ def test_home_that_is_not_there(tmp_path: Path) -> None:
 
 def test_home_without_snapshot(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    empty = Status(last_run=None, snapshot=None, failures_by_reason={}, damaged={})
+    empty = Status(last_run=None, snapshot=None, champion=None, backlog=(), failures_by_reason={}, damaged={})
     assert status(home) == empty
     assert empty.linked_share == 0.0
     add_run(home, key("a"))
@@ -49,3 +52,22 @@ def test_home_with_snapshot(tmp_path: Path) -> None:
     assert list(found.failures_by_reason) == ["no PMID", "too long"]
     assert found.damaged == {"b": "truncated at byte 7"}
     assert (snapshot.sources, snapshot.damaged, snapshot.documents, snapshot.concepts) == (2, 1, 1, 2)
+
+
+def test_what_waits_and_which_run_was_the_last(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    add_source(home, key("a.xml"), [document(0, "1")])
+    night = add_run(home, key("a.xml"))
+    batch = replace(begin_run(options={FLOW_RUN: "of another"}), run_id="99990101T000000Z")
+    write_run(home, batch)
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    home.dumps.mkdir()
+    for name in ("a.xml", "b.xml", "b.xml.md5", ".ingest"):
+        (home.dumps / name).touch()
+    os.utime(home.dumps / "a.xml", (0, 0))
+    found = status(home)
+    assert found.last_run is not None
+    assert (found.last_run.run_id, found.backlog, found.champion) == (night, ("b.xml",), None)
+    os.utime(home.dumps / "a.xml", (2e9, 2e9))  # issued again
+    assert status(home).backlog == ("a.xml", "b.xml")
