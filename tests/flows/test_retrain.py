@@ -188,6 +188,39 @@ def test_a_retraining_that_was_killed_goes_on(data: Path, world: World, tmp_path
     assert done.judged.challenger == undisturbed.judged.challenger
 
 
+class Stopped(BaseException):
+    """The process ends here."""
+
+
+def test_stopped_between_any_two_steps_it_goes_on(data: Path, world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    crown(home, data / "poor")
+    begun: list[str] = []
+
+    def stopping_after(last: str) -> Any:
+        def step(one: Any) -> Any:
+            def run(*given: Any, **options: Any) -> Any:
+                begun.append(one.__name__)
+                done = one(*given, **options)
+                if one.__name__ == last:
+                    raise Stopped
+                return done
+
+            return run
+
+        return step
+
+    for last in ("plan_retraining", "make_challenger", "compare_with_champion"):
+        with pytest.raises(Stopped):
+            retrained(home, data, world, "good", step=stopping_after(last))
+    told: list[str] = []
+    done = retrained(home, data, world, "good", tell=told.append)
+    assert len(begun) == 6
+    assert done.promoted is not None
+    assert [line for line in told if "dev precision" in line] == []
+    assert len(list((home.root / "evaluations").iterdir())) == 1
+
+
 def test_verdicts_stand_in_the_tables(data: Path, world: World, tmp_path: Path) -> None:
     from flows.annotate import annotate_sources
 
