@@ -49,6 +49,9 @@ e2e: install ## Run the tests of a whole installation, with a server and workers
 test: install ## Run the tests
 	$(BIN)/pytest
 
+soak: install ## Live through a year of nights that are killed again and again, and compare with an oracle
+	$(BIN)/python -m tests.soak
+
 lint: install ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
