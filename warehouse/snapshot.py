@@ -34,6 +34,8 @@ from warehouse.shelf import (
     standing_rollback,
 )
 
+_MEMORY = "2GB"  # for DuckDB; what a publish needs beyond it goes to disk, beside the file that is built
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
@@ -82,7 +84,7 @@ def publish(
         verified = {books.key for books, _ in known.values()}
         try:
             with building(home) as path:
-                with duckdb.connect(str(path)) as connection:
+                with duckdb.connect(str(path), config={"memory_limit": _MEMORY}) as connection:
                     connection.begin()
                     fill(connection, contents, verified=verified, facts=facts)
                     snapshot = _describe(connection, contents)
