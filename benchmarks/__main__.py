@@ -22,6 +22,7 @@ from benchmarks.measuring import Result, Setting, machine
 from benchmarks.memory import peak_memory
 from benchmarks.parsing import pubmed_parse_over_lxml
 from benchmarks.training import train_over_encoder
+from benchmarks.warehouse import warehouse_over_file
 from defaults import MESH, MODEL
 from tasks.errors import InputError
 from tasks.models import read_versions
@@ -34,8 +35,10 @@ BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
     "pubmed_parse_over_lxml": pubmed_parse_over_lxml,
     "train_over_encoder": train_over_encoder,
     "peak_memory": peak_memory,
+    "warehouse_over_file": warehouse_over_file,
 }
-SIZES = {"small": (256, 2_000), "full": (2_000, 30_000)}  # abstracts in a timed round, and while memory is watched
+# Abstracts in a timed round, abstracts while memory is watched, and mentions of the warehouse.
+SIZES = {"small": (256, 2_000, 20_000_000), "full": (2_000, 30_000, 100_000_000)}
 RESULTS = Path(__file__).parent / "results.json"
 PASSAGES = Path("../shared/data/text/pubmed-text.txt.xz")
 
@@ -43,7 +46,7 @@ PASSAGES = Path("../shared/data/text/pubmed-text.txt.xz")
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
-    timed, many = SIZES[options.size]
+    timed, many, mentions = SIZES[options.size]
     try:
         versions = read_versions(options.model, options.mesh)
     except InputError as error:
@@ -62,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder=Path(folder),
             abstracts=options.abstracts or timed,
             many=options.abstracts or many,
+            mentions=options.mentions or mentions,
             rounds=options.rounds,
             model=options.model,
             mesh=options.mesh,
@@ -89,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", choices=SIZES, default="small", help="how much to measure (small)")
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this one; may be given again")
     parser.add_argument("--abstracts", type=int, help="how many abstracts, in place of those of the size")
+    parser.add_argument("--mentions", type=int, help="how many generated mentions, in place of those of the size")
     parser.add_argument("--rounds", type=int, default=3, help="how many times both sides are measured (3)")
     parser.add_argument("--model", type=Path, default=MODEL, help="model folder")
     parser.add_argument("--mesh", type=Path, default=MESH, help="entities table")
@@ -106,7 +111,7 @@ def _row(name: str, result: Result, seconds: float) -> str:
 def _command(name: str, options: argparse.Namespace) -> str:
     """How to measure one alone, as it was measured."""
     words = ["python", "-m", "benchmarks", "--only", name]
-    for option in ("size", "abstracts", "rounds", "model", "mesh", "device", "passages"):
+    for option in ("size", "abstracts", "mentions", "rounds", "model", "mesh", "device", "passages"):
         value = getattr(options, option)
         if value != _parser().get_default(option):
             words += [f"--{option}", str(value)]

@@ -29,6 +29,7 @@ class Setting:
     folder: Path  # for files and tables that are thrown away afterwards
     abstracts: int  # in each timed round
     many: int  # abstracts annotated while memory is watched
+    mentions: int = 20_000  # rows that are generated to be asked
     rounds: int = 3
     model: Path = MODEL
     mesh: Path = MESH

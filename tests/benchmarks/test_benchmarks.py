@@ -15,6 +15,7 @@ from benchmarks.factorised import factorised_over_pairwise
 from benchmarks.measuring import Setting, alternated, cascade_of, spread
 from benchmarks.parsing import compare
 from benchmarks.training import train_over_encoder
+from benchmarks.warehouse import QUESTIONS
 from model.document import Document
 from model.pieces import make_windows
 from tasks.parsers import parse
@@ -107,7 +108,7 @@ def test_the_command_writes_every_figure_with_what_it_was_measured_on(
 ) -> None:
     given = ["--model", str(setting.model), "--mesh", str(setting.mesh), "--device", "cpu", "--passages", "none"]
     output = tmp_path / "results.json"
-    assert main([*given, "--abstracts", "10", "--rounds", "1", "--output", str(output)]) == 0
+    assert main([*given, "--abstracts", "10", "--mentions", "9000", "--rounds", "1", "--output", str(output)]) == 0
     results = json.loads(output.read_text())
     assert set(BENCHMARKS) <= set(results)
     assert {"cpu", "cores", "python", "torch", "threads"} <= set(results["machine"])
@@ -115,6 +116,8 @@ def test_the_command_writes_every_figure_with_what_it_was_measured_on(
     assert results["peak_memory"]["documents"] == 10
     assert results["peak_memory"]["gigabytes"] > 0
     assert "--only peak_memory" in results["peak_memory"]["command"]
+    assert results["warehouse_over_file"]["superseded"] == 20
+    assert set(results["warehouse_over_file"]["questions"]) == set(QUESTIONS)
     table = capsys.readouterr().out
     assert all(name in table for name in BENCHMARKS)
 
