@@ -127,6 +127,8 @@ class Soak:
                 self.compare()
             print(f"night {self.night}: {len(self.issued)} files, {self.killer.kills} kills, "
                   f"{len(self.checked)} snapshots", flush=True)  # fmt: skip
+        while self.killer.kills < self.kills:  # some of those to be killed had ended before
+            self.annotate(whole=False)
         self.finish()
 
     def annotate(self, *, whole: bool) -> None:
@@ -168,8 +170,8 @@ class Soak:
         if asked(lambda: _digest(_answers(home))) != self.checked[before]:
             raise WrongError(f"after the rollback to {before}, something else is shown")
         versions = {"model_version": asked(lambda: model_version(self.model)), "mesh_version": self.mesh}
-        self._work("publish", lambda: publish(home, **versions), ends=1, kills=0)  # type: ignore[arg-type]
-        self._work("publish", lambda: publish(home, **versions, accept="soak"))  # type: ignore[arg-type]
+        self._work("publish", lambda: publish(home, **versions), ends=1, kills=0)
+        self._work("publish", lambda: publish(home, **versions, accept="soak"))
 
     def prune(self) -> None:
         """Keep few."""
