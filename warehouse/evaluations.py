@@ -98,7 +98,7 @@ def evaluations(home: Home) -> list[Judged]:
 
 def headline(home: Home, judged: Judged) -> list[dict[str, Any]]:
     """Returns what the evaluated model reaches on whole documents: the leading figure of each protocol."""
-    table = pq.read_table(_folder(home, judged.evaluation) / "figures.parquet")
+    table = _figures(home, judged)
     return [
         {name: row[name] for name in ("corpus", "split", "protocol", "entity_type", "figure", "value")}
         for row in table.to_pylist()
@@ -135,7 +135,7 @@ def figure_rows(home: Home) -> Iterator[dict[str, Any]]:
     """Yields the rows of the table `evaluations`: every figure of every evaluation."""
     for judged in evaluations(home):
         origin = {"evaluation": judged.evaluation, "evaluated": datetime.fromisoformat(judged.evaluated)}
-        table = pq.read_table(_folder(home, judged.evaluation) / "figures.parquet")
+        table = _figures(home, judged)
         yield from (origin | row for row in table.to_pylist())
 
 
@@ -157,6 +157,14 @@ def ledger(home: Home) -> list[str]:
 
 def _folder(home: Home, evaluation: str) -> Path:
     return home.root / "evaluations" / file_name(evaluation)
+
+
+def _figures(home: Home, judged: Judged) -> pa.Table:
+    path = _folder(home, judged.evaluation) / "figures.parquet"
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise WarehouseError(f"{path} cannot be read; move its folder away and evaluate again") from error
 
 
 def _read(path: Path) -> Judged:

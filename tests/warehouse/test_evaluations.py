@@ -102,6 +102,9 @@ def test_the_table_of_figures_has_the_columns_that_evaluations_write() -> None:
 
 def test_a_damaged_record_is_told(home: Home) -> None:
     evaluate(home, SPEED)
+    (home.root / "evaluations" / "e1" / "figures.parquet").write_text("no Parquet")
+    with pytest.raises(WarehouseError, match=r"figures\.parquet cannot be read; move its folder away and evaluate"):
+        publish_it(home)
     (home.root / "evaluations" / "e1" / "verdict.json").write_text('{"checks": [{}]}')
     with pytest.raises(WarehouseError, match=r"verdict\.json is no record of an evaluation; move its folder away"):
         evaluations(home)
