@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -69,12 +70,16 @@ class Installation:
 
     def start_worker(self, name: str, *, before: str = "") -> None:
         """Starts a worker of all queues, in a folder that is no checkout; `before` is what its shell does first."""
-        command = f"{before} exec {PREFECT} worker start --pool e2emern --name {name}"
+        command = f"{before} exec {PREFECT} worker start --pool e2emern --name {name} --limit 3"
         self.workers[name] = self._popen(["sh", "-c", command], log=name)
 
     def kill_worker(self, name: str) -> None:
         """Kills a worker and all that it has started, as a host that goes down does."""
         end_tree(self.workers.pop(name), signal.SIGKILL)
+
+    def kill_workers(self) -> None:
+        for name in list(self.workers):
+            self.kill_worker(name)
 
     def prefect(self, *words: str) -> str:
         done = subprocess.run(
@@ -84,7 +89,13 @@ class Installation:
         return done.stdout
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        answer = httpx.post(f"{self.url}/{path}", json=dict(body or {}), timeout=60)
+        """Asks the server; again where it is busy (503), as Prefect's own client does."""
+
+        def answered() -> httpx.Response | None:
+            answer = httpx.post(f"{self.url}/{path}", json=dict(body or {}), timeout=60)
+            return None if answer.status_code == 503 else answer
+
+        answer = wait_for(answered, what=f"{path} is answered")
         answer.raise_for_status()
         return answer.json()
 
@@ -95,17 +106,17 @@ class Installation:
     def begin(self, deployment: str, **parameters: object) -> Callable[[], dict[str, Any] | None]:
         """Begins a run of a deployment, and returns what returns it when it has ended."""
         found = httpx.get(f"{self.url}/deployments/name/{deployment}/{deployment}", timeout=60).json()
-        begun = self.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+        wanted = {"parameters": parameters, "idempotency_key": str(uuid4())}
+        begun = self.post(f"deployments/{found['id']}/create_flow_run", wanted)
 
         def ended() -> dict[str, Any] | None:
             now: dict[str, Any] = httpx.get(f"{self.url}/flow_runs/{begun['id']}", timeout=60).json()
-            return now if now["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+            return now if now.get("state_type") in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
         return ended
 
     def stop(self) -> None:
-        for name in list(self.workers):
-            self.kill_worker(name)
+        self.kill_workers()
         if self.server:
             end_tree(self.server, signal.SIGKILL)
 
