@@ -6,10 +6,13 @@ that order and with that padding, it is given again alone, in the same precision
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -88,14 +91,24 @@ def rounds_of(setting: Setting) -> Rounds:
         documents.unlink(missing_ok=True)  # so that it is parsed each time
         return annotate_source(source, cascade=cascade, home=setting.home)
 
-    hook = cascade.model.encoder.register_forward_pre_hook(keep, with_kwargs=True)
-    try:
+    with sentences_seen(cascade, keep):
         annotate()
-    finally:
-        hook.remove()
     annotated: list[Annotated] = []
     seconds = alternated(lambda: annotated.append(annotate()), lambda: encode(cascade, batches), rounds=setting.rounds)
     return Rounds(annotated, batches, seconds)
+
+
+@contextmanager
+def sentences_seen(cascade: Cascade, keep: Callable[..., None]) -> Iterator[None]:
+    """Tells `keep` what the encoder is given while it reads sentences, not what it is given for names."""
+    read = cascade.read_spans
+
+    def read_and_tell(*args: Any, **options: Any) -> Any:
+        with cascade.model.encoder.register_forward_pre_hook(keep, with_kwargs=True):
+            return read(*args, **options)
+
+    with patch.object(cascade, "read_spans", read_and_tell):
+        yield
 
 
 @torch.inference_mode()

@@ -73,7 +73,12 @@ def _document(record: int, lines: list[_Line]) -> Iterator[Document | Failure]:
         # Dumps pad titles with a space that their offsets do not count; where a source counts it, keep it.
         layouts = [title.rstrip(), title]
         title = max(layouts, key=lambda layout: sum(_fits(m, f"{layout} {abstract}") for _, m in mentions))
-    text = f"{title} {abstract}"
+    passages = tuple(
+        passage
+        for passage in (Passage("title", 0, title), Passage("abstract", len(title) + 1, abstract))
+        if passage.text.strip()
+    )
+    text = f"{title} {abstract}" if passages else ""
     annotations: list[Annotation] = []
     failures: list[Failure] = []
     for number, (start, end, mention, entity_type, identifier) in mentions:
@@ -81,11 +86,10 @@ def _document(record: int, lines: list[_Line]) -> Iterator[Document | Failure]:
             annotations.append(fitted(start, end, mention, entity_type, identifier, text=text))
         except MisfitError as error:
             failures.append(Failure(record, f"line {number}", str(error), document_id))
-    passages = (Passage("title", 0, title), Passage("abstract", len(title) + 1, abstract))
     yield Document(
         document_id=document_id,
         record=record,
-        passages=tuple(passage for passage in passages if passage.text.strip()),
+        passages=passages,
         pmid=int(document_id) if _PMID.fullmatch(document_id) else None,
         annotations=tuple(annotations),
     )

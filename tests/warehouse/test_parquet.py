@@ -105,7 +105,7 @@ def test_rows_that_do_not_fit(tmp_path: Path, rows: Any, message: str) -> None:
 def test_exception_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     with TableWriter(path, DELETIONS) as writer:
-        writer.append([{"source": "s", "digest": "d", "record": 0, "pmid": 1}])
+        writer.append([{"source": "s", "digest": "d", "record": 0, "pmid": 1, "version": None}])
     before = path.read_bytes()
     with pytest.raises(KeyboardInterrupt), TableWriter(path, DELETIONS):
         raise KeyboardInterrupt
@@ -118,7 +118,7 @@ import sys
 from pathlib import Path
 from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS
-rows = [{"source": "s", "digest": "d", "record": at, "pmid": at} for at in range(70_000)]
+rows = [{"source": "s", "digest": "d", "record": at, "pmid": at, "version": None} for at in range(70_000)]
 with TableWriter(Path(sys.argv[1]), DELETIONS) as writer:
     writer.append(rows)  # more than a row group: a part is in the file
     print("half", flush=True)

@@ -205,7 +205,9 @@ def test_random_unicode_is_kept(name, titles):
     for document, title in zip(documents, titles, strict=True):
         expected = " ".join(title.split()) if name == "pubmed" else title
         if expected.strip():
-            assert document.title == (expected.rstrip() if name == "pubtator" else expected)
+            stripped = expected.rstrip()  # spaces that end a title are dropped where the mention fits without them
+            fits = name == "pubtator" and f"{stripped} {expected}"[: len(expected)] == expected
+            assert document.title == (stripped if fits else expected)
             assert document.text[document.passages[1].offset :] == expected
         for annotation in document.annotations:
             assert document.text[annotation.start : annotation.end] == annotation.text
