@@ -52,6 +52,7 @@ def relink(
 ) -> RelinkOutcome:
     """Link the stored mentions that a version of MeSH in the home touches, carry the others over, and publish.
 
+    Does nothing where the current snapshot is linked to it already, as after a stop behind the last step.
     `progress` is told of names encoded for the bank, done and in all. Raises InputError where the model is not that of
     the current snapshot or cannot be used, WarehouseError where the home has no snapshot or not this version, or
     refuses the new snapshot.
@@ -61,7 +62,7 @@ def relink(
     if current is None:
         raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
     if mesh == current.mesh_version:
-        raise InputError(f"{home} is linked to MeSH {mesh} already")
+        return RelinkOutcome(old=mesh, new=mesh, sources={}, before=current.sources, snapshot=current)
     table = entities_path(place, mesh_version=mesh)
     folder = find_model(model, home=place)
     found = read_versions(folder, table).model

@@ -127,6 +127,9 @@ def mesh_relink(
 
     with TerminalWatch(Console(stderr=True)) as shown:
         outcome = relink(home, mesh=mesh, model=model, device=device.value, progress=shown.names)
+    if outcome.old == outcome.new:
+        print(f"{home} is linked to MeSH {mesh} already, by snapshot {outcome.snapshot.number}")
+        return
     again = f" ({outcome.before:,} more were done before)" if outcome.before else ""
     total = outcome.total
     print(

@@ -113,7 +113,15 @@ def test_errors_before_the_first_record_are_one_line(
 
 def test_stopped_by_the_user(world: World, tmp_path: Path, environment: dict[str, str]) -> None:
     arguments = [*COMMAND, *map(str, annotate(world, tmp_path / "home", *write_sources(tmp_path / "in")))]
-    with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True) as stopped:
+    with subprocess.Popen(
+        arguments,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a job of `&` ignores it, and so do its children
+    ) as stopped:
         while stopped.poll() is None and not (tmp_path / "home").exists():
             time.sleep(0.02)
         stopped.send_signal(signal.SIGINT)
@@ -152,7 +160,12 @@ def test_status(home: Path) -> None:
     assert told[0].startswith("snapshot 1 of ")
     assert told[1] == "  3 sources, 14 documents, 50 mentions (100.0% linked) of 7 concepts"
     assert told[2] == "  2 failures, 1 deletions, 5 superseded"
-    assert told[4:] == ["1 failures: annotation: found 'The p' at 0-5, expected 'never'", "1 failures: no PMID"]
+    assert told[4:] == [
+        "  3 annotated",
+        "champion the bundled model",
+        "1 failures: annotation: found 'The p' at 0-5, expected 'never'",
+        "1 failures: no PMID",
+    ]
 
 
 @pytest.mark.parametrize("form", ["pubtator", "bioc-xml", "bioc-json", "jsonl"])

@@ -114,11 +114,15 @@ def test_a_version_that_touches_nothing_needs_no_model(world: World, home: Path)
     assert not (home / "banks").exists() or not list((home / "banks").glob("*@same*"))
 
 
+def test_a_run_that_was_stopped_behind_its_last_step_is_done(world: World, home: Path) -> None:
+    outcome = relink(home, mesh="tiny", model=world.model, device="cpu")
+    assert (outcome.sources, outcome.snapshot.number) == ({}, 1)
+    assert rows(home, "SELECT number, mesh_version FROM snapshot") == [(1, "tiny")]
+
+
 def test_refused(world: World, home: Path, tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match="has no vocabulary other, but next, tiny; import it first"):
         relink(home, mesh="other", model=world.model, device="cpu")
-    with pytest.raises(InputError, match="is linked to MeSH tiny already"):
-        relink(home, mesh="tiny", model=world.model, device="cpu")
     with pytest.raises(
         InputError, match=r"is model .*, but the mentions of .* are of .*; give its folder with --model"
     ):
