@@ -54,7 +54,7 @@ def load(
     Raises InputError where the model, the vocabulary or the device cannot be used.
     """
     place = pick_device(device)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights, which take a second
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     try:
         return load_cascade(model, mesh=mesh, banks=home.banks, device=place, progress=progress)
     except (ValueError, KeyError, OSError, SafetensorError) as error:

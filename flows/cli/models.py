@@ -114,7 +114,7 @@ def retrain(
 
     from flows.retrain import retrain_model
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     done = retrain_model(
         Home(home),
         config=config,

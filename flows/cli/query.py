@@ -52,7 +52,8 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
         ),
     ]
     own = [_own_option(parameter) for parameter in asked.parameters]
-    run.__signature__ = inspect.Signature(sorted(own + fixed, key=lambda one: one.default is not one.empty))  # type: ignore[attr-defined]
+    options = sorted(own + fixed, key=lambda one: one.default is not one.empty)
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # typer reads it, no function declares it
     run.__annotations__ = {}
     run.__doc__ = f"{asked.description}\n\n{asked.notes}".strip()
     return run

@@ -54,7 +54,7 @@ def train(
     from tasks.models import pick_device
     from tasks.training import search_recipe, train_seeds
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     path = find_recipe(config)
     changes = dict(_parsed(each) for each in change or [])
     if encoder is not None:
@@ -105,7 +105,7 @@ def pretrain(
     from model.recipe import RecipeError
     from tasks.models import pick_device
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of the weights
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     try:
         run(
             encoder=encoder,
