@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import Result, Setting, alternated, cascade_of, corpus_of, spread
-from model.cascade import Cascade
+from model.inference.cascade import Cascade
 from tasks.annotate import Annotated, annotate_source
 from tasks.sources import find_sources
 

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.corpus import Corpus, write_pubmed
 from defaults import MESH, MODEL
-from model.cascade import Cascade
+from model.inference.cascade import Cascade
 from tasks.models import load
 from warehouse.layout import Home
 

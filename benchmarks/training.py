@@ -11,13 +11,13 @@ import torch
 
 from benchmarks.measuring import Result, Setting, alternated, cascade_of, spread
 from defaults import SAMPLE
-from model.cascade import Text
 from model.corpus import GoldDocument, GoldMention, write_corpus
 from model.document import Document
-from model.losses import groups_of_names
-from model.recipe import Recipe
-from model.samples import Batch
-from model.trainer import Trainer, make_trainer
+from model.inference.cascade import Text
+from model.training.losses import groups_of_names
+from model.training.recipe import Recipe
+from model.training.samples import Batch
+from model.training.trainer import Trainer, make_trainer
 from tasks.parsers.pubmed import parse_pubmed
 from tasks.sentences import split_sentences
 
@@ -67,7 +67,7 @@ def trainer_of(setting: Setting) -> Trainer:
     ]
     write_corpus(gold, corpus)
     return make_trainer(
-        Recipe(encoder=str(setting.model.resolve()), train=("sample/train",)),
+        Recipe(encoder=str(setting.model.resolve()), train=("sample/train",)).on(str(cascade.model.device)),
         corpus=corpus,
         vocabulary=cascade.vocabulary,
         made_from={},
@@ -90,7 +90,7 @@ def encode(trainer: Trainer, batches: list[Batch]) -> None:
     for drawn in batches:
         batch = drawn.to(str(device))
         groups = [(batch.ids, batch.mask), *groups_of_names(batch.name_ids, batch.name_mask)]
-        with torch.autocast(device.type, torch.bfloat16):
+        with trainer.autocast():
             hidden = [model.encode(ids, mask) for ids, mask in groups]
         torch.autograd.backward(hidden, [torch.full_like(states, 1e-6) for states in hidden])
         model.zero_grad()

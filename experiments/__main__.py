@@ -22,7 +22,7 @@ import torch
 
 from defaults import MESH
 from model.folder import weights_digest
-from model.recipe import Recipe, find_encoder
+from model.training.recipe import Recipe, find_encoder
 
 from .attention import CASES, attend
 from .data import BUDGETS, Data, prepare, unseen_shares

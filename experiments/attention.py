@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.bank import encode_names
 from model.document import Sentence
 from model.folder import load_model
+from model.inference.bank import encode_names
 from model.pieces import make_windows
 from model.vocabulary import Vocabulary
 

@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
-from model.bounds import LookUp
 from model.corpus import GoldDocument, GoldMention
+from model.evaluation.bounds import LookUp
 from model.vocabulary import Vocabulary, normalise
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.corpus import GoldDocument, read_corpus, write_corpus
-from model.slices import Slicer
+from model.evaluation.slices import Slicer
 from model.vocabulary import Vocabulary, normalise
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.comparison import Difference, compare, figure, mean_and_range
-from model.evaluation import Cell, Counts, summed
+from model.evaluation.comparison import Difference, compare, figure, mean_and_range
+from model.evaluation.scores import Cell, Counts, summed
 
 from .attention import Attention
 from .rows import CLAIMS, OURS, ROWS

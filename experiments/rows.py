@@ -16,7 +16,7 @@ class Row:
     Attributes:
         system: what annotates with it (`experiments.systems`): cascade, pipeline, low, tf-idf or dictionary.
         about: what it is, for the page.
-        recipe: what its training changes of the recipe (`model.recipe`); None where it trains nothing of its own.
+        recipe: what its training changes of the recipe (`model.training.recipe`); None where it trains nothing.
     """
 
     system: str

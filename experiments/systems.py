@@ -14,23 +14,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.bank import EntityBank
-from model.bounds import exact_match
-from model.cascade import Cascade, Text, load_cascade
-from model.comparison import figure
 from model.corpus import GoldDocument, GoldMention
 from model.document import Mention
-from model.evaluate import annotate_gold, link_gold
-from model.evaluation import Counts, count, count_links
+from model.evaluation.bounds import exact_match
+from model.evaluation.comparison import figure
+from model.evaluation.evaluate import annotate_gold, link_gold
+from model.evaluation.paper import count_paper
+from model.evaluation.scores import Counts, count, count_links
+from model.evaluation.slices import ALL
 from model.folder import load_model
-from model.linking import FEATURES, Span
-from model.paper import count_paper
+from model.inference.bank import EntityBank
+from model.inference.cascade import Cascade, Text, load_cascade
+from model.inference.linking import FEATURES, Span
+from model.inference.resolver import Resolver
 from model.pieces import Window
-from model.recipe import Recipe
-from model.resolver import Resolver
-from model.slices import ALL
-from model.train import train
-from model.tune import THRESHOLDS, TOLERANCE, tune
+from model.training.recipe import Recipe
+from model.training.train import train
+from model.training.tune import THRESHOLDS, TOLERANCE, tune
 from model.vocabulary import Vocabulary
 
 from .baselines import TfIdf, dictionary_of
@@ -184,7 +184,7 @@ def _score_cascade(cascade: Cascade, setting: Setting) -> Counts:
 def _recogniser(seed: int, setting: Setting) -> Cascade:
     """The model of `low`, with its threshold of spans chosen on the documents to tune on."""
     folder, data = train_row("low", seed, setting), setting.data
-    model, tokenizer, version = load_model(folder, device=setting.device, dtype=torch.bfloat16)
+    model, tokenizer, version = load_model(folder, device=setting.device)
     nothing = Vocabulary(data.vocabulary.concepts[:1], version=data.vocabulary.version)  # nothing is searched for
     bank = EntityBank.build(model, nothing, tokenizer=tokenizer, rank=1).to(setting.device)
     cascade = Cascade(model, tokenizer=tokenizer, vocabulary=data.vocabulary, bank=bank, model_version=version)

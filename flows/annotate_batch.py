@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from flows.annotate import run_over, work_here
 from flows.reporting import log_annotated, progress_of
 from flows.settings import Device
-from model.cascade import Cascade
+from model.inference.cascade import Cascade
 from tasks.annotate import Annotated, annotate_source
 from tasks.choices import find_mesh, find_model
 from tasks.models import read_versions

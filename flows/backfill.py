@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from flows.annotate import IncompleteError, Watch, Work, open_home, run_over, work_here
-from model.cascade import Cascade
+from model.inference.cascade import Cascade
 from tasks.annotate import Annotated, annotate_source
 from tasks.choices import find_mesh, find_model
 from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions

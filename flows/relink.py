@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from model.cascade import Cascade
+from model.inference.cascade import Cascade
 from model.vocabulary import bag_of_words
 from tasks.choices import find_model
 from tasks.errors import InputError

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from .network import E2emernModel
+from .precision import fastest_dtype
 
 
 def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -19,8 +20,13 @@ def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: 
     tokenizer.save_pretrained(folder)
 
 
-def load_model(folder: Path, *, device: str, dtype: torch.dtype) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
+def load_model(
+    folder: Path, *, device: str, dtype: torch.dtype | None = None
+) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
     """Loads weights (safetensors only), tokenizer and version; the version is 12 hex digits of the weights' SHA-256.
+
+    Args:
+        dtype: of the weights; the device's fastest where it is not given.
 
     Raises:
         ValueError: the folder lacks a file that a model needs, or its weights do not fit its configuration.
@@ -28,6 +34,7 @@ def load_model(folder: Path, *, device: str, dtype: torch.dtype) -> tuple[E2emer
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: no {name}; expected a model folder as `e2emern train` writes it")
+    dtype = dtype or fastest_dtype(device)
     try:
         model = E2emernModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from model.cascade import Cascade, Report, Text
 from model.document import Document, Mention
+from model.inference.cascade import Cascade, Report, Text
 from tasks.abbreviations import find_abbreviations
 from tasks.documents import parse_source, read_documents
 from tasks.sentences import split_sentences

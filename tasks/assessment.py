@@ -15,13 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from defaults import SAMPLE
-from model.bounds import find_bounds
-from model.comparison import compare
 from model.corpus import GoldDocument
-from model.evaluate import evaluate
-from model.figures import EVALUATIONS, tidy_rows
-from model.report import write_report
-from model.slices import Slicer
+from model.evaluation.bounds import find_bounds
+from model.evaluation.comparison import compare
+from model.evaluation.evaluate import evaluate
+from model.evaluation.figures import EVALUATIONS, tidy_rows
+from model.evaluation.report import write_report
+from model.evaluation.slices import Slicer
 from model.vocabulary import Vocabulary
 from warehouse.evaluations import Check, Judged, read_judged, write_judged
 from warehouse.layout import Home

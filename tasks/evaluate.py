@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from model.bounds import Bounds, find_bounds
-from model.comparison import Comparison, compare, mean_and_range
 from model.corpus import GoldDocument
-from model.evaluate import PROTOCOLS, evaluate
-from model.evaluation import Counts
-from model.figures import Evaluation, tidy_rows, write_figures
-from model.report import write_report
-from model.slices import Slicer
+from model.evaluation.bounds import Bounds, find_bounds
+from model.evaluation.comparison import Comparison, compare, mean_and_range
+from model.evaluation.evaluate import PROTOCOLS, evaluate
+from model.evaluation.figures import Evaluation, tidy_rows, write_figures
+from model.evaluation.report import write_report
+from model.evaluation.scores import Counts
+from model.evaluation.slices import Slicer
 from model.vocabulary import Vocabulary
 from warehouse.layout import Home
 

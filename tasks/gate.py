@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from model.cascade import Cascade, Report, Text
-from model.comparison import Comparison
-from model.evaluation import Cell, Counts
-from model.slices import ALL
+from model.evaluation.comparison import Comparison
+from model.evaluation.scores import Cell, Counts
+from model.evaluation.slices import ALL
+from model.inference.cascade import Cascade, Report, Text
 from warehouse.evaluations import Check
 from warehouse.layout import Home
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from model.corpus import GoldDocument, read_corpus
-from model.statistics import statistics
+from model.evaluation.statistics import statistics
 from model.vocabulary import Vocabulary
 
 from .corpora import read_gold

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils import logging
 
-from model.cascade import Cascade, load_cascade
 from model.folder import model_version
+from model.inference.cascade import Cascade, load_cascade
 from tasks.choices import check_model, read_mesh_version
 from tasks.errors import InputError
 from warehouse.entities import keep_entities

@@ -18,8 +18,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
 
-from model.cascade import Cascade, Report, Text
 from model.document import Document, Mention
+from model.inference.cascade import Cascade, Report, Text
 from tasks.abbreviations import find_abbreviations
 from tasks.documents import read_documents
 from tasks.sentences import split_sentences

@@ -15,14 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from model.bank import EntityBank
 from model.corpus import GoldDocument, read_corpus, write_corpus
 from model.folder import load_model, model_version, weights_digest
-from model.recipe import Config, Recipe, make_recipe, read_config
-from model.train import train
-from model.tune import tune
+from model.inference.bank import EntityBank
+from model.training.recipe import Config, Recipe, make_recipe, read_config
+from model.training.train import train
+from model.training.tune import tune
 from model.vocabulary import Vocabulary
 from warehouse.files import written_whole
 from warehouse.layout import Home
@@ -174,7 +172,7 @@ def _build_bank(plan: Plan, *, device: str, tell: Tell) -> None:
     path, weights, vocabulary = plan.model / "bank.safetensors", weights_digest(plan.model), Vocabulary.read(plan.mesh)
     if EntityBank.load(path, weights=weights, vocabulary=vocabulary) is None:
         tell(f"encoding the {len(vocabulary.names):,} names of MeSH {vocabulary.version}")
-        model, tokenizer, _ = load_model(plan.model, device=device, dtype=torch.bfloat16)
+        model, tokenizer, _ = load_model(plan.model, device=device)
         bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer)
         bank.save(path, weights=weights, vocabulary=vocabulary)
 

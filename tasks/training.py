@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from model.corpus import GoldDocument, write_corpus
-from model.recipe import Config, GoldFile, Recipe, RecipeError
-from model.search import AfterEpoch, Found, read_space, search
-from model.train import Trained, train
+from model.training.recipe import Config, GoldFile, Recipe, RecipeError
+from model.training.search import AfterEpoch, Found, read_space, search
+from model.training.train import Trained, train
 
 from .corpora import read_gold, read_tagged
 from .errors import InputError

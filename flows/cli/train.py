@@ -50,7 +50,7 @@ def train(
     """
     from transformers.utils import logging
 
-    from model.recipe import RecipeError, read_config
+    from model.training.recipe import RecipeError, read_config
     from tasks.models import pick_device
     from tasks.training import search_recipe, train_seeds
 
@@ -101,8 +101,8 @@ def pretrain(
     import torch
     from transformers.utils import logging
 
-    from model.pretrain import pretrain as run
-    from model.recipe import RecipeError
+    from model.training.pretrain import pretrain as run
+    from model.training.recipe import RecipeError
     from tasks.models import pick_device
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped

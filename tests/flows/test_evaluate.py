@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from model.corpus import write_corpus
-from model.figures import EVALUATIONS
+from model.evaluation.figures import EVALUATIONS
 from tasks.errors import InputError
 from tests.flows.world import World
 from tests.model import tiny

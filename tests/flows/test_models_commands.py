@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from flows.annotate import annotate_sources
 from flows.cli import app
 from model.corpus import write_corpus
-from model.figures import EVALUATIONS
+from model.evaluation.figures import EVALUATIONS
 from model.folder import model_version
 from tasks.errors import InputError
 from tests.flows.world import World, articles, pubmed

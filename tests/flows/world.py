@@ -13,8 +13,8 @@ import torch
 
 from model.document import Concept
 from model.folder import save_model
-from model.losses import joint_loss
-from model.samples import Sampler, make_samples
+from model.training.losses import joint_loss
+from model.training.samples import Sampler, make_samples
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 from warehouse.entities import write_entities

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from model.cascade import Cascade, Report, Text
 from model.document import Mention
+from model.inference.cascade import Cascade, Report, Text
 from tasks.annotate import annotate_source
 from tasks.errors import SourceError
 from tasks.models import load

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.cascade import Cascade, load_cascade
-from model.comparison import compare
-from model.evaluation import Cell, Counts
+from model.evaluation.comparison import compare
+from model.evaluation.scores import Cell, Counts
+from model.inference.cascade import Cascade, load_cascade
 from tasks.errors import InputError
 from tasks.gate import Margins, Smoke, annotate_sample, judge, measure_throughput, sample_texts
 from tests.flows.world import World, articles, pubmed

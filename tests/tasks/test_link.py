@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model.cascade import Cascade
+from model.inference.cascade import Cascade
 from tasks.errors import InputError
 from tasks.link import LinkCounts, link_file
 from tasks.models import load

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from model.figures import EVALUATIONS
+from model.evaluation.figures import EVALUATIONS
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
 from warehouse import schemas
 from warehouse.errors import WarehouseError

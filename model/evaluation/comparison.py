@@ -1,0 +1,121 @@
+"""Whether one model is better than another: paired bootstrap over documents (Efron and Tibshirani 1993).
+
+Both models are counted on the same documents. Documents are drawn with replacement within each split, the same draws
+for both models and for all cells of the split, and the figure of each draw is that of the summed counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+
+from .scores import Cell, Counts
+from .slices import ALL
+
+ROUNDS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A figure of two models, and the 95 % interval of challenger - champion.
+
+    The figure is F1, and the share of gold that is right for `link` and `recall@k`, which have no wrong extras.
+    """
+
+    champion: float
+    challenger: float
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """How much better the challenger is; negative where it is worse."""
+        return self.challenger - self.champion
+
+    @property
+    def better(self) -> bool:
+        """Whether the interval lies above zero."""
+        return self.low > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the interval lies below zero."""
+        return self.high < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models on the same documents.
+
+    Attributes:
+        cells: the difference in every cell that both models have counts of.
+        overall: by protocol, the difference of the mean over corpora, splits and types, whole documents.
+    """
+
+    cells: dict[Cell, Difference]
+    overall: dict[str, Difference]
+
+
+def compare(champion: Counts, challenger: Counts, *, rounds: int = ROUNDS, seed: int = 0) -> Comparison:
+    """Compares two models by their counts of the same documents.
+
+    Raises:
+        ValueError: a split has another number of documents for one model than for the other, or the models share no
+            cell.
+    """
+    shared = sorted(champion.keys() & challenger.keys())
+    if not shared:
+        raise ValueError("found no corpus, split and protocol that both models are counted on")
+    draws: dict[tuple[str, str], np.ndarray] = {}
+    sampled: dict[Cell, tuple[np.ndarray, np.ndarray]] = {}
+    cells = {}
+    for cell in shared:
+        first, second = champion[cell], challenger[cell]
+        if len(first) != len(second):
+            raise ValueError(f"{cell.corpus}/{cell.split}: found {len(first)} and {len(second)} documents")
+        split = (cell.corpus, cell.split)
+        if split not in draws:  # of each split's own seed, so that other splits change nothing
+            random = np.random.default_rng((seed, crc32("/".join(split).encode())))
+            draws[split] = random.multinomial(len(first), np.full(len(first), 1 / len(first)), size=rounds)
+        weights = draws[split]
+        sampled[cell] = figure(weights @ first, cell.protocol), figure(weights @ second, cell.protocol)
+        cells[cell] = _difference(
+            float(figure(first.sum(0), cell.protocol)), float(figure(second.sum(0), cell.protocol)), *sampled[cell]
+        )
+    overall = {}
+    for protocol in dict.fromkeys(cell.protocol for cell in shared):
+        mine = [cell for cell in shared if cell.protocol == protocol and cell.slice == ALL]
+        if mine:
+            overall[protocol] = _difference(
+                float(np.mean([cells[cell].champion for cell in mine])),
+                float(np.mean([cells[cell].challenger for cell in mine])),
+                np.mean([sampled[cell][0] for cell in mine], axis=0),
+                np.mean([sampled[cell][1] for cell in mine], axis=0),
+            )
+    return Comparison(cells, overall)
+
+
+def figure(counts: np.ndarray, protocol: str) -> np.ndarray:
+    """The leading figure of counts (..., 3): F1, and for given spans the share that is right; 0 of nothing."""
+    tp, fp, fn = (counts[..., column] for column in range(3))
+    if is_of_given_spans(protocol):
+        return np.asarray(tp / np.maximum(1, tp + fn))
+    return np.asarray(2 * tp / np.maximum(1, 2 * tp + fp + fn))
+
+
+def is_of_given_spans(protocol: str) -> bool:
+    """Whether the gold spans are given, so that there are no wrong extras: `link` and `recall@k`."""
+    return protocol == "link" or protocol.startswith("recall@")
+
+
+def mean_and_range(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of some seeds, the least and the greatest."""
+    return float(np.mean(values)), min(values), max(values)
+
+
+def _difference(champion: float, challenger: float, first: np.ndarray, second: np.ndarray) -> Difference:
+    low, high = np.quantile(second - first, [0.025, 0.975])
+    return Difference(champion, challenger, float(low), float(high))

@@ -1,0 +1,187 @@
+"""Evaluates a model on gold documents under every protocol, beside its floor and its ceiling.
+
+python -m model.evaluation.evaluate MODEL --corpus FILE --mesh FILE --splits bc5cdr/dev --output scores.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..corpus import GoldDocument, GoldMention, read_corpus
+from ..document import Mention
+from ..inference.cascade import Cascade, Linked, Report, Text, load_cascade
+from .bounds import DEPTHS, find_bounds
+from .figures import Evaluation, wide_rows
+from .paper import count_paper
+from .report import write_report
+from .scores import JUDGES, Counts, count, count_links
+from .slices import Slicer
+
+PROTOCOLS = ("ner", "link", "mention", "document", "paper")
+
+Progress = Callable[[str, int, int], None]  # what is under way, steps done, steps in all
+
+_CHUNK = 100  # documents at a time
+_Answers = list[list[tuple[GoldMention, list[str]]]]
+
+
+def evaluate(
+    cascade: Cascade,
+    documents: Sequence[GoldDocument],
+    *,
+    protocols: Sequence[str] = PROTOCOLS,
+    slicer: Slicer | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Counts what a model gets right in every document, under the protocols named.
+
+    A model without a high level is not counted under `paper`, which asks it.
+    """
+    tell = progress or (lambda what, done, steps: None)
+    canonical = cascade.vocabulary.canonical
+    counts: Counts = {}
+    raw = [protocol for protocol in protocols if protocol in JUDGES]
+    if raw:
+        found, _ = annotate_gold(
+            cascade, documents, progress=lambda done, steps: tell("documents annotated", done, steps)
+        )
+        counts |= count(documents, found, canonical=canonical, protocols=raw, slicer=slicer)
+    if "link" in protocols:
+        answers, candidates = rank_gold(
+            cascade, documents, progress=lambda done, steps: tell("documents linked", done, steps)
+        )
+        depths = {f"recall@{depth}": depth for depth in DEPTHS}
+        for ranked, asked in ((answers, {"link": 1}), (candidates, depths)):
+            rankings = [[ranking for _, ranking in row] for row in ranked]
+            counts |= count_links(documents, rankings, canonical=canonical, depths=asked, slicer=slicer)
+    if "paper" in protocols and cascade.model.config.use_high:
+        counts |= count_paper(cascade, documents, progress=lambda done, steps: tell("sentences asked", done, steps))
+    return Evaluation(cascade.model_version, cascade.mesh_version, counts)
+
+
+def annotate_gold(
+    cascade: Cascade,
+    documents: Sequence[GoldDocument],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[list[Mention]], Report]:
+    """Runs the whole cascade on the raw text of gold documents."""
+    mentions: list[list[Mention]] = []
+    report = Report()
+    for chunk, texts in _chunks(documents):
+        found, done = cascade.annotate(texts)
+        mentions += found
+        report += done
+        if progress is not None:
+            progress(len(mentions), len(documents))
+        del chunk
+    return mentions, report
+
+
+def link_gold(cascade: Cascade, documents: Sequence[GoldDocument]) -> _Answers:
+    """Links the gold spans: for each document its mentions with the concepts ranked for them, best first."""
+    return rank_gold(cascade, documents, deepest=0)[0]
+
+
+def rank_gold(
+    cascade: Cascade,
+    documents: Sequence[GoldDocument],
+    *,
+    deepest: int = DEPTHS[-1],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[_Answers, _Answers]:
+    """Links the gold spans, and finds as many candidates for them as `deepest`; none of these for 0.
+
+    Returns: for each document its mentions with the concepts given to them, best first: as the resolver ranks them,
+        and as the candidate stage does: concepts that bear the very words first, then the best of its sources by turns.
+    """
+    answers: _Answers = []
+    candidates: _Answers = []
+    for chunk, texts in _chunks(documents):
+        given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in chunk]
+        with torch.inference_mode():
+            windows, hidden, spans = cascade.find_spans(texts, given=given)
+            linked = cascade.link(texts, windows, hidden, spans, Report())
+            by_resolver = [cascade.resolver.scores(features) for features in linked.features]
+            answers += _ranked(cascade, chunk, linked, by_resolver)
+            if deepest:
+                usual, cascade.candidates = cascade.candidates, deepest
+                try:
+                    linked = cascade.link(texts, windows, hidden, spans, Report())
+                finally:
+                    cascade.candidates = usual
+                by_search = [-np.arange(len(group.concepts)) for group in linked.groups]
+                candidates += _ranked(cascade, chunk, linked, by_search)
+        if progress is not None:
+            progress(len(answers), len(documents))
+    return answers, candidates
+
+
+def _ranked(
+    cascade: Cascade, documents: Sequence[GoldDocument], linked: Linked, scores: Sequence[np.ndarray]
+) -> _Answers:
+    """The concepts of each gold mention's group, by descending score."""
+    concepts = cascade.vocabulary.concepts
+    found: dict[tuple[int, str], list[tuple[int, int, list[str]]]] = {}
+    for group, score in zip(linked.groups, scores, strict=True):
+        best = [concepts[int(group.concepts[place])].mesh_id for place in np.argsort(-score, kind="stable")]
+        for span in (linked.spans[at] for at in group.spans):
+            found.setdefault((span.document, span.entity_type), []).append((span.start, span.end, best))
+    return [
+        [(m, _nearest(m, found.get((number, m.entity_type), []))) for m in document.mentions]
+        for number, document in enumerate(documents)
+    ]
+
+
+def _nearest(mention: GoldMention, spans: Sequence[tuple[int, int, list[str]]]) -> list[str]:
+    """What was found for a mention: spans hold whole words, and gold may begin or end within one."""
+    overlapping = [span for span in spans if span[0] < mention.end and mention.start < span[1]]
+    return min(
+        overlapping,
+        key=lambda span: abs(span[0] - mention.start) + abs(span[1] - mention.end),
+        default=(0, 0, list[str]()),
+    )[2]
+
+
+def _chunks(documents: Sequence[GoldDocument]) -> Iterator[tuple[Sequence[GoldDocument], list[Text]]]:
+    for begin in range(0, len(documents), _CHUNK):
+        chunk = documents[begin : begin + _CHUNK]
+        yield chunk, [Text(document.sentences, dict(document.abbreviations)) for document in chunk]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluates from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m model.evaluation.evaluate", description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--corpus", required=True, type=Path)
+    parser.add_argument("--mesh", required=True, type=Path)
+    parser.add_argument("--splits", default="ncbi-disease/dev,bc5cdr/dev")
+    parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the floor")
+    parser.add_argument("--output", type=Path, help="where to write the rows as JSON")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args(arguments)
+    cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)
+    documents = read_corpus(options.corpus, splits=options.splits.split(","))
+    seen = read_corpus(options.corpus, splits=options.seen.split(","))
+    bounds = find_bounds(documents, cascade.vocabulary, seen=seen)
+    evaluation = evaluate(cascade, documents)
+    result = {
+        "model_version": cascade.model_version,
+        "mesh_version": cascade.mesh_version,
+        "rows": wide_rows(evaluation, bounds),
+    }
+    if options.output:
+        options.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(write_report([evaluation], bounds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

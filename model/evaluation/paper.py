@@ -1,0 +1,132 @@
+"""The paper's own protocol, for comparing with the paper only: the gold entities are given.
+
+Each sentence is asked about every concept that gold names in it, and about wrong ones of the same types. The high
+level says which tokens mention the concept; a mention is right when its tokens equal gold's, and every span found for
+a wrong concept is a false positive. (The scorer released with the paper counts neither those nor what is missed.)
+Real text comes without gold entities, so no figure of this protocol says how well a model annotates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..corpus import GoldDocument
+from ..inference.cascade import Cascade
+from ..pieces import Window, batches_of, make_windows, pad
+from ..spans import decode_tags, spans_of
+from .scores import Counts, Tally, Verdict
+from .slices import ALL
+
+_EVERYWHERE = frozenset({ALL})
+_TOKENS = 1024  # word pieces in a batch: the gate is (sentences, entities, pieces, hidden size)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A sentence, and for each concept asked of it the words (first, last, type) that mention it; none if wrong."""
+
+    window: Window
+    answers: dict[int, set[tuple[int, int, str]]]
+
+
+@torch.inference_mode()
+def count_paper(
+    cascade: Cascade,
+    documents: Sequence[GoldDocument],
+    *,
+    wrong: int = 1,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Counts:
+    """Counts of every document under the protocol `paper`.
+
+    Args:
+        wrong: how many wrong concepts are asked for each right one.
+        progress: called with (sentences done, sentences in all).
+
+    Raises:
+        ValueError: the model has no high level.
+    """
+    if not cascade.model.config.use_high:
+        raise ValueError("the model has no high level, which the protocol `paper` asks")
+    questions = ask(cascade, documents, wrong=wrong, seed=seed)
+    tally = Tally(documents)
+    for at, document in enumerate(documents):
+        for kind in document.annotated_types:
+            tally.add("paper", at, kind, Verdict())
+    done = 0
+    for batch in batches_of([len(question.window) for question in questions], tokens=_TOKENS):
+        asked = [questions[at] for at in batch]
+        for question, found in zip(asked, _answers(cascade, asked), strict=True):
+            for concept, spans in found.items():
+                kind = cascade.vocabulary.concepts[concept].entity_type
+                gold = question.answers[concept]
+                verdict = Verdict(
+                    [_EVERYWHERE] * len(gold & spans),
+                    [_EVERYWHERE] * len(spans - gold),
+                    [_EVERYWHERE] * len(gold - spans),
+                )
+                tally.add("paper", question.window.document, kind, verdict)
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(questions))
+    return tally.counts
+
+
+def ask(cascade: Cascade, documents: Sequence[GoldDocument], *, wrong: int, seed: int) -> list[Question]:
+    """The sentences that mention a concept of the vocabulary, with what is asked of each."""
+    vocabulary = cascade.vocabulary
+    random = np.random.default_rng(seed)
+    windows = make_windows(
+        ((d, s, sentence) for d, document in enumerate(documents) for s, sentence in enumerate(document.sentences)),
+        tokenizer=cascade.tokenizer,
+        max_pieces=cascade.max_pieces,
+    )
+    questions = []
+    for window in windows:
+        document = documents[window.document]
+        answers: dict[int, set[tuple[int, int, str]]] = {}
+        for m in document.mentions:
+            words = window.words_of(m.start, m.end)
+            for identifier in m.concepts if words else ():
+                concept = vocabulary.position.get(vocabulary.canonical(identifier))
+                if concept is not None and words and vocabulary.concepts[concept].entity_type == m.entity_type:
+                    answers.setdefault(concept, set()).add((*words, m.entity_type))
+        right = set(answers)
+        for concept in sorted(right):
+            alike = vocabulary.slice_of(vocabulary.concepts[concept].entity_type)
+            drawn = random.integers(alike.start, alike.stop, size=wrong).tolist()
+            answers |= {other: set() for other in drawn if other not in right}
+        if answers:
+            questions.append(Question(window, answers))
+    return questions
+
+
+def _answers(cascade: Cascade, questions: Sequence[Question]) -> list[dict[int, set[tuple[int, int, str]]]]:
+    """The spans that the high level finds for every concept asked of every sentence."""
+    model, tags = cascade.model, cascade.model.config.tags
+    ids, mask = pad([question.window.ids for question in questions], padding=cascade.tokenizer.pad_token_id)
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    states = model.encode(ids, mask)
+    concepts = [list(question.answers) for question in questions]
+    # The first row of a concept is that of its preferred name.
+    rows, _ = pad([cascade.bank.first_row[columns] for columns in concepts], padding=0)
+    entities = cascade.bank.vectors(rows.to(model.device)).to(states.dtype)
+    high = model.high(states, model.attend(states, mask, entities), entities)
+    found = []
+    for row, (question, columns) in enumerate(zip(questions, concepts, strict=True)):
+        first = torch.from_numpy(question.window.first.astype(np.int64)).to(model.device)
+        logged = high[row, : len(columns), first].float().log_softmax(-1).cpu().numpy()
+        words = np.full(len(columns), len(first))
+        chosen = decode_tags(logged, words, tags=tags)
+        found.append(
+            {
+                concept: {(s.first, s.last, s.entity_type) for s in spans_of(tagged, np.exp(scores), tags=tags)}
+                for concept, tagged, scores in zip(columns, chosen, logged, strict=True)
+            }
+        )
+    return found

@@ -1,0 +1,138 @@
+"""The slices of an evaluation: which mentions are like those seen in training, abbreviated, composite, or refined.
+
+Gold and predicted mentions are labelled by the same rules, so that a wrong prediction counts against the slice that
+it claims to belong to. A mention without a concept is in neither slice of concepts.
+
+    string seen / unseen    whether training annotates these words (case, accents and punctuation folded) as this type
+    concept seen / unseen   whether training annotates all of its concepts
+    abbreviation            the words are a short form that the document defines
+    composite               several concepts stand in one span
+    refined                 the words are unseen, and it is their first mention in the split (Sung et al. 2020, BioSyn)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..corpus import GoldDocument
+from ..document import Mention
+from ..vocabulary import normalise
+
+ALL = "all"
+SLICES = (
+    "string seen",
+    "string unseen",
+    "concept seen",
+    "concept unseen",
+    "abbreviation",
+    "composite",
+    "refined",
+)
+Labels = frozenset[str]
+
+_EVERYWHERE: Labels = frozenset({ALL})
+
+
+@dataclass(frozen=True, slots=True)
+class Slicer:
+    """Labels mentions with the slices they belong to.
+
+    Attributes:
+        names: the slices to tell apart, ALL among them.
+        strings: the words that training annotates, with their type.
+        concepts: the concepts that training annotates.
+    """
+
+    names: tuple[str, ...]
+    strings: frozenset[tuple[str, str]]
+    concepts: frozenset[str]
+    canonical: Callable[[str], str]
+
+    @classmethod
+    def whole(cls) -> Slicer:
+        """No slices: every mention belongs to `all`."""
+        return cls((ALL,), frozenset(), frozenset(), str)
+
+    @classmethod
+    def of(cls, seen: Sequence[GoldDocument], *, canonical: Callable[[str], str]) -> Slicer:
+        """All slices, given what was seen in training."""
+        return cls(
+            (ALL, *SLICES),
+            frozenset((m.entity_type, normalise(d.text[m.start : m.end])) for d in seen for m in d.mentions),
+            frozenset(canonical(concept) for d in seen for m in d.mentions for concept in m.concepts),
+            canonical,
+        )
+
+    def of_gold(self, gold: Sequence[GoldDocument]) -> list[list[Labels]]:
+        """The labels of every gold mention of every document."""
+        if len(self.names) == 1:
+            return [[_EVERYWHERE] * len(document.mentions) for document in gold]
+        before: set[tuple[str, ...]] = set()
+        return [
+            [
+                self._labels(
+                    document,
+                    (m.entity_type, normalise(document.text[m.start : m.end])),
+                    document.text[m.start : m.end],
+                    m.concepts,
+                    m.composite,
+                    before,
+                )
+                for m in document.mentions
+            ]
+            for document in gold
+        ]
+
+    def of_predicted(self, gold: Sequence[GoldDocument], predicted: Sequence[Sequence[Mention]]) -> list[list[Labels]]:
+        """The labels of every predicted mention of every document."""
+        if len(self.names) == 1:
+            return [[_EVERYWHERE] * len(mentions) for mentions in predicted]
+        before: set[tuple[str, ...]] = set()
+        labels = []
+        for document, mentions in zip(gold, predicted, strict=True):
+            concepts = Counter((m.start, m.end, m.entity_type) for m in mentions)
+            labels.append(
+                [
+                    self._labels(
+                        document,
+                        (m.entity_type, normalise(m.text)),
+                        m.text,
+                        (m.mesh_id,) if m.mesh_id else (),
+                        concepts[m.start, m.end, m.entity_type] > 1,
+                        before,
+                    )
+                    for m in mentions
+                ]
+            )
+        return labels
+
+    @staticmethod
+    def settled(labels: Labels) -> Labels:
+        """The labels without those that others of the same item overrule: what is seen somewhere is seen."""
+        overruled = {f"{what} unseen" for what in ("string", "concept") if f"{what} seen" in labels}
+        return labels - overruled if overruled else labels
+
+    def _labels(
+        self,
+        document: GoldDocument,
+        string: tuple[str, str],
+        words: str,
+        concepts: Sequence[str],
+        composite: bool,
+        before: set[tuple[str, ...]],
+    ) -> Labels:
+        known = string in self.strings
+        labels = {ALL, "string seen" if known else "string unseen"}
+        if concepts:
+            labels.add("concept seen" if self.concepts.issuperset(map(self.canonical, concepts)) else "concept unseen")
+        if any(words == short for short, _ in document.abbreviations):
+            labels.add("abbreviation")
+        if composite:
+            labels.add("composite")
+        place = (document.corpus, document.split, *string)
+        if not known and place not in before:
+            labels.add("refined")
+        before.add(place)
+        return frozenset(labels)

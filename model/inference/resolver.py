@@ -1,0 +1,208 @@
+"""Weighs the evidence of `linking` and gives each group one of its candidates, or none of them.
+
+A conditional logit (McFadden 1974) over the candidates and "none of them", whose utility is linear in the
+evidence plus a few hidden units, since a level counts for more where no name agrees than where one does.
+The weights are data, kept in the model's configuration, so that one file says what decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .linking import FEATURES
+
+NONE_FEATURES = ("bias", "ner")  # of the choice "none of them": 1, and the log-odds of the span
+EVIDENCE = {
+    "name": ("exact_preferred", "exact", "sole", "retired"),
+    "variant": ("variant",),
+    "spelling": ("spelling",),
+    "likeness": ("likeness", "likeness_lead"),
+    "bank": ("similarity", "lead"),
+    "mid": ("mid",),
+    "high": ("high",),
+    "prior": ("prior", "depth", "names", "descriptor", "supplementary"),
+}
+"""What may have decided a link (`how`), and the features that speak for it."""
+
+Example = tuple[np.ndarray, float, np.ndarray]
+"""A group's features (K, features), the probability of its spans, and bool (K,) the right candidates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """P(c) = exp(u(x_c)) / (exp(v . z) + sum over candidates of exp(u(x))), u(x) = w . x + b . tanh(A x + a).
+
+    Attributes:
+        weights: w, (features,).
+        none_weights: v, (2,).
+        hidden: A, (units, features), and its bias a, (units,).
+        output: b, (units,).
+        prior: how often the training documents name each concept.
+    """
+
+    weights: np.ndarray
+    none_weights: np.ndarray
+    hidden: np.ndarray = field(default_factory=lambda: np.zeros((0, len(FEATURES)), np.float32))
+    bias: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    output: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    prior: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def unfitted(cls) -> Resolver:
+        """Weights for a model whose resolver has not been fitted: words first, then similarity, never none."""
+        chosen = {"exact": 6.0, "exact_preferred": 1.0, "variant": 4.0, "lead": 1.0, "mid": 0.1, "high": 0.1}
+        weights = np.array([chosen.get(name, 0.0) for name in FEATURES], np.float32)
+        return cls(weights, np.array([-20.0, 0.0], np.float32))
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Resolver:
+        """Reads what `to_dict` gave.
+
+        Raises:
+            ValueError: evidence without a weight: the model was tuned by another version of this module.
+        """
+        expected = {"weights", "none_weights", "hidden", "prior"}
+        if stored.keys() != expected or stored["weights"].keys() != set(FEATURES):
+            raise ValueError(
+                "the resolver weighs other evidence than this version gathers; run python -m model.training.tune"
+            )
+        return cls(
+            weights=np.array([stored["weights"][name] for name in FEATURES], np.float32),
+            none_weights=np.array([stored["none_weights"][name] for name in NONE_FEATURES], np.float32),
+            hidden=np.array(
+                [[unit["weights"][name] for name in FEATURES] for unit in stored["hidden"]], np.float32
+            ).reshape(-1, len(FEATURES)),
+            bias=np.array([unit["bias"] for unit in stored["hidden"]], np.float32),
+            output=np.array([unit["output"] for unit in stored["hidden"]], np.float32),
+            prior=dict(stored["prior"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The weights by name, for the configuration."""
+        return {
+            "weights": _named(FEATURES, self.weights),
+            "none_weights": _named(NONE_FEATURES, self.none_weights),
+            "hidden": [
+                {"weights": _named(FEATURES, row), "bias": _rounded(bias), "output": _rounded(output)}
+                for row, bias, output in zip(self.hidden, self.bias, self.output, strict=True)
+            ],
+            "prior": dict(self.prior),
+        }
+
+    def inclined(self, shift: float) -> Resolver:
+        """The same weights, with "none of them" likelier by `shift` in log-odds."""
+        return replace(self, none_weights=self.none_weights + np.array([shift, 0], np.float32))
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """The utility u of each candidate: (K, features) to (K,)."""
+        units: np.ndarray = np.tanh(features @ self.hidden.T + self.bias) @ self.output
+        return features @ self.weights + units
+
+    def resolve(self, features: np.ndarray, *, ner: float, allow_none: bool = True) -> tuple[int, float] | None:
+        """The best candidate's place and probability; None without candidates, or where none is likelier."""
+        if not len(features):
+            return None
+        scores = self.scores(features)
+        none = float(_none_features(ner) @ self.none_weights)
+        best = int(scores.argmax())
+        if allow_none and none > scores[best]:
+            return None
+        top = max(float(scores[best]), none)
+        total = float(np.exp(scores - top).sum()) + float(np.exp(none - top))
+        return best, float(np.exp(scores[best] - top)) / total
+
+    def evidence(self, features: np.ndarray, place: int) -> str:
+        """Which evidence decided: the key of `EVIDENCE` without which the choice would lose most to its rival.
+
+        The rival is the next best candidate, or, for an only candidate, one without any evidence.
+        """
+        mine = features[place]
+        against = np.delete(features, place, axis=0)
+        rival = against[self.scores(against).argmax()] if len(against) else np.zeros_like(mine)
+        without = np.repeat(mine[None], len(EVIDENCE), axis=0)
+        for row, names in zip(without, EVIDENCE.values(), strict=True):
+            columns = [FEATURES.index(name) for name in names]
+            row[columns] = rival[columns]
+        loss = self.scores(mine[None]) - self.scores(without)
+        return list(EVIDENCE)[int(loss.argmax())]
+
+    @classmethod
+    def fit(
+        cls,
+        examples: Sequence[Example],
+        *,
+        units: int = 8,
+        decay: float = 1e-3,
+        steps: int = 120,
+        prior: Mapping[str, int] | None = None,
+    ) -> Resolver:
+        """Maximises the likelihood of the right choices (L-BFGS, all weights decayed towards zero).
+
+        Args:
+            examples: one a group; no candidate is right where "none of them" is.
+            units: of the hidden layer.
+            decay: of the squared weights of standardised features.
+        """
+        widest = max(len(features) for features, _, _ in examples)
+        table = torch.zeros(len(examples), widest, len(FEATURES))
+        live = torch.zeros(len(examples), widest, dtype=torch.bool)
+        right = torch.zeros(len(examples), widest + 1, dtype=torch.bool)
+        none = torch.zeros(len(examples), len(NONE_FEATURES))
+        for row, (features, ner, correct) in enumerate(examples):
+            table[row, : len(features)] = torch.from_numpy(features)
+            live[row, : len(features)] = True
+            right[row, : len(features)] = torch.from_numpy(correct)
+            right[row, -1] = not correct.any()
+            none[row] = torch.from_numpy(_none_features(ner))
+        mean, deviation = table[live].mean(0), table[live].std(0).clamp(min=1e-3)
+        table = (table - mean) / deviation
+        generator = torch.Generator().manual_seed(0)
+        linear = torch.zeros(len(FEATURES), requires_grad=True)
+        none_weights = torch.zeros(len(NONE_FEATURES), requires_grad=True)
+        hidden = (torch.randn(units, len(FEATURES), generator=generator) / len(FEATURES) ** 0.5).requires_grad_()
+        bias = torch.zeros(units, requires_grad=True)
+        output = (torch.randn(units, generator=generator) / max(1, units) ** 0.5).requires_grad_()
+        parameters = [linear, none_weights, hidden, bias, output]
+        optimizer = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            scores = table @ linear + (table @ hidden.T + bias).tanh() @ output
+            scores = scores.masked_fill(~live, -torch.inf)
+            logits = torch.cat([scores, (none @ none_weights).unsqueeze(1)], 1).log_softmax(1)
+            likelihood = logits.masked_fill(~right, -torch.inf).logsumexp(1).mean()
+            value = -likelihood + decay * sum(weights.square().sum() for weights in parameters)
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+        with torch.no_grad():  # the standardisation goes into the weights
+            none_weights[0] += (linear * mean / deviation).sum()
+            bias -= hidden @ (mean / deviation)
+            return cls(
+                weights=(linear / deviation).numpy(),
+                none_weights=none_weights.numpy(),
+                hidden=(hidden / deviation).numpy(),
+                bias=bias.numpy(),
+                output=output.numpy(),
+                prior=prior or {},
+            )
+
+
+def _none_features(ner: float) -> np.ndarray:
+    bounded = min(max(ner, 1e-4), 1 - 1e-4)
+    return np.array([1.0, np.log(bounded / (1 - bounded))], np.float32)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _named(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    return {name: _rounded(value) for name, value in zip(names, values, strict=True)}

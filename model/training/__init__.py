@@ -1,0 +1,1 @@
+"""How a model comes about: recipes, samples, losses, pre-training, search, and the fit of what inference weighs."""

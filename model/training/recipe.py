@@ -1,0 +1,241 @@
+"""A training as a TOML file says it: the recipe, the data it names, and the space to search for better ones.
+
+Every key of `Recipe` stands at the top of the file under its own name. Beside them stand the data, either a prepared
+`corpus` or gold files by `[corpora.NAME]`, the entities table `mesh`, and `[search]` (`model.training.search`).
+Relative paths are relative to the file. docs/training.md describes every key.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ..network import ATTENTIONS, FUSIONS
+from ..precision import PRECISIONS, fastest_precision
+
+_PRECISION_CHOICES = ("auto", *PRECISIONS)
+SCHEDULES = ("linear", "constant")
+
+
+class RecipeError(ValueError):
+    """A training cannot begin as it is described; the message is one line that says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the outcome of a training, besides its data.
+
+    Raises:
+        RecipeError: a value is out of range.
+    """
+
+    encoder: str
+    train: tuple[str, ...]  # splits, as `corpus/split`
+    dev: tuple[str, ...] = ()  # splits that choose the epoch
+    attention: str = "bilinear"
+    fusion: str = "gate"
+    use_mid: bool = True
+    use_high: bool = True
+    low_weight: float = 1.0
+    mid_weight: float = 0.125
+    high_weight: float = 0.1
+    candidate_weight: float = 0.1
+    epochs: int = 8
+    patience: int = 0  # epochs without gain on dev before the end; 0: all epochs
+    tokens: int = 1024  # word pieces a batch
+    accumulate: int = 1  # batches a step
+    encoder_rate: float = 3e-4
+    head_rate: float = 1e-3
+    schedule: str = "linear"
+    warmup: float = 0.1  # share of all steps
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    freeze_embeddings: bool = False
+    hard_negatives: int = 8
+    random_negatives: int = 8
+    asked_negatives: int = 2
+    precision: str = "auto"
+    seed: int = 0
+
+    def on(self, device: str) -> Recipe:
+        """The same recipe with the precision of a device, where it is `auto`."""
+        return replace(self, precision=fastest_precision(device)) if self.precision == "auto" else self
+
+    def __post_init__(self) -> None:
+        for key, known in _CHOICES.items():
+            if getattr(self, key) not in known:
+                raise RecipeError(f"{key} is {getattr(self, key)!r}, expected one of {', '.join(known)}")
+        for key, (least, most) in _RANGES.items():
+            if not least <= getattr(self, key) <= most:
+                raise RecipeError(f"{key} is {getattr(self, key)}, expected {_range(least, most)}")
+        if not self.train:
+            raise RecipeError('train names no split, expected such as train = ["bc5cdr/train"]')
+        if both := sorted(set(self.train) & set(self.dev)):
+            raise RecipeError(f"{both[0]} stands in train and in dev; dev chooses the epoch and must not be trained on")
+        if self.patience and not self.dev:
+            raise RecipeError("patience without dev: name the splits that decide when to stop")
+
+
+@dataclass(frozen=True, slots=True)
+class GoldFile:
+    """One split of a gold corpus, and the types of which it marks every mention."""
+
+    corpus: str
+    split: str
+    path: Path
+    annotates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A training file, read."""
+
+    path: Path
+    recipe: Recipe
+    corpus: Path | None  # a prepared corpus (`model.corpus`)
+    gold: tuple[GoldFile, ...]  # gold files, where there is no prepared corpus
+    mesh: Path | None
+    search: Mapping[str, Any]
+    folder: Path  # that a relative encoder is looked for in
+
+
+def read_config(
+    path: Path, *, data: Path | None = None, with_dev: bool = False, changes: Mapping[str, Any] | None = None
+) -> Config:
+    """Reads a training file.
+
+    Args:
+        data: folder that gold files and a corpus are relative to, instead of the file's own.
+        with_dev: trains on the dev splits too, so that nothing chooses the epoch: all are taken, the last is kept.
+        changes: keys of the recipe that take the place of the file's; an encoder is relative to the working folder.
+
+    Raises:
+        RecipeError: no TOML, an unknown key, a value of another type or out of range, or no data.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    folder = data or path.parent
+    try:
+        corpus, mesh = (_take(content, key, str, None) for key in ("corpus", "mesh"))
+        corpora, space = (_take(content, key, dict, {}) for key in ("corpora", "search"))
+        gold = tuple(file for name, table in corpora.items() for file in _gold_files(name, table, folder))
+        recipe = make_recipe(content | dict(changes or {}))
+        if with_dev:
+            recipe = replace(recipe, train=recipe.train + recipe.dev, dev=(), patience=0)
+        _check_data(recipe, corpus, gold)
+        return Config(
+            path=path,
+            recipe=recipe,
+            corpus=folder / corpus if corpus else None,
+            gold=gold,
+            mesh=path.parent / mesh if mesh else None,
+            search=space,
+            folder=Path() if "encoder" in (changes or {}) else path.parent,
+        )
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+
+
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
+    """Makes a recipe of values as TOML has them.
+
+    Raises:
+        RecipeError: an unknown key, a missing one, or a value that does not fit.
+    """
+    types = get_type_hints(Recipe)
+    for key in values:
+        if key not in types:
+            raise RecipeError(f"unknown key {key}{near(key, [*types, *_BESIDE])}")
+    if missing := [each.name for each in fields(Recipe) if each.default is MISSING and each.name not in values]:
+        raise RecipeError(f"{missing[0]} is missing")
+    return Recipe(**{key: convert(key, value, types[key]) for key, value in values.items()})
+
+
+def convert(key: str, value: Any, kind: Any) -> Any:
+    """A value of TOML as the type of its key. Raises RecipeError where it is of another."""
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    if kind == tuple[str, ...] and isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    raise RecipeError(f"{key} is {value!r}, expected {_EXPECTED[kind]}")
+
+
+def near(word: str, known: list[str]) -> str:
+    """`; did you mean X?`, or nothing where nothing is like it."""
+    found = get_close_matches(word, known, n=2)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def find_encoder(name: str, *, folder: Path) -> str:
+    """Where an encoder is: a folder in `folder`, a folder of an installed package, or else a name of the hub."""
+    if (folder / name).is_dir():
+        return str(folder / name)
+    package, _, rest = name.partition("/")
+    found = find_spec(package) if package.isidentifier() else None
+    for place in (found.submodule_search_locations or []) if found else []:
+        if rest and (Path(place) / rest).is_dir():
+            return str(Path(place) / rest)
+    return name
+
+
+_BESIDE = ("corpus", "corpora", "mesh", "search")
+_CHOICES = {"attention": ATTENTIONS, "fusion": FUSIONS, "precision": _PRECISION_CHOICES, "schedule": SCHEDULES}
+_MANY = float("inf")
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("epochs", "tokens", "accumulate", "random_negatives"), (1, _MANY)),
+    **dict.fromkeys(("patience", "hard_negatives", "asked_negatives", "seed"), (0, _MANY)),
+    **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "weight_decay"), (0, _MANY)),
+    **dict.fromkeys(("encoder_rate", "head_rate", "warmup"), (0, 1)),
+    "dropout": (0, 0.99),
+}
+_EXPECTED = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a table",
+    tuple[str, ...]: "a list of strings",
+}
+
+
+def _range(least: float, most: float) -> str:
+    return f"at least {least:g}" if most == _MANY else f"{least:g} to {most:g}"
+
+
+def _take(content: dict[str, Any], key: str, kind: type, default: Any) -> Any:
+    value = content.pop(key, default)
+    if value is not default and not isinstance(value, kind):
+        raise RecipeError(f"{key} is {value!r}, expected {_EXPECTED[kind]}")
+    return value
+
+
+def _gold_files(name: str, table: Any, folder: Path) -> list[GoldFile]:
+    if not isinstance(table, dict):
+        raise RecipeError(f"corpora.{name} is {table!r}, expected a table of splits and their files")
+    splits = dict(table)
+    annotates = convert(f"corpora.{name}.annotates", splits.pop("annotates", ["Disease", "Chemical"]), tuple[str, ...])
+    return [
+        GoldFile(name, split, folder / convert(f"corpora.{name}.{split}", file, str), annotates)
+        for split, file in splits.items()
+    ]
+
+
+def _check_data(recipe: Recipe, corpus: str | None, gold: tuple[GoldFile, ...]) -> None:
+    """Raises RecipeError where the data are not said, said twice, or lack a split of the recipe."""
+    if corpus and gold:
+        raise RecipeError("corpus and corpora: name either a prepared corpus or gold files")
+    if not corpus and not gold:
+        raise RecipeError('no data: name gold files, such as [corpora.bc5cdr] train = "CDR.PubTator", or a corpus')
+    named = [f"{file.corpus}/{file.split}" for file in gold]
+    for split in (*recipe.train, *recipe.dev):
+        if gold and split not in named:
+            raise RecipeError(f"{split} is no split of corpora{near(split, named)}")

@@ -1,0 +1,223 @@
+"""Trains the three levels together (section 3.3) as a TOML file says.
+
+    python -m model.training.train --config FILE --output DIR
+
+Random numbers of a step depend on (seed, step) alone, and a checkpoint holds weights, moments and the place in the
+data, so a run that is killed and started again ends with the weights of one that was not. `e2emern train` does the
+same and reads gold files too; here the file names a prepared corpus.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from transformers.utils import logging
+
+from ..folder import save_model
+from ..vocabulary import Vocabulary
+from .checkpoint import remove_checkpoint
+from .recipe import Recipe, RecipeError, read_config
+from .trainer import LOSSES, Trainer, add_row, check_same, make_trainer
+
+REPORT_EVERY = 50  # steps
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training came to: F1 of spans on dev after each epoch (empty without dev), and whether it is done."""
+
+    folder: Path
+    dev_f1: tuple[float, ...]
+    finished: bool
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch (from 0) whose weights were kept; None without dev."""
+        return self.dev_f1.index(max(self.dev_f1)) if self.dev_f1 else None
+
+
+def train(
+    recipe: Recipe,
+    *,
+    corpus: Path,
+    mesh: Path,
+    output: Path,
+    folder: Path = Path(),
+    device: str = "cpu",
+    save_every: float = 300.0,
+    stop_after: int | None = None,
+    after_epoch: Callable[[int, float], None] = lambda epoch, f1: None,
+    tell: Callable[[str], None] = print,
+) -> Trained:
+    """Trains as `recipe` says and writes a transformers folder to `output`; resumes from `output/checkpoint`.
+
+    Beside the weights stand the curves, `loss.jsonl` and `dev.jsonl`, and `recipe.json`, which is written last.
+
+    Args:
+        corpus: Parquet file of gold documents (`model.corpus`).
+        mesh: entities table.
+        folder: where a relative encoder is looked for.
+        save_every: seconds between checkpoints.
+        stop_after: stops after so many steps of this run, leaving a checkpoint.
+        after_epoch: called with every epoch that was scored on dev, those before a resumption too, and its F1.
+        tell: takes the lines of progress.
+
+    Raises:
+        RecipeError: the encoder or the data do not fit, or `output` holds a training of something else.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    if not mesh.is_file():
+        raise RecipeError(f"{mesh}: no such entities table")
+    try:
+        vocabulary = Vocabulary.read(mesh)
+    except (ValueError, KeyError) as error:
+        raise RecipeError(f"{mesh}: cannot be read as an entities table: {error}") from error
+    with corpus.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    recipe = recipe.on(device)
+    made_from = json.loads(json.dumps(asdict(recipe) | {"corpus_digest": digest, "mesh_digest": vocabulary.digest}))
+    if (output / "recipe.json").exists():
+        check_same(json.loads((output / "recipe.json").read_text()), made_from, output)
+        remove_checkpoint(output)
+        tell(f"{output} is trained already")
+        return Trained(output, _read_dev(output), finished=True)
+    trainer = make_trainer(
+        recipe,
+        corpus=corpus,
+        vocabulary=vocabulary,
+        made_from=made_from,
+        output=output,
+        folder=folder,
+        device=device,
+        tell=tell,
+    )
+    trainer.resume()
+    for epoch, f1 in enumerate(trainer.progress.dev_f1):
+        after_epoch(epoch, f1)
+    if not _run(trainer, save_every=save_every, stop_after=stop_after, after_epoch=after_epoch):
+        return Trained(output, tuple(trainer.progress.dev_f1), finished=False)
+    if trainer.best is not None:
+        trainer.model.load_state_dict(trainer.best)
+    save_model(trainer.model, trainer.tokenizer, output)
+    temporary = output / "recipe.json.tmp"
+    temporary.write_text(json.dumps(made_from, indent=1) + "\n")
+    temporary.rename(output / "recipe.json")
+    remove_checkpoint(output)
+    return Trained(output, tuple(trainer.progress.dev_f1), finished=True)
+
+
+def rate_at(step: int, *, steps: int, recipe: Recipe) -> float:
+    """Share of the peak rate: up over the first `warmup` of the steps, then level, or linear down to zero."""
+    first = max(1, int(steps * recipe.warmup))
+    if step < first:
+        return (step + 1) / first
+    return 1.0 if recipe.schedule == "constant" else max(0.0, (steps - step) / max(1, steps - first))
+
+
+def _run(
+    trainer: Trainer, *, save_every: float, stop_after: int | None, after_epoch: Callable[[int, float], None]
+) -> bool:
+    """Takes all steps that are left; False where it stopped before the end."""
+    recipe, progress, sampler = trainer.recipe, trainer.progress, trainer.sampler
+    steps = sum(-(-len(sampler.plan(epoch)) // recipe.accumulate) for epoch in range(recipe.epochs))
+    trainer.tell(f"{len(sampler.samples)} sentences, {recipe.epochs} epochs, {steps} steps, from step {progress.step}")
+    first, tokens, started = progress.step, 0, time.monotonic()
+    saved = started
+    for epoch in range(progress.epoch, recipe.epochs):
+        if progress.stopped(recipe.patience):
+            trainer.tell(f"no gain on dev in {recipe.patience} epochs: epoch {progress.best} is kept")
+            break
+        drawn = sampler.epoch(epoch, skip=progress.batch)
+        while batches := list(islice(drawn, recipe.accumulate)):
+            trainer.take_step(batches, rate_at(progress.step, steps=steps, recipe=recipe))
+            tokens += sum(int(batch.mask.sum()) for batch in batches)
+            if progress.step % REPORT_EVERY == 0 or progress.step == steps:
+                seconds = time.monotonic() - started
+                left = (steps - progress.step) * seconds / (progress.step - first)
+                _report(
+                    trainer, f"step {progress.step}/{steps}", f"{tokens / seconds:.0f} tokens/s, {_time(left)} left"
+                )
+            stop = stop_after is not None and progress.step - first >= stop_after
+            if stop or time.monotonic() - saved > save_every:
+                trainer.save()
+                saved = time.monotonic()
+            if stop:
+                return False
+        trainer.end_epoch()
+        if progress.dev_f1:
+            trainer.save()
+            after_epoch(epoch, progress.dev_f1[-1])
+    trainer.save()
+    return True
+
+
+def _report(trainer: Trainer, place: str, speed: str) -> None:
+    """Adds the mean losses since the last report to the curve, and tells them."""
+    progress = trainer.progress
+    means = [sum(column) / len(column) for column in zip(*progress.recent, strict=True)]
+    row = dict(zip(LOSSES, (round(mean, 5) for mean in means), strict=True))
+    add_row(trainer.output / "loss.jsonl", {"step": progress.step, "epoch": progress.epoch, **row})
+    progress.recent.clear()
+    shown = " ".join(f"{name} {value:.4f}" for name, value in row.items())
+    trainer.tell(f"epoch {progress.epoch} {place} {shown} {speed}")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def _read_dev(folder: Path) -> tuple[float, ...]:
+    curve = folder / "dev.jsonl"
+    return tuple(json.loads(row)["f1"] for row in curve.read_text().splitlines()) if curve.exists() else ()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Trains from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m model.training.train", description=__doc__)
+    parser.add_argument("--config", required=True, type=Path, help="TOML file (docs/training.md)")
+    parser.add_argument("--output", required=True, type=Path, help="folder of the model and its checkpoint")
+    parser.add_argument("--corpus", type=Path, help="prepared corpus, instead of the data that the file names")
+    parser.add_argument("--mesh", type=Path, help="entities table, instead of the one that the file names")
+    parser.add_argument("--encoder", help="transformers folder or hub name, instead of the one that the file names")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints (300)")
+    parser.add_argument("--stop-after", type=int, help="stop after so many steps, leaving a checkpoint")
+    options = parser.parse_args(arguments)
+    changes = {key: getattr(options, key) for key in ("encoder", "seed") if getattr(options, key) is not None}
+    logging.disable_progress_bar()  # of the weights
+    try:
+        config = read_config(options.config, changes=changes)
+        corpus, mesh = options.corpus or config.corpus, options.mesh or config.mesh
+        if corpus is None:
+            parser.error(f"{options.config} names gold files; prepare them (python -m tasks.corpora) and give --corpus")
+        if mesh is None:
+            parser.error(f"{options.config} names no entities table; give --mesh")
+        train(
+            config.recipe,
+            corpus=corpus,
+            mesh=mesh,
+            output=options.output,
+            folder=config.folder,
+            device=options.device,
+            save_every=options.save_every,
+            stop_after=options.stop_after,
+            tell=lambda line: print(line, flush=True),
+        )
+    except (RecipeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""One training in progress: its model, its optimizer, its place in the data, and what a step and an epoch do."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from ..corpus import read_corpus
+from ..network import E2emernModel
+from ..precision import PRECISIONS
+from ..vocabulary import Vocabulary
+from .checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
+from .losses import Totals, joint_loss
+from .recipe import Recipe, RecipeError, find_encoder
+from .samples import Batch, Sampler, make_samples
+from .validation import DevSplit, make_dev, score_spans
+
+LOSSES = ("total", "low", "mid", "high", "candidate")
+
+
+@dataclass(slots=True)
+class Progress:
+    """The place of a training, as a checkpoint keeps it."""
+
+    made_from: dict[str, Any]  # recipe and data
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0  # of the epoch, the next one
+    parts: int = 1  # that a batch is taken in, for the memory's sake
+    dev_f1: list[float] = field(default_factory=list)
+    recent: list[list[float]] = field(default_factory=list)  # losses since the last row of the curve
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+    def stopped(self, patience: int) -> bool:
+        """Whether dev has not gained for `patience` epochs."""
+        return bool(patience and self.dev_f1) and len(self.dev_f1) - 1 - self.best >= patience
+
+    @property
+    def best(self) -> int:
+        return self.dev_f1.index(max(self.dev_f1))
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Everything that a step of a training needs."""
+
+    recipe: Recipe
+    model: E2emernModel
+    tokenizer: PreTrainedTokenizerBase
+    sampler: Sampler
+    dev: DevSplit | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    progress: Progress
+    output: Path
+    tell: Callable[[str], None]
+    best: dict[str, Tensor] | None = None
+
+    def take_step(self, batches: list[Batch], rate: float) -> None:
+        """Changes the weights once, by the mean gradient of `batches`; `rate` is the share of the peak rates."""
+        recipe, progress = self.recipe, self.progress
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        while (losses := self._backward(batches)) is None:
+            progress.parts *= 2
+            self.tell(f"out of memory: batches are taken in {progress.parts} parts from here on, with the same losses")
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if not math.isfinite(losses[0]) and recipe.precision != "fp16":  # where steps that overflow are left out
+            raise RecipeError(f"the loss is {losses[0]} at step {progress.step}; lower encoder_rate or head_rate")
+        progress.step += 1
+        progress.batch += len(batches)
+        progress.recent.append(losses)
+
+    def _backward(self, batches: list[Batch]) -> list[float] | None:
+        """Adds up the gradients of the step and returns its mean losses; None where the memory did not suffice."""
+        recipe, progress, device = self.recipe, self.progress, self.model.device.type
+        torch.manual_seed(recipe.seed * 1_000_003 + progress.step)
+        self.optimizer.zero_grad()
+        losses = torch.zeros(len(LOSSES))
+        try:
+            for batch in batches:
+                whole = batch.to(str(self.model.device))
+                totals = Totals.of(whole)
+                for part in whole.split(progress.parts):
+                    with self.autocast():
+                        found = joint_loss(self.model, part, totals=totals)
+                    self.scaler.scale(found.total / len(batches)).backward()
+                    losses += torch.tensor(found.values()) / len(batches)
+        except torch.OutOfMemoryError as error:
+            if progress.parts >= max(len(batch.ids) for batch in batches):
+                raise RecipeError("out of memory with one sentence at a time; lower tokens, or --device cpu") from error
+        else:
+            return [float(value) for value in losses]
+        self.optimizer.zero_grad()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def autocast(self) -> torch.autocast:
+        """The recipe's precision, as a context."""
+        precision = self.recipe.precision
+        return torch.autocast(self.model.device.type, PRECISIONS[precision], enabled=precision != "fp32")
+
+    def end_epoch(self) -> None:
+        """Scores the dev split, keeps the weights if they are the best so far, and goes on to the next epoch."""
+        progress = self.progress
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        if self.dev is None:
+            return
+        with self.autocast():
+            score = score_spans(self.model.eval(), self.dev)
+        self.model.train()
+        progress.dev_f1.append(round(score.f1, 5))
+        if progress.best == len(progress.dev_f1) - 1:
+            self.best = copy_weights(self.model)
+        figures = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+        row = {"epoch": progress.epoch - 1, "step": progress.step, **{k: round(v, 5) for k, v in figures.items()}}
+        add_row(self.output / "dev.jsonl", row)
+        self.tell(
+            f"epoch {row['epoch']} dev " + " ".join(f"{name} {100 * value:.2f}" for name, value in figures.items())
+        )
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        self.progress.scaler = self.scaler.state_dict()
+        save_checkpoint(
+            self.output,
+            model=self.model,
+            optimizer=self.optimizer,
+            progress=asdict(self.progress),
+            best=self.best,
+        )
+
+    def resume(self) -> None:
+        """Takes up the checkpoint of the output folder, if there is one, and cuts the curves to it."""
+        found = read_progress(self.output)
+        if found is not None:
+            check_same(found["made_from"], self.progress.made_from, self.output)
+            self.best = load_checkpoint(self.output, model=self.model, optimizer=self.optimizer)
+            self.progress = Progress(**found)
+            self.scaler.load_state_dict(self.progress.scaler)
+        trim_curve(self.output / "loss.jsonl", keep=lambda row: row["step"] <= self.progress.step)
+        trim_curve(self.output / "dev.jsonl", keep=lambda row: row["epoch"] < self.progress.epoch)
+
+
+def make_trainer(
+    recipe: Recipe,
+    *,
+    corpus: Path,
+    vocabulary: Vocabulary,
+    output: Path,
+    folder: Path,
+    device: str,
+    tell: Callable[[str], None],
+    made_from: dict[str, Any],
+) -> Trainer:
+    """Loads the encoder and the data that a recipe names, ready for the first step or a resumption.
+
+    Raises:
+        RecipeError: the encoder cannot be loaded, or the corpus lacks a split.
+    """
+    torch.manual_seed(recipe.seed)
+    model, tokenizer = _load_encoder(recipe, folder)
+    nn.Module.to(model, device)
+    if model.device.type == "cpu":  # on CPUs, the backward pass of the fused attention is the slower one
+        model.encoder.set_attn_implementation("eager")
+    set_dropout(model, recipe.dropout)
+    if recipe.freeze_embeddings:
+        model.encoder.get_input_embeddings().requires_grad_(False)
+    max_pieces = min(256, getattr(model.encoder.config, "max_position_embeddings", 512))
+    try:
+        documents, of_dev = (read_corpus(corpus, splits=splits) for splits in (recipe.train, recipe.dev))
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    if not documents:
+        raise RecipeError(f"{corpus}: no documents to train on")
+    sampler = Sampler(
+        make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces),
+        vocabulary=vocabulary,
+        tokenizer=tokenizer,
+        tags=model.config.tags,
+        tokens=recipe.tokens,
+        hard_negatives=recipe.hard_negatives,
+        random_negatives=recipe.random_negatives,
+        asked_negatives=recipe.asked_negatives,
+        seed=recipe.seed,
+    )
+    return Trainer(
+        recipe=recipe,
+        model=model.train(),
+        tokenizer=tokenizer,
+        sampler=sampler,
+        dev=make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces) if of_dev else None,
+        optimizer=torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay, fused=True),
+        scaler=torch.amp.GradScaler(model.device.type, enabled=recipe.precision == "fp16"),
+        progress=Progress(made_from),
+        output=output,
+        tell=tell,
+    )
+
+
+def parameter_groups(model: E2emernModel, recipe: Recipe) -> list[dict[str, Any]]:
+    """The encoder at `encoder_rate`, the heads at `head_rate`; a group's `peak` is its highest rate."""
+    encoder = {id(parameter) for parameter in model.encoder.parameters()}
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in learning if (id(p) in encoder) == within], "lr": peak, "peak": peak}
+        for within, peak in ((True, recipe.encoder_rate), (False, recipe.head_rate))
+    ]
+
+
+def set_dropout(model: E2emernModel, share: float) -> None:
+    """Sets the dropout of hidden states; that of attention weights is off, for the fused kernels' sake."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0 if name.endswith("attention.self.dropout") else share
+
+
+def check_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    """Raises RecipeError where a folder holds a training of another recipe or other data."""
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise RecipeError(
+                f"{folder} holds a training with {key} {found.get(key)!r}, and this one has {value!r}; "
+                "choose another --output, or delete it"
+            )
+
+
+def add_row(curve: Path, row: dict[str, Any]) -> None:
+    """Appends a row to a curve of JSON lines."""
+    with curve.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _load_encoder(recipe: Recipe, folder: Path) -> tuple[E2emernModel, PreTrainedTokenizerBase]:
+    name = find_encoder(recipe.encoder, folder=folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = E2emernModel.on_encoder(
+            name,
+            attention=recipe.attention,
+            fusion=recipe.fusion,
+            use_mid=recipe.use_mid,
+            use_high=recipe.use_high,
+            low_weight=recipe.low_weight,
+            mid_weight=recipe.mid_weight,
+            high_weight=recipe.high_weight,
+            candidate_weight=recipe.candidate_weight,
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        places = "a folder, a folder of an installed package, or a name of the hub"
+        raise RecipeError(f"encoder {recipe.encoder}: expected {places}: {reason}") from error
+    if not tokenizer.is_fast:
+        raise RecipeError(f"encoder {recipe.encoder}: its tokenizer is not a fast one (no tokenizer.json)")
+    return model, tokenizer

@@ -1,0 +1,66 @@
+"""Scores the low level on the dev split between epochs: strict spans, no bank and no agreement of a document needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ..corpus import GoldDocument
+from ..evaluation.scores import Score
+from ..network import E2emernModel
+from ..pieces import Window, batches_of, make_windows, pad
+from ..spans import decode_tags, spans_of
+
+
+@dataclass(frozen=True, slots=True)
+class DevSplit:
+    """Gold documents, their windows, and all their mentions as (document, start, end, type)."""
+
+    documents: tuple[GoldDocument, ...]
+    windows: tuple[Window, ...]
+    gold: frozenset[tuple[int, int, int, str]]
+    padding: int  # id of the padding piece
+
+
+def make_dev(
+    documents: Sequence[GoldDocument], *, tokenizer: PreTrainedTokenizerBase, max_pieces: int = 256
+) -> DevSplit:
+    """Prepares gold documents once for all epochs."""
+    windows = make_windows(
+        ((d, s, sentence) for d, document in enumerate(documents) for s, sentence in enumerate(document.sentences)),
+        tokenizer=tokenizer,
+        max_pieces=max_pieces,
+    )
+    gold = frozenset((d, m.start, m.end, m.entity_type) for d, each in enumerate(documents) for m in each.mentions)
+    return DevSplit(tuple(documents), tuple(windows), gold, int(tokenizer.pad_token_id))
+
+
+@torch.inference_mode()
+def score_spans(model: E2emernModel, dev: DevSplit, *, tokens: int = 4096) -> Score:
+    """Micro counts of spans whose start, end and type equal gold, of the types that each document annotates.
+
+    Args:
+        tokens: word pieces a batch.
+    """
+    tags, found = model.config.tags, set()
+    for batch in batches_of([len(window) for window in dev.windows], tokens=tokens):
+        windows = [dev.windows[at] for at in batch]
+        ids, mask = (part.to(model.device) for part in pad([w.ids for w in windows], padding=dev.padding))
+        logged = model.low(model.encode(ids, mask)).float().log_softmax(-1).cpu().numpy()
+        words = np.array([len(window.first) for window in windows])
+        by_word = np.zeros((len(windows), int(words.max()), len(tags)), np.float32)
+        for row, window in enumerate(windows):
+            by_word[row, : words[row]] = logged[row, window.first]
+        chosen = decode_tags(by_word, words, tags=tags)
+        for row, window in enumerate(windows):
+            asked = dev.documents[window.document].annotated_types
+            for span in spans_of(chosen[row, : words[row]], np.exp(by_word[row]), tags=tags):
+                if span.entity_type in asked:
+                    start, end = int(window.start[span.first]), int(window.end[span.last - 1])
+                    found.add((window.document, start, end, span.entity_type))
+    right = len(found & dev.gold)
+    return Score(right, len(found) - right, len(dev.gold) - right)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from model.document import Sentence
+from model.inference.agreement import agree
+from model.inference.linking import Span
+from model.pieces import Window, make_windows
+from tests.model import tiny
+
+
+def world(*texts: str) -> tuple[list[Window], list[str]]:
+    """Windows and sentences of one document, its sentences a space apart."""
+    sentences, at = [], 0
+    for text in texts:
+        sentences.append(Sentence(at, at + len(text), text))
+        at += len(text) + 1
+    triples = [(0, number, sentence) for number, sentence in enumerate(sentences)]
+    return make_windows(triples, tokenizer=tiny.tokenizer(), max_pieces=64), list(texts)
+
+
+def span(windows: list[Window], texts: list[str], sentence: int, words: str, score: float = 0.9) -> Span:
+    window = windows[sentence]
+    start = window.sentence_start + texts[sentence].index(words)
+    found = window.words_of(start, start + len(words))
+    assert found is not None
+    return Span(0, start, start + len(words), words, "Disease", score, sentence, *found)
+
+
+def agreed(
+    windows: list[Window], texts: list[str], spans: list[Span], *, threshold: float = 0.5, **abbreviations: str
+) -> list[tuple[int, str]]:
+    found = agree(spans, windows=windows, sentences=[texts], abbreviations=[abbreviations], threshold=threshold)
+    return [(one.start, one.text) for one in found]
+
+
+def test_a_doubtful_span_falls() -> None:
+    windows, texts = world("severe rash", "colon cancer")
+    spans = [span(windows, texts, 0, "rash", 0.3), span(windows, texts, 1, "colon cancer", 0.8)]
+    assert agreed(windows, texts, spans) == [(12, "colon cancer")]
+
+
+def test_a_doubtful_span_stands_where_its_words_are_sure_elsewhere() -> None:
+    windows, texts = world("severe rash", "the Rash")
+    spans = [span(windows, texts, 0, "rash", 0.3), span(windows, texts, 1, "Rash", 0.8)]
+    assert agreed(windows, texts, spans) == [(7, "rash"), (16, "Rash")]
+
+
+def test_an_abbreviation_is_added_wherever_it_stands_alone() -> None:
+    windows, texts = world("renal failure (RF) was severe", "no RF in RFX patients")
+    spans = [span(windows, texts, 0, "renal failure")]
+    assert agreed(windows, texts, spans, RF="renal failure") == [(0, "renal failure"), (15, "RF"), (33, "RF")]
+
+
+def test_what_another_span_holds_is_not_added() -> None:
+    windows, texts = world("renal failure (RF)", "acute RF")
+    spans = [span(windows, texts, 0, "renal failure"), span(windows, texts, 1, "acute RF")]
+    assert agreed(windows, texts, spans, RF="renal failure") == [(0, "renal failure"), (15, "RF"), (19, "acute RF")]
+
+
+def test_an_abbreviation_of_plain_words_falls() -> None:
+    windows, texts = world("the acute patients (AP)", "AP had fever")
+    spans = [span(windows, texts, 1, "AP"), span(windows, texts, 1, "fever")]
+    assert agreed(windows, texts, spans, AP="acute patients") == [(31, "fever")]
+
+
+@pytest.mark.parametrize("long", ["(", "a+b", "[x"])
+def test_long_forms_are_words_and_no_patterns(long: str) -> None:
+    windows, texts = world("severe rash")
+    assert agreed(windows, texts, [span(windows, texts, 0, "rash")], R=long) == [(7, "rash")]
+
+
+def test_no_spans_no_abbreviations() -> None:
+    windows, texts = world("no patients")
+    assert agreed(windows, texts, []) == []

@@ -1,0 +1,233 @@
+"""The bank, the resolver and the cascade, on a model trained on five sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.document import Sentence
+from model.evaluation.evaluate import link_gold
+from model.folder import load_model, save_model
+from model.inference.bank import EntityBank, distinct_names, encode_names
+from model.inference.cascade import Cascade, Text
+from model.inference.linking import group_spans
+from model.inference.resolver import EVIDENCE, Resolver
+from model.network import E2emernModel
+from model.training.losses import joint_loss
+from model.training.samples import Sampler, make_samples
+from model.training.tune import tune
+from tests.model import tiny
+
+
+@pytest.fixture(scope="module")
+def model() -> E2emernModel:
+    """Knows the five sentences by heart."""
+    network = tiny.network(hidden=32, candidate_weight=0.3).train()
+    samples = make_samples(tiny.gold(), tokenizer=tiny.tokenizer(), vocabulary=tiny.vocabulary())
+    sampler = Sampler(samples, vocabulary=tiny.vocabulary(), tokenizer=tiny.tokenizer(), tags=network.config.tags)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    for epoch in range(120):
+        for batch in sampler.epoch(epoch):
+            loss = joint_loss(network, batch).total
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return network.eval()
+
+
+def cascade_of(model: E2emernModel, **options: object) -> Cascade:
+    bank = EntityBank.build(model, tiny.vocabulary(), tokenizer=tiny.tokenizer(), rank=32)
+    return Cascade(
+        model, tokenizer=tiny.tokenizer(), vocabulary=tiny.vocabulary(), bank=bank, model_version="m", **options
+    )  # type: ignore[arg-type]
+
+
+def texts() -> list[Text]:
+    return [Text(document.sentences) for document in tiny.gold()]
+
+
+def test_the_cascade_finds_and_links_what_it_was_taught(model: E2emernModel) -> None:
+    mentions, report = cascade_of(model).annotate(texts())
+    found = [[(m.text, m.entity_type, m.mesh_id) for m in row] for row in mentions]
+    assert found == [
+        [("breast cancer", "Disease", "D001")],
+        [("Colon cancer", "Disease", "D002"), ("cisplatin", "Chemical", "C007")],
+        [("Aspirin", "Chemical", "D006"), ("renal failure", "Disease", "D004"), ("headache", "Disease", "D005")],
+        [("Familial mediterranean fever", "Disease", "D003")],
+        [],
+    ]
+    assert (report.sentences, report.spans_found, report.mentions_linked) == (5, 7, 7)
+    assert report.candidates_scored >= 7
+    assert list(report.seconds) == ["low", "candidates", "mid", "high", "resolve"]
+
+
+def test_every_mention_carries_its_scores_and_stands_in_the_text(model: E2emernModel) -> None:
+    mentions, _ = cascade_of(model).annotate(texts())
+    for document, found in zip(tiny.gold(), mentions, strict=True):
+        for mention in found:
+            assert document.text[mention.start : mention.end] == mention.text
+            scores = (mention.ner_score, mention.mid_score, mention.high_score, mention.link_score)
+            assert all(score is not None and 0 <= score <= 1 for score in scores)
+            assert mention.how in EVIDENCE
+
+
+@pytest.mark.parametrize("tokens", [16, 64, 4096])
+def test_batch_size_changes_nothing(model: E2emernModel, tokens: int) -> None:
+    expected, _ = cascade_of(model).annotate(texts())
+    found, _ = cascade_of(model, tokens=tokens).annotate(texts())
+    assert [[(m.start, m.mesh_id) for m in row] for row in found] == [
+        [(m.start, m.mesh_id) for m in row] for row in expected
+    ]
+
+
+def test_no_text_gives_no_mentions(model: E2emernModel) -> None:
+    assert cascade_of(model).annotate([])[0] == []
+    assert cascade_of(model).annotate([Text(()), Text((Sentence(0, 1, "\u200b"),))])[0] == [[], []]
+
+
+def test_an_abbreviation_takes_the_concept_of_its_long_form(model: E2emernModel) -> None:
+    sentence = "Familial mediterranean fever after treated patients."
+    other = "Fmf was severe."
+    text = Text(
+        (Sentence(0, len(sentence), sentence), Sentence(60, 60 + len(other), other)),
+        {"Fmf": "Familial mediterranean fever"},
+    )
+    cascade = cascade_of(model)
+    given = [[(0, 28, "Disease"), (60, 63, "Disease")]]
+    windows, hidden, spans = cascade.find_spans([text], given=given)
+    groups = group_spans(spans, abbreviations=[text.abbreviations], vocabulary=tiny.vocabulary())
+    assert [sorted(spans[at].text for at in group.spans) for group in groups] == [
+        ["Familial mediterranean fever", "Fmf"]
+    ]
+    assert len(windows) == 2
+    assert len(hidden) == 2
+
+
+def test_a_span_of_two_concepts_has_a_mention_for_each(model: E2emernModel) -> None:
+    sentence = "The patients had severe breast and colon cancer."
+    text = Text((Sentence(0, len(sentence), sentence),))
+    [found], _ = cascade_of(model).annotate([text], given=[[(24, 47, "Disease")]])
+    assert [(m.start, m.end, m.text, m.mesh_id) for m in found] == [
+        (24, 47, "breast and colon cancer", "D001"),
+        (24, 47, "breast and colon cancer", "D002"),
+    ]
+
+
+def test_only_selected_concepts_are_linked(model: E2emernModel) -> None:
+    selection = tiny.vocabulary().select(branches=["C04"])
+    mentions, _ = cascade_of(model, selection=selection).annotate(texts())
+    found = [(m.text, m.mesh_id, m.how is None) for row in mentions for m in row]
+    assert found == [
+        ("breast cancer", "D001", False), ("Colon cancer", "D002", False), ("cisplatin", None, True),
+        ("Aspirin", None, True), ("renal failure", None, True), ("headache", None, True),
+        ("Familial mediterranean fever", None, True),
+    ]  # fmt: skip
+
+
+def test_given_spans_keep_their_offsets(model: E2emernModel) -> None:
+    text = Text((Sentence(0, 16, "Breast neoplasms"), Sentence(17, 18, "\u200b")))
+    [found], _ = cascade_of(model).annotate([text], given=[[(0, 15, "Disease"), (17, 18, "Disease")]])
+    assert [(m.start, m.end, m.text, m.mesh_id) for m in found] == [(0, 15, "Breast neoplasm", "D001")]
+
+
+def test_levels_that_are_off_leave_the_others_working(model: E2emernModel) -> None:
+    low_only = tiny.network(hidden=32, use_mid=False, use_high=False)
+    mentions, report = cascade_of(low_only).annotate(texts())
+    assert report.sentences == 5
+    assert len(mentions) == 5
+
+
+def test_given_spans_are_linked_and_scored(model: E2emernModel) -> None:
+    answers = link_gold(cascade_of(model), tiny.gold())
+    assert all(set(mention.concepts) & set(ranking[:1]) for row in answers for mention, ranking in row)
+
+
+def test_tuning_learns_weights_that_link_right_and_refuse_wrong_spans(model: E2emernModel) -> None:
+    cascade = cascade_of(model)
+    fitted, validated = tune(cascade, tiny.gold() * 3, seen=tiny.gold())
+    mentions, _ = cascade.annotate(texts())
+    assert set(fitted) == {"span_threshold", "resolver"}
+    assert fitted["resolver"]["prior"]["D001"] == 1
+    assert validated == {"tiny Chemical": 1.0, "tiny Disease": 1.0}
+    assert [m.mesh_id for row in mentions for m in row] == ["D001", "D002", "C007", "D006", "D004", "D005", "D003"]
+
+
+def test_a_saved_model_loads_with_its_resolver(model: E2emernModel, tmp_path: Path) -> None:
+    model.config.resolver = Resolver.unfitted().to_dict()
+    save_model(model, tiny.tokenizer(), tmp_path)
+    again, tokenizer, version = load_model(tmp_path, device="cpu", dtype=torch.float32)
+    assert len(version) == 12
+    cascade = Cascade(
+        again, tokenizer=tokenizer, vocabulary=tiny.vocabulary(), model_version=version,
+        bank=EntityBank.build(again, tiny.vocabulary(), tokenizer=tokenizer, rank=32),
+    )  # fmt: skip
+    assert cascade.resolver.to_dict() == Resolver.unfitted().to_dict()
+    assert sum(len(row) for row in cascade.annotate(texts())[0]) == 7
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_folder_that_lacks_a_file_is_refused(model: E2emernModel, tmp_path: Path, missing: str) -> None:
+    save_model(model, tiny.tokenizer(), tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(ValueError, match=f"no {missing}; expected a model folder"):
+        load_model(tmp_path, device="cpu", dtype=torch.float32)
+
+
+def test_weights_in_pickles_are_never_read(model: E2emernModel, tmp_path: Path) -> None:
+    save_model(model, tiny.tokenizer(), tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"no model\.safetensors"):
+        load_model(tmp_path, device="cpu", dtype=torch.float32)
+
+
+class TestBank:
+    def test_full_rank_gives_vectors_back(self, model: E2emernModel) -> None:
+        vocabulary, tokenizer = tiny.vocabulary(), tiny.tokenizer()
+        bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, rank=32)
+        kept, owner = distinct_names(vocabulary)
+        vectors = encode_names(model, [vocabulary.names[at] for at in kept], tokenizer=tokenizer)
+        error = (bank.vectors(torch.arange(len(kept))) - vectors).abs().max() / vectors.abs().max()
+        assert error < 0.02
+        assert owner.tolist() == bank.owner.tolist()
+
+    @pytest.mark.parametrize("cosine", [False, True])
+    def test_search_is_exhaustive_and_takes_each_concepts_best_name(self, model: E2emernModel, cosine: bool) -> None:
+        vocabulary = tiny.vocabulary()
+        bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=32)
+        queries = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+        every = bank.vectors(torch.arange(len(bank)))
+        if cosine:
+            every = every / every.norm(dim=1, keepdim=True)
+        within = vocabulary.slice_of("Disease")
+        for query, found in zip(queries, bank.search(queries, within=within, k=5, cosine=cosine), strict=True):
+            best: dict[int, float] = {}
+            for owner, score in zip(bank.owner.tolist(), (every @ query).tolist(), strict=True):
+                if within.start <= owner < within.stop:
+                    best[owner] = max(best.get(owner, -np.inf), score)
+            assert set(found) == set(best)
+            assert [best[at] for at in found] == pytest.approx(sorted(best.values(), reverse=True), abs=0.3)
+
+    def test_concepts_are_compared_by_their_best_names(self, model: E2emernModel) -> None:
+        vocabulary = tiny.vocabulary()
+        bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=32)
+        [name] = encode_names(model, ["colon cancer"], tokenizer=tiny.tokenizer())
+        concepts = np.array([vocabulary.position[each] for each in ("D005", "D002", "D001")])
+        rows, scores, cosines = bank.compare(concepts, context=torch.zeros(32), name=name)
+        assert bank.owner[rows].tolist() == concepts.tolist()
+        assert scores.tolist() == [0, 0, 0]
+        assert cosines.argmax() == 1
+        assert cosines[1] == pytest.approx(1.0, abs=1e-3)
+
+    def test_a_bank_of_other_weights_or_names_is_not_taken(self, model: E2emernModel, tmp_path: Path) -> None:
+        vocabulary, path = tiny.vocabulary(), tmp_path / "bank.safetensors"
+        bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=8)
+        bank.save(path, weights="w", vocabulary=vocabulary)
+        again = EntityBank.load(path, weights="w", vocabulary=vocabulary)
+        assert again is not None
+        assert torch.equal(again.codes, bank.codes)
+        assert EntityBank.load(path, weights="x", vocabulary=vocabulary) is None
+        assert EntityBank.load(tmp_path / "none", weights="w", vocabulary=vocabulary) is None

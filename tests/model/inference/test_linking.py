@@ -1,0 +1,105 @@
+"""Which spans are linked as one, and the evidence for their candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.document import Concept
+from model.inference.linking import FEATURES, Group, Span, appositions, features_of, group_spans, parts_of, spelling
+from model.vocabulary import Vocabulary
+from tests.model import tiny
+
+
+def span(text: str, *, document: int = 0, start: int = 0, kind: str = "Disease") -> Span:
+    return Span(document, start, start + len(text), text, kind, 0.9, 0, 0, 1)
+
+
+def spans_in(text: str, *names: str, kind: str = "Chemical") -> list[Span]:
+    return [span(name, start=text.index(name), kind=kind) for name in names]
+
+
+def test_repeats_and_abbreviations_are_one_group_within_a_document() -> None:
+    spans = [span("Renal failure"), span("renal-failure", start=30), span("RF", start=50), span("RF", document=1)]
+    groups = group_spans(spans, abbreviations=[{"RF": "renal failure"}, {}], vocabulary=tiny.vocabulary())
+    assert [(group.spans, group.match) for group in groups] == [([0, 1, 2], "exact"), ([3], "none")]
+
+
+def test_a_span_of_two_concepts_is_in_two_groups() -> None:
+    spans = [span("breast and colon cancer"), span("colon cancer", start=40)]
+    groups = group_spans(spans, abbreviations=[{}], vocabulary=tiny.vocabulary())
+    assert [(group.words, group.spans) for group in groups] == [("breast cancer", [0]), ("colon cancer", [0, 1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("breast and colon cancer", ["breast cancer", "colon cancer"]),
+        ("breast/colon cancers", ["breast cancers", "colon cancers"]),
+        ("breast and/or colon cancer", ["breast cancer", "colon cancer"]),
+        ("headache and renal failure", ["headache", "renal failure"]),
+        ("renal, breast and colon cancer", ["renal, breast and colon cancer"]),  # no renal cancer in the vocabulary
+        ("breast cancer and breast neoplasms", ["breast cancer and breast neoplasms"]),  # one concept
+        ("colon cancer", ["colon cancer"]),
+        ("and", ["and"]),
+        ("/", ["/"]),
+    ],
+)
+def test_joined_names_are_parted_where_each_part_is_one(words: str, parts: list[str]) -> None:
+    assert parts_of(words, entity_type="Disease", vocabulary=tiny.vocabulary()) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "explained"),
+    [
+        ("Aspirin (ASA) was given.", ("Aspirin", "ASA"), {"ASA": "Aspirin"}),
+        ("ASA [aspirin] was given.", ("ASA", "aspirin"), {"ASA": "aspirin"}),
+        ("Aspirin, ASA was given.", ("Aspirin", "ASA"), {}),
+        ("Axbycide (ABC) was given.", ("Axbycide", "ABC"), {}),  # the longer is no name of the vocabulary
+        ("Aspirin (a b) was given.", ("Aspirin", "a b"), {}),
+    ],
+)
+def test_a_name_in_brackets_is_explained_by_the_one_before(
+    text: str, names: tuple[str, ...], explained: dict[str, str]
+) -> None:
+    assert appositions(spans_in(text, *names), texts=[text], vocabulary=tiny.vocabulary()) == [explained]
+
+
+def test_features_say_how_the_words_agree() -> None:
+    vocabulary = tiny.vocabulary()
+    group = Group("renal failure", "Disease", [0])
+    group.match, group.named = vocabulary.look_up("renal failure", entity_type="Disease")
+    group.concepts = np.array([vocabulary.position["D004"], vocabulary.position["D005"]])
+    group.similarity, group.likeness = np.array([2.0, 3.0], np.float32), np.array([1.0, 0.5], np.float32)
+    group.mid, group.high = np.array([0.5, -1], np.float32), np.array([-0.1, -4], np.float32)
+    table = features_of(group, vocabulary=vocabulary, prior={"D004": 7})
+    first, second = (dict(zip(FEATURES, row, strict=True)) for row in table.tolist())
+    assert (first["exact"], first["exact_preferred"], first["sole"], first["lead"]) == (1, 0, 1, -1)
+    assert (second["exact"], second["lead"], second["likeness_lead"], second["descriptor"]) == (0, 0, -0.5, 1)
+    assert first["prior"] == pytest.approx(np.log(8))
+    assert (second["prior"], first["depth"], first["disease"]) == (0, 1, 1)
+    assert features_of(Group("x", "Disease", [0]), vocabulary=vocabulary, prior={}).shape == (0, len(FEATURES))
+
+
+def test_a_record_that_a_recent_descriptor_has_replaced_is_marked() -> None:
+    vocabulary = Vocabulary(
+        [
+            Concept("C047047", "Chemical", ("cabergoline",), "supplementary"),
+            Concept("D000077465", "Chemical", ("Cabergoline",), "descriptor"),
+        ],
+        version="1",
+    )
+    group = Group("cabergoline", "Chemical", [0])
+    group.match, group.named = vocabulary.look_up("cabergoline", entity_type="Chemical")
+    group.concepts = np.array([0, 1])
+    group.similarity = group.likeness = group.mid = group.high = np.zeros(2, np.float32)
+    table = features_of(group, vocabulary=vocabulary, prior={})
+    assert table[:, FEATURES.index("retired")].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "share"),
+    [("colon cancer", "Colon-Cancer", 1.0), ("rash", "fever", 0.0), ("tumour", "tumor", 6 / 11), ("", "", 0.0)],
+)
+def test_spelling_is_the_share_of_trigrams(words: str, name: str, share: float) -> None:
+    assert spelling(words, name) == pytest.approx(share)

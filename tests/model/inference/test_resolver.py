@@ -1,0 +1,86 @@
+"""The evidence is weighed: fitting, choosing, abstaining, and saying what decided."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.inference.linking import FEATURES
+from model.inference.resolver import EVIDENCE, NONE_FEATURES, Example, Resolver
+
+
+def examples(*, seed: int = 0) -> list[Example]:
+    """Where the best mid is over 0.5 it decides; else none is right."""
+    random = np.random.default_rng(seed)
+    made = []
+    for _ in range(200):
+        features = random.normal(size=(4, len(FEATURES))).astype(np.float32)
+        mid = features[:, FEATURES.index("mid")]
+        right = np.zeros(4, bool)
+        right[mid.argmax()] = mid.max() > 0.5
+        made.append((features, 0.9, right))
+    return made
+
+
+def row(**values: float) -> np.ndarray:
+    return np.array([values.get(name, 0.0) for name in FEATURES], np.float32)
+
+
+@pytest.mark.parametrize("units", [0, 8])
+def test_the_fit_finds_what_decides(units: int) -> None:
+    resolver = Resolver.fit(examples(), units=units)
+    agreed = [
+        (answer is None and not right.any()) or (answer is not None and right[answer[0]])
+        for answer, right in ((resolver.resolve(features, ner=0.9), right) for features, _, right in examples(seed=1))
+    ]
+    assert np.mean(agreed) > 0.8
+
+
+def test_what_is_kept_weighs_the_same() -> None:
+    resolver = Resolver.fit(examples(), prior={"D001": 3})
+    again = Resolver.from_dict(resolver.to_dict())
+    features = examples(seed=1)[0][0]
+    assert again.scores(features) == pytest.approx(resolver.scores(features), abs=0.01)
+    assert again.to_dict() == resolver.to_dict()
+    assert again.prior == {"D001": 3}
+
+
+def test_weights_of_other_evidence_are_refused() -> None:
+    stored = Resolver.unfitted().to_dict()
+    del stored["weights"]["mid"]
+    with pytest.raises(ValueError, match=r"than this version gathers; run python -m model\.training\.tune"):
+        Resolver.from_dict(stored)
+    with pytest.raises(ValueError, match="other evidence"):
+        Resolver.from_dict({"weights": {}, "none_weights": {}})
+
+
+def test_an_inclined_resolver_abstains() -> None:
+    features = np.stack([row(exact=1), row()])
+    resolver = Resolver.unfitted()
+    assert resolver.resolve(features, ner=0.9) == (0, pytest.approx(1 / (1 + np.exp(-6)), abs=1e-4))
+    assert resolver.inclined(27).resolve(features, ner=0.9) is None
+    assert resolver.inclined(27).resolve(features, ner=0.9, allow_none=False) is not None
+
+
+@pytest.mark.parametrize(
+    ("mine", "how"),
+    [
+        (row(exact=1, mid=1), "name"),
+        (row(variant=1, lead=1), "variant"),
+        (row(lead=1, mid=1), "bank"),
+        (row(mid=3), "mid"),
+        (row(high=3), "high"),
+    ],
+)
+def test_the_evidence_is_what_the_choice_could_least_do_without(mine: np.ndarray, how: str) -> None:
+    assert Resolver.unfitted().evidence(np.stack([row(lead=-1, high=-1) * 0, mine]), 1) == how
+    assert Resolver.unfitted().evidence(mine[None], 0) == how
+
+
+def test_every_feature_but_the_type_is_evidence() -> None:
+    assert {name for names in EVIDENCE.values() for name in names} == set(FEATURES) - {"disease"}
+
+
+def test_nothing_to_choose_from_gives_none() -> None:
+    assert Resolver.unfitted().resolve(np.zeros((0, len(FEATURES)), np.float32), ner=0.9) is None
+    assert NONE_FEATURES == ("bias", "ner")

@@ -1,0 +1,135 @@
+"""Pre-training on a little text: it learns, resumes, and goes on with a larger budget."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from model.training.pretrain import continuing_pieces, learning_rate, main, mask_words, pack_text, pretrain
+from model.training.recipe import RecipeError
+from tests.model import tiny
+
+LINES = [text for text, _ in tiny.SENTENCES] * 6
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an encoder and a text."""
+    folder = tmp_path_factory.mktemp("data")
+    tiny.save_encoder(folder / "encoder")
+    (folder / "text.txt").write_text("\n".join(LINES) + "\n")
+    return folder
+
+
+def run(data: Path, output: Path, **options: object) -> list[str]:
+    told = list[str]()
+    settings: dict[str, object] = {
+        "tokens": 40 * 64, "length": 16, "rows_per_step": 4, "peak": 1e-2, "warmup": 4, "tell": told.append, **options,
+    }  # fmt: skip
+    pretrain(encoder=str(data / "encoder"), text=data / "text.txt", output=output, **settings)  # type: ignore[arg-type]
+    return told
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(first: Path, second: Path) -> bool:
+    one, other = weights(first), weights(second)
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_pre_training_lowers_the_loss_and_writes_an_encoder(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out")
+    curve = [json.loads(line) for line in (tmp_path / "out" / "loss.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in curve] == [20, 40]
+    assert curve[1]["loss"] < 0.9 * curve[0]["loss"]
+    assert AutoModel.from_pretrained(tmp_path / "out").config.hidden_size == 32
+    assert run(data, tmp_path / "out") == [f"{tmp_path / 'out'} is pre-trained already"]
+
+
+def test_a_run_that_stops_and_goes_on_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "whole")
+    for _ in range(3):  # within the warm-up, the level and the fall
+        run(data, tmp_path / "parts", stop_after=12)
+    run(data, tmp_path / "parts")
+    assert same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_that_is_done_goes_on_with_a_larger_budget(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "whole", tokens=60 * 64)
+    run(data, tmp_path / "grown")
+    run(data, tmp_path / "grown", tokens=60 * 64, stop_after=1)
+    told = run(data, tmp_path / "grown", tokens=60 * 64)
+    assert "from step 33" in told[0]  # 32 steps before the rate fell, and one
+    assert same(tmp_path / "whole", tmp_path / "grown")
+    with pytest.raises(RecipeError, match="has seen more than this budget allows before the rate falls"):
+        run(data, tmp_path / "grown", tokens=8 * 64)
+
+
+def test_an_output_of_another_pre_training_is_left_alone(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", stop_after=1)
+    with pytest.raises(RecipeError, match=r"holds a training with peak 0\.01, and this one has 0\.02; choose another"):
+        run(data, tmp_path / "out", peak=2e-2)
+
+
+def test_the_rate_warms_up_stays_and_falls() -> None:
+    rates = [learning_rate(step, steps=10, warmup=2, decay=0.4, peak=1.0) for step in range(10)]
+    assert rates == [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
+
+
+def test_text_is_packed_into_full_rows_whether_plain_or_compressed(data: Path, tmp_path: Path) -> None:
+    with lzma.open(tmp_path / "text.txt.xz", "wt") as file:
+        file.write((data / "text.txt").read_text())
+    tokenizer = tiny.tokenizer()
+    rows = [
+        pack_text(text, tokenizer=tokenizer, length=16, folder=tmp_path)
+        for text in (data / "text.txt", tmp_path / "text.txt.xz")
+    ]
+    assert rows[0].tolist() == rows[1].tolist()
+    assert set(rows[0][:, 0]) == {2}
+    assert set(rows[0][:, -1]) == {3}
+    assert tokenizer.decode(rows[0][0, 1:9]) == "the patients had severe breast cancer . [SEP]"
+
+
+def test_masks_fall_on_words_of_text_alone() -> None:
+    tokenizer = tiny.tokenizer()
+    continues = continuing_pieces(tokenizer)
+    first, rest = tokenizer.convert_tokens_to_ids(["neoplasm", "##s"])
+    rows = torch.tensor([2, *[first, rest] * 24, 3]).repeat(200, 1)
+    inputs, labels = mask_words(
+        rows, continues=continues, tokenizer=tokenizer, generator=torch.Generator().manual_seed(0)
+    )
+    chosen = labels != -100
+    assert not chosen[:, [0, -1]].any()
+    assert (chosen[:, 1:-1:2] == chosen[:, 2:-1:2]).all()  # a word is masked whole or not at all
+    assert chosen.float().mean().item() == pytest.approx(0.2 * 48 / 50, abs=0.01)
+    assert (inputs[chosen] == 4).float().mean().item() == pytest.approx(0.8, abs=0.03)
+    assert (inputs[~chosen] == rows[~chosen]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("short.txt", b"fever", "short.txt: fewer than 126 word pieces, which is one row"),
+        ("broken.xz", b"no xz at all", "broken.xz: not a whole text, plain or .xz, in UTF-8"),
+        ("latin.txt", b"na\xefve", "latin.txt: not a whole text, plain or .xz, in UTF-8"),
+        ("none.txt", None, "No such file or directory"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    arguments = ["--encoder", str(data / "encoder"), "--text", str(tmp_path / name), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,0 +1,137 @@
+"""Training files: what they say, and what is wrong with them in one line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from defaults import RECIPES
+from model.training.recipe import GoldFile, Recipe, RecipeError, find_encoder, read_config
+from tests.model import tiny
+
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
+WHOLE = """
+encoder = "encoder"
+train = ["ncbi/train", "tags/train"]
+dev = ["ncbi/dev"]
+encoder_rate = 1
+epochs = 4
+mesh = "mesh.parquet"
+
+[corpora.ncbi]
+train = "train.PubTator"
+dev = "dev.PubTator"
+annotates = ["Disease"]
+
+[corpora.tags]
+train = "tags.tsv"
+
+[search]
+epochs = [2, 3]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "t.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_says_the_recipe_and_its_data(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, WHOLE))
+    assert config.recipe == Recipe(
+        encoder="encoder", train=("ncbi/train", "tags/train"), dev=("ncbi/dev",), encoder_rate=1.0, epochs=4
+    )
+    assert config.gold == (
+        GoldFile("ncbi", "train", tmp_path / "train.PubTator", ("Disease",)),
+        GoldFile("ncbi", "dev", tmp_path / "dev.PubTator", ("Disease",)),
+        GoldFile("tags", "train", tmp_path / "tags.tsv", ("Disease", "Chemical")),
+    )
+    assert (config.mesh, config.folder, config.corpus) == (tmp_path / "mesh.parquet", tmp_path, None)
+    assert config.search == {"epochs": [2, 3]}
+
+
+def test_data_may_be_elsewhere_and_keys_may_be_changed(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, WHOLE), data=Path("gold"), changes={"epochs": 9, "encoder": "other"})
+    assert config.gold[0].path == Path("gold/train.PubTator")
+    assert (config.recipe.epochs, config.recipe.encoder, config.folder) == (9, "other", Path())
+
+
+def test_training_on_dev_too_leaves_nothing_to_choose_by(tmp_path: Path) -> None:
+    recipe = read_config(write(tmp_path, "patience = 2" + WHOLE), with_dev=True).recipe
+    assert (recipe.train, recipe.dev, recipe.patience) == (("ncbi/train", "tags/train", "ncbi/dev"), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("epochs = 4", "epoch = 4", "unknown key epoch; did you mean epochs?"),
+        ("epochs = 4", "corpera = 4", "unknown key corpera; did you mean corpora or corpus?"),
+        ("epochs = 4", 'epochs = "4"', "epochs is '4', expected a whole number"),
+        ("epochs = 4", "epochs = 4.0", "epochs is 4.0, expected a whole number"),
+        ("epochs = 4", "epochs = true", "epochs is True, expected a whole number"),
+        ("epochs = 4", "epochs = 0", "epochs is 0, expected at least 1"),
+        ("epochs = 4", "dropout = 1.5", "dropout is 1.5, expected 0 to 0.99"),
+        ("epochs = 4", "use_mid = 1", "use_mid is 1, expected true or false"),
+        ("epochs = 4", 'precision = "int8"', "precision is 'int8', expected one of auto, bf16, fp16, fp32"),
+        ("epochs = 4", 'corpus = "c.parquet"', "corpus and corpora: name either a prepared corpus or gold files"),
+        ('train = ["ncbi/train", "tags/train"]', "train = []", "train names no split, expected such as"),
+        ('train = ["ncbi/train", "tags/train"]', "", "train is missing"),
+        ('"tags/train"]', '"tag/train"]', "tag/train is no split of corpora; did you mean tags/train or ncbi/train?"),
+        ('"tags/train"]', '"ncbi/dev"]', "ncbi/dev stands in train and in dev"),
+        ('dev = ["ncbi/dev"]', "patience = 2", "patience without dev"),
+        ('dev = ["ncbi/dev"]', 'dev = "ncbi/dev"', "dev is 'ncbi/dev', expected a list of strings"),
+        ('train = "tags.tsv"', "train = 3", "corpora.tags.train is 3, expected a string"),
+        ("[search]", "[search", "not TOML"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_file(tmp_path: Path, before: str, after: str, message: str) -> None:
+    assert before in WHOLE
+    with pytest.raises(RecipeError) as caught:
+        read_config(write(tmp_path, WHOLE.replace(before, after)))
+    assert str(caught.value).startswith(f"{tmp_path}/t.toml: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_data_is_told_how_to_name_them(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no data: name gold files"):
+        read_config(write(tmp_path, 'encoder = "e"\ntrain = ["a/train"]'))
+
+
+def test_an_encoder_is_a_folder_or_in_a_package_or_on_the_hub(tmp_path: Path) -> None:
+    tiny.save_encoder(tmp_path / "mine")
+    assert find_encoder("mine", folder=tmp_path) == str(tmp_path / "mine")
+    assert find_encoder("defaults/model", folder=tmp_path) == str(ROOT / "defaults" / "model")
+    assert find_encoder("owner/name", folder=tmp_path) == "owner/name"
+
+
+def test_the_shipped_recipes_are_whole() -> None:
+    made = {path.stem: read_config(path).recipe for path in RECIPES.glob("*.toml")}
+    assert sorted(made) == ["auxiliary", "ours", "paper"]
+    paper = made["paper"]
+    assert (paper.mid_weight, paper.high_weight, paper.encoder_rate, paper.head_rate) == (0.125, 0.1, 1e-5, 1e-5)
+    assert (paper.attention, paper.fusion, paper.weight_decay, paper.candidate_weight) == ("printed", "gate", 0, 0)
+    assert not made["auxiliary"].use_mid
+
+
+def test_every_key_is_documented_with_its_type_and_default() -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `(\w+)` \| (\w+) \| (?:`(.*?)`)? ?\|", page, re.MULTILINE)
+    kinds: dict[Any, str] = {
+        str: "string", int: "integer", float: "number", bool: "boolean", tuple[str, ...]: "list"
+    }  # fmt: skip
+    types = get_type_hints(Recipe)
+    assert found == [
+        (each.name, kinds[types[each.name]], "" if each.default is MISSING else _toml(each.default))
+        for each in fields(Recipe)
+    ]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else "[]" if value == () else str(value)
