@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,9 +170,13 @@ def test_slices_of_gold_and_of_what_is_predicted() -> None:
 # What its evaluator says of its own sample: BioCreative V CDR, readme of BC5CDR_Evaluation 0.0.3.
 OFFICIAL_MENTIONS = Score(303, 105, 121)
 OFFICIAL_IDS = Score(150, 56, 64)
+# "neuromuscular blockade" of one document was D009468 in the sample that the task published first, CDR_sample.txt; the
+# gold file has D020879. docs/evaluation.md tells why the answer above must be that of the former.
+REVISED = ("10457883", 353, 375)
+FORMER = ("D009468",)
 
 
-def parity_figures(folder: Path) -> dict[str, Score]:
+def read_sample(folder: Path) -> tuple[list[GoldDocument], list[list[Mention]]]:
     gold = list(read_gold(folder / "gold.PubTator", corpus="cdr", split="sample"))
     given = {d.document_id: d for d in read_gold(folder / "predictions.PubTator", corpus="cdr", split="sample")}
     predicted = [
@@ -182,13 +187,23 @@ def parity_figures(folder: Path) -> dict[str, Score]:
         ]
         for document in gold
     ]
+    return gold, predicted
+
+
+def as_first_published(document: GoldDocument) -> GoldDocument:
+    mentions = (
+        replace(m, concepts=FORMER) if (document.document_id, m.start, m.end) == REVISED else m
+        for m in document.mentions
+    )
+    return replace(document, mentions=tuple(mentions))
+
+
+def disease_scores(gold: list[GoldDocument], predicted: list[list[Mention]]) -> tuple[Score, Score]:
     scores = score_corpus(gold, predicted, canonical=lambda identifier: identifier.removeprefix("MESH:"))
-    return {protocol: total(by_type["Disease"]) for protocol, by_type in scores.items()}
+    return total(scores["ner"]["Disease"]), total(scores["document"]["Disease"])
 
 
 def test_counts_equal_the_official_answers_of_biocreative(shared_data: Path) -> None:
-    figures = parity_figures(shared_data / "scorer-parity")
-    assert figures["ner"] == OFFICIAL_MENTIONS
-    ids = figures["document"]
-    assert (ids.tp + ids.fp, ids.tp + ids.fn) == (206, 214)  # as many pairs as the official answer has on either side
-    assert ids.tp == OFFICIAL_IDS.tp - 1  # docs/evaluation.md: what has been ruled out
+    gold, predicted = read_sample(shared_data / "scorer-parity")
+    assert disease_scores([as_first_published(each) for each in gold], predicted) == (OFFICIAL_MENTIONS, OFFICIAL_IDS)
+    assert disease_scores(gold, predicted) == (OFFICIAL_MENTIONS, Score(149, 57, 65))  # as the gold file is now
