@@ -11,13 +11,14 @@ from __future__ import annotations
 import gzip
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from model.document import Annotation, Document, Mention, Passage
+from tasks.concepts import keep_links
 from tasks.errors import InputError
 from tasks.exporters import bioc, jsonl, pubtator
 from warehouse.annotated import annotated_rows
@@ -58,14 +59,17 @@ FORMATS = tuple(_FORMATS)
 _MENTION_FIELDS = [field.name for field in fields(Mention)]  # columns of the table of the same names
 
 
-def read_annotated(home: Home) -> Iterator[Annotated]:
+def read_annotated(home: Home, *, selected: Container[str] | None = None) -> Iterator[Annotated]:
     """Yield the documents of the current snapshot with their mentions, ordered by source and record.
+
+    Where ids are selected, mentions of other concepts come without one (`tasks.concepts.keep_links`).
 
     Raises:
         WarehouseError: nothing was published, or a file of the snapshot cannot be read.
     """
     for row in annotated_rows(home):
-        yield _document(row), [Mention(**{name: each[name] for name in _MENTION_FIELDS}) for each in row["mentions"]]
+        mentions = [Mention(**{name: each[name] for name in _MENTION_FIELDS}) for each in row["mentions"]]
+        yield _document(row), mentions if selected is None else keep_links(mentions, selected)
 
 
 def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, skip_full_text: bool = False) -> Exported:

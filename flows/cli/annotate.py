@@ -12,7 +12,7 @@ from rich.console import Console
 from defaults import MESH, SAMPLE
 from warehouse.layout import Home
 
-from .application import Folder, Verbose, app
+from .application import Folder, Mesh, Verbose, app
 
 if TYPE_CHECKING:
     from flows.annotate import Outcome
@@ -41,12 +41,7 @@ def annotate(
             show_default="the home's champion, or the bundled one",
         ),
     ] = None,
-    mesh: Annotated[
-        Path,
-        typer.Option(
-            metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"
-        ),
-    ] = MESH,
+    mesh: Mesh = MESH,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
     verbose: Verbose = False,
 ) -> None:

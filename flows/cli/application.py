@@ -23,6 +23,22 @@ TIMEOUT_S = 300.0  # as `warehouse.sql` has it, which is slower to import than -
 
 Folder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of the tables.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Most seconds to take.")]
+Mesh = Annotated[
+    Path,
+    typer.Option(metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"),
+]
+Config = Annotated[Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: paper, auxiliary, ours.")]
+Data = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file")
+]
+Branch = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NUMBER", help="Only links to what is at or under this tree number; may be repeated."),
+]
+Allow = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Only links to these ids, one a line, and to those under --branch.")
+]
+Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="No links to these ids, one a line.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Prefect logs, and where errors arise.")]
 
 

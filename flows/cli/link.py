@@ -10,7 +10,7 @@ import typer
 from defaults import MESH, MODEL
 
 from .annotate import Device
-from .application import app, say
+from .application import Allow, Branch, Deny, Mesh, app, say
 
 if TYPE_CHECKING:
     from tasks.parsers.records import Failure
@@ -21,16 +21,10 @@ def link(
     path: Annotated[Path, typer.Argument(metavar="INPUT", help="PubTator file with mentions, plain or gzip.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="PubTator file to write.")],
     model: Annotated[Path, typer.Option(metavar="DIR", help="Model folder.", show_default="the bundled one")] = MODEL,
-    mesh: Annotated[
-        Path, typer.Option(metavar="PATH", help="Entities table, Parquet.", show_default="the bundled one")
-    ] = MESH,
-    branch: Annotated[
-        list[str] | None, typer.Option(metavar="NUMBER", help="Link to what is at or under this tree number; repeat.")
-    ] = None,
-    allow: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Link to these ids, one a line, and to those under --branch.")
-    ] = None,
-    deny: Annotated[Path | None, typer.Option(metavar="FILE", help="Never link to these ids, one a line.")] = None,
+    mesh: Mesh = MESH,
+    branch: Branch = None,
+    allow: Allow = None,
+    deny: Deny = None,
     home: Annotated[Path, typer.Option(metavar="DIR", help="Keeps the encoded names, if they have to be.")] = Path(
         "home"
     ),
@@ -41,7 +35,7 @@ def link(
     Records and annotations that cannot be used are told, one a line, and left out; all others are linked.
     """
     from tasks.choices import find_mesh
-    from tasks.errors import InputError
+    from tasks.concepts import select_concepts
     from tasks.link import link_file
     from tasks.models import load, read_versions
     from warehouse.layout import Home
@@ -49,12 +43,7 @@ def link(
     table = find_mesh(mesh, home=Home(home))
     read_versions(model, table)  # tells what is missing
     cascade = load(model, table, home=Home(home), device=device.value)
-    try:
-        cascade.selection = cascade.vocabulary.select(
-            branches=branch or [], allow=_ids(allow) if allow else [], deny=_ids(deny) if deny else []
-        )
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    cascade.selection = select_concepts(cascade.vocabulary, branches=branch or (), allow=allow, deny=deny)
 
     def tell(failure: Failure) -> None:
         say(f"{path.name}: {failure.position}: document {failure.document_id or 'without id'}: {failure.reason}")
@@ -64,9 +53,3 @@ def link(
         f"wrote {counts.documents:,} documents to {output}: {counts.linked:,} of {counts.mentions:,} mentions linked, "
         f"{counts.failures:,} failures"
     )
-
-
-def _ids(path: Path) -> list[str]:
-    """The ids of a list: one a line, what follows it and lines that begin with # passed over."""
-    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
-    return [words[0] for words in lines if words and not words[0].startswith("#")]

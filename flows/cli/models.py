@@ -13,7 +13,7 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 
 from .annotate import Device
-from .application import Folder, app, group, say
+from .application import Config, Data, Folder, Mesh, app, group, say
 
 if TYPE_CHECKING:
     from warehouse.evaluations import Judged
@@ -83,10 +83,8 @@ def add(
 @models_app.command(epilog="Example: e2emern models retrain --config ours --data corpora/ --home home")
 def retrain(
     home: Folder,
-    config: Annotated[Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: paper, auxiliary, ours.")],
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file")
-    ] = None,
+    config: Config,
+    data: Data = None,
     corrections: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of corrected PubTator files.", show_default="corrections of the home"),
@@ -97,12 +95,7 @@ def retrain(
     gold: Annotated[
         list[str] | None, typer.Option(metavar="GOLD", help="What to compare on.", show_default="the dev splits")
     ] = None,
-    mesh: Annotated[
-        Path,
-        typer.Option(
-            metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"
-        ),
-    ] = MESH,
+    mesh: Mesh = MESH,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from warehouse.layout import Home
 
-from .application import TIMEOUT_S, Folder, Timeout, app, say
+from .application import TIMEOUT_S, Allow, Branch, Deny, Folder, Timeout, app, say
 
 
 class ExportFormat(StrEnum):
@@ -39,12 +39,25 @@ def export(
     skip_full_text: Annotated[
         bool, typer.Option("--skip-full-text", help="Leave out documents that PubTator cannot hold.")
     ] = False,
+    branch: Branch = None,
+    allow: Allow = None,
+    deny: Deny = None,
 ) -> None:
-    """Write the documents of the current snapshot with their mentions."""
+    """Write the documents of the current snapshot with their mentions.
+
+    With --branch, --allow or --deny, mentions of other concepts are written as not linked, as `link` does.
+    """
     from tasks.export import export as export_to
     from tasks.export import read_annotated
 
-    written = export_to(read_annotated(Home(home)), output, form=form.value, skip_full_text=skip_full_text)
+    place, selected = Home(home), None
+    if branch or allow or deny:
+        from tasks.concepts import read_selection
+
+        selected = read_selection(place, branches=branch or (), allow=allow, deny=deny)
+    written = export_to(
+        read_annotated(place, selected=selected), output, form=form.value, skip_full_text=skip_full_text
+    )
     say(f"wrote {written.documents:,} documents with {written.mentions:,} mentions to {output}")
     if written.skipped:
         say(f"left out {written.skipped:,} documents with full text")

@@ -13,19 +13,16 @@ from tasks.choices import find_recipe
 from tasks.errors import InputError
 
 from .annotate import Device
-from .application import app, say
+from .application import Config, Data, app, say
 
 
 @app.command(epilog="Example: e2emern train --config ours --data corpora/ --output my-model")
 def train(
-    config: Annotated[Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: paper, auxiliary, ours.")],
+    config: Config,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the model.", show_default="the file's name")
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file"),
-    ] = None,
+    data: Data = None,
     encoder: Annotated[
         str | None, typer.Option(metavar="DIR|NAME", help="Encoder to start from, instead of the file's.")
     ] = None,

@@ -183,6 +183,19 @@ def test_exports_parse_again(home: Path, tmp_path: Path, form: str) -> None:
         assert sum(len(record.annotations) for record in records) == 50  # type: ignore[union-attr]
 
 
+def test_an_export_with_a_choice_of_concepts(home: Path, tmp_path: Path) -> None:
+    deny = tmp_path / "deny.txt"
+    deny.write_text("D002\n", encoding="utf-8")
+    written = ["--format", "jsonl", "--output", tmp_path / "out"]
+    ended = run("export", "--home", home, *written, "--branch", "C04", "--deny", deny)
+    assert (ended.returncode, ended.stderr) == (
+        0,
+        f"e2emern: wrote 14 documents with 50 mentions to {tmp_path / 'out'}\n",
+    )
+    documents = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert {mention["mesh_id"] for document in documents for mention in document["mentions"]} == {"D001", None}
+
+
 def test_an_entities_table_from_compact_tables(tmp_path: Path) -> None:
     (tmp_path / "names.tsv").write_text("mesh_id\tentity_type\tpreferred\tname\nD1\tDisease\t1\tGout\n")
     (tmp_path / "records.tsv").write_text("mesh_id\trecord_type\ttree_numbers\tmapped_to\n")
