@@ -46,8 +46,9 @@ worker: install ## Start the workers of this host
 e2e: install ## Run the tests of a whole installation, with a server and workers of their own
 	$(BIN)/pytest tests/e2e
 
+# Two at a time, each file by one process, so that what a file's tests share is made once; the longest come first.
 test: install ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 soak: install ## Live through a year of nights that are killed again and again, and compare with an oracle
 	$(BIN)/python -m tests.soak

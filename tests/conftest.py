@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models only: a second thread costs more than it brings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+_told: list[str] = []
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     from tests.flows.world import make_world  # torch, for those tests alone that need it
 
     return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """What a test of a whole installation tells with this stands in the last line, whichever process ran the test."""
+    return lambda line: record_property("e2e", line)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        _told.extend(str(line) for name, line in report.user_properties if name == "e2e")
+
+
+def pytest_unconfigure() -> None:
+    if _told:
+        print(f"e2e: {'; '.join(_told)}")

@@ -1,4 +1,4 @@
-"""One installation for all tests of this folder, and a last line that says what ran."""
+"""One installation for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from tests.e2e.installation import Installation
 
 if TYPE_CHECKING:
     from tests.flows.world import World
-
-_told: list[str] = []
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +34,3 @@ def installation(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield installation
     finally:
         installation.stop()
-
-
-@pytest.fixture
-def tell() -> list[str]:
-    """What a test adds to this list stands in the last line."""
-    return _told
-
-
-def pytest_unconfigure() -> None:
-    if _told:
-        print(f"e2e: {'; '.join(_told)}")

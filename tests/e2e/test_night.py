@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def dump(number: int, *, documents: int = 20) -> bytes:
     return gzip.compress(pubmed(articles(documents, first=1000 * number)).encode(), mtime=0)
 
 
-def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell: list[str]) -> None:
+def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell: Callable[[str], None]) -> None:
     deployed = {one["name"]: one for one in installation.post("deployments/filter")}
     assert set(deployed) == {one["name"] for one in DESCRIBED["deployments"]}
     for described in DESCRIBED["deployments"]:
@@ -45,10 +46,10 @@ def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell
     automations = installation.post("automations/filter")
     triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
     assert len(automations) == len(triggers)
-    tell.append(f"{len(deployed)} deployments, {len(automations)} triggers")
+    tell(f"{len(deployed)} deployments, {len(automations)} triggers")
 
 
-def test_from_a_file_on_a_server_to_an_answer(installation: Installation, tell: list[str]) -> None:
+def test_from_a_file_on_a_server_to_an_answer(installation: Installation, tell: Callable[[str], None]) -> None:
     """A night fetches, annotates and publishes; a file that cannot be read is told, and mended by the next night."""
     home = installation.folder / "home"
     installation.start_worker("first")
@@ -67,11 +68,11 @@ def test_from_a_file_on_a_server_to_an_answer(installation: Installation, tell: 
     assert rows(home, "SELECT count(*) > 40 FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id='D009369'")
     artifacts = {one["key"] for one in installation.post("artifacts/latest/filter")}
     assert {"night-home", "progress-pubmed30n0001-xml-gz", "progress-pubmed30n0002-xml-gz"} <= artifacts
-    tell.append("a night from HTTP to SQL, an unreadable file mended by the next")
+    tell("a night from HTTP to SQL, an unreadable file mended by the next")
 
 
 def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
-    installation: Installation, world: World, tell: list[str]
+    installation: Installation, world: World, tell: Callable[[str], None]
 ) -> None:
     """Two workers share 12 sources; the tables are those of one process that nobody disturbed."""
     source, home = installation.folder / "twelve", installation.folder / "shared"
@@ -93,10 +94,10 @@ def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
     assert rows(home, "SELECT count(*) FROM documents") == [(720,)]
     crashed = installation.post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["CRASHED"]}}}})
     assert "its worker was killed" in {one["state"]["message"] for one in crashed}
-    tell.append("12 sources by two workers, one killed, the server restarted")
+    tell("12 sources by two workers, one killed, the server restarted")
 
 
-def test_no_model_then_a_full_disk_then_all_is_well(installation: Installation, tell: list[str]) -> None:
+def test_no_model_then_a_full_disk_then_all_is_well(installation: Installation, tell: Callable[[str], None]) -> None:
     source, home = installation.folder / "one", installation.folder / "mended"
     source.mkdir()
     (source / "pubmed30n0001.xml.gz").write_bytes(dump(1, documents=120))
@@ -119,7 +120,7 @@ def test_no_model_then_a_full_disk_then_all_is_well(installation: Installation, 
     assert night["state_type"] == "COMPLETED"
     assert rows(home, "SELECT count(*) FROM documents") == [(120,)]
     assert list(home.rglob(".writing-*")) == []
-    tell.append("no model, a full disk, both mended by the next night")
+    tell("no model, a full disk, both mended by the next night")
 
 
 def at_work(installation: Installation, worker: str) -> bool:

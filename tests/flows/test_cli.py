@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,29 +51,20 @@ def annotate(world: World, home: Path, *inputs: Path) -> list[object]:
     return ["annotate", *inputs, "--home", home, "--model", world.model, "--mesh", world.mesh, "--device", "cpu"]
 
 
-def servers() -> Iterator[psutil.Process]:
-    for process in psutil.process_iter():
-        try:
-            if "flows.temporary_server" in process.cmdline():
-                yield process
-        except psutil.Error:  # it ended meanwhile
-            continue
-
-
 def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, environment: dict[str, str]) -> None:
     inputs = write_sources(tmp_path / "in")
     home = tmp_path / "home"
 
     arguments = [*COMMAND, *map(str, annotate(world, home, *inputs))]
-    before = {process.pid for process in servers()}
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
         while killed.poll() is None and not list(home.glob("runs/*.json")):
             time.sleep(0.02)
-        mine = [process for process in servers() if process.pid not in before]
+        children = psutil.Process(killed.pid).children()
+        servers = [one for one in children if "flows.temporary_server" in one.cmdline()]
         killed.send_signal(signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
-    _, alive = psutil.wait_procs(mine, timeout=30)
-    assert (len(mine), alive) == (1, [])  # the server ends with its command, however that ends
+    _, alive = psutil.wait_procs(servers, timeout=30)
+    assert (len(servers), alive) == (1, [])  # the server ends with its command, however that ends
 
     done = run(*annotate(world, home, *inputs), environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
