@@ -18,6 +18,7 @@ from typing import Any
 from warehouse.entities import list_vocabularies
 from warehouse.errors import WarehouseError
 from warehouse.files import written_whole
+from warehouse.gate import total_variation
 from warehouse.layout import Home, digest_file
 from warehouse.nights import Night, nights
 from warehouse.snapshot import current_snapshot
@@ -168,18 +169,14 @@ def _mix(
     name: str, shares: Mapping[str, float], before: Sequence[Mapping[str, float]], *, limit: float, limits: DriftLimits
 ) -> Figure:
     """The distance of a mix from the mean mix, beside the distances of the mixes before."""
-    keys = {key for each in (shares, *before) for key in each}
+    keys = {key for each in before for key in each}
     mean = {key: sum(each.get(key, 0.0) for each in before) / len(before) for key in keys}
-
-    def distance(one: Mapping[str, float]) -> float:
-        return sum(abs(one.get(key, 0.0) - mean[key]) for key in keys) / 2
-
-    usual = [distance(one) for one in before]
+    usual = [total_variation(one, mean) for one in before]
     return Figure(
         name=name,
         usual=None,
         tonight=None,
-        off=distance(shares),
+        off=total_variation(shares, mean),
         limit=max(limit, median(usual) + limits.deviations * _deviation(usual)),
     )
 

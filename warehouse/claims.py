@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from os import fstat
 from pathlib import Path
 
+from warehouse.files import is_locked
 from warehouse.layout import Home, SourceKey
 
 
@@ -27,14 +28,7 @@ def claimed(home: Home, keys: Iterable[SourceKey], *, model_version: str, mesh_v
 
 def is_claimed(home: Home, key: SourceKey, *, model_version: str, mesh_version: str) -> bool:
     """Tells whether somebody is at work on a source."""
-    try:
-        with home.claim(key, model_version=model_version, mesh_version=mesh_version).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    return is_locked(home.claim(key, model_version=model_version, mesh_version=mesh_version))
 
 
 @contextmanager

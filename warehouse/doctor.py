@@ -20,7 +20,7 @@ import duckdb
 from warehouse.catalog import literal_path
 from warehouse.checksums import FileFacts, file_facts, recorded_facts
 from warehouse.errors import WarehouseError
-from warehouse.files import sweep
+from warehouse.files import is_locked, sweep
 from warehouse.layout import Home
 from warehouse.parquet import read_metadata
 from warehouse.runs import RunRecord, may_be_running, read_run, write_run
@@ -97,7 +97,7 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
 
 
 def _cases(home: Home, *, locked: bool) -> Iterator[_Case]:
-    idle = locked or not _is_publishing(home)
+    idle = locked or not is_locked(home.lock)
     runs: list[RunRecord] = []
     yield from _of_runs(home, runs)
     running = any(may_be_running(run) for run in runs)
@@ -265,17 +265,6 @@ def _damage(path: Path) -> str | None:
 def _is_abandoned(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def _is_publishing(home: Home) -> bool:
-    try:
-        with home.lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
         return True
     return False
 

@@ -45,6 +45,18 @@ def sweep(root: Path) -> list[Path]:
     return swept
 
 
+def is_locked(path: Path) -> bool:
+    """Tells whether a file is there and somebody holds a lock on it, or none can be had."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def sync(path: Path) -> None:
     """Makes the content of a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -107,9 +107,14 @@ def branch_shares(connection: duckdb.DuckDBPyConnection, concepts: str) -> dict[
     return dict(connection.execute(_BRANCHES_SQL.format(concepts=concepts)).fetchall())
 
 
+def total_variation(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Returns how far two mixes of shares are apart, from 0 for equal ones to 1 for those with nothing in common."""
+    return sum(abs(one.get(key, 0.0) - other.get(key, 0.0)) for key in {*one, *other}) / 2
+
+
 def _concept_mix(before: Mapping[str, float], now: Mapping[str, float], *, limit: float) -> str | None:
     moved = {branch: now.get(branch, 0.0) - before.get(branch, 0.0) for branch in {*before, *now}}
-    distance = sum(map(abs, moved.values())) / 2
+    distance = total_variation(before, now)
     if not before or not now or distance <= limit:
         return None
     most = max(sorted(moved), key=lambda branch: abs(moved[branch]))

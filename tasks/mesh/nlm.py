@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from lxml import etree
@@ -76,17 +77,8 @@ def _descriptor(element: etree._Element, record: int) -> MeshRecord:
     entity_type = type_of(tree_numbers)
     if entity_type is None:
         return LeftOut(mesh_id)
-    names, kinds = _names(element, "DescriptorName")
-    return MeshConcept(
-        record=record,
-        position=f"line {element.sourceline}",
-        mesh_id=mesh_id,
-        entity_type=entity_type,
-        record_type=DESCRIPTOR,
-        names=names,
-        kinds=kinds,
-        tree_numbers=tree_numbers,
-    )
+    concept = _concept(element, record, mesh_id, entity_type, DESCRIPTOR, name="DescriptorName")
+    return replace(concept, tree_numbers=tree_numbers)
 
 
 def _supplementary(element: etree._Element, record: int, headings: Mapping[str, str | None]) -> MeshRecord:
@@ -100,18 +92,9 @@ def _supplementary(element: etree._Element, record: int, headings: Mapping[str, 
     entity_type = _supplementary_type(element.get("SCRClass", _SUBSTANCE), mapped_to, headings)
     if entity_type is None:
         return LeftOut(mesh_id)
-    names, kinds = _names(element, "SupplementalRecordName")
-    return MeshConcept(
-        record=record,
-        position=f"line {element.sourceline}",
-        mesh_id=mesh_id,
-        entity_type=entity_type,
-        record_type=SUPPLEMENTARY,
-        names=names,
-        kinds=kinds,
-        mapped_to=mapped_to,
-        aliases=tuple(dict.fromkeys(_OMIM.findall(_text(element.find("Note"))))) if entity_type == "Disease" else (),
-    )
+    concept = _concept(element, record, mesh_id, entity_type, SUPPLEMENTARY, name="SupplementalRecordName")
+    omim = _OMIM.findall(_text(element.find("Note"))) if entity_type == "Disease" else ()
+    return replace(concept, mapped_to=mapped_to, aliases=tuple(dict.fromkeys(omim)))
 
 
 def _supplementary_type(scr_class: str, mapped_to: tuple[str, ...], headings: Mapping[str, str | None]) -> str | None:
@@ -126,12 +109,24 @@ def _supplementary_type(scr_class: str, mapped_to: tuple[str, ...], headings: Ma
     return {_SUBSTANCE: "Chemical", _DISEASE: "Disease"}.get(scr_class)
 
 
-def _names(element: etree._Element, tag: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _concept(
+    element: etree._Element, record: int, mesh_id: str, entity_type: str, record_type: str, *, name: str
+) -> MeshConcept:
+    """What both kinds of records have; `name` is the tag of the preferred name."""
     terms = [
         (_text(term.find("String")), PERMUTED if term.get("IsPermutedTermYN") == "Y" else ENTRY)
         for term in element.iterfind("ConceptList/Concept/TermList/Term")
     ]
-    return named(_text(element.find(f"{tag}/String")), terms)
+    names, kinds = named(_text(element.find(f"{name}/String")), terms)
+    return MeshConcept(
+        record=record,
+        position=f"line {element.sourceline}",
+        mesh_id=mesh_id,
+        entity_type=entity_type,
+        record_type=record_type,
+        names=names,
+        kinds=kinds,
+    )
 
 
 def _identifier(element: etree._Element | None, form: re.Pattern[str], *, marked: str = "") -> str:

@@ -10,24 +10,13 @@ import pytest
 from experiments.data import Budget, Data, prepare, unseen_shares
 from model.corpus import read_corpus, write_corpus
 from tests.model import tiny
-from warehouse.entities import write_entities
-from warehouse.layout import Home
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data")
     write_corpus([*tiny.gold(), *tiny.gold(split="dev")], made / "corpus.parquet")
-    rows = [
-        {
-            "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
-            "name_kinds": ["preferred", *["entry"] * (len(c.names) - 1)],
-            "tree_numbers": list(c.tree_numbers), "record_type": c.record_type, "mapped_to": list(c.mapped_to),
-            "aliases": [], "mesh_version": "tiny",
-        }
-        for c in tiny.CONCEPTS
-    ]  # fmt: skip
-    write_entities(Home(made), rows, mesh_version="tiny")
+    tiny.save_entities(made)
     return made
 
 

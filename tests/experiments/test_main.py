@@ -13,8 +13,6 @@ from experiments.page import write_page
 from experiments.rows import CLAIMS, ROWS
 from model.corpus import write_corpus
 from tests.model import tiny
-from warehouse.entities import write_entities
-from warehouse.layout import Home
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +24,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         replace(document, document_id=f"{copy}.{document.document_id}") for copy in (1, 2) for document in tiny.gold()
     ]
     write_corpus([*train, *tiny.gold(split="dev")], folder / "corpus.parquet")
-    rows = [
-        {
-            "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
-            "name_kinds": ["preferred", *["entry"] * (len(c.names) - 1)],
-            "tree_numbers": list(c.tree_numbers), "record_type": c.record_type, "mapped_to": list(c.mapped_to),
-            "aliases": [], "mesh_version": "tiny",
-        }
-        for c in tiny.CONCEPTS
-    ]  # fmt: skip
-    write_entities(Home(folder), rows, mesh_version="tiny")
+    tiny.save_entities(folder)
     return [
         "--corpus", str(folder / "corpus.parquet"), "--mesh", str(folder / "entities/tiny.parquet"),
         "--encoder", str(folder / "encoder"), "--train", "tiny/train", "--dev", "tiny/dev", "--budget", "tiny",

@@ -9,15 +9,11 @@ from itertools import islice, product
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import torch
 
 from model.document import Concept
 from model.folder import save_model
-from model.training.losses import joint_loss
-from model.training.samples import Sampler, make_samples
 from model.vocabulary import Vocabulary
 from tests.model import tiny
-from warehouse.entities import write_entities
 from warehouse.layout import Home
 from warehouse.sql import query
 
@@ -41,36 +37,10 @@ class World:
 
 def make_world(folder: Path) -> World:
     """Train the tiny network until it knows its five sentences by heart, and write it with its vocabulary."""
-    vocabulary = Vocabulary(CONCEPTS, version="tiny")
-    tokenizer = tiny.tokenizer()
-    network = tiny.network(hidden=32, candidate_weight=0.3).train()
-    samples = make_samples(tiny.gold(), tokenizer=tokenizer, vocabulary=vocabulary)
-    sampler = Sampler(samples, vocabulary=vocabulary, tokenizer=tokenizer, tags=network.config.tags)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
-    for epoch in range(120):
-        for batch in sampler.epoch(epoch):
-            loss = joint_loss(network, batch).total
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    save_model(network.eval(), tokenizer, folder / "model")
-    rows = [
-        {
-            "mesh_id": concept.mesh_id,
-            "name": concept.name,
-            "names": list(concept.names),
-            "name_kinds": ["preferred", *["entry"] * (len(concept.names) - 1)],
-            "entity_type": concept.entity_type,
-            "tree_numbers": list(concept.tree_numbers),
-            "record_type": concept.record_type,
-            "mapped_to": list(concept.mapped_to),
-            "aliases": [],
-            "mesh_version": "tiny",
-        }
-        for concept in CONCEPTS
-    ]
-    write_entities(Home(folder), rows, mesh_version="tiny")
-    return World(folder / "model", Home(folder).entities("tiny"))
+    network = tiny.network(hidden=32, candidate_weight=0.3)
+    tiny.learn(network, Vocabulary(CONCEPTS, version="tiny"))
+    save_model(network, tiny.tokenizer(), folder / "model")
+    return World(folder / "model", tiny.save_entities(folder, CONCEPTS))
 
 
 def pubmed(articles: Sequence[tuple[int, str, str]], *, deleted: Sequence[int] = (), bad: int = 0) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +12,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Roberta
 from model.corpus import GoldDocument, GoldMention, write_corpus
 from model.document import Concept, Sentence
 from model.network import E2emernConfig, E2emernModel
+from model.training.losses import joint_loss
+from model.training.samples import Sampler, make_samples
 from model.vocabulary import Vocabulary
 from warehouse.entities import write_entities
 from warehouse.layout import Home
@@ -121,6 +124,11 @@ def save_training(folder: Path) -> None:
     """Writes what a training reads: `encoder`, `corpus.parquet` (train and dev), `entities/tiny.parquet`."""
     save_encoder(folder / "encoder")
     write_corpus(gold() * 3 + gold(split="dev"), folder / "corpus.parquet")
+    save_entities(folder)
+
+
+def save_entities(folder: Path, concepts: Sequence[Concept] = CONCEPTS) -> Path:
+    """Writes `entities/tiny.parquet`, a vocabulary of MeSH tiny, and returns its path."""
     rows = [
         {
             "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
@@ -128,6 +136,21 @@ def save_training(folder: Path) -> None:
             "tree_numbers": list(c.tree_numbers), "record_type": c.record_type, "mapped_to": list(c.mapped_to),
             "aliases": [], "mesh_version": "tiny",
         }
-        for c in CONCEPTS
+        for c in concepts
     ]  # fmt: skip
     write_entities(Home(folder), rows, mesh_version="tiny")
+    return Home(folder).entities("tiny")
+
+
+def learn(network: E2emernModel, vocabulary: Vocabulary) -> E2emernModel:
+    """Trains a network until it knows the five sentences by heart, and returns it."""
+    samples = make_samples(gold(), tokenizer=tokenizer(), vocabulary=vocabulary)
+    sampler = Sampler(samples, vocabulary=vocabulary, tokenizer=tokenizer(), tags=network.config.tags)
+    optimizer = torch.optim.AdamW(network.train().parameters(), lr=5e-3)
+    for epoch in range(120):
+        for batch in sampler.epoch(epoch):
+            loss = joint_loss(network, batch).total
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return network.eval()

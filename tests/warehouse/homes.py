@@ -12,6 +12,7 @@ from warehouse.ledger import SourceBooks, SourceCounts
 from warehouse.parquet import TableWriter
 from warehouse.runs import SourceOutcome, begin_run, finish_run, write_run
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
+from warehouse.snapshot import Snapshot, publish
 
 MODEL, MESH = "small-1", "2024"
 CONCEPTS = [
@@ -157,3 +158,8 @@ def add_run(home: Home, *sources: SourceKey, run_id: str | None = None) -> str:
     )
     write_run(home, finish_run(run))
     return run.run_id
+
+
+def publish_it(home: Home) -> Snapshot:
+    """Publishes what the one model has annotated."""
+    return publish(home, model_version=MODEL, mesh_version=MESH)

@@ -9,13 +9,12 @@ import pyarrow as pa
 import pytest
 
 from model.evaluation.figures import EVALUATIONS
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import add_run, add_source, add_vocabulary, document, key, publish_it
 from warehouse import schemas
 from warehouse.errors import WarehouseError
 from warehouse.evaluations import Check, Judged, evaluations, read_judged, read_report, write_judged
 from warehouse.layout import Home
 from warehouse.models import add_model, promote
-from warehouse.snapshot import Snapshot, publish
 from warehouse.sql import query
 
 DOCUMENT = Check(
@@ -47,10 +46,6 @@ def evaluate(home: Home, *checks: Check, name: str = "e1") -> Judged:
     )  # fmt: skip
     write_judged(home, judged, figures=pa.Table.from_pylist([FIGURE], schema=EVALUATIONS), report="# Evaluation\n")
     return judged
-
-
-def publish_it(home: Home) -> Snapshot:
-    return publish(home, model_version=MODEL, mesh_version=MESH)
 
 
 def rows(home: Home, text: str) -> list[tuple[Any, ...]]:

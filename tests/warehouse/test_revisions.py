@@ -7,28 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import add_run, add_source, add_vocabulary, document, key, publish_it
 from warehouse.layout import Home, SourceKey
 from warehouse.revisions import precedence, sightings
 from warehouse.runs import RunRecord, SourceOutcome
-from warehouse.snapshot import Snapshot, publish
 
 FIRST, SECOND = key("pubmed21n0001.xml.gz", "1"), key("pubmed21n1000.xml.gz", "2")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path)
-    add_vocabulary(home)
-    return home
-
-
-def publish_it(home: Home) -> Snapshot:
-    return publish(home, model_version=MODEL, mesh_version=MESH)
 
 
 def rows(home: Home, query: str) -> list[tuple[Any, ...]]:

@@ -14,26 +14,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention, publish_it
 from warehouse import schemas
 from warehouse.errors import PublishRefusedError, UnbalancedError, WarehouseError
 from warehouse.layout import Home
 from warehouse.ledger import SourceCounts
-from warehouse.snapshot import Snapshot, current_snapshot, publish
+from warehouse.snapshot import current_snapshot
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = key("pubmed21n0001.xml.gz", "1"), key("pubmed21n1000.xml.gz", "2")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path)
-    add_vocabulary(home)
-    return home
-
-
-def publish_it(home: Home) -> Snapshot:
-    return publish(home, model_version=MODEL, mesh_version=MESH)
 
 
 def rows(home: Home, query: str, *, path: Path | None = None) -> list[tuple[Any, ...]]:

@@ -1,0 +1,18 @@
+"""Fixtures that more than one test module of the warehouse uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.warehouse.homes import add_vocabulary
+from warehouse.layout import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home that holds nothing but a vocabulary."""
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    return home
