@@ -12,8 +12,7 @@ import torch
 from benchmarks.measuring import Result, Setting, alternated, cascade_of, spread
 from defaults import SAMPLE
 from model.corpus import GoldDocument, GoldMention, write_corpus
-from model.document import Document
-from model.inference.cascade import Text
+from model.document import Document, Text
 from model.training.losses import groups_of_names
 from model.training.recipe import Recipe
 from model.training.samples import Batch

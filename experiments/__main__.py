@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from defaults import MESH
-from model.folder import weights_digest
 from model.training.recipe import Recipe, find_encoder
+from model.version import weights_digest
 
 from .attention import CASES, attend
 from .data import BUDGETS, Data, prepare, unseen_shares

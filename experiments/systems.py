@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.corpus import GoldDocument, GoldMention
-from model.document import Mention
+from model.document import Mention, Text
 from model.evaluation.bounds import exact_match
 from model.evaluation.comparison import figure
 from model.evaluation.evaluate import annotate_gold, link_gold
@@ -24,7 +24,7 @@ from model.evaluation.scores import Counts, count, count_links
 from model.evaluation.slices import ALL
 from model.folder import load_model
 from model.inference.bank import EntityBank
-from model.inference.cascade import Cascade, Text, load_cascade
+from model.inference.cascade import Cascade, load_cascade
 from model.inference.linking import FEATURES, Span
 from model.inference.resolver import Resolver
 from model.pieces import Window

@@ -19,7 +19,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from defaults import MESH
-from model.inference.cascade import Report
+from model.inference.report import Report
 from tasks.annotate import Annotated, already_annotated, annotate_source
 from tasks.choices import find_mesh, find_model
 from tasks.errors import InputError

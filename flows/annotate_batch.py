@@ -10,6 +10,7 @@ import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -21,7 +22,6 @@ from pydantic import BaseModel, Field
 from flows.annotate import run_over, work_here
 from flows.reporting import log_annotated, progress_of
 from flows.settings import Device
-from model.inference.cascade import Cascade
 from tasks.annotate import Annotated, annotate_source
 from tasks.choices import find_mesh, find_model
 from tasks.models import read_versions
@@ -29,6 +29,9 @@ from tasks.sources import Source
 from warehouse.claims import claimed
 from warehouse.layout import Home, SourceKey
 from warehouse.runs import FLOW_RUN
+
+if TYPE_CHECKING:
+    from model.inference.cascade import Cascade
 
 
 class SourceFile(BaseModel):

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.annotate import IncompleteError, Watch, Work, open_home, run_over, work_here
-from model.inference.cascade import Cascade
 from tasks.annotate import Annotated, annotate_source
 from tasks.choices import find_mesh, find_model
 from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
@@ -24,6 +24,9 @@ from warehouse.ledger import pending, read_parsed
 from warehouse.parts import begin_part, done_records, drop_parts
 from warehouse.selection import Selection, current_sources, select_records
 from warehouse.snapshot import Snapshot, current_snapshot, publish
+
+if TYPE_CHECKING:
+    from model.inference.cascade import Cascade
 
 
 @dataclass(slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from flows.drift import watch
 from flows.reporting import show_night
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
-from model.folder import model_version
+from model.version import model_version
 from tasks.errors import InputError
 from tasks.ingest import FileOutcome, ingest
 from tasks.sources import Source, find_sources

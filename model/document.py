@@ -6,6 +6,7 @@ PubMed and PubTator, and BioC's own document offsets for BioC.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -77,6 +78,14 @@ class Sentence:
     start: int
     end: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What the cascade reads of a document: its sentences, and its abbreviations with their long forms."""
+
+    sentences: Sequence[Sentence]
+    abbreviations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
-"""A model on disk: a transformers folder with safetensors weights, and the version that its content gives it."""
+"""A model on disk: a transformers folder with safetensors weights."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from .network import E2emernModel
 from .precision import fastest_dtype
+from .version import model_version
 
 
 def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -42,14 +42,3 @@ def load_model(
         raise ValueError(f"{folder}: not a model of ours: {str(error).splitlines()[0]}") from error
     nn.Module.to(model, device, dtype)
     return model.eval(), tokenizer, model_version(folder)
-
-
-def model_version(folder: Path) -> str:
-    """First 12 hex digits of a SHA-256 over the configuration (which holds the resolver) and the weights."""
-    return hashlib.sha256((folder / "config.json").read_bytes() + weights_digest(folder).encode()).hexdigest()[:12]
-
-
-def weights_digest(folder: Path) -> str:
-    """First 12 hex digits of the SHA-256 of the weights: what an entity bank belongs to."""
-    with (folder / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

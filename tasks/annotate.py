@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
-from model.document import Document, Mention
-from model.inference.cascade import Cascade, Report, Text
+from model.document import Document, Mention, Text
+from model.inference.report import Report
 from tasks.abbreviations import find_abbreviations
 from tasks.documents import parse_source, read_documents
 from tasks.sentences import split_sentences
@@ -27,6 +25,9 @@ from warehouse.layout import Home
 from warehouse.ledger import SourceBooks, read_books
 from warehouse.parquet import Rows, TableWriter
 from warehouse.schemas import FAILURES, MENTIONS
+
+if TYPE_CHECKING:
+    from model.inference.cascade import Cascade
 
 _MENTION_FIELDS = [each.name for each in fields(Mention)]
 
@@ -151,6 +152,8 @@ def _annotate(texts: Sequence[Text], cascade: Cascade, report: Report) -> list[l
     """Run the cascade; a text that makes it raise is found by halving, and the others are annotated without it."""
     if not texts:
         return []
+    import torch
+
     try:
         mentions, did = cascade.annotate(texts)
     except torch.AcceleratorError:  # the device is lost: it would fail every text that follows

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 
 from model.document import Document, Passage
-from model.inference.cascade import Report
+from model.inference.report import Report
 from tasks.errors import SourceError
 from tasks.parsers import Deletion, Failure, detect_format, parse
 from tasks.sources import Source

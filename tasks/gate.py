@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from model.document import Text
 from model.evaluation.comparison import Comparison
 from model.evaluation.scores import Cell, Counts
 from model.evaluation.slices import ALL
-from model.inference.cascade import Cascade, Report, Text
+from model.inference.cascade import Cascade
+from model.inference.report import Report
 from warehouse.evaluations import Check
 from warehouse.layout import Home
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from model.document import Document
-from model.inference.cascade import Cascade, Text
+from model.document import Document, Text
+from model.inference.cascade import Cascade
 from tasks.abbreviations import find_abbreviations
 from tasks.errors import InputError
 from tasks.exporters.spans import SEPARATOR, UNLINKED, identifier

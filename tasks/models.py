@@ -1,22 +1,25 @@
-"""Loads the model and the vocabulary that a run annotates with."""
+"""Loads the model and the vocabulary that a run annotates with.
+
+What is slow to import (torch, transformers) is imported by the functions that need it: most that a run is asked first,
+which version and what is left to do, needs no model.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
-from transformers.utils import logging
-
-from model.folder import model_version
-from model.inference.cascade import Cascade, load_cascade
+from model.version import model_version
 from tasks.choices import check_model, read_mesh_version
 from tasks.errors import InputError
 from warehouse.entities import keep_entities
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+
+if TYPE_CHECKING:
+    from model.inference.cascade import Cascade
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -39,11 +42,15 @@ def pick_device(name: str) -> str:
     """Return `cpu` or `cuda`; `auto` is cuda where there is one. Raises InputError for a device that is not there."""
     if name not in DEVICES:
         raise InputError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu":
+        return name
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
         raise InputError("no CUDA device was found; use --device cpu")
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
+    return "cpu"
 
 
 def load(
@@ -53,6 +60,11 @@ def load(
 
     Raises InputError where the model, the vocabulary or the device cannot be used.
     """
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    from model.inference.cascade import load_cascade
+
     place = pick_device(device)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     try:

@@ -18,8 +18,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
 
-from model.document import Document, Mention
-from model.inference.cascade import Cascade, Report, Text
+from model.document import Document, Mention, Text
+from model.inference.cascade import Cascade
+from model.inference.report import Report
 from tasks.abbreviations import find_abbreviations
 from tasks.documents import read_documents
 from tasks.sentences import split_sentences

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from model.corpus import GoldDocument, read_corpus, write_corpus
-from model.folder import load_model, model_version, weights_digest
+from model.folder import load_model
 from model.inference.bank import EntityBank
 from model.training.recipe import Config, Recipe, make_recipe, read_config
 from model.training.train import train
 from model.training.tune import tune
+from model.version import model_version, weights_digest
 from model.vocabulary import Vocabulary
 from warehouse.files import written_whole
 from warehouse.layout import Home

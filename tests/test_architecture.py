@@ -1,6 +1,8 @@
 """The rules of the house: which package may import which, and what every module owes its reader."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,13 @@ def test_imports_go_one_way(module: Path) -> None:
 @pytest.mark.parametrize("module", IN_PACKAGES, ids=names_in_packages)
 def test_packages_know_nothing_of_others_tools(module: Path) -> None:
     assert imported(module) & MUST_NOT_IMPORT.get(module.parts[0], set()) == set()
+
+
+def test_what_needs_no_model_imports_no_torch() -> None:
+    light = ("flows.cli", "flows.nightly", "flows.backfill_on_pool", "flows.drift", "flows.doctor", "flows.ingest")
+    told = f"import sys, {', '.join(light)}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 @pytest.mark.parametrize("module", [path for path in MODULES if path.parts[0] != "tests"], ids=str)

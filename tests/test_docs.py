@@ -103,7 +103,7 @@ def test_figures_are_those_measured(page: Path) -> None:
 
 
 def test_metrics_are_of_the_shipped_model() -> None:
-    from model.folder import model_version
+    from model.version import model_version
 
     metrics = json.loads((MODEL / "metrics.json").read_text())
     assert metrics["model_version"] == model_version(MODEL)

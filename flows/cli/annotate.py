@@ -60,7 +60,7 @@ def annotate(
 
         pick_device(device.value)
     with temporary_server(verbose=verbose) as ready:
-        import tasks.annotate  # noqa: F401 (torch is imported while the server starts)
+        from model.inference import cascade  # noqa: F401 (torch is imported while the server starts)
 
         ready()
         from flows.annotate import WATCH, IncompleteError, Watch

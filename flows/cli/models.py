@@ -73,7 +73,7 @@ def add(
     from tasks.choices import check_model
 
     check_model(folder)
-    from model.folder import model_version
+    from model.version import model_version
     from warehouse.models import add_model
 
     home.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def promote(
     get_model(place, version)
     leading, evaluation = champion(place), None
     if accept is None:
-        from model.folder import model_version
+        from model.version import model_version
 
         against = model_version(find_model(None, home=place))
         judged = [one for one in evaluations(place) if (one.challenger, one.champion) == (version, against)]

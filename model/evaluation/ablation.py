@@ -19,8 +19,10 @@ import numpy as np
 import torch
 
 from ..corpus import GoldDocument, read_corpus
-from ..inference.cascade import Cascade, Report, Text, load_cascade
+from ..document import Text
+from ..inference.cascade import Cascade, load_cascade
 from ..inference.linking import FEATURES
+from ..inference.report import Report
 from ..inference.resolver import EVIDENCE, Example, Resolver
 
 DEPTHS = (1, 4, 16, 64)

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from ..corpus import GoldDocument, GoldMention, read_corpus
-from ..document import Mention
-from ..inference.cascade import Cascade, Linked, Report, Text, load_cascade
+from ..document import Mention, Text
+from ..inference.cascade import Cascade, Linked, load_cascade
+from ..inference.report import Report
 from .bounds import DEPTHS, find_bounds
 from .figures import Evaluation, wide_rows
 from .paper import count_paper

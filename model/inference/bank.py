@@ -23,10 +23,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..folder import load_model, weights_digest
+from ..folder import load_model
 from ..network import E2emernModel
 from ..pieces import batches_of, pad
 from ..precision import fastest_dtype
+from ..version import weights_digest
 from ..vocabulary import Vocabulary, bag_of_words
 
 LONGEST_NAME = 64  # word pieces

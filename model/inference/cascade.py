@@ -12,10 +12,8 @@ length within a budget of word pieces.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -24,53 +22,20 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..document import Mention, Sentence
-from ..folder import load_model, weights_digest
+from ..document import Mention, Sentence, Text
+from ..folder import load_model
 from ..network import Attended, BilinearAttention, E2emernModel
 from ..pieces import Window, batches_of, make_windows, pad
 from ..spans import WordSpan, decode_tags, spans_of
+from ..version import weights_digest
 from ..vocabulary import Vocabulary, normalise
 from .agreement import agree
 from .bank import EntityBank, encode_names
 from .linking import Group, Span, appositions, features_of, group_spans
+from .report import Report
 from .resolver import Resolver
 
 REMEMBERED_NAMES = 50_000  # encoded words that are kept for the next documents: 77 MB at 384 dimensions
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """What the cascade reads of a document: its sentences, and its abbreviations with their long forms."""
-
-    sentences: Sequence[Sentence]
-    abbreviations: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Report:
-    """What the levels did, and the seconds each took."""
-
-    sentences: int = 0
-    spans_found: int = 0
-    candidates_scored: int = 0
-    mentions_linked: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def __iadd__(self, other: Report) -> Report:
-        self.sentences += other.sentences
-        self.spans_found += other.spans_found
-        self.candidates_scored += other.candidates_scored
-        self.mentions_linked += other.mentions_linked
-        for stage, seconds in other.seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-        return self
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Adds the seconds of the block to a stage."""
-        begun = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
 
 
 @dataclass(frozen=True, slots=True)

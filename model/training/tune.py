@@ -23,10 +23,11 @@ import numpy as np
 import torch
 
 from ..corpus import GoldDocument, read_corpus
-from ..document import Mention
+from ..document import Mention, Text
 from ..evaluation.scores import score_corpus, total
-from ..inference.cascade import Cascade, Linked, Report, Text, load_cascade
+from ..inference.cascade import Cascade, Linked, load_cascade
 from ..inference.linking import Span
+from ..inference.report import Report
 from ..inference.resolver import Example, Resolver
 from ..vocabulary import Vocabulary
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from flows.annotate import annotate_sources
 from flows.backfill import Backfilled, backfill
 from flows.cli import app
-from model.folder import model_version
+from model.version import model_version
 from tests.flows.world import World, pubmed, rows
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home

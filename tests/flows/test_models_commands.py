@@ -13,7 +13,7 @@ from flows.annotate import annotate_sources
 from flows.cli import app
 from model.corpus import write_corpus
 from model.evaluation.figures import EVALUATIONS
-from model.folder import model_version
+from model.version import model_version
 from tasks.errors import InputError
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny

@@ -15,7 +15,8 @@ import torch
 
 from flows.retrain import Retrained, retrain_model
 from model.corpus import read_corpus, write_corpus
-from model.folder import load_model, model_version, save_model
+from model.folder import load_model, save_model
+from model.version import model_version
 from tasks.errors import InputError
 from tasks.gate import Margins
 from tests.flows.world import World, articles, pubmed, rows

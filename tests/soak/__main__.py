@@ -28,7 +28,7 @@ import warehouse.compaction
 from flows.annotate import annotate_sources
 from flows.backfill import backfill
 from flows.relink import relink
-from model.folder import model_version
+from model.version import model_version
 from tests.flows.world import make_world
 from tests.soak.oracle import Rows, expected
 from tests.soak.work import Killer, asked

@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from model.document import Mention
-from model.inference.cascade import Cascade, Report, Text
+from model.document import Mention, Text
+from model.inference.cascade import Cascade
+from model.inference.report import Report
 from tasks.annotate import annotate_source
 from tasks.errors import SourceError
 from tasks.models import load

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flows.annotate import annotate_sources
-from model.document import Mention, Sentence
-from model.inference.cascade import Cascade, Text
+from model.document import Mention, Sentence, Text
+from model.inference.cascade import Cascade
 from tasks.concepts import keep_links, read_selection, select_concepts
 from tasks.errors import InputError
 from tasks.export import read_annotated

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.document import Sentence
+from model.document import Sentence, Text
 from model.evaluation.evaluate import link_gold
 from model.folder import load_model, save_model
 from model.inference.bank import EntityBank, distinct_names, encode_names
-from model.inference.cascade import Cascade, Text
+from model.inference.cascade import Cascade
 from model.inference.linking import group_spans
 from model.inference.resolver import EVIDENCE, Resolver
 from model.network import E2emernModel
