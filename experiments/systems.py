@@ -30,7 +30,7 @@ from model.inference.resolver import Resolver
 from model.pieces import Window
 from model.training.recipe import Recipe
 from model.training.train import train
-from model.training.tune import THRESHOLDS, TOLERANCE, tune
+from model.training.tune import THRESHOLDS, tune
 from model.vocabulary import Vocabulary
 
 from .baselines import TfIdf, dictionary_of
@@ -194,8 +194,7 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
         found = _link(_find_spans(cascade, data.tune), data.tune, lambda words, kind: None)
         return _mean(count(data.tune, found, canonical=str, protocols=("ner",)))
 
-    reached = {threshold: ner_f1(threshold) for threshold in THRESHOLDS}
-    cascade.span_threshold = min(t for t, f1 in reached.items() if f1 >= max(reached.values()) - TOLERANCE)
+    cascade.span_threshold = max(THRESHOLDS, key=ner_f1)
     return cascade
 
 

@@ -38,7 +38,7 @@ class E2emernConfig(PreTrainedConfig):
         low_weight: weight of the low level; 1 in equation 4, 0 for a linker alone.
         mid_weight, high_weight: lambda and mu of equation 4.
         candidate_weight: weight of the candidate loss, ours (see `candidate_loss`).
-        span_threshold: least probability of a span at inference (see `agreement`); fitted on dev.
+        span_threshold: least probability of a span that is linked to no concept; fitted on dev.
         resolver: weights of the evidence at inference (see `linking.Resolver`); fitted on dev.
 
     Raises:

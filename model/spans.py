@@ -17,6 +17,35 @@ class WordSpan:
     score: float
 
 
+def find_word_spans(
+    log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str], second_look: float = 0.0
+) -> list[list[WordSpan]]:
+    """The spans of each window, from the log-probabilities of its words' tags (windows, longest, L).
+
+    With a `second_look`, those are added that are read where the tag O is held back by so much, in log-odds, and that
+    touch none of the first: doubtful ones, for what follows to decide.
+    """
+    found = _spans_of_windows(log_probabilities, log_probabilities, words, tags=tags)
+    if second_look:
+        held_back = log_probabilities - second_look * np.eye(1, len(tags))
+        for sure, doubtful in zip(
+            found, _spans_of_windows(held_back, log_probabilities, words, tags=tags), strict=True
+        ):
+            taken = list(sure)
+            sure += [span for span in doubtful if not any(a.first < span.last and span.first < a.last for a in taken)]
+    return found
+
+
+def _spans_of_windows(
+    scores: np.ndarray, log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]
+) -> list[list[WordSpan]]:
+    chosen = decode_tags(scores, words, tags=tags)
+    return [
+        spans_of(chosen[row, :count], np.exp(log_probabilities[row, :count]), tags=tags) if chosen[row].any() else []
+        for row, count in enumerate(words)
+    ]
+
+
 def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]) -> np.ndarray:
     """The most probable tag sequences in which I-X follows only B-X or I-X (Viterbi).
 

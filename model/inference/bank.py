@@ -172,6 +172,25 @@ class EntityBank:
         return cls(codes=codes, scale=scale, basis=basis.half().float(), mean=mean, owner=owner)
 
 
+def read_bank(folder: Path, vocabulary: Vocabulary) -> EntityBank | None:
+    """The bank of a model folder; None if there is none of its weights and this vocabulary."""
+    return EntityBank.load(folder / "bank.safetensors", weights=weights_digest(folder), vocabulary=vocabulary)
+
+
+def build_bank(
+    folder: Path,
+    vocabulary: Vocabulary,
+    *,
+    rank: int = 96,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Encodes a vocabulary for the model of a folder and keeps it there."""
+    model, tokenizer, _ = load_model(folder, device=device)
+    bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, rank=rank, progress=progress)
+    bank.save(folder / "bank.safetensors", weights=weights_digest(folder), vocabulary=vocabulary)
+
+
 def distinct_names(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the names to encode, and the concept of each: one a concept and bag of words."""
     kept, owner, seen = [], [], set()
@@ -221,16 +240,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rank", type=int, default=96, help="principal components to keep (default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
-    vocabulary = Vocabulary.read(options.mesh)
-    model, tokenizer, _ = load_model(options.model, device=options.device)
-    bank = EntityBank.build(
-        model,
-        vocabulary,
-        tokenizer=tokenizer,
+    build_bank(
+        options.model,
+        Vocabulary.read(options.mesh),
         rank=options.rank,
+        device=options.device,
         progress=lambda done, total: print(f"\r{done:,}/{total:,} names", end="", flush=True),
     )
-    bank.save(options.model / "bank.safetensors", weights=weights_digest(options.model), vocabulary=vocabulary)
     print()
     return 0
 

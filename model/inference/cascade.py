@@ -26,7 +26,7 @@ from ..document import Mention, Sentence, Text
 from ..folder import load_model
 from ..network import Attended, BilinearAttention, E2emernModel
 from ..pieces import Window, batches_of, make_windows, pad
-from ..spans import WordSpan, decode_tags, spans_of
+from ..spans import WordSpan, find_word_spans
 from ..version import weights_digest
 from ..vocabulary import Vocabulary, normalise
 from .agreement import agree
@@ -35,6 +35,8 @@ from .linking import Group, Span, appositions, features_of, group_spans
 from .report import Report
 from .resolver import Resolver
 
+SECOND_LOOK = 2.0  # log-odds by which O is held back where doubtful spans are looked for; chosen on dev
+LEAST_DOUBTFUL = 0.05  # probability of a span, at its best place in the document, that may be linked
 REMEMBERED_NAMES = 50_000  # encoded words that are kept for the next documents: 77 MB at 384 dimensions
 
 
@@ -95,6 +97,8 @@ class Cascade:
         self.candidates, self.tokens, self.selection = candidates, tokens, selection
         self._remembered: dict[str, Tensor] = {}
         self.span_threshold: float = model.config.span_threshold
+        # A doubtful span stands only where it is linked, and who links it must have learnt to refuse.
+        self.second_look = SECOND_LOOK if stored or resolver else 0.0
         self.max_pieces = min(256, getattr(model.encoder.config, "max_position_embeddings", 512))
 
     @torch.inference_mode()
@@ -166,23 +170,18 @@ class Cascade:
             windows=windows,
             sentences=[[sentence.text for sentence in text.sentences] for text in texts],
             abbreviations=[text.abbreviations for text in texts],
-            threshold=self.span_threshold,
+            threshold=LEAST_DOUBTFUL if self.second_look else self.span_threshold,
         )
 
     def _read_tags(self, hidden: Tensor, windows: list[Window]) -> list[list[WordSpan]]:
         """The spans of each window, from the tags of its words' first pieces."""
-        tags = self.model.config.tags
         words = np.array([len(window.first) for window in windows])
         first = np.zeros((len(windows), int(words.max())), np.int64)
         for row, window in enumerate(windows):
             first[row, : words[row]] = window.first
         picked = hidden[torch.arange(len(windows))[:, None], torch.from_numpy(first)]
         logged = self.model.low(picked).float().log_softmax(-1).cpu().numpy()
-        chosen = decode_tags(logged, words, tags=tags)
-        return [
-            spans_of(chosen[row, :count], np.exp(logged[row, :count]), tags=tags) if chosen[row].any() else []
-            for row, count in enumerate(words)
-        ]
+        return find_word_spans(logged, words, tags=self.model.config.tags, second_look=self.second_look)
 
     def link(
         self, texts: Sequence[Text], windows: list[Window], hidden: list[Tensor], spans: list[Span], report: Report
@@ -339,7 +338,8 @@ class Cascade:
     def resolve(self, linked: Linked, windows: list[Window], documents: int) -> list[list[Mention]]:
         """Weighs the evidence: the mentions of each document, ordered by start.
 
-        A span has one mention for each concept it is linked to, and one without any where there is none.
+        A span has one mention for each concept it is linked to, and one without any where there is none; a doubtful one
+        that is linked to none is no mention.
         """
         mentions: list[dict[tuple[int, int, str, str | None], Mention]] = [{} for _ in range(documents)]
         linked_places = set()
@@ -351,6 +351,8 @@ class Cascade:
             place, score = choice if choice is not None else (None, None)
             concept = None if place is None else self.vocabulary.concepts[int(group.concepts[place])]
             evidence = None if place is None else self.resolver.evidence(features, place)
+            if concept is None and ner < self.span_threshold:
+                continue
             for at in group.spans:
                 span = linked.spans[at]
                 mesh_id = None if concept is None else concept.mesh_id

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..spelling import american
 from ..vocabulary import Vocabulary, normalise
 
 FEATURES = (
@@ -33,7 +34,7 @@ FEATURES = (
     "descriptor",
     "supplementary",
     "spelling",  # how many letter trigrams the words share with the concept's likest name
-    "prior",  # log of 1 + how often the training documents name the concept
+    "prior",  # log of 1 + how often a thousand training documents name the concept
     "depth",  # of its highest place in the trees; 5 without any
     "names",  # log of how many it has
     "disease",  # of entity type Disease
@@ -86,6 +87,8 @@ def group_spans(
     groups: dict[tuple[int, str, str], Group] = {}
     for at, span in enumerate(spans):
         words = abbreviations[span.document].get(span.text, span.text)
+        if vocabulary.look_up(words, entity_type=span.entity_type)[0] != "exact":
+            words = american(words)
         for part in parts_of(words, entity_type=span.entity_type, vocabulary=vocabulary):
             key = (span.document, span.entity_type, normalise(part) or part)
             if key not in groups:
@@ -136,11 +139,11 @@ def appositions(spans: Sequence[Span], *, texts: Sequence[str], vocabulary: Voca
     return found
 
 
-def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, int]) -> np.ndarray:
+def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, float]) -> np.ndarray:
     """The evidence for each candidate of a group: float32 (K, features).
 
     Args:
-        prior: how often the training documents name each concept.
+        prior: how often a thousand training documents name each concept.
     """
     count = len(group.concepts)
     if not count:

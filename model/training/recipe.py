@@ -66,6 +66,11 @@ class Recipe:
         """The same recipe with the precision of a device, where it is `auto`."""
         return replace(self, precision=fastest_precision(device)) if self.precision == "auto" else self
 
+    @property
+    def annotates(self) -> bool:
+        """Whether what it trains can annotate: finds spans, and has a level that links them."""
+        return self.low_weight > 0 and (self.use_mid or self.use_high)
+
     def __post_init__(self) -> None:
         for key, known in _CHOICES.items():
             if getattr(self, key) not in known:

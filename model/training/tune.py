@@ -2,10 +2,11 @@
 
     python -m model.training.tune MODEL --corpus FILE --mesh FILE --splits ncbi-disease/dev,bc5cdr/dev
 
-Three things: the least probability of a span (for `ner` F1), the weights of the resolver (likelihood; the low
-level's own spans are linked, right and wrong ones alike, so that "none of them" is learned too), and how much
-"none of them" is held back (for `document` F1). F1 is the mean over corpora and types. What the resolver gains is
-told by cross-validation over documents, since figures on the documents it was fitted to are too good.
+Three things: the weights of the resolver (likelihood; the low level's own spans are linked, doubtful, right and wrong
+ones alike, so that "none of them" is learned too), how much "none of them" is held back (for `document` F1), and the
+least probability of a span that is linked to nothing (for `ner` F1). F1 is the mean over corpora and types. How much
+is held back is chosen by cross-validation over documents, and so is told what the resolver gains, since figures on the
+documents it was fitted to are too good.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,13 @@ import torch
 from ..corpus import GoldDocument, read_corpus
 from ..document import Mention, Text
 from ..evaluation.scores import score_corpus, total
-from ..inference.cascade import Cascade, Linked, load_cascade
-from ..inference.linking import Span
+from ..inference.cascade import SECOND_LOOK, Cascade, Linked, load_cascade
 from ..inference.report import Report
 from ..inference.resolver import Example, Resolver
 from ..vocabulary import Vocabulary
 
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-TOLERANCE = 0.005
+FOLDS = 5
 SHIFTS = (-5.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
 
 
@@ -44,62 +44,118 @@ def tune(
     Args:
         seen: the training documents, which say how often each concept is named.
 
-    Returns: what the configuration keeps, and the cross-validated accuracy@1 of the spans found, by corpus and type.
+    Returns: what the configuration keeps, and the cross-validated accuracy@1 of the spans found, by corpus and type;
+    nothing where no span was found to fit on.
     """
     texts = [Text(document.sentences, dict(document.abbreviations)) for document in documents]
     prior = count_concepts(seen, vocabulary=cascade.vocabulary)
-    cascade.resolver = replace(cascade.resolver, prior=prior)
+    cascade.resolver, cascade.second_look = replace(cascade.resolver, prior=prior), SECOND_LOOK
     with torch.inference_mode():
-        windows, hidden, read = cascade.read_spans(texts)
-
-        def spans_at(threshold: float) -> list[Span]:
-            cascade.span_threshold = threshold
-            return cascade.agree(texts, windows, read)
-
-        reached = {threshold: _ner_f1(cascade, documents, spans_at(threshold)) for threshold in THRESHOLDS}
-        # A lower threshold leaves the linker more to choose from, so the lowest that costs little is taken.
-        threshold = min(t for t, f1 in reached.items() if f1 >= max(reached.values()) - TOLERANCE)
-        linked = cascade.link(texts, windows, hidden, spans_at(threshold), Report())
+        windows, hidden, spans = cascade.find_spans(texts)
+        linked = cascade.link(texts, windows, hidden, spans, Report())
     examples = examples_of(linked, documents, cascade=cascade)
+    if not examples:
+        return {}, {}
     resolver = Resolver.fit([example for _, example in examples], prior=prior)
+    of_folds = fit_folds(examples, linked, otherwise=resolver)
 
     def document_f1(shift: float) -> float:
-        cascade.resolver = resolver.inclined(shift)
-        found = cascade.resolve(linked, windows, len(documents))
+        found: list[list[Mention]] = [[] for _ in documents]
+        for fold, held_out in enumerate(of_folds):
+            cascade.resolver = held_out.inclined(shift)
+            part = _of_fold(linked, fold)
+            for document, mentions in enumerate(cascade.resolve(part, windows, len(documents))):
+                found[document] += mentions
         return _mean_f1(cascade, documents, found, "document")
 
-    cascade.resolver = resolver.inclined(max(SHIFTS, key=document_f1))
+    def ner_f1(threshold: float) -> float:
+        cascade.span_threshold = threshold
+        return _mean_f1(cascade, documents, cascade.resolve(linked, windows, len(documents)), "ner")
+
+    shift = max(SHIFTS, key=document_f1)
+    cascade.resolver = resolver.inclined(shift)
+    cascade.span_threshold = max(THRESHOLDS, key=ner_f1)
     fitted = {"span_threshold": cascade.span_threshold, "resolver": cascade.resolver.to_dict()}
-    return fitted, cross_validated(examples, linked, documents)
+    return fitted, cross_validated(of_folds, examples, linked, documents)
 
 
-def count_concepts(documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> dict[str, int]:
-    """How often the documents name each concept of the vocabulary, by id in order."""
+def tune_folder(
+    folder: Path, *, mesh: Path, documents: Sequence[GoldDocument], seen: Sequence[GoldDocument], device: str = "cpu"
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Fits the model of a folder as `tune` does, and keeps what is fitted there."""
+    fitted, validated = tune(load_cascade(folder, mesh=mesh, banks=folder, device=device), documents, seen=seen)
+    keep_fitted(folder, fitted)
+    return fitted, validated
+
+
+def read_fitted(folder: Path) -> dict[str, Any] | None:
+    """What was fitted for the model of a folder; None where nothing was.
+
+    Raises:
+        ValueError: it was fitted by another version of this module.
+    """
+    config = json.loads((folder / "config.json").read_bytes())
+    if not config.get("resolver"):
+        return None
+    Resolver.from_dict(config["resolver"])
+    return {"span_threshold": config["span_threshold"], "resolver": config["resolver"]}
+
+
+def keep_fitted(folder: Path, fitted: Mapping[str, Any]) -> None:
+    """Keeps what was fitted in the configuration of a model folder, which is a part of the model's version."""
+    path = folder / "config.json"
+    temporary = path.with_name("config.json.tmp")
+    temporary.write_text(json.dumps(json.loads(path.read_text()) | dict(fitted), indent=2, sort_keys=True) + "\n")
+    temporary.replace(path)
+
+
+def count_concepts(documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> dict[str, float]:
+    """How often a thousand documents name each concept of the vocabulary, by id in order.
+
+    Per thousand, so that a resolver serves a model that was trained on more of the same.
+    """
     named = Counter(
         vocabulary.canonical(concept)
         for document in documents
         for mention in document.mentions
         for concept in mention.concepts
     )
-    return {concept: named[concept] for concept in sorted(named) if concept in vocabulary.position}
+    return {
+        concept: round(1000 * named[concept] / len(documents), 1)
+        for concept in sorted(named)
+        if concept in vocabulary.position
+    }
+
+
+def fit_folds(examples: Sequence[tuple[int, Example]], linked: Linked, *, otherwise: Resolver) -> list[Resolver]:
+    """For each fold of the documents a resolver that is fitted to all others; `otherwise` where these are none."""
+    resolvers = []
+    for fold in range(FOLDS):
+        training = [example for at, example in examples if _document_of(linked, at) % FOLDS != fold]
+        resolvers.append(Resolver.fit(training, prior=otherwise.prior) if training else otherwise)
+    return resolvers
 
 
 def cross_validated(
-    examples: Sequence[tuple[int, Example]], linked: Linked, documents: Sequence[GoldDocument], *, folds: int = 5
+    resolvers: Sequence[Resolver],
+    examples: Sequence[tuple[int, Example]],
+    linked: Linked,
+    documents: Sequence[GoldDocument],
 ) -> dict[str, float]:
-    """Accuracy@1 of groups that have a right concept, each weighed by a resolver fitted without its document's fold."""
+    """Accuracy@1 of groups that have a right concept, each weighed by the resolver that was fitted without its fold."""
     right: dict[str, list[bool]] = {}
-    for fold in range(folds):
-        own = [_document_of(linked, at) % folds == fold for at, _ in examples]
-        training = [example for (_, example), held in zip(examples, own, strict=True) if not held]
-        if not training:
-            continue
-        resolver = Resolver.fit(training)
-        for (at, (features, _, correct)), held in zip(examples, own, strict=True):
-            if held and correct.any():
-                key = f"{documents[_document_of(linked, at)].corpus} {linked.groups[at].entity_type}"
-                right.setdefault(key, []).append(bool(correct[resolver.scores(features).argmax()]))
+    for at, (features, _, correct) in examples:
+        document = _document_of(linked, at)
+        if correct.any():
+            key = f"{documents[document].corpus} {linked.groups[at].entity_type}"
+            best = resolvers[document % FOLDS].scores(features).argmax()
+            right.setdefault(key, []).append(bool(correct[best]))
     return {key: round(float(np.mean(answers)), 4) for key, answers in sorted(right.items())}
+
+
+def _of_fold(linked: Linked, fold: int) -> Linked:
+    chosen = [at for at in range(len(linked.groups)) if _document_of(linked, at) % FOLDS == fold]
+    return Linked(linked.spans, [linked.groups[at] for at in chosen], [linked.features[at] for at in chosen])
 
 
 def _document_of(linked: Linked, group: int) -> int:
@@ -130,13 +186,6 @@ def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: C
     return examples
 
 
-def _ner_f1(cascade: Cascade, documents: Sequence[GoldDocument], spans: Sequence[Span]) -> float:
-    found: list[list[Mention]] = [[] for _ in documents]
-    for span in spans:
-        found[span.document].append(Mention(span.start, span.end, span.text, span.entity_type, 0, span.score))
-    return _mean_f1(cascade, documents, found, "ner")
-
-
 def _mean_f1(
     cascade: Cascade, documents: Sequence[GoldDocument], found: Sequence[Sequence[Mention]], protocol: str
 ) -> float:
@@ -162,16 +211,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the prior")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
-    cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)
-    fitted, validated = tune(
-        cascade,
-        read_corpus(options.corpus, splits=options.splits.split(",")),
+    fitted, validated = tune_folder(
+        options.model,
+        mesh=options.mesh,
+        documents=read_corpus(options.corpus, splits=options.splits.split(",")),
         seen=read_corpus(options.corpus, splits=options.seen.split(",")),
+        device=options.device,
     )
-    path = options.model / "config.json"
-    temporary = path.with_name("config.json.tmp")
-    temporary.write_text(json.dumps(json.loads(path.read_text()) | fitted, indent=2, sort_keys=True) + "\n")
-    temporary.replace(path)
+    if not fitted:
+        print(f"error: no span was found in {options.splits}: there is nothing to fit on", file=sys.stderr)
+        return 1
     print(json.dumps({"span_threshold": fitted["span_threshold"], "accuracy@1, cross-validated": validated}, indent=1))
     return 0
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.spans import WordSpan, decode_tags, spans_of
+from model.spans import WordSpan, decode_tags, find_word_spans, spans_of
 
 TAGS = ["O", "B-Disease", "I-Disease", "B-Chemical", "I-Chemical"]
 
@@ -49,3 +49,17 @@ def test_a_span_is_as_probable_as_its_tags_and_its_end() -> None:
     assert spans_of(np.array([1, 2, 0]), probabilities, tags=TAGS) == [
         WordSpan(0, 2, "Disease", pytest.approx(0.9 * 0.8 * 0.7))
     ]
+
+
+def test_a_second_look_adds_doubtful_spans_that_touch_no_sure_one() -> None:
+    probabilities = np.array(
+        [[0.1, 0.9, 0, 0, 0], [0.55, 0, 0.45, 0, 0], [0.6, 0, 0, 0.4, 0], [0.95, 0.05, 0, 0, 0], [1, 0, 0, 0, 0]]
+    )
+    with np.errstate(divide="ignore"):
+        logged = np.log(np.stack([probabilities, np.eye(1, 5).repeat(5, 0)]))
+    words = np.array([5, 3])
+    sure = WordSpan(0, 1, "Disease", pytest.approx(0.9 * 0.55))
+    assert find_word_spans(logged, words, tags=TAGS) == [[sure], []]
+    # Held back by two in log-odds, O loses the third word; what would make the first span longer touches it.
+    doubtful = WordSpan(2, 3, "Chemical", pytest.approx(0.4))
+    assert find_word_spans(logged, words, tags=TAGS, second_look=2.0) == [[sure, doubtful], []]

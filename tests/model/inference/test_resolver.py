@@ -15,6 +15,7 @@ def examples(*, seed: int = 0) -> list[Example]:
     made = []
     for _ in range(200):
         features = random.normal(size=(4, len(FEATURES))).astype(np.float32)
+        features[:, FEATURES.index("sole")] = 0.0
         mid = features[:, FEATURES.index("mid")]
         right = np.zeros(4, bool)
         right[mid.argmax()] = mid.max() > 0.5
@@ -34,6 +35,17 @@ def test_the_fit_finds_what_decides(units: int) -> None:
         for answer, right in ((resolver.resolve(features, ner=0.9), right) for features, _, right in examples(seed=1))
     ]
     assert np.mean(agreed) > 0.8
+
+
+@pytest.mark.parametrize(("prior", "chosen"), [(1.0, 1), (4.0, 0)])
+def test_a_name_of_one_concept_alone_means_it_unless_a_rival_is_often_named(prior: float, chosen: int) -> None:
+    weights = row(exact=1.0, mid=1.0)
+    resolver = Resolver(weights, np.array([-20.0, 0.0], np.float32))
+    features = np.stack([row(mid=8.0, prior=prior), row(exact=1.0, sole=1.0, mid=2.0)])
+    answer = resolver.resolve(features, ner=0.9)
+    assert answer is not None
+    assert answer[0] == chosen
+    assert answer[1] > 0.99
 
 
 def test_what_is_kept_weighs_the_same() -> None:

@@ -1,0 +1,63 @@
+"""What is fitted for a model folder is kept there, and nothing where there is nothing to fit on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.folder import save_model
+from model.training.tune import count_concepts, keep_fitted, main, read_fitted, tune_folder
+from tests.model import tiny
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tune")
+    tiny.save_training(folder)
+    save_model(tiny.learn(tiny.network(hidden=32, candidate_weight=0.3), tiny.vocabulary()), tiny.tokenizer(), folder)
+    return folder
+
+
+def test_what_is_fitted_is_a_part_of_the_model(learned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_fitted(learned) is None
+    before = json.loads((learned / "config.json").read_text())
+    command = [
+        str(learned),
+        "--corpus",
+        str(learned / "corpus.parquet"),
+        "--mesh",
+        str(learned / "entities/tiny.parquet"),
+    ]
+    assert main([*command, "--splits", "tiny/dev", "--seen", "tiny/train"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    fitted = read_fitted(learned)
+    assert fitted is not None
+    assert told["span_threshold"] == fitted["span_threshold"]
+    assert fitted["resolver"]["prior"] == count_concepts(tiny.gold() * 3, vocabulary=tiny.vocabulary())
+    assert json.loads((learned / "config.json").read_text()) == before | fitted
+
+
+def test_a_resolver_of_other_evidence_is_refused(learned: Path, tmp_path: Path) -> None:
+    config = json.loads((learned / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    keep_fitted(tmp_path, {"resolver": {"weights": {"magic": 1.0}}})
+    with pytest.raises(ValueError, match="the resolver weighs other evidence than this version gathers"):
+        read_fitted(tmp_path)
+
+
+def test_a_model_that_finds_nothing_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.save_training(tmp_path)
+    network = tiny.network()
+    with torch.no_grad():
+        network.low_head.weight.zero_()
+        network.low_head.bias.copy_(torch.tensor([9.0, 0.0, 0.0, 0.0, 0.0]))  # O everywhere
+    save_model(network, tiny.tokenizer(), tmp_path)
+    before, mesh = (tmp_path / "config.json").read_bytes(), tmp_path / "entities/tiny.parquet"
+    assert tune_folder(tmp_path, mesh=mesh, documents=tiny.gold(), seen=tiny.gold()) == ({}, {})
+    command = [str(tmp_path), "--corpus", str(tmp_path / "corpus.parquet"), "--mesh", str(mesh)]
+    assert main([*command, "--splits", "tiny/dev", "--seen", "tiny/train"]) == 1
+    assert capsys.readouterr().err == "error: no span was found in tiny/dev: there is nothing to fit on\n"
+    assert (tmp_path / "config.json").read_bytes() == before
