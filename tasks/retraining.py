@@ -1,4 +1,4 @@
-"""Makes a challenger: gathers what it is trained on, trains it, builds its entity bank, fits its resolver.
+"""Makes a challenger: gathers what it is trained on, trains it, and makes it ready.
 
 All of it stands in a folder of the home that is named after the recipe, the data and the encoder, so that a retraining
 that was killed is taken up where it was, and one that is done is not done again.
@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from model.corpus import GoldDocument, read_corpus, write_corpus
-from model.folder import load_model
-from model.inference.bank import EntityBank
-from model.training.recipe import Config, Recipe, make_recipe, read_config
+from model.training.recipe import Config, make_recipe, read_config
 from model.training.train import train
-from model.training.tune import tune
 from model.version import model_version, weights_digest
 from model.vocabulary import Vocabulary
 from warehouse.files import written_whole
@@ -30,7 +27,8 @@ from .choices import find_model, find_recipe
 from .corrections import CORPUS, SPLIT, Corrections, read_corrections
 from .errors import InputError
 from .gold import find_gold
-from .models import load, pick_device
+from .models import pick_device
+from .ready import make_ready
 from .training import one_line, prepare_corpus
 
 Tell = Callable[[str], None]
@@ -157,8 +155,11 @@ def make_challenger(plan: Plan, *, device: str = "auto", tell: Tell = print) -> 
             recipe, corpus=plan.corpus, mesh=plan.mesh, output=plan.model, folder=plan.encoder_folder, device=place,
             tell=tell,
         )  # fmt: skip
-        _build_bank(plan, device=place, tell=tell)
-        _fit(plan, recipe, device=place, tell=tell)
+        make_ready(
+            plan.model, mesh=plan.mesh, corpus=plan.corpus, trained_on=recipe.train, fit_on=recipe.dev or plan.judged,
+            device=place, tell=tell,
+        )  # fmt: skip
+        tell(f"the challenger is model {model_version(plan.model)}")
         _write(plan.model / "retraining.json", plan.known)
     return plan.model
 
@@ -167,27 +168,6 @@ def is_what_it_would_make(plan: Plan, model: Path) -> bool:
     """Tell whether a model was retrained with just this recipe on just these documents."""
     path = model / "retraining.json"
     return path.exists() and json.loads(path.read_bytes()) == plan.known
-
-
-def _build_bank(plan: Plan, *, device: str, tell: Tell) -> None:
-    path, weights, vocabulary = plan.model / "bank.safetensors", weights_digest(plan.model), Vocabulary.read(plan.mesh)
-    if EntityBank.load(path, weights=weights, vocabulary=vocabulary) is None:
-        tell(f"encoding the {len(vocabulary.names):,} names of MeSH {vocabulary.version}")
-        model, tokenizer, _ = load_model(plan.model, device=device)
-        bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer)
-        bank.save(path, weights=weights, vocabulary=vocabulary)
-
-
-def _fit(plan: Plan, recipe: Recipe, *, device: str, tell: Tell) -> None:
-    config = plan.model / "config.json"
-    content = json.loads(config.read_bytes())
-    if content.get("resolver"):
-        return
-    tell("fitting the resolver")
-    cascade = load(plan.model, plan.mesh, home=Home(plan.folder), device=device)
-    fitted, _ = tune(cascade, plan.read(recipe.dev or plan.judged), seen=plan.read(recipe.train))
-    _write(config, content | fitted)
-    tell(f"the challenger is model {model_version(plan.model)}")
 
 
 def _tell_corrections(corrected: Corrections, tell: Tell) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,15 +18,25 @@ from model.training.train import Trained, train
 
 from .corpora import read_gold, read_tagged
 from .errors import InputError
+from .ready import make_ready, read_resolver
 
 
 def train_seeds(
-    config: Config, *, output: Path, mesh: Path, device: str, seeds: Sequence[int], tell: Callable[[str], None]
+    config: Config,
+    *,
+    output: Path,
+    mesh: Path,
+    device: str,
+    seeds: Sequence[int],
+    resolver_of: Path | None = None,
+    tell: Callable[[str], None],
 ) -> list[Trained]:
     """Train once for each seed: in `output`, or in `output/seed-N` where there are several.
 
-    Raises InputError where the data or the encoder cannot be used.
+    A model that can annotate is made ready to: its resolver is fitted on the dev splits, or where there are none, that
+    of the model `resolver_of` is taken. Raises InputError where the data, the encoder or that model cannot be used.
     """
+    fitted = _read_resolver(resolver_of, config.recipe) if resolver_of else None
     corpus = prepare_corpus(config, output, tell=tell)
     trained = []
     for seed in seeds:
@@ -43,6 +54,17 @@ def train_seeds(
                     tell=tell,
                 )
             )
+            if recipe.annotates:
+                make_ready(
+                    folder,
+                    mesh=mesh,
+                    corpus=corpus,
+                    trained_on=recipe.train,
+                    fit_on=recipe.dev,
+                    fitted=fitted,
+                    device=device,
+                    tell=tell,
+                )
     return trained
 
 
@@ -89,6 +111,14 @@ def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None])
         documents = [document for file in files for document in _read(file, tell)]
         write_corpus(documents, path)
     return path
+
+
+def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:
+    if recipe.dev:
+        raise InputError("--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev")
+    if not recipe.annotates:
+        raise InputError("--resolver-of: the recipe trains no level that links")
+    return read_resolver(model)
 
 
 def _read(file: GoldFile, tell: Callable[[str], None]) -> list[GoldDocument]:

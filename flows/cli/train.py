@@ -36,6 +36,10 @@ def train(
         list[int] | None, typer.Option(min=0, metavar="N", help="Several make DIR/seed-N.", show_default="the file's")
     ] = None,
     with_dev: Annotated[bool, typer.Option("--with-dev", help="Train on dev too; all epochs, the last kept.")] = False,
+    resolver_of: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="With --with-dev: a model to take the fitted resolver from."),
+    ] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Search the file's [search] table with N trials.")
     ] = None,
@@ -43,7 +47,8 @@ def train(
 ) -> None:
     """Train a model as a TOML file says; started again, it goes on where it stopped.
 
-    Writes the model, its loss curve and, with dev, the F1 of every epoch.
+    Writes the model, its loss curve and, with dev, the F1 of every epoch. Then encodes the names of MeSH and fits on
+    dev what weighs the evidence, so that `annotate` can take the model.
     """
     from transformers.utils import logging
 
@@ -64,7 +69,15 @@ def train(
     if trials is not None:
         search_recipe(read, output=folder, mesh=table, device=place, trials=trials, tell=say)
         return
-    trained = train_seeds(read, output=folder, mesh=table, device=place, seeds=seed or [read.recipe.seed], tell=say)
+    trained = train_seeds(
+        read,
+        output=folder,
+        mesh=table,
+        device=place,
+        seeds=seed or [read.recipe.seed],
+        resolver_of=resolver_of,
+        tell=say,
+    )
     for one in trained:
         kept = f": epoch {one.best_epoch} is kept, F1 {100 * max(one.dev_f1):.2f} on dev" if one.dev_f1 else ""
         print(f"{one.folder}{kept}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import pytest
 
 from flows.cli import main
 from model.corpus import read_corpus
+from model.folder import save_model
+from model.training.tune import count_concepts
+from tasks.models import load
 from tests.model import tiny
+from warehouse.layout import Home
 
 CONFIG = """
 encoder = "encoder"
@@ -49,8 +54,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "gold.PubTator").write_text("".join(records))
     (folder / "tags.tsv").write_text("severe\tO\nrenal\tB\nfailure\tI\n\nno\tO\nheadache\tB\n\n")
     (folder / "train.toml").write_text(CONFIG)
+    save_model(tiny.network(), tiny.tokenizer(), folder / "unfitted")
     (folder / "text.txt").write_text("\n".join(text for text, _ in tiny.SENTENCES) * 9)
     return folder
+
+
+LEARNS = "encoder_rate=5e-3"  # enough to find something
 
 
 def run(*words: object, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -59,6 +68,12 @@ def run(*words: object, monkeypatch: pytest.MonkeyPatch) -> int:
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
+
+
+def prior(folder: Path, *splits: str) -> dict[str, float]:
+    """What the resolver of a model that was trained on these splits counts."""
+    [corpus] = folder.glob("corpus.*.parquet")
+    return dict(count_concepts(read_corpus(corpus, splits=splits), vocabulary=tiny.vocabulary()))
 
 
 def test_trains_each_seed_on_gold_files_and_tells_the_mean(
@@ -93,7 +108,54 @@ def test_a_model_goes_on_from_another_and_trains_on_dev_too(
     assert run(*command, "--encoder", "low", "--output", "all", monkeypatch=monkeypatch) == 0
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "low"), "all"]
     assert '"encoder": "low"' in (tmp_path / "all" / "recipe.json").read_text()
+    assert not (tmp_path / "low" / "bank.safetensors").exists()  # it has no level that links
     assert not (tmp_path / "all" / "dev.jsonl").exists()
+
+
+def test_the_model_is_ready_and_what_was_killed_is_made_up_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["train", "--config", data / "train.toml", "--output", out, "--set", "epochs=6", "--set", LEARNS]
+    assert run(*command, monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[-4:-1] == [
+        "e2emern: encoding the names of MeSH tiny",
+        "e2emern: 12 of 12 names",
+        "e2emern: fitting the resolver on the 5 documents of gold/dev",
+    ]
+    assert told[-1].startswith("e2emern: spans of probability 0.")
+    assert "accuracy@1, cross-validated: gold Chemical " in told[-1]
+    config = (out / "config.json").read_bytes()
+    assert json.loads(config)["resolver"]["prior"] == prior(out, "gold/train", "tags/train")
+    assert run(*command, monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().err.splitlines() == [f"e2emern: {out} is trained already"]
+    (out / "config.json").write_text(json.dumps(json.loads(config) | {"resolver": None, "span_threshold": 0.5}))
+    (out / "bank.safetensors").unlink()  # as if the first run had been killed behind its training
+    assert run(*command, monkeypatch=monkeypatch) == 0
+    assert (out / "config.json").read_bytes() == config
+    load(out, data / "entities/tiny.parquet", home=Home(tmp_path), device="cpu")
+    assert not (tmp_path / "banks").exists()  # no name had to be encoded
+
+
+def test_with_dev_the_resolver_is_that_of_another_model_with_its_own_counts(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--config", data / "train.toml", "--set", "epochs=6", "--set", LEARNS]
+    whole = [*command, "--output", tmp_path / "whole", "--with-dev"]
+    assert run(*command, "--output", tmp_path / "first", monkeypatch=monkeypatch) == 0
+    assert run(*whole, monkeypatch=monkeypatch) == 0
+    missing = "no dev splits to fit the resolver on; take that of another model with --resolver-of"
+    assert capsys.readouterr().err.splitlines()[-1] == f"e2emern: {tmp_path / 'whole'}: {missing}"
+    assert (tmp_path / "whole" / "bank.safetensors").exists()
+    assert run(*whole, "--resolver-of", tmp_path / "first", monkeypatch=monkeypatch) == 0
+    first, now = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "whole"))
+    counts = prior(tmp_path / "whole", "gold/train", "tags/train", "gold/dev")
+    assert counts != first["resolver"]["prior"]
+    assert now["span_threshold"] == first["span_threshold"]
+    assert now["resolver"] == first["resolver"] | {"prior": counts}
+    assert run(*whole, monkeypatch=monkeypatch) == 0
+    assert json.loads((tmp_path / "whole" / "config.json").read_text()) == now
 
 
 def test_searches_the_space_of_the_file(
@@ -128,6 +190,12 @@ def test_pretrains_on_text(
         (["train", "--config", "{data}/train.toml", "--mesh", "none.parquet"], "none.parquet: no such entities table"),
         (["train", "--config", "{data}/train.toml", "--mesh", "{data}/train.toml"],
          "{data}/train.toml: cannot be read as an entities table: "),
+        (["train", "--config", "{data}/train.toml", "--with-dev", "--resolver-of", "none"],
+         "none: no such model folder"),
+        (["train", "--config", "{data}/train.toml", "--with-dev", "--resolver-of", "{data}/unfitted"],
+         "{data}/unfitted: its resolver is not fitted; name a model that was trained without --with-dev"),
+        (["train", "--config", "{data}/train.toml", "--resolver-of", "none"],
+         "--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev"),
         (["pretrain", "--text", "none.txt", "--encoder", "{data}/encoder"], "none.txt: No such file or directory"),
         (["pretrain", "--text", "{data}/tags.tsv", "--encoder", "{data}/encoder"],
          "{data}/tags.tsv: fewer than 126 word pieces, which is one row"),

@@ -59,5 +59,5 @@ def test_a_model_that_finds_nothing_is_left_as_it_is(tmp_path: Path, capsys: pyt
     assert tune_folder(tmp_path, mesh=mesh, documents=tiny.gold(), seen=tiny.gold()) == ({}, {})
     command = [str(tmp_path), "--corpus", str(tmp_path / "corpus.parquet"), "--mesh", str(mesh)]
     assert main([*command, "--splits", "tiny/dev", "--seen", "tiny/train"]) == 1
-    assert capsys.readouterr().err == "error: no span was found in tiny/dev: there is nothing to fit on\n"
+    assert capsys.readouterr().err.endswith("error: no span was found in tiny/dev: there is nothing to fit on\n")
     assert (tmp_path / "config.json").read_bytes() == before
