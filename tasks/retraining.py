@@ -136,11 +136,19 @@ def plan_retraining(
         known=known,
         data=_described(read, corrected, of_train),
     )
+    for split in sorted(trained_on(find_model(None, home=home)) & set(plan.judged)):
+        tell(f"the champion was trained on {split}: its figures there are too good; name other documents with --gold")
     folder.mkdir(parents=True, exist_ok=True)
     if not plan.corpus.exists():
         write_corpus(documents, plan.corpus)
     _write(folder / "data.json", plan.data)
     return plan
+
+
+def trained_on(model: Path) -> set[str]:
+    """Return the splits that a model folder says it was trained on; none where it does not say."""
+    path = model / "recipe.json"
+    return set(json.loads(path.read_bytes()).get("train", ())) if path.exists() else set()
 
 
 def make_challenger(plan: Plan, *, device: str = "auto", tell: Tell = print) -> Path:

@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerBase
 from ..folder import load_model
 from ..network import E2emernModel
 from ..pieces import batches_of, pad
-from ..precision import fastest_dtype
+from ..precision import fastest_batch, fastest_dtype
 from ..version import weights_digest
 from ..vocabulary import Vocabulary, bag_of_words
 
@@ -148,14 +148,14 @@ class EntityBank:
         *,
         tokenizer: PreTrainedTokenizerBase,
         rank: int = 96,
-        tokens: int = 4096,
+        tokens: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> EntityBank:
         """Encodes the names of a vocabulary: about 2 minutes for 250 k names on 2 cores.
 
         Args:
             rank: how many principal components to keep; the hidden size at most.
-            tokens: word pieces in one batch.
+            tokens: word pieces in one batch; what is fastest on the device where it is not given.
             progress: called with (names done, names in all).
         """
         kept, owner = distinct_names(vocabulary)
@@ -209,10 +209,11 @@ def encode_names(
     names: Sequence[str],
     *,
     tokenizer: PreTrainedTokenizerBase,
-    tokens: int = 4096,
+    tokens: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """h_e of every name, float32 (names, D) on the CPU, in batches of like length."""
+    tokens = tokens or fastest_batch(str(model.device))
     encoded = tokenizer(list(names), truncation=True, max_length=LONGEST_NAME)["input_ids"]
     vectors = torch.empty(len(names), model.encoder.config.hidden_size)
     done = 0

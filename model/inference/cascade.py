@@ -26,6 +26,7 @@ from ..document import Mention, Sentence, Text
 from ..folder import load_model
 from ..network import Attended, BilinearAttention, E2emernModel
 from ..pieces import Window, batches_of, make_windows, pad
+from ..precision import fastest_batch
 from ..spans import WordSpan, find_word_spans
 from ..version import weights_digest
 from ..vocabulary import Vocabulary, normalise
@@ -73,7 +74,7 @@ class Cascade:
     Args:
         model: in evaluation mode, on its device, in the precision to run in.
         candidates: how many concepts each group of spans is given.
-        tokens: word pieces in one batch.
+        tokens: word pieces in one batch; what is fastest on the device where it is not given.
         selection: bool (concepts,), the concepts that may be linked to (see `Vocabulary.select`); None for all.
     """
 
@@ -88,13 +89,14 @@ class Cascade:
         resolver: Resolver | None = None,
         candidates: int = 12,
         selection: np.ndarray | None = None,
-        tokens: int = 4096,
+        tokens: int | None = None,
     ) -> None:
         self.model, self.tokenizer, self.vocabulary, self.bank = model, tokenizer, vocabulary, bank
         self.model_version, self.mesh_version = model_version, vocabulary.version
         stored = model.config.resolver
         self.resolver = resolver or (Resolver.from_dict(stored) if stored else Resolver.unfitted())
-        self.candidates, self.tokens, self.selection = candidates, tokens, selection
+        self.candidates, self.selection = candidates, selection
+        self.tokens = tokens or fastest_batch(str(model.device))
         self._remembered: dict[str, Tensor] = {}
         self.span_threshold: float = model.config.span_threshold
         # A doubtful span stands only where it is linked, and who links it must have learnt to refuse.

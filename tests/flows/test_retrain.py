@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,7 +119,9 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     data: Path, world: World, tmp_path: Path
 ) -> None:
     home = Home(tmp_path / "home")
-    poor = crown(home, data / "poor")
+    shutil.copytree(data / "poor", tmp_path / "poor")
+    (tmp_path / "poor" / "recipe.json").write_text('{"train": ["tiny/train", "tiny/dev"]}')
+    poor = crown(home, tmp_path / "poor")
     told: list[str] = []
     (home.root / "corrections").mkdir()
     (home.root / "corrections" / "mine.txt").write_text(CORRECTED)
@@ -129,6 +132,8 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     assert champion(home) == new
     assert changes(home)[-1].evaluation == done.judged.evaluation
     assert "corrections: mine.txt: 1 documents" in told
+    seen = "the champion was trained on tiny/dev: its figures there are too good; name other documents with --gold"
+    assert seen in told
     assert done.judged.data["corrections/train"] == {"mine.txt": 1}
     assert [(one["document_id"], one["reason"]) for one in done.judged.data["refused"]] == [
         ("8", "D999 of 'headache' is no concept of MeSH tiny"),
