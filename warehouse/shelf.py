@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -82,6 +83,18 @@ def building(home: Home) -> Iterator[Path]:
         yield path
     finally:
         _remove(path)
+
+
+@contextmanager
+def opened(built: Path, *, config: dict[str, Any] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens the file that is built; at the end it holds all that was committed, or a `duckdb.Error` says why not.
+
+    DuckDB moves what was committed from its log into the file when it closes it, and tells nobody where that fails,
+    as on a full disk.
+    """
+    with duckdb.connect(str(built), config=config or {}) as connection:
+        yield connection
+        connection.execute("CHECKPOINT")
 
 
 def shelve(built: Path, path: Path) -> None:
@@ -173,8 +186,11 @@ def _move(home: Home, number: int) -> bool:
     shown_until = path.stat().st_mtime
     with building(home) as built:
         shutil.copyfile(path, built)
-        with duckdb.connect(str(built)) as connection:
-            catalog.create_home(connection, home.root)
+        try:
+            with opened(built) as connection:
+                catalog.create_home(connection, home.root)
+        except duckdb.Error as error:
+            raise WarehouseError(f"{path} stays as it was: {' '.join(str(error).split())}") from error
         os.utime(built, (shown_until, shown_until))
         shelve(built, path)
     return True

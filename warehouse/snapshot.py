@@ -27,6 +27,7 @@ from warehouse.shelf import (
     building,
     login,
     numbers,
+    opened,
     point,
     publisher,
     relocate_current,
@@ -84,7 +85,7 @@ def publish(
         verified = {books.key for books, _ in known.values()}
         try:
             with building(home) as path:
-                with duckdb.connect(str(path), config={"memory_limit": _MEMORY}) as connection:
+                with opened(path, config={"memory_limit": _MEMORY}) as connection:
                     connection.begin()
                     fill(connection, contents, verified=verified, facts=facts)
                     snapshot = _describe(connection, contents)

@@ -6,6 +6,7 @@ Ctrl-C is 130. What is slow to import (torch, Prefect) is imported by the comman
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -31,6 +32,7 @@ from . import (  # noqa: F401 (each adds its commands)
 from .application import app, say
 
 _INTERRUPTED = 130  # exit code after Ctrl-C, as shells give it
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _STOPPED = "stopped; what is done stays done, and running the same command again continues"
 
 
@@ -51,7 +53,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        _end(f"{error.filename}: {error.strerror}" if error.filename else _one_line(error))
+        _end(_of_the_system(error))
     except Exception as error:  # a defect of ours; users get the line to report, not a traceback
         if "--verbose" in sys.argv:
             traceback.print_exc()
@@ -61,6 +63,13 @@ def main() -> None:
 def _end(line: str) -> None:
     say(line)
     sys.exit(1)
+
+
+def _of_the_system(error: OSError) -> str:
+    place = error.filename2 or error.filename  # of a copy, that which was written
+    told = error.strerror or _one_line(error)
+    line = f"{place}: {told}" if place else told
+    return f"{line}; make room, and the same command continues" if error.errno in _FULL else line
 
 
 def _one_line(error: BaseException) -> str:

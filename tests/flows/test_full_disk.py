@@ -1,0 +1,62 @@
+"""The disk is full: a line that says so, nothing that is half there, and the next run goes on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.annotate import annotate_sources
+from flows.cli import main
+from model.version import model_version
+from tests.disk import full_disk
+from tests.flows.world import World, finished_files, rows_of, tables, write_sources
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.models import models
+from warehouse.snapshot import current_snapshot
+
+
+def test_wherever_the_disk_is_full_the_next_run_goes_on(world: World, tmp_path: Path) -> None:
+    """Each run finds twice the room of the one before, until one has enough."""
+    inputs, home = write_sources(tmp_path / "in"), tmp_path / "disk" / "home"
+    told: list[str] = []
+    with full_disk(tmp_path / "disk") as make_room:
+        for doubled in range(12, 25):
+            make_room(1 << doubled)
+            try:
+                annotate_sources(inputs, home, model=world.model, mesh=world.mesh, device="cpu")
+            except (OSError, WarehouseError) as error:
+                told.append(str(error))
+                assert current_snapshot(Home(home)) is None
+                assert not list(home.rglob(".writing-*"))
+                assert all(rows_of(home / name) >= 0 for name in finished_files(home))
+            else:
+                break
+        annotate_sources(inputs, tmp_path / "plain", model=world.model, mesh=world.mesh, device="cpu")
+        assert tables(home) == tables(tmp_path / "plain")
+    assert len(told) > 5
+    assert [line for line in told if "No space left on device" not in line] == []
+    assert len([line for line in told if line.startswith("nothing was published")]) > 1
+
+
+def test_a_command_says_it_in_a_line(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, version = tmp_path / "disk" / "home", model_version(world.model)
+    monkeypatch.setattr(sys, "argv", ["e2emern", "models", "add", str(world.model), "--home", str(home)])
+
+    def ended() -> tuple[object, str]:
+        with pytest.raises(SystemExit) as code:
+            main()
+        return code.value.code, capsys.readouterr().err
+
+    with full_disk(tmp_path / "disk") as make_room:
+        place = home / "models" / f".adding-{version}" / "config.json"
+        told = f"e2emern: {place}: No space left on device; make room, and the same command continues\n"
+        assert ended() == (1, told)
+        assert models(Home(home)) == []
+        make_room(1 << 20)
+        assert ended() == (0, "")
+        assert [one.version for one in models(Home(home))] == [version]
