@@ -16,20 +16,17 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from defaults import MODEL
 from flows.annotate import IncompleteError
 from flows.annotate_batch import is_passing
 from flows.drift import watch
 from flows.reporting import show_night
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
-from model.version import model_version
+from tasks.choices import mesh_of_tables, model_of_tables
 from tasks.errors import InputError
 from tasks.ingest import FileOutcome, ingest
 from tasks.sources import Source, find_sources
 from warehouse.layout import Home
-from warehouse.models import models
-from warehouse.snapshot import current_snapshot
 
 
 @task(
@@ -82,23 +79,6 @@ def nightly(
     show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
     if problems:
         raise InputError("; ".join(problems))
-
-
-def model_of_tables(home: Home) -> str | None:
-    """Returns the model of the current snapshot as `find_model` takes it; None where there is none, or it is gone."""
-    current = current_snapshot(home)
-    if current is None:
-        return None
-    if current.model_version == model_version(MODEL):
-        return str(MODEL)
-    kept = {one.version for one in models(home)}
-    return current.model_version if current.model_version in kept else None
-
-
-def mesh_of_tables(home: Home) -> str | None:
-    """Returns the version of MeSH of the current snapshot; None where there is none."""
-    current = current_snapshot(home)
-    return current.mesh_version if current else None
 
 
 def _dumps(home: Home) -> list[Source]:

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 
 from flows.relink import relink
 from flows.settings import Device, read_settings
+from tasks.choices import model_of_tables
 from tasks.mesh.importing import import_mesh
 from warehouse.layout import Home
 from warehouse.snapshot import current_snapshot
@@ -20,7 +21,7 @@ def refresh_mesh(
 ) -> None:
     """Import a version of MeSH, link the stored mentions that it touches anew, and publish.
 
-    Until the setting `mesh` names the new version too, the next night annotates with the old one.
+    The nights that follow annotate with it, unless the setting `mesh` names another one.
 
     Args:
         sources: NLM's desc and supp XML, CTD_diseases.tsv, plain or gzip, or a folder of compact tables.
@@ -36,5 +37,6 @@ def refresh_mesh(
     current = current_snapshot(place)
     if current is None or current.mesh_version == imported.mesh_version:
         return
-    outcome = relink(settings.home, mesh=imported.mesh_version, device=settings.device)
+    model = model_of_tables(place) or settings.model
+    outcome = relink(settings.home, mesh=imported.mesh_version, model=model, device=settings.device)
     log.info(f"{outcome.total('spans'):,} mentions linked anew; snapshot {outcome.snapshot.number}")

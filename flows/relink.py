@@ -13,7 +13,7 @@ from pathlib import Path
 
 from model.inference.cascade import Cascade
 from model.vocabulary import bag_of_words
-from tasks.choices import find_model
+from tasks.choices import find_model, model_of_tables
 from tasks.errors import InputError
 from tasks.models import load, pick_device, read_versions
 from tasks.relink import Relinked, relink_source
@@ -46,12 +46,13 @@ def relink(
     home: Path,
     *,
     mesh: str,
-    model: Path | None = None,
+    model: Path | str | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> RelinkOutcome:
     """Link the stored mentions that a version of MeSH in the home touches, carry the others over, and publish.
 
+    Without a model, it is that of the tables if it is bundled or kept in the home, or else the champion's.
     Does nothing where the current snapshot is linked to it already, as after a stop behind the last step.
     `progress` is told of names encoded for the bank, done and in all. Raises InputError where the model is not that of
     the current snapshot or cannot be used, WarehouseError where the home has no snapshot or not this version, or
@@ -64,7 +65,7 @@ def relink(
     if mesh == current.mesh_version:
         return RelinkOutcome(old=mesh, new=mesh, sources={}, before=current.sources, snapshot=current)
     table = entities_path(place, mesh_version=mesh)
-    folder = find_model(model, home=place)
+    folder = find_model(model or model_of_tables(place), home=place)
     found = read_versions(folder, table).model
     if found != current.model_version:
         raise InputError(

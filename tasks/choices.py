@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from defaults import MODEL, RECIPES
+from model.version import model_version
 from tasks.errors import InputError
 from tasks.sources import find_files
 from warehouse.entities import entities_path
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.models import champion, get_model
+from warehouse.models import champion, get_model, models
+from warehouse.snapshot import current_snapshot
 
 _OF_A_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
 
@@ -41,6 +43,23 @@ def find_model(model: Path | str | None, *, home: Home) -> Path:
         if model is None:
             raise
         raise InputError(f"{model}: no such model folder; give one with --model") from error
+
+
+def model_of_tables(home: Home) -> str | None:
+    """Return the model of the current snapshot as `find_model` takes it; None where there is none, or it is gone."""
+    current = current_snapshot(home)
+    if current is None:
+        return None
+    if current.model_version == model_version(MODEL):
+        return str(MODEL)
+    kept = {one.version for one in models(home)}
+    return current.model_version if current.model_version in kept else None
+
+
+def mesh_of_tables(home: Home) -> str | None:
+    """Return the version of MeSH of the current snapshot; None where there is none."""
+    current = current_snapshot(home)
+    return current.mesh_version if current else None
 
 
 def find_recipe(config: Path) -> Path:

@@ -112,7 +112,7 @@ def mesh_relink(
     mesh: Annotated[str, typer.Option(metavar="V", help="Version of MeSH in the home to link to.")],
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="The snapshot's model.", show_default="the home's champion"),
+        typer.Option(metavar="MODEL", help="The snapshot's model.", show_default="that model, if the home keeps it"),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
 ) -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from flows.annotate import annotate_sources
 from flows.relink import relink
+from model.version import model_version
 from tasks.errors import InputError
 from tests.flows.world import World, rows, write_sources
 from warehouse.entities import write_entities
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.models import add_model
 from warehouse.shelf import relocate
 
 SPANS = 'SELECT source, document_id, start, "end", entity_type, mesh_id, mesh_name FROM mentions ORDER BY ALL'
@@ -112,6 +114,11 @@ def test_a_version_that_touches_nothing_needs_no_model(world: World, home: Path)
     assert (outcome.total("documents"), outcome.total("spans")) == (0, 0)
     assert rows(home, "SELECT * EXCLUDE mesh_version FROM mentions ORDER BY ALL") == before
     assert not (home / "banks").exists() or not list((home / "banks").glob("*@same*"))
+
+
+def test_the_model_is_that_of_the_tables_whoever_is_champion(world: World, home: Path) -> None:
+    add_model(Home(home), world.model, version=model_version(world.model))
+    assert relink(home, mesh="next", device="cpu").snapshot.mesh_version == "next"
 
 
 def test_a_run_that_was_stopped_behind_its_last_step_is_done(world: World, home: Path) -> None:
