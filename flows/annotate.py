@@ -126,7 +126,7 @@ def annotate_sources(
     folder = find_model(model, home=place)
     versions = read_versions(folder, mesh)
     pick_device(device)
-    sources = find_sources(inputs)
+    sources = find_sources(inputs, home=place)
     open_home(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
     work = work_here(place, model=folder, mesh=mesh, device=device, each=each, watch=watch)

@@ -83,4 +83,4 @@ def nightly(
 
 def _dumps(home: Home) -> list[Source]:
     """The dump files of a home; none on the first night, where nothing could be fetched."""
-    return find_sources([home.dumps]) if any(home.dumps.glob("[!.]*")) else []
+    return find_sources([home.dumps], home=home) if any(home.dumps.glob("[!.]*")) else []

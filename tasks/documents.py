@@ -18,6 +18,7 @@ from model.inference.report import Report
 from tasks.errors import SourceError
 from tasks.parsers import Deletion, Failure, detect_format, parse
 from tasks.sources import Source
+from warehouse.digests import forget_digest
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, digest_file
 from warehouse.ledger import ParsedBooks, read_parsed
@@ -58,6 +59,7 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParsedBooks:
                 failures.append([origin | _fields(failure) for failure in chunk.failures])
             tally.add(chunk)
         if digest_file(source.path) != source.key.digest:
+            forget_digest(home, source.path)
             raise SourceError(f"{source.path}: changed while it was read; annotate it again when it is complete")
         books = tally.books(source, form)
         documents.metadata.update(books.to_metadata())

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tasks.errors import InputError, SourceError
 from tasks.parsers.opening import open_source
-from warehouse.layout import SourceKey, digest_file
+from warehouse.digests import digesting
+from warehouse.layout import Home, SourceKey
 
 # What one document of each format has once: PubMed XML, BioC XML, BioC JSON, PubTator.
 _RECORD = re.compile(rb"<Pubmed(?:Book)?Article>|<document>|\"passages\"|\|t\|")
@@ -29,19 +30,21 @@ class Source:
     bytes: int
 
 
-def find_sources(inputs: Iterable[str | Path]) -> list[Source]:
+def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> list[Source]:
     """Return the files that files, folders and glob patterns name, in order and once each.
 
-    A folder stands for all files in it and its folders, but for hidden ones and checksums. Raises InputError where an
-    input names nothing, or a file cannot be read.
+    A folder stands for all files in it and its folders, but for hidden ones and checksums. A file whose digest the home
+    keeps (`warehouse.digests`) is not read. Raises InputError where an input names nothing, or a file cannot be read.
     """
     sources: dict[SourceKey, Source] = {}
-    for path in find_files(inputs):
-        try:
-            source = Source(path, SourceKey(path.name, digest_file(path)), path.stat().st_size)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-        sources.setdefault(source.key, source)
+    paths = find_files(inputs)
+    with digesting(home) as digest:
+        for path in paths:
+            try:
+                source = Source(path, SourceKey(path.name, digest(path)), path.stat().st_size)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+            sources.setdefault(source.key, source)
     return list(sources.values())
 
 

@@ -19,9 +19,10 @@ import duckdb
 
 from warehouse.catalog import literal_path
 from warehouse.checksums import FileFacts, file_facts, recorded_facts
+from warehouse.digests import forget_digest, kept_digests
 from warehouse.errors import WarehouseError
 from warehouse.files import is_locked, sweep
-from warehouse.layout import Home
+from warehouse.layout import Home, digest_file
 from warehouse.parquet import read_metadata
 from warehouse.runs import RunRecord, may_be_running, read_run, write_run
 from warehouse.shelf import numbers, point, publisher, recorded_root, relocate
@@ -33,6 +34,7 @@ CODES: Final = {
     "moved-home": "snapshots read from where the home was before",
     "missing-file": "a file that a snapshot names is not there",
     "damaged-file": "a file is not what was published, or no Parquet file",
+    "changed-dump": "a dump file has other content, though it looks as it did when it was read",
     "unfinished-source": "a run ended before it had annotated the source",
     "orphan-file": "no snapshot names the file and no run needs it",
     "foreign-file": "the file is none of ours",
@@ -48,7 +50,7 @@ _COLD_S = 3600.0  # a half-written cache that nobody has touched for so long has
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with a home. `path` is relative to it; `repaired` says what was done about it."""
+    """Something wrong with a home. A `path` in it is relative to it; `repaired` says what was done about it."""
 
     code: str
     path: str
@@ -77,8 +79,8 @@ class _Shown:
 def examine(home: Home, *, repair: bool = False) -> list[Finding]:
     """Returns everything that is wrong with a home, and with `repair` puts right what is safe to.
 
-    Reads every file that a snapshot names. A repair waits for a publisher and keeps others waiting. Raises
-    `WarehouseError` when the home is not there.
+    Reads every file that a snapshot names, and every dump file whose digest is kept. A repair waits for a publisher and
+    keeps others waiting. Raises `WarehouseError` when the home is not there.
     """
     if not home.root.is_dir():
         raise WarehouseError(f"{home.root} is not there; annotate something into it first")
@@ -107,6 +109,7 @@ def _cases(home: Home, *, locked: bool) -> Iterator[_Case]:
     yield from _of_named_files(home, shown, running=running)
     yield from _of_other_files(home, shown, running=running, idle=idle)
     yield from _of_leftovers(home, idle=idle)
+    yield from _of_dumps(home)
 
 
 def _of_runs(home: Home, runs: list[RunRecord]) -> Iterator[_Case]:
@@ -208,6 +211,14 @@ def _of_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
                 yield _case(home, "leftover", path, "of a publish", partial(_delete, home, path))
 
 
+def _of_dumps(home: Home) -> Iterator[_Case]:
+    for path, kept in sorted(kept_digests(home).items()):
+        with suppress(OSError):
+            if kept.is_of(path) and (found := digest_file(path)) != kept.digest:
+                what = f"has digest {found}, was read as {kept.digest}; its size and time are the same"
+                yield _case(home, "changed-dump", path, what, partial(_forget, home, path))
+
+
 def _redoing(home: Home, path: Path, shown: _Shown) -> _Cure | None:
     """What makes the next run write a file again, None for the vocabulary, which only its import can write."""
     folder, *_ = path.relative_to(home.root).parts
@@ -244,6 +255,11 @@ def _set_aside(path: Path) -> str:
     return f"set aside as {aside.name}"
 
 
+def _forget(home: Home, path: Path) -> str:
+    forget_digest(home, path)
+    return "the next run reads it again"
+
+
 def _end(home: Home, run: RunRecord) -> str:
     write_run(home, replace(run, error="killed: it never ended"))
     return "recorded as killed"
@@ -274,7 +290,7 @@ def _case(home: Home, code: str, path: Path, what: str, cure: _Cure | None = Non
 
 
 def _relative(home: Home, path: Path) -> str:
-    return path.relative_to(home.root).as_posix()
+    return (path.relative_to(home.root) if path.is_relative_to(home.root) else path).as_posix()
 
 
 def _listed(found: list[int]) -> str:

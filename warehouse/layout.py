@@ -119,6 +119,11 @@ class Home:
         return self.root / "dumps"
 
     @property
+    def digests(self) -> Path:
+        """The digests of input files; a cache, may be deleted."""
+        return self.root / "digests.json"
+
+    @property
     def banks(self) -> Path:
         """The folder of vocabularies encoded by models; a cache, may be deleted."""
         return self.root / "banks"

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from warehouse.digests import digesting
 from warehouse.doctor import CODES, Finding, examine
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
@@ -146,11 +147,23 @@ def damage_a_run(home: Home) -> str:
     return "runs/x.json: is no record of a run"
 
 
+def change_a_dump_unseen(home: Home) -> str:
+    dump = home.dumps / "a.xml"
+    dump.parent.mkdir()
+    for text in ("one", "two"):
+        dump.write_text(text)
+        os.utime(dump, (0, 0))
+        with digesting(home) as digest:
+            digest(dump)
+    return "dumps/a.xml: has digest 3fc4ccfe745870e2, was read as 7692c3ad3540bb80"
+
+
 REPAIRABLE: list[tuple[str, Callable[[Home], str], str]] = [
     ("missing-file", lose_documents, "deleted; annotate its source again"),
     ("damaged-file", truncate_mentions, "deleted; annotate its source again"),
     ("damaged-file", flip_a_byte, "deleted; annotate its source again"),
     ("damaged-file", damage_what_is_not_published, "deleted; annotate its source again"),
+    ("changed-dump", change_a_dump_unseen, "the next run reads it again"),
     ("unfinished-source", half_done, "deleted"),
     ("orphan-file", merged_for_nobody, "deleted"),
     ("leftover", half_written, "deleted"),
