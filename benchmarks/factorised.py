@@ -20,7 +20,7 @@ from model.pieces import make_windows, pad
 from tasks.parsers.pubmed import parse_pubmed
 from tasks.sentences import split_sentences
 
-SENTENCES, ENTITIES = 16, 16
+SENTENCES, ENTITIES = 16, 256
 CLOSE = 1e-4  # how far two scores of a pair may be apart, in float32
 
 

@@ -24,7 +24,12 @@ _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
-_SERVER = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "0"}
+_SERVER = {
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",  # nothing is triggered here, and it does not end when told to
+}
 _PATIENCE = 5.0  # seconds for what ends by itself
 
 
@@ -113,6 +118,7 @@ def main() -> None:
     server = Announced(uvicorn.Config(create_app, factory=True, log_level="critical", timeout_graceful_shutdown=1))
     threading.Thread(target=end_with_parent, daemon=True).start()
     server.run(sockets=[listener])
+    os._exit(0)  # all is shut down, but threads of its database connections go on
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,13 @@ def train_seeds(
     """
     fitted = _read_resolver(resolver_of, config.recipe) if resolver_of else None
     corpus = prepare_corpus(config, output, tell=tell)
+    begin = partial(train, corpus=corpus, mesh=mesh, folder=config.folder, device=device, tell=tell)
     trained = []
     for seed in seeds:
         folder = output if len(seeds) == 1 else output / f"seed-{seed}"
         recipe = replace(config.recipe, seed=seed)
         with one_line():
-            trained.append(
-                train(
-                    recipe,
-                    corpus=corpus,
-                    mesh=mesh,
-                    output=folder,
-                    folder=config.folder,
-                    device=device,
-                    tell=tell,
-                )
-            )
+            trained.append(begin(recipe, output=folder))
             if recipe.annotates:
                 make_ready(
                     folder,
@@ -74,20 +66,12 @@ def search_recipe(
     """Search the space of the file's `[search]` table. Raises InputError as `train_seeds`."""
 
     def train_trial(recipe: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
-        return train(
-            recipe,
-            corpus=corpus,
-            mesh=mesh,
-            output=folder,
-            folder=config.folder,
-            device=device,
-            after_epoch=after_epoch,
-            tell=tell,
-        )
+        return begin(recipe, output=folder, after_epoch=after_epoch)
 
     with one_line():
         space = read_space(config.search)
         corpus = prepare_corpus(config, output, tell=tell)
+        begin = partial(train, corpus=corpus, mesh=mesh, folder=config.folder, device=device, tell=tell)
         return search(config.recipe, space, trials=trials, output=output, train_trial=train_trial, tell=tell)
 
 

@@ -8,16 +8,15 @@ fitted anew and cross-validated over documents.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..arguments import model_parser
 from ..corpus import GoldDocument, read_corpus
 from ..document import Text
 from ..inference.cascade import Cascade, load_cascade
@@ -144,12 +143,7 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints both tables from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m model.evaluation.ablation", description=__doc__)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--corpus", required=True, type=Path)
-    parser.add_argument("--mesh", required=True, type=Path)
-    parser.add_argument("--splits", default="ncbi-disease/dev,bc5cdr/dev")
-    parser.add_argument("--device", default="cpu")
+    parser = model_parser("python -m model.evaluation.ablation", description=__doc__)
     options = parser.parse_args(arguments)
     cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)
     cases = read_cases(cascade, read_corpus(options.corpus, splits=options.splits.split(",")))

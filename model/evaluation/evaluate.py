@@ -5,7 +5,6 @@ python -m model.evaluation.evaluate MODEL --corpus FILE --mesh FILE --splits bc5
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..arguments import model_parser
 from ..corpus import GoldDocument, GoldMention, read_corpus
 from ..document import Mention, Text
 from ..inference.cascade import Cascade, Linked, load_cascade
@@ -159,14 +159,9 @@ def _chunks(documents: Sequence[GoldDocument]) -> Iterator[tuple[Sequence[GoldDo
 
 def main(arguments: list[str] | None = None) -> int:
     """Evaluates from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m model.evaluation.evaluate", description=__doc__)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--corpus", required=True, type=Path)
-    parser.add_argument("--mesh", required=True, type=Path)
-    parser.add_argument("--splits", default="ncbi-disease/dev,bc5cdr/dev")
+    parser = model_parser("python -m model.evaluation.evaluate", description=__doc__)
     parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the floor")
     parser.add_argument("--output", type=Path, help="where to write the rows as JSON")
-    parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)
     documents = read_corpus(options.corpus, splits=options.splits.split(","))

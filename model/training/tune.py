@@ -11,7 +11,6 @@ documents it was fitted to are too good.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..arguments import model_parser
 from ..corpus import GoldDocument, read_corpus
 from ..document import Mention, Text
 from ..evaluation.scores import score_corpus, total
@@ -203,13 +203,8 @@ def _mean_f1(
 
 def main(arguments: list[str] | None = None) -> int:
     """Tunes from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.tune", description=__doc__)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--corpus", required=True, type=Path)
-    parser.add_argument("--mesh", required=True, type=Path)
-    parser.add_argument("--splits", default="ncbi-disease/dev,bc5cdr/dev")
+    parser = model_parser("python -m model.training.tune", description=__doc__)
     parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the prior")
-    parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     fitted, validated = tune_folder(
         options.model,

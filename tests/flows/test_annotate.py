@@ -178,7 +178,7 @@ def test_killed_at_any_moment_the_tables_end_the_same(world: World, tmp_path: Pa
         inputs.append(tmp_path / "in" / f"pubmed30n{number:04}.xml")
         inputs[-1].write_text(pubmed(articles(20, first=100 + 10 * number), deleted=[100 + number], bad=number % 2))
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["flows.annotate"])
+    processes.set_forkserver_preload(["flows.annotate", "model.inference.cascade"])
 
     def started(home: Path) -> ForkServerProcess:
         options = {"model": world.model, "mesh": world.mesh, "device": "cpu"}

@@ -16,8 +16,6 @@ from model.inference.cascade import Cascade
 from model.inference.linking import group_spans
 from model.inference.resolver import EVIDENCE, Resolver
 from model.network import E2emernModel
-from model.training.losses import joint_loss
-from model.training.samples import Sampler, make_samples
 from model.training.tune import tune
 from tests.model import tiny
 
@@ -25,17 +23,7 @@ from tests.model import tiny
 @pytest.fixture(scope="module")
 def model() -> E2emernModel:
     """Knows the five sentences by heart."""
-    network = tiny.network(hidden=32, candidate_weight=0.3).train()
-    samples = make_samples(tiny.gold(), tokenizer=tiny.tokenizer(), vocabulary=tiny.vocabulary())
-    sampler = Sampler(samples, vocabulary=tiny.vocabulary(), tokenizer=tiny.tokenizer(), tags=network.config.tags)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
-    for epoch in range(120):
-        for batch in sampler.epoch(epoch):
-            loss = joint_loss(network, batch).total
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return network.eval()
+    return tiny.learn(tiny.network(hidden=32, candidate_weight=0.3), tiny.vocabulary())
 
 
 def cascade_of(model: E2emernModel, **options: object) -> Cascade:
