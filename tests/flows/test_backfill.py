@@ -138,7 +138,7 @@ def test_a_condition_that_is_none_is_refused(made: Path, home: Path, where: str)
 
 def test_stopped_anywhere_it_goes_on(made: Path, home: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.backfill"])
+    context.set_forkserver_preload(["flows.backfill", "model.inference.cascade"])
     for selection in (Selection(where="pmid <> 2"), None):
         for chunks in range(2):  # of which it is told, before it is killed
             child = context.Process(target=_killed, args=(made, home, selection, chunks))
