@@ -22,7 +22,8 @@ from tests.conftest import ROOT
 
 T = TypeVar("T")
 
-PATIENCE = 240.0  # seconds; a busy machine is slow, and a broken one has to end
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+PATIENCE = 1500.0  # seconds; a busy machine is slow, and a broken one has to end
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 
@@ -68,10 +69,10 @@ class Installation:
         assert self.server
         end_tree(self.server, signal.SIGTERM)
 
-    def start_worker(self, name: str, *, before: str = "") -> None:
-        """Starts a worker of all queues, in a folder that is no checkout; `before` is what its shell does first."""
-        command = f"{before} exec {PREFECT} worker start --pool e2emern --name {name} --limit 3"
-        self.workers[name] = self._popen(["sh", "-c", command], log=name)
+    def start_worker(self, name: str) -> None:
+        """Starts a worker of all queues, in a folder that is no checkout."""
+        command = [PREFECT, "worker", "start", "--pool", "e2emern", "--name", name, "--limit", "3"]
+        self.workers[name] = self._popen(command, log=name)
 
     def kill_worker(self, name: str) -> None:
         """Kills a worker and all that it has started, as a host that goes down does."""
@@ -105,20 +106,49 @@ class Installation:
 
     def begin(self, deployment: str, **parameters: object) -> Callable[[], dict[str, Any] | None]:
         """Begins a run of a deployment, and returns what returns it when it has ended."""
-        found = httpx.get(f"{self.url}/deployments/name/{deployment}/{deployment}", timeout=60).json()
         wanted = {"parameters": parameters, "idempotency_key": str(uuid4())}
-        begun = self.post(f"deployments/{found['id']}/create_flow_run", wanted)
+        begun = self.post(f"deployments/{self._deployed(deployment)}/create_flow_run", wanted)
 
         def ended() -> dict[str, Any] | None:
             now: dict[str, Any] = httpx.get(f"{self.url}/flow_runs/{begun['id']}", timeout=60).json()
-            return now if now.get("state_type") in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+            return now if now.get("state_type") in ENDED else None
 
         return ended
+
+    def triggered(self, automation: str) -> dict[str, Any]:
+        """Waits for the run that an automation began, and returns it at its end."""
+
+        def ended() -> dict[str, Any] | None:
+            runs = self.post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ENDED}}}})
+            return next((one for one in runs if (one["created_by"] or {}).get("display_value") == automation), None)
+
+        return wait_for(ended, what=f"what {automation} begins ends")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Waits for events of a name, and returns them."""
+        wanted = {"filter": {"event": {"name": [name]}}}
+        found: list[dict[str, Any]] = wait_for(lambda: self.post("events/filter", wanted)["events"], what=name)
+        return found
+
+    def configure(self, deployment: str, **parameters: object) -> None:
+        """Gives a deployment the parameters of runs that are begun with none."""
+        self._patch(f"deployments/{self._deployed(deployment)}", {"parameters": parameters})
+
+    def enable(self, automation: str) -> None:
+        (found,) = [one for one in self.post("automations/filter") if one["name"] == automation]
+        self._patch(f"automations/{found['id']}", {"enabled": True})
 
     def stop(self) -> None:
         self.kill_workers()
         if self.server:
             end_tree(self.server, signal.SIGKILL)
+
+    def _deployed(self, deployment: str) -> str:
+        found = httpx.get(f"{self.url}/deployments/name/{deployment}/{deployment}", timeout=60)
+        return str(found.raise_for_status().json()["id"])
+
+    def _patch(self, path: str, body: Mapping[str, Any]) -> None:
+        httpx.patch(f"{self.url}/{path}", json=dict(body), timeout=60).raise_for_status()
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):

@@ -7,38 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from flows.retrain import Retrained, retrain_model
-from model.corpus import read_corpus, write_corpus
-from model.folder import load_model, save_model
-from model.version import model_version
+from model.corpus import read_corpus
 from tasks.errors import InputError
-from tasks.gate import Margins
-from tests.flows.world import World, articles, pubmed, rows
-from tests.model import tiny
+from tests.flows.challengers import MARGINS, crown, make_challengers
+from tests.flows.world import World, rows
 from warehouse.evaluations import read_report
 from warehouse.layout import Home
-from warehouse.models import add_model, champion, changes, models, promote, roll_back_model
+from warehouse.models import champion, changes, models, roll_back_model
 
 ROOT = Path(__file__).parents[2]
-MARGINS = Margins(least_gold=1, throughput=0.01)  # a millisecond a text: the ratio says nothing
-RECIPE = """
-encoder = "encoder"
-corpus = "corpus.parquet"
-train = ["tiny/train"]
-dev = ["tiny/dev"]
-epochs = {epochs}
-tokens = 60
-encoder_rate = {rate}
-head_rate = {rate}
-precision = "fp32"
-"""
 CORRECTED = """7|t|Cisplatin induced renal failure.
 7|a|Headache was severe.
 7\t0\t9\tCisplatin\tChemical\tC007
@@ -58,20 +41,7 @@ CORRECTED = """7|t|Cisplatin induced renal failure.
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
-    """Recipes that teach much and nothing, their gold documents, real text, and a model that has learned nothing."""
-    folder = tmp_path_factory.mktemp("data")
-    tiny.save_encoder(folder / "encoder")
-    gold = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold()]
-    dev = [replace(one, document_id=f"d{at}{one.document_id}") for at in range(3) for one in tiny.gold(split="dev")]
-    write_corpus([*gold, *dev], folder / "corpus.parquet")
-    (folder / "good.toml").write_text(RECIPE.format(epochs=6, rate=5e-3))
-    (folder / "bad.toml").write_text(RECIPE.format(epochs=1, rate=1e-9))
-    (folder / "sample.xml").write_text(pubmed(articles(4, first=300)))
-    model, tokenizer, _ = load_model(world.model, device="cpu", dtype=torch.float32)
-    with torch.no_grad():
-        model.low_head.weight.mul_(-1)
-    save_model(model, tokenizer, folder / "poor")
-    return folder
+    return make_challengers(tmp_path_factory.mktemp("data"), world)
 
 
 def retrained(home: Home, data: Path, world: World, recipe: str, **options: Any) -> Retrained:
@@ -79,14 +49,6 @@ def retrained(home: Home, data: Path, world: World, recipe: str, **options: Any)
     return retrain_model(
         home, config=data / f"{recipe}.toml", mesh=world.mesh, device="cpu", sample=data / "sample.xml", **given
     )
-
-
-def crown(home: Home, folder: Path) -> str:
-    """Make a model the champion of a home."""
-    version = model_version(folder)
-    add_model(home, folder, version=version)
-    promote(home, version, over=None)
-    return version
 
 
 def test_a_worse_challenger_is_refused(data: Path, world: World, tmp_path: Path) -> None:

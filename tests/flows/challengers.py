@@ -1,0 +1,54 @@
+"""What retraining is tested with: recipes that teach much and nothing, gold, real text, and a champion that is poor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from model.corpus import write_corpus
+from model.folder import load_model, save_model
+from model.version import model_version
+from tasks.gate import Margins
+from tests.flows.world import World, articles, pubmed
+from tests.model import tiny
+from warehouse.layout import Home
+from warehouse.models import add_model, promote
+
+MARGINS = Margins(least_gold=1, throughput=0.01)  # a millisecond a text: the ratio says nothing
+_RECIPE = """
+encoder = "encoder"
+corpus = "corpus.parquet"
+train = ["tiny/train"]
+dev = ["tiny/dev"]
+epochs = {epochs}
+tokens = 60
+encoder_rate = {rate}
+head_rate = {rate}
+precision = "fp32"
+"""
+
+
+def make_challengers(folder: Path, world: World) -> Path:
+    """Writes `good.toml` and `bad.toml` with what they read, `sample.xml`, and `poor`, which mistakes every word."""
+    tiny.save_encoder(folder / "encoder")
+    gold = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold()]
+    dev = [replace(one, document_id=f"d{at}{one.document_id}") for at in range(3) for one in tiny.gold(split="dev")]
+    write_corpus([*gold, *dev], folder / "corpus.parquet")
+    (folder / "good.toml").write_text(_RECIPE.format(epochs=6, rate=5e-3))
+    (folder / "bad.toml").write_text(_RECIPE.format(epochs=1, rate=1e-9))
+    (folder / "sample.xml").write_text(pubmed(articles(4, first=300)))
+    model, tokenizer, _ = load_model(world.model, device="cpu", dtype=torch.float32)
+    with torch.no_grad():
+        model.low_head.weight.mul_(-1)
+    save_model(model, tokenizer, folder / "poor")
+    return folder
+
+
+def crown(home: Home, folder: Path) -> str:
+    """Makes a model the champion of a home, and returns its version."""
+    version = model_version(folder)
+    add_model(home, folder, version=version)
+    promote(home, version, over=None)
+    return version
