@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 T = TypeVar("T")
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-PATIENCE = 1500.0  # seconds; a busy machine is slow, and a broken one has to end
+PATIENCE = 240.0  # seconds; a busy machine is slow, and a broken one has to end
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 

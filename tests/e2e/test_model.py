@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.installation import Installation
-from tests.e2e.test_night import dump
 from tests.flows.challengers import MARGINS, crown, make_challengers
-from tests.flows.world import CONCEPTS, World, rows
+from tests.flows.world import CONCEPTS, World, dump, rows
 from warehouse.layout import Home
 from warehouse.models import champion
 from warehouse.runs import RunRecord, write_run

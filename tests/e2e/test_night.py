@@ -14,16 +14,12 @@ from flows.annotate import annotate_sources
 from tests.conftest import ROOT
 from tests.disk import full_disk
 from tests.e2e.installation import Installation, wait_for
-from tests.flows.world import World, articles, pubmed, rows, tables
+from tests.flows.world import World, dump, rows, tables
 from tests.tasks.ingest.serving import serving
 from warehouse.layout import Home
 from warehouse.snapshot import current_snapshot
 
 DESCRIBED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-
-
-def dump(number: int, *, documents: int = 20) -> bytes:
-    return gzip.compress(pubmed(articles(documents, first=1000 * number)).encode(), mtime=0)
 
 
 def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell: Callable[[str], None]) -> None:

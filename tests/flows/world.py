@@ -65,6 +65,11 @@ def articles(count: int, *, first: int) -> list[tuple[int, str, str]]:
     ]
 
 
+def dump(number: int, *, documents: int = 20) -> bytes:
+    """A gzip file of PubMed XML, of articles that no other number has."""
+    return gzip.compress(pubmed(articles(documents, first=1000 * number)).encode(), mtime=0)
+
+
 def write_sources(folder: Path) -> list[Path]:
     """Three sound sources: PubMed with a bad record, a deletion and a revision; PubTator with a misfit; gzip."""
     folder.mkdir(parents=True, exist_ok=True)
