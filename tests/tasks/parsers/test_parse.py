@@ -119,7 +119,7 @@ def test_a_malformed_first_record_hides_no_format(write):
         ("<html><p></html>", "source: XML with root element <html>; expected PubMed XML"),
         ("<!-- nothing -->", "source: not well-formed XML"),
         ("<PubmedArticleSet", "source: not well-formed XML"),
-        (gzip.compress(gzip.compress(b"1|t|Gout\n")), r"source: starts with b'.x1f.x8b"),
+        (gzip.compress(gzip.compress(b"1|t|Gout\n", mtime=0), mtime=0), r"source: starts with b'.x1f.x8b"),
     ],
 )
 def test_a_source_of_no_known_format(write, content, message):
