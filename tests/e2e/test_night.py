@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,18 @@ def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell
     triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
     assert len(automations) == len(triggers)
     tell(f"{len(deployed)} deployments, {len(automations)} triggers")
+
+
+def test_the_server_plans_the_nights(installation: Installation, tell: Callable[[str], None]) -> None:
+    (nightly,) = [one for one in DESCRIBED["deployments"] if one["name"] == "nightly"]
+    minute, hour, *_ = nightly["schedules"][0]["cron"].split()
+    wanted = {"deployments": {"name": {"any_": ["nightly"]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    planned = wait_for(lambda: installation.post("flow_runs/filter", wanted), what="nights are planned")
+    times = [datetime.fromisoformat(run["expected_start_time"]) for run in planned if run["auto_scheduled"]]
+    assert times
+    assert {(time.hour, time.minute) for time in times} == {(int(hour), int(minute))}
+    assert len({time.date() for time in times}) == len(times)
+    tell(f"{len(times)} nights planned")
 
 
 def test_from_a_file_on_a_server_to_an_answer(installation: Installation, tell: Callable[[str], None]) -> None:
