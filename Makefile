@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install annotate server deploy worker e2e test lint bench lock
+.PHONY: help install annotate server deploy worker worker-that-waits worker-that-works e2e test soak lint bench lock
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -36,12 +36,16 @@ deploy: install ## Register the deployments of prefect.yaml with the server
 	$(BIN)/prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(BIN)/prefect work-pool create $(POOL) --type process
 	$(BIN)/prefect --no-prompt deploy --all
 
-# One that waits for batches, and one that does one thing at a time: two, so that neither holds the other up.
+# One that waits for batches, and one that does one thing at a time: two, so that neither holds the other up. Both are
+# jobs of make and not of a shell, which would have them ignore Ctrl-C.
 worker: install ## Start the workers of this host
-	trap 'kill 0' INT TERM; \
-	$(BIN)/prefect worker start --pool $(POOL) --work-queue default & \
-	$(BIN)/prefect worker start --pool $(POOL) --work-queue annotate --work-queue train --limit 1 & \
-	wait
+	$(MAKE) --no-print-directory --jobs 2 worker-that-waits worker-that-works
+
+worker-that-waits:
+	$(BIN)/prefect worker start --pool $(POOL) --work-queue default
+
+worker-that-works:
+	$(BIN)/prefect worker start --pool $(POOL) --work-queue annotate --work-queue train --limit 1
 
 e2e: install ## Run the tests of a whole installation, with a server and workers of their own
 	$(BIN)/pytest tests/e2e
