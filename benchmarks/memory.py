@@ -6,9 +6,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 
 from benchmarks.measuring import Result, Setting, corpus_of
+from benchmarks.peak import peak_bytes
 from flows.annotate import annotate_sources
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,18 +37,6 @@ def main() -> None:
             }
         )
     )
-
-
-def peak_bytes() -> int:
-    """The greatest resident size of this process so far.
-
-    Linux counts what the parent held before the exec into `ru_maxrss`, so its own account is read where it is there.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        [line] = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
-        return int(line.split()[1]) * 1024
-    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from benchmarks.measuring import Result, Setting, alternated, spread
-from benchmarks.memory import peak_bytes
+from benchmarks.peak import peak_bytes
 from warehouse.catalog import literal
 from warehouse.entities import write_entities
 from warehouse.layout import Home, SourceKey

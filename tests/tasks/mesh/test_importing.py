@@ -12,6 +12,7 @@ import pytest
 
 from tasks.errors import InputError, SourceError
 from tasks.mesh.importing import Imported, import_mesh
+from tests.conftest import ROOT
 from tests.tasks.mesh.files import descriptor, descriptors, medic, supplementary, supplements, write_supplementary
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
@@ -242,11 +243,12 @@ def test_what_is_damaged_or_hostile_is_refused_whole(tmp_path: Path, content: by
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
+from benchmarks.peak import peak_bytes
 from tasks.mesh.importing import import_mesh
 told = import_mesh([Path(sys.argv[1])], version="v", output=Path(sys.argv[2]))
-print(told.concepts, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(told.concepts, peak_bytes() // 1024**2)
 """
 
 
@@ -256,7 +258,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         path = tmp_path / "supp.xml"
         count = write_supplementary(path, megabytes=megabytes)
         command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path / "mesh.parquet")]
-        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         concepts, peak = map(int, ended.stdout.split())
         assert concepts == count
         peaks.append(peak)
