@@ -262,7 +262,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         concepts, peak = map(int, ended.stdout.split())
         assert concepts == count
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 24, peaks  # MB; the file grew by 15 MB, and DuckDB sorts what fits in memory
+    assert peaks[1] - peaks[0] < 48, peaks  # MB: DuckDB sorts what fits in memory; a tree of the file grows by 92
 
 
 def test_samples_of_nlm(shared_data: Path, tmp_path: Path) -> None:
