@@ -20,6 +20,7 @@ from ..precision import PRECISIONS, fastest_precision
 
 _PRECISION_CHOICES = ("auto", *PRECISIONS)
 SCHEDULES = ("linear", "constant")
+NEGATIVES = ("words", "model")
 
 
 class RecipeError(ValueError):
@@ -57,6 +58,7 @@ class Recipe:
     dropout: float = 0.1
     freeze_embeddings: bool = False
     hard_negatives: int = 8
+    negatives_by: str = "words"  # shared with a right answer, or the model's own names of the epoch before
     random_negatives: int = 8
     asked_negatives: int = 2
     precision: str = "auto"
@@ -193,7 +195,13 @@ def find_encoder(name: str, *, folder: Path) -> str:
 
 
 _BESIDE = ("corpus", "corpora", "mesh", "search")
-_CHOICES = {"attention": ATTENTIONS, "fusion": FUSIONS, "precision": _PRECISION_CHOICES, "schedule": SCHEDULES}
+_CHOICES = {
+    "attention": ATTENTIONS,
+    "fusion": FUSIONS,
+    "precision": _PRECISION_CHOICES,
+    "schedule": SCHEDULES,
+    "negatives_by": NEGATIVES,
+}
 _MANY = float("inf")
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "tokens", "accumulate", "random_negatives"), (1, _MANY)),

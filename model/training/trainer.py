@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from ..precision import PRECISIONS
 from ..vocabulary import Vocabulary
 from .checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
 from .losses import Totals, joint_loss
+from .negatives import nearest_wrong
 from .recipe import Recipe, RecipeError, find_encoder
 from .samples import Batch, Sampler, make_samples
 from .validation import DevSplit, make_dev, score_spans
@@ -37,6 +39,7 @@ class Progress:
     batch: int = 0  # of the epoch, the next one
     parts: int = 1  # that a batch is taken in, for the memory's sake
     dev_f1: list[float] = field(default_factory=list)
+    nearest: dict[str, list[int]] = field(default_factory=dict)  # hard negatives of the epoch, see `nearest_wrong`
     recent: list[list[float]] = field(default_factory=list)  # losses since the last row of the curve
     scaler: dict[str, Any] = field(default_factory=dict)
 
@@ -114,14 +117,35 @@ class Trainer:
         return torch.autocast(self.model.device.type, PRECISIONS[precision], enabled=precision != "fp32")
 
     def end_epoch(self) -> None:
-        """Scores the dev split, keeps the weights if they are the best so far, and goes on to the next epoch."""
+        """Goes on to the next epoch, finds its hard negatives where the model does, and scores the dev split."""
         progress = self.progress
         progress.epoch, progress.batch = progress.epoch + 1, 0
-        if self.dev is None:
-            return
-        with self.autocast():
-            score = score_spans(self.model.eval(), self.dev)
+        self.model.eval()
+        if self.recipe.negatives_by == "model" and progress.epoch < self.recipe.epochs:
+            self._find_negatives()
+        if self.dev is not None:
+            self._score(self.dev)
         self.model.train()
+
+    def _find_negatives(self) -> None:
+        """Finds the hard negatives of the epoch that comes."""
+        progress, sampler = self.progress, self.sampler
+        with self.autocast():
+            nearest = nearest_wrong(
+                self.model,
+                sorted({concept for sample in sampler.samples for *_, found in sample.mentions for concept in found}),
+                vocabulary=sampler.vocabulary,
+                tokenizer=self.tokenizer,
+                random=np.random.default_rng((self.recipe.seed, progress.epoch)),
+            )
+        sampler.nearest = nearest
+        progress.nearest = {str(concept): found for concept, found in nearest.items()}
+
+    def _score(self, dev: DevSplit) -> None:
+        """Scores the dev split, and keeps the weights if they are the best so far."""
+        progress = self.progress
+        with self.autocast():
+            score = score_spans(self.model, dev)
         progress.dev_f1.append(round(score.f1, 5))
         if progress.best == len(progress.dev_f1) - 1:
             self.best = copy_weights(self.model)
@@ -151,6 +175,7 @@ class Trainer:
             self.best = load_checkpoint(self.output, model=self.model, optimizer=self.optimizer)
             self.progress = Progress(**found)
             self.scaler.load_state_dict(self.progress.scaler)
+            self.sampler.nearest = {int(concept): nearest for concept, nearest in self.progress.nearest.items()}
         trim_curve(self.output / "loss.jsonl", keep=lambda row: row["step"] <= self.progress.step)
         trim_curve(self.output / "dev.jsonl", keep=lambda row: row["epoch"] < self.progress.epoch)
 

@@ -66,8 +66,13 @@ def same(first: Path, second: Path) -> bool:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"accumulate": 2, "dev": ("tiny/dev",), "epochs": 4, "patience": 2}, {"precision": "fp16"}],
-    ids=["plain", "accumulated, stopping early", "scaled"],
+    [
+        {},
+        {"accumulate": 2, "dev": ("tiny/dev",), "epochs": 4, "patience": 2},
+        {"precision": "fp16"},
+        {"negatives_by": "model"},
+    ],
+    ids=["plain", "accumulated, stopping early", "scaled", "own negatives"],
 )
 def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(
     data: Path, tmp_path: Path, options: dict[str, object]
