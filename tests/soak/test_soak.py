@@ -16,7 +16,7 @@ from tests.soak.year import Article, Dump
 def test_a_year_of_ten_nights(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.soak", "--nights", "10", "--kills", "20", "--commands", "0"]
     done = subprocess.run(
-        [*command, "--folder", str(tmp_path / "soak")], capture_output=True, text=True, timeout=300, check=False
+        [*command, "--folder", str(tmp_path / "soak")], capture_output=True, text=True, timeout=900, check=False
     )
     last = done.stdout.splitlines()[-1]
     assert done.returncode == 0, last + done.stderr
