@@ -13,9 +13,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from warehouse.catalog import VIEWS, file_list, identifier, literal
+from warehouse.catalog import ORIGIN, file_list, identifier, literal
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.schemas import DOCUMENTS, MENTIONS
 from warehouse.snapshot import open_snapshot
 
 _BATCH_ROWS = 1024
@@ -54,8 +55,8 @@ def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
             for source, digest, documents, mentions in connection.execute(_SOURCES).fetchall():
                 of_source = f"source = {literal(source)} AND digest = {literal(digest)}"
                 sql = _ANNOTATED.format(
-                    documents=f"FROM ({_view('documents', root / documents)}) WHERE {of_source}",
-                    mentions=f"FROM ({_view('mentions', root / mentions)}) WHERE {of_source}",
+                    documents=_shown(DOCUMENTS, root / documents, of_source),
+                    mentions=_shown(MENTIONS, root / mentions, of_source),
                 )
                 try:
                     for batch in connection.sql(sql).to_arrow_reader(_BATCH_ROWS):
@@ -64,7 +65,8 @@ def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
                     raise WarehouseError(f"{root / documents} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _view(name: str, path: Path) -> str:
-    """One of the snapshot's views, over one file of it."""
-    schema, _, query = VIEWS[name]
-    return query.format(columns=", ".join(map(identifier, schema.names)), files=file_list([path]))
+def _shown(schema: pa.Schema, path: Path, condition: str) -> str:
+    """What a view shows of one file of the snapshot."""
+    columns = ", ".join(map(identifier, schema.names))
+    files = file_list([path])
+    return f"SELECT {columns} FROM read_parquet({files}) ANTI JOIN superseded USING ({ORIGIN}) WHERE {condition}"

@@ -18,32 +18,27 @@ from warehouse import schemas
 
 ORIGIN = "source, digest, record"
 HOME_VARIABLE = "e2emern_home"
+PLACE = "place"  # the column of merged files that is unique in each
 
-# Every view: its schema, what it is, and its query; {files} stands for the list of its files.
-VIEWS: dict[str, tuple[pa.Schema, str, str]] = {
-    "documents": (
-        schemas.DOCUMENTS,
-        "Documents as they stand now: one row per document_id",
-        f"SELECT {{columns}} FROM read_parquet({{files}}) ANTI JOIN superseded USING ({ORIGIN})",
-    ),
-    "mentions": (
-        schemas.MENTIONS,
-        "Mentions found by the model in the documents as they stand now",
-        f"SELECT {{columns}} FROM read_parquet({{files}}) ANTI JOIN superseded USING ({ORIGIN})",
-    ),
-    "deletions": (
-        schemas.DELETIONS,
-        "PubMed ids that a source withdraws",
-        "SELECT {columns} FROM read_parquet({files})",
-    ),
-    "failures": (schemas.FAILURES, "Records that could not be used", "SELECT {columns} FROM read_parquet({files})"),
-    "entities": (schemas.ENTITIES, "Concepts of the vocabulary", "SELECT {columns} FROM read_parquet({files})"),
+# Every view over files: its schema, and what it is.
+VIEWS: dict[str, tuple[pa.Schema, str]] = {
+    "documents": (schemas.DOCUMENTS, "Documents as they stand now: one row per document_id"),
+    "mentions": (schemas.MENTIONS, "Mentions found by the model in the documents as they stand now"),
+    "deletions": (schemas.DELETIONS, "PubMed ids that a source withdraws"),
+    "failures": (schemas.FAILURES, "Records that could not be used"),
+    "entities": (schemas.ENTITIES, "Concepts of the vocabulary"),
     "entity_tree": (
         schemas.ENTITY_TREE,
         "Every concept with itself and all concepts above it: join on mesh_id, filter on ancestor_id",
-        "SELECT {columns} FROM read_parquet({files})",
     ),
 }
+# What a view reads of its files: all, or what is not hidden, by `record`, in merged files by `place`.
+_WHOLE_SQL = "SELECT {columns} FROM read_parquet({files})"
+_PARTLY_SQL = """
+SELECT {columns} FROM read_parquet({files})
+ANTI JOIN (SELECT file, place AS hidden_place FROM hidden WHERE view = {view})
+    ON file_index = file AND {place} = hidden_place
+"""
 ANNOTATIONS_SQL = f"""
 SELECT {ORIGIN}, document_id, pmid, annotation.start, annotation."end", annotation.text, annotation.entity_type,
     annotation.identifiers
@@ -52,6 +47,7 @@ FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM
 TABLES: dict[str, tuple[pa.Schema, str]] = {
     "sources": (schemas.SOURCES, "Input files and what became of their records"),
     "superseded": (schemas.SUPERSEDED, "Documents in files that are not shown, and why"),
+    "hidden": (schemas.HIDDEN, "Superseded documents in the files that the views read in part"),
     "concepts": (schemas.CONCEPTS, "Concepts that are mentioned, and how often"),
     "files": (schemas.FILES, "Parquet files that the views read"),
     "runs": (schemas.RUNS, "Runs that made the tables"),
@@ -61,9 +57,8 @@ TABLES: dict[str, tuple[pa.Schema, str]] = {
     "snapshot": (schemas.SNAPSHOT, "This snapshot, one row"),
 }
 DEFINITION = "\n".join(
-    [ANNOTATIONS_SQL]
-    + [f"{name} {text} {query} {schema.names}" for name, (schema, text, query) in VIEWS.items()]
-    + [f"{name} {text} {schema.names}" for name, (schema, text) in TABLES.items()]
+    [ANNOTATIONS_SQL, _WHOLE_SQL, _PARTLY_SQL]
+    + [f"{name} {text} {schema.names}" for name, (schema, text) in (*VIEWS.items(), *TABLES.items())]
 )
 
 
@@ -73,12 +68,35 @@ def create_home(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     connection.execute(f"CREATE OR REPLACE MACRO home() AS coalesce(getvariable({literal(HOME_VARIABLE)}), {folder})")
 
 
-def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Iterable[Path]) -> None:
-    """Creates one of `VIEWS` over its files, given relative to the home, with the description of every column."""
-    schema, description, query = VIEWS[name]
-    columns = ", ".join(identifier(column) for column in schema.names)
-    in_home = f"[home() || '/' || path FOR path IN {file_list(files)}]"
-    connection.execute(f"CREATE VIEW {name} AS {query.format(columns=columns, files=in_home)}")
+def create_view(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    whole: Iterable[Path],
+    *,
+    partly: Iterable[Path] = (),
+    merged: Iterable[Path] = (),
+) -> None:
+    """Creates one of `VIEWS` over its files, given relative to the home, with the description of every column.
+
+    Of the files `partly`, of one source each, and `merged`, it shows what the table `hidden` does not name.
+    """
+    schema, description = VIEWS[name]
+    columns = ", ".join(map(identifier, schema.names))
+    parts = [
+        sql.format(
+            columns=columns,
+            files=f"[home() || '/' || path FOR path IN {file_list(files)}]",
+            view=literal(name),
+            place=place,
+        )
+        for sql, place, files in (
+            (_WHOLE_SQL, "", tuple(whole)),
+            (_PARTLY_SQL, "record", tuple(partly)),
+            (_PARTLY_SQL, PLACE, tuple(merged)),
+        )
+        if files
+    ]
+    connection.execute(f"CREATE VIEW {name} AS {' UNION ALL '.join(parts)}")
     _describe(connection, "VIEW", name, schema, description)
 
 

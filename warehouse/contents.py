@@ -20,6 +20,7 @@ from warehouse.checksums import FileFacts, known_or_read
 from warehouse.compaction import Group, merge, plan
 from warehouse.errors import PublishRefusedError, WarehouseError
 from warehouse.evaluations import check_rows, figure_rows, ledger, model_rows
+from warehouse.hiding import Shown, hide
 from warehouse.layout import Home, SourceKey
 from warehouse.ledger import SourceBooks, SourceCounts, read_books
 from warehouse.revisions import SUPERSEDED_SQL, precedence, sightings
@@ -30,7 +31,7 @@ Known = dict[str, tuple[SourceBooks, int]]
 
 _GROUPS_SQL = """
 SELECT path, list({'name': source, 'digest': digest} ORDER BY rowid)
-FROM files WHERE view = 'documents' AND starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowid)
+FROM files WHERE starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowid)
 """
 _CONCEPTS_SQL = """
 SELECT mesh_id, any_value(mesh_name), count(*) FROM mentions WHERE mesh_id IS NOT NULL GROUP BY mesh_id ORDER BY mesh_id
@@ -42,6 +43,7 @@ SOURCE_VIEWS = {
     "failures": ("failures", "unread"),
     "deletions": ("deletions",),
 }
+_HIDING = ("documents", "mentions")  # views that leave superseded rows out
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """All that a snapshot of one model and vocabulary shows. `merged` are groups of sources that stand merged."""
+    """All that a snapshot of one model and vocabulary shows. `merged` are groups that stand merged."""
 
     home: Home
     model_version: str
@@ -99,7 +101,7 @@ def gather(
 
 
 def remember(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]:
-    """Returns, from an open snapshot, the books of its sources and the groups of sources that stand merged."""
+    """Returns, from an open snapshot, the books of its sources and the groups that stand merged."""
     counts = [field.name for field in fields(SourceCounts)]
     known: Known = {}
     for name, digest, form, size, status, error, mentions, *counted in connection.execute(
@@ -116,7 +118,7 @@ def remember(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]
         )
         known[key.stem] = (books, mentions)
     groups = connection.execute(_GROUPS_SQL).fetchall()
-    return known, [Group(Path(path).stem, tuple(SourceKey(**key) for key in keys)) for path, keys in groups]
+    return known, [_group(Path(path), [SourceKey(**key) for key in keys]) for path, keys in groups]
 
 
 def merge_missing(contents: Contents) -> None:
@@ -156,25 +158,38 @@ def fill(
         mesh_version=mesh_version,
         vocabulary=home.entities(mesh_version),
     )
-    files = {key: source.files for key, source in sources.items()}
-    standing = [group for group in contents.merged if set(contents.current).issuperset(group.keys)]
-    groups = plan({key: sizes[key] for key in contents.current}, standing=standing)
-    for group in (*standing, *groups):
-        files |= dict.fromkeys(group.keys, merge(home, group, files))
-    # in the order in which they are merged, so that a merged file can be made again, byte for byte
-    order = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
+    files = {key: dict(source.files) for key, source in sources.items()}
+    order: dict[str, list[SourceKey]] = {}
+    for kind, of_kind in sizes.items():
+        current = {key: of_kind[key] for key in contents.current}
+        standing = [group for group in contents.merged if group.kind == kind and current.keys() >= {*group.keys}]
+        groups = plan(kind, current, standing=standing)
+        for group in (*standing, *groups):
+            merged = merge(home, group, files)
+            for key in group.keys:
+                files[key][kind] = merged
+        # in the order in which they are merged, so that a merged file can be made again, byte for byte
+        order[kind] = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
         every = catalog.file_list(dict.fromkeys(each[kind] for each in files.values()))
         connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({every})")
     catalog.create_table(connection, "superseded", [])
     connection.execute(f"INSERT INTO superseded {SUPERSEDED_SQL}")
+    catalog.create_table(connection, "hidden", [])
 
     rows: list[dict[str, object]] = []
+    documents = {key: source.books.counts.documents for key, source in sources.items()}
     for view, kinds in SOURCE_VIEWS.items():
-        shown = [(files[key][kind].relative_to(home.root), key) for kind in kinds for key in order]
-        catalog.create_view(connection, view, dict.fromkeys(path for path, _ in shown))
-        known = {path: known_or_read(home.root, path, known=facts) for path in dict.fromkeys(path for path, _ in shown)}
-        rows += [_file_row(view, path, key, known[path]) for path, key in shown]
+        holding: dict[Path, list[SourceKey]] = {}
+        for kind in kinds:
+            for key in order[kind]:
+                holding.setdefault(files[key][kind].relative_to(home.root), []).append(key)
+        known = {path: known_or_read(home.root, path, known=facts) for path in holding}
+        rows += [_file_row(view, path, key, known[path]) for path, keys in holding.items() for key in keys]
+        shown = Shown(tuple(holding))
+        if view in _HIDING:
+            shown = hide(connection, view, holding=holding, documents=documents)
+        catalog.create_view(connection, view, shown.whole, partly=shown.partly, merged=shown.merged)
     for view, path in (("entities", home.entities(mesh_version)), ("entity_tree", home.entity_tree(mesh_version))):
         relative = path.relative_to(home.root)
         catalog.create_view(connection, view, [relative])
@@ -217,13 +232,19 @@ def _finished(home: Home, *, model_version: str, mesh_version: str, known: Known
     return finished
 
 
-def _sizes(sources: Mapping[SourceKey, Source]) -> dict[SourceKey, int]:
-    """Returns the bytes of the files of every source. Raises `PublishRefusedError` when one is missing."""
-    sizes: dict[SourceKey, int] = {}
+def _group(path: Path, keys: Sequence[SourceKey]) -> Group:
+    """The group whose merged file is at a path relative to the home."""
+    _, folder, *of_model, _ = path.parts
+    return Group("unread" if folder == "failures" and of_model else folder, path.stem, tuple(keys))
+
+
+def _sizes(sources: Mapping[SourceKey, Source]) -> dict[str, dict[SourceKey, int]]:
+    """Returns the bytes of the files of every source, by kind. Raises `PublishRefusedError` when one is missing."""
+    sizes: dict[str, dict[SourceKey, int]] = {}
     for key, source in sources.items():
-        for path in source.files.values():
+        for kind, path in source.files.items():
             try:
-                sizes[key] = sizes.get(key, 0) + path.stat().st_size
+                sizes.setdefault(kind, {})[key] = path.stat().st_size
             except FileNotFoundError:
                 raise PublishRefusedError(
                     f"{path} is missing; delete {source.files['mentions']} and annotate {key.name} again"

@@ -19,7 +19,7 @@ from warehouse.errors import SchemaMismatchError, WarehouseError
 from warehouse.files import written_whole
 
 _BLOCK_ROWS = 256  # row groups end at a multiple of this
-_GROUP_ROWS = 64 * 1024
+_GROUP_ROWS = 256 * 1024  # a dictionary is read anew in each group, so few are fast
 _GROUP_BYTES = 64 * 1024 * 1024  # in memory, so that full texts stay bounded too
 
 Rows = Sequence[Mapping[str, Any]] | pa.Table | pa.RecordBatch

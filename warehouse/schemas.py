@@ -159,6 +159,14 @@ SUPERSEDED = pa.schema(
     ]
 )
 
+HIDDEN = pa.schema(
+    [
+        _column("view", pa.string(), "View that leaves the document out: documents or mentions", nullable=False),
+        _column("file", pa.uint64(), "0-based place of the file in the view's list of such files", nullable=False),
+        _column("place", pa.int64(), "Record of the document; in merged files, their column place", nullable=False),
+    ]
+)
+
 FILES = pa.schema(
     [
         _column("view", pa.string(), "View that reads the file", nullable=False),

@@ -36,23 +36,23 @@ def members(groups: list[Group]) -> list[tuple[SourceKey, ...]]:
 
 
 def test_few_sources_stay_loose() -> None:
-    assert plan(dict.fromkeys(keys(*range(63)), 1)) == []
-    assert members(plan(dict.fromkeys(keys(*range(64)), 1))) == [keys(*range(64))]
+    assert plan("mentions", dict.fromkeys(keys(*range(63)), 1)) == []
+    assert members(plan("mentions", dict.fromkeys(keys(*range(64)), 1))) == [keys(*range(64))]
 
 
 def test_big_sources_stay_by_themselves() -> None:
     sizes = dict.fromkeys(keys(*range(70)), 1) | dict.fromkeys(keys(5, 6), SMALL)
-    assert members(plan(sizes)) == [keys(*(n for n in range(70) if n not in (5, 6)))]
+    assert members(plan("mentions", sizes)) == [keys(*(n for n in range(70) if n not in (5, 6)))]
 
 
 def test_a_full_group_is_left_alone_and_the_last_one_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "LOOSE", 3)
     size = FULL // 10
     monkeypatch.setattr(compaction, "SMALL", size + 1)
-    first = plan(dict.fromkeys(keys(*range(15)), size))
+    first = plan("mentions", dict.fromkeys(keys(*range(15)), size))
     assert members(first) == [keys(*range(11)), keys(*range(11, 15))]
-    assert plan(dict.fromkeys(keys(*range(17)), size), standing=first) == first
-    grown = plan(dict.fromkeys(keys(*range(18)), size), standing=first)
+    assert plan("mentions", dict.fromkeys(keys(*range(17)), size), standing=first) == first
+    grown = plan("mentions", dict.fromkeys(keys(*range(18)), size), standing=first)
     assert grown[0] is first[0]
     assert members(grown) == [keys(*range(11)), keys(*range(11, 18))]
     assert len({group.name for group in (*first, *grown)}) == 3

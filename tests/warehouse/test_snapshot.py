@@ -107,7 +107,18 @@ def test_every_column_is_described(home: Home) -> None:
     publish_it(home)
     described = rows(home, "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal")
     names = ["documents", "mentions", "annotations", "entities", "entity_tree", "failures", "deletions"]
-    names += ["sources", "superseded", "files", "runs", "models", "snapshot", "concepts", "evaluations", "checks"]
+    names += [
+        "sources",
+        "superseded",
+        "hidden",
+        "files",
+        "runs",
+        "models",
+        "snapshot",
+        "concepts",
+        "evaluations",
+        "checks",
+    ]
     assert sorted(described) == sorted(
         (name, column.name, column.metadata[b"description"].decode())
         for name in names
@@ -115,7 +126,7 @@ def test_every_column_is_described(home: Home) -> None:
     )
     of_views = "SELECT comment FROM duckdb_views() WHERE NOT internal UNION ALL SELECT comment FROM duckdb_tables()"
     assert all(comment for (comment,) in rows(home, of_views))
-    assert len(rows(home, of_views)) == 16
+    assert len(rows(home, of_views)) == 17
 
 
 def test_nothing_new_is_no_new_snapshot(home: Home) -> None:
