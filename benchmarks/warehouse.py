@@ -1,8 +1,9 @@
 """Questions to a home of many mentions, beside the same questions to one big sorted Parquet file.
 
 Sources of 30,000 documents, as PubMed's, with 12 mentions each, and revisions of one in 50 documents in update files,
-so that the views have something to hide. The file beside has what the view `mentions` shows, sorted by PMID. DuckDB has
-two threads and 2 GB; a process of its own tells its peak of resident memory.
+evenly, so that every source of the baseline has rows that are hidden: the worst case. The file beside has what the view
+`mentions` shows, sorted by PMID; publishing stands beside making it. DuckDB has two threads and 2 GB, what it needs
+beyond that goes to disk; a process of its own makes one source after the other and tells its peak of resident memory.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
+from typing import cast
 
 import duckdb
 import pyarrow as pa
@@ -41,12 +44,13 @@ SELECT $source AS source, $digest AS digest, row_number() OVER () - 1 AS record,
     [{{'section': 'title', 'offset': 0, 'text': 'A title of seven words or so'}}] AS passages,
     'Journal ' || pmid % 500 AS journal, (2000 + pmid % 25)::VARCHAR AS published, 'eng' AS language,
     sha256($source || pmid::VARCHAR) AS text_sha256, [] AS annotations
-FROM (SELECT unnest($pmids) AS pmid)
+FROM (SELECT unnest(range($first, $stop, $step)) AS pmid)
 """
 # A concept's rank is skewed: half of all mentions are of one in 32 concepts.
 _MENTIONS_SQL = """
 WITH
-    document AS (SELECT pmid, row_number() OVER () - 1 AS record FROM (SELECT unnest($pmids) AS pmid)),
+    listed AS (SELECT unnest(range($first, $stop, $step)) AS pmid),
+    document AS (SELECT pmid, row_number() OVER () - 1 AS record FROM listed),
     drawn AS (
         SELECT record, pmid, place, hash(pmid, place, $source) AS seed,
             floor({concepts} * (hash(pmid, place, $source) % 1000003 / 1000003.0) ** 5)::INTEGER AS concept
@@ -96,12 +100,13 @@ def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
     concepts = [_concept(number) for number in range(_CONCEPTS)]
     write_entities(home, concepts, mesh_version=MESH)
     documents = max(1_000, mentions // MENTIONS_OF_A_DOCUMENT)
+    begun = time.perf_counter()
     for source, pmids in _sources(documents):
         _write_source(home, source, pmids)
-    begun = time.perf_counter()
+    made = time.perf_counter()
     first = publish(home, model_version=MODEL, mesh_version=MESH)
-    all_published, publishing_peak = time.perf_counter(), peak_bytes()
-    _write_source(home, "pubmed30n9999.xml", list(range(1_000_000, 1_000_000 + min(3_000, documents))))
+    publishing, publishing_peak = time.perf_counter() - made, peak_bytes()
+    _write_source(home, "pubmed30n9999.xml", range(1_000_000, 1_000_000 + min(3_000, documents)))
     written = time.perf_counter()
     publish(home, model_version=MODEL, mesh_version=MESH)
     night = time.perf_counter() - written
@@ -110,20 +115,36 @@ def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
         begun_sorting = time.perf_counter()
         connection.execute(f"COPY (FROM mentions ORDER BY pmid, start) TO {literal(str(beside))} (COMPRESSION zstd)")
         sorting = time.perf_counter() - begun_sorting
-        questions = {name: _asked(connection, sql, beside, rounds=rounds) for name, sql in QUESTIONS.items()}
+        _tell("publish", spread([(sorting, publishing)], sides=("file", "views")))
+        questions = {}
+        for name, sql in QUESTIONS.items():
+            questions[name] = _asked(connection, sql, beside, rounds=rounds)
+            _tell(name, questions[name])
     slowest = max(questions.values(), key=lambda one: float(str(one["ratio"])))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != beside)
     return {
         **{figure: slowest[figure] for figure in ("ratio", "min", "max")},
-        "target": "< 2",
+        "target": "< 1.6",
         "mentions": first.mentions,
         "sources": first.sources,
         "superseded": first.superseded,
         "questions": questions,
-        "publish_seconds": {"all": round(all_published - begun, 2), "a night": round(night, 2)},
-        "sort_seconds": round(sorting, 2),
+        "publish": spread([(sorting, publishing)], sides=("file", "views")),
+        "publish_a_night_seconds": round(night, 2),
+        "generate_seconds": round(made - begun, 1),
         "gigabytes": {"publish": round(publishing_peak / 1e9, 2), "with questions": round(peak_bytes() / 1e9, 2)},
+        "gigabytes_on_disk": {
+            "file": round(beside.stat().st_size / 1e9, 2),
+            "views": round(sum(path.stat().st_size for path in files) / 1e9, 2),
+        },
         **{name: str(value) for name, value in _CONFIG.items()},
     }
+
+
+def _tell(name: str, result: Result) -> None:
+    seconds = cast(dict[str, list[float]], result["seconds"])
+    sides = ", ".join(f"{side} {median(each):.3f} s" for side, each in seconds.items())
+    print(f"  {name:14s}{result['ratio']:>8}   {sides}", file=sys.stderr, flush=True)
 
 
 def _asked(connection: duckdb.DuckDBPyConnection, sql: str, beside: Path, *, rounds: int) -> Result:
@@ -134,21 +155,20 @@ def _asked(connection: duckdb.DuckDBPyConnection, sql: str, beside: Path, *, rou
     seconds = alternated(
         lambda: connection.execute(file).fetchall(), lambda: connection.execute(view).fetchall(), rounds=rounds
     )
-    return spread(seconds, sides=("file", "view"))
+    return spread(seconds, sides=("file", "views"))
 
 
-def _sources(documents: int) -> Iterator[tuple[str, list[int]]]:
+def _sources(documents: int) -> Iterator[tuple[str, range]]:
     """Baseline files of ascending PMIDs, then update files of those that are revised."""
     pmids = range(1_000_000, 1_000_000 + documents)
-    revised = list(pmids[::_REVISED])
     number = 0
-    for each in (list(pmids), revised):
+    for each in (pmids, pmids[::_REVISED]):
         for start in range(0, len(each), _DOCUMENTS_OF_A_SOURCE):
             number += 1
             yield f"pubmed30n{number:04d}.xml", each[start : start + _DOCUMENTS_OF_A_SOURCE]
 
 
-def _write_source(home: Home, source: str, pmids: list[int]) -> None:
+def _write_source(home: Home, source: str, pmids: range) -> None:
     key = SourceKey(source, "0" * 16)
     versions = {"model_version": MODEL, "mesh_version": MESH}
     parsed = ParsedBooks(key=key, format="PubMed XML", bytes=1, documents=len(pmids), unusable=0, deleted=0, misfits=0)
@@ -160,7 +180,7 @@ def _write_source(home: Home, source: str, pmids: list[int]) -> None:
     ):
         with TableWriter(path, schema):
             pass
-    given = {"source": source, "digest": key.digest, "pmids": pmids}
+    given = {"source": source, "digest": key.digest, "first": pmids.start, "stop": pmids.stop, "step": pmids.step}
     sql = {
         "documents": _DOCUMENTS_SQL.format(),
         "mentions": _MENTIONS_SQL.format(concepts=_CONCEPTS, places=MENTIONS_OF_A_DOCUMENT, model=MODEL, mesh=MESH),
