@@ -89,10 +89,10 @@ def create_view(
             view=literal(name),
             place=place,
         )
-        for sql, place, files in (
-            (_WHOLE_SQL, "", tuple(whole)),
+        for sql, place, files in (  # whole files last: after them, DuckDB 2.0 does not spill when it sorts all rows
             (_PARTLY_SQL, "record", tuple(partly)),
             (_PARTLY_SQL, PLACE, tuple(merged)),
+            (_WHOLE_SQL, "", tuple(whole)),
         )
         if files
     ]

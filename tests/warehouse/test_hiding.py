@@ -70,7 +70,7 @@ def test_of_a_file_that_is_superseded_in_part_the_rest_is_shown(home: Home) -> N
     assert hidden(home, "documents") == hidden(home, "mentions") == [(0, 0), (0, 2), (0, 6), (1, 1)]
     for view in ("documents", "mentions"):
         assert shown(home, view) == {FIRST.name: [2, 4, 5, 6], SECOND.name: [11], THIRD.name: [1, 3, 12]}
-        assert read(home, view) == [THIRD.name, FIRST.name, SECOND.name]
+        assert read(home, view) == [FIRST.name, SECOND.name, THIRD.name]
     assert (snapshot.documents, snapshot.mentions) == (8, 24)
     assert ask(home, "SELECT count(*) FROM mentions WHERE pmid = 1") == [(3,)]
     assert ask(home, "SELECT count(*) FROM mentions WHERE pmid IN (2, 7) AND start > 0") == [(2,)]
