@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> 
     if recorded and (root / path).stat().st_size == recorded.bytes:
         return recorded
     return file_facts(root / path)
+
+
+def as_recorded(root: Path, known: Mapping[str, FileFacts]) -> bool:
+    """Tells whether every file that is there, by path relative to the home, has the recorded size."""
+    for path, recorded in known.items():
+        with suppress(FileNotFoundError):
+            if (root / path).stat().st_size != recorded.bytes:
+                return False
+    return True
 
 
 def recorded_facts(connection: duckdb.DuckDBPyConnection) -> dict[str, FileFacts]:

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from warehouse import catalog
-from warehouse.checksums import FileFacts, recorded_facts
+from warehouse.checksums import FileFacts, as_recorded, recorded_facts
 from warehouse.compaction import Group
 from warehouse.contents import Contents, Known, fill, gather, merge_missing, remember
 from warehouse.errors import PublishRefusedError, WarehouseError
@@ -77,7 +77,7 @@ def publish(
         relocate_current(home)
         before, known, merged, facts = _previous(home, model_version=model_version, mesh_version=mesh_version)
         contents = gather(home, model_version=model_version, mesh_version=mesh_version, known=known, merged=merged)
-        if before and before.fingerprint == contents.fingerprint:
+        if before and facts and before.fingerprint == contents.fingerprint:
             merge_missing(contents)
             return replace(before, unchanged=True)
         _check_rollback(home, accept=accept)
@@ -168,13 +168,18 @@ def _read(home: Home, connection: duckdb.DuckDBPyConnection) -> Snapshot:
 def _previous(
     home: Home, *, model_version: str, mesh_version: str
 ) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts]]:
-    """Returns the current snapshot, the books of its sources, the groups that stand merged, the facts of its files."""
+    """Returns the current snapshot, the books of its sources, the groups that stand merged, the facts of its files.
+
+    Nothing but the snapshot where a file was made again with other rows, as after a repair: all is read anew then.
+    """
     if not home.warehouse.is_symlink():
         return None, {}, [], {}
     with open_snapshot(home) as connection:
         before = _read(home, connection)
         known, merged = remember(connection)
         facts = recorded_facts(connection)
+    if not as_recorded(home.root, facts):
+        return before, {}, [], {}
     same = (before.model_version, before.mesh_version) == (model_version, mesh_version)
     return before, known if same else {}, merged, facts  # the books of another model say nothing of this one's
 

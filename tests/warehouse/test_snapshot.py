@@ -129,6 +129,19 @@ def test_every_column_is_described(home: Home) -> None:
     assert len(rows(home, of_views)) == 17
 
 
+def test_a_file_that_was_made_again_with_other_rows_is_published_anew(home: Home) -> None:
+    """As after a repair on another machine, where the model finds other mentions."""
+    documents = [document(0, "11"), document(1, "12")]
+    add_source(home, FIRST, documents)
+    add_run(home, FIRST)
+    assert publish_it(home).mentions == 2
+    add_source(home, FIRST, documents, mentions=[mention(0, "11"), mention(0, "11", "D001241"), mention(1, "12")])
+    again = publish_it(home)
+    assert (again.number, again.mentions, again.unchanged) == (2, 3, False)
+    assert rows(home, "SELECT mentions FROM sources") == rows(home, "SELECT rows FROM files WHERE view = 'mentions'")
+    assert publish_it(home).unchanged
+
+
 def test_nothing_new_is_no_new_snapshot(home: Home) -> None:
     add_source(home, FIRST, [document(0, "1")])
     add_run(home, FIRST)
