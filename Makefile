@@ -26,6 +26,8 @@ annotate: install ## Annotate the bundled sample into home/, and show what was f
 # The server that they talk to, and what flows work on (docs/settings.md); all else starts a server of its own.
 server deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 server deploy worker: export PREFECT_SERVER_EPHEMERAL_ENABLED ?= false
+server deploy worker: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+server deploy worker: export DO_NOT_TRACK ?= 1
 server deploy worker: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emern.toml)
 server deploy worker: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
 
