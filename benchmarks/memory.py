@@ -33,7 +33,6 @@ def main() -> None:
                 "gigabytes": round(peak_bytes() / 1e9, 3),
                 "documents": documents,
                 "mentions": sum(one.mentions for one in outcome.annotated),
-                "abstracts_per_second": round(documents / outcome.seconds, 2),
             }
         )
     )
