@@ -95,7 +95,7 @@ def warehouse_over_file(setting: Setting) -> Result:
 
 
 def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
-    """Make the home and the file, and ask both. Raises ValueError where they answer differently."""
+    """Make the home and the file, and ask both. Raises ValueError where they answer differently, or show too much."""
     home = Home(folder)
     concepts = [_concept(number) for number in range(_CONCEPTS)]
     write_entities(home, concepts, mesh_version=MESH)
@@ -106,6 +106,8 @@ def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
     made = time.perf_counter()
     first = publish(home, model_version=MODEL, mesh_version=MESH)
     publishing, publishing_peak = time.perf_counter() - made, peak_bytes()
+    if (first.documents, first.superseded) != (documents, -(-documents // _REVISED)):
+        raise ValueError(f"{first.documents} documents are shown and {first.superseded} superseded, of {documents}")
     _write_source(home, "pubmed30n9999.xml", range(1_000_000, 1_000_000 + min(3_000, documents)))
     written = time.perf_counter()
     publish(home, model_version=MODEL, mesh_version=MESH)

@@ -59,5 +59,6 @@ def hide(
     for file, path in enumerate(merged):
         reading += [(file, first_place(number), key) for number, key in enumerate(holding[path])]
     listed = [{"file": file, "first": first, "source": key.name, "digest": key.digest} for file, first, key in reading]
-    connection.execute(_HIDDEN_SQL, {"view": view, "reading": listed})
+    if listed:  # see `create_table`
+        connection.execute(_HIDDEN_SQL, {"view": view, "reading": listed})
     return Shown(tuple(whole), tuple(partly), tuple(merged))

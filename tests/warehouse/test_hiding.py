@@ -151,6 +151,19 @@ def test_in_a_file_that_is_made_again_with_other_mentions_the_same_documents_are
     assert ask(home, "SELECT pmid, count(*) FROM mentions GROUP BY ALL ORDER BY ALL") == [(1, 1), (2, 3), (3, 1)]
 
 
+def test_as_many_documents_as_a_year_revises_are_hidden(home: Home) -> None:
+    """More than a row group of DuckDB's, 122,880 rows."""
+    ids = range(1, 125_001)
+    add(home, FIRST, [*ids, 200_000], each=0)
+    add(home, SECOND, ids, each=0)
+    snapshot = publish_it(home)
+    assert (snapshot.superseded, snapshot.documents) == (125_000, 125_001)
+    assert ask(home, "SELECT source, count(*) FROM documents GROUP BY ALL ORDER BY ALL") == [
+        (FIRST.name, 1),
+        (SECOND.name, 125_000),
+    ]
+
+
 def test_an_earlier_snapshot_hides_what_it_hid(home: Home) -> None:
     add(home, FIRST, [1, 2])
     publish_it(home)
