@@ -43,6 +43,7 @@ SOURCE_VIEWS = {
     "failures": ("failures", "unread"),
     "deletions": ("deletions",),
 }
+_VERIFIED_AT_ONCE = 32  # sources: the mentions of a whole baseline would not fit in memory
 _HIDING = ("documents", "mentions")  # views that leave superseded rows out
 
 
@@ -151,13 +152,16 @@ def fill(
         [_source_row(sources[key], rank, seen.get(key), by.get(key)) for key, rank in ranks.items()],
     )
     sizes = _sizes(sources)
-    verify_sources(
-        connection,
-        {key: (one.books.counts, one.mentions, one.files) for key, one in sources.items() if key not in verified},
-        model_version=contents.model_version,
-        mesh_version=mesh_version,
-        vocabulary=home.entities(mesh_version),
-    )
+    unverified = [(key, source) for key, source in sources.items() if key not in verified]
+    for first in range(0, len(unverified), _VERIFIED_AT_ONCE):
+        some = unverified[first : first + _VERIFIED_AT_ONCE]
+        verify_sources(
+            connection,
+            {key: (source.books.counts, source.mentions, source.files) for key, source in some},
+            model_version=contents.model_version,
+            mesh_version=mesh_version,
+            vocabulary=home.entities(mesh_version),
+        )
     files = {key: dict(source.files) for key, source in sources.items()}
     order: dict[str, list[SourceKey]] = {}
     for kind, of_kind in sizes.items():

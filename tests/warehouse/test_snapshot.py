@@ -15,9 +15,9 @@ import duckdb
 import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention, publish_it
-from warehouse import schemas
+from warehouse import contents, schemas
 from warehouse.errors import PublishRefusedError, UnbalancedError, WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, SourceKey
 from warehouse.ledger import SourceCounts
 from warehouse.snapshot import current_snapshot
 
@@ -127,6 +127,16 @@ def test_every_column_is_described(home: Home) -> None:
     of_views = "SELECT comment FROM duckdb_views() WHERE NOT internal UNION ALL SELECT comment FROM duckdb_tables()"
     assert all(comment for (comment,) in rows(home, of_views))
     assert len(rows(home, of_views)) == 17
+
+
+@pytest.mark.parametrize("faulty", [FIRST, SECOND])
+def test_every_source_is_verified_however_many(home: Home, monkeypatch: pytest.MonkeyPatch, faulty: SourceKey) -> None:
+    monkeypatch.setattr(contents, "_VERIFIED_AT_ONCE", 1)
+    for source, number in ((FIRST, "11"), (SECOND, "12")):
+        twice = [mention(0, number)] * (2 if source == faulty else 1)
+        add_source(home, source, [document(0, number)], mentions=twice)
+    with pytest.raises(PublishRefusedError, match=f"{faulty.name}: document .* 2 times, expected once"):
+        publish_it(home)
 
 
 def test_a_file_that_was_made_again_with_other_rows_is_published_anew(home: Home) -> None:
