@@ -146,15 +146,21 @@ class Vocabulary:
         Returns `("exact" | "variant" | "none", {concept position: whether it is the preferred name})`;
         a variant differs by word order or plural.
         """
-        for how, found in (
-            ("exact", self._exact.get(normalise(words))),
-            ("variant", self._bags.get(bag_of_words(words))),
-        ):
-            if found and entity_type is not None:
-                found = {at: best for at, best in found.items() if self.concepts[at].entity_type == entity_type}
-            if found:
-                return how, found
+        folded = normalise(words)
+        if found := self._of_type(self._exact.get(folded), entity_type):
+            return "exact", found
+        if found := self._of_type(self._bags.get(_bag(folded)), entity_type):
+            return "variant", found
         return "none", {}
+
+    def bearers(self, folded: str, *, entity_type: str) -> list[int]:
+        """The concepts of a type that have these words, as `normalise` folds them, as a name: positions."""
+        return list(self._of_type(self._exact.get(folded), entity_type))
+
+    def _of_type(self, found: dict[int, bool] | None, entity_type: str | None) -> dict[int, bool]:
+        if not found or entity_type is None:
+            return found or {}
+        return {at: best for at, best in found.items() if self.concepts[at].entity_type == entity_type}
 
 
 def _bag(folded: str) -> str:

@@ -1,18 +1,26 @@
 """Makes the spans of a document agree with each other.
 
-The low level reads one sentence at a time. What the whole document says settles three things: words that
+The low level reads one sentence at a time. What the whole document says settles four things: words that
 are surely a mention in one place may be taken in a doubtful one; an abbreviation stands for its long form
-everywhere (Schwartz and Hearst 2003); and an abbreviation whose long form is no mention is none either.
+everywhere (Schwartz and Hearst 2003); an abbreviation whose long form is no mention is none either; and the
+same words are of one type: that of the long form or of what it ends with ("ribavirin-induced hemolytic
+anemia" is an anemia, and so is RIHA), else the one that their spans are surest of.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..pieces import Window
 from ..vocabulary import normalise
 from .linking import Span
+
+SURE = 0.5  # probability of a span that says what type its abbreviation is of
+
+Place = tuple[int, int, int]
+"""Start and end in code points of the document, and the window."""
 
 
 def agree(
@@ -30,33 +38,66 @@ def agree(
         abbreviations: short form to long form, of each document.
         threshold: least probability of a span's words, at their best place in the document.
     """
-    best: dict[tuple[int, str, str], float] = {}
-    for span in spans:
-        key = _key(span, abbreviations)
-        best[key] = max(best.get(key, 0.0), span.score)
     found: dict[int, list[Span]] = {}
     for span in spans:
-        if best[_key(span, abbreviations)] >= threshold:
-            found.setdefault(span.document, []).append(span)
+        found.setdefault(span.document, []).append(span)
     of_document: dict[int, list[int]] = {}
     for at, window in enumerate(windows):
         of_document.setdefault(window.document, []).append(at)
     standing = []
-    for document, mine in sorted(found.items()):
+    for document, every in sorted(found.items()):
+        mine = _sure(every, abbreviations[document], threshold)
         for short, long in abbreviations[document].items():
+            places = _occurrences(long, of_document[document], windows, sentences[document])
+            if kind := _type_at_end(places, mine):
+                mine = [replace(span, entity_type=kind) if span.text == short else span for span in mine]
             long_forms = [span for span in mine if normalise(span.text) == normalise(long)]
             if long_forms:
                 surest = max(long_forms, key=lambda span: span.score)
                 mine += _added(short, surest, mine, of_document[document], windows, sentences[document])
-            elif _is_plain_text(long, mine, of_document[document], windows, sentences[document]):
-                mine[:] = [span for span in mine if span.text != short]
-        standing += sorted(mine, key=lambda span: span.start)
+            elif places and not any(_touch(span, place) for place in places for span in mine):
+                mine = [span for span in mine if span.text != short]
+        standing += sorted(_of_one_type(mine, abbreviations[document]), key=lambda span: span.start)
     return standing
 
 
-def _key(span: Span, abbreviations: Sequence[Mapping[str, str]]) -> tuple[int, str, str]:
-    words = abbreviations[span.document].get(span.text, span.text)
-    return span.document, span.entity_type, normalise(words) or words
+def _sure(spans: Sequence[Span], abbreviations: Mapping[str, str], threshold: float) -> list[Span]:
+    """The spans of a document whose words reach the threshold at their best place."""
+    best: dict[tuple[str, str], float] = {}
+    for span in spans:
+        key = span.entity_type, _meant(span, abbreviations)
+        best[key] = max(best.get(key, 0.0), span.score)
+    return [span for span in spans if best[span.entity_type, _meant(span, abbreviations)] >= threshold]
+
+
+def _of_one_type(spans: Sequence[Span], abbreviations: Mapping[str, str]) -> list[Span]:
+    """The spans of a document, those of the same words of the type that they are surest of, taken together."""
+    weights: dict[str, dict[str, float]] = {}
+    for span in spans:
+        of_type = weights.setdefault(_meant(span, abbreviations), {})
+        of_type[span.entity_type] = of_type.get(span.entity_type, 0.0) + span.score
+    of_place: dict[tuple[int, int], Span] = {}
+    for span in spans:
+        of_type = weights[_meant(span, abbreviations)]
+        kind = max(of_type, key=lambda kind: of_type[kind])
+        of_place.setdefault((span.start, span.end), replace(span, entity_type=kind))
+    return list(of_place.values())
+
+
+def _meant(span: Span, abbreviations: Mapping[str, str]) -> str:
+    words = abbreviations.get(span.text, span.text)
+    return normalise(words) or words
+
+
+def _type_at_end(places: Sequence[Place], spans: Sequence[Span]) -> str | None:
+    """The type of the surest span that a long form is or ends with; None where there is none to rely on."""
+    at_end = [
+        span
+        for start, end, _ in places
+        for span in spans
+        if span.end == end and span.start >= start and span.score >= SURE
+    ]
+    return max(at_end, key=lambda span: span.score).entity_type if at_end else None
 
 
 def _added(
@@ -69,10 +110,10 @@ def _added(
 ) -> list[Span]:
     """A span for each place where the short form stands alone, of the long form's type and probability."""
     added = []
-    for start, end, at in _occurrences(short, places, windows, sentences):
+    for place in _occurrences(short, places, windows, sentences):
+        start, end, at = place
         words = windows[at].words_of(start, end)
-        taken = any(span.start < end and start < span.end for span in mine)
-        if taken or words is None:
+        if words is None or any(_touch(span, place) for span in mine):
             continue
         window = windows[at]
         if window.start[words[0]] == start and window.end[words[1] - 1] == end:
@@ -80,17 +121,12 @@ def _added(
     return added
 
 
-def _is_plain_text(
-    long: str, mine: list[Span], places: list[int], windows: Sequence[Window], sentences: Sequence[str]
-) -> bool:
-    """Whether the long form stands in the text and no span touches it anywhere."""
-    found = _occurrences(long, places, windows, sentences)
-    return bool(found) and not any(span.start < end and start < span.end for start, end, _ in found for span in mine)
+def _touch(span: Span, place: Place) -> bool:
+    start, end, _ = place
+    return span.start < end and start < span.end
 
 
-def _occurrences(
-    words: str, places: list[int], windows: Sequence[Window], sentences: Sequence[str]
-) -> list[tuple[int, int, int]]:
+def _occurrences(words: str, places: list[int], windows: Sequence[Window], sentences: Sequence[str]) -> list[Place]:
     """Where words stand on their own: start, end (code points of the document), and the window."""
     pattern = re.compile(rf"(?<![^\W_]){re.escape(words)}(?![^\W_])")
     found = []

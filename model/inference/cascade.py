@@ -32,6 +32,7 @@ from ..version import weights_digest
 from ..vocabulary import Vocabulary, normalise
 from .agreement import agree
 from .bank import EntityBank, encode_names
+from .boundaries import settle_boundaries
 from .linking import Group, Span, appositions, features_of, group_spans
 from .report import Report
 from .resolver import Resolver
@@ -166,11 +167,12 @@ class Cascade:
         return windows, hidden, spans
 
     def agree(self, texts: Sequence[Text], windows: list[Window], spans: list[Span]) -> list[Span]:
-        """The spans that stand once each document agrees with itself."""
+        """The spans that stand once their boundaries are settled and each document agrees with itself."""
+        sentences = [[sentence.text for sentence in text.sentences] for text in texts]
         return agree(
-            spans,
+            settle_boundaries(spans, windows=windows, sentences=sentences, vocabulary=self.vocabulary),
             windows=windows,
-            sentences=[[sentence.text for sentence in text.sentences] for text in texts],
+            sentences=sentences,
             abbreviations=[text.abbreviations for text in texts],
             threshold=LEAST_DOUBTFUL if self.second_look else self.span_threshold,
         )

@@ -150,15 +150,19 @@ class Resolver:
         examples: Sequence[Example],
         *,
         units: int = 8,
+        fits: int = 5,
         decay: float = 1e-3,
         steps: int = 120,
         prior: Mapping[str, float] | None = None,
     ) -> Resolver:
         """Maximises the likelihood of the right choices (L-BFGS, all weights decayed towards zero).
 
+        One fit depends on where its hidden units began, by up to a point of accuracy: the mean of several does not.
+
         Args:
             examples: one a group; no candidate is right where "none of them" is.
-            units: of the hidden layer.
+            units: of the hidden layer of one fit.
+            fits: from so many random beginnings; their mean is one resolver with the hidden units of all.
             decay: of the squared weights of standardised features.
         """
         widest = max(len(features) for features, _, _ in examples)
@@ -174,37 +178,41 @@ class Resolver:
             none[row] = torch.from_numpy(_none_features(ner))
         mean, deviation = table[live].mean(0), table[live].std(0).clamp(min=1e-3)
         table = (table - mean) / deviation
-        generator = torch.Generator().manual_seed(0)
-        linear = torch.zeros(len(FEATURES), requires_grad=True)
-        none_weights = torch.zeros(len(NONE_FEATURES), requires_grad=True)
-        hidden = (torch.randn(units, len(FEATURES), generator=generator) / len(FEATURES) ** 0.5).requires_grad_()
-        bias = torch.zeros(units, requires_grad=True)
-        output = (torch.randn(units, generator=generator) / max(1, units) ** 0.5).requires_grad_()
-        parameters = [linear, none_weights, hidden, bias, output]
-        optimizer = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
 
-        def loss() -> Tensor:
-            optimizer.zero_grad()
-            scores = table @ linear + (table @ hidden.T + bias).tanh() @ output
-            scores = scores.masked_fill(~live, -torch.inf)
-            logits = torch.cat([scores, (none @ none_weights).unsqueeze(1)], 1).log_softmax(1)
-            likelihood = logits.masked_fill(~right, -torch.inf).logsumexp(1).mean()
-            value = -likelihood + decay * sum(weights.square().sum() for weights in parameters)
-            value.backward()
-            return value
+        def fit_once(seed: int) -> list[Tensor]:
+            generator = torch.Generator().manual_seed(seed)
+            linear, none_weights = torch.zeros(len(FEATURES)), torch.zeros(len(NONE_FEATURES))
+            hidden = torch.randn(units, len(FEATURES), generator=generator) / len(FEATURES) ** 0.5
+            bias, output = torch.zeros(units), torch.randn(units, generator=generator) / max(1, units) ** 0.5
+            parameters = [each.requires_grad_() for each in (linear, none_weights, hidden, bias, output)]
+            optimizer = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
 
-        optimizer.step(loss)
-        with torch.no_grad():  # the standardisation goes into the weights
-            none_weights[0] += (linear * mean / deviation).sum()
-            bias -= hidden @ (mean / deviation)
-            return cls(
-                weights=(linear / deviation).numpy(),
-                none_weights=none_weights.numpy(),
-                hidden=(hidden / deviation).numpy(),
-                bias=bias.numpy(),
-                output=output.numpy(),
-                prior=prior or {},
-            )
+            def loss() -> Tensor:
+                optimizer.zero_grad()
+                scores = table @ linear + (table @ hidden.T + bias).tanh() @ output
+                scores = scores.masked_fill(~live, -torch.inf)
+                logits = torch.cat([scores, (none @ none_weights).unsqueeze(1)], 1).log_softmax(1)
+                likelihood = logits.masked_fill(~right, -torch.inf).logsumexp(1).mean()
+                value = -likelihood + decay * sum(weights.square().sum() for weights in parameters)
+                value.backward()
+                return value
+
+            optimizer.step(loss)
+            return [each.detach() for each in parameters]
+
+        all_linear, all_none, all_hidden, all_bias, all_output = zip(*map(fit_once, range(fits)), strict=True)
+        linear, none_weights = torch.stack(all_linear).mean(0), torch.stack(all_none).mean(0)
+        hidden, bias, output = torch.cat(all_hidden), torch.cat(all_bias), torch.cat(all_output) / fits
+        none_weights[0] += (linear * mean / deviation).sum()  # the standardisation goes into the weights
+        bias -= hidden @ (mean / deviation)
+        return cls(
+            weights=(linear / deviation).numpy(),
+            none_weights=none_weights.numpy(),
+            hidden=(hidden / deviation).numpy(),
+            bias=bias.numpy(),
+            output=output.numpy(),
+            prior=prior or {},
+        )
 
 
 def _none_features(ner: float) -> np.ndarray:

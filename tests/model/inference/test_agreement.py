@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from model.document import Sentence
@@ -73,3 +75,41 @@ def test_long_forms_are_words_and_no_patterns(long: str) -> None:
 def test_no_spans_no_abbreviations() -> None:
     windows, texts = world("no patients")
     assert agreed(windows, texts, []) == []
+
+
+def typed(
+    windows: list[Window], texts: list[str], spans: list[Span], **abbreviations: str
+) -> list[tuple[int, str, str]]:
+    found = agree(spans, windows=windows, sentences=[texts], abbreviations=[abbreviations], threshold=0.05)
+    return [(one.start, one.text, one.entity_type) for one in found]
+
+
+def test_the_same_words_are_of_the_type_that_they_are_surest_of() -> None:
+    windows, texts = world("severe rash", "the Rash", "no rash")
+    spans = [span(windows, texts, 0, "rash", 0.6), span(windows, texts, 1, "Rash", 0.5)]
+    spans.append(replace(span(windows, texts, 2, "rash", 0.9), entity_type="Chemical"))
+    assert typed(windows, texts, spans) == [(7, "rash", "Disease"), (16, "Rash", "Disease"), (24, "rash", "Disease")]
+
+
+def test_an_abbreviation_is_of_the_type_of_what_its_long_form_ends_with() -> None:
+    windows, texts = world("aspirin - induced renal failure (ARF)", "chronic ARF")
+    spans = [
+        replace(span(windows, texts, 0, "aspirin"), entity_type="Chemical"),
+        span(windows, texts, 0, "renal failure", 0.7),
+        replace(span(windows, texts, 1, "ARF", 0.99), entity_type="Chemical"),
+    ]
+    long = "aspirin - induced renal failure"
+    assert typed(windows, texts, spans, ARF=long) == [
+        (0, "aspirin", "Chemical"),
+        (18, "renal failure", "Disease"),
+        (46, "ARF", "Disease"),
+    ]
+
+
+def test_a_doubtful_end_of_a_long_form_says_nothing_of_its_abbreviation() -> None:
+    windows, texts = world("treated colon (TC)", "TC")
+    spans = [
+        span(windows, texts, 0, "colon", 0.3),
+        replace(span(windows, texts, 1, "TC", 0.9), entity_type="Chemical"),
+    ]
+    assert (19, "TC", "Chemical") in typed(windows, texts, spans, TC="treated colon")
