@@ -12,7 +12,6 @@ import argparse
 import json
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -83,15 +82,13 @@ def experiment(options: argparse.Namespace) -> None:
                 _tell(f"{row}, seed {seed}: finished before")
                 continue
             _tell(f"{row}, seed {seed}")
-            begun = time.perf_counter()
             results.runs[row, seed] = run(row, seed, setting)
-            results.seconds[row, seed] = time.perf_counter() - begun
             if row in DRAWN and seed == 0:
                 results.attention = [each for each in results.attention if each.row != row] + attend(
                     row, train_row(row, seed, setting), vocabulary=data.vocabulary, cases=CASES, device=options.device
                 )
             results.write(options.output)
-            _tell(f"{row}, seed {seed}: done in {results.seconds[row, seed] / 60:.1f} minutes")
+            _tell(f"{row}, seed {seed}: done")
     page = write_page(json.loads(options.output.read_text(encoding="utf-8")))
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page, encoding="utf-8")

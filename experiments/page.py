@@ -75,9 +75,8 @@ def _about(made_from: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> Itera
         f"{corpus} {parts['train']} to train on, {parts['tune']} to tune on, {parts['dev']} of dev to score"
         for corpus, parts in data["documents"].items()
     )
-    yield f"Written by `python -m experiments` from `experiments/results.json`: budget `{budget['name']}`, " + (
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {sum(run['seconds'] for run in runs) / 60:.0f} minutes."
-    )
+    several = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    yield f"Written by `python -m experiments` from `experiments/results.json`: budget `{budget['name']}`, {several}."
     yield ""
     yield f"* **Encoder**: {encoder['name']}, the same start for every row; {budget['epochs']} epochs."
     yield f"* **Documents**: {documents}. What is tuned on comes from train and is not trained on; dev is only scored."

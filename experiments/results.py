@@ -45,13 +45,11 @@ class Results:
     Attributes:
         made_from: budget, recipe, encoder and data: the same for all runs.
         runs: counts by row and seed.
-        seconds: of each run, training and all.
         unseen: see `data.unseen_shares`.
     """
 
     made_from: dict[str, Any]
     runs: dict[tuple[str, int], Counts] = field(default_factory=dict)
-    seconds: dict[tuple[str, int], float] = field(default_factory=dict)
     unseen: dict[str, dict[str, float]] = field(default_factory=dict)
     attention: list[Attention] = field(default_factory=list)
 
@@ -70,7 +68,6 @@ class Results:
             results = cls(
                 kept["made_from"],
                 {(run["row"], run["seed"]): counts[run["row"], run["seed"]] for run in kept["runs"]},
-                {(run["row"], run["seed"]): run["seconds"] for run in kept["runs"]},
                 kept["unseen"],
                 [Attention.of(each) for each in kept["attention"]],
             )
@@ -94,8 +91,7 @@ class Results:
             "unseen": self.unseen,
             "attention": [asdict(each) for each in self.attention],
             "runs": [
-                {"row": row, "seed": seed, "seconds": round(self.seconds[row, seed]), "figures": _figures(counts)}
-                for (row, seed), counts in self._ordered()
+                {"row": row, "seed": seed, "figures": _figures(counts)} for (row, seed), counts in self._ordered()
             ],
         }
         temporary = path.with_name(path.name + ".tmp")

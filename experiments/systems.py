@@ -167,15 +167,15 @@ def _score_cascade(cascade: Cascade, setting: Setting) -> Counts:
         tune(cascade, data.tune, seen=data.train)
     found, _ = annotate_gold(cascade, data.dev)
     counts = count(data.dev, found, canonical=canonical, slicer=data.slicer)
-    rankings = [[ranking for _, ranking in row] for row in link_gold(cascade, data.dev)]
-    counts |= count_links(data.dev, rankings, canonical=canonical, depths={"link": 1})
-    config, whole = cascade.model.config, cascade.resolver
+    config = cascade.model.config
+    resolvers = {"link": cascade.resolver}
     for level in [level for level in ("mid", "high") if getattr(config, f"use_{level}")]:
         only = np.array([name == level for name in FEATURES], np.float32)
-        cascade.resolver = Resolver(weights=only, none_weights=np.zeros_like(whole.none_weights))
-        rankings = [[ranking for _, ranking in row] for row in link_gold(cascade, data.dev)]
-        counts |= count_links(data.dev, rankings, canonical=canonical, depths={f"recall@1 {level}": 1})
-    cascade.resolver = whole
+        resolvers[f"recall@1 {level}"] = Resolver(only, np.zeros_like(cascade.resolver.none_weights))
+    answers = link_gold(cascade, data.dev, resolvers=list(resolvers.values()))
+    for protocol, rows in zip(resolvers, answers, strict=True):
+        rankings = [[ranking for _, ranking in row] for row in rows]
+        counts |= count_links(data.dev, rankings, canonical=canonical, depths={protocol: 1})
     if config.use_high:
         counts |= count_paper(cascade, data.dev)
     return counts
@@ -189,9 +189,14 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
     bank = EntityBank.build(model, nothing, tokenizer=tokenizer, rank=1).to(setting.device)
     cascade = Cascade(model, tokenizer=tokenizer, vocabulary=data.vocabulary, bank=bank, model_version=version)
 
+    texts = _texts(data.tune)
+    with torch.inference_mode():
+        windows, _, spans = cascade.read_spans(texts)
+
     def ner_f1(threshold: float) -> float:
         cascade.span_threshold = threshold
-        found = _link(_find_spans(cascade, data.tune), data.tune, lambda words, kind: None)
+        standing = _by_document(cascade.agree(texts, windows, spans), len(texts))
+        found = _link(standing, data.tune, lambda words, kind: None)
         return _mean(count(data.tune, found, canonical=str, protocols=("ner",)))
 
     cascade.span_threshold = max(THRESHOLDS, key=ner_f1)
@@ -201,10 +206,18 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
 @torch.inference_mode()
 def _find_spans(cascade: Cascade, documents: Sequence[GoldDocument]) -> list[list[Span]]:
     """The spans of each document."""
-    found: list[list[Span]] = [[] for _ in documents]
-    for span in cascade.find_spans([Text(d.sentences, dict(d.abbreviations)) for d in documents])[2]:
+    return _by_document(cascade.find_spans(_texts(documents))[2], len(documents))
+
+
+def _by_document(spans: Sequence[Span], documents: int) -> list[list[Span]]:
+    found: list[list[Span]] = [[] for _ in range(documents)]
+    for span in spans:
         found[span.document].append(span)
     return found
+
+
+def _texts(documents: Sequence[GoldDocument]) -> list[Text]:
+    return [Text(document.sentences, dict(document.abbreviations)) for document in documents]
 
 
 def _link(spans: Sequence[Sequence[Span]], documents: Sequence[GoldDocument], linker: Linker) -> list[list[Mention]]:

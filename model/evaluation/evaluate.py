@@ -18,6 +18,7 @@ from ..corpus import GoldDocument, GoldMention, read_corpus
 from ..document import Mention, Text
 from ..inference.cascade import Cascade, Linked, load_cascade
 from ..inference.report import Report
+from ..inference.resolver import Resolver
 from .bounds import DEPTHS, find_bounds
 from .figures import Evaluation, wide_rows
 from .paper import count_paper
@@ -86,9 +87,20 @@ def annotate_gold(
     return mentions, report
 
 
-def link_gold(cascade: Cascade, documents: Sequence[GoldDocument]) -> _Answers:
-    """Links the gold spans: for each document its mentions with the concepts ranked for them, best first."""
-    return rank_gold(cascade, documents, deepest=0)[0]
+def link_gold(
+    cascade: Cascade, documents: Sequence[GoldDocument], *, resolvers: Sequence[Resolver] = ()
+) -> list[_Answers]:
+    """Links the gold spans as each resolver ranks their candidates, or the cascade's own where none are named.
+
+    Returns: for each resolver, for each document its mentions with the concepts ranked for them, best first.
+    """
+    resolvers = resolvers or [cascade.resolver]
+    answers: list[_Answers] = [[] for _ in resolvers]
+    for chunk, texts in _chunks(documents):
+        linked, _ = _link_chunk(cascade, chunk, texts)
+        for resolver, mine in zip(resolvers, answers, strict=True):
+            mine += _ranked(cascade, chunk, linked, [resolver.scores(features) for features in linked.features])
+    return answers
 
 
 def rank_gold(
@@ -98,7 +110,7 @@ def rank_gold(
     deepest: int = DEPTHS[-1],
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[_Answers, _Answers]:
-    """Links the gold spans, and finds as many candidates for them as `deepest`; none of these for 0.
+    """Links the gold spans, and finds as many candidates for them as `deepest`.
 
     Returns: for each document its mentions with the concepts given to them, best first: as the resolver ranks them,
         and as the candidate stage does: concepts that bear the very words first, then the best of its sources by turns.
@@ -106,23 +118,29 @@ def rank_gold(
     answers: _Answers = []
     candidates: _Answers = []
     for chunk, texts in _chunks(documents):
-        given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in chunk]
-        with torch.inference_mode():
-            windows, hidden, spans = cascade.find_spans(texts, given=given)
-            linked = cascade.link(texts, windows, hidden, spans, Report())
-            by_resolver = [cascade.resolver.scores(features) for features in linked.features]
-            answers += _ranked(cascade, chunk, linked, by_resolver)
-            if deepest:
-                usual, cascade.candidates = cascade.candidates, deepest
-                try:
-                    linked = cascade.link(texts, windows, hidden, spans, Report())
-                finally:
-                    cascade.candidates = usual
-                by_search = [-np.arange(len(group.concepts)) for group in linked.groups]
-                candidates += _ranked(cascade, chunk, linked, by_search)
+        linked, deeper = _link_chunk(cascade, chunk, texts, deepest=deepest)
+        answers += _ranked(cascade, chunk, linked, [cascade.resolver.scores(features) for features in linked.features])
+        candidates += _ranked(cascade, chunk, deeper, [-np.arange(len(group.concepts)) for group in deeper.groups])
         if progress is not None:
             progress(len(answers), len(documents))
     return answers, candidates
+
+
+@torch.inference_mode()
+def _link_chunk(
+    cascade: Cascade, documents: Sequence[GoldDocument], texts: Sequence[Text], *, deepest: int = 0
+) -> tuple[Linked, Linked]:
+    """The gold spans with the candidates that a cascade weighs, and, where asked, with as many as `deepest`."""
+    given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in documents]
+    windows, hidden, spans = cascade.find_spans(texts, given=given)
+    linked = deeper = cascade.link(texts, windows, hidden, spans, Report())
+    if deepest:
+        usual, cascade.candidates = cascade.candidates, deepest
+        try:
+            deeper = cascade.link(texts, windows, hidden, spans, Report())
+        finally:
+            cascade.candidates = usual
+    return linked, deeper
 
 
 def _ranked(

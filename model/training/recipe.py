@@ -112,12 +112,18 @@ class Config:
 
 
 def read_config(
-    path: Path, *, data: Path | None = None, with_dev: bool = False, changes: Mapping[str, Any] | None = None
+    path: Path,
+    *,
+    data: Path | None = None,
+    corpus: Path | None = None,
+    with_dev: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """Reads a training file.
 
     Args:
         data: folder that gold files and a corpus are relative to, instead of the file's own.
+        corpus: a prepared corpus, in place of the data that the file names.
         with_dev: trains on the dev splits too, so that nothing chooses the epoch: all are taken, the last is kept.
         changes: keys of the recipe that take the place of the file's; an encoder is relative to the working folder.
 
@@ -130,17 +136,19 @@ def read_config(
         raise RecipeError(f"{path}: not TOML: {error}") from error
     folder = data or path.parent
     try:
-        corpus, mesh = (_take(content, key, str, None) for key in ("corpus", "mesh"))
+        named, mesh = (_take(content, key, str, None) for key in ("corpus", "mesh"))
         corpora, space = (_take(content, key, dict, {}) for key in ("corpora", "search"))
+        prepared = corpus or (folder / named if named else None)
         gold = tuple(file for name, table in corpora.items() for file in _gold_files(name, table, folder))
         recipe = make_recipe(content | dict(changes or {}))
         if with_dev:
             recipe = replace(recipe, train=recipe.train + recipe.dev, dev=(), patience=0)
-        _check_data(recipe, corpus, gold)
+        gold = () if corpus else gold
+        _check_data(recipe, prepared, gold)
         return Config(
             path=path,
             recipe=recipe,
-            corpus=folder / corpus if corpus else None,
+            corpus=prepared,
             gold=gold,
             mesh=path.parent / mesh if mesh else None,
             search=space,
@@ -242,7 +250,7 @@ def _gold_files(name: str, table: Any, folder: Path) -> list[GoldFile]:
     ]
 
 
-def _check_data(recipe: Recipe, corpus: str | None, gold: tuple[GoldFile, ...]) -> None:
+def _check_data(recipe: Recipe, corpus: Path | None, gold: tuple[GoldFile, ...]) -> None:
     """Raises RecipeError where the data are not said, said twice, or lack a split of the recipe."""
     if corpus and gold:
         raise RecipeError("corpus and corpora: name either a prepared corpus or gold files")

@@ -196,8 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
     changes = {key: getattr(options, key) for key in ("encoder", "seed") if getattr(options, key) is not None}
     logging.disable_progress_bar()  # of the weights
     try:
-        config = read_config(options.config, changes=changes)
-        corpus, mesh = options.corpus or config.corpus, options.mesh or config.mesh
+        config = read_config(options.config, corpus=options.corpus, changes=changes)
+        corpus, mesh = config.corpus, options.mesh or config.mesh
         if corpus is None:
             parser.error(f"{options.config} names gold files; prepare them (python -m tasks.corpora) and give --corpus")
         if mesh is None:

@@ -129,7 +129,7 @@ def test_levels_that_are_off_leave_the_others_working(model: E2emernModel) -> No
 
 
 def test_given_spans_are_linked_and_scored(model: E2emernModel) -> None:
-    answers = link_gold(cascade_of(model), tiny.gold())
+    (answers,) = link_gold(cascade_of(model), tiny.gold())
     assert all(set(mention.concepts) & set(ranking[:1]) for row in answers for mention, ranking in row)
 
 

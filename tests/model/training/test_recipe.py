@@ -102,6 +102,12 @@ def test_a_file_without_data_is_told_how_to_name_them(tmp_path: Path) -> None:
         read_config(write(tmp_path, 'encoder = "e"\ntrain = ["a/train"]'))
 
 
+def test_a_prepared_corpus_takes_the_place_of_the_data_that_are_named_or_not(tmp_path: Path) -> None:
+    for content in (WHOLE, 'encoder = "e"\ntrain = ["a/train"]'):
+        config = read_config(write(tmp_path, content), corpus=Path("c.parquet"))
+        assert (config.corpus, config.gold) == (Path("c.parquet"), ())
+
+
 def test_an_encoder_is_a_folder_or_in_a_package_or_on_the_hub(tmp_path: Path) -> None:
     tiny.save_encoder(tmp_path / "mine")
     assert find_encoder("mine", folder=tmp_path) == str(tmp_path / "mine")
