@@ -27,7 +27,8 @@ FIGURE_PAGES = (ROOT / "README.md", MODEL / "README.md")
 QUERIES = re.compile(r"(?<=<!-- queries -->\n\n).*?(?=\n\n<!-- /queries -->)", re.DOTALL)
 FIGURES = re.compile(r"(?<=<!-- figures -->\n\n).*?(?=\n\n<!-- /figures -->)", re.DOTALL)
 HELD_OUT = re.compile(r"(?<=<!-- held out -->\n\n).*?(?=\n\n<!-- /held out -->)", re.DOTALL)
-SHIPPED, TRAIN_ALONE = MODEL / "metrics.json", MODEL / "metrics.train.json"
+SHIPPED = MODEL / "metrics.json"
+TRAIN_ALONE = sorted(MODEL.glob("metrics.train.*.json"))  # a file a seed
 
 
 def tables_page() -> str:
@@ -68,37 +69,53 @@ def queries_section() -> str:
     return "\n".join(lines).rstrip()
 
 
-def rows_of(path: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
-    return {(row["corpus"], row["entity_type"], row["protocol"]): row for row in json.loads(path.read_text())["rows"]}
+Figures = dict[tuple[str, str, str, str], list[float]]
+"""By corpus, type, protocol and figure: a value a model."""
+
+
+def figures_of(*paths: Path) -> Figures:
+    found: Figures = {}
+    for path in paths:
+        for row in json.loads(path.read_text())["rows"]:
+            for name in ("f1", "accuracy@1", "recall@8", "exact_match", "floor", "ceiling"):
+                if row.get(name) is not None:
+                    found.setdefault((row["corpus"], row["entity_type"], row["protocol"], name), []).append(row[name])
+    return found
+
+
+def shown(values: list[float]) -> str:
+    """The mean in per cent, and the least and greatest in brackets where they differ."""
+    mean, least, greatest = (f"{100 * value:.1f}" for value in (sum(values) / len(values), min(values), max(values)))
+    return mean if least == greatest else f"{mean} ({least} to {greatest})"
+
+
+MEASURED = (("ner", "f1"), ("mention", "f1"), ("document", "f1"), ("link", "accuracy@1"))
+BOUNDS = (("link", "recall@8"), ("link", "exact_match"), ("link", "floor"), ("link", "ceiling"))
 
 
 def figures_table() -> str:
-    """The table of dev scores, of the model that was trained on the train splits alone."""
-    rows = {key: row for key, row in rows_of(TRAIN_ALONE).items() if key[0].endswith("/dev")}
+    """The table of dev scores, of the models that were trained on the train splits alone."""
+    found = figures_of(*TRAIN_ALONE)
     lines = [
         "| corpus, dev | type | `ner` F1 | `mention` F1 | `document` F1 "
         "| `link` acc@1 | recall@8 | exact match | floor | ceiling |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for corpus, kind in dict.fromkeys((corpus, kind) for corpus, kind, _ in rows):
-        f1 = [rows[corpus, kind, protocol]["f1"] for protocol in ("ner", "mention", "document")]
-        link = rows[corpus, kind, "link"]
-        names = ("accuracy@1", "recall@8", "exact_match", "floor", "ceiling")
-        cells = [f"{100 * value:.1f}" for value in (*f1, *(link[name] for name in names))]
+    for corpus, kind in dict.fromkeys(key[:2] for key in found if key[0].endswith("/dev")):
+        cells = [shown(found[corpus, kind, *figure]) for figure in (*MEASURED, *BOUNDS)]
         lines.append(f"| {corpus.removesuffix('/dev')} | {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def held_out_table() -> str:
-    """The table of a corpus that neither of the two models has seen."""
+    """The table of a corpus that none of the models has seen."""
     columns = ["type", "trained on", "`ner` F1", "`mention` F1", "`document` F1", "`link` acc@1"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for kind in ("Chemical", "Disease"):
-        for trained_on, path in (("train", TRAIN_ALONE), ("train + dev", SHIPPED)):
-            rows = rows_of(path)
-            values = [rows["biored/held-out", kind, protocol]["f1"] for protocol in ("ner", "mention", "document")]
-            values.append(rows["biored/held-out", kind, "link"]["accuracy@1"])
-            lines.append(f"| {kind} | {trained_on} | {' | '.join(f'{100 * value:.1f}' for value in values)} |")
+        for trained_on, paths in (("train", TRAIN_ALONE), ("train + dev", [SHIPPED])):
+            found = figures_of(*paths)
+            cells = [shown(found["biored/held-out", kind, *figure]) for figure in MEASURED]
+            lines.append(f"| {kind} | {trained_on} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
