@@ -37,6 +37,19 @@ def test_the_fit_finds_what_decides(units: int) -> None:
     assert np.mean(agreed) > 0.8
 
 
+def test_several_fits_are_one_resolver_whose_utilities_are_their_mean() -> None:
+    alone, both = (Resolver.fit(examples(), units=3, fits=fits) for fits in (1, 2))
+    assert (len(alone.hidden), len(both.hidden)) == (3, 6)
+    features = examples(seed=1)[0][0]
+    other = 2 * both.scores(features) - alone.scores(features)  # of the second fit
+    assert not np.allclose(other, alone.scores(features), atol=1e-3)
+    of_first, of_second = (np.tanh(features @ both.hidden[at].T + both.bias[at]) for at in (slice(0, 3), slice(3, 6)))
+    units = of_first @ both.output[:3] + of_second @ both.output[3:]
+    assert both.scores(features) == pytest.approx(features @ both.weights + units, abs=1e-4)
+    assert both.hidden[:3] == pytest.approx(alone.hidden)
+    assert 2 * both.output[:3] == pytest.approx(alone.output)
+
+
 @pytest.mark.parametrize(("prior", "chosen"), [(1.0, 1), (4.0, 0)])
 def test_a_name_of_one_concept_alone_means_it_unless_a_rival_is_often_named(prior: float, chosen: int) -> None:
     weights = row(exact=1.0, mid=1.0)
