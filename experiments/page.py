@@ -35,6 +35,8 @@ def write_page(results: Mapping[str, Any]) -> str:
     lines += ["", _COMMANDS.format(budget=results["made_from"]["budget"]["name"])]
     lines += ["", "## What holds here", "", *_claims(gains)]
     lines += ["", "## Rows", "", *(f"* `{row}`: {ROWS[row].about}" for row in rows)]
+    if missing := [f"`{row}`" for row in ROWS if row not in rows]:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
     for protocol, title in _PROTOCOLS.items():
         if any(key[1] == protocol for key in means):
             lines += ["", f"## {title}", "", *_table(protocol, "all", rows, means, gains)]

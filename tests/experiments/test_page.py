@@ -69,6 +69,7 @@ def test_the_page_says_what_was_trained_on_what() -> None:
     assert "c 2 to train on, 1 to tune on, 3 of dev to score" in page
     assert "60 concepts, 120 names of MeSH 2024, those that the documents name and 50 others." in page
     assert "**Beware**" in page
+    assert "Not run yet: `dictionary`, `low`, `tf-idf`, " in page
     assert "`printed`: the same bars whatever the entity." in page
     assert "| an unseen word or mention | 50.0 % |" in page
 
