@@ -16,11 +16,7 @@ from .linking import Span
 
 FURTHER = 6  # words that a span may grow by, to either side
 LONGEST = 8  # words of a name that a span may grow to; longer ones brought nothing on dev
-NO_SUBSTANCE = (
-    "D08",
-    "D12",
-    "D27",
-)  # trees of enzymes, of proteins and of actions: no chemicals as the corpora have it
+NO_SUBSTANCE = ("D08", "D12", "D27")  # trees of enzymes, proteins and actions: no chemicals as the corpora have it
 
 _PUNCTUATION = "-;:,./"
 _SEVERAL = re.compile(r"[,;] | [(\[]|[)\]] |/|%")  # joins names, or puts them in another order
