@@ -35,7 +35,8 @@ def write_page(results: Mapping[str, Any]) -> str:
     lines += ["", _COMMANDS.format(budget=results["made_from"]["budget"]["name"])]
     lines += ["", "## What holds here", "", *_claims(gains)]
     lines += ["", "## Rows", "", *(f"* `{row}`: {ROWS[row].about}" for row in rows)]
-    if missing := [f"`{row}`" for row in ROWS if row not in rows]:
+    missing = [f"`{row}`" for row in ROWS if row not in rows]
+    if missing and OURS in rows:  # else it is no table, but some rows by themselves
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     for protocol, title in _PROTOCOLS.items():
         if any(key[1] == protocol for key in means):

@@ -32,7 +32,7 @@ VOCABULARY = Vocabulary(
 
 def settled(text: str, *marked: tuple[str, str, float]) -> list[tuple[str, str, float]]:
     """The spans of one sentence, settled: words, type and probability; `marked` are found from left to right."""
-    (window,) = make_windows([(0, 0, Sentence(0, len(text), text))], tokenizer=tiny.tokenizer(), max_pieces=64)
+    (window,) = make_windows([(0, 0, Sentence(0, len(text), text))], tokenizer=tiny.tokenizer(), max_pieces=256)
     spans, begin = [], 0
     for words, kind, score in marked:
         start = text.index(words, begin)
