@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from model.document import Concept, Sentence
 from model.inference.boundaries import settle_boundaries
 from model.inference.linking import Span
-from model.pieces import make_windows
+from model.pieces import Window, make_windows
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 
@@ -30,8 +32,8 @@ VOCABULARY = Vocabulary(
 )
 
 
-def settled(text: str, *marked: tuple[str, str, float]) -> list[tuple[str, str, float]]:
-    """The spans of one sentence, settled: words, type and probability; `marked` are found from left to right."""
+def spans_of(text: str, *marked: tuple[str, str, float]) -> tuple[Window, list[Span]]:
+    """One sentence's window and spans: words, type and probability, found from left to right."""
     (window,) = make_windows([(0, 0, Sentence(0, len(text), text))], tokenizer=tiny.tokenizer(), max_pieces=256)
     spans, begin = [], 0
     for words, kind, score in marked:
@@ -40,11 +42,20 @@ def settled(text: str, *marked: tuple[str, str, float]) -> list[tuple[str, str, 
         found = window.words_of(start, begin)
         assert found is not None
         spans.append(Span(0, start, begin, words, kind, score, 0, *found))
-    found_spans = settle_boundaries(spans, windows=[window], sentences=[[text]], vocabulary=VOCABULARY)
-    for span in found_spans:
+    return window, spans
+
+
+def settle(text: str, window: Window, spans: list[Span]) -> list[Span]:
+    found = settle_boundaries(spans, windows=[window], sentences=[[text]], vocabulary=VOCABULARY)
+    for span in found:
         assert text[span.start : span.end] == span.text
         assert (window.start[span.first], window.end[span.last - 1]) == (span.start, span.end)
-    return [(span.text, span.entity_type, span.score) for span in found_spans]
+    return found
+
+
+def settled(text: str, *marked: tuple[str, str, float]) -> list[tuple[str, str, float]]:
+    """The spans of one sentence, settled: words, type and probability."""
+    return [(span.text, span.entity_type, span.score) for span in settle(text, *spans_of(text, *marked))]
 
 
 def test_parts_of_a_name_become_the_name_as_sure_as_the_surest_part() -> None:
@@ -94,6 +105,7 @@ def test_spans_never_overlap_and_settling_again_changes_nothing(words: list[str]
         (" ".join(words[first:last]), data.draw(kinds), 0.5) for first, last in zip(cuts[::2], cuts[1::2], strict=False)
     ]
     text = " ".join(words)
-    once = settled(text, *marked)
-    assert len(once) <= len(marked)
-    assert settled(text, *once) == once
+    window, spans = spans_of(text, *marked)
+    once = settle(text, window, spans)
+    assert all(before.last <= after.first for before, after in pairwise(once))
+    assert settle(text, window, once) == once
