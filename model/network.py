@@ -131,11 +131,20 @@ class E2emernModel(PreTrainedModel):
 
     @classmethod
     def on_encoder(cls, name: str, **options: Any) -> E2emernModel:
-        """Puts new heads on the pre-trained encoder `name`: a transformers folder, a hub name, or a model of ours."""
+        """Puts new heads on the pre-trained encoder `name`: a transformers folder, a hub name, or a model of ours.
+
+        What a model of ours has learnt in heads that the new one has too, is kept.
+        """
         of_ours = isinstance(AutoConfig.from_pretrained(name), E2emernConfig)
-        encoder = cls.from_pretrained(name).encoder if of_ours else AutoModel.from_pretrained(name)
+        before = cls.from_pretrained(name) if of_ours else None
+        encoder = before.encoder if before else AutoModel.from_pretrained(name)
         described = {key: value for key, value in encoder.config.to_dict().items() if key != "dtype"}
-        return cls(E2emernConfig(encoder=described, **options), encoder)
+        model = cls(E2emernConfig(encoder=described, **options), encoder)
+        if before and before.config.entity_types == model.config.entity_types:
+            own, kept = model.state_dict(), before.state_dict()
+            shared = {key for key in own.keys() & kept.keys() if own[key].shape == kept[key].shape}
+            model.load_state_dict({key: kept[key] for key in shared}, strict=False)
+        return model
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear) and not getattr(module, "_is_hf_initialized", False):

@@ -39,7 +39,7 @@ def train_seeds(
     """
     fitted = _read_resolver(resolver_of, config.recipe) if resolver_of else None
     corpus = prepare_corpus(config, output, tell=tell)
-    begin = partial(train, corpus=corpus, mesh=mesh, folder=config.folder, device=device, tell=tell)
+    begin = _begin(config, corpus=corpus, mesh=mesh, device=device, tell=tell)
     trained = []
     for seed in seeds:
         folder = output if len(seeds) == 1 else output / f"seed-{seed}"
@@ -71,7 +71,7 @@ def search_recipe(
     with one_line():
         space = read_space(config.search)
         corpus = prepare_corpus(config, output, tell=tell)
-        begin = partial(train, corpus=corpus, mesh=mesh, folder=config.folder, device=device, tell=tell)
+        begin = _begin(config, corpus=corpus, mesh=mesh, device=device, tell=tell)
         return search(config.recipe, space, trials=trials, output=output, train_trial=train_trial, tell=tell)
 
 
@@ -95,6 +95,16 @@ def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None])
         documents = [document for file in files for document in _read(file, tell)]
         write_corpus(documents, path)
     return path
+
+
+def _begin(
+    config: Config, *, corpus: Path, mesh: Path, device: str, tell: Callable[[str], None]
+) -> Callable[..., Trained]:
+    if config.silver is not None and not config.silver.is_file():
+        raise InputError(f"{config.silver}: no such file of tagged sentences; `e2emern silver` makes one")
+    return partial(
+        train, corpus=corpus, silver=config.silver, mesh=mesh, folder=config.folder, device=device, tell=tell
+    )
 
 
 def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from . import (  # noqa: F401 (each adds its commands)
     query,
     snapshots,
     tables,
+    teach,
     trace,
     train,
 )

@@ -26,6 +26,9 @@ def train(
     encoder: Annotated[
         str | None, typer.Option(metavar="DIR|NAME", help="Encoder to start from, instead of the file's.")
     ] = None,
+    silver: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Sentences that models have tagged, to learn from too.")
+    ] = None,
     mesh: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Entities table.", show_default="the file's, or the bundled one")
     ] = None,
@@ -62,7 +65,7 @@ def train(
     if encoder is not None:
         changes["encoder"] = encoder
     try:
-        read = read_config(path, data=data, with_dev=with_dev, changes=changes)
+        read = read_config(path, data=data, silver=silver, with_dev=with_dev, changes=changes)
     except RecipeError as error:
         raise InputError(str(error)) from error
     folder, table, place = output or Path(path.stem), mesh or read.mesh or MESH, pick_device(device.value)

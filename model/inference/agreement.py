@@ -2,9 +2,10 @@
 
 The low level reads one sentence at a time. What the whole document says settles four things: words that
 are surely a mention in one place may be taken in a doubtful one; an abbreviation stands for its long form
-everywhere (Schwartz and Hearst 2003); an abbreviation whose long form is no mention is none either; and the
-same words are of one type: that of the long form or of what it ends with ("ribavirin-induced hemolytic
-anemia" is an anemia, and so is RIHA), else the one that their spans are surest of.
+everywhere (Schwartz and Hearst 2003), and so does a short name for the name that it stands behind in
+brackets; an abbreviation whose long form is no mention is none either; and the same words are of one type:
+that of the long form or of what it ends with ("ribavirin-induced hemolytic anemia" is an anemia, and so is
+RIHA), else the one that their spans are surest of.
 """
 
 from __future__ import annotations

@@ -169,11 +169,12 @@ class Cascade:
     def agree(self, texts: Sequence[Text], windows: list[Window], spans: list[Span]) -> list[Span]:
         """The spans that stand once their boundaries are settled and each document agrees with itself."""
         sentences = [[sentence.text for sentence in text.sentences] for text in texts]
+        settled = settle_boundaries(spans, windows=windows, sentences=sentences, vocabulary=self.vocabulary)
         return agree(
-            settle_boundaries(spans, windows=windows, sentences=sentences, vocabulary=self.vocabulary),
+            settled,
             windows=windows,
             sentences=sentences,
-            abbreviations=[text.abbreviations for text in texts],
+            abbreviations=self._explained(texts, settled, across_types=True),
             threshold=LEAST_DOUBTFUL if self.second_look else self.span_threshold,
         )
 
@@ -191,16 +192,21 @@ class Cascade:
         self, texts: Sequence[Text], windows: list[Window], hidden: list[Tensor], spans: list[Span], report: Report
     ) -> Linked:
         """Mid and high level: gives each group of spans its candidates and scores them."""
-        laid_out = [_laid_out(text.sentences) for text in texts]
-        apposed = appositions(spans, texts=laid_out, vocabulary=self.vocabulary)
-        explained = [apposed[at] | dict(text.abbreviations) for at, text in enumerate(texts)]
-        groups = group_spans(spans, abbreviations=explained, vocabulary=self.vocabulary)
+        groups = group_spans(spans, abbreviations=self._explained(texts, spans), vocabulary=self.vocabulary)
         with report.timed("candidates"):
             self._find_candidates(groups, spans, windows, hidden)
         report.candidates_scored += sum(len(group.concepts) for group in groups)
         self._score(groups, spans, windows, hidden, report)
         prior = self.resolver.prior
         return Linked(spans, groups, [features_of(group, vocabulary=self.vocabulary, prior=prior) for group in groups])
+
+    def _explained(
+        self, texts: Sequence[Text], spans: Sequence[Span], *, across_types: bool = False
+    ) -> list[dict[str, str]]:
+        """Short form to long form of each document: its abbreviations, and names that stand in brackets behind one."""
+        laid_out = [_laid_out(text.sentences) for text in texts]
+        apposed = appositions(spans, texts=laid_out, vocabulary=self.vocabulary, across_types=across_types)
+        return [apposed[at] | dict(text.abbreviations) for at, text in enumerate(texts)]
 
     def _find_candidates(
         self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: list[Tensor]

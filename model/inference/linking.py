@@ -117,26 +117,37 @@ def parts_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[st
     return [words]
 
 
-def appositions(spans: Sequence[Span], *, texts: Sequence[str], vocabulary: Vocabulary) -> list[dict[str, str]]:
+def appositions(
+    spans: Sequence[Span], *, texts: Sequence[str], vocabulary: Vocabulary, across_types: bool = False
+) -> list[dict[str, str]]:
     """Names that another name beside them in brackets explains, as `aspirin` does in "aspirin (ASA)", by document.
 
     The shorter of the two, one word of a few letters, is explained; not where it is itself the better known name.
 
     Args:
         texts: the text of each document, laid out by the spans' code points.
+        across_types: also where their types differ and the shorter is capitals that are no name of its own type, as
+            where "TDF" was taken for a disease in "tenofovir (TDF)".
     """
     found: list[dict[str, str]] = [{} for _ in texts]
     ordered = sorted(spans, key=lambda span: (span.document, span.start))
     for left, right in pairwise(ordered):
-        if left.document != right.document or left.entity_type != right.entity_type:
+        if left.document != right.document:
             continue
         text = texts[left.document]
         if _OPENING.fullmatch(text[left.end : right.start]) and text[right.end : right.end + 1] in _CLOSING:
-            short, long = sorted((left.text, right.text), key=len)
-            known = vocabulary.look_up(long, entity_type=left.entity_type)[1]
-            if known and " " not in short and len(short) <= min(LONGEST_SHORT_FORM, len(long) - 1):
-                found[left.document].setdefault(short, long)
+            short, long = sorted((left, right), key=lambda span: len(span.text))
+            known = vocabulary.look_up(long.text, entity_type=long.entity_type)[1]
+            fits = " " not in short.text and len(short.text) <= min(LONGEST_SHORT_FORM, len(long.text) - 1)
+            of_one_type = short.entity_type == long.entity_type
+            if known and fits and (of_one_type or (across_types and _is_nameless(short, vocabulary))):
+                found[left.document].setdefault(short.text, long.text)
     return found
+
+
+def _is_nameless(span: Span, vocabulary: Vocabulary) -> bool:
+    """Whether a span is capitals that no concept of its type has as a name."""
+    return span.text.isupper() and not vocabulary.look_up(span.text, entity_type=span.entity_type)[1]
 
 
 def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, float]) -> np.ndarray:

@@ -75,7 +75,7 @@ def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, fo
         temporary = packed.with_name(packed.name + ".tmp")
         body, rest = length - 2, np.empty(0, np.int32)
         with temporary.open("wb") as file:
-            for lines in _batches(text, 2000):
+            for lines in read_lines(text):
                 encoded = tokenizer(lines, add_special_tokens=False, verbose=False)["input_ids"]
                 pieces = np.concatenate([rest, *(np.asarray([*ids, tokenizer.sep_token_id]) for ids in encoded)])
                 full = len(pieces) // body
@@ -290,8 +290,8 @@ def _rows_of(step: int, available: int, rows_per_step: int, seed: int) -> np.nda
     return np.sort(order[place * rows_per_step : (place + 1) * rows_per_step])
 
 
-def _batches(text: Path, size: int) -> Iterator[list[str]]:
-    """The lines of a text, `size` at a time."""
+def read_lines(text: Path, size: int = 2000) -> Iterator[list[str]]:
+    """The lines of a text (plain or .xz), `size` at a time. Raises RecipeError where it cannot be read."""
     try:
         with lzma.open(text, "rt", encoding="utf-8") if text.suffix == ".xz" else text.open(encoding="utf-8") as lines:
             while batch := [line.strip() for line in islice(lines, size)]:

@@ -1,8 +1,8 @@
 """A training as a TOML file says it: the recipe, the data it names, and the space to search for better ones.
 
 Every key of `Recipe` stands at the top of the file under its own name. Beside them stand the data, either a prepared
-`corpus` or gold files by `[corpora.NAME]`, the entities table `mesh`, and `[search]` (`model.training.search`).
-Relative paths are relative to the file. docs/training.md describes every key.
+`corpus` or gold files by `[corpora.NAME]`, tagged sentences `silver`, the entities table `mesh`, and `[search]`
+(`model.training.search`). Relative paths are relative to the file. docs/training.md describes every key.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Recipe:
     mid_weight: float = 0.125
     high_weight: float = 0.1
     candidate_weight: float = 0.1
+    silver_weight: float = 1.0
     epochs: int = 8
     patience: int = 0  # epochs without gain on dev before the end; 0: all epochs
     tokens: int = 1024  # word pieces a batch
@@ -106,6 +107,7 @@ class Config:
     recipe: Recipe
     corpus: Path | None  # a prepared corpus (`model.corpus`)
     gold: tuple[GoldFile, ...]  # gold files, where there is no prepared corpus
+    silver: Path | None  # sentences that models have tagged (`model.training.silver`)
     mesh: Path | None
     search: Mapping[str, Any]
     folder: Path  # that a relative encoder is looked for in
@@ -116,6 +118,7 @@ def read_config(
     *,
     data: Path | None = None,
     corpus: Path | None = None,
+    silver: Path | None = None,
     with_dev: bool = False,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
@@ -124,6 +127,7 @@ def read_config(
     Args:
         data: folder that gold files and a corpus are relative to, instead of the file's own.
         corpus: a prepared corpus, in place of the data that the file names.
+        silver: sentences that models have tagged, in place of those that the file names.
         with_dev: trains on the dev splits too, so that nothing chooses the epoch: all are taken, the last is kept.
         changes: keys of the recipe that take the place of the file's; an encoder is relative to the working folder.
 
@@ -136,7 +140,7 @@ def read_config(
         raise RecipeError(f"{path}: not TOML: {error}") from error
     folder = data or path.parent
     try:
-        named, mesh = (_take(content, key, str, None) for key in ("corpus", "mesh"))
+        named, tagged, mesh = (_take(content, key, str, None) for key in ("corpus", "silver", "mesh"))
         corpora, space = (_take(content, key, dict, {}) for key in ("corpora", "search"))
         prepared = corpus or (folder / named if named else None)
         gold = tuple(file for name, table in corpora.items() for file in _gold_files(name, table, folder))
@@ -150,6 +154,7 @@ def read_config(
             recipe=recipe,
             corpus=prepared,
             gold=gold,
+            silver=silver or (folder / tagged if tagged else None),
             mesh=path.parent / mesh if mesh else None,
             search=space,
             folder=Path() if "encoder" in (changes or {}) else path.parent,
@@ -202,7 +207,7 @@ def find_encoder(name: str, *, folder: Path) -> str:
     return name
 
 
-_BESIDE = ("corpus", "corpora", "mesh", "search")
+_BESIDE = ("corpus", "corpora", "silver", "mesh", "search")
 _CHOICES = {
     "attention": ATTENTIONS,
     "fusion": FUSIONS,
@@ -214,7 +219,8 @@ _MANY = float("inf")
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "tokens", "accumulate", "random_negatives"), (1, _MANY)),
     **dict.fromkeys(("patience", "hard_negatives", "asked_negatives", "seed"), (0, _MANY)),
-    **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "weight_decay"), (0, _MANY)),
+    **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "silver_weight"), (0, _MANY)),
+    "weight_decay": (0, _MANY),
     **dict.fromkeys(("encoder_rate", "head_rate", "warmup"), (0, 1)),
     "dropout": (0, 0.99),
 }

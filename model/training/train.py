@@ -49,6 +49,7 @@ def train(
     recipe: Recipe,
     *,
     corpus: Path,
+    silver: Path | None = None,
     mesh: Path,
     output: Path,
     folder: Path = Path(),
@@ -64,6 +65,7 @@ def train(
 
     Args:
         corpus: Parquet file of gold documents (`model.corpus`).
+        silver: Parquet file of sentences that models have tagged (`model.training.silver`).
         mesh: entities table.
         folder: where a relative encoder is looked for.
         save_every: seconds between checkpoints.
@@ -81,10 +83,13 @@ def train(
         vocabulary = Vocabulary.read(mesh)
     except (ValueError, KeyError) as error:
         raise RecipeError(f"{mesh}: cannot be read as an entities table: {error}") from error
-    with corpus.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     recipe = recipe.on(device)
-    made_from = json.loads(json.dumps(asdict(recipe) | {"corpus_digest": digest, "mesh_digest": vocabulary.digest}))
+    data = {
+        "corpus_digest": _digest(corpus),
+        "silver_digest": _digest(silver) if silver else None,
+        "mesh_digest": vocabulary.digest,
+    }
+    made_from = json.loads(json.dumps(asdict(recipe) | data))
     if (output / "recipe.json").exists():
         check_same(json.loads((output / "recipe.json").read_text()), made_from, output)
         remove_checkpoint(output)
@@ -93,6 +98,7 @@ def train(
     trainer = make_trainer(
         recipe,
         corpus=corpus,
+        silver=silver,
         vocabulary=vocabulary,
         made_from=made_from,
         output=output,
@@ -171,6 +177,11 @@ def _report(trainer: Trainer, place: str, speed: str) -> None:
     trainer.tell(f"epoch {progress.epoch} {place} {shown} {speed}")
 
 
+def _digest(data: Path) -> str:
+    with data.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
 def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
@@ -186,6 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", required=True, type=Path, help="TOML file (docs/training.md)")
     parser.add_argument("--output", required=True, type=Path, help="folder of the model and its checkpoint")
     parser.add_argument("--corpus", type=Path, help="prepared corpus, instead of the data that the file names")
+    parser.add_argument("--silver", type=Path, help="sentences that models have tagged, instead of the file's")
     parser.add_argument("--mesh", type=Path, help="entities table, instead of the one that the file names")
     parser.add_argument("--encoder", help="transformers folder or hub name, instead of the one that the file names")
     parser.add_argument("--seed", type=int)
@@ -196,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     changes = {key: getattr(options, key) for key in ("encoder", "seed") if getattr(options, key) is not None}
     logging.disable_progress_bar()  # of the weights
     try:
-        config = read_config(options.config, corpus=options.corpus, changes=changes)
+        config = read_config(options.config, corpus=options.corpus, silver=options.silver, changes=changes)
         corpus, mesh = config.corpus, options.mesh or config.mesh
         if corpus is None:
             parser.error(f"{options.config} names gold files; prepare them (python -m tasks.corpora) and give --corpus")
@@ -205,6 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         train(
             config.recipe,
             corpus=corpus,
+            silver=config.silver,
             mesh=mesh,
             output=options.output,
             folder=config.folder,

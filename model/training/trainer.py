@@ -24,9 +24,10 @@ from .losses import Totals, joint_loss
 from .negatives import nearest_wrong
 from .recipe import Recipe, RecipeError, find_encoder
 from .samples import Batch, Sampler, make_samples
+from .silver import Silver, read_silver, silver_loss, words_of
 from .validation import DevSplit, make_dev, score_spans
 
-LOSSES = ("total", "low", "mid", "high", "candidate")
+LOSSES = ("total", "low", "mid", "high", "candidate", "silver")
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class Trainer:
     model: E2emernModel
     tokenizer: PreTrainedTokenizerBase
     sampler: Sampler
+    silver: Silver | None
     dev: DevSplit | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -100,7 +102,10 @@ class Trainer:
                     with self.autocast():
                         found = joint_loss(self.model, part, totals=totals)
                     self.scaler.scale(found.total / len(batches)).backward()
-                    losses += torch.tensor(found.values()) / len(batches)
+                    losses[:-1] += torch.tensor(found.values()) / len(batches)
+            if self.silver is not None:
+                losses[-1] = self._learn_silver(self.silver, count=len(batches))
+                losses[0] += recipe.silver_weight * losses[-1]
         except torch.OutOfMemoryError as error:
             if progress.parts >= max(len(batch.ids) for batch in batches):
                 raise RecipeError("out of memory with one sentence at a time; lower tokens, or --device cpu") from error
@@ -110,6 +115,19 @@ class Trainer:
         if device == "cuda":
             torch.cuda.empty_cache()
         return None
+
+    def _learn_silver(self, silver: Silver, *, count: int) -> float:
+        """Adds the gradients of as many batches of tagged sentences as the step has of gold, and returns their loss."""
+        loss = 0.0
+        for number in range(count):
+            whole = silver.batch(self.progress.step * self.recipe.accumulate + number).to(str(self.model.device))
+            total = words_of(whole)
+            for part in whole.split(self.progress.parts):
+                with self.autocast():
+                    found = silver_loss(self.model, part, total=total) / count
+                self.scaler.scale(self.recipe.silver_weight * found).backward()
+                loss += float(found.detach())
+        return loss
 
     def autocast(self) -> torch.autocast:
         """The recipe's precision, as a context."""
@@ -184,6 +202,7 @@ def make_trainer(
     recipe: Recipe,
     *,
     corpus: Path,
+    silver: Path | None = None,
     vocabulary: Vocabulary,
     output: Path,
     folder: Path,
@@ -194,7 +213,7 @@ def make_trainer(
     """Loads the encoder and the data that a recipe names, ready for the first step or a resumption.
 
     Raises:
-        RecipeError: the encoder cannot be loaded, or the corpus lacks a split.
+        RecipeError: the encoder or the tagged sentences cannot be loaded, or the corpus lacks a split.
     """
     torch.manual_seed(recipe.seed)
     model, tokenizer = _load_encoder(recipe, folder)
@@ -211,11 +230,14 @@ def make_trainer(
         raise RecipeError(str(error)) from error
     if not documents:
         raise RecipeError(f"{corpus}: no documents to train on")
+    tags, tagged = model.config.tags, None
+    if silver is not None:
+        tagged = read_silver(silver, tags=tags, tokenizer=tokenizer, tokens=recipe.tokens, seed=recipe.seed)
     sampler = Sampler(
         make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces),
         vocabulary=vocabulary,
         tokenizer=tokenizer,
-        tags=model.config.tags,
+        tags=tags,
         tokens=recipe.tokens,
         hard_negatives=recipe.hard_negatives,
         random_negatives=recipe.random_negatives,
@@ -227,6 +249,7 @@ def make_trainer(
         model=model.train(),
         tokenizer=tokenizer,
         sampler=sampler,
+        silver=tagged,
         dev=make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces) if of_dev else None,
         optimizer=torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay, fused=True),
         scaler=torch.amp.GradScaler(model.device.type, enabled=recipe.precision == "fp16"),

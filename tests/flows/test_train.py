@@ -1,4 +1,4 @@
-"""`e2emern train` and `e2emern pretrain` as a user meets them."""
+"""`e2emern train`, `pretrain`, `silver` and `average` as a user meets them."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 LEARNS = "encoder_rate=5e-3"  # enough to find something
 
 
-def run(*words: object, monkeypatch: pytest.MonkeyPatch) -> int:
+def run(*words: object, monkeypatch: pytest.MonkeyPatch, device: str | None = "cpu") -> int:
     """Runs the command line in this process; the exit code."""
-    monkeypatch.setattr(sys, "argv", ["e2emern", *map(str, words), "--device", "cpu"])
+    monkeypatch.setattr(sys, "argv", ["e2emern", *map(str, words), *(["--device", device] if device else [])])
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
@@ -177,6 +177,31 @@ def test_pretrains_on_text(
     assert (tmp_path / "out" / "model.safetensors").exists()
 
 
+def test_one_model_learns_from_several(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teachers = []
+    for seed in (0, 1):
+        model = tiny.network()
+        model.low_head.bias.data[0] += seed
+        save_model(model, tiny.tokenizer(), tmp_path / f"seed-{seed}")
+        teachers += ["--model", tmp_path / f"seed-{seed}"]
+    mesh = ["--mesh", data / "entities/tiny.parquet"]
+    (tmp_path / "rich.txt").write_text("Aspirin caused renal failure and headache.\n" * 7)
+    tag = ["silver", "--text", tmp_path / "rich.txt", *teachers, *mesh, "--output", tmp_path / "silver.parquet"]
+    assert run(*tag, monkeypatch=monkeypatch) == 0
+    assert run("average", *teachers, "--output", tmp_path / "mean", device=None, monkeypatch=monkeypatch) == 0
+    monkeypatch.chdir(tmp_path)
+    train = ["train", "--config", data / "train.toml", "--encoder", "mean", "--silver", "silver.parquet"]
+    assert run(*train, "--output", "student", monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr()
+    tagged, mean, student = told.out.splitlines()
+    assert tagged == f"{tmp_path / 'silver.parquet'}: 7 sentences, 63 word pieces, of 7 passages"
+    assert mean == str(tmp_path / "mean")
+    assert student.startswith("student: epoch ")
+    assert json.loads((tmp_path / "student" / "recipe.json").read_text())["silver_digest"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -196,6 +221,14 @@ def test_pretrains_on_text(
          "{data}/unfitted: its resolver is not fitted; name a model that was trained without --with-dev"),
         (["train", "--config", "{data}/train.toml", "--resolver-of", "none"],
          "--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev"),
+        (["train", "--config", "{data}/train.toml", "--silver", "none.parquet"],
+         "none.parquet: no such file of tagged sentences; `e2emern silver` makes one"),
+        (["train", "--config", "{data}/train.toml", "--silver", "{data}/train.toml"],
+         "{data}/train.toml: cannot be read as tagged sentences: "),
+        (["silver", "--text", "none.txt", "--model", "{data}/unfitted"], "none.txt: No such file or directory"),
+        (["silver", "--text", "none.txt", "--model", "none"], "none: no such model folder"),
+        (["silver", "--text", "{data}/entities/tiny.parquet", "--model", "{data}/unfitted"],
+         "{data}/entities/tiny.parquet: not a whole text, plain or .xz, in UTF-8"),
         (["pretrain", "--text", "none.txt", "--encoder", "{data}/encoder"], "none.txt: No such file or directory"),
         (["pretrain", "--text", "{data}/tags.tsv", "--encoder", "{data}/encoder"],
          "{data}/tags.tsv: fewer than 126 word pieces, which is one row"),

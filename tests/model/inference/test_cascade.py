@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from model.folder import load_model, save_model
 from model.inference.bank import EntityBank, distinct_names, encode_names
 from model.inference.cascade import Cascade
 from model.inference.linking import group_spans
+from model.inference.report import Report
 from model.inference.resolver import EVIDENCE, Resolver
 from model.network import E2emernModel
 from model.training.tune import tune
@@ -92,6 +94,24 @@ def test_an_abbreviation_takes_the_concept_of_its_long_form(model: E2emernModel)
     ]
     assert len(windows) == 2
     assert len(hidden) == 2
+
+
+@torch.inference_mode()
+def test_capitals_in_brackets_behind_a_name_are_of_its_type_wherever_they_stand(model: E2emernModel) -> None:
+    sentences = ("Colon cancer was treated with cisplatin (XQ).", "No patients with XQ.")
+    text = Text((Sentence(0, 45, sentences[0]), Sentence(46, 66, sentences[1])))
+    cascade = cascade_of(model)
+    windows, _, spans = cascade.read_spans([text])
+    [name] = [span for span in spans if span.text == "cisplatin"]
+    taken = replace(name, start=41, end=43, text="XQ", entity_type="Disease", score=0.6, first=7, last=8)
+    assert windows[0].words_of(41, 43) == (taken.first, taken.last)
+    agreed = cascade.agree([text], windows, [*(span for span in spans if span.text != "XQ"), taken])
+    assert [(span.start, span.entity_type) for span in agreed if span.text == "XQ"] == [
+        (41, "Chemical"),
+        (63, "Chemical"),
+    ]
+    linked = cascade.link([text], windows, [torch.zeros(len(window), 32) for window in windows], agreed, Report())
+    assert [group.words for group in linked.groups if group.entity_type == "Chemical"] == ["cisplatin"]
 
 
 def test_a_span_of_two_concepts_has_a_mention_for_each(model: E2emernModel) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,23 @@ def test_a_name_in_brackets_is_explained_by_the_one_before(
     text: str, names: tuple[str, ...], explained: dict[str, str]
 ) -> None:
     assert appositions(spans_in(text, *names), texts=[text], vocabulary=tiny.vocabulary()) == [explained]
+
+
+@pytest.mark.parametrize(
+    ("text", "short", "explained"),
+    [
+        ("Cisplatin (CDDP) was given.", "CDDP", {"CDDP": "Cisplatin"}),
+        ("Cisplatin (headache) was given.", "headache", {}),  # a word is no short form of another type's name
+        ("Cisplatin (HEADACHE) was given.", "HEADACHE", {}),  # nor is a disease by its own name
+    ],
+)
+def test_of_another_type_only_capitals_without_a_name_are_explained(
+    text: str, short: str, explained: dict[str, str]
+) -> None:
+    spans = [replace(spans_in(text, "Cisplatin")[0], entity_type="Chemical"), *spans_in(text, short)]
+    spans[1] = replace(spans[1], entity_type="Disease")
+    assert appositions(spans, texts=[text], vocabulary=tiny.vocabulary()) == [{}]
+    assert appositions(spans, texts=[text], vocabulary=tiny.vocabulary(), across_types=True) == [explained]
 
 
 def test_features_say_how_the_words_agree() -> None:

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,7 +19,9 @@ from transformers import BertModel
 
 from model.corpus import GoldDocument, read_corpus, write_corpus
 from model.folder import load_model
+from model.pieces import make_windows
 from model.training.recipe import Recipe, RecipeError
+from model.training.silver import described, silver_table, tag_windows
 from model.training.train import Trained, main, rate_at, train
 from model.training.validation import make_dev, score_spans
 from tests.model import tiny
@@ -29,6 +33,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     tiny.save_training(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def silver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny sentences, tagged by a model that knows them by heart."""
+    triples = ((at, 0, document.sentences[0]) for at, document in enumerate(tiny.gold()))
+    windows = make_windows(triples, tokenizer=tiny.tokenizer(), max_pieces=64)
+    teacher = tiny.learn(tiny.network(), tiny.vocabulary())
+    table = silver_table(windows, tag_windows([teacher], windows, padding=0))
+    path = tmp_path_factory.mktemp("silver") / "silver.parquet"
+    pq.write_table(described(table, tags=teacher.config.tags, tokenizer=tiny.tokenizer()), path)
+    return path
 
 
 def recipe(data: Path, **options: object) -> Recipe:
@@ -71,19 +87,20 @@ def same(first: Path, second: Path) -> bool:
         {"accumulate": 2, "dev": ("tiny/dev",), "epochs": 4, "patience": 2},
         {"precision": "fp16"},
         {"negatives_by": "model"},
+        {"silver_weight": 0.5, "accumulate": 2},
     ],
-    ids=["plain", "accumulated, stopping early", "scaled", "own negatives"],
+    ids=["plain", "accumulated, stopping early", "scaled", "own negatives", "taught"],
 )
 def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(
-    data: Path, tmp_path: Path, options: dict[str, object]
+    data: Path, silver: Path, tmp_path: Path, options: dict[str, object]
 ) -> None:
-    made = recipe(data, **options)
-    whole = run(data, tmp_path / "whole", made=made)
-    parts = run(data, tmp_path / "parts", made=made, stop_after=3)
+    made, taught_by = recipe(data, **options), silver if "silver_weight" in options else None
+    whole = run(data, tmp_path / "whole", made=made, silver=taught_by)
+    parts = run(data, tmp_path / "parts", made=made, stop_after=3, silver=taught_by)
     assert not parts.finished
     while not parts.finished:
         assert not (tmp_path / "parts" / "model.safetensors").exists()
-        parts = run(data, tmp_path / "parts", made=made, stop_after=3)
+        parts = run(data, tmp_path / "parts", made=made, stop_after=3, silver=taught_by)
     assert parts.dev_f1 == whole.dev_f1
     assert same(tmp_path / "whole", tmp_path / "parts")
     assert not (tmp_path / "parts" / "checkpoint").exists()
@@ -123,6 +140,29 @@ def test_training_lowers_every_loss_and_keeps_its_curve(data: Path, tmp_path: Pa
     curve = [json.loads(line) for line in (tmp_path / "long" / "loss.jsonl").read_text().splitlines()]
     for part in ("low", "mid", "high", "candidate"):
         assert curve[-1][part] < 0.8 * curve[0][part], part
+
+
+def test_a_model_learns_from_another_what_no_gold_tells(data: Path, silver: Path, tmp_path: Path) -> None:
+    untaught = [
+        replace(document, mentions=(), annotated_types=("Chemical",))
+        for document in tiny.gold()
+        if not document.mentions
+    ]
+    write_corpus([*untaught, *tiny.gold(split="dev")], tmp_path / "corpus.parquet")
+    made = recipe(
+        data, dev=("tiny/dev",), epochs=60, head_rate=1e-2, encoder_rate=5e-3, precision="fp32", low_weight=0.0
+    )
+    options = {"corpus": tmp_path / "corpus.parquet", "mesh": data / "entities/tiny.parquet", "folder": data}
+    taught = train(made, output=tmp_path / "taught", silver=silver, **options)  # type: ignore[arg-type]
+    alone = train(made, output=tmp_path / "alone", **options)  # type: ignore[arg-type]
+    assert max(taught.dev_f1) > 0.8 > max(alone.dev_f1)
+    curve = [json.loads(line) for line in (tmp_path / "taught" / "loss.jsonl").read_text().splitlines()]
+    assert curve[-1]["silver"] < 0.5 * curve[0]["silver"]
+    digests = [
+        json.loads((tmp_path / name / "recipe.json").read_text())["silver_digest"] for name in ("taught", "alone")
+    ]
+    assert digests[0] is not None
+    assert digests[1] is None
 
 
 def test_the_weights_of_the_best_epoch_on_dev_are_kept(data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Making one model of several: `silver` and `average`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from defaults import MESH
+from tasks.choices import check_model
+from tasks.errors import InputError
+
+from .annotate import Device
+from .application import app, say
+
+Models = Annotated[list[Path], typer.Option("--model", metavar="DIR", help="A model; to be given again.")]
+
+
+@app.command(epilog="Example: e2emern silver --text text.xz --model seed-0 --model seed-1 --output silver.parquet")
+def silver(
+    text: Annotated[Path, typer.Option(metavar="FILE", help="Text, a passage a line, plain or .xz.")],
+    model: Models,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file of tagged sentences.")],
+    pieces: Annotated[int, typer.Option(min=1, metavar="N", help="Word pieces to tag.")] = 700_000,
+    mesh: Annotated[Path, typer.Option(metavar="PATH", help="Entities table.", show_default="the bundled one")] = MESH,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the choice of passages.")] = 0,
+    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.AUTO,
+) -> None:
+    """Have models tag plain text, for another to learn from with `train --silver`.
+
+    Takes passages at random that are rich in names of MeSH, and keeps for each word the mean of what the models think.
+    Started again, it goes on where it stopped.
+    """
+    from transformers.utils import logging
+
+    from model.training.recipe import RecipeError
+    from tasks.models import pick_device
+    from tasks.silver import make_silver
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    for folder in model:
+        check_model(folder)
+    try:
+        tagged = make_silver(
+            text,
+            teachers=model,
+            mesh=mesh,
+            output=output,
+            pieces=pieces,
+            seed=seed,
+            device=pick_device(device.value),
+            tell=say,
+        )
+    except RecipeError as error:
+        raise InputError(str(error)) from error
+    told = f"{tagged.sentences:,} sentences, {tagged.pieces:,} word pieces, of {tagged.passages:,} passages"
+    print(f"{output}: {told}")
+
+
+@app.command(epilog="Example: e2emern average --model seed-0 --model seed-1 --model seed-2 --output mean")
+def average(
+    model: Models,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the mean.")],
+) -> None:
+    """Write the mean of the weights of models of one kind, for a training to go on from.
+
+    They have to be trained from one encoder, as the seeds of a recipe are.
+    """
+    from transformers.utils import logging
+
+    from model.training.average import average as run
+    from model.training.recipe import RecipeError
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    for folder in model:
+        check_model(folder)
+    try:
+        run(model, output)
+    except RecipeError as error:
+        raise InputError(str(error)) from error
+    print(output)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.folder import load_model, save_model
+from model.network import E2emernModel
+from model.training.average import average
+from model.training.recipe import RecipeError
+from tests.model import tiny
+
+
+def changed(by: float) -> E2emernModel:
+    model = tiny.network()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(by)
+    return model
+
+
+def save(folder: Path, model: E2emernModel) -> Path:
+    model.config.resolver, model.config.span_threshold = {"weights": {}}, 0.9
+    save_model(model, tiny.tokenizer(), folder)
+    return folder
+
+
+def test_every_weight_is_the_mean(tmp_path: Path) -> None:
+    folders = [save(tmp_path / str(by), changed(by)) for by in (0.0, 0.25, 0.5)]
+    average(folders, tmp_path / "deep" / "mean")
+    found, _, _ = load_model(tmp_path / "deep" / "mean", device="cpu", dtype=torch.float32)
+    wanted = dict(changed(0.25).named_parameters())
+    for name, parameter in found.named_parameters():
+        torch.testing.assert_close(parameter, wanted[name], atol=2e-3, rtol=0)
+    assert found.config.resolver is None  # what was fitted to another model's scores
+    assert found.config.span_threshold == 0.5
+
+
+def test_a_model_alone_is_its_own_mean(tmp_path: Path) -> None:
+    average([save(tmp_path / "one", tiny.network())], tmp_path / "mean")
+    assert (tmp_path / "mean/model.safetensors").read_bytes() == (tmp_path / "one/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"use_mid": False}, "its levels and shapes are not those of"),
+        ({"hidden": 32}, "its levels and shapes are not those of"),
+        ({"entity_types": ("Chemical", "Disease")}, "its types are not those of"),
+    ],
+)
+def test_models_of_another_kind_have_no_mean(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    one, other = save(tmp_path / "one", tiny.network()), save(tmp_path / "other", tiny.network(**options))  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=f"{other}: {message} {one}"):
+        average([one, other], tmp_path / "mean")
+
+
+def test_no_model_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"nowhere: no config\.json"):
+        average([tmp_path / "nowhere"], tmp_path / "mean")
