@@ -21,7 +21,7 @@ from model.training.train import train
 from model.version import model_version, weights_digest
 from model.vocabulary import Vocabulary
 from warehouse.files import written_whole
-from warehouse.layout import Home
+from warehouse.layout import Home, digest_file
 
 from .choices import find_model, find_recipe
 from .corrections import CORPUS, SPLIT, Corrections, read_corrections
@@ -29,7 +29,7 @@ from .errors import InputError
 from .gold import find_gold
 from .models import pick_device
 from .ready import make_ready
-from .training import one_line, prepare_corpus
+from .training import find_silver, one_line, prepare_corpus
 
 Tell = Callable[[str], None]
 
@@ -45,6 +45,7 @@ class Plan:
         folder: of the retraining; `folder/model` becomes the challenger.
         recipe: its `train` names every split of the corpus to train on, its `dev` those that choose and fit.
         judged: splits of the corpus that models are compared on.
+        silver: tagged sentences to learn from too.
         known: beginning, recipe and data; a model of the home that has the same is what this would make.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     encoder_folder: Path
     judged: tuple[str, ...]
     mesh: Path
+    silver: Path | None
     known: dict[str, str]
     data: dict[str, Any]  # what the corpus was made of, to be recorded
 
@@ -106,7 +108,7 @@ def plan_retraining(
         raise InputError(f"{config} names no dev splits; say with gold on which documents models are compared")
     if both := {f"{document.corpus}/{document.split}" for document in judged} & set(read.recipe.train):
         raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
-    vocabulary = Vocabulary.read(mesh)
+    vocabulary, silver = Vocabulary.read(mesh), find_silver(read)
     kept = {document.document_id for document in (*judged, *of_dev)}
     corrected = read_corrections(corrections, vocabulary=vocabulary, judged=kept)
     _tell_corrections(corrected, tell)
@@ -124,6 +126,7 @@ def plan_retraining(
         "recipe": _digest(asdict(replace(recipe, encoder=""))),
         "documents": _digest(documents),
         "vocabulary": vocabulary.digest,
+        **({"silver": digest_file(silver)} if silver else {}),
     }
     beginning = weights_digest(start) if isinstance(start, Path) else read.recipe.encoder
     folder = training / _digest([known, beginning])[:16]
@@ -133,6 +136,7 @@ def plan_retraining(
         encoder_folder=read.folder,
         judged=tuple(dict.fromkeys(f"{document.corpus}/{document.split}" for document in judged)),
         mesh=mesh,
+        silver=silver,
         known=known,
         data=_described(read, corrected, of_train),
     )
@@ -160,8 +164,8 @@ def make_challenger(plan: Plan, *, device: str = "auto", tell: Tell = print) -> 
     with one_line(), _alone(plan.folder):
         recipe = make_recipe(plan.recipe)
         train(
-            recipe, corpus=plan.corpus, mesh=plan.mesh, output=plan.model, folder=plan.encoder_folder, device=place,
-            tell=tell,
+            recipe, corpus=plan.corpus, silver=plan.silver, mesh=plan.mesh, output=plan.model,
+            folder=plan.encoder_folder, device=place, tell=tell,
         )  # fmt: skip
         make_ready(
             plan.model, mesh=plan.mesh, corpus=plan.corpus, trained_on=recipe.train, fit_on=recipe.dev or plan.judged,

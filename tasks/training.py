@@ -97,14 +97,18 @@ def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None])
     return path
 
 
+def find_silver(config: Config) -> Path | None:
+    """Return the tagged sentences that a file names, None where it names none. Raises InputError."""
+    if config.silver is not None and not config.silver.is_file():
+        raise InputError(f"{config.silver}: no such file of tagged sentences; `e2emern silver` makes one")
+    return config.silver
+
+
 def _begin(
     config: Config, *, corpus: Path, mesh: Path, device: str, tell: Callable[[str], None]
 ) -> Callable[..., Trained]:
-    if config.silver is not None and not config.silver.is_file():
-        raise InputError(f"{config.silver}: no such file of tagged sentences; `e2emern silver` makes one")
-    return partial(
-        train, corpus=corpus, silver=config.silver, mesh=mesh, folder=config.folder, device=device, tell=tell
-    )
+    silver = find_silver(config)
+    return partial(train, corpus=corpus, silver=silver, mesh=mesh, folder=config.folder, device=device, tell=tell)
 
 
 def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:

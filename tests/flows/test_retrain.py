@@ -15,6 +15,8 @@ import pytest
 from flows.retrain import Retrained, retrain_model
 from model.corpus import read_corpus
 from tasks.errors import InputError
+from tasks.retraining import is_what_it_would_make, make_challenger, plan_retraining
+from tasks.silver import make_silver
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import World, rows
 from warehouse.evaluations import read_report
@@ -121,6 +123,26 @@ def test_what_cannot_be_trained_on_is_told(data: Path, world: World, tmp_path: P
         retrained(home, data, world, "good", gold=[f"tiny/train={data / 'corpus.parquet'}"])
     with pytest.raises(InputError, match="ours2: no such file, and none of the shipped recipes"):
         retrain_model(home, config=Path("ours2"), mesh=world.mesh)
+    (data / "untaught.toml").write_text((data / "good.toml").read_text() + 'silver = "nowhere.parquet"\n')
+    with pytest.raises(InputError, match=r"nowhere\.parquet: no such file of tagged sentences"):
+        retrained(home, data, world, "untaught")
+
+
+def test_a_challenger_learns_from_tagged_sentences_too(data: Path, world: World, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("Aspirin caused renal failure and headache.\n" * 9)
+    make_silver(
+        tmp_path / "text.txt", teachers=[world.model], mesh=world.mesh, output=data / "silver.parquet", pieces=50,
+        device="cpu", tell=lambda line: None,
+    )  # fmt: skip
+    (data / "taught.toml").write_text((data / "bad.toml").read_text() + 'silver = "silver.parquet"\n')
+    home = Home(tmp_path / "home")
+    crown(home, world.model)
+    plans = [plan_retraining(home, config=data / f"{name}.toml", mesh=world.mesh) for name in ("bad", "taught")]
+    assert plans[0].folder != plans[1].folder
+    model = make_challenger(plans[1], device="cpu", tell=lambda line: None)
+    assert json.loads((model / "recipe.json").read_text())["silver_digest"]
+    assert is_what_it_would_make(plans[1], model)
+    assert not is_what_it_would_make(plans[0], model)
 
 
 KILLED = """
