@@ -117,7 +117,7 @@ def test_an_encoder_is_a_folder_or_in_a_package_or_on_the_hub(tmp_path: Path) ->
 
 def test_the_shipped_recipes_are_whole() -> None:
     made = {path.stem: read_config(path).recipe for path in RECIPES.glob("*.toml")}
-    assert sorted(made) == ["auxiliary", "ours", "paper"]
+    assert sorted(made) == ["auxiliary", "ours", "paper", "student"]
     paper = made["paper"]
     assert (paper.mid_weight, paper.high_weight, paper.encoder_rate, paper.head_rate) == (0.125, 0.1, 1e-5, 1e-5)
     assert (paper.attention, paper.fusion, paper.weight_decay, paper.candidate_weight) == ("printed", "gate", 0, 0)
