@@ -176,6 +176,18 @@ def test_the_encoder_of_a_model_of_ours_can_be_built_on(tmp_path: Path) -> None:
     assert second.config.use_high
 
 
+def test_heads_that_both_models_have_are_kept(tmp_path: Path) -> None:
+    first = tiny.network(use_mid=False, fusion="concatenation")
+    first.save_pretrained(tmp_path)
+    second = E2emernModel.on_encoder(str(tmp_path), attention="bilinear")
+    assert torch.equal(second.low_head.weight, first.low_head.weight)
+    assert torch.equal(second.attention.product, first.attention.product)
+    assert second.high_head.weight.shape != first.high_head.weight.shape  # a gate has another
+    assert torch.equal(second.mid_product, torch.eye(16))
+    other = E2emernModel.on_encoder(str(tmp_path), entity_types=("Chemical", "Disease"))
+    assert not torch.equal(other.low_head.weight, first.low_head.weight)
+
+
 def test_levels_can_be_switched_off() -> None:
     low_only = tiny.network(use_mid=False, use_high=False)
     heads = {name.split(".")[0] for name, _ in low_only.named_parameters()}
