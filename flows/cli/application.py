@@ -28,7 +28,7 @@ Mesh = Annotated[
     typer.Option(metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"),
 ]
 Config = Annotated[
-    Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: paper, auxiliary, ours, student.")
+    Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: ours, student, paper, auxiliary.")
 ]
 Data = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file")
