@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
 
 from model.document import Document, Passage
@@ -30,7 +31,7 @@ from model.training.pretrain import read_lines
 from model.training.silver import described, silver_table, tag_windows
 from model.vocabulary import Vocabulary
 
-from .choices import check_model
+from .choices import check_model, read_mesh_version
 from .errors import InputError
 from .sentences import split_sentences
 
@@ -72,16 +73,18 @@ def make_silver(
 
     Raises InputError where the models do not fit each other, or `output` was begun from something else.
     """
-    for folder in teachers:
-        check_model(folder)
-    loaded = [load_model(folder, device=device) for folder in teachers]
+    read_mesh_version(mesh)
+    loaded = [_load(folder, device) for folder in teachers]
     models, tokenizer = [model for model, _, _ in loaded], loaded[0][1]
     _check_alike(teachers, models)
     lines = [line for lines in read_lines(text) for line in lines]
+    made_from = {"text": _digest(lines), "teachers": [version for _, _, version in loaded], "seed": seed}
+    if (kept := _kept(output, made_from | {"pieces": pieces})) is not None:
+        tell(f"{output} is tagged already")
+        return kept
     passages = _rich(lines, Vocabulary.read(mesh), seed=seed)
     if not passages:
         raise InputError(f"{text}: no passage in it is rich in names of diseases and chemicals")
-    made_from = {"text": _digest(lines), "teachers": [version for _, _, version in loaded], "seed": seed}
     parts = _begin(output, made_from)
     tables: list[pa.Table] = []
     done, tagged, started = 0, 0, time.monotonic()
@@ -99,10 +102,34 @@ def make_silver(
         if new:
             minutes = (pieces - done) * (time.monotonic() - started) / tagged / 60
             tell(f"{done:,} of {pieces:,} word pieces tagged, {minutes:.0f} min left")
-    table = pa.concat_tables(tables)
-    _write(described(table, tags=models[0].config.tags, tokenizer=tokenizer), output)
+    table = described(pa.concat_tables(tables), tags=models[0].config.tags, tokenizer=tokenizer)
+    tagged_in_all = Tagged(
+        sentences=table.num_rows, pieces=_pieces(table), passages=min(len(passages), len(tables) * CHUNK)
+    )
+    said = {"made_from": made_from | {"pieces": pieces}, "tagged": asdict(tagged_in_all)}
+    encoded = {key.encode(): json.dumps(value).encode() for key, value in said.items()}
+    _write(table.replace_schema_metadata(table.schema.metadata | encoded), output)
     shutil.rmtree(parts)
-    return Tagged(sentences=table.num_rows, pieces=_pieces(table), passages=min(len(passages), len(tables) * CHUNK))
+    return tagged_in_all
+
+
+def _load(folder: Path, device: str) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
+    check_model(folder)
+    try:
+        return load_model(folder, device=device)
+    except (ValueError, SafetensorError) as error:
+        raise InputError(str(error)) from error
+
+
+def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:
+    """What was tagged by a run of the very same that is done; None where there was none."""
+    try:
+        said = pq.read_schema(output).metadata or {}
+    except (OSError, pa.ArrowException):
+        return None
+    if said.get(b"made_from") != json.dumps(made_from).encode():
+        return None
+    return Tagged(**json.loads(said[b"tagged"]))
 
 
 def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> list[int]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from ..folder import load_model, save_model
 from ..network import E2emernConfig
@@ -24,7 +25,7 @@ def average(folders: Sequence[Path], output: Path) -> None:
     """
     try:
         loaded = [load_model(folder, device="cpu", dtype=torch.float32) for folder in folders]
-    except ValueError as error:
+    except (ValueError, SafetensorError) as error:
         raise RecipeError(str(error)) from error
     (first, tokenizer, _), *_ = loaded
     weights = [model.state_dict() for model, _, _ in loaded]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import lzma
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from model.folder import save_model
+from model.training.average import average
+from model.training.recipe import RecipeError
 from tasks import silver
 from tasks.errors import InputError
 from tasks.silver import Tagged, make_silver
@@ -100,6 +103,29 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert tag(data, tmp_path / "parts", tell=told.append) == whole
     assert len(told) == 8 - chunks
     assert pq.read_table(tmp_path / "parts").equals(pq.read_table(tmp_path / "whole"), check_metadata=True)
+
+
+def test_what_is_done_is_not_done_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tag(data, tmp_path / "silver.parquet", pieces=200)
+    content = (tmp_path / "silver.parquet").read_bytes()
+    told = list[str]()
+    with monkeypatch.context() as patched:
+        patched.delattr(silver, "tag_windows")
+        assert tag(data, tmp_path / "silver.parquet", pieces=200, tell=told.append) == first
+    assert told == [f"{tmp_path / 'silver.parquet'} is tagged already"]
+    assert (tmp_path / "silver.parquet").read_bytes() == content
+    assert tag(data, tmp_path / "silver.parquet", pieces=400).pieces > first.pieces  # another budget is another run
+
+
+def test_a_damaged_model_is_one_line(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "one", tmp_path / "damaged")
+    (tmp_path / "damaged" / "model.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(InputError):
+        tag(data, tmp_path / "out", teachers=[tmp_path / "damaged"])
+    with pytest.raises(RecipeError):
+        average([data / "one", tmp_path / "damaged"], tmp_path / "mean")
+    with pytest.raises(InputError, match=r"none\.parquet"):
+        tag(data, tmp_path / "out", mesh=tmp_path / "none.parquet")
 
 
 def test_models_that_do_not_fit_each_other_are_named(data: Path, tmp_path: Path) -> None:
