@@ -84,10 +84,10 @@ def test_from_a_file_on_a_server_to_an_answer(installation: Installation, tell: 
 def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
     installation: Installation, world: World, tell: Callable[[str], None]
 ) -> None:
-    """Two workers share 8 sources; the tables are those of one process that nobody disturbed."""
-    source, home = installation.folder / "eight", installation.folder / "shared"
+    """Two workers share 12 sources; the tables are those of one process that nobody disturbed."""
+    source, home = installation.folder / "twelve", installation.folder / "shared"
     source.mkdir()
-    for number in range(1, 9):
+    for number in range(1, 13):
         (source / f"pubmed30n{number:04}.xml.gz").write_bytes(dump(number, documents=60))
     installation.start_worker("second")
     ended = installation.begin("nightly", home=str(home), sources=[str(source)])
@@ -101,10 +101,10 @@ def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
 
     annotate_sources([home / "dumps"], installation.folder / "plain", model=world.model, mesh=world.mesh, device="cpu")
     assert tables(home) == tables(installation.folder / "plain")
-    assert rows(home, "SELECT count(*) FROM documents") == [(480,)]
+    assert rows(home, "SELECT count(*) FROM documents") == [(720,)]
     crashed = installation.post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["CRASHED"]}}}})
     assert "its worker was killed" in {one["state"]["message"] for one in crashed}
-    tell("8 sources by two workers, one killed, the server restarted")
+    tell("12 sources by two workers, one killed, the server restarted")
 
 
 def test_no_model_then_a_full_disk_then_all_is_well(

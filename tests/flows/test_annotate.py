@@ -23,8 +23,8 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.runs import read_runs
 
-KILLS = 12
-HOMES = 3
+KILLS = 20
+HOMES = 5
 
 
 def annotate(world: World, home: Path, *inputs: Path, **options: object) -> Outcome:
@@ -172,7 +172,7 @@ def test_another_vocabulary_of_the_same_version_is_refused(world: World, tmp_pat
 
 
 def test_killed_at_any_moment_the_tables_end_the_same(world: World, tmp_path: Path) -> None:
-    """SIGKILL at 12 moments, four in each of three homes, spread over loading, annotating, writing and publishing."""
+    """SIGKILL at 20 moments, four in each of five homes, spread over loading, annotating, writing and publishing."""
     inputs = write_sources(tmp_path / "in")
     for number in range(3, 8):
         inputs.append(tmp_path / "in" / f"pubmed30n{number:04}.xml")
