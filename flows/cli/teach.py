@@ -39,8 +39,6 @@ def silver(
     from tasks.silver import make_silver
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    for folder in model:
-        check_model(folder)
     try:
         tagged = make_silver(
             text,

@@ -7,6 +7,7 @@ unsure they are is a part of what they know.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,8 @@ def silver_table(windows: Sequence[Window], tagged: Sequence[np.ndarray]) -> pa.
 
 def described(table: pa.Table, *, tags: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> pa.Table:
     """The table, with what a reader has to know of it."""
-    return table.replace_schema_metadata({"tags": " ".join(tags), "pieces": str(len(tokenizer))})
+    pieces = hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+    return table.replace_schema_metadata({"tags": " ".join(tags), "pieces": pieces})
 
 
 def read_silver(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from model.document import Sentence
 from model.network import E2emernModel
@@ -148,6 +149,17 @@ def test_what_cannot_be_learnt_from_is_one_line(tmp_path: Path, table: pa.Table,
     pq.write_table(table, tmp_path / "silver.parquet")
     with pytest.raises(RecipeError, match=f"silver.parquet: .*{message}"):
         read(tmp_path / "silver.parquet")
+
+
+def test_word_pieces_of_another_vocabulary_as_large_are_no_one_elses(tmp_path: Path) -> None:
+    write(tmp_path / "silver.parquet", tag_windows([tiny.network()], windows(), padding=0))
+    tiny.tokenizer().save_pretrained(tmp_path)
+    content = (tmp_path / "tokenizer.json").read_text()
+    (tmp_path / "tokenizer.json").write_text(content.replace('"rash"', '"hives"'))
+    other = AutoTokenizer.from_pretrained(tmp_path)
+    assert len(other) == len(tiny.tokenizer())
+    with pytest.raises(RecipeError, match="other word pieces"):
+        read_silver(tmp_path / "silver.parquet", tags=TAGS, tokenizer=other, tokens=64, seed=0)
 
 
 def test_no_parquet_file_is_one_line(tmp_path: Path) -> None:
