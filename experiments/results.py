@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from model.evaluation.comparison import Difference, compare, figure, mean_and_range
 from model.evaluation.scores import Cell, Counts, summed
+from model.files import beside, write_text
 
 from .attention import Attention
 from .rows import CLAIMS, OURS, ROWS
@@ -82,7 +83,6 @@ class Results:
 
     def write(self, path: Path) -> None:
         """Writes both files."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         _write_counts(self.runs, _counts_path(path))
         content = {
             "made_from": self.made_from,
@@ -94,9 +94,7 @@ class Results:
                 {"row": row, "seed": seed, "figures": _figures(counts)} for (row, seed), counts in self._ordered()
             ],
         }
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(_compact(content), encoding="utf-8")
-        temporary.rename(path)
+        write_text(path, _compact(content))
 
     def means(self) -> Iterator[dict[str, Any]]:
         """The figures of each row: mean, least and greatest of its seeds, and the mean over corpora and types."""
@@ -201,9 +199,8 @@ def _write_counts(runs: Mapping[tuple[str, int], Counts], path: Path) -> None:
             columns = {key: [value] * size for key, value in same.items()} | {"document": list(range(size))}
             columns |= dict(zip(("tp", "fp", "fn"), counts[cell].T.tolist(), strict=True))
             tables.append(pa.Table.from_pydict(columns, schema=_COUNTS))
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.concat_tables(tables) if tables else _COUNTS.empty_table(), temporary, compression="zstd")
-    temporary.rename(path)
+    with beside(path) as temporary:
+        pq.write_table(pa.concat_tables(tables) if tables else _COUNTS.empty_table(), temporary, compression="zstd")
 
 
 def _read_counts(path: Path) -> dict[tuple[str, int], Counts]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from model.corpus import GoldDocument, GoldMention
 from model.document import Mention, Text
 from model.evaluation.bounds import exact_match
-from model.evaluation.comparison import figure
+from model.evaluation.comparison import mean_figure
 from model.evaluation.evaluate import annotate_gold, link_gold
 from model.evaluation.paper import count_paper
 from model.evaluation.scores import Counts, count, count_links
@@ -48,13 +48,11 @@ class Setting:
     Attributes:
         recipe: what every training begins with; a row and a seed change it.
         folder: where models are kept, `ROW.SEED` each.
-        encoders: folder that a relative encoder is looked for in.
     """
 
     data: Data
     recipe: Recipe
     folder: Path
-    encoders: Path = Path()
     device: str = "cpu"
     tell: Callable[[str], None] = print
 
@@ -78,7 +76,7 @@ def train_row(name: str, seed: int, setting: Setting) -> Path:
         corpus=setting.data.corpus,
         mesh=setting.data.mesh,
         output=output,
-        folder=setting.encoders,
+        folder=Path(),
         device=setting.device,
         tell=setting.tell,
     )
@@ -121,7 +119,7 @@ def _tf_idf(name: str, seed: int, setting: Setting) -> Counts:
 
     def document_f1(threshold: float) -> float:
         found = _link(spans, setting.data.tune, linker(threshold))
-        return _mean(count(setting.data.tune, found, canonical=canonical, protocols=("document",)))
+        return mean_figure(count(setting.data.tune, found, canonical=canonical, protocols=("document",)))
 
     return _score_spans(recogniser, linker(max(THRESHOLDS, key=document_f1)), setting, given=linker(0.0))
 
@@ -197,7 +195,7 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
         cascade.span_threshold = threshold
         standing = _by_document(cascade.agree(texts, windows, spans), len(texts))
         found = _link(standing, data.tune, lambda words, kind: None)
-        return _mean(count(data.tune, found, canonical=str, protocols=("ner",)))
+        return mean_figure(count(data.tune, found, canonical=str, protocols=("ner",)))
 
     cascade.span_threshold = max(THRESHOLDS, key=ner_f1)
     return cascade
@@ -247,9 +245,3 @@ def _count_links(data: Data, linker: Linker) -> Counts:
 
     rankings = [[answer(document, mention) for mention in document.mentions] for document in data.dev]
     return count_links(data.dev, rankings, canonical=data.vocabulary.canonical, depths={"link": 1})
-
-
-def _mean(counts: Counts) -> float:
-    """The mean over corpora and types of a protocol's figure."""
-    figures = [float(figure(each.sum(0), cell.protocol)) for cell, each in counts.items()]
-    return sum(figures) / len(figures) if figures else 0.0

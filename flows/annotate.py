@@ -25,6 +25,7 @@ from tasks.choices import find_mesh, find_model
 from tasks.errors import InputError
 from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
 from tasks.sources import Source, find_sources
+from warehouse.errors import WarehouseError
 from warehouse.files import sweep
 from warehouse.layout import Home
 from warehouse.ledger import SourceBooks, pending
@@ -189,7 +190,7 @@ def work_here(
         for source in todo:
             try:
                 outcome.annotated.append(each(source, cascade=cascade, home=home, watch=told.documents))
-            except InputError as error:
+            except (InputError, WarehouseError) as error:
                 outcome.failed[source.key.name] = str(error).removeprefix(f"{source.path}: ")
         outcome.seconds = time.monotonic() - begun
 

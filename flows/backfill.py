@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from flows.annotate import IncompleteError, Watch, Work, open_home, run_over, work_here
 from tasks.annotate import Annotated, annotate_source
 from tasks.choices import find_mesh, find_model
+from tasks.errors import InputError
 from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
 from tasks.sources import Source
 from warehouse.errors import WarehouseError
@@ -86,7 +87,7 @@ def backfill(
 
     progress = _Progress(documents)
     if asked is None:
-        sources = _stored_sources(place, outcome)
+        sources, outcome.failed = stored_sources(place)
         watch = Watch(sources=lambda todo: progress.expect(place, todo), names=names, documents=progress.advance)
         work = work_here(place, model=folder, mesh=table, device=device, watch=watch)
         _whole(sources, place, outcome, work=work, device=device)
@@ -137,13 +138,16 @@ def _parts(
             part, books = begin_part(home, key, records, **versions)
             source = Source(part.documents(key), key, books.bytes)
             outcome.add(annotate_source(source, cascade=cascade(), home=part, watch=progress.advance))
-        except WarehouseError as error:
+        except (InputError, WarehouseError) as error:
             outcome.failed[key.name] = str(error)
 
 
-def _stored_sources(home: Home, outcome: Backfilled) -> list[Source]:
-    """The sources that the snapshot shows and whose documents are there; their dump files are not looked at."""
-    found = []
+def stored_sources(home: Home) -> tuple[list[Source], dict[str, str]]:
+    """The sources that the snapshot shows and whose documents are there, and why those of the others are not.
+
+    Dump files are not looked at.
+    """
+    found, failed = [], {}
     for key in current_sources(home):
         files = (home.documents(key), home.deletions(key), home.failures(key))
         try:
@@ -152,8 +156,8 @@ def _stored_sources(home: Home, outcome: Backfilled) -> list[Source]:
                 raise WarehouseError(f"{missing[0]} is missing; see e2emern doctor")
             found.append(Source(home.documents(key), key, books.bytes))
         except WarehouseError as error:
-            outcome.failed[key.name] = str(error)
-    return found
+            failed[key.name] = str(error)
+    return found, failed
 
 
 def _check_whole(outcome: Backfilled) -> None:

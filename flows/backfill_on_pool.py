@@ -11,12 +11,11 @@ from pathlib import Path
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.backfill import stored_sources
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
-from tasks.sources import Source
+from tasks.errors import InputError
 from warehouse.layout import Home
-from warehouse.ledger import read_parsed
-from warehouse.selection import current_sources
 from warehouse.snapshot import current_snapshot
 
 
@@ -26,7 +25,8 @@ def backfill_on_pool(
 ) -> None:
     """Annotate all that the tables show with another model on the workers of the pool, and publish it.
 
-    No dump file is needed. What is done is not done again, so a run that failed needs no more than the next one.
+    No dump file is needed. What is done is not done again, so a run that failed needs no more than the next one. Fails,
+    after all others are done, where the stored documents of a source cannot be read.
 
     Args:
         home: folder of the tables; without it that of the settings.
@@ -40,6 +40,7 @@ def backfill_on_pool(
     if current is None:
         get_run_logger().info(f"{place.root} has no snapshot yet, and nothing to annotate again")
         return
-    keys = current_sources(place)
-    sources = [Source(place.documents(key), key, read_parsed(place.documents(key)).bytes) for key in keys]
+    sources, failed = stored_sources(place)
     annotate_on_pool(sources, place, model=model, mesh=mesh or current.mesh_version, settings=settings)
+    if failed:
+        raise InputError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))

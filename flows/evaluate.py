@@ -11,7 +11,7 @@ from defaults import MESH, SAMPLE
 from flows.retrain import publish_ledger, show_evaluation
 from flows.settings import Device, read_settings
 from tasks.assessment import assess
-from tasks.choices import find_mesh, find_model
+from tasks.choices import find_mesh, find_model, mesh_of_tables
 from tasks.gate import Margins
 from tasks.gold import find_gold
 from tasks.models import read_versions
@@ -34,18 +34,18 @@ def evaluate(
     Nothing is promoted: that is for `retrain`, or for `e2emern models promote`.
 
     Args:
-        gold: FILE or CORPUS/SPLIT=FILE, PubTator or a corpus of `tasks.corpora`.
+        gold: FILE or CORPUS/SPLIT=FILE, PubTator or a corpus of `e2emern corpus`.
         seen: training documents, of the same form: they are the floor, and tell what is unseen.
         model: version of a model in the home, or a model folder; without it the champion.
         home: folder of the tables; without it that of the settings.
-        mesh: version of MeSH in the home, or an entities table.
+        mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
         device: where the model runs; auto is cuda where there is one.
         margins: by how much the model may be worse than the champion.
         sample: a file of real text that has to be annotated.
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
     place = Home(settings.home)
-    table = find_mesh(Path(settings.mesh) if settings.mesh else MESH, home=place)
+    table = find_mesh(Path(settings.mesh or mesh_of_tables(place) or MESH), home=place)
     folder, champion = find_model(model, home=place), find_model(None, home=place)
     same = read_versions(folder, table) == read_versions(champion, table)
     judged = assess(

@@ -66,8 +66,12 @@ def nightly(
     begun = time.monotonic()
     settings = read_settings(home=home, sources=sources, pattern=pattern, model=model, mesh=mesh, device=device)
     place = Home(settings.home)
-    files = fetch(settings.sources, place, pattern=settings.pattern)
-    problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
+    files, problems = list[FileOutcome](), list[str]()
+    try:
+        files = fetch(settings.sources, place, pattern=settings.pattern)
+        problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
+    except InputError as error:  # the folder of dumps cannot be used, or somebody else fetches into it
+        problems = [str(error)]
     try:
         model, mesh = settings.model or model_of_tables(place), settings.mesh or mesh_of_tables(place)
         outcome = annotate_on_pool(_dumps(place), place, model=model, mesh=mesh, settings=settings)

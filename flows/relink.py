@@ -24,7 +24,8 @@ from warehouse.layout import Home, SourceKey
 from warehouse.ledger import pending, read_books
 from warehouse.mesh_changes import mesh_changes
 from warehouse.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
-from warehouse.snapshot import Snapshot, current_snapshot, open_snapshot, publish
+from warehouse.selection import current_sources
+from warehouse.snapshot import Snapshot, current_snapshot, publish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +107,7 @@ def _sources(home: Home, *, model_version: str, mesh_version: str) -> list[Sourc
 
 def _begun(home: Home, *, old: str, model: str, mesh: str) -> RunRecord:
     """Record the run; it meets the sources that are current, so that none of another content takes their place."""
-    with open_snapshot(home) as connection:
-        current = connection.execute("SELECT source, digest FROM sources WHERE current ORDER BY rank").fetchall()
-    met = tuple(SourceOutcome(name=name, digest=digest, outcome="begun") for name, digest in current)
+    met = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome="begun") for key in current_sources(home))
     versions = {"e2emern": version("e2emern"), "model": model, "mesh": mesh}
     run = replace(begin_run(versions=versions, options={"relink": old}), sources=met)
     write_run(home, run)

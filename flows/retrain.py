@@ -22,7 +22,7 @@ from defaults import MESH, SAMPLE
 from flows.reporting import artifact_key
 from flows.settings import Device, read_settings
 from tasks.assessment import assess, verdict_lines
-from tasks.choices import find_mesh, find_model, read_mesh_version
+from tasks.choices import find_mesh, find_model, mesh_of_tables, read_mesh_version
 from tasks.gate import Margins
 from tasks.models import keep_vocabulary
 from tasks.retraining import CHAMPION, Plan, is_what_it_would_make, make_challenger, plan_retraining
@@ -71,7 +71,7 @@ def retrain(
         corrections: folder of corrected PubTator files; without it `corrections` of the home, where there is one.
         encoder: where to begin, champion, recipe (as the TOML file says), or a folder or name of an encoder.
         gold: gold files to compare models on, instead of the recipe's dev splits.
-        mesh: version of MeSH in the home, or an entities table.
+        mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
         device: where to train; auto is cuda where there is one.
         margins: by how much the challenger may be worse.
         sample: a file of real text that has to be annotated.
@@ -86,7 +86,7 @@ def retrain(
         corrections=corrections,
         encoder=encoder,
         gold=gold or [],
-        mesh=Path(settings.mesh) if settings.mesh else MESH,
+        mesh=Path(settings.mesh or mesh_of_tables(place) or MESH),
         device=settings.device,
         margins=margins,
         sample=sample,

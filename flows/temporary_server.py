@@ -62,7 +62,8 @@ def temporary_server(*, verbose: bool = False) -> Iterator[Callable[[], None]]:
         url = told.readline().decode().strip()
         if not url:
             raise InputError(
-                "Prefect's temporary server did not start; see why with --verbose, or set PREFECT_API_URL to a server"
+                "Prefect's temporary server did not start; see why with e2emern --verbose annotate, or set "
+                "PREFECT_API_URL to a server"
             )
         os.environ["PREFECT_API_URL"] = url
 

@@ -1,6 +1,6 @@
 """Gold documents to train on and to score against, kept as one Parquet file that any machine can read.
 
-The file is prepared once (`tasks.corpora`), with sentences and abbreviations already found, so that
+The file is prepared once (`e2emern corpus`), with sentences and abbreviations already found, so that
 training needs neither a parser nor a sentence splitter.
 """
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .document import Sentence
+from .files import beside
 
 _SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
 _PAIR = pa.struct([("short", pa.string()), ("long", pa.string())])
@@ -89,9 +90,8 @@ def write_corpus(documents: Iterable[GoldDocument], path: Path) -> int:
         }
         for document in documents
     ]
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA), temporary, compression="zstd")
-    temporary.rename(path)
+    with beside(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA), temporary, compression="zstd")
     return len(rows)
 
 

@@ -7,7 +7,7 @@ PubMed and PubTator, and BioC's own document offsets for BioC.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +127,7 @@ class Mention:
     high_score: float | None = None
     link_score: float | None = None
     how: str | None = None
+
+
+MENTION_FIELDS = tuple(each.name for each in fields(Mention))
+"""The columns of a table of mentions that say what was found."""

@@ -134,7 +134,7 @@ class Vocabulary:
 
     @property
     def digest(self) -> str:
-        """First 16 hex digits of a SHA-256 over ids and names: equal for equal vocabularies."""
+        """First 16 hex digits of a SHA-256 over ids and names, which are all that a bank is made of."""
         hashed = hashlib.sha256()
         for concept in self.concepts:
             hashed.update("\t".join((concept.mesh_id, *concept.names, "\n")).encode())

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from model.document import Document, Mention, Text
+from model.document import MENTION_FIELDS, Document, Mention, Text
 from model.inference.report import Report
-from tasks.abbreviations import find_abbreviations
 from tasks.documents import parse_source, read_documents
-from tasks.sentences import split_sentences
 from tasks.sources import Source
+from tasks.texts import text_of
 from warehouse.carry import Carried, carried_mentions
 from warehouse.layout import Home
 from warehouse.ledger import SourceBooks, read_books
@@ -29,7 +28,6 @@ from warehouse.schemas import FAILURES, MENTIONS
 if TYPE_CHECKING:
     from model.inference.cascade import Cascade
 
-_MENTION_FIELDS = [each.name for each in fields(Mention)]
 
 _T = TypeVar("_T")
 
@@ -125,7 +123,7 @@ def _has_text(document: Document) -> bool:
 
 def _text(document: Document) -> Text | str:
     try:
-        return Text(split_sentences(document), find_abbreviations(document.text))
+        return text_of(document)
     except Exception as error:  # as with the model: one text must never stop the batch
         return _reason("sentences", error)
 
@@ -210,7 +208,7 @@ def _mention_rows(
             yield [
                 constant
                 | {"record": document.record, "document_id": document.document_id, "pmid": document.pmid}
-                | {name: getattr(mention, name) for name in _MENTION_FIELDS}
+                | {name: getattr(mention, name) for name in MENTION_FIELDS}
                 for document, _, mentions in run
                 if not isinstance(mentions, str)
                 for mention in mentions

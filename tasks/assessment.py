@@ -24,7 +24,7 @@ from model.evaluation.report import write_report
 from model.evaluation.slices import Slicer
 from model.vocabulary import Vocabulary
 from warehouse.evaluations import Check, Judged, read_judged, write_judged
-from warehouse.layout import Home
+from warehouse.layout import Home, digest_file
 
 from .gate import Margins, annotate_sample, judge, measure_throughput, sample_texts
 from .models import load, read_versions
@@ -57,7 +57,7 @@ def assess(
     version = read_versions(model, mesh).model
     other = read_versions(champion, mesh).model if champion else None
     vocabulary = Vocabulary.read(mesh)
-    made_of = (vocabulary.digest, asdict(margins), [_named(documents) for documents in (gold, seen)])
+    made_of = (digest_file(mesh), asdict(margins), [_named(documents) for documents in (gold, seen)])
     name = f"{version}-{other or 'alone'}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]}"
     if judged := read_judged(home, name):
         return judged

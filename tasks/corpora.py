@@ -2,23 +2,19 @@
 
 PubTator text holds documents with concepts; types are folded to the ones we annotate, and a document that stands
 twice is kept once. Columns of tokens and B, I, O tags (`.tsv`) hold single sentences with spans of one type.
-
-    python -m tasks.corpora ncbi-disease/train=NCBI.PubTator chemdner/train=CHEMDNER.tsv \\
-        --annotates ncbi-disease=Disease --annotates chemdner=Chemical --output corpus.parquet
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from model.corpus import GoldDocument, GoldMention, write_corpus
 from model.document import Annotation, Document, Sentence
-from tasks.errors import SourceError
+from tasks.errors import InputError, SourceError
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
 
@@ -26,6 +22,10 @@ from .abbreviations import find_abbreviations
 from .sentences import split_sentences
 
 _log = logging.getLogger(__name__)
+
+NAMED = re.compile(r"([^/=]+)/([^/=]+)=(.+)")
+"""A gold file and what to call it: CORPUS/SPLIT=FILE."""
+ANNOTATED = ("Disease", "Chemical")
 
 _TYPES = {
     "Disease": "Disease",
@@ -39,8 +39,47 @@ _TYPES = {
 }
 
 
+def join_corpora(
+    named: Sequence[str], *, annotates: Sequence[str] = (), output: Path, tell: Callable[[str], None] = print
+) -> None:
+    """Write gold files as one corpus.
+
+    Each is named `CORPUS/SPLIT=FILE`. `annotates` has `CORPUS=TYPE,...` for each corpus that does not mark both types.
+    Raises InputError where a name or a type is none, or a file cannot be read; nothing is written then.
+    """
+    marked: dict[str, tuple[str, ...]] = {}
+    for each in annotates:
+        corpus, _, kinds = each.partition("=")
+        marked[corpus] = tuple(kinds.split(","))
+        if not set(marked[corpus]) <= set(ANNOTATED):
+            raise InputError(f"--annotates {each}: expected CORPUS=TYPE, of {' and '.join(ANNOTATED)}")
+    documents: list[GoldDocument] = []
+    for name in named:
+        matched = NAMED.fullmatch(name)
+        if not matched:
+            raise InputError(f"{name}: expected CORPUS/SPLIT=FILE, such as bc5cdr/train=CDR.PubTator")
+        corpus, split, path = matched[1], matched[2], Path(matched[3])
+        types = marked.get(corpus, ANNOTATED)
+        documents += read_split(path, corpus=corpus, split=split, annotated_types=types, tell=tell)
+    write_corpus(documents, output)
+
+
+def read_split(
+    path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...], tell: Callable[[str], None]
+) -> list[GoldDocument]:
+    """Return the documents of a gold file, PubTator or columns of tags (`.tsv`), and tell how many there are.
+
+    Raises SourceError where the file cannot be read.
+    """
+    read = read_tagged if path.suffix == ".tsv" else read_gold
+    found = list(read(path, corpus=corpus, split=split, annotated_types=annotated_types))
+    mentions = sum(len(document.mentions) for document in found)
+    tell(f"{corpus}/{split}: {len(found):,} documents, {mentions:,} mentions")
+    return found
+
+
 def read_gold(
-    path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...] = ("Disease", "Chemical")
+    path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...] = ANNOTATED
 ) -> Iterator[GoldDocument]:
     """Reads a gold PubTator file; `annotated_types` are the types of which it marks every mention.
 
@@ -62,7 +101,7 @@ def read_gold(
 
 
 def gold_document(
-    document: Document, *, corpus: str, split: str, annotated_types: tuple[str, ...] = ("Disease", "Chemical")
+    document: Document, *, corpus: str, split: str, annotated_types: tuple[str, ...] = ANNOTATED
 ) -> GoldDocument:
     """Makes a gold document of one that a source annotates: types are folded, mentions of others are left out."""
     text = document.text
@@ -89,11 +128,14 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
     it annotates one type only.
 
     Raises:
-        SourceError: several types are named, or a line is no token and tag.
+        SourceError: the file cannot be read, several types are named, or a line is no token and tag.
     """
     if len(annotated_types) != 1:
         raise SourceError(f"{path}: tags without types; say which one: --annotates {corpus}=Disease")
-    rows = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    try:
+        rows = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     for filled, lines in groupby(rows, key=lambda row: bool(row[1].strip())):
         if not filled:
             continue
@@ -124,40 +166,3 @@ def _mention(annotation: Annotation) -> GoldMention:
         concepts=concepts,
         composite=len(concepts) > 1,
     )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Prepares a corpus file from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tasks.corpora", description="Prepare gold corpora for training.")
-    parser.add_argument("gold", nargs="+", metavar="CORPUS/SPLIT=FILE", help="a gold file and what to call it")
-    parser.add_argument(
-        "--annotates",
-        action="append",
-        default=[],
-        metavar="CORPUS=TYPES",
-        help="the types that a corpus marks, separated by commas, where it does not mark all: ncbi-disease=Disease",
-    )
-    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
-    options = parser.parse_args(arguments)
-    types = {name: tuple(kinds.split(",")) for name, _, kinds in (each.partition("=") for each in options.annotates)}
-    documents: list[GoldDocument] = []
-    for each in options.gold:
-        called, _, path = each.partition("=")
-        corpus, _, split = called.partition("/")
-        if not split or not path:
-            parser.error(f"{each}: expected CORPUS/SPLIT=FILE, such as bc5cdr/train=CDR.PubTator")
-        marked = types.get(corpus, ("Disease", "Chemical"))
-        try:
-            read = read_tagged if path.endswith(".tsv") else read_gold
-            found = list(read(Path(path), corpus=corpus, split=split, annotated_types=marked))
-        except (SourceError, OSError, UnicodeDecodeError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        documents += found
-        print(f"{called}: {len(found)} documents, {sum(len(one.mentions) for one in found)} mentions")
-    write_corpus(documents, options.output)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

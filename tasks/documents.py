@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.document import Document, Passage
@@ -25,7 +26,7 @@ from warehouse.ledger import ParsedBooks, read_parsed
 from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES
 
-CHUNK_DOCUMENTS = 256
+CHUNK_RECORDS = 256
 CHUNK_CHARACTERS = 1_000_000  # full texts are long: so many abstracts' worth
 
 _MISFIT = "annotation: "  # how a parser begins the reason of a Failure that is no record
@@ -67,9 +68,21 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParsedBooks:
 
 
 def read_documents(path: Path) -> Iterator[list[Document]]:
-    """Yield what a model needs of the documents of a documents file, in order, in lists of bounded length."""
+    """Yield what a model needs of the documents of a documents file, in order, in lists of bounded length.
+
+    Raises WarehouseError where the file is damaged.
+    """
+    try:
+        yield from _read_documents(path)
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:  # of the system: shared storage may be away for a moment
+            raise
+        raise WarehouseError(f"{path}: damaged ({' '.join(str(error).split())}); see e2emern doctor") from error
+
+
+def _read_documents(path: Path) -> Iterator[list[Document]]:
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(CHUNK_DOCUMENTS, columns=_READ):
+        for batch in file.iter_batches(CHUNK_RECORDS, columns=_READ):
             chunk: list[Document] = []
             characters = 0
             for row in batch.to_pylist():
@@ -96,6 +109,9 @@ class _Chunk:
     failures: list[Failure] = field(default_factory=list)
     deletions: list[Deletion] = field(default_factory=list)
     damage: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.documents) + len(self.failures) + len(self.deletions)
 
 
 @dataclass(slots=True)
@@ -140,7 +156,7 @@ def _chunks(path: Path, report: Report) -> Iterator[_Chunk]:
         chunk = _Chunk()
         characters = 0
         with report.timed("parse"):
-            while len(chunk.documents) < CHUNK_DOCUMENTS and characters < CHUNK_CHARACTERS:
+            while len(chunk) < CHUNK_RECORDS and characters < CHUNK_CHARACTERS:
                 try:
                     record = next(records, None)
                 except SourceError as error:

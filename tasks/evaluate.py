@@ -18,6 +18,7 @@ from model.evaluation.figures import Evaluation, tidy_rows, write_figures
 from model.evaluation.report import write_report
 from model.evaluation.scores import Counts
 from model.evaluation.slices import Slicer
+from model.files import write_text
 from model.vocabulary import Vocabulary
 from warehouse.layout import Home
 
@@ -51,7 +52,7 @@ def evaluate_models(
     gold: Sequence[GoldDocument],
     *,
     mesh: Path,
-    banks: Path,
+    home: Home,
     seen: Sequence[GoldDocument] = (),
     protocols: Sequence[str] = PROTOCOLS,
     slices: bool = False,
@@ -63,7 +64,7 @@ def evaluate_models(
 
     `seen` are the training documents: their strings are the floor, and tell the slices of seen and unseen. Where there
     are several seeds, their counts are summed before they are compared. An entity bank that has to be built is kept in
-    the folder `banks`.
+    `home`.
 
     Raises InputError where a model or the vocabulary cannot be used, a protocol is unknown, or slices lack `seen`.
     """
@@ -79,9 +80,7 @@ def evaluate_models(
 
     def one(folder: Path) -> Evaluation:
         tell = watch or (lambda what, done, steps: None)
-        cascade = load(
-            folder, mesh, home=Home(banks), device=device, progress=lambda done, steps: tell("names", done, steps)
-        )
+        cascade = load(folder, mesh, home=home, device=device, progress=lambda done, steps: tell("names", done, steps))
         return evaluate(cascade, gold, protocols=protocols, slicer=slicer, progress=watch)
 
     mine = tuple(one(folder) for folder in models)
@@ -95,10 +94,9 @@ def evaluate_models(
 
 def write_evaluation(found: Evaluated, folder: Path) -> None:
     """Write evaluation.parquet, report.md and, when these are there, evaluation.json into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [row for model in found.models for row in tidy_rows(model, found.bounds)]
     write_figures(rows, folder / "evaluation.parquet")
-    _write(folder / "report.md", found.report)
+    write_text(folder / "report.md", found.report)
     told = {
         "models": [
             {"model_version": model.model_version, "mesh_version": model.mesh_version} for model in found.models
@@ -111,7 +109,7 @@ def write_evaluation(found: Evaluated, folder: Path) -> None:
         "spread": _spread(rows) if len(found.models) > 1 else [],
         "comparison": _told(found.comparison) if found.comparison else None,
     }
-    _write(folder / "evaluation.json", json.dumps(told, indent=1) + "\n")
+    write_text(folder / "evaluation.json", json.dumps(told, indent=1) + "\n")
 
 
 def _pooled(evaluations: Sequence[Evaluation]) -> Counts:
@@ -140,9 +138,3 @@ def _told(comparison: Comparison) -> dict[str, Any]:
         "overall": {protocol: asdict(difference) for protocol, difference in comparison.overall.items()},
         "cells": [asdict(cell) | asdict(difference) for cell, difference in comparison.cells.items()],
     }
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.rename(path)

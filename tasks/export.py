@@ -13,11 +13,11 @@ import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from model.document import Annotation, Document, Mention, Passage
+from model.document import MENTION_FIELDS, Annotation, Document, Mention, Passage
 from tasks.concepts import keep_links
 from tasks.errors import InputError
 from tasks.exporters import bioc, jsonl, pubtator
@@ -56,8 +56,6 @@ _FORMATS = {
 }
 FORMATS = tuple(_FORMATS)
 
-_MENTION_FIELDS = [field.name for field in fields(Mention)]  # columns of the table of the same names
-
 
 def read_annotated(home: Home, *, selected: Container[str] | None = None) -> Iterator[Annotated]:
     """Yield the documents of the current snapshot with their mentions, ordered by source and record.
@@ -68,7 +66,7 @@ def read_annotated(home: Home, *, selected: Container[str] | None = None) -> Ite
         WarehouseError: nothing was published, or a file of the snapshot cannot be read.
     """
     for row in annotated_rows(home):
-        mentions = [Mention(**{name: each[name] for name in _MENTION_FIELDS}) for each in row["mentions"]]
+        mentions = [Mention(**{name: each[name] for name in MENTION_FIELDS}) for each in row["mentions"]]
         yield _document(row), mentions if selected is None else keep_links(mentions, selected)
 
 

@@ -22,12 +22,11 @@ from model.inference.report import Report
 from warehouse.evaluations import Check
 from warehouse.layout import Home
 
-from .abbreviations import find_abbreviations
 from .annotate import annotate_source
 from .documents import parse_source, read_documents
 from .errors import InputError
-from .sentences import split_sentences
 from .sources import find_sources
+from .texts import text_of
 
 SLICES = ("string unseen", "concept unseen", "abbreviation")
 """The slices that have a margin of their own."""
@@ -121,11 +120,7 @@ def sample_texts(sample: Path) -> list[Text]:
     with TemporaryDirectory(prefix="e2emern-") as folder:
         home, (source,) = Home(Path(folder)), find_sources([sample])
         parse_source(source, home=home, report=Report())
-        return [
-            Text(split_sentences(document), find_abbreviations(document.text))
-            for chunk in read_documents(home.documents(source.key))
-            for document in chunk
-        ]
+        return [text_of(document) for chunk in read_documents(home.documents(source.key)) for document in chunk]
 
 
 def measure_throughput(

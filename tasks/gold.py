@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,17 +12,14 @@ from model.corpus import GoldDocument, read_corpus
 from model.evaluation.statistics import statistics
 from model.vocabulary import Vocabulary
 
-from .corpora import read_gold
+from .corpora import ANNOTATED, NAMED, read_gold
 from .errors import InputError
-
-_NAMED = re.compile(r"([^/=]+)/([^/=]+)=(.+)")
-_TYPES = ("Disease", "Chemical")
 
 
 def find_gold(named: Sequence[str]) -> list[GoldDocument]:
     """Return the documents of all that is named, in order.
 
-    Each name is `CORPUS/SPLIT=FILE` or a FILE, of PubTator text or a Parquet file of `tasks.corpora`. A plain PubTator
+    Each name is `CORPUS/SPLIT=FILE` or a FILE, of PubTator text or a Parquet file of `e2emern corpus`. A plain PubTator
     file called `CORPUS.SPLIT.PubTator` says its corpus and split itself, another is split `gold` of a corpus of its
     name; a plain Parquet file gives all of its splits. A PubTator file marks those types that occur in it.
 
@@ -52,7 +48,7 @@ def read_statistics(gold: Sequence[GoldDocument], *, mesh: Path) -> pa.Table:
 
 
 def _read(name: str) -> list[GoldDocument]:
-    matched = _NAMED.fullmatch(name)
+    matched = NAMED.fullmatch(name)
     path = Path(matched[3] if matched else name)
     if not path.is_file():
         raise InputError(f"{path}: no such gold file; expected FILE or CORPUS/SPLIT=FILE")
@@ -66,11 +62,11 @@ def _read(name: str) -> list[GoldDocument]:
     else:
         stem, _, called = path.name.removesuffix(path.suffix).partition(".")
         corpus, split = stem, called or "gold"
-    documents = list(read_gold(path, corpus=corpus, split=split, annotated_types=_TYPES))
+    documents = list(read_gold(path, corpus=corpus, split=split, annotated_types=ANNOTATED))
     occurring = {mention.entity_type for document in documents for mention in document.mentions}
     if not occurring:
         raise InputError(
-            f"{path}: found no mention of {' or '.join(_TYPES)}; expected PubTator text with gold mentions"
+            f"{path}: found no mention of {' or '.join(ANNOTATED)}; expected PubTator text with gold mentions"
         )
-    types = tuple(kind for kind in _TYPES if kind in occurring)
+    types = tuple(kind for kind in ANNOTATED if kind in occurring)
     return [replace(document, annotated_types=types) for document in documents]

@@ -1,7 +1,8 @@
 """Links the mentions that a PubTator file carries: the same file with its identifiers replaced.
 
-Whatever the model does not link is left as it stands: annotations of other types keep their identifiers. Relations are
-not written, since their arguments are the identifiers that were replaced.
+A mention that the model links to nothing is written without an identifier. What it is not asked about keeps its own:
+annotations of other types, and those of a document that it cannot read. Relations are not written, since their
+arguments are the identifiers that were replaced.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from model.document import Document, Text
+import torch
+
+from model.document import Document
 from model.inference.cascade import Cascade
-from tasks.abbreviations import find_abbreviations
 from tasks.errors import InputError
 from tasks.exporters.spans import SEPARATOR, UNLINKED, identifier
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
-from tasks.sentences import split_sentences
+from tasks.texts import text_of
+from warehouse.files import written_whole
 
 CHUNK_DOCUMENTS = 128
 
@@ -38,10 +41,11 @@ class LinkCounts:
 def link_file(
     path: Path, output: Path, *, cascade: Cascade, tell: Callable[[Failure], None] = lambda failure: None
 ) -> LinkCounts:
-    """Links the disease and chemical mentions of a PubTator file and writes it beside `output`, then renames.
+    """Links the disease and chemical mentions of a PubTator file and writes `output`, whole or not at all.
 
     Args:
-        tell: is given each record or annotation that cannot be used; the others are linked without it.
+        tell: is given each record or annotation that cannot be used, and each document that the model cannot read; the
+            others are linked without it.
 
     Raises:
         SourceError: the file is damaged; nothing is written.
@@ -59,37 +63,33 @@ def link_file(
                 counts.failures += 1
                 tell(record)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as out:
-            for chunk in _chunks(documents()):
-                for document, found in zip(chunk, _link(chunk, cascade, counts, tell), strict=True):
-                    out.write(_record(document, found, cascade.model.config.entity_types))
-                    counts.documents += 1
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(output) as out:
+        for chunk in _chunks(documents()):
+            for document, found in zip(chunk, _link(chunk, cascade, counts, tell), strict=True):
+                out.write(_record(document, found, cascade.model.config.entity_types).encode())
+                counts.documents += 1
     return counts
 
 
 def _link(
     documents: Sequence[Document], cascade: Cascade, counts: LinkCounts, tell: Callable[[Failure], None]
-) -> list[_Identifiers]:
-    """The identifiers of each document's spans; a document that makes the model raise is told and has none."""
+) -> list[_Identifiers | None]:
+    """The identifiers of each document's spans; a document that makes the model raise is told, and None."""
     types = cascade.model.config.entity_types
     try:
-        texts = [Text(split_sentences(document), find_abbreviations(document.text)) for document in documents]
+        texts = [text_of(document) for document in documents]
         given = [[(a.start, a.end, a.entity_type) for a in d.annotations if a.entity_type in types] for d in documents]
         mentions, _ = cascade.annotate(texts, given=given)
+    except torch.AcceleratorError:  # the device is lost: it would fail every text that follows
+        raise
     except Exception as error:  # one text must never stop the others, whatever it makes the model raise
         if len(documents) > 1:
             return [each for document in documents for each in _link([document], cascade, counts, tell)]
         counts.failures += 1
         reason = f"model: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         tell(Failure(documents[0].record, "text", reason, documents[0].document_id))
-        return [{}]
-    linked: list[_Identifiers] = []
+        return [None]
+    linked: list[_Identifiers | None] = []
     for spans, found in zip(given, mentions, strict=True):
         identifiers: _Identifiers = {}
         for mention in found:
@@ -102,12 +102,12 @@ def _link(
     return linked
 
 
-def _record(document: Document, found: _Identifiers, types: Sequence[str]) -> str:
+def _record(document: Document, found: _Identifiers | None, types: Sequence[str]) -> str:
     name = document.document_id
     lines = [f"{name}|t|{document.title}", f"{name}|a|{document.abstract}"]
     for each in document.annotations:
         identifiers = each.identifiers
-        if each.entity_type in types:
+        if found is not None and each.entity_type in types:
             identifiers = tuple(found.get((each.start, each.end, each.entity_type), ()))
         written = SEPARATOR.join(identifiers) or UNLINKED
         lines.append("\t".join((name, str(each.start), str(each.end), each.text, each.entity_type, written)))

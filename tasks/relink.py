@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -18,19 +18,17 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
 
-from model.document import Document, Mention, Text
+from model.document import MENTION_FIELDS, Document, Mention
 from model.inference.cascade import Cascade
 from model.inference.report import Report
-from tasks.abbreviations import find_abbreviations
 from tasks.documents import read_documents
-from tasks.sentences import split_sentences
+from tasks.texts import text_of
 from warehouse.layout import Home, SourceKey
 from warehouse.ledger import read_books
 from warehouse.mesh_changes import MeshChanges
 from warehouse.parquet import TableWriter
 from warehouse.schemas import FAILURES, MENTIONS
 
-_MENTION_FIELDS = [each.name for each in fields(Mention)]
 _PLACE = itemgetter("start", "end", "entity_type")
 _UNLINKED = dict.fromkeys(("mesh_id", "mesh_name", "mid_score", "high_score", "link_score", "how"))
 
@@ -130,7 +128,7 @@ def _linked_anew(
 @torch.inference_mode()
 def _link(stored: Sequence[tuple[Document, list[_Row]]], cascade: Cascade) -> list[list[Mention]]:
     """Run the levels above the low one over the stored spans, with the probabilities that they were found with."""
-    texts = [Text(split_sentences(document), find_abbreviations(document.text)) for document, _ in stored]
+    texts = [text_of(document) for document, _ in stored]
     scores = [{_PLACE(row): row["ner_score"] for row in rows} for _, rows in stored]
     windows, hidden, spans = cascade.find_spans(texts, given=[list(each) for each in scores])
     spans = [replace(span, score=scores[span.document][span.start, span.end, span.entity_type]) for span in spans]
@@ -145,4 +143,4 @@ def _by_place(rows: Sequence[_Row]) -> dict[tuple[int, int, str], list[_Row]]:
 
 
 def _fields(mention: Mention) -> _Row:
-    return {name: getattr(mention, name) for name in _MENTION_FIELDS}
+    return {name: getattr(mention, name) for name in MENTION_FIELDS}

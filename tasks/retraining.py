@@ -125,7 +125,7 @@ def plan_retraining(
         "encoder": CHAMPION if encoder == CHAMPION else read.recipe.encoder,
         "recipe": _digest(asdict(replace(recipe, encoder=""))),
         "documents": _digest(documents),
-        "vocabulary": vocabulary.digest,
+        "vocabulary": digest_file(mesh),
         **({"silver": digest_file(silver)} if silver else {}),
     }
     beginning = weights_digest(start) if isinstance(start, Path) else read.recipe.encoder

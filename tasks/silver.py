@@ -30,6 +30,7 @@ from model.precision import fastest_batch
 from model.training.pretrain import read_lines
 from model.training.silver import described, silver_table, tag_windows
 from model.vocabulary import Vocabulary
+from warehouse.files import written_whole
 
 from .choices import check_model, read_mesh_version
 from .errors import InputError
@@ -78,11 +79,17 @@ def make_silver(
     models, tokenizer = [model for model, _, _ in loaded], loaded[0][1]
     _check_alike(teachers, models)
     lines = [line for lines in read_lines(text) for line in lines]
-    made_from = {"text": _digest(lines), "teachers": [version for _, _, version in loaded], "seed": seed}
+    vocabulary = Vocabulary.read(mesh)
+    made_from = {
+        "text": _digest(lines),
+        "teachers": [version for _, _, version in loaded],
+        "vocabulary": vocabulary.digest,
+        "seed": seed,
+    }
     if (kept := _kept(output, made_from | {"pieces": pieces})) is not None:
         tell(f"{output} is tagged already")
         return kept
-    passages = _rich(lines, Vocabulary.read(mesh), seed=seed)
+    passages = _rich(lines, vocabulary, seed=seed)
     if not passages:
         raise InputError(f"{text}: no passage in it is rich in names of diseases and chemicals")
     parts = _begin(output, made_from)
@@ -172,17 +179,18 @@ def _begin(output: Path, made_from: dict[str, Any]) -> Path:
     """The folder of the chunks, new or of a run of the same that was killed."""
     parts = output.with_name(output.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
-    said = parts / "made_from.json"
-    if said.exists() and json.loads(said.read_text()) != made_from:
-        raise InputError(f"{parts} was begun with another text, other models or another seed; delete it")
-    said.write_text(json.dumps(made_from))
+    said, wanted = parts / "made_from.json", json.dumps(made_from).encode()
+    if not said.exists():
+        with written_whole(said) as file:
+            file.write(wanted)
+    elif said.read_bytes() != wanted:
+        raise InputError(f"{parts} was begun with another text, vocabulary or seed, or other models; delete it")
     return parts
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary, compression="zstd")
-    temporary.rename(path)
+    with written_whole(path) as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def _pieces(table: pa.Table) -> int:

@@ -9,16 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from tasks.errors import InputError, SourceError
 from tasks.parsers.opening import open_source
 from warehouse.digests import digesting
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import CHECKSUMS, Home, SourceKey
 
 # What one document of each format has once: PubMed XML, BioC XML, BioC JSON, PubTator.
 _RECORD = re.compile(rb"<Pubmed(?:Book)?Article>|<document>|\"passages\"|\|t\|")
 _LONGEST_MARK = 18  # bytes, less one: a mark may be cut by the end of a chunk
-
-_NO_DUMPS = frozenset({".md5", ".sha256"})  # checksums that stand beside dumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,9 @@ def find_files(inputs: Iterable[str | Path]) -> list[Path]:
 
 def count_records(source: Source) -> int:
     """Return about how many documents a source holds, for the time left: much faster than parsing, and no promise."""
+    if source.path.suffix == ".parquet":  # documents of a home
+        with suppress(OSError, pa.ArrowException):
+            return int(pq.read_metadata(source.path).num_rows)
     count, tail = 0, b""
     with suppress(SourceError), open_source(source.path) as opened:
         for chunk in opened.chunks():
@@ -85,4 +89,4 @@ def _files(given: str) -> Iterator[Path]:
 
 
 def _is_dump(path: Path) -> bool:
-    return path.suffix not in _NO_DUMPS and not any(part.startswith(".") for part in path.parts)
+    return path.suffix not in CHECKSUMS and not any(part.startswith(".") for part in path.parts)

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from model.corpus import GoldDocument, write_corpus
+from model.corpus import write_corpus
 from model.training.recipe import Config, GoldFile, Recipe, RecipeError
 from model.training.search import AfterEpoch, Found, read_space, search
 from model.training.train import Trained, train
 
-from .corpora import read_gold, read_tagged
+from .corpora import read_split
 from .errors import InputError
 from .ready import make_ready, read_resolver
 
@@ -92,7 +92,13 @@ def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None])
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"corpus.{_digest(files)}.parquet"
     if not path.exists():
-        documents = [document for file in files for document in _read(file, tell)]
+        documents = [
+            document
+            for file in files
+            for document in read_split(
+                file.path, corpus=file.corpus, split=file.split, annotated_types=file.annotates, tell=tell
+            )
+        ]
         write_corpus(documents, path)
     return path
 
@@ -119,14 +125,6 @@ def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:
     return read_resolver(model)
 
 
-def _read(file: GoldFile, tell: Callable[[str], None]) -> list[GoldDocument]:
-    read = read_tagged if file.path.suffix == ".tsv" else read_gold
-    found = list(read(file.path, corpus=file.corpus, split=file.split, annotated_types=file.annotates))
-    mentions = sum(len(document.mentions) for document in found)
-    tell(f"{file.corpus}/{file.split}: {len(found):,} documents, {mentions:,} mentions")
-    return found
-
-
 def _digest(files: Sequence[GoldFile]) -> str:
     hashed = hashlib.sha256()
     for file in files:
@@ -136,11 +134,11 @@ def _digest(files: Sequence[GoldFile]) -> str:
 
 
 @contextmanager
-def one_line() -> Iterator[None]:
-    """Turn what stops a training into an InputError of one line."""
+def one_line(lower: str = "tokens") -> Iterator[None]:
+    """Turn what stops a training into an InputError of one line; `lower` is what to lower where memory runs out."""
     try:
         yield
     except RecipeError as error:
         raise InputError(str(error)) from error
     except torch.OutOfMemoryError as error:
-        raise InputError("out of memory; lower tokens, or --device cpu") from error
+        raise InputError(f"out of memory; lower {lower}, or --device cpu") from error

@@ -193,6 +193,14 @@ def test_every_command_is_documented_and_teaches_with_an_example() -> None:
         assert "Example:" in (command.epilog or ""), f"e2emern {' '.join(path)} --help has no example"
 
 
+def test_the_help_of_sql_names_every_table() -> None:
+    from flows.cli.tables import sql
+
+    told = re.search(r"Tables: (.*?);", sql.__doc__ or "", re.DOTALL)
+    assert told is not None
+    assert set(re.split(r",\s+", told[1])) == {*VIEWS, *TABLES, "annotations"}
+
+
 if __name__ == "__main__":
     TABLES_PAGE.write_text(tables_page(), encoding="utf-8")
     queries = QUERIES_PAGE.read_text(encoding="utf-8")

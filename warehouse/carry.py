@@ -9,10 +9,11 @@ from those in source, digest and record alone.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -79,14 +80,15 @@ def carried_mentions(home: Home, key: SourceKey, *, model_version: str, mesh_ver
         for other in _annotated(place, **versions)
         if other.documents != home.documents(key) and _overlap(other.documents, home.documents(key))
     ]
-    if not earlier:
-        return Carried()
     with tempfile.TemporaryDirectory(prefix="e2emern-carry-") as spill:
+        config = {"memory_limit": _MEMORY, "temp_directory": spill}
         try:
-            with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill}) as connection:
-                return _carried(connection, home, key, {str(other.documents): other for other in earlier})
+            return _carried(config, home, key, earlier)
         except duckdb.Error:
-            return Carried()
+            try:
+                return _carried(config, home, key, list(filter(_can_be_read, earlier)))
+            except duckdb.Error:  # it is not the files of others that cannot be read
+                return Carried()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,24 @@ def _annotated(home: Home, *, model_version: str, mesh_version: str) -> Iterator
             yield _Annotated(documents, mentions, unread)
 
 
-def _carried(
+def _can_be_read(one: _Annotated) -> bool:
+    try:
+        with duckdb.connect() as connection:
+            for path in (one.documents, one.mentions, one.unread):
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM read_parquet({file_list([path])}) AS t")
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _carried(config: dict[str, Any], home: Home, key: SourceKey, earlier: Sequence[_Annotated]) -> Carried:
+    if not earlier:
+        return Carried()
+    with duckdb.connect(config=config) as connection:
+        return _matched(connection, home, key, {str(other.documents): other for other in earlier})
+
+
+def _matched(
     connection: duckdb.DuckDBPyConnection, home: Home, key: SourceKey, earlier: dict[str, _Annotated]
 ) -> Carried:
     connection.execute(

@@ -42,8 +42,9 @@ def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> 
     Raises `WarehouseError` when it is absent or no Parquet file.
     """
     recorded = known.get(path.as_posix())
-    if recorded and (root / path).stat().st_size == recorded.bytes:
-        return recorded
+    with suppress(FileNotFoundError):
+        if recorded and (root / path).stat().st_size == recorded.bytes:
+            return recorded
     return file_facts(root / path)
 
 

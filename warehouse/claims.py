@@ -2,7 +2,7 @@
 
 The kernel releases the lock when the worker dies however it dies, so a source that is neither done nor claimed is
 waiting. Claims spare work and are no part of what makes the tables right: two that annotate one source write the same
-file. Where the file system has no locks, every source counts as claimed.
+rows. Where the file system has no locks, every source counts as claimed.
 """
 
 from __future__ import annotations

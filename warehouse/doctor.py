@@ -72,7 +72,7 @@ class _Shown:
     """What the snapshots that can be read show together."""
 
     good: list[int] = field(default_factory=list)  # numbers, ascending
-    versions: str = ""  # folder of the mentions that the newest of them shows
+    versions: str = ""  # folder of the mentions that the current one shows, or the newest where that cannot be read
     named: dict[str, tuple[FileFacts, list[int]]] = field(default_factory=dict)  # by path: facts, who names it
 
 
@@ -126,7 +126,7 @@ def _of_runs(home: Home, runs: list[RunRecord]) -> Iterator[_Case]:
 
 
 def _of_snapshots(home: Home, shown: _Shown) -> Iterator[_Case]:
-    moved = []
+    moved, current = [], _linked(home)
     for number in numbers(home):
         path = home.snapshot(number)
         try:
@@ -139,8 +139,9 @@ def _of_snapshots(home: Home, shown: _Shown) -> Iterator[_Case]:
             what = _one_line(error).removeprefix(f"{path} ")
             yield _case(home, "damaged-snapshot", path, what, partial(_set_aside, path))
             continue
+        if current not in shown.good:
+            shown.versions = home.mentions_folder(model_version=versions[0][0], mesh_version=versions[0][1]).name
         shown.good.append(number)
-        shown.versions = home.mentions_folder(model_version=versions[0][0], mesh_version=versions[0][1]).name
         for name, fact in facts.items():
             shown.named[name] = (fact, [*shown.named.get(name, (fact, []))[1], number])
     if moved:
@@ -148,15 +149,19 @@ def _of_snapshots(home: Home, shown: _Shown) -> Iterator[_Case]:
 
 
 def _of_link(home: Home, shown: _Shown) -> Iterator[_Case]:
-    link = home.warehouse
-    target = link.readlink().stem if link.is_symlink() else ""
-    number = int(target) if target.isdigit() else None
+    link, number = home.warehouse, _linked(home)
     if number in shown.good or not (shown.good or link.is_symlink() or link.exists()):
         return
     what = f"links to snapshot {number}, which cannot be read" if number is not None else "is no link to a snapshot"
     # never forward: what stands above may have been withdrawn by a rollback
     better = [one for one in shown.good if number is None or one < number] or shown.good
     yield _case(home, "broken-link", link, what, partial(_point, home, better[-1]) if better else None)
+
+
+def _linked(home: Home) -> int | None:
+    """The number of the snapshot that the link names; None where it is no link to one."""
+    target = home.warehouse.readlink().stem if home.warehouse.is_symlink() else ""
+    return int(target) if target.isdigit() else None
 
 
 def _of_named_files(home: Home, shown: _Shown, *, running: bool) -> Iterator[_Case]:
@@ -190,12 +195,12 @@ def _of_other_files(home: Home, shown: _Shown, *, running: bool, idle: bool) -> 
                 yield _case(home, "foreign-file", path, "is no Parquet file")
             elif folder == "compacted":
                 if idle:
-                    yield _case(home, "orphan-file", path, "is merged from others", partial(_delete, home, path))
+                    yield _case(home, "orphan-file", path, "is merged from others", partial(_delete, path))
             elif (damage := _damage(path)) is not None:
                 yield _case(home, "damaged-file", path, damage, None if running else _redoing(home, path, shown))
             elif folder in _PARSED and path.name not in done and not running:
                 what = "was parsed, and no model has finished it"
-                yield _case(home, "unfinished-source", path, what, partial(_delete, home, path))
+                yield _case(home, "unfinished-source", path, what, partial(_delete, path))
 
 
 def _of_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
@@ -204,11 +209,11 @@ def _of_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
             yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_sweep, path))
     for path in sorted(home.banks.glob("*.tmp")):
         if time.time() - path.stat().st_mtime > _COLD_S:
-            yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_delete, home, path))
+            yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_delete, path))
     if idle:
         for path in (home.root / ".warehouse.duckdb", *sorted(home.snapshots.glob(".building.duckdb*"))):
             if path.is_symlink() or path.is_file():
-                yield _case(home, "leftover", path, "of a publish", partial(_delete, home, path))
+                yield _case(home, "leftover", path, "of a publish", partial(_delete, path))
 
 
 def _of_dumps(home: Home) -> Iterator[_Case]:
@@ -225,7 +230,7 @@ def _redoing(home: Home, path: Path, shown: _Shown) -> _Cure | None:
     if folder == "entities":
         return None
     if folder == "compacted":
-        return partial(_delete, home, path, then="the next publish merges it again")
+        return partial(_delete, path, then="the next publish merges it again")
     return partial(_delete_source, home, path, shown.versions)
 
 
@@ -237,10 +242,10 @@ def _delete_source(home: Home, path: Path, versions: str) -> str:
     own = path.parent.name
     folder = home.root / "mentions" / (versions if own in _PARSED else own)
     (folder / path.name).unlink(missing_ok=True)
-    return _delete(home, path, then="annotate its source again")
+    return _delete(path, then="annotate its source again")
 
 
-def _delete(home: Home, path: Path, *, then: str | None = None) -> str:
+def _delete(path: Path, *, then: str | None = None) -> str:
     path.unlink(missing_ok=True)
     return f"deleted; {then}" if then else "deleted"
 

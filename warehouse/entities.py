@@ -121,11 +121,6 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
     return True
 
 
-def read_entities(home: Home, *, mesh_version: str) -> pa.Table:
-    """Returns the vocabulary. Raises `WarehouseError` when the home does not have it."""
-    return pq.read_table(entities_path(home, mesh_version=mesh_version))
-
-
 def entities_path(home: Home, *, mesh_version: str) -> Path:
     """Returns where a vocabulary of the home stands. Raises `WarehouseError`, naming those it has, when it has not."""
     path = home.entities(mesh_version)
@@ -136,15 +131,19 @@ def entities_path(home: Home, *, mesh_version: str) -> Path:
 
 
 def list_vocabularies(home: Home) -> list[VocabularySummary]:
-    """Returns the vocabularies of a home, in order of their names."""
+    """Returns the vocabularies of a home, in order of their names. Raises `WarehouseError` when one cannot be read."""
     found = []
     with _duckdb() as connection:
         for path in home.entities("any").parent.glob("[!.]*.parquet"):
             if path.stem.endswith(("~tree", "~failures")):
                 continue
             files = file_list([path])
-            counts = connection.execute(_COUNTS_SQL.format(files=files)).fetchall()[0]
-            versions = connection.execute(f"SELECT DISTINCT mesh_version FROM read_parquet({files})").fetchall()
+            try:
+                counts = connection.execute(_COUNTS_SQL.format(files=files)).fetchall()[0]
+                versions = connection.execute(f"SELECT DISTINCT mesh_version FROM read_parquet({files})").fetchall()
+            except duckdb.Error as error:
+                reason = " ".join(str(error).split())
+                raise WarehouseError(f"{path} cannot be read ({reason}); move it away and import it anew") from error
             concepts, diseases, chemicals, names = map(int, counts)
             found += [
                 VocabularySummary(

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from warehouse.errors import NameRefusedError
 
+CHECKSUMS = frozenset({".md5", ".sha256"})
+"""Suffixes of files that stand beside dumps and are none."""
 LONGEST_NAME = 120  # bytes; file systems allow 255, and digests and suffixes come after
 _DIGEST = re.compile(r"[0-9a-f]{16}\Z")
 
@@ -165,6 +167,11 @@ def file_name(name: str) -> str:
     if len(encoded) <= LONGEST_NAME:
         return encoded
     return f"{encoded[: LONGEST_NAME - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def natural(name: str) -> list[tuple[str, int]]:
+    """Returns what file names are sorted by so that part2 comes before part10."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
 
 
 def digest_file(path: Path) -> str:

@@ -10,7 +10,7 @@ from warehouse.concepts import find_concept
 from warehouse.errors import QueryRefusedError
 from warehouse.layout import Home
 from warehouse.queries import Value, library
-from warehouse.shelf import numbers
+from warehouse.shelf import number_before, numbers
 from warehouse.snapshot import read_snapshot
 from warehouse.sql import TIMEOUT_S, query
 
@@ -58,7 +58,7 @@ def _earlier_snapshot(home: Home, number: int) -> int:
 
 def _previous_snapshot(home: Home) -> int:
     current = read_snapshot(home).number
-    before = [number for number in numbers(home) if number < current]
-    if not before:
+    before = number_before(home, current)
+    if before is None:
         raise QueryRefusedError(f"{home.root} has no snapshot before {current}; there is nothing to compare with")
-    return before[-1]
+    return before

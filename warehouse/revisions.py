@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from warehouse.layout import SourceKey
+from warehouse.layout import SourceKey, natural
 from warehouse.runs import RunRecord
 
 _PUBMED = r"(?:.*/)?pubmed(\d\d)n(\d+)\b"
@@ -123,11 +123,6 @@ def precedence(
     def rank(key: SourceKey) -> tuple[object, ...]:
         if pubmed := _PUBMED_NAME.match(key.name):
             return 1, int(pubmed[1]), int(pubmed[2]), key.name
-        return 0, sightings.get(key, unseen)[0], _natural(key.name)
+        return 0, sightings.get(key, unseen)[0], natural(key.name)
 
     return sorted(newest.values(), key=rank), [key for key in ordered if newest[key.name] != key]
-
-
-def _natural(name: str) -> list[tuple[str, int]]:
-    """Sorts part2 before part10."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ FLOW_RUN: Final = "flow_run"
 _NOT_DONE = ("unchanged", "failed", "not reached")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SourceOutcome:
     """What a run did with one source: annotated, unchanged, damaged, failed ...; seconds by stage."""
 
@@ -106,8 +107,9 @@ def write_run(home: Home, run: RunRecord) -> None:
     for name, count in names.items():
         if count > 1:
             raise WarehouseError(f"{count} inputs with different content are named {name}; give them different names")
+    sources = [{name: value for name, value in asdict(source).items() if value} for source in run.sources]
     with written_whole(home.run(run.run_id)) as file:
-        file.write(json.dumps(asdict(run), indent=1).encode() + b"\n")
+        file.write(json.dumps(asdict(replace(run, sources=())) | {"sources": sources}).encode() + b"\n")
 
 
 def read_runs(home: Home) -> list[RunRecord]:
@@ -119,10 +121,18 @@ def read_run(path: Path) -> RunRecord:
     """Returns the record of one run. Raises `WarehouseError` for a file of another form."""
     try:
         fields = json.loads(path.read_bytes())
-        sources = tuple(SourceOutcome(**source) for source in fields.pop("sources"))
+        sources = tuple(
+            _uneventful(**source) if len(source) == 3 else SourceOutcome(**source) for source in fields.pop("sources")
+        )
         return RunRecord(sources=sources, **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise WarehouseError(f"{path} is no record of a run; move it away") from error
+
+
+@lru_cache(maxsize=100_000)
+def _uneventful(name: str, digest: str, outcome: str) -> SourceOutcome:
+    """One object for what run after run says alike: that a source is unchanged."""
+    return SourceOutcome(name, digest, outcome)
 
 
 def annotators(runs: Sequence[RunRecord], *, model_version: str, mesh_version: str) -> dict[SourceKey, str]:

@@ -14,8 +14,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def shelve(built: Path, path: Path) -> None:
 
 
 def roll_back(home: Home, number: int | None = None, *, why: str | None = None) -> Rollback:
-    """Makes another snapshot the current one, by default the newest below it, and records who did so and why.
+    """Makes another snapshot the current one, by default the one before it, and records who did so and why.
 
     Raises `WarehouseError` when there is no such snapshot, it cannot be opened, or it is the current one.
     """
@@ -117,7 +118,7 @@ def roll_back(home: Home, number: int | None = None, *, why: str | None = None) 
             raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
         there = numbers(home)
         if number is None:
-            number = max((one for one in there if one < left), default=None)
+            number = number_before(home, left)
             if number is None:
                 raise WarehouseError(f"snapshot {left} is the oldest of {home.root}; there is none to go back to")
         if number not in there:
@@ -145,9 +146,31 @@ def rollbacks(home: Home) -> list[Rollback]:
 
 
 def standing_rollback(home: Home) -> Rollback | None:
-    """Returns the rollback to an earlier snapshot that is still in force: nothing was published since."""
-    last = next(reversed(rollbacks(home)), None)
-    return last if last and last.shown < last.left and last.shown == current_number(home) else None
+    """Returns the rollback to an earlier snapshot that is still in force: nothing was published since.
+
+    Of several in a row it is the last, and `left` is the highest that they left: 5 to 3 and 3 to 4 still withdraw 5.
+    """
+    done = rollbacks(home)
+    if not done or done[-1].shown != current_number(home):
+        return None
+    last, highest = done[-1], done[-1].left
+    for later, earlier in pairwise(reversed(done)):
+        if earlier.shown != later.left:  # something was published between the two
+            break
+        highest = max(highest, earlier.left)
+    return replace(last, left=highest) if last.shown < highest else None
+
+
+def number_before(home: Home, number: int) -> int | None:
+    """Returns the snapshot that a snapshot took the place of, None for the first; what was withdrawn is passed over.
+
+    Where that was pruned, or cannot be told since the snapshot is damaged, it is the newest below.
+    """
+    try:
+        ((previous,),) = _ask(home.snapshot(number), "SELECT previous FROM snapshot")
+    except WarehouseError:
+        previous = number - 1
+    return max((one for one in numbers(home) if one <= (previous or 0)), default=None)
 
 
 def relocate(home: Home) -> list[int]:
@@ -198,12 +221,16 @@ def _move(home: Home, number: int) -> bool:
 
 def recorded_root(path: Path) -> str:
     """Returns the folder, as a pattern, from which a snapshot reads. Raises `WarehouseError` if it cannot be opened."""
+    ((root,),) = _ask(path, "SELECT home()")
+    return str(root)
+
+
+def _ask(snapshot: Path, sql: str) -> list[tuple[Any, ...]]:
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
-            (root,) = connection.execute("SELECT home()").fetchall()[0]
-            return str(root)
+        with duckdb.connect(str(snapshot), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
     except duckdb.Error as error:
-        raise WarehouseError(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
+        raise WarehouseError(f"{snapshot} cannot be opened: {str(error).splitlines()[0]}") from error
 
 
 def _record(home: Home) -> Path:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home, file_name
+from warehouse.layout import CHECKSUMS, Home, file_name
 from warehouse.models import champion
 from warehouse.runs import FLOW_RUN, RunRecord, read_runs
 from warehouse.snapshot import Snapshot, current_snapshot, open_snapshot
-
-_CHECKSUMS = frozenset({".md5", ".sha256"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,5 +74,5 @@ def _backlog(home: Home, snapshot: Snapshot | None) -> list[str]:
         for path in folder.glob("[!.]*.parquet"):
             name, _digest, _suffix = path.name.rsplit(".", 2)
             done[name] = max(done.get(name, 0.0), path.stat().st_mtime)
-    dumps = sorted(path for path in home.dumps.glob("[!.]*") if path.is_file() and path.suffix not in _CHECKSUMS)
+    dumps = sorted(path for path in home.dumps.glob("[!.]*") if path.is_file() and path.suffix not in CHECKSUMS)
     return [path.name for path in dumps if path.stat().st_mtime > done.get(file_name(path.name), 0.0)]

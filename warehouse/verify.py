@@ -60,8 +60,8 @@ def verify_sources(
         }
         for kind, number in rows.items():
             expected.setdefault(kind, {})[files[kind]] = (key, number)
-    for view, files_of_view in expected.items():
-        _verify_rows(connection, view, files_of_view)
+    for files_of_view in expected.values():
+        _verify_rows(connection, files_of_view)
     check_constraints(connection, expected, vocabulary=vocabulary)
     lists = {view: file_list(files_of_view) for view, files_of_view in expected.items()}
     versions = {"model": model_version, "mesh": mesh_version}
@@ -84,9 +84,7 @@ def verify_sources(
         )
 
 
-def _verify_rows(
-    connection: duckdb.DuckDBPyConnection, view: str, expected: Mapping[Path, tuple[SourceKey, int]]
-) -> None:
+def _verify_rows(connection: duckdb.DuckDBPyConnection, expected: Mapping[Path, tuple[SourceKey, int]]) -> None:
     query = f"""
         SELECT filename, source, digest, count(*)
         FROM read_parquet({file_list(expected)}, filename = true) GROUP BY ALL

@@ -58,7 +58,8 @@ def main() -> None:
     except Exception as error:  # a defect of ours; users get the line to report, not a traceback
         if "--verbose" in sys.argv:
             traceback.print_exc()
-        _end(f"unexpected {type(error).__name__}: {_one_line(error)}; see where with --verbose, and report it")
+        what = f"unexpected {type(error).__name__}: {_one_line(error)}"
+        _end(f"{what}; see where with e2emern --verbose ..., and report it")
 
 
 def _end(line: str) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from defaults import MESH, SAMPLE
 from warehouse.layout import Home
 
-from .application import Folder, Mesh, Verbose, app
+from .application import Folder, Mesh, app
 
 if TYPE_CHECKING:
     from flows.annotate import Outcome
@@ -28,6 +28,7 @@ class Device(StrEnum):
 
 @app.command(epilog="Example: e2emern annotate pubmed26n0001.xml.gz 'updates/*.xml.gz' --home /data/home")
 def annotate(
+    context: typer.Context,
     home: Folder,
     inputs: Annotated[
         list[str] | None,
@@ -43,7 +44,6 @@ def annotate(
     ] = None,
     mesh: Mesh = MESH,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
-    verbose: Verbose = False,
 ) -> None:
     """Annotate PubMed XML, PubTator and BioC files, plain or gzip, and publish the tables.
 
@@ -59,7 +59,7 @@ def annotate(
         from tasks.models import pick_device
 
         pick_device(device.value)
-    with temporary_server(verbose=verbose) as ready:
+    with temporary_server(verbose=context.find_root().params["verbose"]) as ready:
         from model.inference import cascade  # noqa: F401 (torch is imported while the server starts)
 
         ready()

@@ -41,12 +41,12 @@ Allow = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Only links to these ids, one a line, and to those under --branch.")
 ]
 Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="No links to these ids, one a line.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Prefect logs, and where errors arise.")]
 
 
 @app.callback(invoke_without_command=True)
 def top(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what Prefect logs, and where errors arise.")] = False,
 ) -> None:
     """Annotate PubMed and PubTator dumps with diseases and chemicals, linked to MeSH, in SQL tables."""
     if show_version:

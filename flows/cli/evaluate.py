@@ -1,4 +1,4 @@
-"""How good a model is, and what a gold corpus holds: `evaluate` and `statistics`."""
+"""How good a model is, and what gold corpora hold: `evaluate`, `statistics` and `corpus`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Protocol(StrEnum):
 
 Gold = Annotated[
     list[str],
-    typer.Argument(metavar="GOLD...", help="FILE or CORPUS/SPLIT=FILE: PubTator, or a corpus of tasks.corpora."),
+    typer.Argument(metavar="GOLD...", help="FILE or CORPUS/SPLIT=FILE: PubTator, or what `corpus` wrote."),
 ]
 Mesh = Annotated[Path, typer.Option(metavar="PATH", help="Entities table, Parquet.", show_default="the bundled one")]
 
@@ -61,13 +61,14 @@ def evaluate(
     documents, training = find_gold(gold), find_gold(seen or [])
     from flows.watching import StepWatch
     from tasks.evaluate import evaluate_models, write_evaluation
+    from warehouse.layout import Home
 
     with StepWatch(Console(stderr=True)) as shown:
         found = evaluate_models(
             model or [MODEL],
             documents,
             mesh=mesh,
-            banks=output,
+            home=Home(output),
             seen=training,
             protocols=[each.value for each in protocol or Protocol],
             slices=slices,
@@ -91,3 +92,25 @@ def statistics(
     from tasks.gold import find_gold, read_statistics
 
     print_answer(read_statistics(find_gold(gold), mesh=mesh), form=form.value, console=Console())
+
+
+@app.command(
+    epilog="Example: e2emern corpus ncbi-disease/dev=dev.PubTator --annotates ncbi-disease=Disease --output c.parquet"
+)
+def corpus(
+    gold: Annotated[
+        list[str], typer.Argument(metavar="CORPUS/SPLIT=FILE...", help="PubTator, or .tsv of B, I, O tags.")
+    ],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file to write.")],
+    annotates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CORPUS=TYPE", help="The types that a corpus marks, where it does not mark both."),
+    ] = None,
+) -> None:
+    """Join gold files into one prepared corpus, for `train` and `evaluate`, and for a machine without this package.
+
+    Sentences are split and abbreviations found once, here.
+    """
+    from tasks.corpora import join_corpora
+
+    join_corpora(gold, annotates=annotates or [], output=output)

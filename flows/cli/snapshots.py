@@ -97,11 +97,11 @@ def rollback(
     why: Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")] = None,
 ) -> None:
     """Make another snapshot the current one; publishing then waits for somebody to accept it."""
-    from warehouse.shelf import roll_back
+    from warehouse.shelf import roll_back, standing_rollback
 
     done = roll_back(Home(home), number, why=why)
     print(f"snapshot {done.shown} is current in place of {done.left}")
-    if done.shown < done.left:
+    if standing_rollback(Home(home)):
         say("nothing more is published until somebody does with: e2emern snapshots publish --accept WHY")
 
 

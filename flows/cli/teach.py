@@ -9,7 +9,6 @@ import typer
 
 from defaults import MESH
 from tasks.choices import check_model
-from tasks.errors import InputError
 
 from .annotate import Device
 from .application import app, say
@@ -34,12 +33,12 @@ def silver(
     """
     from transformers.utils import logging
 
-    from model.training.recipe import RecipeError
     from tasks.models import pick_device
     from tasks.silver import make_silver
+    from tasks.training import one_line
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    try:
+    with one_line():
         tagged = make_silver(
             text,
             teachers=model,
@@ -50,8 +49,6 @@ def silver(
             device=pick_device(device.value),
             tell=say,
         )
-    except RecipeError as error:
-        raise InputError(str(error)) from error
     told = f"{tagged.sentences:,} sentences, {tagged.pieces:,} word pieces, of {tagged.passages:,} passages"
     print(f"{output}: {told}")
 
@@ -68,13 +65,11 @@ def average(
     from transformers.utils import logging
 
     from model.training.average import average as run
-    from model.training.recipe import RecipeError
+    from tasks.training import one_line
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     for folder in model:
         check_model(folder)
-    try:
+    with one_line():
         run(model, output)
-    except RecipeError as error:
-        raise InputError(str(error)) from error
     print(output)

@@ -111,15 +111,14 @@ def pretrain(
 
     Started again, it goes on where it stopped; with more tokens, a run that is done goes on too.
     """
-    import torch
     from transformers.utils import logging
 
     from model.training.pretrain import pretrain as run
-    from model.training.recipe import RecipeError
     from tasks.models import pick_device
+    from tasks.training import one_line
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    try:
+    with one_line(lower="--rows"):
         run(
             encoder=encoder,
             text=text,
@@ -134,10 +133,6 @@ def pretrain(
             device=pick_device(device.value),
             tell=say,
         )
-    except RecipeError as error:
-        raise InputError(str(error)) from error
-    except torch.OutOfMemoryError as error:
-        raise InputError("out of memory; lower --rows, or --device cpu") from error
     print(output)
 
 

@@ -106,6 +106,11 @@ def figure(counts: np.ndarray, protocol: str) -> np.ndarray:
     return np.asarray(2 * tp / np.maximum(1, 2 * tp + fp + fn))
 
 
+def mean_figure(counts: Counts) -> float:
+    """The mean of the leading figures of all cells; 0 of none."""
+    return float(np.mean([figure(each.sum(0), cell.protocol) for cell, each in counts.items()])) if counts else 0.0
+
+
 def is_of_given_spans(protocol: str) -> bool:
     """Whether the gold spans are given, so that there are no wrong extras: `link` and `recall@k`."""
     return protocol == "link" or protocol.startswith("recall@")

@@ -77,13 +77,12 @@ def annotate_gold(
     """Runs the whole cascade on the raw text of gold documents."""
     mentions: list[list[Mention]] = []
     report = Report()
-    for chunk, texts in _chunks(documents):
+    for _, texts in _chunks(documents):
         found, done = cascade.annotate(texts)
         mentions += found
         report += done
         if progress is not None:
             progress(len(mentions), len(documents))
-        del chunk
     return mentions, report
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..files import beside
 from .bounds import Bounds
 from .comparison import is_of_given_spans
 from .scores import Cell, Counts, Score, summed
@@ -86,10 +87,9 @@ def tidy_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:
 
 
 def write_figures(rows: list[dict[str, Any]], path: Path) -> None:
-    """Writes rows of EVALUATIONS as Parquet beside `path`, and renames it."""
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema=EVALUATIONS), temporary, compression="zstd")
-    temporary.rename(path)
+    """Writes rows of EVALUATIONS as Parquet, whole or not at all."""
+    with beside(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=EVALUATIONS), temporary, compression="zstd")
 
 
 def wide_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:

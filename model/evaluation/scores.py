@@ -30,19 +30,13 @@ Wanted = Sequence[tuple[GoldMention, Labels]]
 Ranking = Sequence[str]  # concepts given to a gold span, best first
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """Counts of true positives, false positives and false negatives, and the figures they give."""
 
     tp: int = 0
     fp: int = 0
     fn: int = 0
-
-    def __iadd__(self, other: Score) -> Score:
-        self.tp += other.tp
-        self.fp += other.fp
-        self.fn += other.fn
-        return self
 
     @property
     def precision(self) -> float:
@@ -122,24 +116,6 @@ JUDGES: Mapping[str, Callable[[Wanted, Given, Canonical], Verdict]] = {
 }
 
 
-def score_corpus(
-    gold: Sequence[GoldDocument], predicted: Sequence[Sequence[Mention]], *, canonical: Canonical
-) -> dict[str, dict[str, list[Score]]]:
-    """Scores of every document by protocol and type: `scores[protocol][entity_type][document]`."""
-    types = sorted({kind for document in gold for kind in document.annotated_types})
-    pairs = list(zip(gold, predicted, strict=True))
-    return {
-        protocol: {
-            kind: [
-                _score(judge(_wanted(document, kind), _given(document, mentions, kind), canonical))
-                for document, mentions in pairs
-            ]
-            for kind in types
-        }
-        for protocol, judge in JUDGES.items()
-    }
-
-
 def count(
     gold: Sequence[GoldDocument],
     predicted: Sequence[Sequence[Mention]],
@@ -216,29 +192,9 @@ class Tally:
                 self.counts[cell][row, column] += sum(name in labels for labels in items)
 
 
-def total(scores: Iterable[Score]) -> Score:
-    """The sum of the counts: micro-averaged figures."""
-    summed = Score()
-    for score in scores:
-        summed += score
-    return summed
-
-
 def summed(counts: np.ndarray) -> Score:
     """The score of counts (documents, 3)."""
     return Score(*(int(value) for value in counts.sum(0)))
-
-
-def _wanted(document: GoldDocument, kind: str) -> Wanted:
-    return [(m, frozenset()) for m in document.mentions if m.entity_type == kind]
-
-
-def _given(document: GoldDocument, mentions: Sequence[Mention], kind: str) -> Given:
-    return [(m, frozenset()) for m in mentions if m.entity_type == kind and kind in document.annotated_types]
-
-
-def _score(verdict: Verdict) -> Score:
-    return Score(len(verdict.right), len(verdict.wrong), len(verdict.missed))
 
 
 def _united(items: Iterable[tuple[Key, Labels]]) -> dict[Key, Labels]:

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ..files import beside
 from ..folder import load_model
 from ..network import E2emernModel
 from ..pieces import batches_of, pad
@@ -115,7 +116,7 @@ class EntityBank:
         return np.array(likest, np.int64), np.maximum.reduceat(scores, begins), np.maximum.reduceat(cosines, begins)
 
     def save(self, path: Path, *, weights: str, vocabulary: Vocabulary) -> None:
-        """Writes the bank as safetensors beside `path` and renames it."""
+        """Writes the bank as safetensors, whole or not at all; several may write the same one."""
         tensors = {
             "codes": self.codes.cpu().contiguous(),
             "scale": self.scale.cpu().contiguous(),
@@ -123,10 +124,8 @@ class EntityBank:
             "mean": self.mean.cpu().contiguous(),
             "owner": torch.from_numpy(self.owner),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        save_file(tensors, temporary, metadata=_key(weights, vocabulary))
-        temporary.replace(path)
+        with beside(path, suffix=f".{os.getpid()}.tmp") as temporary:
+            save_file(tensors, temporary, metadata=_key(weights, vocabulary))
 
     @classmethod
     def load(cls, path: Path, *, weights: str, vocabulary: Vocabulary) -> EntityBank | None:

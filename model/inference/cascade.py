@@ -37,6 +37,7 @@ from .linking import Group, Span, appositions, features_of, group_spans
 from .report import Report
 from .resolver import Resolver
 
+CANDIDATES = 12  # concepts that each group of spans is given
 SECOND_LOOK = 2.0  # log-odds by which O is held back where doubtful spans are looked for; chosen on dev
 LEAST_DOUBTFUL = 0.05  # probability of a span, at its best place in the document, that may be linked
 REMEMBERED_NAMES = 50_000  # encoded words that are kept for the next documents: 77 MB at 384 dimensions
@@ -74,7 +75,6 @@ class Cascade:
 
     Args:
         model: in evaluation mode, on its device, in the precision to run in.
-        candidates: how many concepts each group of spans is given.
         tokens: word pieces in one batch; what is fastest on the device where it is not given.
         selection: bool (concepts,), the concepts that may be linked to (see `Vocabulary.select`); None for all.
     """
@@ -87,21 +87,19 @@ class Cascade:
         vocabulary: Vocabulary,
         bank: EntityBank,
         model_version: str,
-        resolver: Resolver | None = None,
-        candidates: int = 12,
         selection: np.ndarray | None = None,
         tokens: int | None = None,
     ) -> None:
         self.model, self.tokenizer, self.vocabulary, self.bank = model, tokenizer, vocabulary, bank
         self.model_version, self.mesh_version = model_version, vocabulary.version
         stored = model.config.resolver
-        self.resolver = resolver or (Resolver.from_dict(stored) if stored else Resolver.unfitted())
-        self.candidates, self.selection = candidates, selection
+        self.resolver = Resolver.from_dict(stored) if stored else Resolver.unfitted()
+        self.candidates, self.selection = CANDIDATES, selection
         self.tokens = tokens or fastest_batch(str(model.device))
         self._remembered: dict[str, Tensor] = {}
         self.span_threshold: float = model.config.span_threshold
         # A doubtful span stands only where it is linked, and who links it must have learnt to refuse.
-        self.second_look = SECOND_LOOK if stored or resolver else 0.0
+        self.second_look = SECOND_LOOK if stored else 0.0
         self.max_pieces = min(256, getattr(model.encoder.config, "max_position_embeddings", 512))
 
     @torch.inference_mode()
@@ -417,7 +415,7 @@ def load_cascade(
     vocabulary = Vocabulary.read(mesh)
     model, tokenizer, version = load_model(folder, device=device, dtype=dtype)
     weights = weights_digest(folder)
-    kept = banks / f"{weights}@{vocabulary.version}.{vocabulary.digest}.safetensors"
+    kept = banks / f"{weights}.{vocabulary.digest}.safetensors"
     bank = None
     for place in (folder / "bank.safetensors", kept):
         bank = bank or EntityBank.load(place, weights=weights, vocabulary=vocabulary)

@@ -116,14 +116,14 @@ class Resolver:
             scores = np.where(named, scores, scores - RULED_OUT)
         return scores
 
-    def resolve(self, features: np.ndarray, *, ner: float, allow_none: bool = True) -> tuple[int, float] | None:
+    def resolve(self, features: np.ndarray, *, ner: float) -> tuple[int, float] | None:
         """The best candidate's place and probability; None without candidates, or where none is likelier."""
         if not len(features):
             return None
         scores = self.scores(features)
         none = float(_none_features(ner) @ self.none_weights)
         best = int(scores.argmax())
-        if allow_none and none > scores[best]:
+        if none > scores[best]:
             return None
         top = max(float(scores[best]), none)
         total = float(np.exp(scores - top).sum()) + float(np.exp(none - top))

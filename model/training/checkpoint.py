@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..files import write_text
+
 CHECKPOINT = "checkpoint"
 _OLD = "checkpoint.old"
 
@@ -98,9 +100,7 @@ def trim_curve(curve: Path, *, keep: Callable[[dict[str, Any]], bool]) -> None:
     if curve.exists():
         rows = curve.read_text().splitlines(keepends=True)
         kept = [row for row in rows if row.endswith("\n") and keep(json.loads(row))]
-        temporary = curve.with_name(curve.name + ".tmp")
-        temporary.write_text("".join(kept))
-        temporary.rename(curve)
+        write_text(curve, "".join(kept))
 
 
 def _place(folder: Path) -> Path | None:

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ..files import beside, write_text
 from ..precision import PRECISIONS, fastest_precision
 from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
 from .recipe import RecipeError, find_encoder
@@ -72,9 +73,8 @@ def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, fo
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     packed = folder / f"pieces.{length}.{digest}.int32"
     if not packed.exists():
-        temporary = packed.with_name(packed.name + ".tmp")
         body, rest = length - 2, np.empty(0, np.int32)
-        with temporary.open("wb") as file:
+        with beside(packed) as temporary, temporary.open("wb") as file:
             for lines in read_lines(text):
                 encoded = tokenizer(lines, add_special_tokens=False, verbose=False)["input_ids"]
                 pieces = np.concatenate([rest, *(np.asarray([*ids, tokenizer.sep_token_id]) for ids in encoded)])
@@ -84,7 +84,6 @@ def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, fo
                 rows[:, 1:-1] = pieces[: full * body].reshape(full, body)
                 rows.tofile(file)
                 rest = pieces[full * body :]
-        temporary.rename(packed)
     if not packed.stat().st_size:
         raise RecipeError(f"{text}: fewer than {length - 2} word pieces, which is one row")
     return np.memmap(packed, np.int32, "r").reshape(-1, length)
@@ -236,9 +235,7 @@ def pretrain(
             saved = time.monotonic()
     model.encoder.save_pretrained(output)
     tokenizer.save_pretrained(output)
-    temporary = output / "pretraining.json.tmp"
-    temporary.write_text(json.dumps(made_from | {"steps": steps}, indent=1) + "\n")
-    temporary.rename(output / "pretraining.json")
+    write_text(output / "pretraining.json", json.dumps(made_from | {"steps": steps}, indent=1) + "\n")
     remove_checkpoint(output)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+from ..files import write_text
 from ..folder import save_model
 from ..vocabulary import Vocabulary
 from .checkpoint import remove_checkpoint
@@ -114,9 +115,7 @@ def train(
     if trainer.best is not None:
         trainer.model.load_state_dict(trainer.best)
     save_model(trainer.model, trainer.tokenizer, output)
-    temporary = output / "recipe.json.tmp"
-    temporary.write_text(json.dumps(made_from, indent=1) + "\n")
-    temporary.rename(output / "recipe.json")
+    write_text(output / "recipe.json", json.dumps(made_from, indent=1) + "\n")
     remove_checkpoint(output)
     return Trained(output, tuple(trainer.progress.dev_f1), finished=True)
 
@@ -211,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = read_config(options.config, corpus=options.corpus, silver=options.silver, changes=changes)
         corpus, mesh = config.corpus, options.mesh or config.mesh
         if corpus is None:
-            parser.error(f"{options.config} names gold files; prepare them (python -m tasks.corpora) and give --corpus")
+            parser.error(f"{options.config} names gold files; prepare them (e2emern corpus) and give --corpus")
         if mesh is None:
             parser.error(f"{options.config} names no entities table; give --mesh")
         train(

@@ -25,7 +25,9 @@ import torch
 from ..arguments import model_parser
 from ..corpus import GoldDocument, read_corpus
 from ..document import Mention, Text
-from ..evaluation.scores import score_corpus, total
+from ..evaluation.comparison import mean_figure
+from ..evaluation.scores import count
+from ..files import write_text
 from ..inference.cascade import SECOND_LOOK, Cascade, Linked, load_cascade
 from ..inference.report import Report
 from ..inference.resolver import Example, Resolver
@@ -59,6 +61,9 @@ def tune(
     resolver = Resolver.fit([example for _, example in examples], prior=prior)
     of_folds = fit_folds(examples, linked, otherwise=resolver)
 
+    def mean_f1(found: Sequence[Sequence[Mention]], protocol: str) -> float:
+        return mean_figure(count(documents, found, canonical=cascade.vocabulary.canonical, protocols=(protocol,)))
+
     def document_f1(shift: float) -> float:
         found: list[list[Mention]] = [[] for _ in documents]
         for fold, held_out in enumerate(of_folds):
@@ -66,11 +71,11 @@ def tune(
             part = _of_fold(linked, fold)
             for document, mentions in enumerate(cascade.resolve(part, windows, len(documents))):
                 found[document] += mentions
-        return _mean_f1(cascade, documents, found, "document")
+        return mean_f1(found, "document")
 
     def ner_f1(threshold: float) -> float:
         cascade.span_threshold = threshold
-        return _mean_f1(cascade, documents, cascade.resolve(linked, windows, len(documents)), "ner")
+        return mean_f1(cascade.resolve(linked, windows, len(documents)), "ner")
 
     shift = max(SHIFTS, key=document_f1)
     cascade.resolver = resolver.inclined(shift)
@@ -104,9 +109,7 @@ def read_fitted(folder: Path) -> dict[str, Any] | None:
 def keep_fitted(folder: Path, fitted: Mapping[str, Any]) -> None:
     """Keeps what was fitted in the configuration of a model folder, which is a part of the model's version."""
     path = folder / "config.json"
-    temporary = path.with_name("config.json.tmp")
-    temporary.write_text(json.dumps(json.loads(path.read_text()) | dict(fitted), indent=2, sort_keys=True) + "\n")
-    temporary.replace(path)
+    write_text(path, json.dumps(json.loads(path.read_text()) | dict(fitted), indent=2, sort_keys=True) + "\n")
 
 
 def count_concepts(documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> dict[str, float]:
@@ -184,21 +187,6 @@ def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: C
         right = np.array([cascade.vocabulary.concepts[at].mesh_id in gold for at in group.concepts.tolist()])
         examples.append((position, (features, max(span.score for span in spans), right)))
     return examples
-
-
-def _mean_f1(
-    cascade: Cascade, documents: Sequence[GoldDocument], found: Sequence[Sequence[Mention]], protocol: str
-) -> float:
-    figures = []
-    for corpus in sorted({document.corpus for document in documents}):
-        chosen = [at for at, document in enumerate(documents) if document.corpus == corpus]
-        scores = score_corpus(
-            [documents[at] for at in chosen],
-            [found[at] for at in chosen],
-            canonical=cascade.vocabulary.canonical,
-        )
-        figures += [total(counts).f1 for counts in scores[protocol].values()]
-    return float(np.mean(figures))
 
 
 def main(arguments: list[str] | None = None) -> int:

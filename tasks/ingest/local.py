@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tasks.errors import InputError
 from tasks.ingest.outcome import FileOutcome, Watch
-from tasks.ingest.shelf import Shelf, Version, is_safe, matches, natural, read_md5
+from tasks.ingest.shelf import Shelf, Version, is_safe, matches, read_md5
+from warehouse.layout import natural
 
 
 def copy_folder(folder: Path, shelf: Shelf, *, pattern: str, limit: int | None, taken: set[str], watch: Watch) -> None:

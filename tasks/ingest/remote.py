@@ -20,7 +20,8 @@ from fsspec.asyn import sync
 
 from tasks.errors import InputError
 from tasks.ingest.outcome import FileOutcome, Patience, Watch
-from tasks.ingest.shelf import Shelf, Version, is_safe, matches, natural, read_md5
+from tasks.ingest.shelf import Shelf, Version, is_safe, matches, read_md5
+from warehouse.layout import natural
 
 PARALLEL = 2  # more is not polite
 _CONNECT = 30.0  # seconds

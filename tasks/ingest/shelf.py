@@ -176,11 +176,6 @@ def read_md5(text: str, *, name: str) -> str:
     return str(found["hex"] or found["hex2"]).lower()
 
 
-def natural(name: str) -> list[tuple[str, int]]:
-    """Sorts part2 before part10."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
-
-
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_bytes())

@@ -113,8 +113,8 @@ def import_mesh(
         if not imported.concepts:
             raise InputError(f"{_listed(read)}: no disease and no chemical among {imported.read:,} records")
         if home is not None:
-            imported.failures = _keep_failures(failures, home.entity_failures(imported.mesh_version), imported)
             imported.unchanged = not keep_entities(home, table, mesh_version=imported.mesh_version)
+            imported.failures = _keep_failures(failures, home.entity_failures(imported.mesh_version), imported)
         if output is not None:
             imported.failures = _keep_failures(failures, output.with_suffix(".failures.parquet"), imported)
             _copy(table, output)

@@ -1,4 +1,4 @@
-"""`e2emern ingest` as a user runs it, and the flow."""
+"""`e2emern ingest` as a user runs it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from flows.ingest import ingest
-from tasks.errors import InputError
 from tests.conftest import ROOT
 
 
@@ -39,12 +35,3 @@ def test_the_command(tmp_path: Path) -> None:
         1,
         f"e2emern: {tmp_path}/file: cannot be used as a folder of dumps (Not a directory)\n",
     )
-
-
-def test_the_flow_fails_where_a_file_does(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.txt").write_text("one")
-    outcomes = ingest.fn([str(tmp_path / "in")], tmp_path / "home", "*.txt")
-    assert [(one.name, one.outcome, one.bytes) for one in outcomes] == [("a.txt", "fetched", 3)]
-    with pytest.raises(InputError, match=r"none: cannot be listed \(No such file or directory\)"):
-        ingest.fn([str(tmp_path / "in"), str(tmp_path / "none")], tmp_path / "home", "*.txt")

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from model.corpus import GoldMention, read_corpus
-from tasks.corpora import main, read_gold, read_tagged
-from tasks.errors import SourceError
+from tasks.corpora import join_corpora, read_gold, read_tagged
+from tasks.errors import InputError, SourceError
 
 PUBTATOR = """\
 7|t|Diabetic neuropathy and aspirin
@@ -52,17 +52,30 @@ def test_columns_that_are_none_are_refused(tmp_path: Path, text: str, types: tup
         list(read_tagged(path, corpus="tags", split="train", annotated_types=types))
 
 
-def test_the_command_joins_corpora_into_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_corpora_are_joined_into_one_file(tmp_path: Path) -> None:
     (tmp_path / "gold.PubTator").write_text(PUBTATOR)
     (tmp_path / "gold.tsv").write_text(TAGGED)
-    output = tmp_path / "corpus.parquet"
-    given = [f"ncbi/train={tmp_path}/gold.PubTator", f"tags/train={tmp_path}/gold.tsv", "--annotates", "tags=Disease"]
-    assert main([*given, "--output", str(output)]) == 0
-    assert capsys.readouterr().out == "ncbi/train: 1 documents, 3 mentions\ntags/train: 2 documents, 3 mentions\n"
+    output, told = tmp_path / "corpus.parquet", list[str]()
+    named = [f"ncbi/train={tmp_path}/gold.PubTator", f"tags/train={tmp_path}/gold.tsv"]
+    join_corpora(named, annotates=["tags=Disease"], output=output, tell=told.append)
+    assert told == ["ncbi/train: 1 documents, 3 mentions", "tags/train: 2 documents, 3 mentions"]
     assert [document.corpus for document in read_corpus(output)] == ["ncbi", "tags", "tags"]
 
 
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"ncbi/train={tmp_path}/none.tsv", "--output", str(tmp_path / "corpus.parquet")]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
-    assert not (tmp_path / "corpus.parquet").exists()
+@pytest.mark.parametrize(
+    ("named", "annotates", "message"),
+    [
+        ("gold.PubTator", "", r"^gold\.PubTator: expected CORPUS/SPLIT=FILE, such as bc5cdr/train=CDR\.PubTator$"),
+        ("a/b=none.tsv", "a=Disease", r"^none\.tsv: cannot be read \(No such file or directory\)$"),
+        ("a/b=none.PubTator", "", r"^none\.PubTator: "),
+        ("a/b=x.tsv", "a=Gene", r"^--annotates a=Gene: expected CORPUS=TYPE, of Disease and Chemical$"),
+    ],
+)
+def test_what_cannot_be_joined_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, annotates: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message) as raised:
+        join_corpora([named], annotates=[annotates] if annotates else [], output=Path("corpus.parquet"))
+    assert "\n" not in str(raised.value)
+    assert not Path("corpus.parquet").exists()

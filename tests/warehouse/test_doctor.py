@@ -108,10 +108,10 @@ def half_written(home: Home) -> str:
 
 def half_a_bank(home: Home) -> str:
     home.banks.mkdir()
-    path = home.banks / "m@2024.safetensors.1.tmp"
+    path = home.banks / "bank.safetensors.1.tmp"
     path.write_bytes(b"half")
     os.utime(path, (0, 0))
-    return "banks/m@2024.safetensors.1.tmp: 4 bytes"
+    return "banks/bank.safetensors.1.tmp: 4 bytes"
 
 
 def half_a_snapshot(home: Home) -> str:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.homes import MESH, add_vocabulary
-from warehouse.entities import read_entities, write_entities
+from warehouse.entities import entities_path, write_entities
 from warehouse.errors import SchemaMismatchError, WarehouseError
 from warehouse.layout import Home
 
@@ -16,7 +16,7 @@ from warehouse.layout import Home
 def test_concepts_come_back(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
-    table = read_entities(home, mesh_version=MESH)
+    table = pq.read_table(entities_path(home, mesh_version=MESH))
     assert table.num_rows == 6
     assert table.slice(3, 1).to_pylist() == [
         {
@@ -57,7 +57,7 @@ def test_tree(tmp_path: Path) -> None:
 def test_tree_number_is_no_prefix_of_its_neighbour(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
-    rows = [row | {"mesh_version": "2025"} for row in read_entities(home, mesh_version=MESH).to_pylist()]
+    rows = [row | {"mesh_version": "2025"} for row in pq.read_table(entities_path(home, mesh_version=MESH)).to_pylist()]
     rows[0]["tree_numbers"] = ["C04.58"]
     write_entities(home, rows, mesh_version="2025")
     pairs = [tuple(row.values()) for row in pq.read_table(home.entity_tree("2025")).to_pylist()]
@@ -67,7 +67,7 @@ def test_tree_number_is_no_prefix_of_its_neighbour(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
-    rows = read_entities(home, mesh_version=MESH).to_pylist()
+    rows = pq.read_table(entities_path(home, mesh_version=MESH)).to_pylist()
     with pytest.raises(SchemaMismatchError, match=r"2025\.parquet: found mesh_version \['2024'\], expected '2025'"):
         write_entities(home, rows, mesh_version="2025")
     with pytest.raises(SchemaMismatchError, match="concept D009369 stands 2 times, expected once"):
@@ -75,4 +75,4 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match=r"has another vocabulary of version 2024; name this one anew"):
         write_entities(home, rows[:2], mesh_version=MESH)
     with pytest.raises(WarehouseError, match="has no vocabulary 2025, but 2024; import it first"):
-        read_entities(home, mesh_version="2025")
+        entities_path(home, mesh_version="2025")

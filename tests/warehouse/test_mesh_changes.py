@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse.entities import read_entities, write_entities
+from warehouse.entities import entities_path, write_entities
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.mesh_changes import MeshChanges, mesh_changes
@@ -37,7 +38,7 @@ def home(tmp_path: Path) -> Home:
     add_source(home, SOURCE, documents, mentions=mentions)
     add_run(home, SOURCE)
     publish(home, model_version=MODEL, mesh_version=MESH)
-    rows = {row["mesh_id"]: row for row in read_entities(home, mesh_version=MESH).to_pylist()}
+    rows = {row["mesh_id"]: row for row in pq.read_table(entities_path(home, mesh_version=MESH)).to_pylist()}
     del rows["C562840"]
     del rows["OMIM:114480"]
     rows["D001943"] |= {"name": "Mammary Neoplasms", "names": ["Mammary Neoplasms", "Breast Cancer"],
@@ -83,7 +84,7 @@ def test_versions_that_are_equal_or_missing(home: Home) -> None:
 def test_before_anything_was_published(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
-    rows = read_entities(home, mesh_version=MESH).to_pylist()
+    rows = pq.read_table(entities_path(home, mesh_version=MESH)).to_pylist()
     write_entities(home, [row | {"mesh_version": "2025"} for row in rows[1:]], mesh_version="2025")
     with mesh_changes(home, old=MESH, new="2025", fold=str.lower) as changes:
         assert [tuple(row.values()) for row in changes.listed().to_pylist()] == [

@@ -1,4 +1,5 @@
--- When a concept and each concept below it first appears: by date of publication, and by the run that took it in first.
+-- When a concept and each concept below it first appears: by date of publication, and by the run that first took in a
+-- source which shows it now.
 --
 -- $concept concept: the concept to look for
 --

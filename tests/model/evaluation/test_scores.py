@@ -9,7 +9,7 @@ import pytest
 
 from model.corpus import GoldDocument, GoldMention
 from model.document import Mention
-from model.evaluation.scores import Cell, Score, count, count_links, score_corpus, summed, total
+from model.evaluation.scores import Cell, Score, count, count_links, summed
 from model.evaluation.slices import Slicer
 from tasks.corpora import read_gold
 
@@ -22,10 +22,14 @@ def document(*mentions: GoldMention, number: int = 0, types: tuple[str, ...] = (
     return GoldDocument("c", "dev", str(number), types, "x" * 100, (), (), mentions)
 
 
+def scores(gold: list[GoldDocument], predicted: list[list[Mention]]) -> dict[str, Score]:
+    """The scores of diseases by protocol."""
+    counts = count(gold, predicted, canonical=lambda identifier: identifier.removeprefix("MESH:"))
+    return {cell.protocol: summed(each) for cell, each in counts.items() if cell.entity_type == "Disease"}
+
+
 def figures(gold: list[GoldDocument], predicted: list[list[Mention]]) -> dict[str, tuple[int, int, int]]:
-    scores = score_corpus(gold, predicted, canonical=lambda identifier: identifier.removeprefix("MESH:"))
-    summed = {name: total(by_type["Disease"]) for name, by_type in scores.items()}
-    return {name: (score.tp, score.fp, score.fn) for name, score in summed.items()}
+    return {name: (score.tp, score.fp, score.fn) for name, score in scores(gold, predicted).items()}
 
 
 GOLD = GoldMention(10, 20, "Disease", ("MESH:D1",))
@@ -57,8 +61,8 @@ def test_a_composite_is_one_mention_and_several_concepts() -> None:
 
 
 def test_types_a_corpus_does_not_annotate_are_not_scored() -> None:
-    scores = score_corpus([document(GOLD)], [[mention(30, 40, "C1", kind="Chemical")]], canonical=str)
-    assert set(scores["ner"]) == {"Disease"}
+    counts = count([document(GOLD)], [[mention(30, 40, "C1", kind="Chemical")]], canonical=str)
+    assert {cell.entity_type for cell in counts} == {"Disease"}
 
 
 CORPUS = [
@@ -69,22 +73,19 @@ RIGHT = [[mention(10 * m, 10 * m + 5, f"D{m}") for m in range(8)] for _ in range
 
 def test_saying_yes_to_every_candidate_scores_badly() -> None:
     everything = [[mention(m.start, m.end, f"D{c}") for m in found for c in range(100)] for found in RIGHT]
-    scores = score_corpus(CORPUS, everything, canonical=str)
-    assert total(scores["document"]["Disease"]).f1 < 0.2
-    assert total(scores["mention"]["Disease"]).f1 < 0.1
+    assert scores(CORPUS, everything)["document"].f1 < 0.2
+    assert scores(CORPUS, everything)["mention"].f1 < 0.1
 
 
 def test_missing_half_of_gold_scores_badly() -> None:
     half = [found[:4] for found in RIGHT]
-    for by_type in score_corpus(CORPUS, half, canonical=str).values():
-        assert total(by_type["Disease"]).recall == 0.5
-        assert total(by_type["Disease"]).f1 == pytest.approx(2 / 3)
+    for score in scores(CORPUS, half).values():
+        assert (score.recall, score.f1) == (0.5, pytest.approx(2 / 3))
 
 
 def test_twenty_mentions_in_a_corpus_score_badly() -> None:
     few = [RIGHT[0], RIGHT[1], RIGHT[2][:4], *([] for _ in range(47))]
-    for by_type in score_corpus(CORPUS, few, canonical=str).values():
-        assert total(by_type["Disease"]).f1 < 0.1
+    assert all(score.f1 < 0.1 for score in scores(CORPUS, few).values())
 
 
 def test_figures_of_nothing_are_zero() -> None:
@@ -199,8 +200,8 @@ def as_first_published(document: GoldDocument) -> GoldDocument:
 
 
 def disease_scores(gold: list[GoldDocument], predicted: list[list[Mention]]) -> tuple[Score, Score]:
-    scores = score_corpus(gold, predicted, canonical=lambda identifier: identifier.removeprefix("MESH:"))
-    return total(scores["ner"]["Disease"]), total(scores["document"]["Disease"])
+    found = scores(gold, predicted)
+    return found["ner"], found["document"]
 
 
 def test_counts_equal_the_official_answers_of_biocreative(shared_data: Path) -> None:

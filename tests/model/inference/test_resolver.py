@@ -84,7 +84,6 @@ def test_an_inclined_resolver_abstains() -> None:
     resolver = Resolver.unfitted()
     assert resolver.resolve(features, ner=0.9) == (0, pytest.approx(1 / (1 + np.exp(-6)), abs=1e-4))
     assert resolver.inclined(27).resolve(features, ner=0.9) is None
-    assert resolver.inclined(27).resolve(features, ner=0.9, allow_none=False) is not None
 
 
 @pytest.mark.parametrize(

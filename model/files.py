@@ -1,0 +1,39 @@
+"""Files that are whole or absent: written beside their name, flushed to the disk, renamed.
+
+The warehouse has the same with locks (`warehouse.files`), which this package must not import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def beside(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
+    """Gives a path to write to that becomes `path` when the block ends without an exception.
+
+    Args:
+        suffix: of the name until then; one of its own for each of several writers.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + suffix)
+    try:
+        yield temporary
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes text in UTF-8, whole or not at all."""
+    with beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

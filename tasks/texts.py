@@ -1,0 +1,12 @@
+"""What the model reads of a document."""
+
+from __future__ import annotations
+
+from model.document import Document, Text
+from tasks.abbreviations import find_abbreviations
+from tasks.sentences import split_sentences
+
+
+def text_of(document: Document) -> Text:
+    """Return the sentences of a document, and the short forms that it explains."""
+    return Text(split_sentences(document), find_abbreviations(document.text))
