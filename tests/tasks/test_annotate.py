@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from model.document import Mention, Text
 from model.inference.cascade import Cascade
 from model.inference.report import Report
 from tasks.annotate import annotate_source
+from tasks.documents import parse_source, read_documents
 from tasks.errors import SourceError
 from tasks.models import load
 from tasks.sources import find_sources
 from tests.flows.world import World, articles, pubmed
+from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.ledger import SourceCounts, read_books
 from warehouse.schemas import MENTIONS
@@ -190,6 +193,49 @@ def test_the_same_text_is_not_annotated_again(cascade: Cascade, tmp_path: Path) 
         [row[name] for name in told] for row in pq.read_table(kept).to_pylist()
     ]
     assert (whole.books.counts.carried, whole.mentions) == (0, len(pq.read_table(kept)))
+
+
+def damage(path: Path) -> None:
+    """The footer stays as it is, the pages do not."""
+    content, group = bytearray(path.read_bytes()), pq.read_metadata(path).row_group(0)
+    for column in map(group.column, range(group.num_columns)):
+        content[column.data_page_offset : column.data_page_offset + 8] = b"\xff" * 8
+    path.write_bytes(content)
+
+
+def test_stored_documents_that_are_damaged_are_told(cascade: Cascade, tmp_path: Path) -> None:
+    (path := tmp_path / "dump.xml").write_text(pubmed(articles(300, first=100)))
+    run(path, tmp_path / "home", cascade)
+    (documents,) = (tmp_path / "home" / "documents").glob("*.parquet")
+    damage(documents)
+    with pytest.raises(WarehouseError, match=f"^{documents}: damaged .*; see e2emern doctor$"):
+        list(read_documents(documents))
+
+
+def test_an_earlier_source_that_cannot_be_read_costs_its_own_documents_alone(cascade: Cascade, tmp_path: Path) -> None:
+    for name, records in (("a.xml", articles(3, first=100)), ("b.xml", articles(3, first=101))):
+        (tmp_path / name).write_text(pubmed(records))
+        run(tmp_path / name, tmp_path / "home", cascade)
+    (damaged,) = (tmp_path / "home" / "mentions").rglob("a.xml.*.parquet")
+    damage(damaged)
+    (tmp_path / "c.xml").write_text(pubmed(articles(4, first=100)))
+    assert run(tmp_path / "c.xml", tmp_path / "home", cascade).carried == 3  # 101 to 103, which b.xml has
+
+
+def test_chunks_of_a_source_are_bounded_whatever_its_records_are(tmp_path: Path) -> None:
+    (path := tmp_path / "bad.PubTator").write_text("1|t|Rash.\n1|a|\n\n" + "no record\n\n" * 3_000)
+    written: list[int] = []
+
+    class Counting(Report):
+        @contextmanager
+        def timed(self, stage: str) -> Iterator[None]:
+            written.append(stage == "write")
+            yield
+
+    (source,) = find_sources([path])
+    books = parse_source(source, home=Home(tmp_path / "home"), report=Counting())
+    assert books.unusable == 3_000
+    assert sum(written) > 3_000 // 256
 
 
 def test_nothing_carries_over_from_another_model_or_from_what_failed(cascade: Cascade, tmp_path: Path) -> None:

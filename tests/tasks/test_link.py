@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.inference.cascade import Cascade
 from tasks.errors import InputError
@@ -100,7 +101,23 @@ def test_a_document_that_the_model_cannot_read_is_told(
     counts = link_file(given, output, cascade=cascade, tell=told.append)
     assert (counts.documents, counts.linked, counts.failures) == (3, 3, 3)
     assert told[-1] == Failure(3, "text", "model: RuntimeError: too odd", "4")
-    assert output.read_text(encoding="utf-8").endswith("4\t7\t30\tbreast and colon cancer\tDisease\t-\n\n")
+    kept = "4\t7\t30\tbreast and colon cancer\tDisease\tMESH:D001943|MESH:D003110\n\n"
+    assert output.read_text(encoding="utf-8").endswith(kept)
+
+
+def test_a_lost_device_ends_it_and_nothing_is_written(
+    cascade: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, output = tmp_path / "given.PubTator", tmp_path / "linked.PubTator"
+    given.write_text(GIVEN, encoding="utf-8")
+
+    def lost(texts: object, **options: object) -> None:
+        raise torch.AcceleratorError("the device is lost")
+
+    monkeypatch.setattr(cascade, "find_spans", lost)
+    with pytest.raises(torch.AcceleratorError):
+        link_file(given, output, cascade=cascade)
+    assert not output.exists()
 
 
 def test_the_input_is_never_overwritten(cascade: Cascade, tmp_path: Path) -> None:

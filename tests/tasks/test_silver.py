@@ -96,7 +96,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         tag(data, tmp_path / "parts")
     assert not (tmp_path / "parts").exists()
-    with pytest.raises(InputError, match=r"parts\.parts was begun with another text, other models or another seed"):
+    with pytest.raises(InputError, match=r"parts\.parts was begun with another text, vocabulary or seed, or other"):
         tag(data, tmp_path / "parts", seed=1)
     left[0] = 8 - chunks  # exactly those that are left
     told = list[str]()

@@ -102,6 +102,7 @@ def add_source(
     mentions: Sequence[dict[str, Any]] | None = None,  # default: one per document
     counts: SourceCounts | None = None,
     error: str | None = None,
+    model: str = MODEL,
 ) -> SourceBooks:
     """Writes the files of a source, the mentions last."""
     origin = {"source": source.name, "digest": source.digest}
@@ -133,7 +134,7 @@ def add_source(
                 for record, pmid, *version in deletions
             ]
         )
-    versions = {"model_version": MODEL, "mesh_version": MESH}
+    versions = {"model_version": model, "mesh_version": MESH}
     for path, rows in ((home.failures(source), failures), (home.unread(source, **versions), unread)):
         with TableWriter(path, FAILURES) as writer:
             writer.append(
@@ -144,7 +145,7 @@ def add_source(
             )
     path = home.mentions(source, **versions)
     with TableWriter(path, MENTIONS, metadata=books.to_metadata()) as writer:
-        writer.append([origin | row for row in mentions])
+        writer.append([origin | row | versions for row in mentions])
     return books
 
 

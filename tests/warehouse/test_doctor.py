@@ -22,6 +22,7 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.ledger import pending
 from warehouse.runs import begin_run, may_be_running, write_run
+from warehouse.shelf import roll_back
 from warehouse.snapshot import current_snapshot, publish
 
 ONE, TWO, NEW = key("a.xml", "1"), key("b.xml", "2"), key("c.xml", "3")
@@ -203,6 +204,17 @@ def test_after_a_repair_the_next_run_makes_the_files_again(home: Home, harm: Cal
     assert pending(home, [ONE, TWO], **VERSIONS) == [ONE]
     add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")])
     assert examine(home) == []
+
+
+def test_after_a_rollback_to_another_model_its_files_are_made_again(home: Home) -> None:
+    add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")], model="other-1")
+    add_source(home, TWO, [document(0, "2")], model="other-1")
+    publish(home, model_version="other-1", mesh_version=MESH)
+    roll_back(home, 2)
+    assert pending(home, [ONE, TWO], **VERSIONS) == []
+    lose_documents(home)
+    assert codes(examine(home, repair=True)) == ["missing-file"]
+    assert pending(home, [ONE, TWO], **VERSIONS) == [ONE]
 
 
 def test_the_current_snapshot_is_damaged(home: Home) -> None:

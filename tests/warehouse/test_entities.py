@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.homes import MESH, add_vocabulary
-from warehouse.entities import entities_path, write_entities
+from warehouse.entities import entities_path, list_vocabularies, write_entities
 from warehouse.errors import SchemaMismatchError, WarehouseError
 from warehouse.layout import Home
 
@@ -76,3 +76,11 @@ def test_refused(tmp_path: Path) -> None:
         write_entities(home, rows[:2], mesh_version=MESH)
     with pytest.raises(WarehouseError, match="has no vocabulary 2025, but 2024; import it first"):
         entities_path(home, mesh_version="2025")
+
+
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    home.entities("2025").write_bytes(b"no Parquet file")
+    with pytest.raises(WarehouseError, match=r"2025\.parquet cannot be read \(.*\); move it away and import it anew$"):
+        list_vocabularies(home)

@@ -16,7 +16,8 @@ from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabula
 from warehouse.annotated import annotated_rows
 from warehouse.errors import PublishRefusedError, WarehouseError
 from warehouse.layout import Home
-from warehouse.shelf import login, relocate, roll_back, rollbacks
+from warehouse.questions import answer
+from warehouse.shelf import login, number_before, relocate, roll_back, rollbacks, standing_rollback
 from warehouse.snapshot import Snapshot, open_snapshot, publish, read_snapshot
 from warehouse.sql import query
 
@@ -87,6 +88,31 @@ def test_what_was_withdrawn_does_not_come_back_unasked(home: Home) -> None:
     assert (snapshot.number, snapshot.previous, snapshot.documents) == (4, 1, 3)
     assert snapshot.accepted == f"{login()}: dump 2 is out"
     assert night(home, 5).number == 5
+
+
+def test_two_rollbacks_in_a_row_withdraw_what_the_first_did(home: Home) -> None:
+    roll_back(home, 1, why="dump 2 is wrong")
+    roll_back(home, 2, why="it was dump 3")
+    standing = standing_rollback(home)
+    assert standing is not None
+    assert (standing.left, standing.shown, standing.why) == (3, 2, "it was dump 3")
+    with pytest.raises(PublishRefusedError, match=r"went back from snapshot 3 to 2 \(it was dump 3\)"):
+        night(home, 4)
+    roll_back(home, 3)
+    assert standing_rollback(home) is None
+    assert night(home, 5).number == 4
+
+
+def test_the_one_before_is_none_that_was_withdrawn(home: Home) -> None:
+    roll_back(home, 1, why="snapshots 2 and 3 are wrong")
+    source = key("pubmed21n0004.xml", "4")
+    add_source(home, source, [document(0, "4")])
+    add_run(home, source)
+    after = publish(home, model_version=MODEL, mesh_version=MESH, accept="they are right")
+    assert (after.number, after.previous, number_before(home, 4)) == (4, 1, 1)
+    since = answer(home, "new-documents")
+    assert sorted(row["document_id"] for row in since.to_pylist()) == ["2", "3", "4"]
+    assert roll_back(home).shown == 1
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,17 @@ def test_a_version_stays_as_it_is(tmp_path: Path) -> None:
     assert {row["mesh_id"]: row for row in pq.read_table(tmp_path / "home/entities/2026.parquet").to_pylist()} == found
 
 
+def test_a_refused_import_leaves_the_failures_of_the_version_that_stays(tmp_path: Path) -> None:
+    failing = DESC.replace("<DescriptorUI>D009369</DescriptorUI>", "<DescriptorUI>no id</DescriptorUI>", 1)
+    told, _ = imported(tmp_path, desc=failing)
+    assert told.failed == 1
+    kept = Home(tmp_path / "home").entity_failures("2026")
+    before = kept.read_bytes()
+    with pytest.raises(WarehouseError, match="has another vocabulary of version 2026; name this one anew"):
+        imported(tmp_path, desc=DESC)
+    assert kept.read_bytes() == before
+
+
 BOMB = gzip.compress(medic().encode() + (b"#" + b" " * 1_000_000 + b"\n") * 110)
 ENTITIES = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
 
