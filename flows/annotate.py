@@ -165,10 +165,18 @@ def run_over(
         if todo:
             work(todo, outcome)
         if publishing and (outcome.annotated or outcome.unchanged):
-            outcome.snapshot = publish(home, model_version=versions.model, mesh_version=versions.mesh)
+            outcome.snapshot = _published(home, outcome)
     if outcome.problems:
         raise IncompleteError(outcome)
     return outcome
+
+
+def _published(home: Home, outcome: Outcome) -> Snapshot:
+    """Publish; a refusal tells which sources are missing too, since nobody else will."""
+    try:
+        return publish(home, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh)
+    except WarehouseError as error:
+        raise type(error)("; ".join([str(error), *outcome.problems])) from error
 
 
 def work_here(

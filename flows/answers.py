@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import Counter
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from rich.console import Console
 
-from flows.view import Level, Summary, show_document, show_summary, show_table
+from flows.view import Level, Summary, counted, interval, show_document, show_summary, show_table
 from tasks.export import read_annotated
 from warehouse.catalog import literal
 from warehouse.layout import Home
@@ -42,11 +43,16 @@ GROUP BY mesh_name ORDER BY mentions DESC, mesh_name LIMIT 10
 
 
 def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
-    """Print a table as `table`, `csv` (lists as JSON) or `json` (a list of objects)."""
+    """Print a table as `table`, `csv` (lists as JSON) or `json` (a list of objects).
+
+    Columns of one name are numbered from the second on: `a`, `a_1`. What JSON has no number for, infinity and NaN, is
+    null there.
+    """
+    answer = answer.rename_columns(_distinct(answer.column_names))
     if form == "table":
         show_table(answer, console=console)
     elif form == "json":
-        rows = (json.dumps(row, ensure_ascii=False, default=str) for row in answer.to_pylist())
+        rows = (json.dumps(_as_json(row), ensure_ascii=False, default=str) for row in answer.to_pylist())
         console.file.write("[" + ",\n ".join(rows) + "]\n")
     else:
         writer = csv.writer(console.file, lineterminator="\n")
@@ -62,24 +68,27 @@ def print_status(status: Status, *, console: Console) -> None:
         lines += [
             f"snapshot {snapshot.number} of {snapshot.created:%Y-%m-%d %H:%M} UTC, "
             f"model {snapshot.model_version}, MeSH {snapshot.mesh_version}",
-            f"  {snapshot.sources:,} sources, {snapshot.documents:,} documents, {snapshot.mentions:,} mentions "
-            f"({status.linked_share:.1%} linked) of {snapshot.concepts:,} concepts",
-            f"  {snapshot.failures:,} failures, {snapshot.deletions:,} deletions, {snapshot.superseded:,} superseded",
+            f"  {counted(snapshot.sources, 'source')}, {counted(snapshot.documents, 'document')}, "
+            f"{counted(snapshot.mentions, 'mention')} ({status.linked_share:.1%} linked) of "
+            f"{counted(snapshot.concepts, 'concept')}",
+            f"  {counted(snapshot.failures, 'failure')}, {counted(snapshot.deletions, 'deletion')}, "
+            f"{snapshot.superseded:,} superseded",
         ]
     else:
         lines.append("no snapshot yet")
     if run := status.last_run:
         ended = f"finished {run.finished[:19]}" if run.finished else "not finished"
-        lines.append(f"last run {run.run_id} on {run.host}, {len(run.sources):,} sources, {ended}")
+        lines.append(f"last run {run.run_id} on {run.host}, {counted(len(run.sources), 'source')}, {ended}")
         met = Counter(source.outcome for source in run.sources)
         lines += [f"  {', '.join(f'{count:,} {outcome}' for outcome, count in met.items())}"] if met else []
         lines += [f"  stopped: {run.error}"] if run.error else []
     lines.append(f"champion {status.champion or 'the bundled model'}")
     if status.backlog:
         first, more = status.backlog[:3], len(status.backlog) - 3
-        lines.append(f"{len(status.backlog):,} dump files wait: {', '.join(first)}{' ...' if more > 0 else ''}")
+        waiting = "1 dump file waits" if len(status.backlog) == 1 else f"{len(status.backlog):,} dump files wait"
+        lines.append(f"{waiting}: {', '.join(first)}{' ...' if more > 0 else ''}")
     lines += [f"damaged: {source}: {error}" for source, error in status.damaged.items()]
-    lines += [f"{count:,} failures: {reason}" for reason, count in status.failures_by_reason.items()]
+    lines += [f"{counted(number, 'failure')}: {reason}" for reason, number in status.failures_by_reason.items()]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -154,8 +163,8 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
         say(again if outcome.annotated or outcome.failed else f"Nothing new: {again}")
     if snapshot := outcome.snapshot:
         say(
-            f"Snapshot {snapshot.number} of {home.root}: {snapshot.documents:,} documents, "
-            f"{snapshot.mentions:,} mentions of {snapshot.concepts:,} concepts"
+            f"Snapshot {snapshot.number} of {home.root}: {counted(snapshot.documents, 'document')}, "
+            f"{counted(snapshot.mentions, 'mention')} of {counted(snapshot.concepts, 'concept')}"
         )
 
 
@@ -173,5 +182,28 @@ def show_sample(home: Home, source: str, *, console: Console) -> None:
     show_table(query(home, _NEOPLASMS), console=console)
 
 
+def _distinct(names: list[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in count(1))
+        found.append(name if name not in found else next(each for each in numbered if each not in {*names, *found}))
+    return found
+
+
+def _as_json(value: object) -> object:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case pa.MonthDayNano():
+            return interval(value)
+        case dict():
+            return {key: _as_json(each) for key, each in value.items()}
+        case list():
+            return [_as_json(each) for each in value]
+    return value
+
+
 def _csv_cell(value: object) -> object:
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
+    if isinstance(value, list | dict):
+        return json.dumps(_as_json(value), ensure_ascii=False, default=str)
+    return interval(value) if isinstance(value, pa.MonthDayNano) else value

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -86,8 +87,8 @@ def show_summary(summary: Summary, *, console: Console) -> None:
     """Print the counts of a run, its rate, and what each level did in which time."""
     rate = summary.documents / summary.seconds if summary.seconds else 0.0
     counts = (
-        f"{_count(summary.documents, 'document')}, {_count(summary.mentions, 'mention')} "
-        f"of {_count(summary.concepts, 'concept')}, {_count(summary.failures, 'failure')} "
+        f"{counted(summary.documents, 'document')}, {counted(summary.mentions, 'mention')} "
+        f"of {counted(summary.concepts, 'concept')}, {counted(summary.failures, 'failure')} "
         f"in {_duration(summary.seconds)} ({rate:,.1f} documents/s)"
     )
     lines = [Text(counts, style="bold")]
@@ -164,6 +165,19 @@ def _progress_line(done: int, total: int | None, unit: str, seconds: float) -> s
     return line
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: `1 source`, `2,000 sources`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def interval(value: pa.MonthDayNano) -> str:
+    """Return a span of time in words; its three numbers are none of each other: `1 months 2 days 0:00:05`."""
+    parts = [f"{number} {unit}" for number, unit in ((value.months, "months"), (value.days, "days")) if number]
+    if value.nanoseconds or not parts:
+        parts.append(str(timedelta(microseconds=value.nanoseconds / 1000)))
+    return " ".join(parts)
+
+
 def _marked(text: str, offset: int, marked: list[Span], named: set[str], *, plain: bool) -> Text:
     """Lay `marked` over `text`, which stands at `offset`; nested and crossing spans all keep their ends."""
     edges = sorted({0, len(text), *(edge - offset for span in marked for edge in (span.start, span.end))})
@@ -205,13 +219,13 @@ def _cell(value: object) -> str:
         return "null"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, pa.MonthDayNano):
+        return interval(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(_cell, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_cell(each)}" for name, each in value.items())
     return str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _duration(seconds: float) -> str:

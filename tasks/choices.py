@@ -25,7 +25,7 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
     """Check that inputs, model and vocabulary are there. Raises InputError."""
     check_model(model)
     read_mesh_version(find_mesh(mesh, home=home))
-    find_files(inputs)
+    find_files(inputs, home=home)
 
 
 def find_model(model: Path | str | None, *, home: Home) -> Path:
@@ -42,7 +42,7 @@ def find_model(model: Path | str | None, *, home: Home) -> Path:
     except WarehouseError as error:
         if model is None:
             raise
-        raise InputError(f"{model}: no such model folder; give one with --model") from error
+        raise InputError(f"{model}: no such model folder, and no version of the home") from error
 
 
 def model_of_tables(home: Home) -> str | None:
@@ -99,7 +99,7 @@ def read_mesh_version(mesh: Path) -> str:
 def check_model(model: Path) -> None:
     """Check that a model folder has all files of a model. Raises InputError."""
     if not model.is_dir():
-        raise InputError(f"{model}: no such model folder; give one with --model")
+        raise InputError(f"{model}: no such model folder")
     for name in _OF_A_MODEL:
         if not (model / name).is_file():
             raise InputError(f"{model}: no {name}; expected a model folder")

@@ -86,6 +86,8 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
     try:
         with _opened(output) as out:
             _FORMATS[form].write(_prepared(annotated, form, skip_full_text, counts), out)
+    except BrokenPipeError:  # the reader of standard output has left
+        raise
     except OSError as error:
         raise InputError(f"{output}: cannot write the export: {error.strerror or error}") from error
     return counts

@@ -34,11 +34,12 @@ class Source:
 def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> list[Source]:
     """Return the files that files, folders and glob patterns name, in order and once each.
 
-    A folder stands for all files in it and its folders, but for hidden ones and checksums. A file whose digest the home
-    keeps (`warehouse.digests`) is not read. Raises InputError where an input names nothing, or a file cannot be read.
+    A folder stands for all files in it and its folders, but for hidden ones, checksums, and the home, should it be in
+    there. A file whose digest the home keeps (`warehouse.digests`) is not read. Raises InputError where an input names
+    nothing, or a file cannot be read.
     """
     sources: dict[SourceKey, Source] = {}
-    paths = find_files(inputs)
+    paths = find_files(inputs, home=home)
     with digesting(home) as digest:
         for path in paths:
             try:
@@ -49,9 +50,9 @@ def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> l
     return list(sources.values())
 
 
-def find_files(inputs: Iterable[str | Path]) -> list[Path]:
+def find_files(inputs: Iterable[str | Path], *, home: Home | None = None) -> list[Path]:
     """Return the paths of `find_sources` without reading a file. Raises InputError where an input names nothing."""
-    return [path for given in inputs for path in _files(str(given))]
+    return [path for given in inputs for path in _files(str(given), home)]
 
 
 def count_records(source: Source) -> int:
@@ -69,10 +70,14 @@ def count_records(source: Source) -> int:
     return count
 
 
-def _files(given: str) -> Iterator[Path]:
+def _files(given: str, home: Home | None) -> Iterator[Path]:
     path = Path(given)
+    if not given:
+        raise InputError("an input without a name; expected a file, a folder or a pattern")
     if path.is_dir():
         found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_dump(each.relative_to(path))]
+        if home and path.resolve() in home.root.resolve().parents:
+            found = [each for each in found if not each.resolve().is_relative_to(home.root.resolve())]
         if not found:
             raise InputError(f"{given}: the folder holds no file")
         yield from found
@@ -85,7 +90,8 @@ def _files(given: str) -> Iterator[Path]:
         if not matches:
             raise InputError(f"{given}: no file matches")
         for match in matches:
-            yield from _files(glob.escape(match) if glob.has_magic(match) and not Path(match).exists() else match)
+            escaped = glob.escape(match) if glob.has_magic(match) and not Path(match).exists() else match
+            yield from _files(escaped, home)
 
 
 def _is_dump(path: Path) -> bool:

@@ -82,8 +82,7 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
     Reads every file that a snapshot names, and every dump file whose digest is kept. A repair waits for a publisher and
     keeps others waiting. Raises `WarehouseError` when the home is not there.
     """
-    if not home.root.is_dir():
-        raise WarehouseError(f"{home.root} is not there; annotate something into it first")
+    home.check()
     home = Home(home.root.resolve())
     findings = []
     with publisher(home) if repair else nullcontext():
@@ -145,7 +144,7 @@ def _of_snapshots(home: Home, shown: _Shown) -> Iterator[_Case]:
         for name, fact in facts.items():
             shown.named[name] = (fact, [*shown.named.get(name, (fact, []))[1], number])
     if moved:
-        yield _case(home, "moved-home", home.snapshots, f"snapshots {_listed(moved)} read from another folder")
+        yield _case(home, "moved-home", home.snapshots, f"{_listed(moved)} read from another folder")
 
 
 def _of_link(home: Home, shown: _Shown) -> Iterator[_Case]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from warehouse.errors import NameRefusedError
+from warehouse.errors import NameRefusedError, WarehouseError
 
 CHECKSUMS = frozenset({".md5", ".sha256"})
 """Suffixes of files that stand beside dumps and are none."""
@@ -50,6 +50,13 @@ class Home:
     """The folder that holds all tables, models and snapshots; knows the path of each, makes none of them."""
 
     root: Path
+
+    def check(self) -> None:
+        """Checks that the folder is there. Raises `WarehouseError`."""
+        if not self.root.is_dir():
+            if self.root.exists():
+                raise WarehouseError(f"{self.root} is a file; expected the folder of the tables")
+            raise WarehouseError(f"{self.root} is not there; annotate something into it first")
 
     def documents(self, key: SourceKey) -> Path:
         """Where the documents of a source stand."""

@@ -44,9 +44,20 @@ def answer(
             earlier = _earlier_snapshot(home, int(value)) if value is not None else _previous_snapshot(home)
         elif parameter.kind == "concept" and value is not None:
             bound[parameter.name] = find_concept(home, str(value))
+        elif parameter.kind == "type" and value is not None:
+            bound[parameter.name] = _entity_type(home, str(value))
         else:
             bound[parameter.name] = value
     return query(home, asked.sql, parameters=bound, earlier=earlier, limit_rows=limit_rows, timeout_s=timeout_s)
+
+
+def _entity_type(home: Home, given: str) -> str:
+    found = query(home, "SELECT DISTINCT entity_type FROM entities ORDER BY ALL")["entity_type"]
+    known = [str(kind) for kind in found.to_pylist()]
+    for kind in known:
+        if kind.lower() == given.strip().lower():
+            return kind
+    raise QueryRefusedError(f"{given!r} is no entity type, expected {' or '.join(known)}")
 
 
 def _earlier_snapshot(home: Home, number: int) -> int:

@@ -45,8 +45,7 @@ def publisher(home: Home) -> Iterator[None]:
 
     Raises `WarehouseError` when the home is not there.
     """
-    if not home.root.is_dir():
-        raise WarehouseError(f"{home.root} is not there; annotate something into it first")
+    home.check()
     home.snapshots.mkdir(exist_ok=True)
     with home.lock.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -128,8 +128,7 @@ def open_snapshot(
     Its files are read from where the home stands now. Raises `WarehouseError` when nothing was published, there is no
     such snapshot, or the file cannot be opened.
     """
-    if not home.root.is_dir():
-        raise WarehouseError(f"{home.root} is not there; annotate something into it first")
+    home.check()
     if not home.warehouse.exists():
         raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
     if number is not None and number not in (there := numbers(home)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from warehouse.errors import WarehouseError
 from warehouse.layout import CHECKSUMS, Home, file_name
 from warehouse.models import champion
 from warehouse.runs import FLOW_RUN, RunRecord, read_runs
@@ -38,8 +37,7 @@ class Status:
 
 def status(home: Home) -> Status:
     """Returns the state of a home. Raises `WarehouseError` when it is not there or its snapshot cannot be opened."""
-    if not home.root.is_dir():
-        raise WarehouseError(f"{home.root} is not there; annotate something into it first")
+    home.check()
     runs = read_runs(home)
     snapshot = current_snapshot(home)
     failures: dict[str, int] = {}

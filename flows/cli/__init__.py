@@ -49,6 +49,7 @@ def main() -> None:
         say(_STOPPED)
         sys.exit(_INTERRUPTED)
     except (InputError, WarehouseError) as error:
+        _let_go(error)
         _end(_one_line(error))
     except BrokenPipeError:  # the reader of a pipe has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,6 +66,13 @@ def main() -> None:
 def _end(line: str) -> None:
     say(line)
     sys.exit(1)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error came through: Prefect keeps it, and connections must not outlive DuckDB."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _of_the_system(error: OSError) -> str:

@@ -20,6 +20,7 @@ def doctor(
 
     Each finding begins with a code, which docs/doctor.md explains. Exit code 1 says that findings remain.
     """
+    from flows.view import counted
     from warehouse.doctor import CODES, examine
 
     findings = examine(Home(home), repair=repair)
@@ -31,6 +32,7 @@ def doctor(
         say(f"{home} is sound")
     else:
         advice = "see docs/doctor.md" if repair else "see docs/doctor.md, or try --repair"
-        say(f"{len(findings):,} findings, {len(findings) - remain:,} repaired{f'; {advice}' if remain else ''}")
+        told = f"{counted(len(findings), 'finding')}, {len(findings) - remain:,} repaired"
+        say(f"{told}; {advice}" if remain else told)
     if remain:
         raise typer.Exit(1)

@@ -66,7 +66,9 @@ def mesh_list(home: Folder) -> None:
     from flows.answers import print_answer
     from warehouse.entities import VocabularySummary, list_vocabularies
 
-    found = list_vocabularies(Home(home))
+    place = Home(home)
+    place.check()
+    found = list_vocabularies(place)
     columns = {name: [getattr(one, name) for one in found] for name in VocabularySummary.__dataclass_fields__}
     print_answer(pa.table(columns), form="table", console=Console())
 

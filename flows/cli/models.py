@@ -31,6 +31,7 @@ def list_all(home: Folder) -> None:
     from warehouse.models import champion, changes, models
 
     place = Home(home)
+    place.check()
     leading, judged = champion(place), {one.challenger: one for one in evaluations(place)}
     for one in models(place):
         state = "champion" if one.version == leading else _state(judged.get(one.version))

@@ -16,7 +16,14 @@ from warehouse.queries import TYPES, NamedQuery, Parameter, library
 from .application import TIMEOUT_S, Folder, Timeout, group, say
 from .tables import AnswerFormat
 
-_METAVARS = {"text": "TEXT", "integer": "N", "number": "X", "concept": "ID_OR_NAME", "snapshot": "NUMBER"}
+_METAVARS = {
+    "text": "TEXT",
+    "integer": "N",
+    "number": "X",
+    "type": "TYPE",
+    "concept": "ID_OR_NAME",
+    "snapshot": "NUMBER",
+}
 _LIMIT = 100
 
 query_app = group("query", says="Answer a question by name; `query NAME --help` tells its options.")

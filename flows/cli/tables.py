@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tasks.errors import InputError
 from warehouse.layout import Home
 
 from .application import TIMEOUT_S, Allow, Branch, Deny, Folder, Timeout, app, say
@@ -67,8 +70,15 @@ def export(
 
 @app.command(epilog="""Example: e2emern sql --home home "SELECT mesh_name, count(*) FROM mentions GROUP BY ALL" """)
 def sql(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT, or DESCRIBE, SHOW TABLES, SUMMARIZE.")],
+    query: Annotated[
+        str,
+        typer.Argument(metavar="QUERY", help="One SELECT, DESCRIBE, SHOW TABLES or SUMMARIZE; - is standard input."),
+    ],
     home: Folder,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Value of $NAME in the query; without VALUE, NULL. May be repeated."),
+    ] = None,
     form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the answer.")] = AnswerFormat.TABLE,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to print.")] = 10_000,
     timeout: Timeout = TIMEOUT_S,
@@ -82,10 +92,25 @@ def sql(
     from warehouse.sql import is_cut
     from warehouse.sql import query as ask
 
-    answer = ask(Home(home), query, limit_rows=limit, timeout_s=timeout)
+    given = sys.stdin.read() if query == "-" else query
+    answer = ask(Home(home), given, parameters=_values(param or []), limit_rows=limit, timeout_s=timeout)
     print_answer(answer, form=form.value, console=Console())
     if is_cut(answer):
         say(f"only the first {limit:,} rows are shown; raise --limit for more")
+
+
+def _values(given: list[str]) -> dict[str, str | int | float | None]:
+    """Parameters by name: numbers where they look like one, as the columns that they are compared with are."""
+    values: dict[str, str | int | float | None] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not (name and equals):
+            raise InputError(f"--param {each}: expected NAME=VALUE, such as --param year=2020")
+        values[name] = text or None
+        for kind in (float, int):
+            with suppress(ValueError):
+                values[name] = kind(text)
+    return values
 
 
 @app.command(epilog="Example: e2emern status --home home")

@@ -22,7 +22,8 @@ from tasks.parsers.xml_stream import elements, flat_text
 ROOTS = frozenset({"PubmedArticleSet", "PubmedBookArticleSet", "PubmedArticle", "PubmedBookArticle", "DeleteCitation"})
 
 _TAGS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"0*[1-9][0-9]{0,17}")
+_VERSION = re.compile(r"0*[1-9][0-9]{0,8}")
 _YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
@@ -103,10 +104,10 @@ def _pmid(element: etree._Element | None) -> tuple[int, int]:
         raise RecordError("no PMID")
     number = _flat(element)
     if not _NUMBER.fullmatch(number):
-        raise RecordError(f"PMID is {shown(number)}, expected a number")
+        raise RecordError(f"PMID is {shown(number)}, expected a number above 0")
     version = element.get("Version", "1")
-    if not re.fullmatch(r"[0-9]{1,9}", version):
-        raise RecordError(f"Version of PMID {number} is {shown(version)}, expected a number")
+    if not _VERSION.fullmatch(version):
+        raise RecordError(f"Version of PMID {number} is {shown(version)}, expected a number above 0")
     return int(number), int(version)
 
 

@@ -118,7 +118,7 @@ def test_no_model_then_a_full_disk_then_all_is_well(
         make_room(64 << 10)  # enough for the dump, and not for what is made of it
         night = installation.run("nightly", **given, model=str(installation.folder / "none"))
         assert night["state_type"] == "FAILED"
-        assert night["state"]["message"].endswith("none: no such model folder; give one with --model")
+        assert night["state"]["message"].endswith("none: no such model folder, and no version of the home")
 
         night = installation.run("nightly", **given)
         assert night["state_type"] == "FAILED"

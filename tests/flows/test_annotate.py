@@ -138,7 +138,7 @@ def test_who_watches_is_told(world: World, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "none"}, "none: no such model folder; give one with --model"),
+        ({"model": "none"}, "none: no such model folder, and no version of the home"),
         ({"model": "."}, ".: no config.json; expected a model folder"),
         ({"mesh": "none.parquet"}, "none.parquet: cannot be read as an entities table"),
         ({"device": "tpu"}, "unknown device 'tpu': expected one of auto, cpu, cuda"),

@@ -18,6 +18,7 @@ import pytest
 
 from flows.annotate import annotate_sources
 from tasks.parsers import parse
+from tests.conftest import ROOT
 from tests.flows.world import World, articles, pubmed, rows, tables, write_sources
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
@@ -89,7 +90,7 @@ def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, en
     ("arguments", "message"),
     [
         (["annotate", "none.xml", "--home", "h"], "none.xml: no such file or folder"),
-        (["annotate", "--home", "h", "--model", "none"], "none: no such model folder; give one with --model"),
+        (["annotate", "--home", "h", "--model", "none"], "none: no such model folder, and no version of the home"),
     ],
 )
 def test_errors_before_the_first_record_are_one_line(
@@ -218,6 +219,21 @@ def test_errors_are_told(home: Path, tmp_path: Path, arguments: list[str], code:
     assert ended.returncode == code
     assert ended.stderr.startswith(told.format(**places))
     assert "Traceback" not in ended.stderr
+
+
+def test_an_error_that_somebody_keeps_ends_in_one_line() -> None:
+    """Prefect keeps the error of a run, and DuckDB's binding tells of all that outlives it."""
+    code = (
+        "import sys, duckdb; from flows import cli; from warehouse.errors import WarehouseError\n"
+        "kept = []\n"
+        "def refuse(**options):\n"
+        "    connection = duckdb.connect()\n"
+        "    kept.append(WarehouseError('refused'))\n"
+        "    raise kept[0]\n"
+        "cli.app = refuse; cli.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "e2emern: refused\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

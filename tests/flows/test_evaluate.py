@@ -68,7 +68,7 @@ def test_errors_come_before_any_model_is_loaded(world: World, corpus: Path, tmp_
     given = ["evaluate", f"tiny/dev={corpus}", "--mesh", world.mesh, "--output", tmp_path / "out"]
     for more, reason in (
         (["--model", world.model, "--slices"], "slices need the training documents; name them with --seen"),
-        (["--model", tmp_path / "none"], "none: no such model folder; give one with --model"),
+        (["--model", tmp_path / "none"], "none: no such model folder"),
         (["--model", world.model, "--against", tmp_path / "none"], "none: no such model folder"),
     ):
         ended = run(*given, *more)

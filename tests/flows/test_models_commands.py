@@ -100,6 +100,6 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         assert isinstance(ended.exception, WarehouseError)
         assert str(ended.exception) == reason
     ended = run("models", "add", tmp_path / "none", "--home", tmp_path)
-    assert str(ended.exception) == f"{tmp_path / 'none'}: no such model folder; give one with --model"
+    assert str(ended.exception) == f"{tmp_path / 'none'}: no such model folder"
     with pytest.raises(FileNotFoundError):
         (tmp_path / "models" / "aaa").stat()

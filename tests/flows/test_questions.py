@@ -65,6 +65,36 @@ def test_answers_as_json_csv_and_table(home: Path) -> None:
     assert "| a     | Disease     |" in told(*unlinked).stdout
 
 
+def test_a_type_is_given_in_any_case(home: Path) -> None:
+    answers = [told("query", "unlinked", "--type", kind, "--home", home).stdout for kind in ("Disease", "disease ")]
+    assert answers[0] == answers[1]
+    ended = told("query", "unlinked", "--type", "Gene", "--home", home)
+    assert str(ended.exception) == "'Gene' is no entity type, expected Chemical or Disease"
+
+
+def test_the_sql_of_a_question_is_a_beginning(home: Path) -> None:
+    printed = told("query", "unlinked", "--sql").stdout
+    given = ["--param", "type=Disease", "--format", "csv", "--home", str(home)]
+    ended = CliRunner().invoke(app, ["sql", "-", *given], input=printed)
+    assert ended.stdout.splitlines()[1] == "a,Disease,1,1,0.5,12"
+    numbers = ["SELECT $a + 1 AS x, $b IS NULL AS y", "--param", "a=2", "--param", "b=", "--format", "csv"]
+    assert told("sql", *numbers, "--home", home).stdout == "x,y\n3,True\n"
+    assert "--param a: expected NAME=VALUE" in str(told("sql", "SELECT $a", "--param", "a", "--home", home).exception)
+
+
+def test_what_json_lacks(home: Path) -> None:
+    query = (
+        "SELECT 1 AS a, 2 AS a, 1.0 / 0 AS x, [0.0 / 0] AS y, INTERVAL 3 DAY + INTERVAL 5 SECOND AS z, {'b': NULL} AS c"
+    )
+    answer = told("sql", query, "--format", "json", "--home", home).stdout
+    expected = {"a": 1, "a_1": 2, "x": None, "y": [None], "z": "3 days 0:00:05", "c": {"b": None}}
+    assert json.loads(answer) == [expected]
+    assert "NaN" not in answer
+    row = told("sql", query, "--format", "csv", "--home", home).stdout.splitlines()[1]
+    assert row == '1,2,inf,[null],3 days 0:00:05,"{""b"": null}"'
+    assert "| 3 days 0:00:05 | b: null |" in told("sql", query, "--home", home).stdout
+
+
 def test_an_earlier_snapshot(home: Path) -> None:
     lost = told("query", "new-mentions", "--since", 1, "--home", home, "--format", "csv").stdout.splitlines()[1]
     assert lost == "D001943,Breast Neoplasms,0,1,[]"
@@ -84,6 +114,7 @@ def test_a_limit_and_the_sql(home: Path) -> None:
         (["query", "coverage", "--year", "now", "--home", "{home}"], 2, "Invalid value for '--year'"),
         (["query", "coverage", "--under", "x", "--home", "{home}"], 2, "No such option: --under"),
         (["query", "none", "--home", "{home}"], 2, "No such command 'none'"),
+        (["status", "--home", ""], 2, "the name is empty; expected a folder"),
     ],
 )
 def test_wrong_usage(home: Path, arguments: list[str], code: int, message: str) -> None:
@@ -141,6 +172,9 @@ def test_the_history_of_a_document(home: Path) -> None:
             "e2emern: the query took longer than 0.2 s; ask for less or allow more",
         ),
         (["doctor", "--home", "{home}/none"], "e2emern: {home}/none is not there; annotate something into it first"),
+        (["mesh", "list", "--home", "{home}/none"], "e2emern: {home}/none is not there; annotate something into it"),
+        (["models", "list", "--home", "{home}/none"], "e2emern: {home}/none is not there; annotate something into it"),
+        (["status", "--home", "{home}/publish.lock"], "e2emern: {home}/publish.lock is a file; expected the folder of"),
     ],
 )
 def test_errors_are_one_line(home: Path, arguments: list[str], line: str) -> None:

@@ -27,7 +27,7 @@ def test_what_is_there_passes(tmp_path: Path) -> None:
     [
         ({"inputs": ["none.xml"]}, "none.xml: no such file or folder"),
         ({"inputs": ["none*.xml"]}, "none*.xml: no file matches"),
-        ({"model": Path("none")}, "none: no such model folder; give one with --model"),
+        ({"model": Path("none")}, "none: no such model folder"),
         ({"model": Path("half")}, "half: no model.safetensors; expected a model folder"),
         ({"mesh": Path("none.parquet")}, "none.parquet: cannot be read as an entities table"),
         ({"mesh": Path("1999")}, "1999: no such file, and "),
@@ -69,5 +69,5 @@ def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Pat
     assert find_model(None, home=home) == MODEL
     promote(home, "aaa", over=None)
     assert find_model(None, home=home) == home.model("aaa")
-    with pytest.raises(InputError, match="bbb: no such model folder; give one with --model"):
+    with pytest.raises(InputError, match="bbb: no such model folder, and no version of the home"):
         find_model("bbb", home=home)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from defaults import SAMPLE
 from tasks.errors import InputError
 from tasks.sources import count_records, find_sources
+from warehouse.layout import Home
 
 
 @pytest.fixture
@@ -67,3 +70,19 @@ def test_records_are_counted_for_the_time_left(tmp_path: Path) -> None:
     assert count_records(find_sources([many])[0]) == 50_000
     (tmp_path / "cut.gz").write_bytes(many.read_bytes()[:-20])
     assert count_records(find_sources([tmp_path / "cut.gz"])[0]) > 1
+
+
+def test_documents_of_a_home_are_counted_from_their_footer(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"record": range(7)}), tmp_path / "a.parquet")
+    assert count_records(find_sources([tmp_path / "a.parquet"])[0]) == 7
+
+
+def test_a_home_within_a_folder_is_no_input(folder: Path) -> None:
+    home = Home(folder / "home")
+    (home.root / "dumps").mkdir(parents=True)
+    (home.root / "warehouse.duckdb").touch()
+    (home.root / "dumps" / "d.xml").touch()
+    assert [source.path.name for source in find_sources([folder], home=home)] == ["a.xml.gz", "b.xml", "c [1].xml"]
+    assert [source.path.name for source in find_sources([home.dumps], home=home)] == ["d.xml"]
+    with pytest.raises(InputError, match=r"^an input without a name; expected a file, a folder or a pattern$"):
+        find_sources([""], home=home)

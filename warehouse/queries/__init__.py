@@ -4,9 +4,9 @@ A header is comment lines: a sentence, more text if needed, then a line for each
 
     -- $name kind [= default]: what it restricts
 
-and an example. Values reach DuckDB as prepared parameters, never as text. Kinds: `text`, `integer`, `number`;
-`concept`, which takes a MeSH id or a name; `snapshot`, the number of an earlier snapshot, which the query then
-reads as the catalog `earlier`.
+and an example. Values reach DuckDB as prepared parameters, never as text. Kinds: `text`, `integer`, `number`; `type`,
+an entity type in whatever case; `concept`, which takes a MeSH id or a name; `snapshot`, the number of an earlier
+snapshot, which the query then reads as the catalog `earlier`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ TYPES: Final[dict[str, type[str] | type[int] | type[float]]] = {
     "text": str,
     "integer": int,
     "number": float,
+    "type": str,
     "concept": str,
     "snapshot": int,
 }

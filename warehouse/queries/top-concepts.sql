@@ -1,7 +1,7 @@
 -- Concepts by number of mentions, the most frequent first.
 --
 -- $under concept = null: only this concept and all below it in the MeSH trees
--- $type text = null: only this entity type, Disease or Chemical
+-- $type type = null: only this entity type, Disease or Chemical
 -- $year integer = null: only documents published in this year
 --
 -- Example: e2emern query top-concepts --under Neoplasms --year 2021 --home home

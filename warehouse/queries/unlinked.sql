@@ -1,6 +1,6 @@
 -- Words recognised but linked to no concept, the most frequent first: what the vocabulary or the model lacks.
 --
--- $type text = null: only this entity type, Disease or Chemical
+-- $type type = null: only this entity type, Disease or Chemical
 --
 -- Example: e2emern query unlinked --type Chemical --home home
 WITH

@@ -120,7 +120,7 @@ def test_deletions_are_records(write):
     assert (document.pmid, document.record) == (7, 0)
     assert others == [
         Deletion(1, 8, version=1),
-        Failure(2, "line 5", "PMID is 'x', expected a number", "x"),
+        Failure(2, "line 5", "PMID is 'x', expected a number above 0", "x"),
         Deletion(3, 9),
     ]
 
@@ -133,10 +133,13 @@ OTHER = "<CommentsCorrectionsList><CommentsCorrections><PMID>8</PMID></CommentsC
     [
         (article(pmid=""), "no PMID", None),
         (article(pmid=OTHER), "no PMID", None),
-        (article(pmid="<PMID/>"), "PMID is '', expected a number", None),
-        (article(pmid="<PMID>12a</PMID>"), "PMID is '12a', expected a number", "12a"),
-        (article(pmid="<PMID>٣</PMID>"), "PMID is '٣', expected a number", "٣"),
-        (article(pmid='<PMID Version="b">5</PMID>'), "Version of PMID 5 is 'b', expected a number", "5"),
+        (article(pmid="<PMID/>"), "PMID is '', expected a number above 0", None),
+        (article(pmid="<PMID>12a</PMID>"), "PMID is '12a', expected a number above 0", "12a"),
+        (article(pmid="<PMID>٣</PMID>"), "PMID is '٣', expected a number above 0", "٣"),
+        (article(pmid='<PMID Version="b">5</PMID>'), "Version of PMID 5 is 'b', expected a number above 0", "5"),
+        (article(pmid='<PMID Version="0">5</PMID>'), "Version of PMID 5 is '0', expected a number above 0", "5"),
+        (article(pmid="<PMID>0</PMID>"), "PMID is '0', expected a number above 0", "0"),
+        ("<DeleteCitation><PMID>0</PMID></DeleteCitation>", "PMID is '0', expected a number above 0", "0"),
         ("<PubmedArticle/>", "article without MedlineCitation", None),
         (
             "<PubmedArticle><MedlineCitation><PMID>5</PMID></MedlineCitation></PubmedArticle>",
