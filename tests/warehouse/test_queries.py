@@ -305,22 +305,30 @@ def test_a_name_that_concepts_share(tmp_path: Path) -> None:
         {
             "mesh_id": mesh_id,
             "name": mesh_id,
-            "names": [mesh_id, "Gout"],
+            "names": [mesh_id, name],
             "name_kinds": ["preferred", "entry"],
             "entity_type": "Disease",
             "tree_numbers": [],
-            "record_type": "descriptor",
+            "record_type": record_type,
             "mapped_to": [],
             "aliases": [],
             "mesh_version": MESH,
         }
-        for mesh_id in ("D1", "D2")
+        for mesh_id, record_type, name in (
+            ("D1", "descriptor", "Gout"),
+            ("D2", "descriptor", "Gout"),
+            ("D3", "descriptor", "Rickets"),
+            ("C3", "supplementary", "Rickets"),
+            ("C4", "supplementary", "Rash"),
+            ("4", "omim", "Rash"),
+        )
     ]
     write_entities(home, rows, mesh_version=MESH)
     add_source(home, key("a"))
     publish(home, model_version=MODEL, mesh_version=MESH)
     with pytest.raises(QueryRefusedError, match=r"^'gout' is a name of 2 concepts: D1 D1, D2 D2; give the id of one$"):
         find_concept(home, "gout")
+    assert (find_concept(home, "rickets"), find_concept(home, "rash")) == ("D3", "C4")
     with pytest.raises(QueryRefusedError, match="has no snapshot before 1; there is nothing to compare with"):
         answer(home, "new-documents")
 
