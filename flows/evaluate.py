@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow
@@ -10,11 +11,12 @@ from prefect.logging import get_run_logger
 from defaults import MESH, SAMPLE
 from flows.retrain import publish_ledger, show_evaluation
 from flows.settings import Device, read_settings
-from tasks.assessment import assess
+from tasks.assessment import Watch, assess
 from tasks.choices import find_mesh, find_model, mesh_of_tables
 from tasks.gate import Margins
 from tasks.gold import find_gold
 from tasks.models import read_versions
+from warehouse.evaluations import Judged
 from warehouse.layout import Home
 
 
@@ -45,20 +47,50 @@ def evaluate(
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
     place = Home(settings.home)
-    table = find_mesh(Path(settings.mesh or mesh_of_tables(place) or MESH), home=place)
-    folder, champion = find_model(model, home=place), find_model(None, home=place)
+    judged, said = judge(
+        place,
+        gold=gold,
+        seen=seen or [],
+        model=model,
+        mesh=Path(settings.mesh or mesh_of_tables(place) or MESH),
+        device=settings.device,
+        margins=margins,
+        sample=sample,
+    )
+    show_evaluation(place, judged)
+    get_run_logger().info(said)
+
+
+def judge(
+    home: Home,
+    *,
+    gold: Sequence[str],
+    seen: Sequence[str] = (),
+    model: str | None = None,
+    mesh: Path = MESH,
+    device: str = "auto",
+    margins: Margins | None = None,
+    sample: Path = SAMPLE,
+    watch: Watch | None = None,
+) -> tuple[Judged, str]:
+    """Do what the flow does, and return the verdict, which the home keeps, and what to say of it.
+
+    Raises InputError where a model, the vocabulary or the gold cannot be used.
+    """
+    table = find_mesh(mesh, home=home)
+    folder, champion = find_model(model, home=home), find_model(None, home=home)
     same = read_versions(folder, table) == read_versions(champion, table)
     judged = assess(
         folder,
         champion=None if same else champion,
-        home=place,
+        home=home,
         gold=find_gold(gold),
-        seen=find_gold(seen or []),
+        seen=find_gold(seen),
         mesh=table,
         margins=margins,
         sample=sample,
-        device=settings.device,
+        device=device,
+        watch=watch,
     )
-    show_evaluation(place, judged)
     said = {None: "is evaluated", True: "passes the gate", False: f"is refused: {'; '.join(judged.reasons)}"}
-    get_run_logger().info(f"model {judged.challenger} {said[judged.passed]}{publish_ledger(place)}")
+    return judged, f"model {judged.challenger} {said[judged.passed]}{publish_ledger(home)}"

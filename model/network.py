@@ -5,7 +5,8 @@
     high   which tokens mention e?               G = sigmoid(W_g [H; H_a] + b_g)
                                                  H_f = H * (1 - G) + H_e * G,  y_h = softmax(W_h h_f + b_h)
 
-Three attentions a_i are offered, since the one the paper prints cannot see the entity (`printed_attention`).
+Three attentions a_i are offered, since the one the paper prints cannot see the entity (`PrintedAttention`), and for the
+ablation `uniform`, which is none.
 None of the levels runs the encoder per (sentence, entity) pair: sentences and entity names are encoded
 apart, and the levels combine the two. Shapes: B sentences, N word pieces, M entities, D hidden size,
 L labels. Entities are (B, M, D), or (1, M, D) when all sentences share them.

@@ -156,9 +156,19 @@ def test_benchmarks_in_the_readme_are_those_measured() -> None:
     assert found == {name: f"{one.get('ratio', one.get('gigabytes')):.2f}" for name, one in measured.items()}
 
 
+def test_the_guide_to_operations_reckons_with_what_was_measured() -> None:
+    speed = json.loads((ROOT / "benchmarks" / "results.json").read_text())["annotate_over_encoder"][
+        "abstracts_per_second"
+    ]
+    told = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert f"{speed:.1f} abstracts a second" in told
+    assert f"| 1 | {40e6 / speed / 86_400:.0f} |" in told
+    assert f"on one of them {50_000 / speed / 60:.0f} minutes" in told
+
+
 def commands() -> list[list[str]]:
-    """Every `e2emern ...` command line in the README and the docs, as words."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    """Every `e2emern ...` command line in the README, the card and the docs, as words."""
+    pages = [*FIGURE_PAGES, *sorted((ROOT / "docs").glob("*.md"))]
     blocks = [block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.DOTALL)]
     joined = "\n".join(blocks).replace("\\\n", " ")
     lines = re.findall(r"^e2emern (?:[^\n\"']|\"[^\"]*\"|'[^']*')*", joined, re.MULTILINE)  # a quote may span lines

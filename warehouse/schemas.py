@@ -128,7 +128,9 @@ SOURCES = pa.schema(
     [
         _column("source", pa.string(), "Name of the input file", nullable=False),
         _column("digest", pa.string(), "First 16 hex digits of the SHA-256 of the input file", nullable=False),
-        _column("rank", pa.int32(), "Order of precedence: of two documents with one id the higher rank wins"),
+        _column(
+            "rank", pa.int32(), "Order of precedence: of two records of one document and Version the higher rank wins"
+        ),
         _column("current", pa.bool_(), "False when the file was issued again with other content", nullable=False),
         _column("format", pa.string(), "Format of the input file", nullable=False),
         _column("bytes", pa.int64(), "Size of the input file", nullable=False),
@@ -196,7 +198,12 @@ RUNS = pa.schema(
 MODELS = pa.schema(
     [
         _column("model_version", pa.string(), "Version of the model", nullable=False),
-        _column("champion", pa.bool_(), "Whether it annotates where no model is named", nullable=False),
+        _column(
+            "champion",
+            pa.bool_(),
+            "Whether it was promoted and is the champion; false in every row while the bundled model is",
+            nullable=False,
+        ),
         _column("added", pa.timestamp("us", "UTC"), "When it was added to the home; null when it is not kept there"),
         _column("promoted", pa.timestamp("us", "UTC"), "When it became the champion last"),
         _column("evaluation", pa.string(), "Its last evaluation"),
@@ -214,7 +221,12 @@ EVALUATIONS = pa.schema(
         _column("model_version", pa.string(), "Version of the model", nullable=False),
         _column("mesh_version", pa.string(), "Version of the vocabulary", nullable=False),
         _column("corpus", pa.string(), "Name of the gold corpus", nullable=False),
-        _column("split", pa.string(), "Its split: train, dev or test", nullable=False),
+        _column(
+            "split",
+            pa.string(),
+            "Its split as it was named, such as dev; gold where its file names none",
+            nullable=False,
+        ),
         _column("protocol", pa.string(), "ner, link, mention, document or paper", nullable=False),
         _column("slice", pa.string(), "all, or the mentions that the figure is of", nullable=False),
         _column("entity_type", pa.string(), "Disease or Chemical", nullable=False),

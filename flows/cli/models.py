@@ -1,4 +1,4 @@
-"""The models of a home: `models list`, `show`, `add`, `retrain`, `promote`, `rollback`; and `drift`."""
+"""The models of a home: `models list`, `show`, `add`, `judge`, `retrain`, `promote`, `rollback`; and `drift`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .application import Config, Data, Folder, Mesh, app, group, say
 if TYPE_CHECKING:
     from warehouse.evaluations import Judged
 
-models_app = group("models", says="List, add, retrain, promote and roll back the models of a home.")
+models_app = group("models", says="List, add, judge, retrain, promote and roll back the models of a home.")
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `models list` tells it.")]
 Why = Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")]
@@ -48,7 +48,7 @@ def list_all(home: Folder) -> None:
 
 @models_app.command(epilog="Example: e2emern models show 7f16417c594a --home home")
 def show(version: Version, home: Folder) -> None:
-    """Show a model: its card, its files, and the last evaluation of it."""
+    """Show a model: its files, and the last evaluation of it, or its card where there is none."""
     from warehouse.evaluations import evaluations, read_report
     from warehouse.models import get_model
 
@@ -101,8 +101,8 @@ def retrain(
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
 
-    Started again it goes on where it stopped; without new data it does nothing. Exit code 0 says that the champion is
-    the best there is, whichever it is.
+    Started again it goes on where it stopped; without new data it does nothing. Exit code 0 says that it
+    was carried through, whether or not the challenger is the champion now.
     """
     from transformers.utils import logging
 
@@ -121,6 +121,40 @@ def retrain(
         tell=say,
     )
     print(done.said)
+
+
+@models_app.command(
+    epilog="Example: e2emern models judge 7f16417c594a --gold dev.PubTator --seen train.PubTator --home home"
+)
+def judge(
+    version: Version,
+    home: Folder,
+    gold: Annotated[list[str], typer.Option(metavar="GOLD", help="FILE or CORPUS/SPLIT=FILE; may be repeated.")],
+    seen: Annotated[
+        list[str] | None, typer.Option(metavar="GOLD", help="Training documents: they tell what is unseen.")
+    ] = None,
+    mesh: Mesh = MESH,
+    device: Annotated[Device, typer.Option(help="Where the models run.")] = Device.AUTO,
+) -> None:
+    """Compare a model with the champion on gold files, and keep in the home what the gate makes of it.
+
+    Nothing is promoted. Exit code 1 says that the gate refuses it.
+    """
+    from rich.console import Console
+
+    from flows.evaluate import judge as run
+    from flows.watching import StepWatch
+    from warehouse.evaluations import read_report
+
+    place = Home(home)
+    with StepWatch(Console(stderr=True)) as shown:
+        judged, said = run(
+            place, gold=gold, seen=seen or [], model=version, mesh=mesh, device=device.value, watch=shown.step
+        )
+    print(read_report(place, judged.evaluation), end="")
+    say(said)
+    if judged.passed is False:
+        raise typer.Exit(1)
 
 
 @models_app.command(epilog="Example: e2emern models promote 7f16417c594a --home home")
@@ -147,8 +181,8 @@ def promote(
         judged = [one for one in evaluations(place) if (one.challenger, one.champion) == (version, against)]
         if not judged:
             raise InputError(
-                f"model {version} was not compared with the champion {against}; retrain or evaluate, or promote it all "
-                "the same with --accept WHY"
+                f"model {version} was not compared with the champion {against}; have it judged with `e2emern models "
+                "judge`, or promote it all the same with --accept WHY"
             )
         if not judged[-1].passed:
             raise InputError(f"model {version} was refused: {'; '.join(judged[-1].reasons)}; or promote --accept WHY")

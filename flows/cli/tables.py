@@ -63,7 +63,7 @@ def export(
     )
     say(f"wrote {written.documents:,} documents with {written.mentions:,} mentions to {output}")
     if written.skipped:
-        say(f"left out {written.skipped:,} documents with full text")
+        say(f"left out {written.skipped:,} documents that PubTator cannot hold")
     if written.altered:
         say(f"in {written.altered:,} documents, characters that {form.value} forbids were replaced one for one")
 

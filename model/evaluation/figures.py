@@ -26,7 +26,7 @@ EVALUATIONS = pa.schema(
         _column("model_version", pa.string(), "Version of the model"),
         _column("mesh_version", pa.string(), "Version of the vocabulary"),
         _column("corpus", pa.string(), "Name of the gold corpus"),
-        _column("split", pa.string(), "Its split: train, dev or test"),
+        _column("split", pa.string(), "Its split as it was named, such as dev; gold where its file names none"),
         _column("protocol", pa.string(), "ner, link, mention, document or paper"),
         _column("slice", pa.string(), "all, or the mentions that the figure is of: string seen, refined, ..."),
         _column("entity_type", pa.string(), "Disease or Chemical"),

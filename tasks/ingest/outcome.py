@@ -21,8 +21,8 @@ class FileOutcome:
 class Patience:
     """How often a request is made that the network or the server fails, and how long to wait between, in seconds.
 
-    Waits double from `first`, and a server's own wish (Retry-After) counts, up to `longest`. What has gone on by at
-    least `progress` bytes counts as a first try again.
+    Waits double from `first`, up to `longest`, and a server's own wish (Retry-After) counts; a longer one fails the
+    file. What has gone on by at least `progress` bytes counts as a first try again.
     """
 
     tries: int = 6

@@ -1,7 +1,7 @@
 """Makes one version of MeSH from its sources: NLM's XML, MEDIC, and our compact tables, in any mixture.
 
-Sources are read one after the other and never held: their concepts are set down in a file, which DuckDB sorts, so that
-those of one id come together however many sources they stand in. Memory does not grow with the sources.
+Sources are read one after the other and not held, but for compact tables: their concepts are set down in a file, which
+DuckDB sorts, so that those of one id come together however many sources they stand in.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from model.corpus import write_corpus
 from model.evaluation.figures import EVALUATIONS
 from model.version import model_version
 from tasks.errors import InputError
+from tests.flows.challengers import crown, make_challengers
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
 from warehouse.errors import WarehouseError
-from warehouse.evaluations import Check, Judged, write_judged
+from warehouse.evaluations import Check, Judged, evaluations, read_report, write_judged
 from warehouse.layout import Home
 from warehouse.models import champion, changes
 from warehouse.shelf import login
@@ -41,13 +42,14 @@ def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path
     from defaults import MODEL
 
     home, version, bundled = tmp_path / "home", model_version(world.model), model_version(MODEL)
+    home.mkdir()
     assert run("models", "list", "--home", home).stdout == "the bundled model is the champion\n"
     assert run("models", "add", world.model, "--home", home).stdout == f"{version}\n"
     refused = run("models", "promote", version, "--home", home)
     assert isinstance(refused.exception, InputError)
     assert str(refused.exception) == (
-        f"model {version} was not compared with the champion {bundled}; retrain or evaluate, or promote it all the "
-        "same with --accept WHY"
+        f"model {version} was not compared with the champion {bundled}; have it judged with `e2emern models judge`, or "
+        "promote it all the same with --accept WHY"
     )
     judge(home, version, against=bundled, passed=False)
     refused = run("models", "promote", version, "--home", home)
@@ -64,6 +66,25 @@ def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path
     judge(home, version, against=bundled, passed=True)
     assert run("models", "promote", version, "--home", home).exit_code == 0
     assert changes(Home(home))[-1].evaluation == f"{version}-{bundled}"
+
+
+def test_a_model_that_was_added_is_judged_beside_the_champion(world: World, tmp_path: Path) -> None:
+    folder, home, version = make_challengers(tmp_path, world), tmp_path / "home", model_version(world.model)
+    poor = crown(Home(home), folder / "poor")
+    run("models", "add", world.model, "--home", home)
+    gold = ["--gold", f"tiny/dev={folder / 'corpus.parquet'}", "--seen", f"tiny/train={folder / 'corpus.parquet'}"]
+    ended = run("models", "judge", version, *gold, "--mesh", world.mesh, "--device", "cpu", "--home", home)
+    (judged,) = evaluations(Home(home))
+    assert (judged.challenger, judged.champion) == (version, poor)
+    assert ended.exit_code == (0 if judged.passed else 1)
+    assert ended.stdout == read_report(Home(home), judged.evaluation)
+    assert ended.stderr.splitlines()[-1].startswith(
+        f"e2emern: model {version} {'passes the gate' if judged.passed else 'is refused: '}"
+    )
+    document = judged.checks[0]
+    assert (document.name, document.passed) == ("document F1", True)
+    assert document.challenger > document.champion
+    assert run("models", "promote", version, "--home", home).exit_code == ended.exit_code
 
 
 def test_a_model_is_retrained_and_used(world: World, tmp_path: Path) -> None:
