@@ -76,8 +76,8 @@ def _files(given: str, home: Home | None) -> Iterator[Path]:
         raise InputError("an input without a name; expected a file, a folder or a pattern")
     if path.is_dir():
         found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_dump(each.relative_to(path))]
-        if home and path.resolve() in home.root.resolve().parents:
-            found = [each for each in found if not each.resolve().is_relative_to(home.root.resolve())]
+        if home and (root := home.root.resolve()).is_relative_to(path.resolve()):
+            found = [each for each in found if not each.resolve().is_relative_to(root)]
         if not found:
             raise InputError(f"{given}: the folder holds no file")
         yield from found

@@ -84,5 +84,7 @@ def test_a_home_within_a_folder_is_no_input(folder: Path) -> None:
     (home.root / "dumps" / "d.xml").touch()
     assert [source.path.name for source in find_sources([folder], home=home)] == ["a.xml.gz", "b.xml", "c [1].xml"]
     assert [source.path.name for source in find_sources([home.dumps], home=home)] == ["d.xml"]
+    with pytest.raises(InputError, match=r"home: the folder holds no file$"):
+        find_sources([home.root], home=home)
     with pytest.raises(InputError, match=r"^an input without a name; expected a file, a folder or a pattern$"):
         find_sources([""], home=home)
