@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -82,6 +83,7 @@ def experiment(options: argparse.Namespace) -> None:
                 _tell(f"{row}, seed {seed}: finished before")
                 continue
             _tell(f"{row}, seed {seed}")
+            results.commits[row, seed] = _commit()
             results.runs[row, seed] = run(row, seed, setting)
             if row in DRAWN and seed == 0:
                 results.attention = [each for each in results.attention if each.row != row] + attend(
@@ -93,6 +95,21 @@ def experiment(options: argparse.Namespace) -> None:
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page, encoding="utf-8")
     _tell(f"written to {options.output} and {options.page}")
+
+
+def _commit() -> str | None:
+    """The commit of this code, with a `+` where there are changes to it; None where there is no repository."""
+    here = Path(__file__).parent.parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", here, "describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
 
 
 def _made_from(budget: str, recipe: Recipe, data: Data) -> dict[str, Any]:

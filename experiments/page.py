@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
@@ -34,7 +35,7 @@ def write_page(results: Mapping[str, Any]) -> str:
     lines = ["# The paper's tables on our encoder", "", *_about(results["made_from"], results["runs"])]
     lines += ["", _COMMANDS.format(budget=results["made_from"]["budget"]["name"])]
     lines += ["", "## What holds here", "", *_claims(gains)]
-    lines += ["", "## Rows", "", *(f"* `{row}`: {ROWS[row].about}" for row in rows)]
+    lines += ["", "## Rows", "", *(f"* `{row}`: {ROWS[row].about}{_fewer(row, results['runs'])}" for row in rows)]
     missing = [f"`{row}`" for row in ROWS if row not in rows]
     if missing and OURS in rows:  # else it is no table, but some rows by themselves
         lines += ["", f"Not run yet: {', '.join(missing)}."]
@@ -87,15 +88,27 @@ def _about(made_from: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> Itera
         f"* **Vocabulary**: {data['concepts']:,} concepts, {data['names']:,} names of MeSH {data['mesh_version']}"
         + (f", those that the documents name and {budget['concepts']:,} others." if budget["concepts"] else ".")
     )
+    if commits := Counter(run["commit"] for run in runs if run["commit"]):
+        told = [f"`{commit}`" + ("" if count == len(runs) else f" ({count} runs)") for commit, count in commits.items()]
+        yield f"* **Code**: commit {', '.join(told)}."
     yield (
         "* **Figures**: per cent; mean of the seeds, and their range. `gain` is what ours gains over the row, with the"
-        " 95 % interval of\n  a paired bootstrap over documents, seeds pooled; **bold** where it excludes zero."
+        " 95 % interval of\n  a paired bootstrap over documents, pooled over the seeds that both have; **bold**"
+        " where it excludes zero."
     )
     if budget["concepts"] or budget["documents"]:
         yield (
             "* **Beware**: a part of the data and of the vocabulary. The figures compare the rows with each other;"
             " they are not\n  those of the shipped model, and not to be compared with tables elsewhere."
         )
+
+
+def _fewer(row: str, runs: list[Mapping[str, Any]]) -> str:
+    """Which seeds a row was run with, where others were run with more."""
+    seeds = [run["seed"] for run in runs if run["row"] == row]
+    if not ROWS[row].is_random or len(seeds) == len({run["seed"] for run in runs}):
+        return ""
+    return f" (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} alone)"
 
 
 def _claims(gains: Gains) -> Iterator[str]:

@@ -46,11 +46,13 @@ class Results:
     Attributes:
         made_from: budget, recipe, encoder and data: the same for all runs.
         runs: counts by row and seed.
+        commits: the commit of the code that made a run, where it was known.
         unseen: see `data.unseen_shares`.
     """
 
     made_from: dict[str, Any]
     runs: dict[tuple[str, int], Counts] = field(default_factory=dict)
+    commits: dict[tuple[str, int], str | None] = field(default_factory=dict)
     unseen: dict[str, dict[str, float]] = field(default_factory=dict)
     attention: list[Attention] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ class Results:
             results = cls(
                 kept["made_from"],
                 {(run["row"], run["seed"]): counts[run["row"], run["seed"]] for run in kept["runs"]},
+                {(run["row"], run["seed"]): run["commit"] for run in kept["runs"]},
                 kept["unseen"],
                 [Attention.of(each) for each in kept["attention"]],
             )
@@ -91,7 +94,8 @@ class Results:
             "unseen": self.unseen,
             "attention": [asdict(each) for each in self.attention],
             "runs": [
-                {"row": row, "seed": seed, "figures": _figures(counts)} for (row, seed), counts in self._ordered()
+                {"row": row, "seed": seed, "commit": self.commits.get((row, seed)), "figures": _figures(counts)}
+                for (row, seed), counts in self._ordered()
             ],
         }
         write_text(path, _compact(content))
@@ -123,22 +127,23 @@ class Results:
     def gains(self) -> Iterator[dict[str, Any]]:
         """What one row gains over another, of the pairs that are compared, with its 95 % interval.
 
-        The counts of all seeds of a row are added up document by document, and documents are drawn (paired bootstrap).
+        The counts of the seeds that both rows have are added up document by document, and documents are drawn (paired
+        bootstrap).
         """
         for better, worse in self._pairs():
-            comparison = compare(self._pooled(worse), self._pooled(better))
+            pooled = self._pooled(better, worse)
+            comparison = compare(pooled[worse], pooled[better])
             wholes: dict[tuple[str, ...], Difference] = {
                 (protocol, "all", MEAN, MEAN): each for protocol, each in comparison.overall.items()
             }
-            wholes |= self._sliced(better, worse)
+            wholes |= self._sliced(better, worse, pooled)
             cells = {(c.protocol, c.slice, c.corpus, c.entity_type): each for c, each in comparison.cells.items()}
             for key, found in sorted((wholes | cells).items()):
                 interval = {"gain": round(found.value, 4), "low": round(found.low, 4), "high": round(found.high, 4)}
                 yield {"better": better, "worse": worse, **_place(key), **interval}
 
-    def _sliced(self, better: str, worse: str) -> dict[tuple[str, ...], Difference]:
+    def _sliced(self, better: str, worse: str, pooled: Mapping[str, Counts]) -> dict[tuple[str, ...], Difference]:
         """The mean over corpora and types within each slice, which `compare` leaves out."""
-        pooled = {name: self._pooled(name) for name in (better, worse)}
         found: dict[tuple[str, ...], Difference] = {}
         for part in sorted({cell.slice for cell in pooled[better]} - {"all"}):
             whole = {
@@ -152,12 +157,21 @@ class Results:
     def _pairs(self) -> list[tuple[str, str]]:
         rows = self._rows()
         wanted = [(OURS, row) for row in rows if row != OURS] + [(claim.better, claim.worse) for claim in CLAIMS]
-        return [pair for pair in dict.fromkeys(wanted) if set(pair) <= set(rows)]
+        return [pair for pair in dict.fromkeys(wanted) if set(pair) <= set(rows) and self._have_a_seed(*pair)]
 
-    def _pooled(self, row: str) -> Counts:
-        """The counts of all seeds of a row, added up."""
-        runs = [counts for (name, _), counts in self._ordered() if name == row]
-        return {cell: np.sum([counts[cell] for counts in runs], axis=0) for cell in runs[0]}
+    def _have_a_seed(self, *rows: str) -> bool:
+        seeds = [{seed for name, seed in self.runs if name == row} for row in rows if ROWS[row].is_random]
+        return bool(set.intersection(*seeds))
+
+    def _pooled(self, *rows: str) -> dict[str, Counts]:
+        """The counts of each of some rows, added up over the seeds that all have that depend on one."""
+        seeds = {row: {seed for name, seed in self.runs if name == row} for row in rows}
+        shared = set.intersection(*(seeds[row] for row in rows if ROWS[row].is_random))
+        pooled: dict[str, Counts] = {}
+        for row in rows:
+            runs = [self.runs[row, seed] for seed in sorted(shared if ROWS[row].is_random else seeds[row])]
+            pooled[row] = {cell: np.sum([counts[cell] for counts in runs], axis=0) for cell in runs[0]}
+        return pooled
 
     def _rows(self) -> list[str]:
         return [row for row in ROWS if any(name == row for name, _ in self.runs)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def test_every_row_has_figures_and_is_compared_with_ours(results: Path) -> None:
         *(("progressive", row) for row in ROWS if row != "progressive"),
         *((claim.better, claim.worse) for claim in CLAIMS),
     }
+
+
+def test_rows_are_compared_over_the_seeds_that_both_have(given: list[str], results: Path, tmp_path: Path) -> None:
+    more = [*given, "--epochs", "2", "--row", "low", "--seeds", "2"]
+    for suffix in ("json", "parquet"):
+        shutil.copyfile(results.with_suffix(f".{suffix}"), tmp_path / f"results.{suffix}")
+    more[more.index("--output") + 1], more[more.index("--page") + 1] = (
+        str(tmp_path / "results.json"),
+        str(tmp_path / "p"),
+    )
+    assert main(more) == 0
+    before, after = (json.loads(path.read_text()) for path in (results, tmp_path / "results.json"))
+    assert [run["seed"] for run in after["runs"] if run["row"] == "low"] == [0, 1]
+    assert after["gains"] == before["gains"]
+    page = (tmp_path / "p").read_text()
+    assert "* `progressive`: framework: ours, three levels, bilinear attention, candidate loss (seed 0 alone)" in page
+    assert {run["commit"] for run in after["runs"]} == {after["runs"][0]["commit"]}
 
 
 def test_the_dictionary_row_is_what_the_names_give(results: Path) -> None:

@@ -35,7 +35,10 @@ RESULT: dict[str, Any] = {
         {"row": "printed", "mesh_id": f"D{at}", "name": name, "words": ["no", "fever"], "weights": [0.4, 0.1]}
         for at, name in enumerate(("Fever", "Rash"))
     ],
-    "runs": [{"row": "progressive", "seed": seed, "figures": []} for seed in range(3)],
+    "runs": [
+        *({"row": "progressive", "seed": seed, "commit": "abc", "figures": []} for seed in range(3)),
+        {"row": "pipeline", "seed": 1, "commit": "def+", "figures": []},
+    ],
 }  # fmt: skip
 
 
@@ -68,6 +71,9 @@ def test_the_page_says_what_was_trained_on_what() -> None:
     assert "budget `short`, 3 seeds." in page
     assert "c 2 to train on, 1 to tune on, 3 of dev to score" in page
     assert "60 concepts, 120 names of MeSH 2024, those that the documents name and 50 others." in page
+    assert "* **Code**: commit `abc` (3 runs), `def+` (1 runs)." in page
+    assert "another one is trained to link alone (seed 1 alone)\n* `parallel`" in page
+    assert "candidate loss\n" in page  # with all seeds
     assert "**Beware**" in page
     assert "Not run yet: `dictionary`, `low`, `tf-idf`, " in page
     assert "`printed`: the same bars whatever the entity." in page
