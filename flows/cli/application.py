@@ -22,14 +22,14 @@ app = typer.Typer(
 TIMEOUT_S = 300.0  # as `warehouse.sql` has it, which is slower to import than --help is to answer
 
 
-def _folder(given: str) -> Path:
-    """A folder as a path. Of an empty name, as of a variable that is not set, pathlib would make the working folder."""
+def folder(given: str) -> Path:
+    """Returns a folder as a path. Of an empty name, as of a variable that is not set, pathlib would make the working folder."""
     if not given:
         raise typer.BadParameter("the name is empty; expected a folder")
     return Path(given)
 
 
-Folder = Annotated[Path, typer.Option("--home", metavar="DIR", parser=_folder, help="Folder of the tables.")]
+Folder = Annotated[Path, typer.Option("--home", metavar="DIR", parser=folder, help="Folder of the tables.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Most seconds to take.")]
 Mesh = Annotated[
     Path,

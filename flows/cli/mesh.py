@@ -10,7 +10,7 @@ import typer
 from warehouse.layout import Home
 
 from .annotate import Device
-from .application import Folder, group, say
+from .application import Folder, folder, group, say
 from .tables import AnswerFormat
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def mesh_import(
             help="NLM's desc and supp XML, CTD_diseases.tsv, plain or gzip, or a folder of our compact tables.",
         ),
     ],
-    home: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the tables, to keep it in.")] = None,
+    home: Annotated[
+        Path | None, typer.Option(metavar="DIR", parser=folder, help="Folder of the tables, to keep it in.")
+    ] = None,
     mesh_version: Annotated[
         str | None,
         typer.Option("--version", metavar="V", help="Name of this version.", show_default="the year of NLM's files"),
