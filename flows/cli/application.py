@@ -23,7 +23,7 @@ TIMEOUT_S = 300.0  # as `warehouse.sql` has it, which is slower to import than -
 
 
 def folder(given: str) -> Path:
-    """Returns a folder as a path. Of an empty name, as of a variable that is not set, pathlib would make the working folder."""
+    """Returns a folder as a path; not of an empty name, as of an unset variable, which means the working folder."""
     if not given:
         raise typer.BadParameter("the name is empty; expected a folder")
     return Path(given)
