@@ -19,7 +19,7 @@ def peak_memory(setting: Setting) -> Result:
     corpus = corpus_of(setting, name="long.xml.gz", abstracts=setting.many)
     options = [
         corpus.path,
-        setting.folder / "long-home",
+        setting.folder / "long-home",  # of its own: a text that was annotated before is not read again
         setting.model.resolve(),
         setting.mesh.resolve(),
         setting.device,

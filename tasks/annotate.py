@@ -28,7 +28,6 @@ from warehouse.schemas import FAILURES, MENTIONS
 if TYPE_CHECKING:
     from model.inference.cascade import Cascade
 
-
 _T = TypeVar("_T")
 
 
