@@ -64,8 +64,6 @@ def mention(record: int, document_id: str, mesh_id: str | None = "D001943", *, s
         "high_score": None,
         "link_score": None,
         "how": None,
-        "model_version": MODEL,
-        "mesh_version": MESH,
     }
 
 
@@ -145,7 +143,7 @@ def add_source(
             )
     path = home.mentions(source, **versions)
     with TableWriter(path, MENTIONS, metadata=books.to_metadata()) as writer:
-        writer.append([origin | row | versions for row in mentions])
+        writer.append([origin | versions | row for row in mentions])
     return books
 
 
