@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from defaults import MODEL, RECIPES
 from model.version import model_version
 from tasks.errors import InputError
+from tasks.parsers import detect_format
 from tasks.sources import find_files
 from warehouse.entities import entities_path
 from warehouse.errors import WarehouseError
@@ -26,6 +27,14 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
     check_model(model)
     read_mesh_version(find_mesh(mesh, home=home))
     find_files(inputs, home=home)
+
+
+def check_spans(path: Path, *, output: Path) -> None:
+    """Check that a file may be one of spans to link, and that `output` is another. Raises InputError."""
+    if (form := detect_format(path)) != "pubtator":
+        raise InputError(f"{path}: expected PubTator text with mentions, found {form}")
+    if output.exists() and output.samefile(path):
+        raise InputError(f"{output}: is the input itself; name another file with --output")
 
 
 def find_model(model: Path | str | None, *, home: Home) -> Path:

@@ -16,7 +16,7 @@ import torch
 
 from model.document import Document
 from model.inference.cascade import Cascade
-from tasks.errors import InputError
+from tasks.choices import check_spans
 from tasks.exporters.spans import SEPARATOR, UNLINKED, identifier
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
@@ -49,10 +49,9 @@ def link_file(
 
     Raises:
         SourceError: the file is damaged; nothing is written.
-        InputError: `output` is the file itself.
+        InputError: as `check_spans`.
     """
-    if output.exists() and output.samefile(path):
-        raise InputError(f"{output}: is the input itself; name another file with --output")
+    check_spans(path, output=output)
     counts = LinkCounts()
 
     def documents() -> Iterator[Document]:

@@ -34,16 +34,22 @@ def link(
 
     Records and annotations that cannot be used are told, one a line, and left out; all others are linked.
     """
-    from tasks.choices import find_mesh
+    from model.vocabulary import Vocabulary
+    from tasks.choices import check_spans, find_mesh
     from tasks.concepts import select_concepts
-    from tasks.link import link_file
     from tasks.models import load, read_versions
     from warehouse.layout import Home
 
-    table = find_mesh(mesh, home=Home(home))
+    table, selection = find_mesh(mesh, home=Home(home)), None
     read_versions(model, table)  # tells what is missing
+    check_spans(path, output=output)
+    if branch or allow or deny:
+        selection = select_concepts(Vocabulary.read(table), branches=branch or (), allow=allow, deny=deny)
+
+    from tasks.link import link_file  # slow to import, as the model is to load: what is wrong has been told
+
     cascade = load(model, table, home=Home(home), device=device.value)
-    cascade.selection = select_concepts(cascade.vocabulary, branches=branch or (), allow=allow, deny=deny)
+    cascade.selection = selection
 
     def tell(failure: Failure) -> None:
         say(f"{path.name}: {failure.position}: document {failure.document_id or 'without id'}: {failure.reason}")

@@ -90,15 +90,7 @@ class Installation:
         return done.stdout
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Asks the server; again where it is busy (503), as Prefect's own client does."""
-
-        def answered() -> httpx.Response | None:
-            answer = httpx.post(f"{self.url}/{path}", json=dict(body or {}), timeout=60)
-            return None if answer.status_code == 503 else answer
-
-        answer = wait_for(answered, what=f"{path} is answered")
-        answer.raise_for_status()
-        return answer.json()
+        return self._ask("POST", path, dict(body or {}))
 
     def run(self, deployment: str, **parameters: object) -> dict[str, Any]:
         """Begins a run of a deployment, and returns it at its end."""
@@ -110,7 +102,7 @@ class Installation:
         begun = self.post(f"deployments/{self._deployed(deployment)}/create_flow_run", wanted)
 
         def ended() -> dict[str, Any] | None:
-            now: dict[str, Any] = httpx.get(f"{self.url}/flow_runs/{begun['id']}", timeout=60).json()
+            now: dict[str, Any] = self._ask("GET", f"flow_runs/{begun['id']}")
             return now if now.get("state_type") in ENDED else None
 
         return ended
@@ -132,11 +124,11 @@ class Installation:
 
     def configure(self, deployment: str, **parameters: object) -> None:
         """Gives a deployment the parameters of runs that are begun with none."""
-        self._patch(f"deployments/{self._deployed(deployment)}", {"parameters": parameters})
+        self._ask("PATCH", f"deployments/{self._deployed(deployment)}", {"parameters": parameters})
 
     def enable(self, automation: str) -> None:
         (found,) = [one for one in self.post("automations/filter") if one["name"] == automation]
-        self._patch(f"automations/{found['id']}", {"enabled": True})
+        self._ask("PATCH", f"automations/{found['id']}", {"enabled": True})
 
     def stop(self) -> None:
         self.kill_workers()
@@ -144,11 +136,18 @@ class Installation:
             end_tree(self.server, signal.SIGKILL)
 
     def _deployed(self, deployment: str) -> str:
-        found = httpx.get(f"{self.url}/deployments/name/{deployment}/{deployment}", timeout=60)
-        return str(found.raise_for_status().json()["id"])
+        return str(self._ask("GET", f"deployments/name/{deployment}/{deployment}")["id"])
 
-    def _patch(self, path: str, body: Mapping[str, Any]) -> None:
-        httpx.patch(f"{self.url}/{path}", json=dict(body), timeout=60).raise_for_status()
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Asks the server; again where it is busy (503), as Prefect's own client does."""
+
+        def answered() -> httpx.Response | None:
+            answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=60)
+            return None if answer.status_code == 503 else answer
+
+        answer = wait_for(answered, what=f"{path} is answered")
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):

@@ -47,16 +47,27 @@ def test_what_is_missing_is_told(
     assert str(raised.value).startswith(message)
 
 
-def test_a_typo_is_told_before_torch_and_prefect_are_imported() -> None:
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("annotate none.xml --home none", "none.xml: no such file or folder"),
+        ("link none.txt --output out", "none.txt: cannot be opened (No such file or directory)"),
+        (
+            "link defaults/sample.xml --output out",
+            "defaults/sample.xml: expected PubTator text with mentions, found pubmed",
+        ),
+    ],
+)
+def test_a_typo_is_told_before_torch_and_prefect_are_imported(line: str, message: str) -> None:
     code = (
         "import sys; from flows.cli import app; from tasks.errors import InputError\n"
         "try: app(sys.argv[1:], standalone_mode=False)\n"
         "except InputError as error: print(error)\n"
         "assert not {'torch', 'transformers', 'prefect', 'flows.annotate'} & set(sys.modules), 'slow to start'"
     )
-    command = [sys.executable, "-c", code, "annotate", "none.xml", "--home", "none"]
+    command = [sys.executable, "-c", code, *line.split()]
     told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert told.stdout == "none.xml: no such file or folder\n"
+    assert told.stdout == message + "\n"
 
 
 def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Path) -> None:
