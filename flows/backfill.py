@@ -95,14 +95,18 @@ def backfill(
         load_once = cache(lambda: load(folder, table, home=place, device=device, progress=names))
         _parts(asked, place, outcome, cascade=load_once, progress=progress)
 
-    shown = current_sources(place)
-    outcome.sources, outcome.waiting = len(shown), len(pending(place, shown, **versions))
+    outcome.sources, outcome.waiting = len(current_sources(place)), len(unfinished(place, outcome.versions))
     if not outcome.waiting:
         drop_parts(place, **versions)
     if publishing:
         _check_whole(outcome)
-        outcome.snapshot = publish(place, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh)
+        outcome.snapshot = publish(place, **versions)
     return outcome
+
+
+def unfinished(home: Home, versions: Versions) -> list[SourceKey]:
+    """The sources that the snapshot shows and that are not done with a model as a whole."""
+    return pending(home, current_sources(home), model_version=versions.model, mesh_version=versions.mesh)
 
 
 def _whole(sources: list[Source], home: Home, outcome: Backfilled, *, work: Work, device: str) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.backfill import stored_sources
+from flows.annotate import IncompleteError
+from flows.backfill import stored_sources, unfinished
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
 from tasks.errors import InputError
 from warehouse.layout import Home
-from warehouse.snapshot import current_snapshot
+from warehouse.snapshot import current_snapshot, publish
 
 
 @flow(name="backfill", flow_run_name="backfill", persist_result=False)
@@ -26,7 +27,7 @@ def backfill_on_pool(
     """Annotate all that the tables show with another model on the workers of the pool, and publish it.
 
     No dump file is needed. What is done is not done again, so a run that failed needs no more than the next one. Fails,
-    after all others are done, where the stored documents of a source cannot be read.
+    after all others are done and with nothing published, where a source cannot be annotated.
 
     Args:
         home: folder of the tables; without it that of the settings.
@@ -40,7 +41,15 @@ def backfill_on_pool(
     if current is None:
         get_run_logger().info(f"{place.root} has no snapshot yet, and nothing to annotate again")
         return
-    sources, failed = stored_sources(place)
-    annotate_on_pool(sources, place, model=model, mesh=mesh or current.mesh_version, settings=settings)
-    if failed:
-        raise InputError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+    while True:  # a night may publish more sources meanwhile
+        sources, failed = stored_sources(place)
+        chosen = {"model": model, "mesh": mesh or current.mesh_version, "settings": settings}
+        try:
+            outcome = annotate_on_pool(sources, place, publishing=False, **chosen)
+        except IncompleteError as error:  # a source that was cut short is as whole as it was
+            outcome = error.outcome
+        if failed := failed | outcome.failed:
+            raise InputError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+        if not unfinished(place, outcome.versions):
+            break
+    publish(place, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh)

@@ -22,7 +22,7 @@ from flows.drift import watch
 from flows.reporting import show_night
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
-from tasks.choices import mesh_of_tables, model_of_tables
+from tasks.choices import mesh_of_tables, need_model_of_tables
 from tasks.errors import InputError
 from tasks.ingest import FileOutcome, ingest
 from tasks.sources import Source, find_sources
@@ -73,7 +73,7 @@ def nightly(
     except InputError as error:  # the folder of dumps cannot be used, or somebody else fetches into it
         problems = [str(error)]
     try:
-        model, mesh = settings.model or model_of_tables(place), settings.mesh or mesh_of_tables(place)
+        model, mesh = settings.model or need_model_of_tables(place), settings.mesh or mesh_of_tables(place)
         outcome = annotate_on_pool(_dumps(place), place, model=model, mesh=mesh, settings=settings)
     except IncompleteError as error:
         outcome = error.outcome

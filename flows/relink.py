@@ -76,8 +76,8 @@ def relink(
     pick_device(device)
     sweep(place.root)
     old = current.mesh_version
-    keys = _sources(place, model_version=found, mesh_version=old)
-    todo = pending(place, keys, model_version=found, mesh_version=mesh)
+    todo = _left(place, model_version=found, old=old, new=mesh)
+    before = len(_sources(place, model_version=found, mesh_version=old)) - len(todo)
 
     @cache
     def cascade() -> Cascade:
@@ -87,17 +87,24 @@ def relink(
     sources: dict[SourceKey, Relinked] = {}
     try:
         with mesh_changes(place, old=old, new=mesh, fold=bag_of_words) as changes:
-            for key in todo:
-                sources[key] = relink_source(
-                    key, home=place, changes=changes, model_version=found, old=old, cascade=cascade
-                )
+            while todo:  # a night may finish others meanwhile
+                for key in todo:
+                    sources[key] = relink_source(
+                        key, home=place, changes=changes, model_version=found, old=old, cascade=cascade
+                    )
+                todo = _left(place, model_version=found, old=old, new=mesh)
     except BaseException as error:
         message = f"{type(error).__name__}: {error}".splitlines()[0]
         write_run(place, finish_run(_ended(run, sources, todo), error=message))
         raise
     write_run(place, finish_run(_ended(run, sources, todo)))
     snapshot = publish(place, model_version=found, mesh_version=mesh)
-    return RelinkOutcome(old=old, new=mesh, sources=sources, before=len(keys) - len(todo), snapshot=snapshot)
+    return RelinkOutcome(old=old, new=mesh, sources=sources, before=before, snapshot=snapshot)
+
+
+def _left(home: Home, *, model_version: str, old: str, new: str) -> list[SourceKey]:
+    keys = _sources(home, model_version=model_version, mesh_version=old)
+    return pending(home, keys, model_version=model_version, mesh_version=new)
 
 
 def _sources(home: Home, *, model_version: str, mesh_version: str) -> list[SourceKey]:

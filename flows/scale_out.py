@@ -45,7 +45,13 @@ _UNCLAIMED = 2  # looks in a row at which a run goes on and nobody is at work: o
 
 
 def annotate_on_pool(
-    sources: list[Source], home: Home, *, model: str | None, mesh: str | None, settings: Settings
+    sources: list[Source],
+    home: Home,
+    *,
+    model: str | None,
+    mesh: str | None,
+    settings: Settings,
+    publishing: bool = True,
 ) -> Outcome:
     """Have the sources annotated that are not done, publish, and return what was done, as `annotate_sources` does.
 
@@ -68,7 +74,8 @@ def annotate_on_pool(
         poll=settings.poll,
         patience=settings.patience,
     )
-    return run_over(sources, home, versions=versions, options={"device": settings.device}, work=pool.annotate)
+    options = {"device": settings.device}
+    return run_over(sources, home, versions=versions, options=options, work=pool.annotate, publishing=publishing)
 
 
 @dataclass(slots=True)

@@ -65,6 +65,17 @@ def model_of_tables(home: Home) -> str | None:
     return current.model_version if current.model_version in kept else None
 
 
+def need_model_of_tables(home: Home) -> str | None:
+    """Return the same; None where there is no snapshot yet. Raises InputError where its model is gone."""
+    found, current = model_of_tables(home), current_snapshot(home)
+    if found is None and current:
+        raise InputError(
+            f"the tables are of model {current.model_version}, which is neither bundled nor kept in {home.root}: name "
+            "its folder in the settings, or go over to another model with backfill"
+        )
+    return found
+
+
 def mesh_of_tables(home: Home) -> str | None:
     """Return the version of MeSH of the current snapshot; None where there is none."""
     current = current_snapshot(home)
@@ -86,7 +97,7 @@ def find_mesh(mesh: Path, *, home: Home) -> Path:
 
     Raises InputError where there is neither.
     """
-    if mesh.exists() or mesh.suffix == ".parquet" or not home.root.is_dir():
+    if mesh.is_file() or mesh.suffix == ".parquet" or not home.root.is_dir():
         return mesh
     try:
         return entities_path(home, mesh_version=str(mesh))

@@ -3,7 +3,7 @@
 Most records of a PubMed update, of a re-issued file and of a new yearly baseline have the text they had before. Such a
 document, equal in id and in `text_sha256`, is not read again: its rows come from the mentions file of an earlier source
 of the same model and vocabulary, or of a part of the source that was annotated ahead (`warehouse.parts`), and differ
-from those in source, digest and record alone.
+from those in source, digest, record and PMID alone.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _ANY = ("", chr(0x10FFFF))
 _MATCH_SQL = """
 CREATE TEMP TABLE match AS
 WITH
-    wanted AS (SELECT record, document_id, text_sha256 FROM read_parquet({wanted})),
+    wanted AS (SELECT record, document_id, pmid, text_sha256 FROM read_parquet({wanted})),
     earlier AS (
         SELECT source, digest, record, document_id, text_sha256, filename AS documents
         FROM read_parquet({documents}, filename = true)
     ),
     unread AS (SELECT source, digest, record FROM read_parquet({unread})),
     known AS (SELECT * FROM earlier ANTI JOIN unread USING (source, digest, record))
-SELECT wanted.record, max(struct_pack(source, digest, known.record, documents)) AS origin
+SELECT wanted.record, wanted.pmid, max(struct_pack(source, digest, known.record, documents)) AS origin
 FROM wanted JOIN known USING (document_id, text_sha256)
-GROUP BY wanted.record
+GROUP BY ALL
 """
 _MENTIONS_SQL = """
 SELECT {columns}
@@ -145,7 +145,7 @@ def _matched(
     connection.executemany(
         "INSERT INTO beside VALUES (?, ?)", [(name, str(earlier[name].mentions)) for name in origins]
     )
-    own = {"source": "$source", "digest": "$digest", "record": "match.record"}
+    own = {"source": "$source", "digest": "$digest", "record": "match.record", "pmid": "match.pmid"}
     columns = [f"{own.get(name, 'm.' + identifier(name))} AS {identifier(name)}" for name in MENTIONS.names]
     found = connection.sql(
         _MENTIONS_SQL.format(

@@ -37,6 +37,11 @@ class Group:
     name: str
     keys: tuple[SourceKey, ...]
 
+    @property
+    def of_model(self) -> bool:
+        """Whether the files are those that each model has its own of."""
+        return self.kind in ("mentions", "unread")
+
 
 def plan(kind: str, sizes: Mapping[SourceKey, int], *, standing: Sequence[Group] = ()) -> list[Group]:
     """Returns the groups to merge of one kind of files, from the bytes of that of each current source in order of rank.

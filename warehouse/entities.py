@@ -105,7 +105,11 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
         if kept.exists() and not filecmp.cmp(kept, table, shallow=False):
             columns = ", ".join(ENTITIES.names)
             sql = _DIFFERENT_SQL.format(columns=columns, one=file_list([kept]), other=file_list([table]))
-            if connection.execute(sql).fetchall():
+            try:
+                different = connection.execute(sql).fetchall()
+            except duckdb.Error as error:  # not that of the table, which was checked
+                raise WarehouseError(f"{kept} cannot be read; move it away and import it anew") from error
+            if different:
                 raise WarehouseError(
                     f"{home.root} has another vocabulary of version {mesh_version}; name this one anew"
                 )

@@ -37,7 +37,7 @@ class TableWriter:
         self.schema = schema
         self.metadata: dict[str, str] = dict(metadata or {})
         self.rows = 0
-        self._loose: list[pa.Table] = []  # fewer than _BLOCK_ROWS rows
+        self._loose: list[pa.Table] = []  # fewer than _BLOCK_ROWS rows, in tables that are not empty
         self._group: list[pa.Table] = []  # whole blocks
         self._group_bytes = 0
 
@@ -52,6 +52,8 @@ class TableWriter:
         Raises `SchemaMismatchError`, quoting found and expected, when they do not fit the schema.
         """
         table = _as_table(rows, self.schema, where=f"{self.path.name}, after row {self.rows}")
+        if not len(table):
+            return table
         self.rows += len(table)
         self._loose.append(table)
         if sum(map(len, self._loose)) >= _BLOCK_ROWS:
@@ -81,7 +83,7 @@ class TableWriter:
             self._group_bytes += block.nbytes
             if self._group_bytes >= _GROUP_BYTES or len(self._group) * _BLOCK_ROWS >= _GROUP_ROWS:
                 self._write_group()
-        self._loose = [loose.slice(whole)]
+        self._loose = [loose.slice(whole)] if whole < len(loose) else []
 
     def _write_group(self) -> None:
         if rows := sum(map(len, self._group)):

@@ -29,6 +29,13 @@ def folder(given: str) -> Path:
     return Path(given)
 
 
+def reason(given: str) -> str:
+    """Returns why something is done all the same; an empty reason, as of an unset variable, accepts nothing."""
+    if not given.strip():
+        raise typer.BadParameter("the reason is empty")
+    return given
+
+
 Folder = Annotated[Path, typer.Option("--home", metavar="DIR", parser=folder, help="Folder of the tables.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Most seconds to take.")]
 Mesh = Annotated[

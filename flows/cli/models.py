@@ -13,7 +13,7 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 
 from .annotate import Device
-from .application import Config, Data, Folder, Mesh, app, group, say
+from .application import Config, Data, Folder, Mesh, app, group, reason, say
 
 if TYPE_CHECKING:
     from warehouse.evaluations import Judged
@@ -162,7 +162,8 @@ def promote(
     version: Version,
     home: Folder,
     accept: Annotated[
-        str | None, typer.Option(metavar="WHY", help="Promote without the gate; recorded, with your login name.")
+        str | None,
+        typer.Option(metavar="WHY", parser=reason, help="Promote without the gate; recorded, with your login name."),
     ] = None,
 ) -> None:
     """Make a model the champion; it has to have passed the gate against the one that is."""

@@ -9,7 +9,7 @@ import typer
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 
-from .application import Folder, group, say
+from .application import Folder, group, reason, say
 
 if TYPE_CHECKING:
     from warehouse.history import Change, Listed
@@ -34,7 +34,8 @@ def list_all(home: Folder) -> None:
 def publish_all(
     home: Folder,
     accept: Annotated[
-        str | None, typer.Option(metavar="WHY", help="Publish beyond the limits or after a rollback; recorded.")
+        str | None,
+        typer.Option(metavar="WHY", parser=reason, help="Publish beyond the limits or after a rollback; recorded."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Model version.", show_default="that of the current snapshot")

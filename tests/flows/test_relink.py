@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,10 +13,11 @@ from flows.annotate import annotate_sources
 from flows.relink import relink
 from model.version import model_version
 from tasks.errors import InputError
+from tasks.relink import Relinked, relink_source
 from tests.flows.world import World, rows, write_sources
 from warehouse.entities import write_entities
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, SourceKey
 from warehouse.models import add_model
 from warehouse.shelf import relocate
 
@@ -104,6 +106,26 @@ def test_a_run_that_stopped_goes_on(world: World, home: Path) -> None:
     assert (len(outcome.sources), outcome.before) == (1, 3)
     assert {path.name: path.read_bytes() for path in home.glob("mentions/*@next/*.parquet")} == whole
     assert rows(home, "SELECT mesh_version FROM snapshot") == [("next",)]
+
+
+def test_a_source_that_a_night_finishes_meanwhile_is_linked_too(
+    world: World, annotated: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late.pubtator"
+    late.write_text("302|t|Headache after aspirin.\n302|a|\n")
+    sources = rows(home, "SELECT count(*) FROM sources")[0][0]
+    linked: list[SourceKey] = []
+
+    def meanwhile(key: SourceKey, **options: Any) -> Relinked:
+        if not linked:
+            annotate_sources([late], home, model=world.model, mesh=world.mesh, device="cpu")
+        linked.append(key)
+        return relink_source(key, **options)
+
+    monkeypatch.setattr("flows.relink.relink_source", meanwhile)
+    relink(home, mesh="next", model=world.model, device="cpu")
+    assert linked[-1].name == "late.pubtator"
+    assert rows(home, "SELECT count(*), any_value(mesh_version) FROM sources, snapshot") == [(sources + 1, "next")]
 
 
 def test_a_version_that_touches_nothing_needs_no_model(world: World, home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -193,6 +194,22 @@ def test_the_same_text_is_not_annotated_again(cascade: Cascade, tmp_path: Path) 
         [row[name] for name in told] for row in pq.read_table(kept).to_pylist()
     ]
     assert (whole.books.counts.carried, whole.mentions) == (0, len(pq.read_table(kept)))
+
+
+def test_what_is_carried_over_has_the_pmid_of_its_own_document(cascade: Cascade, tmp_path: Path) -> None:
+    def full_text(infons: dict[str, str]) -> str:
+        passage = {"offset": 0, "infons": infons, "text": "Headache.", "annotations": [], "relations": []}
+        return json.dumps({"documents": [{"id": "PMC7", "infons": {}, "passages": [passage], "relations": []}]})
+
+    home, told = tmp_path / "home", []
+    for name, infons in (("one", {}), ("two", {"article-id_pmid": "123"})):
+        (tmp_path / f"{name}.json").write_text(full_text(infons))
+        told.append(run(tmp_path / f"{name}.json", home, cascade).carried)
+    assert told == [0, 1]
+    assert sorted((row["source"], row["pmid"]) for row in read(home, "mentions")) == [
+        ("one.json", None),
+        ("two.json", 123),
+    ]
 
 
 def damage(path: Path) -> None:

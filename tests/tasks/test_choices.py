@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from defaults import MESH, MODEL, SAMPLE
-from tasks.choices import check_choices, find_model
+from tasks.choices import check_choices, find_mesh, find_model, need_model_of_tables
 from tasks.errors import InputError
 from tests.conftest import ROOT
+from tests.warehouse.homes import MESH as MESH_2024
+from tests.warehouse.homes import MODEL as OF_TABLES
+from tests.warehouse.homes import add_source, add_vocabulary, document, key, publish_it
 from warehouse.layout import Home
 from warehouse.models import add_model, promote
 
@@ -82,3 +85,24 @@ def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Pat
     assert find_model(None, home=home) == home.model("aaa")
     with pytest.raises(InputError, match="bbb: no such model folder, and no version of the home"):
         find_model("bbb", home=home)
+
+
+def test_a_folder_of_the_same_name_hides_no_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = Home(tmp_path / "home")
+    add_vocabulary(home)
+    (tmp_path / MESH_2024).mkdir()
+    assert find_mesh(Path(MESH_2024), home=home) == home.entities(MESH_2024)
+
+
+def test_the_model_of_the_tables_is_needed_where_there_are_tables(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert need_model_of_tables(home) is None
+    add_vocabulary(home)
+    add_source(home, key("dump.xml"), [document(0, "1")])
+    publish_it(home)
+    with pytest.raises(InputError, match=r"^the tables are of model small-1, which is neither bundled nor kept in "):
+        need_model_of_tables(home)
+    (tmp_path / "made").mkdir()
+    add_model(home, tmp_path / "made", version=OF_TABLES)
+    assert need_model_of_tables(home) == OF_TABLES

@@ -15,6 +15,7 @@ from warehouse import compaction
 from warehouse.annotated import annotated_rows
 from warehouse.compaction import FULL, SMALL, Group, plan
 from warehouse.layout import Home, SourceKey
+from warehouse.shelf import roll_back
 from warehouse.snapshot import Snapshot, open_snapshot, publish
 
 ROOT = Path(__file__).parents[2]
@@ -173,3 +174,18 @@ def test_killed_while_it_merges(home: Home) -> None:
     publish(home, model_version=MODEL, mesh_version=MESH)
     assert named(home)["documents"] == 1
     assert [row[4] for row in all_rows(home)["documents"] if row[3] == "1"] == ["night 3"]
+
+
+def test_what_another_model_merged_is_not_taken_for_what_stands_now(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model found nothing in a source; that was withdrawn and put right, and the source is annotated again."""
+    monkeypatch.setattr(compaction, "LOOSE", 3)
+    sources = keys(1, 2, 3)
+    for number, one in enumerate(sources):
+        add_source(home, one, [document(0, str(number))])
+        add_source(home, one, [document(0, str(number))], model="other", mentions=[] if number == 1 else None)
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    assert publish(home, model_version="other", mesh_version=MESH).mentions == 2
+    roll_back(home, 1)
+    home.mentions(sources[1], model_version="other", mesh_version=MESH).unlink()
+    add_source(home, sources[1], [document(0, "1")], model="other")
+    assert publish(home, model_version="other", mesh_version=MESH, accept="put right").mentions == 3

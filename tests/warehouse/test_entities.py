@@ -76,6 +76,9 @@ def test_refused(tmp_path: Path) -> None:
         write_entities(home, rows[:2], mesh_version=MESH)
     with pytest.raises(WarehouseError, match="has no vocabulary 2025, but 2024; import it first"):
         entities_path(home, mesh_version="2025")
+    home.entities(MESH).write_bytes(b"no Parquet file")
+    with pytest.raises(WarehouseError, match=r"2024\.parquet cannot be read; move it away and import it anew$"):
+        write_entities(home, rows, mesh_version=MESH)
 
 
 def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
