@@ -9,7 +9,7 @@ names it in place of theirs. Each of its rows keeps its origin, and has as its `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.catalog import PLACE
+from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.parquet import TableWriter
 
@@ -67,7 +68,7 @@ def merge(home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]
     """Returns the merged file of a group, and writes it where it is not there yet.
 
     `files` are those of each source by kind; one may stand merged where all of its sources are in the group, side by
-    side. Raises `SchemaMismatchError` when a file has other columns than the first.
+    side. Raises `SchemaMismatchError` where a file has other columns than the first, `WarehouseError` where it is damaged.
     """
     paths: dict[Path, int] = {}  # with the number of the first source in each
     for number, key in enumerate(group.keys):
@@ -78,15 +79,22 @@ def merge(home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]
         schema = pq.read_schema(first).remove_metadata()
         with TableWriter(merged, schema if PLACE in schema.names else schema.append(_PLACE)) as writer:
             for path, number in paths.items():
-                with pq.ParquetFile(path) as file:
-                    for batch in file.iter_batches():
-                        writer.append(_placed(batch, number))
+                for batch in _batches(path):
+                    writer.append(_placed(batch, number))
     return merged
 
 
 def first_place(number: int) -> int:
     """Returns the place of the first record of the source of this number, from 0, in a merged file."""
     return (number + 1) * _RECORDS
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches()
+    except (OSError, pa.ArrowException) as error:
+        raise WarehouseError(f"{path} cannot be read ({' '.join(str(error).split())}); see e2emern doctor") from error
 
 
 def _placed(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:

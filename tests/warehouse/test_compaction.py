@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, publish_it
 from warehouse import compaction
 from warehouse.annotated import annotated_rows
 from warehouse.compaction import FULL, SMALL, Group, plan
+from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.shelf import roll_back
-from warehouse.snapshot import Snapshot, open_snapshot, publish
+from warehouse.snapshot import Snapshot, current_snapshot, open_snapshot, publish
 
 ROOT = Path(__file__).parents[2]
 ALL_SQL = {
@@ -176,7 +178,7 @@ def test_killed_while_it_merges(home: Home) -> None:
     assert [row[4] for row in all_rows(home)["documents"] if row[3] == "1"] == ["night 3"]
 
 
-def test_what_another_model_merged_is_not_taken_for_what_stands_now(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_model_merged_is_not_what_stands_now(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model found nothing in a source; that was withdrawn and put right, and the source is annotated again."""
     monkeypatch.setattr(compaction, "LOOSE", 3)
     sources = keys(1, 2, 3)
@@ -189,3 +191,19 @@ def test_what_another_model_merged_is_not_taken_for_what_stands_now(home: Home, 
     home.mentions(sources[1], model_version="other", mesh_version=MESH).unlink()
     add_source(home, sources[1], [document(0, "1")], model="other")
     assert publish(home, model_version="other", mesh_version=MESH, accept="put right").mentions == 3
+
+
+def test_a_file_that_was_damaged_since_it_was_published_is_named(home: Home) -> None:
+    sources = keys(1, 2, 3, 4)
+    for number, one in enumerate(sources[:2]):
+        add_source(home, one, [document(0, str(number))])
+    shown = publish_it(home)
+    damaged = home.documents(sources[0])
+    content = bytearray(damaged.read_bytes())
+    content[10:60] = bytes(50)
+    damaged.write_bytes(content)
+    for number, one in enumerate(sources[2:], 2):
+        add_source(home, one, [document(0, str(number))])
+    with pytest.raises(WarehouseError, match=rf"^{re.escape(str(damaged))} cannot be read \(.*\); see e2emern doctor$"):
+        publish_it(home)
+    assert current_snapshot(home) == shown
