@@ -100,7 +100,7 @@ def backfill(
         drop_parts(place, **versions)
     if publishing:
         _check_whole(outcome)
-        outcome.snapshot = publish(place, **versions)
+        outcome.snapshot = publish(place, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh)
     return outcome
 
 

@@ -43,9 +43,10 @@ def backfill_on_pool(
         return
     while True:  # a night may publish more sources meanwhile
         sources, failed = stored_sources(place)
-        chosen = {"model": model, "mesh": mesh or current.mesh_version, "settings": settings}
         try:
-            outcome = annotate_on_pool(sources, place, publishing=False, **chosen)
+            outcome = annotate_on_pool(
+                sources, place, model=model, mesh=mesh or current.mesh_version, settings=settings, publishing=False
+            )
         except IncompleteError as error:  # a source that was cut short is as whole as it was
             outcome = error.outcome
         if failed := failed | outcome.failed:

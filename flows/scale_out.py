@@ -74,7 +74,7 @@ def annotate_on_pool(
         poll=settings.poll,
         patience=settings.patience,
     )
-    options = {"device": settings.device}
+    options: dict[str, str] = {"device": settings.device}
     return run_over(sources, home, versions=versions, options=options, work=pool.annotate, publishing=publishing)
 
 

@@ -68,7 +68,7 @@ def merge(home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]
     """Returns the merged file of a group, and writes it where it is not there yet.
 
     `files` are those of each source by kind; one may stand merged where all of its sources are in the group, side by
-    side. Raises `SchemaMismatchError` where a file has other columns than the first, `WarehouseError` where it is damaged.
+    side. Raises `SchemaMismatchError` for a file with other columns than the first, `WarehouseError` for a damaged one.
     """
     paths: dict[Path, int] = {}  # with the number of the first source in each
     for number, key in enumerate(group.keys):
