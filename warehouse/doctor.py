@@ -25,7 +25,7 @@ from warehouse.files import is_locked, sweep
 from warehouse.layout import Home, digest_file
 from warehouse.parquet import read_metadata
 from warehouse.runs import RunRecord, may_be_running, read_run, write_run
-from warehouse.shelf import numbers, point, publisher, recorded_root, relocate
+from warehouse.shelf import linked_number, numbers, point, publisher, recorded_root, relocate, withdrawn
 from warehouse.snapshot import open_path
 
 CODES: Final = {
@@ -44,6 +44,7 @@ CODES: Final = {
 }
 """What each finding means."""
 
+_OF_SOURCES = ("missing-file", "damaged-file", "unfinished-source")  # not repaired while a run goes on
 _PARSED = ("documents", "deletions", "failures")  # folders of files by source, whichever model reads them
 _COLD_S = 3600.0  # a half-written cache that nobody has touched for so long has no writer
 
@@ -71,6 +72,7 @@ class _Case:
 class _Shown:
     """What the snapshots that can be read show together."""
 
+    current: int | None  # number of the current one, whether it can be read or not
     good: list[int] = field(default_factory=list)  # numbers, ascending
     versions: str = ""  # folder of the mentions that the current one shows, or the newest where that cannot be read
     named: dict[str, tuple[FileFacts, list[int]]] = field(default_factory=dict)  # by path: facts, who names it
@@ -80,14 +82,19 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
     """Returns everything that is wrong with a home, and with `repair` puts right what is safe to.
 
     Reads every file that a snapshot names, and every dump file whose digest is kept. A repair waits for a publisher and
-    keeps others waiting. Raises `WarehouseError` when the home is not there.
+    keeps others waiting. Raises `WarehouseError` when the home is not there, or the record of rollbacks, which a repair
+    of the link heeds, is of another form.
     """
     home.check()
     home = Home(home.root.resolve())
     findings = []
     with publisher(home) if repair else nullcontext():
-        for case in list(_cases(home, locked=repair)):
-            done = case.cure() if repair and case.cure else None
+        before = {*home.runs.glob("*.json")}
+        cases = list(_cases(home, locked=repair))
+        met = _runs_go_on(home) or before != {*home.runs.glob("*.json")}  # a run may have begun while files were read
+        for case in cases:
+            hindered = met and case.finding.code in _OF_SOURCES
+            done = case.cure() if repair and case.cure and not hindered else None
             findings.append(replace(case.finding, repaired=done))
     if repair and any(finding.code == "moved-home" for finding in findings):
         relocate(home)  # takes the lock itself
@@ -99,38 +106,42 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
 
 def _cases(home: Home, *, locked: bool) -> Iterator[_Case]:
     idle = locked or not is_locked(home.lock)
-    runs: list[RunRecord] = []
-    yield from _of_runs(home, runs)
-    running = any(may_be_running(run) for run in runs)
-    shown = _Shown()
-    yield from _of_snapshots(home, shown)
+    yield from _of_runs(home)
+    shown = _Shown(_current(home))
+    yield from _of_snapshots(home, shown, idle=idle)
     yield from _of_link(home, shown)
-    yield from _of_named_files(home, shown, running=running)
-    yield from _of_other_files(home, shown, running=running, idle=idle)
+    yield from _of_named_files(home, shown)
+    yield from _of_other_files(home, shown, idle=idle)
     yield from _of_leftovers(home, idle=idle)
     yield from _of_dumps(home)
 
 
-def _of_runs(home: Home, runs: list[RunRecord]) -> Iterator[_Case]:
+def _runs_go_on(home: Home) -> bool:
+    for path in home.runs.glob("*.json"):
+        with suppress(WarehouseError):
+            if may_be_running(read_run(path)):
+                return True
+    return False
+
+
+def _of_runs(home: Home) -> Iterator[_Case]:
     for path in sorted(home.runs.glob("*.json")):
         try:
             run = read_run(path)
         except WarehouseError:
             yield _case(home, "damaged-run", path, "is no record of a run", partial(_set_aside, path))
             continue
-        runs.append(run)
         if not (run.finished or run.error or may_be_running(run)):
             what = f"began {run.started[:19]} on {run.host} and never ended"
             yield _case(home, "stale-run", path, what, partial(_end, home, run))
 
 
-def _of_snapshots(home: Home, shown: _Shown) -> Iterator[_Case]:
-    moved, current = [], _linked(home)
-    for number in numbers(home):
-        path = home.snapshot(number)
+def _of_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
+    moved = []
+    pruned = sorted(home.snapshots.glob(".pruned-*.duckdb")) if idle else []  # the next prune reads and deletes them
+    for path in (*map(home.snapshot, numbers(home)), *pruned):
         try:
-            if recorded_root(path) != literal_path(home.root):
-                moved.append(number)
+            root = recorded_root(path)
             with open_path(home, path) as connection:
                 facts = recorded_facts(connection)
                 versions = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
@@ -138,7 +149,12 @@ def _of_snapshots(home: Home, shown: _Shown) -> Iterator[_Case]:
             what = _one_line(error).removeprefix(f"{path} ")
             yield _case(home, "damaged-snapshot", path, what, partial(_set_aside, path))
             continue
-        if current not in shown.good:
+        if path in pruned:
+            continue
+        number = int(path.stem)
+        if root != literal_path(home.root):
+            moved.append(number)
+        if shown.current not in shown.good:
             shown.versions = home.mentions_folder(model_version=versions[0][0], mesh_version=versions[0][1]).name
         shown.good.append(number)
         for name, fact in facts.items():
@@ -148,25 +164,26 @@ def _of_snapshots(home: Home, shown: _Shown) -> Iterator[_Case]:
 
 
 def _of_link(home: Home, shown: _Shown) -> Iterator[_Case]:
-    link, number = home.warehouse, _linked(home)
+    link, number = home.warehouse, linked_number(home)
     if number in shown.good or not (shown.good or link.is_symlink() or link.exists()):
         return
     what = f"links to snapshot {number}, which cannot be read" if number is not None else "is no link to a snapshot"
-    # never forward: what stands above may have been withdrawn by a rollback
-    better = [one for one in shown.good if number is None or one < number] or shown.good
-    yield _case(home, "broken-link", link, what, partial(_point, home, better[-1]) if better else None)
+    yield _case(home, "broken-link", link, what, partial(_link, home, shown))
 
 
-def _linked(home: Home) -> int | None:
-    """The number of the snapshot that the link names; None where it is no link to one."""
-    target = home.warehouse.readlink().stem if home.warehouse.is_symlink() else ""
-    return int(target) if target.isdigit() else None
+def _current(home: Home) -> int | None:
+    """The number that the link names, or that a copy of a snapshot in its place has, as `cp -rL` makes one."""
+    number = linked_number(home)
+    if number is None and home.warehouse.exists():
+        with suppress(WarehouseError, duckdb.Error, ValueError), open_path(home, home.warehouse) as connection:
+            ((number,),) = connection.execute("SELECT number FROM snapshot").fetchall()
+    return number
 
 
-def _of_named_files(home: Home, shown: _Shown, *, running: bool) -> Iterator[_Case]:
+def _of_named_files(home: Home, shown: _Shown) -> Iterator[_Case]:
     for name, (recorded, named_by) in sorted(shown.named.items()):
         path = home.root / name
-        cure = None if running else _redoing(home, path, shown)
+        cure = _redoing(home, path, shown)
         if not path.exists():
             yield _case(home, "missing-file", path, f"is named by {_listed(named_by)}", cure)
             continue
@@ -183,9 +200,10 @@ def _of_named_files(home: Home, shown: _Shown, *, running: bool) -> Iterator[_Ca
             yield _case(home, "damaged-file", path, what, cure)
 
 
-def _of_other_files(home: Home, shown: _Shown, *, running: bool, idle: bool) -> Iterator[_Case]:
+def _of_other_files(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
     """Parquet files that no snapshot names: work that is done but not published, half done, or to be deleted."""
     done = {path.name for path in (home.root / "mentions").glob("*/*.parquet")}
+    running = _runs_go_on(home)
     for folder in (*_PARSED, "mentions", "entities", "compacted"):
         for path in sorted((home.root / folder).rglob("*")):
             if path.is_dir() or path.name.startswith(".") or _relative(home, path) in shown.named:
@@ -196,7 +214,7 @@ def _of_other_files(home: Home, shown: _Shown, *, running: bool, idle: bool) -> 
                 if idle:
                     yield _case(home, "orphan-file", path, "is merged from others", partial(_delete, path))
             elif (damage := _damage(path)) is not None:
-                yield _case(home, "damaged-file", path, damage, None if running else _redoing(home, path, shown))
+                yield _case(home, "damaged-file", path, damage, _redoing(home, path, shown))
             elif folder in _PARSED and path.name not in done and not running:
                 what = "was parsed, and no model has finished it"
                 yield _case(home, "unfinished-source", path, what, partial(_delete, path))
@@ -230,17 +248,22 @@ def _redoing(home: Home, path: Path, shown: _Shown) -> _Cure | None:
         return None
     if folder == "compacted":
         return partial(_delete, path, then="the next publish merges it again")
-    return partial(_delete_source, home, path, shown.versions)
+    return partial(_delete_source, home, path, shown)
 
 
-def _delete_source(home: Home, path: Path, versions: str) -> str:
-    """Deletes a file of a source, and its mentions by one model: the source counts as not done for that one then.
+def _delete_source(home: Home, path: Path, shown: _Shown) -> str:
+    """Deletes a file of a source, and the mentions that make the source count as done.
 
-    Mentions of other models stay: what is parsed again is the same, byte for byte.
+    Of a parsed file these are the current snapshot's, and those that no snapshot names, with what their model could not
+    read. Those of earlier snapshots stay: what is parsed again is the same, byte for byte.
     """
     own = path.parent.name
-    folder = home.root / "mentions" / (versions if own in _PARSED else own)
-    (folder / path.name).unlink(missing_ok=True)
+    (home.root / "mentions" / (shown.versions if own in _PARSED else own) / path.name).unlink(missing_ok=True)
+    if own in _PARSED:
+        for folder in ("mentions", "failures"):
+            for other in (home.root / folder).glob(f"*/{path.name}"):
+                if _relative(home, other) not in shown.named:
+                    other.unlink()
     return _delete(path, then="annotate its source again")
 
 
@@ -269,9 +292,21 @@ def _end(home: Home, run: RunRecord) -> str:
     return "recorded as killed"
 
 
-def _point(home: Home, number: int) -> str:
+def _link(home: Home, shown: _Shown) -> str:
+    """Links to the snapshot that was shown, or else the newest before it that was not withdrawn, if any is good."""
+    link, number, aside = home.warehouse, shown.current, ""
+    if number not in shown.good:
+        if link.exists() and not link.is_symlink():  # of no snapshot that there is, so perhaps the only copy
+            aside = f"{_set_aside(link)}; "
+        out = withdrawn(home)
+        standing = [one for one in shown.good if one not in out]
+        earlier = [one for one in standing if number is None or one < number]
+        number = max(earlier or standing or shown.good, default=None)
+    if number is None:
+        link.unlink(missing_ok=True)
+        return f"{aside}nothing is shown until the next publish, which begins anew"
     point(home, number)
-    return f"it shows snapshot {number} now"
+    return f"{aside}it shows snapshot {number} now"
 
 
 def _damage(path: Path) -> str | None:

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,6 +27,7 @@ LONGEST_RUN: Final = timedelta(days=7)
 FLOW_RUN: Final = "flow_run"
 """The option of a run that is one batch of another: the flow run of Prefect that made it."""
 
+_CLOCK = timedelta(minutes=1)  # by which the clock of the machine may be put right while a run goes on
 _NOT_DONE = ("unchanged", "failed", "not reached")
 
 
@@ -82,19 +84,22 @@ def finish_run(run: RunRecord, *, error: str | None = None) -> RunRecord:
 def may_be_running(run: RunRecord) -> bool:
     """Tells whether a run has not ended, as far as can be known here.
 
-    On this host its process tells; a run of another host counts as running for `LONGEST_RUN`.
+    On this host its process tells, unless that began after the run and only has the same id. A run of another host, or
+    of a system that does not say when a process began, counts as running for `LONGEST_RUN`.
     """
     if run.finished or run.error:
         return False
-    if run.host != socket.gethostname() or run.process is None:
-        return datetime.now(UTC) - datetime.fromisoformat(run.started) < LONGEST_RUN
-    try:
-        os.kill(run.process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is there, and somebody else's
-        return True
-    return True
+    started = datetime.fromisoformat(run.started)
+    if run.host == socket.gethostname() and run.process is not None:
+        try:
+            os.kill(run.process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # it is there, and somebody else's
+            pass
+        if began := _began(run.process):
+            return began < started + _CLOCK
+    return datetime.now(UTC) - started < LONGEST_RUN
 
 
 def write_run(home: Home, run: RunRecord) -> None:
@@ -127,6 +132,16 @@ def read_run(path: Path) -> RunRecord:
         return RunRecord(sources=sources, **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise WarehouseError(f"{path} is no record of a run; move it away") from error
+
+
+def _began(process: int) -> datetime | None:
+    """When a process began, as Linux tells (proc_pid_stat(5), field 22: ticks since the machine started), else None."""
+    try:
+        ticks = int(Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):
+        return None
+    return datetime.now(UTC) - timedelta(seconds=age_s)
 
 
 @lru_cache(maxsize=100_000)

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -58,8 +58,26 @@ def numbers(home: Home) -> list[int]:
 
 
 def current_number(home: Home) -> int | None:
-    """Returns the number of the snapshot that `warehouse.duckdb` shows, None before the first publish."""
-    return int(home.warehouse.readlink().stem) if home.warehouse.is_symlink() else None
+    """Returns the number of the snapshot that `warehouse.duckdb` shows, None before the first publish.
+
+    Raises `WarehouseError` when it is anything but a link to a snapshot of this home that is there.
+    """
+    number = linked_number(home)
+    if number is not None and home.snapshot(number).exists():
+        return number
+    if home.warehouse.is_symlink() or home.warehouse.exists():
+        raise WarehouseError(
+            f"{home.warehouse} is no link to a snapshot that is there; e2emern doctor --repair puts it right"
+        )
+    return None
+
+
+def linked_number(home: Home) -> int | None:
+    """Returns the number that `warehouse.duckdb` links to, be it there or not; None where it is no link to one."""
+    target = home.warehouse.resolve()
+    if home.warehouse.is_symlink() and target.parent == home.snapshots.resolve() and target.stem.isdigit():
+        return int(target.stem)
+    return None
 
 
 def point(home: Home, number: int) -> None:
@@ -70,7 +88,7 @@ def point(home: Home, number: int) -> None:
     left = home.warehouse.resolve()
     beside.replace(home.warehouse)
     sync(home.root)
-    if left.is_file():
+    with suppress(FileNotFoundError, PermissionError):  # it is gone, or somebody else's
         os.utime(left)
 
 
@@ -108,7 +126,8 @@ def shelve(built: Path, path: Path) -> None:
 def roll_back(home: Home, number: int | None = None, *, why: str | None = None) -> Rollback:
     """Makes another snapshot the current one, by default the one before it, and records who did so and why.
 
-    Raises `WarehouseError` when there is no such snapshot, it cannot be opened, or it is the current one.
+    Raises `WarehouseError` when there is no such snapshot, it cannot be opened, or it is the current one, and when
+    `warehouse.duckdb` is no link to a snapshot.
     """
     home = Home(home.root.resolve())
     with publisher(home):
@@ -163,13 +182,28 @@ def standing_rollback(home: Home) -> Rollback | None:
 def number_before(home: Home, number: int) -> int | None:
     """Returns the snapshot that a snapshot took the place of, None for the first; what was withdrawn is passed over.
 
-    Where that was pruned, or cannot be told since the snapshot is damaged, it is the newest below.
+    Where that was pruned, or cannot be told since the snapshot is damaged, it is the newest below. Raises
+    `WarehouseError` when the record of rollbacks is of another form.
     """
+    out = withdrawn(home)
     try:
         ((previous,),) = _ask(home.snapshot(number), "SELECT previous FROM snapshot")
+        out.discard(previous)
     except WarehouseError:
         previous = number - 1
-    return max((one for one in numbers(home) if one <= (previous or 0)), default=None)
+    return max((one for one in numbers(home) if one <= (previous or 0) and one not in out), default=None)
+
+
+def withdrawn(home: Home) -> set[int]:
+    """Returns the numbers that rollbacks went back over, but for those that were shown again by a later one.
+
+    Raises `WarehouseError` when the record of rollbacks is of another form.
+    """
+    found: set[int] = set()
+    for one in rollbacks(home):
+        found |= {*range(one.shown + 1, one.left + 1)}
+        found.discard(one.shown)
+    return found
 
 
 def relocate(home: Home) -> list[int]:
@@ -188,7 +222,10 @@ def relocate(home: Home) -> list[int]:
 
 
 def relocate_current(home: Home) -> bool:
-    """Does for the current snapshot what `relocate` does for all; the caller holds the home's lock."""
+    """Does for the current snapshot what `relocate` does for all; the caller holds the home's lock.
+
+    Raises `WarehouseError` when it cannot be opened, or `warehouse.duckdb` is no link to it.
+    """
     number = current_number(home)
     return number is not None and _move(home, number)
 

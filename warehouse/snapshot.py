@@ -25,6 +25,7 @@ from warehouse.gate import Figures, Limits, branch_shares, exceeded
 from warehouse.layout import Home
 from warehouse.shelf import (
     building,
+    current_number,
     login,
     numbers,
     opened,
@@ -70,7 +71,7 @@ def publish(
     `accept` says why limits and a rollback are overridden, and is recorded with the name of who did. Waits for another
     publisher. Raises `PublishRefusedError` when books do not balance, a file is missing or has rows of another source,
     a mention has no document or stands twice, a figure is beyond its limit, or after a rollback; `WarehouseError` when
-    the home has no finished source or no vocabulary. Nothing is changed then.
+    the home has no finished source or no vocabulary, or its current snapshot cannot be read. Nothing is changed then.
     """
     home = Home(home.root.resolve())
     with publisher(home):
@@ -105,9 +106,10 @@ def publish(
 def current_snapshot(home: Home) -> Snapshot | None:
     """Returns the snapshot that `warehouse.duckdb` shows, or None when nothing was published yet.
 
-    Raises `WarehouseError` when it cannot be opened.
+    Raises `WarehouseError` when it is no link to a snapshot, or that cannot be opened.
     """
-    return read_snapshot(home) if home.warehouse.is_symlink() else None
+    number = current_number(home)
+    return None if number is None else read_snapshot(home, number)
 
 
 def read_snapshot(home: Home, number: int | None = None) -> Snapshot:
@@ -126,14 +128,15 @@ def open_snapshot(
     """Opens a snapshot read-only, by default the current one, as the catalog in use of a DuckDB of its own.
 
     Its files are read from where the home stands now. Raises `WarehouseError` when nothing was published, there is no
-    such snapshot, or the file cannot be opened.
+    such snapshot, `warehouse.duckdb` is no link to one, or the file cannot be opened.
     """
     home.check()
-    if not home.warehouse.exists():
+    current = current_number(home)
+    if current is None:
         raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
     if number is not None and number not in (there := numbers(home)):
         raise WarehouseError(f"{home.root} has no snapshot {number}; found {', '.join(map(str, there))}")
-    with open_path(home, home.warehouse if number is None else home.snapshot(number), config=config) as connection:
+    with open_path(home, home.snapshot(current if number is None else number), config=config) as connection:
         yield connection
 
 
@@ -179,8 +182,9 @@ def _previous(
         facts = recorded_facts(connection)
     if not as_recorded(home.root, facts):
         return before, {}, [], {}
-    same = (before.model_version, before.mesh_version) == (model_version, mesh_version)
-    return before, known if same else {}, merged, facts  # the books of another model say nothing of this one's
+    if (before.model_version, before.mesh_version) != (model_version, mesh_version):
+        known, merged = {}, [group for group in merged if not group.of_model]  # they say nothing of this model's files
+    return before, known, merged, facts
 
 
 def _check_rollback(home: Home, *, accept: str | None) -> None:

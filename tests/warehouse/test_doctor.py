@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, publish_it
+from warehouse import doctor
 from warehouse.digests import digesting
 from warehouse.doctor import CODES, Finding, examine
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.ledger import pending
+from warehouse.pruning import prune
 from warehouse.runs import begin_run, may_be_running, write_run
-from warehouse.shelf import roll_back
+from warehouse.shelf import current_number, roll_back, standing_rollback
 from warehouse.snapshot import current_snapshot, publish
 
 ONE, TWO, NEW = key("a.xml", "1"), key("b.xml", "2"), key("c.xml", "3")
@@ -131,10 +133,41 @@ def no_link(home: Home) -> str:
     return "warehouse.duckdb: is no link to a snapshot"
 
 
+def copy_without_links(home: Home) -> str:
+    """As `cp -rL` does, after a rollback; a copy under another name was made before."""
+    roll_back(home, 1)
+    shutil.copyfile(home.snapshot(1), home.snapshots / "latest.duckdb")
+    home.warehouse.unlink()
+    shutil.copyfile(home.snapshot(1), home.warehouse)
+    return "warehouse.duckdb: is no link to a snapshot"
+
+
+def link_another_name(home: Home) -> str:
+    copy_without_links(home)
+    home.warehouse.unlink()
+    home.warehouse.symlink_to("snapshots/latest.duckdb")
+    return "warehouse.duckdb: is no link to a snapshot"
+
+
+def something_else_in_place_of_the_link(home: Home) -> str:
+    home.warehouse.unlink()
+    home.warehouse.write_bytes(b"no database")
+    return "warehouse.duckdb: is no link to a snapshot"
+
+
+def damage(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(b"no database")
+
+
 def damage_an_old_snapshot(home: Home) -> str:
-    home.snapshot(1).chmod(0o644)
-    home.snapshot(1).write_bytes(b"no database")
+    damage(home.snapshot(1))
     return "snapshots/1.duckdb: cannot be opened: "
+
+
+def damage_a_snapshot_that_was_being_pruned(home: Home) -> str:
+    (home.snapshots / ".pruned-1.duckdb").write_bytes(b"no database")
+    return "snapshots/.pruned-1.duckdb: cannot be opened: "
 
 
 def killed_run(home: Home) -> str:
@@ -172,7 +205,15 @@ REPAIRABLE: list[tuple[str, Callable[[Home], str], str]] = [
     ("leftover", half_a_snapshot, "deleted"),
     ("broken-link", link_nowhere, "it shows snapshot 2 now"),
     ("broken-link", no_link, "it shows snapshot 2 now"),
+    ("broken-link", copy_without_links, "it shows snapshot 1 now"),
+    ("broken-link", link_another_name, "it shows snapshot 1 now"),
+    (
+        "broken-link",
+        something_else_in_place_of_the_link,
+        "set aside as warehouse.duckdb.damaged; it shows snapshot 2 now",
+    ),
     ("damaged-snapshot", damage_an_old_snapshot, "set aside as 1.duckdb.damaged"),
+    ("damaged-snapshot", damage_a_snapshot_that_was_being_pruned, "set aside as .pruned-1.duckdb.damaged"),
     ("stale-run", killed_run, "recorded as killed"),
     ("damaged-run", damage_a_run, "set aside as x.json.damaged"),
 ]
@@ -218,8 +259,7 @@ def test_after_a_rollback_to_another_model_its_files_are_made_again(home: Home) 
 
 
 def test_the_current_snapshot_is_damaged(home: Home) -> None:
-    home.snapshot(2).chmod(0o644)
-    home.snapshot(2).write_bytes(b"no database")
+    damage(home.snapshot(2))
     found = examine(home, repair=True)
     assert [(one.code, one.repaired) for one in found] == [
         ("damaged-snapshot", "set aside as 2.duckdb.damaged"),
@@ -229,6 +269,84 @@ def test_the_current_snapshot_is_damaged(home: Home) -> None:
     assert now is not None
     assert now.number == 1
     assert examine(home) == []
+
+
+def test_a_repair_shows_no_snapshot_that_was_withdrawn(home: Home) -> None:
+    """The newest that could be read was linked, though a rollback had left it behind."""
+    roll_back(home, 1)
+    add_source(home, NEW, [document(0, "3")])
+    assert publish(home, **VERSIONS, accept="it is right").number == 3
+    damage(home.snapshot(3))
+    assert [one.repaired for one in examine(home, repair=True)] == [
+        "set aside as 3.duckdb.damaged",
+        "it shows snapshot 1 now",
+    ]
+    home.warehouse.unlink()
+    assert [one.repaired for one in examine(home, repair=True)] == ["it shows snapshot 1 now"]
+
+
+def test_what_was_withdrawn_and_shown_again_may_be_linked(home: Home) -> None:
+    roll_back(home, 1)
+    roll_back(home, 2)
+    add_source(home, NEW, [document(0, "3")])
+    damage(home.snapshot(publish_it(home).number))
+    assert examine(home, repair=True)[1].repaired == "it shows snapshot 2 now"
+
+
+def test_after_a_copy_without_links_the_rollback_still_stands(home: Home) -> None:
+    copy_without_links(home)
+    examine(home, repair=True)
+    assert (current_number(home), standing_rollback(home) is None) == (1, False)
+
+
+def test_the_only_snapshot_is_damaged(home: Home) -> None:
+    """The link stayed, to nowhere, and nothing could be published."""
+    damage(home.snapshot(1))
+    damage(home.snapshot(2))
+    assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [
+        ("damaged-snapshot", "set aside as 1.duckdb.damaged"),
+        ("damaged-snapshot", "set aside as 2.duckdb.damaged"),
+        ("broken-link", "nothing is shown until the next publish, which begins anew"),
+    ]
+    assert examine(home) == []
+    assert current_snapshot(home) is None
+    assert publish_it(home).documents == 2
+
+
+def test_a_damaged_snapshot_that_was_set_aside_stops_no_pruning(home: Home) -> None:
+    damage_a_snapshot_that_was_being_pruned(home)
+    with pytest.raises(WarehouseError, match=r"doctor --repair sets \.pruned-1\.duckdb aside"):
+        prune(home, keep=1, grace_s=0)
+    examine(home, repair=True)
+    assert prune(home, keep=1, grace_s=0).deleted == [1]
+
+
+@pytest.mark.parametrize("model", [MODEL, "other-1"])
+def test_a_source_that_is_not_published_is_made_again(home: Home, model: str) -> None:
+    """It counted as done by a model of no snapshot, and had no documents."""
+    add_source(home, NEW, [document(0, "3")], model=model)
+    home.documents(NEW).write_bytes(b"PAR1")
+    assert codes(examine(home, repair=True)) == ["damaged-file"]
+    assert pending(home, [NEW], model_version=model, mesh_version=MESH) == [NEW]
+
+
+def test_a_source_of_a_home_without_snapshot_is_made_again(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    add_source(home, NEW, [document(0, "3")])
+    home.documents(NEW).write_bytes(b"PAR1")
+    examine(home, repair=True)
+    assert pending(home, [NEW], **VERSIONS) == [NEW]
+
+
+def test_a_repair_takes_nothing_from_earlier_snapshots(home: Home) -> None:
+    add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")], model="other-1")
+    add_source(home, TWO, [document(0, "2")], model="other-1")
+    publish(home, model_version="other-1", mesh_version=MESH)
+    lose_documents(home)
+    assert codes(examine(home, repair=True)) == ["missing-file"]
+    assert pending(home, [ONE], model_version="other-1", mesh_version=MESH) == [ONE]
+    assert home.mentions(ONE, **VERSIONS).exists()
+    assert home.unread(ONE, model_version="other-1", mesh_version=MESH).exists()
 
 
 def test_what_cannot_be_repaired_remains(home: Home) -> None:
@@ -254,6 +372,26 @@ def test_nothing_is_taken_from_a_run_that_goes_on(home: Home) -> None:
     assert home.documents(NEW).exists()
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_nothing_is_taken_from_a_run_that_begins_meanwhile(
+    home: Home, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """The run begins after the files were looked at, while the dumps are read."""
+    half_done(home)
+
+    def annotated_meanwhile(home: Home) -> dict[Path, object]:
+        add_source(home, NEW, [document(0, "3")])
+        if ends:
+            add_run(home, NEW)
+        else:
+            write_run(home, begin_run())
+        return {}
+
+    monkeypatch.setattr(doctor, "kept_digests", annotated_meanwhile)
+    assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [("unfinished-source", None)]
+    assert publish_it(home).documents == 3
+
+
 def test_whether_a_run_goes_on() -> None:
     run = begin_run()
     assert may_be_running(run)
@@ -264,6 +402,9 @@ def test_whether_a_run_goes_on() -> None:
     assert may_be_running(elsewhere)
     assert not may_be_running(replace(elsewhere, started=(datetime.now(UTC) - timedelta(days=8)).isoformat()))
     assert may_be_running(replace(run, process=1))
+    started = datetime.fromisoformat(run.started)
+    of_another = replace(run, process=os.getpid(), started=(started - timedelta(days=8)).isoformat())
+    assert not may_be_running(of_another), "the process has the id of one that was killed"
 
 
 def test_homes_without_anything(tmp_path: Path) -> None:

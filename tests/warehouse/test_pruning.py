@@ -13,6 +13,7 @@ import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
 from warehouse import compaction
+from warehouse.doctor import examine
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.pruning import Pruned, prune
@@ -95,6 +96,30 @@ def test_a_snapshot_that_is_open_stays_with_its_files(home: Home) -> None:
     assert files(home, OLD) == []
 
 
+def test_a_snapshot_of_somebody_else_stays(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of a group one may rename the files of others, and not change them."""
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", forbidden)
+    done = prune(home, keep=1, grace_s=0)
+    assert (done.kept, done.in_use, done.deleted) == ([1, 2, 3], [1, 2], [])
+    assert files(home, OLD) == EVERY
+
+
+def test_nothing_is_half_done_where_a_snapshot_cannot_be_read(home: Home) -> None:
+    """Those below the damaged one were out of sight before it was read, and so for ever."""
+    home.snapshot(2).chmod(0o644)
+    home.snapshot(2).write_bytes(b"nothing")
+    told = r"^nothing was pruned; e2emern doctor --repair sets 2\.duckdb aside, which cannot be read: .*2\.duckdb "
+    with pytest.raises(WarehouseError, match=told):
+        prune(home, keep=1, grace_s=0)
+    assert sorted(path.name for path in home.snapshots.iterdir()) == ["1.duckdb", "2.duckdb", "3.duckdb"]
+    examine(home, repair=True)
+    assert prune(home, keep=1, grace_s=0).deleted == [1]
+
+
 def test_what_was_current_a_moment_ago_stays(home: Home) -> None:
     done = prune(home, keep=1)
     assert (done.in_use, done.deleted) == ([1, 2], [])
@@ -158,6 +183,7 @@ def test_refused(home: Home, tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match=r"2\.duckdb cannot be opened: "):
         prune(home, keep=2, grace_s=0)
     assert files(home, OLD) == EVERY
+    assert home.snapshot(1).exists()
     assert duckdb.connect(str(home.warehouse), read_only=True).execute("SELECT number FROM snapshot").fetchall() == [
         (3,)
     ]

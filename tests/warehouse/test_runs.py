@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.warehouse.homes import add_run, key
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.runs import RunRecord, SourceOutcome, annotators, begin_run, finish_run, read_runs, write_run
+from warehouse.runs import (
+    RunRecord,
+    SourceOutcome,
+    annotators,
+    begin_run,
+    finish_run,
+    may_be_running,
+    read_runs,
+    write_run,
+)
 
 
 def test_run_comes_back_and_is_replaced_at_its_end(tmp_path: Path) -> None:
@@ -39,6 +49,13 @@ def test_runs_are_in_order(tmp_path: Path) -> None:
     ids = [add_run(home) for _ in range(3)]
     assert [run.run_id for run in read_runs(home)] == sorted(ids)
     assert read_runs(Home(tmp_path / "absent")) == []
+
+
+def test_a_process_that_began_after_the_run_is_another(tmp_path: Path) -> None:
+    began = datetime.fromtimestamp(psutil.Process().create_time(), UTC)
+    run = replace(begin_run(), started=(began + timedelta(seconds=1)).isoformat())
+    assert may_be_running(run)
+    assert not may_be_running(replace(run, started=(began - timedelta(hours=1)).isoformat()))
 
 
 def test_two_inputs_of_one_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -17,11 +18,12 @@ from warehouse.annotated import annotated_rows
 from warehouse.errors import PublishRefusedError, WarehouseError
 from warehouse.layout import Home
 from warehouse.questions import answer
-from warehouse.shelf import login, number_before, relocate, roll_back, rollbacks, standing_rollback
+from warehouse.shelf import current_number, login, number_before, relocate, roll_back, rollbacks, standing_rollback
 from warehouse.snapshot import Snapshot, open_snapshot, publish, read_snapshot
 from warehouse.sql import query
 
 ROOT = Path(__file__).parents[2]
+NO_LINK = r"warehouse\.duckdb is no link to a snapshot that is there; e2emern doctor --repair puts it right$"
 
 
 def night(home: Home, number: int) -> Snapshot:
@@ -113,6 +115,37 @@ def test_the_one_before_is_none_that_was_withdrawn(home: Home) -> None:
     since = answer(home, "new-documents")
     assert sorted(row["document_id"] for row in since.to_pylist()) == ["2", "3", "4"]
     assert roll_back(home).shown == 1
+
+
+def test_before_a_damaged_one_is_none_that_was_withdrawn(home: Home) -> None:
+    roll_back(home, 1, why="snapshots 2 and 3 are wrong")
+    publish(home, model_version=MODEL, mesh_version=MESH, accept="they are right")
+    home.snapshot(4).chmod(0o644)
+    home.snapshot(4).write_bytes(b"nothing")
+    assert number_before(home, 4) == 1
+    assert roll_back(home).shown == 1
+
+
+def test_a_link_that_somebody_else_set(home: Home) -> None:
+    home.warehouse.unlink()
+    home.warehouse.symlink_to(home.snapshot(2))  # by its whole path
+    assert current_number(home) == 2
+    for target in ("snapshots/9.duckdb", "snapshots/latest.duckdb", "publish.lock"):
+        home.warehouse.unlink()
+        home.warehouse.symlink_to(target)
+        with pytest.raises(WarehouseError, match=NO_LINK):
+            roll_back(home, 1)
+
+
+def test_snapshots_of_another_user_give_way(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of a group one may replace the link, and not change the time of the file that it showed."""
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", forbidden)
+    assert night(home, 4).number == 4
+    assert roll_back(home).shown == 3
 
 
 @pytest.mark.parametrize(

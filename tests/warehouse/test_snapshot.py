@@ -19,7 +19,7 @@ from warehouse import contents, schemas
 from warehouse.errors import PublishRefusedError, UnbalancedError, WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.ledger import SourceCounts
-from warehouse.snapshot import current_snapshot
+from warehouse.snapshot import current_snapshot, read_snapshot
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = key("pubmed21n0001.xml.gz", "1"), key("pubmed21n1000.xml.gz", "2")
@@ -356,6 +356,21 @@ def test_a_damaged_snapshot_is_named(home: Home) -> None:
     with pytest.raises(WarehouseError, match=r"1\.duckdb cannot be opened: ") as caught:
         current_snapshot(home)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dangling", [True, False])
+def test_what_is_no_link_is_told_from_none(home: Home, dangling: bool) -> None:
+    """A copy in place of the link was passed over, and with it the gate; a link to nowhere was taken for none."""
+    add_source(home, FIRST)
+    publish_it(home)
+    if dangling:
+        home.snapshot(1).rename(home.snapshots / "1.duckdb.damaged")
+    else:
+        home.warehouse.unlink()
+        shutil.copyfile(home.snapshot(1), home.warehouse)
+    for ask in (current_snapshot, read_snapshot, publish_it):
+        with pytest.raises(WarehouseError, match=r"is no link to a snapshot that is there; e2emern doctor --repair"):
+            ask(home)
 
 
 def test_a_snapshot_cannot_be_written(home: Home) -> None:
