@@ -150,7 +150,10 @@ class Pipeline(Cascade):
     ) -> tuple[list[Window], list[Tensor], list[Span]]:
         """The linker's windows and states, with the spans that are given, or those of the recogniser."""
         windows, hidden, spans = super().read_spans(texts, given=[[] for _ in texts] if given is None else given)
-        return windows, hidden, spans if given is not None else self.recogniser.read_spans(texts)[2]
+        if given is not None:
+            return windows, hidden, spans
+        self.recogniser.second_look = self.second_look  # who links decides whether doubtful spans are read
+        return windows, hidden, self.recogniser.read_spans(texts)[2]
 
 
 def _load(folder: Path, setting: Setting) -> Cascade:

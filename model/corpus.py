@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .document import Sentence
-from .files import beside
+from .files import beside, check_columns
 
 _SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
 _PAIR = pa.struct([("short", pa.string()), ("long", pa.string())])
@@ -99,8 +99,9 @@ def read_corpus(path: Path, *, splits: Iterable[str] | None = None) -> list[Gold
     """Reads the documents of `path`, of the named splits only (`corpus/split`) where any are named.
 
     Raises:
-        ValueError: a named split is not in the file.
+        ValueError: the file lacks a column of `CORPUS_SCHEMA`, or a named split.
     """
+    check_columns(path, CORPUS_SCHEMA.names, expected="a corpus as `e2emern corpus` writes it")
     wanted = None if splits is None else set(splits)
     documents = []
     seen = set()

@@ -5,10 +5,13 @@ The warehouse has the same with locks (`warehouse.files`), which this package mu
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 
 @contextmanager
@@ -31,6 +34,19 @@ def beside(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def file_digest(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def check_columns(path: Path, names: Sequence[str], *, expected: str) -> None:
+    """Checks that a Parquet file has columns of these names. Raises ValueError."""
+    found = pq.read_schema(path).names
+    if missing := [name for name in names if name not in found]:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; expected {expected}")
 
 
 def write_text(path: Path, text: str) -> None:

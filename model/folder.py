@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -29,16 +30,18 @@ def load_model(
         dtype: of the weights; the device's fastest where it is not given.
 
     Raises:
-        ValueError: the folder lacks a file that a model needs, or its weights do not fit its configuration.
+        ValueError: the folder lacks a file that a model needs, one is damaged, or the weights are not those of the
+            configuration.
     """
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: no {name}; expected a model folder as `e2emern train` writes it")
     dtype = dtype or fastest_dtype(device)
     try:
-        model = E2emernModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        model = E2emernModel.load(folder, dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: not a model of ours: {str(error).splitlines()[0]}") from error
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].removeprefix(f"{folder}: ")
+        raise ValueError(f"{folder}: not a model of ours: {reason}") from error
     nn.Module.to(model, device, dtype)
     return model.eval(), tokenizer, model_version(folder)

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 
 ATTENTIONS = ("printed", "released", "bilinear", "uniform")
 FUSIONS = ("gate", "concatenation")
+ENTITY_TYPES = ("Disease", "Chemical")
 
 
 class E2emernConfig(PreTrainedConfig):
@@ -52,7 +54,7 @@ class E2emernConfig(PreTrainedConfig):
         self,
         *,
         encoder: dict[str, Any] | None = None,
-        entity_types: tuple[str, ...] | list[str] = ("Disease", "Chemical"),
+        entity_types: tuple[str, ...] | list[str] = ENTITY_TYPES,
         attention: str = "bilinear",
         fusion: str = "gate",
         use_mid: bool = True,
@@ -103,7 +105,7 @@ class Attended:
 
 
 class E2emernModel(PreTrainedModel):
-    """The network. Build a new one with `E2emernModel.on_encoder`, a saved one with `from_pretrained`."""
+    """The network. Build a new one with `E2emernModel.on_encoder`, a saved one with `E2emernModel.load`."""
 
     config_class = E2emernConfig
     base_model_prefix = "encoder"
@@ -131,14 +133,31 @@ class E2emernModel(PreTrainedModel):
         self.post_init()
 
     @classmethod
+    def load(cls, name: str | Path, *, dtype: torch.dtype = torch.float32) -> E2emernModel:
+        """Loads a saved model (safetensors only), whole: transformers fills what is missing with random numbers.
+
+        Raises:
+            ValueError: its weights lack one that its configuration asks for, or have another.
+        """
+        loaded = cls.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
+        model, found = cast(tuple[E2emernModel, dict[str, Any]], loaded)  # transformers tells of the model alone
+        for said, keys in (("lack", found["missing_keys"]), ("have the unexpected", found["unexpected_keys"])):
+            if keys:
+                raise ValueError(f"{name}: its weights {said} {min(keys)}; they are not those of its configuration")
+        return model
+
+    @classmethod
     def on_encoder(cls, name: str, **options: Any) -> E2emernModel:
         """Puts new heads on the pre-trained encoder `name`: a transformers folder, a hub name, or a model of ours.
 
         What a model of ours has learnt in heads that the new one has too, is kept.
+
+        Raises:
+            ValueError: the weights of a model of ours are not those of its own configuration.
         """
         of_ours = isinstance(AutoConfig.from_pretrained(name), E2emernConfig)
-        before = cls.from_pretrained(name) if of_ours else None
-        encoder = before.encoder if before else AutoModel.from_pretrained(name)
+        before = cls.load(name) if of_ours else None
+        encoder = before.encoder if before else AutoModel.from_pretrained(name, dtype=torch.float32)
         described = {key: value for key, value in encoder.config.to_dict().items() if key != "dtype"}
         model = cls(E2emernConfig(encoder=described, **options), encoder)
         if before and before.config.entity_types == model.config.entity_types:

@@ -6,15 +6,18 @@ punctuation mark). Tags are given to words and read from their first word piece.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .document import Sentence
+
+LONGEST_WINDOW = 256  # word pieces, where the encoder reads as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,27 @@ def make_windows(
             )
             begin = stop
     return windows
+
+
+def positions_of(encoder: PreTrainedModel) -> int:
+    """How many word pieces an encoder reads at once.
+
+    RoBERTa and its like number them from behind the padding's id, so their last positions are out of reach.
+    """
+    tables = (module for name, module in encoder.named_modules() if name.endswith("position_embeddings"))
+    before = next((table.padding_idx for table in tables if isinstance(table, nn.Embedding)), None)
+    positions: int = getattr(encoder.config, "max_position_embeddings", 512)
+    return positions if before is None else positions - before - 1
+
+
+def longest_window(encoder: PreTrainedModel) -> int:
+    """The most word pieces of a window for an encoder."""
+    return min(LONGEST_WINDOW, positions_of(encoder))
+
+
+def pieces_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of a tokenizer's word pieces and their ids."""
+    return hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
 def batches_of(lengths: Sequence[int], *, tokens: int) -> list[np.ndarray]:

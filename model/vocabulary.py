@@ -17,7 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from .document import Concept
+from .files import check_columns
 
+_COLUMNS = ("mesh_id", "names", "entity_type", "tree_numbers", "record_type", "mapped_to", "aliases", "mesh_version")
 _GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "κ": "kappa", "ω": "omega"}
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
@@ -73,8 +75,9 @@ class Vocabulary:
         """Reads an entities table.
 
         Raises:
-            ValueError: the table is empty or holds more than one version.
+            ValueError: the table lacks a column, is empty or holds more than one version.
         """
+        check_columns(path, _COLUMNS, expected="an entities table")
         rows = pq.read_table(path).to_pylist()
         versions = {row["mesh_version"] for row in rows}
         if len(versions) != 1:

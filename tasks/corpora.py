@@ -45,7 +45,8 @@ def join_corpora(
     """Write gold files as one corpus.
 
     Each is named `CORPUS/SPLIT=FILE`. `annotates` has `CORPUS=TYPE,...` for each corpus that does not mark both types.
-    Raises InputError where a name or a type is none, or a file cannot be read; nothing is written then.
+    Raises InputError where a name or a type is none, no file is of a corpus of `annotates`, or a file cannot be read;
+    nothing is written then.
     """
     marked: dict[str, tuple[str, ...]] = {}
     for each in annotates:
@@ -53,12 +54,17 @@ def join_corpora(
         marked[corpus] = tuple(kinds.split(","))
         if not set(marked[corpus]) <= set(ANNOTATED):
             raise InputError(f"--annotates {each}: expected CORPUS=TYPE, of {' and '.join(ANNOTATED)}")
-    documents: list[GoldDocument] = []
+    files: list[tuple[str, str, Path]] = []
     for name in named:
         matched = NAMED.fullmatch(name)
         if not matched:
             raise InputError(f"{name}: expected CORPUS/SPLIT=FILE, such as bc5cdr/train=CDR.PubTator")
-        corpus, split, path = matched[1], matched[2], Path(matched[3])
+        files.append((matched[1], matched[2], Path(matched[3])))
+    corpora = {corpus for corpus, _, _ in files}
+    if unknown := sorted(marked.keys() - corpora):
+        raise InputError(f"--annotates {unknown[0]}: no file is of this corpus, but of {', '.join(sorted(corpora))}")
+    documents: list[GoldDocument] = []
+    for corpus, split, path in files:
         types = marked.get(corpus, ANNOTATED)
         documents += read_split(path, corpus=corpus, split=split, annotated_types=types, tell=tell)
     write_corpus(documents, output)
@@ -133,7 +139,7 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
     if len(annotated_types) != 1:
         raise SourceError(f"{path}: tags without types; say which one: --annotates {corpus}=Disease")
     try:
-        rows = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        rows = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     for filled, lines in groupby(rows, key=lambda row: bool(row[1].strip())):
@@ -141,7 +147,7 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
             continue
         number, tokens, spans, end = 0, list[str](), list[list[int]](), -1
         for number, line in lines:
-            token, _, tag = line.rstrip("\n").rpartition("\t")
+            token, _, tag = line.rpartition("\t")
             if not token or tag not in {"B", "I", "O"}:
                 raise SourceError(f"{path}: line {number}: found {line!r}, expected a token, a tab and B, I or O")
             start, end = end + 1, end + 1 + len(token)

@@ -19,11 +19,11 @@ from model.evaluation.report import write_report
 from model.evaluation.scores import Counts
 from model.evaluation.slices import Slicer
 from model.files import write_text
-from model.vocabulary import Vocabulary
 from warehouse.layout import Home
 
 from .errors import InputError
 from .models import load, read_versions
+from .vocabulary import read_vocabulary
 
 Watch = Callable[[str, int, int], None]  # what is under way, steps done, steps in all
 
@@ -66,8 +66,11 @@ def evaluate_models(
     are several seeds, their counts are summed before they are compared. An entity bank that has to be built is kept in
     `home`.
 
-    Raises InputError where a model or the vocabulary cannot be used, a protocol is unknown, or slices lack `seen`.
+    Raises InputError where a model or the vocabulary cannot be used, a protocol is unknown, slices lack `seen`, or
+    `home` is a file.
     """
+    if home.root.is_file():
+        raise InputError(f"{home.root}: is a file, expected a folder to write to")
     unknown = sorted(set(protocols) - set(PROTOCOLS))
     if unknown:
         raise InputError(f"unknown protocol {', '.join(unknown)}: expected {', '.join(PROTOCOLS)}")
@@ -75,7 +78,7 @@ def evaluate_models(
         raise InputError("slices need the training documents; name them with --seen")
     for folder in (*models, *against):
         read_versions(folder, mesh)
-    vocabulary = Vocabulary.read(mesh)
+    vocabulary = read_vocabulary(mesh)
     slicer = Slicer.of(seen, canonical=vocabulary.canonical) if slices else Slicer.whole()
 
     def one(folder: Path) -> Evaluation:

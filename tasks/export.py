@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import re
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -135,15 +136,13 @@ def _prepared(annotated: Iterable[Annotated], form: str, skip: bool, counts: Exp
 
 def _check(document: Document, mentions: list[Mention]) -> None:
     """Raise an InputError unless every mention stands in a passage of its document, with its own words."""
+    offsets = [passage.offset for passage in document.passages]
     for mention in mentions:
-        found = next(
-            (
-                passage.text[mention.start - passage.offset : mention.end - passage.offset]
-                for passage in document.passages
-                if passage.offset <= mention.start and mention.end <= passage.end
-            ),
-            None,
-        )
+        at = bisect_right(offsets, mention.start) - 1  # the passage that it begins in
+        passage = document.passages[at] if at >= 0 else None
+        found = None
+        if passage and mention.end <= passage.end:
+            found = passage.text[mention.start - passage.offset : mention.end - passage.offset]
         if found != mention.text:
             raise InputError(
                 f"document {document.document_id} (record {document.record}) has {found!r} at "

@@ -10,18 +10,19 @@ import pyarrow as pa
 
 from model.corpus import GoldDocument, read_corpus
 from model.evaluation.statistics import statistics
-from model.vocabulary import Vocabulary
 
 from .corpora import ANNOTATED, NAMED, read_gold
 from .errors import InputError
+from .vocabulary import read_vocabulary
 
 
 def find_gold(named: Sequence[str]) -> list[GoldDocument]:
     """Return the documents of all that is named, in order.
 
     Each name is `CORPUS/SPLIT=FILE` or a FILE, of PubTator text or a Parquet file of `e2emern corpus`. A plain PubTator
-    file called `CORPUS.SPLIT.PubTator` says its corpus and split itself, another is split `gold` of a corpus of its
-    name; a plain Parquet file gives all of its splits. A PubTator file marks those types that occur in it.
+    file called `CORPUS.SPLIT.PubTator` or `.PubTator.txt` says its corpus and split itself, another is split `gold` of
+    a corpus of its name; a plain Parquet file gives all of its splits. A PubTator file marks those types that occur in
+    it.
 
     Raises InputError where a file cannot be read, holds no gold mention, or a document is named twice.
     """
@@ -40,10 +41,7 @@ def read_statistics(gold: Sequence[GoldDocument], *, mesh: Path) -> pa.Table:
 
     Raises InputError where the vocabulary cannot be read.
     """
-    try:
-        vocabulary = Vocabulary.read(mesh)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{mesh}: cannot be read as an entities table ({str(error).splitlines()[0]})") from error
+    vocabulary = read_vocabulary(mesh)
     return pa.Table.from_pylist([asdict(one) for one in statistics(gold, canonical=vocabulary.canonical)])
 
 
@@ -60,7 +58,7 @@ def _read(name: str) -> list[GoldDocument]:
     if matched:
         corpus, split = matched[1], matched[2]
     else:
-        stem, _, called = path.name.removesuffix(path.suffix).partition(".")
+        stem, _, called = path.name.removesuffix(path.suffix).removesuffix(".PubTator").partition(".")
         corpus, split = stem, called or "gold"
     documents = list(read_gold(path, corpus=corpus, split=split, annotated_types=ANNOTATED))
     occurring = {mention.entity_type for document in documents for mention in document.mentions}

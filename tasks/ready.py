@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from model.corpus import read_corpus
+import pyarrow as pa
+
+from model.corpus import GoldDocument, read_corpus
 from model.inference.bank import build_bank, read_bank
 from model.training.tune import count_concepts, keep_fitted, read_fitted, tune_folder
-from model.vocabulary import Vocabulary
 
 from .choices import check_model
 from .errors import InputError
+from .vocabulary import read_vocabulary
 
 Tell = Callable[[str], None]
 
@@ -39,13 +41,15 @@ def make_ready(
         fit_on: splits that the model has not seen; without any, a resolver that is not there is told.
         fitted: the span threshold and the resolver of another model (`read_resolver`), to be taken instead; only its
             counts are made anew.
+
+    Raises InputError where the vocabulary or the corpus cannot be read.
     """
-    vocabulary = Vocabulary.read(mesh)
+    vocabulary = read_vocabulary(mesh)
     if read_bank(model, vocabulary) is None:
         tell(f"encoding the names of MeSH {vocabulary.version}")
         build_bank(model, vocabulary, device=device, progress=_tenths(tell))
     if fitted is not None:
-        prior = count_concepts(read_corpus(corpus, splits=trained_on), vocabulary=vocabulary)
+        prior = count_concepts(_read(corpus, trained_on), vocabulary=vocabulary)
         taken = fitted | {"resolver": fitted["resolver"] | {"prior": prior}}
         if read_fitted(model) != taken:
             keep_fitted(model, taken)
@@ -79,16 +83,23 @@ def _fit(
     device: str,
     tell: Tell,
 ) -> None:
-    documents = read_corpus(corpus, splits=fit_on)
+    documents = _read(corpus, fit_on)
     tell(f"fitting the resolver on the {len(documents):,} documents of {', '.join(fit_on)}")
     fitted, validated = tune_folder(
-        model, mesh=mesh, documents=documents, seen=read_corpus(corpus, splits=trained_on), device=device
+        model, mesh=mesh, documents=documents, seen=_read(corpus, trained_on), device=device
     )
     if not fitted:
         tell(f"{model} found nothing in them: its resolver is not fitted")
         return
     figures = ", ".join(f"{name} {100 * figure:.1f}" for name, figure in validated.items())
     tell(f"spans of probability {fitted['span_threshold']} and more; accuracy@1, cross-validated: {figures}")
+
+
+def _read(corpus: Path, splits: Sequence[str]) -> list[GoldDocument]:
+    try:
+        return read_corpus(corpus, splits=splits)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{corpus}: {str(error).removeprefix(f'{corpus}: ').splitlines()[0]}") from error
 
 
 def _tenths(tell: Tell) -> Callable[[int, int], None]:

@@ -19,13 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
 
 from model.document import Document, Passage
 from model.folder import load_model
 from model.network import E2emernModel
-from model.pieces import make_windows
+from model.pieces import longest_window, make_windows
 from model.precision import fastest_batch
 from model.training.pretrain import read_lines
 from model.training.silver import described, silver_table, tag_windows
@@ -37,7 +36,6 @@ from .errors import InputError
 from .sentences import split_sentences
 
 CHUNK = 100  # passages
-LONGEST = 256  # word pieces of a window
 LEAST_PIECES = 8  # of a sentence; shorter ones are numbers of sections and the like
 RICH = 0.04  # share of a passage's words that are a name by themselves; in PubMed text a third of the passages
 SHORTEST_NAME = 5  # letters of such a name
@@ -106,7 +104,7 @@ def make_silver(
         done, tagged = done + found, tagged + (found if new else 0)
         if done >= pieces:
             break
-        if new:
+        if new and tagged:
             minutes = (pieces - done) * (time.monotonic() - started) / tagged / 60
             tell(f"{done:,} of {pieces:,} word pieces tagged, {minutes:.0f} min left")
     table = described(pa.concat_tables(tables), tags=models[0].config.tags, tokenizer=tokenizer)
@@ -124,7 +122,7 @@ def _load(folder: Path, device: str) -> tuple[E2emernModel, PreTrainedTokenizerB
     check_model(folder)
     try:
         return load_model(folder, device=device)
-    except (ValueError, SafetensorError) as error:
+    except ValueError as error:
         raise InputError(str(error)) from error
 
 
@@ -155,7 +153,8 @@ def _tag(
 ) -> pa.Table:
     documents = [Document(str(at), at, (Passage("abstract", 0, text),)) for at, text in enumerate(passages)]
     triples = ((d, s, sentence) for d, each in enumerate(documents) for s, sentence in enumerate(split_sentences(each)))
-    windows = make_windows(triples, tokenizer=tokenizer, max_pieces=LONGEST)
+    longest = min(longest_window(model.encoder) for model in models)
+    windows = make_windows(triples, tokenizer=tokenizer, max_pieces=longest)
     windows = [window for window in windows if len(window) >= LEAST_PIECES]
     tagged = tag_windows(models, windows, padding=int(tokenizer.pad_token_id), tokens=fastest_batch(device))
     return silver_table(windows, tagged)

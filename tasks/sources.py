@@ -90,8 +90,9 @@ def _files(given: str, home: Home | None) -> Iterator[Path]:
         if not matches:
             raise InputError(f"{given}: no file matches")
         for match in matches:
-            escaped = glob.escape(match) if glob.has_magic(match) and not Path(match).exists() else match
-            yield from _files(escaped, home)
+            if not Path(match).exists():  # a link to nothing
+                raise InputError(f"{match}: no such file or folder")
+            yield from _files(match, home)
 
 
 def _is_dump(path: Path) -> bool:

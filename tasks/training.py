@@ -15,7 +15,7 @@ import torch
 from model.corpus import write_corpus
 from model.training.recipe import Config, GoldFile, Recipe, RecipeError
 from model.training.search import AfterEpoch, Found, read_space, search
-from model.training.train import Trained, train
+from model.training.train import Trained, data_digests, read_vocabulary, train
 
 from .corpora import read_split
 from .errors import InputError
@@ -72,7 +72,8 @@ def search_recipe(
         space = read_space(config.search)
         corpus = prepare_corpus(config, output, tell=tell)
         begin = _begin(config, corpus=corpus, mesh=mesh, device=device, tell=tell)
-        return search(config.recipe, space, trials=trials, output=output, train_trial=train_trial, tell=tell)
+        data = data_digests(corpus=corpus, silver=find_silver(config), vocabulary=read_vocabulary(mesh))
+        return search(config.recipe, space, trials=trials, output=output, data=data, train_trial=train_trial, tell=tell)
 
 
 def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None]) -> Path:

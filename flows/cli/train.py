@@ -15,6 +15,8 @@ from tasks.errors import InputError
 from .annotate import Device
 from .application import Config, Data, app, say
 
+LARGEST_SEED = 10**12  # of a recipe
+
 
 @app.command(epilog="Example: e2emern train --config ours --data corpora/ --output my-model")
 def train(
@@ -36,7 +38,8 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe; may be given again.")
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(min=0, metavar="N", help="Several make DIR/seed-N.", show_default="the file's")
+        list[int] | None,
+        typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Several make DIR/seed-N.", show_default="the file's"),
     ] = None,
     with_dev: Annotated[bool, typer.Option("--with-dev", help="Train on dev too; all epochs, the last kept.")] = False,
     resolver_of: Annotated[
@@ -64,6 +67,8 @@ def train(
     changes = dict(_parsed(each) for each in change or [])
     if encoder is not None:
         changes["encoder"] = encoder
+    if trials is not None:
+        changes |= _of_search(seed or [], resolver_of)
     try:
         read = read_config(path, data=data, silver=silver, with_dev=with_dev, changes=changes)
     except RecipeError as error:
@@ -104,7 +109,7 @@ def pretrain(
     ] = 0.2,
     length: Annotated[int, typer.Option(min=8, metavar="N", help="Word pieces a row.")] = 128,
     rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows a step.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, metavar="N")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N")] = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
 ) -> None:
     """Train an encoder further on plain text, by guessing masked words.
@@ -134,6 +139,15 @@ def pretrain(
             tell=say,
         )
     print(output)
+
+
+def _of_search(seeds: list[int], resolver_of: Path | None) -> dict[str, Any]:
+    """Return what the options of a training change of a search: the seed. Raises InputError where they do not fit."""
+    if len(seeds) > 1:
+        raise InputError(f"--trials: a search has one seed, and --seed names {len(seeds)}")
+    if resolver_of is not None:
+        raise InputError("--trials: no resolver is fitted in a search; give --resolver-of to the training that follows")
+    return {"seed": seeds[0]} if seeds else {}
 
 
 def _parsed(change: str) -> tuple[str, Any]:

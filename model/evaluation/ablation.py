@@ -19,7 +19,7 @@ import torch
 from ..arguments import model_parser
 from ..corpus import GoldDocument, read_corpus
 from ..document import Text
-from ..inference.cascade import Cascade, load_cascade
+from ..inference.cascade import Cascade, Found, load_cascade
 from ..inference.linking import FEATURES
 from ..inference.report import Report
 from ..inference.resolver import EVIDENCE, Example, Resolver
@@ -122,7 +122,7 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
             wanted = [gold[span.document, span.start, span.end, span.entity_type] for span in own]
             answers = set().union(*wanted)
             right = np.array([concept in answers for concept in group.concepts.tolist()], bool)
-            sources = found[id(group)]
+            sources = found.get(id(group)) or Found(group, torch.empty(0), torch.empty(0), [], [], [])
             cases.append(
                 _Case(
                     begin + own[0].document,

@@ -14,7 +14,7 @@ _GIVEN = "Under `paper` the gold entities of each sentence were given to the mod
 
 
 def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: Comparison | None = None) -> str:
-    """The page for one model, or for several seeds of one: their mean and range.
+    """The page for one model, or for several seeds of one: their mean and range of what all were asked.
 
     Args:
         comparison: with another model, the champion.
@@ -28,7 +28,7 @@ def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: 
     lines = ["# Evaluation", "", f"Model {versions}; MeSH {evaluations[0].mesh_version}; figures in per cent."]
     if len(evaluations) > 1:
         lines[-1] += f" Mean of {len(evaluations)} models, with the least and the greatest."
-    cells = sorted(evaluations[0].counts, key=_order)
+    cells = sorted(set.intersection(*(set(evaluation.counts) for evaluation in evaluations)), key=_order)
     for split in dict.fromkeys((cell.corpus, cell.split) for cell in cells):
         mine = [cell for cell in cells if (cell.corpus, cell.split) == split]
         documents = len(evaluations[0].counts[mine[0]])

@@ -74,7 +74,7 @@ class Verdict:
     missed: list[Labels] = field(default_factory=list)
 
 
-def judge_ner(wanted: Wanted, given: Given, canonical: Canonical) -> Verdict:
+def judge_ner(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer) -> Verdict:
     """Strict spans."""
     return _compare(
         _united(((m.start, m.end), labels) for m, labels in wanted),
@@ -82,7 +82,7 @@ def judge_ner(wanted: Wanted, given: Given, canonical: Canonical) -> Verdict:
     )
 
 
-def judge_mention(wanted: Wanted, given: Given, canonical: Canonical) -> Verdict:
+def judge_mention(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer) -> Verdict:
     """Spans with their concept: a gold span is found when one of its concepts is predicted for it.
 
     Every further concept that is not gold for the span is a false positive of its own.
@@ -101,15 +101,17 @@ def judge_mention(wanted: Wanted, given: Given, canonical: Canonical) -> Verdict
     )
 
 
-def judge_document(wanted: Wanted, given: Given, canonical: Canonical) -> Verdict:
-    """Distinct concepts; every part of a composite gold id is a concept of its own."""
+def judge_document(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer) -> Verdict:
+    """Distinct concepts; every part of a composite gold id is a concept of its own, seen or unseen by itself."""
     return _compare(
-        _united((canonical(concept), labels) for m, labels in wanted for concept in m.concepts),
+        _united(
+            (canonical(concept), slicer.narrowed(labels, concept)) for m, labels in wanted for concept in m.concepts
+        ),
         _united((m.mesh_id, labels) for m, labels in given if m.mesh_id),
     )
 
 
-JUDGES: Mapping[str, Callable[[Wanted, Given, Canonical], Verdict]] = {
+JUDGES: Mapping[str, Callable[[Wanted, Given, Canonical, Slicer], Verdict]] = {
     "ner": judge_ner,
     "mention": judge_mention,
     "document": judge_document,
@@ -136,7 +138,7 @@ def count(
             found = [(m, labels) for m, labels in zip(predicted[at], given[at], strict=True)
                      if m.entity_type == kind]  # fmt: skip
             for protocol in protocols:
-                tally.add(protocol, at, kind, JUDGES[protocol](mine, found, canonical))
+                tally.add(protocol, at, kind, JUDGES[protocol](mine, found, canonical, slicer))
     return tally.counts
 
 

@@ -4,7 +4,7 @@ Gold and predicted mentions are labelled by the same rules, so that a wrong pred
 it claims to belong to. A mention without a concept is in neither slice of concepts.
 
     string seen / unseen    whether training annotates these words (case, accents and punctuation folded) as this type
-    concept seen / unseen   whether training annotates all of its concepts
+    concept seen / unseen   whether training annotates all of its concepts; under `document`, the pair's own
     abbreviation            the words are a short form that the document defines
     composite               several concepts stand in one span
     refined                 the words are unseen, and it is their first mention in the split (Sung et al. 2020, BioSyn)
@@ -33,6 +33,7 @@ SLICES = (
 Labels = frozenset[str]
 
 _EVERYWHERE: Labels = frozenset({ALL})
+_OF_CONCEPTS: Labels = frozenset({"concept seen", "concept unseen"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,20 @@ class Slicer:
             )
         return labels
 
+    def narrowed(self, labels: Labels, concept: str) -> Labels:
+        """The labels of a mention as those of one of its concepts: whether it is seen is its own."""
+        if "concept seen" not in self.names:
+            return labels
+        return labels - _OF_CONCEPTS | {self._familiar((concept,))}
+
     @staticmethod
     def settled(labels: Labels) -> Labels:
         """The labels without those that others of the same item overrule: what is seen somewhere is seen."""
         overruled = {f"{what} unseen" for what in ("string", "concept") if f"{what} seen" in labels}
         return labels - overruled if overruled else labels
+
+    def _familiar(self, concepts: Sequence[str]) -> str:
+        return "concept seen" if self.concepts.issuperset(map(self.canonical, concepts)) else "concept unseen"
 
     def _labels(
         self,
@@ -126,7 +136,7 @@ class Slicer:
         known = string in self.strings
         labels = {ALL, "string seen" if known else "string unseen"}
         if concepts:
-            labels.add("concept seen" if self.concepts.issuperset(map(self.canonical, concepts)) else "concept unseen")
+            labels.add(self._familiar(concepts))
         if any(words == short for short, _ in document.abbreviations):
             labels.add("abbreviation")
         if composite:

@@ -78,6 +78,8 @@ class EntityBank:
     def search(self, queries: Tensor, *, within: slice, k: int, cosine: bool = False) -> list[list[int]]:
         """Finds for each query q the k concepts of largest q . h_e, best first, taking each concept's best name.
 
+        Fewer only where there are fewer.
+
         Args:
             queries: float (S, D); for the bilinear attention q = W' h_i, averaged over a span.
             within: the concepts to search, a slice of the vocabulary.
@@ -92,7 +94,14 @@ class EntityBank:
         for begin in range(0, len(queries), 64):  # 64 x 200 k scores at a time: 25 MB
             scores = projected[begin : begin + 64].to(searched.dtype) @ searched
             rows = scores.topk(min(4 * k, last - first), dim=1).indices.cpu().numpy() + first
-            found += [list(dict.fromkeys(self.owner[best].tolist()))[:k] for best in rows]
+            for row, best in enumerate(rows):
+                concepts = list(dict.fromkeys(self.owner[best].tolist()))
+                read = len(best)
+                while len(concepts) < k and read < last - first:  # a concept of many names took their places
+                    read = min(4 * read, last - first)
+                    deeper = scores[row].topk(read).indices.cpu().numpy() + first
+                    concepts = list(dict.fromkeys(self.owner[deeper].tolist()))
+                found.append(concepts[:k])
         return found
 
     def compare(

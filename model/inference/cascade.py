@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from ..document import Mention, Sentence, Text
 from ..folder import load_model
 from ..network import Attended, BilinearAttention, E2emernModel
-from ..pieces import Window, batches_of, make_windows, pad
+from ..pieces import Window, batches_of, longest_window, make_windows, pad
 from ..precision import fastest_batch
 from ..spans import WordSpan, find_word_spans
 from ..version import weights_digest
@@ -100,7 +100,7 @@ class Cascade:
         self.span_threshold: float = model.config.span_threshold
         # A doubtful span stands only where it is linked, and who links it must have learnt to refuse.
         self.second_look = SECOND_LOOK if stored else 0.0
-        self.max_pieces = min(256, getattr(model.encoder.config, "max_position_embeddings", 512))
+        self.max_pieces = longest_window(model.encoder)
 
     @torch.inference_mode()
     def annotate(

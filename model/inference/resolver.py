@@ -176,7 +176,9 @@ class Resolver:
             right[row, : len(features)] = torch.from_numpy(correct)
             right[row, -1] = not correct.any()
             none[row] = torch.from_numpy(_none_features(ner))
-        mean, deviation = table[live].mean(0), table[live].std(0).clamp(min=1e-3)
+        seen = table[live]
+        mean = seen.mean(0)
+        deviation = (seen.std(0) if len(seen) > 1 else torch.zeros_like(mean)).clamp(min=1e-3)
         table = (table - mean) / deviation
 
         def fit_once(seed: int) -> list[Tensor]:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from ..folder import load_model, save_model
 from ..network import E2emernConfig
+from ..pieces import pieces_digest
 from .recipe import RecipeError
 
 
@@ -21,11 +21,16 @@ def average(folders: Sequence[Path], output: Path) -> None:
     """Writes the model whose every weight is the mean of the models' weights; its resolver is not fitted.
 
     Raises:
-        RecipeError: a folder holds no model of ours, or models are of different shapes, types or word pieces.
+        RecipeError: a folder holds no model of ours, models are of different shapes, types or word pieces, or `output`
+            is one of them or holds a training.
     """
+    if output.resolve() in [folder.resolve() for folder in folders]:
+        raise RecipeError(f"{output}: is one of the models to average; choose another --output")
+    if (output / "recipe.json").exists():
+        raise RecipeError(f"{output} holds a training; choose another --output, or delete it")
     try:
         loaded = [load_model(folder, device="cpu", dtype=torch.float32) for folder in folders]
-    except (ValueError, SafetensorError) as error:
+    except ValueError as error:
         raise RecipeError(str(error)) from error
     (first, tokenizer, _), *_ = loaded
     weights = [model.state_dict() for model, _, _ in loaded]
@@ -34,7 +39,7 @@ def average(folders: Sequence[Path], output: Path) -> None:
         for what, one, other in (
             ("levels and shapes", shape, shapes[0]),
             ("types", model.config.entity_types, first.config.entity_types),
-            ("word pieces", its.get_vocab(), tokenizer.get_vocab()),
+            ("word pieces", pieces_digest(its), pieces_digest(tokenizer)),
         ):
             if one != other:
                 raise RecipeError(f"{folder}: its {what} are not those of {folders[0]}")

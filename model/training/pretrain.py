@@ -9,7 +9,6 @@ that was not. The learning rate warms up, stays, and falls at the end (Hu et al.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import lzma
 import math
@@ -28,7 +27,8 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..files import beside, write_text
+from ..files import beside, file_digest, write_text
+from ..pieces import pieces_digest, positions_of
 from ..precision import PRECISIONS, fastest_precision
 from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
 from .recipe import RecipeError, find_encoder
@@ -51,27 +51,26 @@ class MaskedLanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, input_ids: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy in nats over the positions where `labels` (rows, length) is not -100."""
+        """Mean cross-entropy in nats over the positions where `labels` (rows, length) is not -100; 0 without any."""
         hidden = self.encoder(input_ids=input_ids).last_hidden_state
         chosen = labels != -100  # only masked positions pay for the softmax over the vocabulary
         hidden = self.norm(F.gelu(self.transform(hidden[chosen])))
         embedded = cast(nn.Embedding, self.encoder.get_input_embeddings()).weight
         logits = F.linear(hidden, embedded, self.bias)
-        return F.cross_entropy(logits.float(), labels[chosen])
+        return F.cross_entropy(logits.float(), labels[chosen], reduction="sum") / chosen.sum().clamp(min=1)
 
 
 def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, folder: Path) -> np.ndarray:
     """Packs the lines of `text` (plain or .xz) into rows of `length` piece ids, in a file that is memory-mapped.
 
     Rows start with [CLS] and end with [SEP]; lines follow each other, separated by [SEP]; what does not fill a last
-    row is left out. Returns int32 (rows, length). The file is named after the content of `text`, and made once.
+    row is left out. Returns int32 (rows, length). The file is named after the content of `text` and the word
+    pieces, and made once.
 
     Raises:
         RecipeError: the text cannot be read, or does not fill a row.
     """
-    with text.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    packed = folder / f"pieces.{length}.{digest}.int32"
+    packed = folder / f"pieces.{length}.{file_digest(text)}.{pieces_digest(tokenizer)[:16]}.int32"
     if not packed.exists():
         body, rest = length - 2, np.empty(0, np.int32)
         with beside(packed) as temporary, temporary.open("wb") as file:
@@ -174,11 +173,14 @@ def pretrain(
         tell: takes the lines of progress.
 
     Raises:
-        RecipeError: the encoder or the text cannot be used, or `output` holds another pre-training.
+        RecipeError: the encoder or the text cannot be used, the encoder does not read rows of this length, or `output`
+            holds another pre-training, or one that has seen more.
     """
     output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)  # of the new prediction head
     model, tokenizer = _load(encoder)
+    if length > (most := positions_of(model.encoder)):
+        raise RecipeError(f"length is {length}, and encoder {encoder} reads {most} word pieces at most")
     rows = pack_text(text, tokenizer=tokenizer, length=length, folder=output)
     continues = continuing_pieces(tokenizer)
     nn.Module.to(model, device).train()
@@ -187,8 +189,9 @@ def pretrain(
     steps = max(1, tokens // (rows_per_step * length))
     precision = fastest_precision(device)
     made_from: dict[str, Any] = {
-        "encoder": encoder, "pieces": len(rows) * length, "length": length, "rows_per_step": rows_per_step,
-        "peak": peak, "warmup": warmup, "decay": decay, "seed": seed, "precision": precision,
+        "encoder": encoder, "text_digest": file_digest(text), "pieces": len(rows) * length, "length": length,
+        "rows_per_step": rows_per_step, "peak": peak, "warmup": warmup, "decay": decay, "seed": seed,
+        "precision": precision,
     }  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     first = _resume(output, made_from, steps, model=model, optimizer=optimizer)
@@ -233,6 +236,8 @@ def pretrain(
         if time.monotonic() - saved > save_every:
             save(output, step + 1)
             saved = time.monotonic()
+    if stable_steps(steps, decay) == steps:
+        save(output / STABLE, steps)
     model.encoder.save_pretrained(output)
     tokenizer.save_pretrained(output)
     write_text(output / "pretraining.json", json.dumps(made_from | {"steps": steps}, indent=1) + "\n")
@@ -242,7 +247,7 @@ def pretrain(
 def _load(encoder: str) -> tuple[MaskedLanguageModel, PreTrainedTokenizerBase]:
     name = find_encoder(encoder, folder=Path())
     try:
-        tokenizer, base = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name)
+        tokenizer, base = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         places = "a folder, a folder of an installed package, or a name of the hub"
@@ -260,21 +265,24 @@ def _resume(
 ) -> int | None:
     """Restores the last state that a run of `steps` steps goes through, and returns its step; None where it is done."""
     done = output / "pretraining.json"
+    too_far = False
     if done.exists():
         found = json.loads(done.read_text())
         check_same(found, made_from, output)
         if found["steps"] == steps:
             return None
+        too_far = found["steps"] > steps
     before = stable_steps(steps, made_from["decay"])
     for folder in (output, output / STABLE):
         place = read_progress(folder)
         if place is None:
             continue
+        too_far = True
         check_same(place["made_from"], made_from, output)
         if place["steps"] == steps or place["step"] <= min(before, stable_steps(place["steps"], made_from["decay"])):
             load_checkpoint(folder, model=model, optimizer=optimizer)
             return int(place["step"])
-    if read_progress(output / STABLE):
+    if too_far:
         raise RecipeError(f"{output} has seen more than this budget allows before the rate falls; give more tokens")
     return 0
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ..network import ATTENTIONS, FUSIONS
+from ..network import ATTENTIONS, ENTITY_TYPES, FUSIONS
 from ..precision import PRECISIONS, fastest_precision
 
 _PRECISION_CHOICES = ("auto", *PRECISIONS)
@@ -171,6 +171,8 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     """
     types = get_type_hints(Recipe)
     for key in values:
+        if key in _BESIDE:
+            raise RecipeError(f"{key} is no key of the recipe: it belongs in the file")
         if key not in types:
             raise RecipeError(f"unknown key {key}{near(key, [*types, *_BESIDE])}")
     if missing := [each.name for each in fields(Recipe) if each.default is MISSING and each.name not in values]:
@@ -216,11 +218,13 @@ _CHOICES = {
     "negatives_by": NEGATIVES,
 }
 _MANY = float("inf")
+_LARGEST_SEED = 10**12  # random numbers are drawn from 64 bits, of the seed and the step
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "tokens", "accumulate", "random_negatives"), (1, _MANY)),
-    **dict.fromkeys(("patience", "hard_negatives", "asked_negatives", "seed"), (0, _MANY)),
-    **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "silver_weight"), (0, _MANY)),
-    "weight_decay": (0, _MANY),
+    **dict.fromkeys(("patience", "hard_negatives", "asked_negatives"), (0, _MANY)),
+    "seed": (0, _LARGEST_SEED),
+    **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "silver_weight"), (0, 1000)),
+    "weight_decay": (0, 1000),
     **dict.fromkeys(("encoder_rate", "head_rate", "warmup"), (0, 1)),
     "dropout": (0, 0.99),
 }
@@ -249,7 +253,9 @@ def _gold_files(name: str, table: Any, folder: Path) -> list[GoldFile]:
     if not isinstance(table, dict):
         raise RecipeError(f"corpora.{name} is {table!r}, expected a table of splits and their files")
     splits = dict(table)
-    annotates = convert(f"corpora.{name}.annotates", splits.pop("annotates", ["Disease", "Chemical"]), tuple[str, ...])
+    annotates = convert(f"corpora.{name}.annotates", splits.pop("annotates", ENTITY_TYPES), tuple[str, ...])
+    if not annotates or not set(annotates) <= set(ENTITY_TYPES):
+        raise RecipeError(f"corpora.{name}.annotates is {list(annotates)}, expected some of {', '.join(ENTITY_TYPES)}")
     return [
         GoldFile(name, split, folder / convert(f"corpora.{name}.{split}", file, str), annotates)
         for split, file in splits.items()

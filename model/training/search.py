@@ -7,7 +7,7 @@ where it stopped, in the middle of a trial too. A trial that falls behind the me
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -88,6 +88,7 @@ def search(
     *,
     trials: int,
     output: Path,
+    data: Mapping[str, Any],
     train_trial: Callable[[Recipe, Path, AfterEpoch], Trained],
     tell: Callable[[str], None] = print,
 ) -> Found:
@@ -97,11 +98,12 @@ def search(
 
     Args:
         recipe: what is not drawn.
+        data: what the trials' data are known by (`train.data_digests`).
         train_trial: trains a recipe in a folder, and calls back after each epoch.
 
     Raises:
-        RecipeError: optuna is not installed, the recipe names no dev, the study in `output` is of another recipe or
-            space, or every trial failed.
+        RecipeError: optuna is not installed, the recipe names no dev, the study in `output` is of another recipe,
+            space or data, or every trial failed.
     """
     optuna = _optuna()
     if not recipe.dev:
@@ -116,7 +118,7 @@ def search(
         sampler=optuna.samplers.TPESampler(seed=recipe.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
-    _check_same(study, recipe, space, output)
+    _check_same(study, [asdict(recipe), {key: asdict(way) for key, way in space.items()}, data], output)
     _take_up_killed(study)
     while len(_ended(study)) < trials:
         trial = study.ask()
@@ -161,11 +163,13 @@ def _optuna() -> Any:
     return optuna
 
 
-def _check_same(study: optuna.Study, recipe: Recipe, space: Mapping[str, Choice | Range], output: Path) -> None:
+def _check_same(study: optuna.Study, about: Sequence[Any], output: Path) -> None:
     """Notes in a new study what it is about; raises RecipeError where an old one is about something else."""
-    wanted = json.dumps([asdict(recipe), {key: asdict(way) for key, way in space.items()}])
+    wanted = json.dumps(about)
     if study.user_attrs.setdefault("about", wanted) != wanted:
-        raise RecipeError(f"{output} holds a search of another recipe or space; choose another --output, or delete it")
+        raise RecipeError(
+            f"{output} holds a search of another recipe, space or data; choose another --output, or delete it"
+        )
     study.set_user_attr("about", wanted)
 
 

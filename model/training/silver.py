@@ -7,7 +7,6 @@ unsure they are is a part of what they know.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..network import E2emernModel
-from ..pieces import Window, batches_of, pad
+from ..pieces import Window, batches_of, pad, pieces_digest
 from .recipe import RecipeError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
@@ -131,8 +130,7 @@ def silver_table(windows: Sequence[Window], tagged: Sequence[np.ndarray]) -> pa.
 
 def described(table: pa.Table, *, tags: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> pa.Table:
     """The table, with what a reader has to know of it."""
-    pieces = hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
-    return table.replace_schema_metadata({"tags": " ".join(tags), "pieces": pieces})
+    return table.replace_schema_metadata({"tags": " ".join(tags), "pieces": pieces_digest(tokenizer)})
 
 
 def read_silver(

@@ -10,7 +10,6 @@ same and reads gold files too; here the file names a prepared corpus.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from ..files import write_text
+from ..files import file_digest, write_text
 from ..folder import save_model
 from ..vocabulary import Vocabulary
 from .checkpoint import remove_checkpoint
@@ -78,18 +77,9 @@ def train(
         RecipeError: the encoder or the data do not fit, or `output` holds a training of something else.
     """
     output.mkdir(parents=True, exist_ok=True)
-    if not mesh.is_file():
-        raise RecipeError(f"{mesh}: no such entities table")
-    try:
-        vocabulary = Vocabulary.read(mesh)
-    except (ValueError, KeyError) as error:
-        raise RecipeError(f"{mesh}: cannot be read as an entities table: {error}") from error
+    vocabulary = read_vocabulary(mesh)
     recipe = recipe.on(device)
-    data = {
-        "corpus_digest": _digest(corpus),
-        "silver_digest": _digest(silver) if silver else None,
-        "mesh_digest": vocabulary.digest,
-    }
+    data = data_digests(corpus=corpus, silver=silver, vocabulary=vocabulary)
     made_from = json.loads(json.dumps(asdict(recipe) | data))
     if (output / "recipe.json").exists():
         check_same(json.loads((output / "recipe.json").read_text()), made_from, output)
@@ -118,6 +108,26 @@ def train(
     write_text(output / "recipe.json", json.dumps(made_from, indent=1) + "\n")
     remove_checkpoint(output)
     return Trained(output, tuple(trainer.progress.dev_f1), finished=True)
+
+
+def read_vocabulary(mesh: Path) -> Vocabulary:
+    """Reads an entities table. Raises RecipeError where it is none."""
+    if not mesh.is_file():
+        raise RecipeError(f"{mesh}: no such entities table")
+    try:
+        return Vocabulary.read(mesh)
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{mesh}: ")
+        raise RecipeError(f"{mesh}: cannot be read as an entities table: {reason}") from error
+
+
+def data_digests(*, corpus: Path, silver: Path | None, vocabulary: Vocabulary) -> dict[str, str | None]:
+    """What a training and a search know their data by."""
+    return {
+        "corpus_digest": file_digest(corpus),
+        "silver_digest": file_digest(silver) if silver else None,
+        "mesh_digest": vocabulary.digest,
+    }
 
 
 def rate_at(step: int, *, steps: int, recipe: Recipe) -> float:
@@ -174,11 +184,6 @@ def _report(trainer: Trainer, place: str, speed: str) -> None:
     progress.recent.clear()
     shown = " ".join(f"{name} {value:.4f}" for name, value in row.items())
     trainer.tell(f"epoch {progress.epoch} {place} {shown} {speed}")
-
-
-def _digest(data: Path) -> str:
-    with data.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _time(seconds: float) -> str:

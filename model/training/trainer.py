@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..corpus import read_corpus
 from ..network import E2emernModel
+from ..pieces import longest_window
 from ..precision import PRECISIONS
 from ..vocabulary import Vocabulary
 from .checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
@@ -213,7 +214,8 @@ def make_trainer(
     """Loads the encoder and the data that a recipe names, ready for the first step or a resumption.
 
     Raises:
-        RecipeError: the encoder or the tagged sentences cannot be loaded, or the corpus lacks a split.
+        RecipeError: the encoder, the corpus or the tagged sentences cannot be loaded, or the corpus lacks a split or
+            any word to train on.
     """
     torch.manual_seed(recipe.seed)
     model, tokenizer = _load_encoder(recipe, folder)
@@ -223,18 +225,19 @@ def make_trainer(
     set_dropout(model, recipe.dropout)
     if recipe.freeze_embeddings:
         model.encoder.get_input_embeddings().requires_grad_(False)
-    max_pieces = min(256, getattr(model.encoder.config, "max_position_embeddings", 512))
+    max_pieces = longest_window(model.encoder)
     try:
         documents, of_dev = (read_corpus(corpus, splits=splits) for splits in (recipe.train, recipe.dev))
     except ValueError as error:
         raise RecipeError(str(error)) from error
-    if not documents:
-        raise RecipeError(f"{corpus}: no documents to train on")
+    samples = make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces)
+    if not samples:
+        raise RecipeError(f"{corpus}: no word to train on, in {len(documents)} documents of {', '.join(recipe.train)}")
     tags, tagged = model.config.tags, None
     if silver is not None:
         tagged = read_silver(silver, tags=tags, tokenizer=tokenizer, tokens=recipe.tokens, seed=recipe.seed)
     sampler = Sampler(
-        make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces),
+        samples,
         vocabulary=vocabulary,
         tokenizer=tokenizer,
         tags=tags,

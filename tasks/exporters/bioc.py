@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import BinaryIO
 
@@ -69,19 +70,21 @@ def _document(document: Document, mentions: list[Mention]) -> BioCDocument:
     }
     written.infons = {key: str(value) for key, value in facts.items() if value is not None}
     annotations = [_annotation(str(number), span) for number, span in enumerate(spans(mentions), start=1)]
+    starts = [annotation.total_span.offset for annotation in annotations]  # ascending, as spans come
     for passage in document.passages:
-        written.add_passage(_passage(passage, annotations))
+        begun = annotations[bisect_left(starts, passage.offset) : bisect_left(starts, passage.end)]
+        written.add_passage(_passage(passage, begun))
     return written
 
 
-def _passage(passage: Passage, annotations: list[BioCAnnotation]) -> BioCPassage:
+def _passage(passage: Passage, begun: list[BioCAnnotation]) -> BioCPassage:
+    """`begun` are the annotations that begin in the passage."""
     written = BioCPassage()
     written.infons = {"type": passage.section}
     written.offset = passage.offset
     written.text = passage.text
-    for annotation in annotations:
-        location = annotation.total_span
-        if passage.offset <= location.offset and location.end <= passage.end:
+    for annotation in begun:
+        if annotation.total_span.end <= passage.end:
             written.add_annotation(annotation)
     return written
 

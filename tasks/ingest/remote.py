@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
-import fsspec
-from fsspec.asyn import sync
+from lxml import etree
 
 from tasks.errors import InputError
 from tasks.ingest.outcome import FileOutcome, Patience, Watch
@@ -29,7 +28,7 @@ _BUFFER = 1 << 18  # bytes
 _LONGEST_MD5 = 4096  # bytes
 _DOWNLOADS = 2  # of a file whose MD5 is wrong
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that may be others later
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)\Z")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)\Z")
 
 _T = TypeVar("_T")
 
@@ -54,43 +53,37 @@ def fetch_listing(
     `taken` are names that another source gave; those of this one are added. Raises InputError where the listing cannot
     be read, or names no file that matches.
     """
-    parts = urlsplit(url)
-    if not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        is_folder = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError as error:
+        raise InputError(f"{url}: {error}") from error
+    if not is_folder:
         raise InputError(f"{url}: expected the address of a folder, such as https://host/folder/")
-    files = fsspec.filesystem(
-        "http",
-        skip_instance_cache=True,
-        simple_links=False,
-        allow_redirects=False,
-        client_kwargs={
-            "raise_for_status": _check_status,
-            "auto_decompress": False,  # what is packed stays packed
-            "headers": {"Accept-Encoding": "identity", "User-Agent": "e2emern"},
-            "timeout": aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=patience.silence),
-            "trust_env": True,  # proxies
-        },
-    )
-    listing = _Listing(url.rstrip("/") + "/", files, shelf, patience)
-    sync(files.loop, listing.fetch, pattern, limit, taken, watch)
+    asyncio.run(_Listing(url.rstrip("/") + "/", shelf, patience).fetch(pattern, limit, taken, watch))
 
 
 class _Listing:
     """One listing: its folder's address, and the session that asks it."""
 
-    def __init__(self, folder: str, files: fsspec.AbstractFileSystem, shelf: Shelf, patience: Patience) -> None:
+    def __init__(self, folder: str, shelf: Shelf, patience: Patience) -> None:
         self._folder = folder
-        self._files = files
         self._shelf = shelf
         self._patience = patience
         self._companions: set[str] = set()
         self._corrupt: dict[str, int] = {}
 
     async def fetch(self, pattern: str, limit: int | None, taken: set[str], watch: Watch) -> None:
-        self._session: aiohttp.ClientSession = await self._files.set_session()
-        try:
+        async with aiohttp.ClientSession(
+            raise_for_status=_check_status,
+            auto_decompress=False,  # what is packed stays packed
+            headers={"Accept-Encoding": "identity", "User-Agent": "e2emern"},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._patience.silence),
+            trust_env=True,  # proxies
+        ) as self._session:
             try:
-                links = await self._patiently(lambda: self._files._ls(self._folder, detail=False))
-            except FetchError as error:
+                links = await self._patiently(self._links)
+            except (FetchError, ValueError) as error:  # ValueError: what is no address
                 raise InputError(f"{self._folder}: {error}") from error
             waiting = iter(self._names(links, pattern, limit, taken, watch))
 
@@ -101,15 +94,22 @@ class _Listing:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(PARALLEL):
                     workers.create_task(work())
-        finally:
-            await self._session.close()
+
+    async def _links(self) -> list[str]:
+        """The links of the folder's page, as they are written."""
+        async with self._session.get(self._folder, allow_redirects=False) as response:
+            found = response.headers.get("Content-Type", "text/html")
+            if "html" not in found.lower():
+                raise FetchError(f"the server answers with {found[:60]!r}, expected a page that lists files")
+            page = etree.HTML(b"<html>" + await response.read())
+        return [link for anchor in page.iter("a") if (link := anchor.get("href"))]
 
     def _names(self, links: list[str], pattern: str, limit: int | None, taken: set[str], watch: Watch) -> list[str]:
         """The names to fetch, in order; those that are refused are told at once."""
         names, refused = set(), {}
         for link in links:
-            name = unquote(urlsplit(link).path).rpartition("/")[2]
-            plain = is_safe(name) and link.replace("/./", "/") == self._folder + name
+            name = unquote(re.split("[?#]", link)[0]).rpartition("/")[2]
+            plain = self._is_of_folder(name, link)
             if plain and name.endswith(".md5"):
                 self._companions.add(name)
             elif matches(name, pattern) and plain:
@@ -125,6 +125,13 @@ class _Listing:
         chosen = [name for name in chosen if name not in taken]
         taken.update(chosen)
         return chosen
+
+    def _is_of_folder(self, name: str, link: str) -> bool:
+        """Tells whether a link leads to the file of this name in the folder itself, on the same host."""
+        try:
+            return is_safe(name) and urljoin(self._folder, link) == urljoin(self._folder, name)
+        except ValueError:
+            return False
 
     async def _fetch(self, name: str) -> FileOutcome:
         def size() -> int:
@@ -215,9 +222,11 @@ class _Listing:
 
     async def _md5(self, name: str) -> str:
         async with self._session.get(f"{self._folder}{name}.md5", allow_redirects=False) as response:
-            text = (await response.content.read(_LONGEST_MD5)).decode(errors="replace")
+            told = b""
+            while len(told) < _LONGEST_MD5 and (piece := await response.content.read(_LONGEST_MD5 - len(told))):
+                told += piece
         try:
-            return read_md5(text, name=name)
+            return read_md5(told.decode(errors="replace"), name=name)
         except ValueError as error:
             raise FetchError(str(error)) from error
 
@@ -257,11 +266,11 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
 
 def _retry_after(told: str) -> float:
     """Seconds to wait, from a number of them or a date; 0 where it is neither."""
-    if told.isdigit():
+    if told.isascii() and told.isdigit():
         return float(told)
     try:
         return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
 
 

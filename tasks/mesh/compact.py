@@ -1,4 +1,4 @@
-"""Our compact form of MeSH: a folder of three tab-separated tables, plain or .xz, with a header.
+"""Our compact form of MeSH: a folder of three tab-separated tables, .tsv or .tsv.xz, with a header.
 
 `names` (mesh_id, entity_type, preferred, name), `records` (mesh_id, record_type, tree_numbers, mapped_to) and
 `aliases` (alias, mesh_id). Several values in one cell are separated by `|`.
@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 import csv
-import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.errors import InputError, SourceError
 from tasks.mesh.records import DESCRIPTOR, ENTRY, MeshConcept, MeshRecord, checked_tree_numbers, named
+from tasks.parsers.opening import open_source
 from tasks.parsers.records import Failure, RecordError
 
 _TABLES = ("names", "records", "aliases")
+_NAMELESS = "no names have this identifier"
 
 # Roots of the MeSH trees (https://meshb.nlm.nih.gov/treeView), which tables of descriptors often leave without number.
 _ROOTS = {
@@ -49,13 +50,16 @@ _ROOTS = {
 
 
 @dataclass(slots=True)
-class _Names:
-    """The rows of `names` that are about one concept."""
+class _Rows:
+    """The rows of the three tables that are about one concept."""
 
-    line: int
+    line: int  # of its first name
     types: set[str] = field(default_factory=set)
     preferred: str = ""
-    all: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    record: dict[str, str] = field(default_factory=dict)
+    record_line: int = 0
+    aliases: list[str] = field(default_factory=list)
 
 
 def table_files(folder: Path) -> list[Path]:
@@ -66,34 +70,50 @@ def table_files(folder: Path) -> list[Path]:
 def parse_compact(folder: Path) -> Iterator[MeshRecord]:
     """Yield each concept of a folder, in order of mesh_id. The root of a tree gets its number where records lack it.
 
-    Raises InputError where a table or a column is missing, and SourceError where a table cannot be read.
+    Last comes a Failure for each row of `records` and `aliases` whose id has no names, or has a record already. Raises
+    InputError where a table or a column is missing, and SourceError where a table cannot be read.
     """
-    concepts: dict[str, _Names] = {}
+    concepts: dict[str, _Rows] = {}
     for line, cells in _table(folder, "names", ("mesh_id", "entity_type", "preferred", "name")):
-        concept = concepts.setdefault(cells["mesh_id"], _Names(line))
+        concept = concepts.setdefault(cells["mesh_id"], _Rows(line))
         concept.types.add(cells["entity_type"])
-        concept.all.append(cells["name"])
+        concept.names.append(cells["name"])
         if cells["preferred"] == "1":
             concept.preferred = concept.preferred or cells["name"]
-    records = {cells["mesh_id"]: cells for _, cells in _table(folder, "records", ("mesh_id", "record_type"))}
-    aliases: dict[str, list[str]] = {}
-    for _, cells in _table(folder, "aliases", ("alias", "mesh_id")):
-        aliases.setdefault(cells["mesh_id"], []).append(cells["alias"])
+    unused: list[tuple[str, str, str]] = []  # place, reason, mesh_id
+    for line, cells in _table(folder, "records", ("mesh_id", "record_type")):
+        known = concepts.get(cells["mesh_id"])
+        if known is None:
+            unused.append((f"records, line {line}", _NAMELESS, cells["mesh_id"]))
+        elif known.record:
+            reason = f"stands twice; the one at line {known.record_line} is taken"
+            unused.append((f"records, line {line}", reason, cells["mesh_id"]))
+        else:
+            known.record, known.record_line = cells, line
+    for line, cells in _table(folder, "aliases", ("alias", "mesh_id")):
+        known = concepts.get(cells["mesh_id"])
+        if known is None:
+            unused.append((f"aliases, line {line}", _NAMELESS, cells["mesh_id"]))
+        elif cells["alias"]:
+            known.aliases.append(cells["alias"])
     for record, (mesh_id, concept) in enumerate(sorted(concepts.items())):
         try:
-            yield _concept(mesh_id, concept, records.get(mesh_id, {}), aliases.get(mesh_id, []), record)
+            yield _concept(mesh_id, concept, record)
         except RecordError as error:
             yield Failure(record, f"names, line {concept.line}", str(error), mesh_id[:100] or None)
+    for record, (place, reason, mesh_id) in enumerate(unused, start=len(concepts)):
+        yield Failure(record, place, reason, mesh_id[:100] or None)
 
 
-def _concept(mesh_id: str, concept: _Names, cells: dict[str, str], aliases: list[str], record: int) -> MeshConcept:
+def _concept(mesh_id: str, concept: _Rows, record: int) -> MeshConcept:
+    cells = concept.record
     if not mesh_id:
         raise RecordError("no identifier")
     if len(concept.types) > 1 or not concept.types <= {"Disease", "Chemical"}:
         raise RecordError(f"entity_type {', '.join(sorted(concept.types))}; expected either Disease or Chemical")
     if not concept.preferred:
         raise RecordError("no preferred name; mark one with preferred = 1")
-    names, kinds = named(concept.preferred, [(name, ENTRY) for name in concept.all])
+    names, kinds = named(concept.preferred, [(name, ENTRY) for name in concept.names])
     return MeshConcept(
         record=record,
         position=f"names, line {concept.line}",
@@ -104,7 +124,7 @@ def _concept(mesh_id: str, concept: _Names, cells: dict[str, str], aliases: list
         kinds=kinds,
         tree_numbers=checked_tree_numbers([*_several(cells.get("tree_numbers")), *_several(_ROOTS.get(mesh_id))]),
         mapped_to=tuple(_several(cells.get("mapped_to"))),
-        aliases=tuple(aliases),
+        aliases=tuple(concept.aliases),
     )
 
 
@@ -122,12 +142,13 @@ def _file_of(folder: Path, name: str) -> Path:
 def _table(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     path = _file_of(folder, name)
     try:
-        with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as lines:
+        with open_source(path, expected=f"a table of {', '.join(columns)}") as source:
+            lines = (line for _, line in source.lines())
             table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
             missing = set(columns) - set(table.fieldnames or ())
             if missing:
                 raise InputError(f"{folder}: {name} lacks the columns {', '.join(sorted(missing))}")
             for cells in table:
                 yield table.line_num, cells
-    except (lzma.LZMAError, EOFError, UnicodeDecodeError, csv.Error, OSError) as error:
-        raise SourceError(f"{path}: cannot be read ({' '.join(str(error).split())}); make it anew") from error
+    except csv.Error as error:
+        raise SourceError(f"{path}: cannot be read ({error}); make it anew") from error

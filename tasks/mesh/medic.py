@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 
 from tasks.errors import SourceError
@@ -67,10 +66,10 @@ def _columns(line: str, path: Path) -> list[str]:
 
 def _record(line: str, number: int, record: int, columns: list[str]) -> MeshRecord:
     found = _cells(line)
-    cells = dict(zip_longest(columns, found[: len(columns)], fillvalue=""))
-    identifier = cells[_ID]
+    cells = dict(zip(columns, found, strict=False))
+    identifier = cells.get(_ID, "")
     try:
-        if len(found) > len(columns):
+        if len(found) != len(columns):  # fewer where the file was cut
             raise RecordError(f"found {len(found)} cells, expected {len(columns)}")
         return LeftOut(identifier) if identifier in _TREES else _concept(cells, number, record)
     except RecordError as error:

@@ -6,7 +6,8 @@ import re
 
 from model.document import Annotation
 
-_IDENTIFIER = re.compile(r"(?:[A-Za-z]\w*:)?[A-Za-z_]*\d+(?:\(Tax:\d+\))?|-1")
+_IDENTIFIER = re.compile(r"(?:[A-Za-z]\w*:\s*)?[A-Za-z_]*\d+(?:\(Tax:\d+\))?|-1")
+_SPACE = re.compile(r"(?<=:)\s+")
 _SEPARATOR = re.compile(r"\s*[|+;,]\s*")
 _SHOWN = 80  # characters of a text quoted in a reason
 
@@ -30,13 +31,16 @@ def fitted(start: int, end: int, mention: str, entity_type: str, identifier: str
 def split_identifiers(written: str) -> tuple[str, ...]:
     """Split composite identifiers such as `D001943|D010051` or `OMIM:1+OMIM:2`; none where `written` is empty or `-`.
 
-    Anything of which a part is no identifier, such as the variant `p|SUB|S|369|R`, stays whole.
+    Each is without white space: `MESH: D001943` is `MESH:D001943`. Anything of which a part is no identifier, such as
+    the variant `p|SUB|S|369|R`, stays whole.
     """
     written = written.strip()
     if written in ("", "-"):
         return ()
     parts = [part for part in _SEPARATOR.split(written) if part]
-    return tuple(parts) if parts and all(map(_IDENTIFIER.fullmatch, parts)) else (written,)
+    if not parts or not all(map(_IDENTIFIER.fullmatch, parts)):
+        return (written,)
+    return tuple(_SPACE.sub("", part) for part in parts)
 
 
 def shown(text: str) -> str:

@@ -149,7 +149,7 @@ def _id(raw: _Json) -> str:
     found = raw.get("id")
     if not isinstance(found, str | int) or not str(found).strip():
         raise RecordError("document without id")
-    return _encodable(str(found).strip(), "id")
+    return str(found).strip()
 
 
 def _children(raw: _Json, key: str, *, required: bool = False) -> list[object]:
@@ -167,7 +167,7 @@ def _string(raw: _Json, key: str) -> str:
         return ""
     if not isinstance(found, str):
         raise RecordError(f"{key}: found {shown(str(found))}, expected a text")
-    return _encodable(found, key)
+    return found
 
 
 def _infons(raw: _Json) -> dict[str, str]:
@@ -176,7 +176,7 @@ def _infons(raw: _Json) -> dict[str, str]:
         return {}
     if not isinstance(found, Mapping):
         raise RecordError(f"infons: found {shown(str(found))}, expected an object")
-    return {key: _encodable(str(value), f"infon {key!r}") for key, value in found.items() if value is not None}
+    return {key: str(value) for key, value in found.items() if value is not None}
 
 
 def _number(raw: _Json, key: str, what: str) -> int:
@@ -185,11 +185,3 @@ def _number(raw: _Json, key: str, what: str) -> int:
     if not _NUMBER.fullmatch(written) or int(written) > MAX_OFFSET:
         raise RecordError(f"{what}: {key} is {shown(str(found))}, expected a number from 0 to {MAX_OFFSET}")
     return int(written)
-
-
-def _encodable(text: str, what: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise RecordError(f"{what}: holds half a surrogate pair, expected Unicode text") from None
-    return text

@@ -6,7 +6,8 @@ LitCovid's dump. Objects in such lists that are no documents, as that dump's not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import DecimalException
 from pathlib import Path
@@ -23,6 +24,17 @@ MAX_VALUES = 20_000_000  # JSON values of one document
 MAX_STRING = 64 * 1024 * 1024  # bytes
 
 _LISTS = ("documents", "PubTator3")  # keys under which a list of documents stands
+
+# An escape: one that the end of a piece may have cut, a surrogate pair, half of one, or any other.
+_ESCAPE = re.compile(
+    rb"(?P<cut>\\[\\u0-9a-fA-F]{0,10}\Z)"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|\\.",
+    re.DOTALL,
+)
+_MENDED = {"cut": b"", "half": rb"\ufffd"}
+_SUSPECT = re.compile(rb"\\(?:u[dD][89a-fA-F]|[\\u0-9a-fA-F]{0,10}\Z)")  # few pieces of a file have one
 
 
 def parse_bioc_json(path: Path) -> Iterator[Record]:
@@ -42,7 +54,7 @@ def _documents(path: Path) -> Iterator[object]:
     walk = _Walk(path)
     size = quiet = 0  # bytes read, and bytes since the last event
     with open_source(path) as source:
-        for chunk in source.chunks():
+        for chunk in _without_halves(source.chunks()):
             damage = None
             try:
                 parser.send(chunk.removeprefix(b"\xef\xbb\xbf") if size == 0 else chunk)
@@ -63,6 +75,26 @@ def _documents(path: Path) -> Iterator[object]:
         raise _damaged(path, size, error) from error
     if not walk.found:
         raise SourceError(f"{path}: JSON without BioC documents; expected objects with 'passages'")
+
+
+def _without_halves(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Put U+FFFD in place of each escaped half of a surrogate pair, so that offsets stay.
+
+    YAJL would make one character of two, or one that is no UTF-8, at which the rest of the file is lost.
+    """
+    rest = b""
+    for chunk in chunks:
+        text = rest + chunk
+        mended = _ESCAPE.sub(_mended, text) if _SUSPECT.search(text) else text
+        rest = text[len(mended) :]  # what was put in place is as long
+        if mended:
+            yield mended
+    if rest:
+        yield rest
+
+
+def _mended(escape: re.Match[bytes]) -> bytes:
+    return _MENDED.get(escape.lastgroup or "", escape[0])
 
 
 def _damaged(path: Path, size: int, error: Exception) -> SourceError:

@@ -1,4 +1,4 @@
-"""Opens a source for reading: plain or gzip by its first bytes, with a bound on what it may unpack to.
+"""Opens a source for reading: plain, gzip or xz by its first bytes, with a bound on what it may unpack to.
 
 `SourceReader.read` hands out every byte that precedes a damage before it raises, so that no good record is lost.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import BinaryIO
 from tasks.errors import SourceError
 
 GZIP_MAGIC = b"\x1f\x8b"
+XZ_MAGIC = b"\xfd7zXZ"
 CHUNK = 64 * 1024  # bytes
 MAX_LINE = 16 * 1024 * 1024  # bytes
 MAX_RATIO = 200  # decompressed over compressed bytes; PubMed's own files stay below 15
@@ -32,29 +34,35 @@ class SourceReader:
         self._max_ratio = max_ratio
         self._ratio_free = ratio_free
         self._size = 0  # bytes handed out
-        magic = file.read(len(GZIP_MAGIC))
+        magic = file.read(len(XZ_MAGIC))
         file.seek(0)
-        self._gzip = gzip.GzipFile(fileobj=file) if magic == GZIP_MAGIC else None
+        self._packed: gzip.GzipFile | lzma.LZMAFile | None = None
+        if magic.startswith(GZIP_MAGIC):
+            self._packed = gzip.GzipFile(fileobj=file)
+        elif magic == XZ_MAGIC:
+            self._packed = lzma.LZMAFile(file)
 
     def read(self, size: int = CHUNK) -> bytes:
         """Return the next bytes, at most `size` of them; empty at the end.
 
-        Raises SourceError when the source is empty, cannot be read, is a damaged gzip, or unpacks to more than
+        Raises SourceError when the source is empty, cannot be read, is a damaged gzip or xz, or unpacks to more than
         `max_ratio` times its size.
         """
         try:
             # read1, since read would drop the bytes that precede a damage in the same call
-            data = self._gzip.read1(size) if self._gzip else self._file.read(size)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            data = self._packed.read1(size) if self._packed else self._file.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+            packing = "xz" if isinstance(self._packed, lzma.LZMAFile) else "gzip"
             raise SourceError(
-                f"{self._path}: gzip damaged after {self._size:,} decompressed bytes ({error}); download the file again"
+                f"{self._path}: {packing} damaged after {self._size:,} decompressed bytes ({error}); "
+                "download the file again"
             ) from error
         except OSError as error:
             raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from error
         if not data and self._size == 0 and size:
             raise SourceError(f"{self._path}: the file is empty; expected {self._expected}")
         self._size += len(data)
-        if self._gzip and self._size > max(self._ratio_free, self._max_ratio * self._file.tell()):
+        if self._packed and self._size > max(self._ratio_free, self._max_ratio * self._file.tell()):
             raise SourceError(
                 f"{self._path}: {self._file.tell():,} compressed bytes unpack to {self._size:,} and more, "
                 f"over {self._max_ratio} times as many; refused as a decompression bomb; unpack it if you trust it"
@@ -67,7 +75,9 @@ class SourceReader:
             yield data
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Yield each line of a UTF-8 source with its 1-based number, without its line end.
+        """Yield each line of a UTF-8 source with its 1-based number, without its line end and a byte order mark.
+
+        Every line may begin with such a mark, since files are joined by `cat`.
 
         Raises SourceError as `read` does, for a line that is no UTF-8 and for one longer than `MAX_LINE` bytes, after
         the lines that precede it.
@@ -81,7 +91,7 @@ class SourceReader:
             for line in whole:
                 number += 1
                 try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                    text = line.decode("utf-8-sig")
                 except UnicodeDecodeError as error:
                     raise SourceError(
                         f"{self._path}: line {number}: byte {error.start + 1} is not UTF-8; "
@@ -102,7 +112,7 @@ def open_source(
     max_ratio: float = MAX_RATIO,
     ratio_free: int = RATIO_FREE,
 ) -> Iterator[SourceReader]:
-    """Open a plain or gzip file; `expected` names its formats, for the error about an empty one.
+    """Open a plain, gzip or xz file; `expected` names its formats, for the error about an empty one.
 
     `max_ratio` bounds decompressed over compressed bytes once more than `ratio_free` bytes are decompressed.
     Raises SourceError when the file cannot be opened; reading raises SourceError, too.

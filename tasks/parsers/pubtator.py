@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.document import Annotation, Document, Passage
+from tasks.errors import SourceError
 from tasks.parsers.annotations import MisfitError, fitted, shown
 from tasks.parsers.opening import open_source
 from tasks.parsers.records import Failure, Record
 
 _TEXT = re.compile(r"([^|\t\s]+)\|([ta])\|(.*)", re.DOTALL)
+_RETURN = re.compile(r"\r[^|\t\s]+(?:\|[ta]\||\t)")  # a line after a carriage return
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _PMID = re.compile(r"[0-9]{1,18}")
 
@@ -52,17 +54,30 @@ def is_pubtator(line: str) -> bool:
 
 
 def _blocks(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
-    """Group the lines of one document: to the next blank line, title, or text of another id."""
+    """Group the lines of one document: to the next blank line, title, or text of another id.
+
+    An abstract goes with the title of its id across blank lines.
+    """
     block: list[_Line] = []
     document_id = None
-    for number, line in lines:
-        match = _TEXT.match(line)
-        if block and (not line.strip() or (match and (match[2] == "t" or match[1] != document_id))):
-            yield block
-            block = []
-        if line.strip():
+    ended = False  # by a blank line
+    try:
+        for number, line in lines:
+            if not line.strip():
+                ended = True
+                continue
+            match = _TEXT.match(line)
+            goes_on = match and match[2] == "a" and match[1] == document_id
+            if block and not goes_on and (ended or match):
+                yield block
+                block = []
             block.append((number, line))
             document_id = match[1] if match else document_id
+            ended = False
+    except SourceError:
+        if block and ended:
+            yield block
+        raise
     if block:
         yield block
 
@@ -104,6 +119,8 @@ def _read(lines: list[_Line]) -> tuple[str, str, str, list[tuple[int, _Mention]]
     mentions: list[tuple[int, _Mention]] = []
     document_id = None
     for number, line in lines:
+        if _RETURN.search(line):
+            raise _RecordError(number, "lines end with a carriage return alone, expected a line feed; convert the file")
         if match := _TEXT.match(line):
             document_id, kind, text = match.groups()
             if kind in texts:

@@ -75,6 +75,10 @@ def test_errors_come_before_any_model_is_loaded(world: World, corpus: Path, tmp_
         assert isinstance(ended.exception, InputError)
         assert reason in str(ended.exception)
     assert not (tmp_path / "out").exists()
+    (tmp_path / "out").touch()
+    ended = run(*given, "--model", world.model)
+    assert isinstance(ended.exception, InputError)
+    assert str(ended.exception) == f"{tmp_path / 'out'}: is a file, expected a folder to write to"
     assert run(*given, "--protocol", "guess").exit_code == 2
 
 

@@ -166,6 +166,8 @@ def test_searches_the_space_of_the_file(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("e2emern: best of 2 trials: F1 ")
     assert " with --set head_rate=0.00" in last
+    assert run(*command, "--seed", 7, monkeypatch=monkeypatch) == 1  # another seed is another search
+    assert "holds a search of another recipe" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_pretrains_on_text(
@@ -222,6 +224,10 @@ def test_one_model_learns_from_several(
          "{data}/unfitted: its resolver is not fitted; name a model that was trained without --with-dev"),
         (["train", "--config", "{data}/train.toml", "--resolver-of", "none"],
          "--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev"),
+        (["train", "--config", "{data}/train.toml", "--trials", "2", "--seed", "1", "--seed", "2"],
+         "--trials: a search has one seed, and --seed names 2"),
+        (["train", "--config", "{data}/train.toml", "--trials", "2", "--resolver-of", "none"],
+         "--trials: no resolver is fitted in a search; give --resolver-of to the training that follows"),
         (["train", "--config", "{data}/train.toml", "--silver", "none.parquet"],
          "none.parquet: no such file of tagged sentences; `e2emern silver` makes one"),
         (["train", "--config", "{data}/train.toml", "--silver", "{data}/train.toml"],
@@ -230,9 +236,12 @@ def test_one_model_learns_from_several(
         (["silver", "--text", "none.txt", "--model", "none"], "none: no such model folder"),
         (["silver", "--text", "{data}/entities/tiny.parquet", "--model", "{data}/unfitted"],
          "{data}/entities/tiny.parquet: not a whole text, plain or .xz, in UTF-8"),
-        (["pretrain", "--text", "none.txt", "--encoder", "{data}/encoder"], "none.txt: No such file or directory"),
+        (["pretrain", "--text", "none.txt", "--encoder", "{data}/encoder", "--length", "64"],
+         "none.txt: No such file or directory"),
+        (["pretrain", "--text", "{data}/tags.tsv", "--encoder", "{data}/encoder", "--length", "64"],
+         "{data}/tags.tsv: fewer than 62 word pieces, which is one row"),
         (["pretrain", "--text", "{data}/tags.tsv", "--encoder", "{data}/encoder"],
-         "{data}/tags.tsv: fewer than 126 word pieces, which is one row"),
+         "length is 128, and encoder {data}/encoder reads 64 word pieces at most"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line(

@@ -202,3 +202,9 @@ def test_tags_follow_the_entity_types() -> None:
 def test_unknown_choice_is_refused_with_the_choices(field: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"{field} is '{value}', expected one of"):
         E2emernConfig(**{field: value})
+
+
+def test_an_encoder_in_half_precision_is_loaded_in_full(tmp_path: Path) -> None:
+    tiny.encoder().half().save_pretrained(tmp_path)
+    model = E2emernModel.on_encoder(str(tmp_path))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BertConfig, BertModel
 
 from model.document import Sentence
-from model.pieces import batches_of, make_windows, pad
+from model.pieces import batches_of, longest_window, make_windows, pad, positions_of
 from tests.model import tiny
 
 TOKENIZER = tiny.tokenizer()
@@ -64,3 +65,18 @@ def test_padding_is_masked() -> None:
     ids, mask = pad([np.array([5, 6]), np.array([7])], padding=0)
     assert ids.tolist() == [[5, 6], [7, 0]]
     assert mask.tolist() == [[1, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(("kind", "positions"), [("bert", 64), ("roberta", 63)])
+def test_a_window_is_as_long_as_the_encoder_reads(kind: str, positions: int) -> None:
+    encoder = tiny.encoder(kind=kind)
+    assert (positions_of(encoder), longest_window(encoder)) == (positions, positions)
+    text = "cancer " * 100
+    windows = make_windows([(0, 0, Sentence(0, len(text), text))], tokenizer=TOKENIZER, max_pieces=positions)
+    ids, mask = pad([window.ids for window in windows], padding=0)
+    assert ids.shape[1] == positions
+    assert encoder(input_ids=ids, attention_mask=mask).last_hidden_state.isfinite().all()
+
+
+def test_a_window_has_256_pieces_at_most() -> None:
+    assert longest_window(BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1))) == 256

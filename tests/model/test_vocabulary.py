@@ -114,3 +114,9 @@ class TestSelection:
             tiny.vocabulary().select(deny=["D999"])
         with pytest.raises(ValueError, match="C05: no concept of MeSH tiny has such a tree number"):
             tiny.vocabulary().select(branches=["C05"])
+
+
+def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"mesh_id": ["D1"], "mesh_version": ["1"]}), tmp_path / "e.parquet")
+    with pytest.raises(ValueError, match=r"e\.parquet: no column names, entity_type, .*; expected an entities table"):
+        Vocabulary.read(tmp_path / "e.parquet")

@@ -70,12 +70,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, **{f"{k}_token": v for k, v in names.items()})
 
 
-def encoder(*, hidden: int = 16, kind: str = "bert") -> BertModel | RobertaModel:
+def encoder(*, hidden: int = 16, kind: str = "bert", positions: int = 64) -> BertModel | RobertaModel:
     """A random encoder of two layers."""
     torch.manual_seed(0)
     shape = {
         "vocab_size": len(tokenizer()), "hidden_size": hidden, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 2 * hidden, "max_position_embeddings": 64,
+        "intermediate_size": 2 * hidden, "max_position_embeddings": positions,
     }  # fmt: skip
     if kind == "bert":
         return BertModel(BertConfig(**shape)).eval()

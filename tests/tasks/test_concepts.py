@@ -99,6 +99,8 @@ def test_lists_of_ids_have_one_a_line(cascade: Cascade, tmp_path: Path) -> None:
     allow = listed(tmp_path, "# tumours", "D001  Breast Neoplasms", "", "MESH:D002")
     chosen = select_concepts(cascade.vocabulary, allow=allow)
     assert [cascade.vocabulary.concepts[at].mesh_id for at in chosen.nonzero()[0]] == ["D001", "D002"]
+    allow.write_bytes("\ufeffD001\r\n# breast\u2028D006\r\nMESH:D002\r\n".encode())
+    assert (select_concepts(cascade.vocabulary, allow=allow) == chosen).all()
 
 
 @pytest.mark.parametrize(

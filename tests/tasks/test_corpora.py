@@ -38,6 +38,14 @@ def test_columns_of_tags_become_one_document_a_sentence(tmp_path: Path) -> None:
     assert (first.document_id, second.document_id) == ("gold.tsv:4", "gold.tsv:7")
 
 
+def test_only_a_line_feed_ends_a_line_and_a_byte_order_mark_is_no_token(tmp_path: Path) -> None:
+    path = tmp_path / "gold.tsv"
+    path.write_bytes("\ufeffRenal\tB\r\nfail\u2028ure\tI\r\n\x85\x0c\tO\r\n".encode())
+    (document,) = read_tagged(path, corpus="tags", split="train", annotated_types=("Disease",))
+    assert document.text == "Renal fail\u2028ure \x85\x0c"
+    assert document.mentions == (GoldMention(0, 14, "Disease", ()),)
+
+
 @pytest.mark.parametrize(
     ("text", "types", "reason"),
     [
@@ -68,6 +76,7 @@ def test_corpora_are_joined_into_one_file(tmp_path: Path) -> None:
         ("gold.PubTator", "", r"^gold\.PubTator: expected CORPUS/SPLIT=FILE, such as bc5cdr/train=CDR\.PubTator$"),
         ("a/b=none.tsv", "a=Disease", r"^none\.tsv: cannot be read \(No such file or directory\)$"),
         ("a/b=none.PubTator", "", r"^none\.PubTator: "),
+        ("a/b=none.tsv", "A=Disease", r"^--annotates A: no file is of this corpus, but of a$"),
         ("a/b=x.tsv", "a=Gene", r"^--annotates a=Gene: expected CORPUS=TYPE, of Disease and Chemical$"),
     ],
 )

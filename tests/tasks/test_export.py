@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bioc import biocjson, biocxml, pubtator
+from bioc import BioCAnnotation, biocjson, biocxml, pubtator
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -149,6 +151,23 @@ def test_bioc_holds_every_passage_and_score(tmp_path: Path, form: str) -> None:
     assert composite.infons["name"] == "Breast Neoplasms|BREAST CANCER"
     assert composite.infons["mid_score"] == "0.25|-"
     assert hepatitis.infons == {"type": "Disease", "identifier": "-", "ner_score": "0.9"}
+
+
+def test_a_mention_is_looked_for_in_the_passage_it_begins_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full text of thousands of passages and mentions would else take minutes."""
+    document = Document("PMC8", 0, tuple(Passage("methods", 10 * at, "gout gout") for at in range(200)))
+    mentions = [Mention(at, at + 4, "gout", "Disease", 0, 0.5) for at in range(0, 2000, 5)]
+    calls: list[object] = []
+
+    def counted(read: Callable[[Any], Any]) -> property:
+        return property(lambda this: calls.append(this) or read(this))
+
+    monkeypatch.setattr(Passage, "end", counted(lambda passage: passage.offset + len(passage.text)))
+    monkeypatch.setattr(BioCAnnotation, "total_span", counted(lambda annotation: annotation.locations[0]))
+    assert export([(document, mentions)], tmp_path / "out", form="bioc-json") == Exported(documents=1, mentions=400)
+    assert len(calls) < 2000
+    (written,) = biocjson.loads((tmp_path / "out").read_text()).documents
+    assert {len(passage.annotations) for passage in written.passages} == {2}
 
 
 def test_bioc_xml_replaces_what_xml_cannot_hold(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from model.corpus import write_corpus
@@ -15,21 +16,23 @@ PUBTATOR = "7|t|Gout and aspirin\n7|a|No pain.\n7\t0\t4\tGout\tDisease\tD006073\
 
 
 def test_files_say_what_they_are_or_are_told(tmp_path: Path) -> None:
-    for name in ("bc5cdr.dev.PubTator", "gold.txt"):
+    for name in ("bc5cdr.dev.PubTator", "gold.txt", "CDR_Dev.PubTator.txt"):
         (tmp_path / name).write_text(PUBTATOR)
     write_corpus([*tiny.gold(), *tiny.gold(split="dev")], tmp_path / "corpus.parquet")
     found = find_gold(
         [
             str(tmp_path / "bc5cdr.dev.PubTator"),
             str(tmp_path / "gold.txt"),
+            str(tmp_path / "CDR_Dev.PubTator.txt"),
             f"cdr/test={tmp_path}/gold.txt",
             f"tiny/dev={tmp_path}/corpus.parquet",
         ]
     )
     assert {(document.corpus, document.split) for document in found} == {
-        ("bc5cdr", "dev"), ("gold", "gold"), ("cdr", "test"), ("tiny", "dev"),
+        ("bc5cdr", "dev"), ("gold", "gold"), ("CDR_Dev", "gold"), ("cdr", "test"),
+        ("tiny", "dev"),
     }  # fmt: skip
-    assert len(found) == 8
+    assert len(found) == 9
     assert len(find_gold([str(tmp_path / "corpus.parquet")])) == 10
 
 
@@ -53,6 +56,10 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
         ),
         (["tiny/test={tmp}/corpus.parquet"], "corpus.parquet: no split tiny/test; it holds tiny/train"),
         (["{tmp}/text.parquet"], "text.parquet: "),
+        (
+            ["{tmp}/fewer.parquet"],
+            "fewer.parquet: no column text, sentences, abbreviations, mentions; expected a corpus as `e2emern corpus`",
+        ),
     ],
 )
 def test_gold_that_cannot_be_used_is_told_in_a_line(tmp_path: Path, named: list[str], reason: str) -> None:
@@ -61,6 +68,8 @@ def test_gold_that_cannot_be_used_is_told_in_a_line(tmp_path: Path, named: list[
     (tmp_path / "gold.txt").write_text(PUBTATOR)
     (tmp_path / "text.parquet").write_text("no Parquet")
     write_corpus(tiny.gold(), tmp_path / "corpus.parquet")
+    named_alone = ["corpus", "split", "document_id", "annotated_types"]
+    pq.write_table(pq.read_table(tmp_path / "corpus.parquet", columns=named_alone), tmp_path / "fewer.parquet")
     with pytest.raises(InputError, match=reason) as raised:
         find_gold([name.format(tmp=tmp_path) for name in named])
     assert "\n" not in str(raised.value)

@@ -79,6 +79,16 @@ def test_it_ends_when_there_are_enough_pieces(data: Path, tmp_path: Path) -> Non
     assert pq.read_table(tmp_path / "part").equals(pq.read_table(tmp_path / "whole").slice(0, part.sentences))
 
 
+def test_passages_without_a_sentence_worth_tagging(data: Path, tmp_path: Path) -> None:
+    """The time left is not told by a pace of zero word pieces."""
+    (tmp_path / "short.txt").write_text("Aspirin.\n" * 5)
+    told = list[str]()
+    assert tag(data, tmp_path / "out", text=tmp_path / "short.txt", tell=told.append) == Tagged(
+        sentences=0, pieces=0, passages=5
+    )
+    assert told == []
+
+
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_a_run_that_was_killed_goes_on_where_it_was(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int

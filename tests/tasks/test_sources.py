@@ -63,6 +63,15 @@ def test_an_input_that_names_nothing(folder: Path, given: str, message: str) -> 
     assert str(raised.value) == message.format(folder=folder)
 
 
+@pytest.mark.parametrize("name", ["a.xml", "a[1].xml"])
+def test_a_link_to_nothing_is_told(tmp_path: Path, name: str) -> None:
+    """Brackets in its name are no pattern."""
+    (tmp_path / name).symlink_to(tmp_path / "none")
+    with pytest.raises(InputError) as raised:
+        find_sources([tmp_path / "*.xml"])
+    assert str(raised.value) == f"{tmp_path}/{name}: no such file or folder"
+
+
 def test_records_are_counted_for_the_time_left(tmp_path: Path) -> None:
     assert count_records(find_sources([SAMPLE])[0]) == 27
     many = tmp_path / "many.gz"

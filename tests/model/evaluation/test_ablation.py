@@ -7,6 +7,7 @@ import pytest
 from model.evaluation.ablation import DEPTHS, EVIDENCE_SEEN, ablate, print_table, read_cases, recall_of_sources
 from model.inference.bank import EntityBank
 from model.inference.cascade import Cascade
+from model.vocabulary import Vocabulary
 from tests.model import tiny
 
 
@@ -39,3 +40,13 @@ def test_tables_are_printed_as_markdown(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == (
         "\n| gold spans | | recall@1 | recall@4 |\n|---|---|---|---|\n| tiny Disease | union | 50.0 | 100.0 |\n"
     )
+
+
+def test_a_type_that_the_vocabulary_lacks_is_found_by_no_source() -> None:
+    diseases = Vocabulary([c for c in tiny.CONCEPTS if c.entity_type == "Disease"], version="tiny")
+    network, tokenizer = tiny.network(hidden=32), tiny.tokenizer()
+    bank = EntityBank.build(network, diseases, tokenizer=tokenizer, rank=32)
+    cascade = Cascade(network, tokenizer=tokenizer, vocabulary=diseases, bank=bank, model_version="m")
+    cases = read_cases(cascade, tiny.gold())
+    assert recall_of_sources(cases)["tiny Chemical"]["union"] == [0.0] * len(DEPTHS)
+    assert ablate(cases, folds=2)["tiny Chemical"]["whole"] == [0.0]

@@ -138,3 +138,11 @@ def test_the_command_of_the_model_alone(world: World, tmp_path: Path, capsys: py
     assert scores["mesh_version"] == "tiny"
     assert {row["protocol"] for row in scores["rows"]} == {"ner", "link", "mention", "document", "paper"}
     assert "| Disease  | `ner`" in capsys.readouterr().out
+
+
+def test_models_are_reported_by_what_all_of_them_were_asked(cascade: Cascade, evaluation: Evaluation) -> None:
+    bounds = find_bounds(dev(), cascade.vocabulary, seen=tiny.gold())
+    low = Evaluation("low", "tiny", {cell: each for cell, each in evaluation.counts.items() if cell.protocol == "ner"})
+    page = write_report([evaluation, low], bounds)
+    assert "| `ner`" in page
+    assert "`paper`" not in page

@@ -208,3 +208,14 @@ def test_counts_equal_the_official_answers_of_biocreative(shared_data: Path) -> 
     gold, predicted = read_sample(shared_data / "scorer-parity")
     assert disease_scores([as_first_published(each) for each in gold], predicted) == (OFFICIAL_MENTIONS, OFFICIAL_IDS)
     assert disease_scores(gold, predicted) == (OFFICIAL_MENTIONS, Score(149, 57, 65))  # as the gold file is now
+
+
+def test_a_concept_of_a_composite_is_seen_or_unseen_by_itself() -> None:
+    seen = document(GoldMention(0, 3, "Disease", ("D1",)))
+    gold = document(GoldMention(10, 20, "Disease", ("D1", "D2"), composite=True))
+    slicer = Slicer.of([seen], canonical=str)
+    counts = count([gold], [[mention(10, 20, "D1")]], canonical=str, slicer=slicer)
+    found = {(cell.protocol, cell.slice): summed(each) for cell, each in counts.items()}
+    assert found["document", "concept seen"] == Score(1, 0, 0)
+    assert found["document", "concept unseen"] == Score(0, 0, 1)
+    assert found["mention", "concept unseen"] == Score(1, 0, 0)  # a mention is seen as a whole

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.document import Sentence, Text
+from model.document import Concept, Sentence, Text
 from model.evaluation.evaluate import link_gold
 from model.folder import load_model, save_model
 from model.inference.bank import EntityBank, distinct_names, encode_names
@@ -19,6 +19,7 @@ from model.inference.report import Report
 from model.inference.resolver import EVIDENCE, Resolver
 from model.network import E2emernModel
 from model.training.tune import tune
+from model.vocabulary import Vocabulary
 from tests.model import tiny
 
 
@@ -219,6 +220,18 @@ class TestBank:
                     best[owner] = max(best.get(owner, -np.inf), score)
             assert set(found) == set(best)
             assert [best[at] for at in found] == pytest.approx(sorted(best.values(), reverse=True), abs=0.3)
+
+    def test_a_concept_of_many_names_takes_no_place_of_another(self, model: E2emernModel) -> None:
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        many = Concept("D900", "Disease", tuple(f"breast cancer {a} {b}" for a in letters for b in letters[:3]))
+        vocabulary = Vocabulary([*tiny.CONCEPTS, many], version="many")
+        bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=32)
+        queries = encode_names(model, ["breast cancer b c", "headache"], tokenizer=tiny.tokenizer())
+        within = vocabulary.slice_of("Disease")
+        for k in (4, 6, 12):
+            found = bank.search(queries, within=within, k=k, cosine=True)
+            assert [len(set(each)) for each in found] == [min(k, 6)] * 2
+            assert [vocabulary.concepts[each[0]].mesh_id for each in found] == ["D900", "D005"]
 
     def test_concepts_are_compared_by_their_best_names(self, model: E2emernModel) -> None:
         vocabulary = tiny.vocabulary()

@@ -108,3 +108,9 @@ def test_every_feature_but_the_type_is_evidence() -> None:
 def test_nothing_to_choose_from_gives_none() -> None:
     assert Resolver.unfitted().resolve(np.zeros((0, len(FEATURES)), np.float32), ner=0.9) is None
     assert NONE_FEATURES == ("bias", "ner")
+
+
+def test_a_single_candidate_is_enough_to_fit_to() -> None:
+    resolver = Resolver.fit([(row(mid=1.0)[None], 0.9, np.array([True]))])
+    assert np.isfinite(resolver.weights).all()
+    assert resolver.resolve(row(mid=1.0)[None], ner=0.9) is not None

@@ -59,3 +59,12 @@ def test_models_of_another_kind_have_no_mean(tmp_path: Path, options: dict[str, 
 def test_no_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"nowhere: no config\.json"):
         average([tmp_path / "nowhere"], tmp_path / "mean")
+
+
+def test_no_model_is_written_over(tmp_path: Path) -> None:
+    one, other = save(tmp_path / "one", tiny.network()), save(tmp_path / "other", tiny.network())
+    with pytest.raises(RecipeError, match="one: is one of the models to average; choose another --output"):
+        average([one, other], tmp_path / "other" / ".." / "one")
+    (other / "recipe.json").touch()
+    with pytest.raises(RecipeError, match=f"{other} holds a training; choose another --output, or delete it"):
+        average([one], other)

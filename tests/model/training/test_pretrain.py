@@ -11,7 +11,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from model.training.pretrain import continuing_pieces, learning_rate, main, mask_words, pack_text, pretrain
+from model.training.pretrain import (
+    MaskedLanguageModel,
+    continuing_pieces,
+    learning_rate,
+    main,
+    mask_words,
+    pack_text,
+    pretrain,
+)
 from model.training.recipe import RecipeError
 from tests.model import tiny
 
@@ -20,9 +28,11 @@ LINES = [text for text, _ in tiny.SENTENCES] * 6
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an encoder and a text."""
+    """A folder with two encoders and a text; `wide` reads rows of 128 word pieces."""
     folder = tmp_path_factory.mktemp("data")
     tiny.save_encoder(folder / "encoder")
+    tiny.encoder(positions=128).save_pretrained(folder / "wide")
+    tiny.tokenizer().save_pretrained(folder / "wide")
     (folder / "text.txt").write_text("\n".join(LINES) + "\n")
     return folder
 
@@ -32,7 +42,7 @@ def run(data: Path, output: Path, **options: object) -> list[str]:
     settings: dict[str, object] = {
         "tokens": 40 * 64, "length": 16, "rows_per_step": 4, "peak": 1e-2, "warmup": 4, "tell": told.append, **options,
     }  # fmt: skip
-    pretrain(encoder=str(data / "encoder"), text=data / "text.txt", output=output, **settings)  # type: ignore[arg-type]
+    pretrain(**{"encoder": str(data / "encoder"), "text": data / "text.txt", "output": output, **settings})  # type: ignore[arg-type]
     return told
 
 
@@ -128,8 +138,59 @@ def test_what_cannot_be_read_is_one_line(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    arguments = ["--encoder", str(data / "encoder"), "--text", str(tmp_path / name), "--output", str(tmp_path / "out")]
+    arguments = ["--encoder", str(data / "wide"), "--text", str(tmp_path / name), "--output", str(tmp_path / "out")]
     assert main([*arguments, "--device", "cpu"]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_another_text_of_as_many_pieces_is_another_pre_training(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", stop_after=1)
+    (tmp_path / "text.txt").write_text("\n".join(reversed(LINES)) + "\n")
+    with pytest.raises(RecipeError, match=r"holds a training with text_digest '\w{16}', and this one has '\w{16}'; "):
+        run(data, tmp_path / "out", text=tmp_path / "text.txt")
+
+
+def test_pieces_of_another_tokenizer_are_not_taken(data: Path, tmp_path: Path) -> None:
+    other = tiny.tokenizer()
+    other.add_tokens(["breast cancer"])
+    for tokenizer, pieces in ((tiny.tokenizer(), ["severe", "breast"]), (other, ["severe", "breast cancer"])):
+        rows = pack_text(data / "text.txt", tokenizer=tokenizer, length=16, folder=tmp_path)
+        assert tokenizer.convert_ids_to_tokens(rows[0, 4:6].tolist()) == pieces
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])  # which is no step of forty
+def test_a_run_whose_rate_does_not_fall_goes_on_too(data: Path, tmp_path: Path, decay: float) -> None:
+    run(data, tmp_path / "out", decay=decay)
+    told = run(data, tmp_path / "out", decay=decay, tokens=48 * 64)
+    assert "from step 40" in told[0]
+    with pytest.raises(RecipeError, match="has seen more than this budget allows before the rate falls"):
+        run(data, tmp_path / "out", decay=decay, tokens=20 * 64)
+
+
+def test_a_run_that_was_killed_before_its_rate_fell_has_no_smaller_budget(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", stop_after=30)
+    with pytest.raises(RecipeError, match="has seen more than this budget allows before the rate falls"):
+        run(data, tmp_path / "out", tokens=20 * 64)
+
+
+def test_rows_are_no_longer_than_the_encoder_reads(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"length is 65, and encoder .*encoder reads 64 word pieces at most"):
+        run(data, tmp_path / "out", length=65)
+
+
+def test_a_batch_without_a_masked_word_costs_nothing() -> None:
+    model = MaskedLanguageModel(tiny.encoder())
+    loss = model(torch.tensor([[2, 7, 8, 3]]), torch.full((1, 4), -100))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_an_encoder_in_half_precision_is_trained_in_full(data: Path, tmp_path: Path) -> None:
+    tiny.encoder(hidden=32).half().save_pretrained(tmp_path / "half")
+    tiny.tokenizer().save_pretrained(tmp_path / "half")
+    settings = {"tokens": 64, "length": 16, "rows_per_step": 4, "tell": lambda line: None}
+    pretrain(encoder=str(tmp_path / "half"), text=data / "text.txt", output=tmp_path / "out", **settings)  # type: ignore[arg-type]
+    assert {value.dtype for value in weights(tmp_path / "out").values()} == {torch.float32}

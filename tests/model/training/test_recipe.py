@@ -86,9 +86,14 @@ def test_training_on_dev_too_leaves_nothing_to_choose_by(tmp_path: Path) -> None
         ('dev = ["ncbi/dev"]', "patience = 2", "patience without dev"),
         ('dev = ["ncbi/dev"]', 'dev = "ncbi/dev"', "dev is 'ncbi/dev', expected a list of strings"),
         ('train = "tags.tsv"', "train = 3", "corpora.tags.train is 3, expected a string"),
+        ("epochs = 4", "low_weight = inf", "low_weight is inf, expected 0 to 1000"),
+        ("epochs = 4", "seed = 100000000000000", "seed is 100000000000000, expected 0 to 1e+12"),
+        ('annotates = ["Disease"]', 'annotates = ["disease"]',
+         "corpora.ncbi.annotates is ['disease'], expected some of Disease, Chemical"),
+        ('annotates = ["Disease"]', "annotates = []", "corpora.ncbi.annotates is [], expected some of Disease"),
         ("[search]", "[search", "not TOML"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_line_with_the_file(tmp_path: Path, before: str, after: str, message: str) -> None:
     assert before in WHOLE
     with pytest.raises(RecipeError) as caught:
@@ -141,3 +146,9 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else "[]" if value == () else str(value)
+
+
+@pytest.mark.parametrize("key", ["corpus", "corpora", "silver", "mesh", "search"])
+def test_what_stands_beside_the_recipe_is_not_changed_with_it(tmp_path: Path, key: str) -> None:
+    with pytest.raises(RecipeError, match=f"t.toml: {key} is no key of the recipe: it belongs in the file"):
+        read_config(write(tmp_path, WHOLE), changes={key: "x.parquet"})

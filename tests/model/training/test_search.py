@@ -9,10 +9,11 @@ import pytest
 
 from model.training.recipe import Recipe, RecipeError
 from model.training.search import AfterEpoch, Choice, Range, read_space, search
-from model.training.train import Trained, train
+from model.training.train import Trained, data_digests, train
 from tests.model import tiny
 
 SPACE = {"head_rate": Range(1e-3, 1e-1, log=True), "attention": Choice(("bilinear", "uniform")), "epochs": Range(2, 3)}
+DATA = {"corpus_digest": "one"}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,13 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path
 
     def run(trials: int) -> object:
         return search(
-            recipe(), SPACE, trials=trials, output=tmp_path / "out", train_trial=train_trial, tell=told.append
+            recipe(),
+            SPACE,
+            trials=trials,
+            output=tmp_path / "out",
+            data=DATA,
+            train_trial=train_trial,
+            tell=told.append,
         )
 
     with pytest.raises(KeyboardInterrupt):
@@ -69,8 +76,8 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path
     assert "--set head_rate=0.0" in told[-1]
     run(3)
     assert len(trained) == 4  # done is done
-    with pytest.raises(RecipeError, match="holds a search of another recipe or space"):
-        search(recipe(seed=1), SPACE, trials=3, output=tmp_path / "out", train_trial=train_trial)
+    with pytest.raises(RecipeError, match="holds a search of another recipe, space or data"):
+        search(recipe(seed=1), SPACE, trials=3, output=tmp_path / "out", data=DATA, train_trial=train_trial)
 
 
 def test_a_trial_behind_the_median_is_ended_early_and_one_that_fails_counts(tmp_path: Path) -> None:
@@ -85,7 +92,7 @@ def test_a_trial_behind_the_median_is_ended_early_and_one_that_fails_counts(tmp_
             after_epoch(epoch, score)
         return Trained(folder, (score,) * 3, finished=True)
 
-    search(recipe(), SPACE, trials=6, output=tmp_path, train_trial=train_trial, tell=told.append)
+    search(recipe(), SPACE, trials=6, output=tmp_path, data=DATA, train_trial=train_trial, tell=told.append)
     assert "trial 4: ended early, below the median of the others" in told
     assert "trial 5: the loss is nan at step 3; lower encoder_rate or head_rate" in told
 
@@ -95,7 +102,7 @@ def test_a_search_whose_trials_all_fail_says_why(tmp_path: Path) -> None:
         raise RecipeError("no such encoder")
 
     with pytest.raises(RecipeError, match="every trial failed; the last one: no such encoder"):
-        search(recipe(), SPACE, trials=2, output=tmp_path, train_trial=train_trial, tell=lambda line: None)
+        search(recipe(), SPACE, trials=2, output=tmp_path, data=DATA, train_trial=train_trial, tell=lambda line: None)
 
 
 def test_a_search_without_dev_or_without_optuna_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +110,10 @@ def test_a_search_without_dev_or_without_optuna_is_an_error(tmp_path: Path, monk
         raise AssertionError
 
     with pytest.raises(RecipeError, match="a search needs dev"):
-        search(recipe(dev=()), SPACE, trials=1, output=tmp_path, train_trial=train_trial)
+        search(recipe(dev=()), SPACE, trials=1, output=tmp_path, data=DATA, train_trial=train_trial)
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(RecipeError, match=r"a search needs optuna: pip install 'e2emern\[train\]'"):
-        search(recipe(), SPACE, trials=1, output=tmp_path, train_trial=train_trial)
+        search(recipe(), SPACE, trials=1, output=tmp_path, data=DATA, train_trial=train_trial)
 
 
 def test_a_space_is_lists_and_ranges() -> None:
@@ -135,3 +142,19 @@ def test_a_space_is_lists_and_ranges() -> None:
 def test_a_mistake_in_a_space_is_one_line(table: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         read_space(table)
+
+
+def test_a_search_goes_on_with_the_same_data_alone(data: Path, tmp_path: Path) -> None:
+    def train_trial(drawn: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
+        return Trained(folder, (0.5,), finished=True)
+
+    def run(corpus: Path) -> None:
+        known_by = data_digests(corpus=corpus, silver=None, vocabulary=tiny.vocabulary())
+        search(
+            recipe(), SPACE, trials=1, output=tmp_path, data=known_by, train_trial=train_trial, tell=lambda line: None
+        )
+
+    run(data / "corpus.parquet")
+    run(data / "corpus.parquet")
+    with pytest.raises(RecipeError, match="holds a search of another recipe, space or data"):
+        run(data / "entities/tiny.parquet")

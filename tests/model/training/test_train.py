@@ -304,3 +304,18 @@ def test_a_corpus_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert read_corpus(tmp_path / "c.parquet", splits=["tiny/train"]) == documents
     with pytest.raises(ValueError, match="no split tiny/dev; it holds tiny/train"):
         read_corpus(tmp_path / "c.parquet", splits=["tiny/dev"])
+
+
+def test_a_corpus_without_a_word_is_an_error(data: Path, tmp_path: Path) -> None:
+    write_corpus([GoldDocument("tiny", "train", "1", ("Disease",), " ", (), (), ())], tmp_path / "corpus.parquet")
+    with pytest.raises(RecipeError, match=r"corpus\.parquet: no word to train on, in 1 documents of tiny/train"):
+        train(
+            recipe(data), corpus=tmp_path / "corpus.parquet", mesh=data / "entities/tiny.parquet",
+            output=tmp_path / "out", folder=data, tell=lambda line: None,
+        )  # fmt: skip
+
+
+def test_a_table_that_is_no_vocabulary_is_an_error(data: Path, tmp_path: Path) -> None:
+    reason = "no column mesh_id, names, .*; expected an entities table"
+    with pytest.raises(RecipeError, match=rf"^\S*corpus\.parquet: cannot be read as an entities table: {reason}"):
+        train(recipe(data), corpus=data / "corpus.parquet", mesh=data / "corpus.parquet", output=tmp_path, folder=data)

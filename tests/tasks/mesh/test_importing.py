@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -126,13 +127,16 @@ def test_bad_records_are_failures_and_the_others_are_imported(tmp_path: Path) ->
         supplementary("C000002", "two", ["D1"]),
     )
     ctd = medic(("Name", "D000001", "", "", "", "", "", "", "", "more"), ("Pain", "MESH:Q1"))
+    ctd += "Cut\tMESH:D000007\t\t\t\tC01.1"
     compact = tmp_path / "compact"
     compact.mkdir()
     (compact / "names.tsv").write_text(
         "mesh_id\tentity_type\tpreferred\tname\nD000001\tChemical\t1\tOne\nC9\tDisease\t0\tx\nC8\tGene\t1\ty\n"
     )
-    (compact / "records.tsv").write_text("mesh_id\trecord_type\ttree_numbers\tmapped_to\n")
-    (compact / "aliases.tsv").write_text("alias\tmesh_id\n")
+    (compact / "records.tsv").write_text(
+        "mesh_id\trecord_type\ttree_numbers\tmapped_to\nD7\tdescriptor\t\t\nC9\tomim\t\t\nC9\tomim\t\t\n"
+    )
+    (compact / "aliases.tsv").write_text("alias\tmesh_id\n100\tD7\n")
     paths = [compact]
     for name, content in (("desc.xml", desc), ("supp.xml", supp), ("ctd.tsv", ctd)):
         paths.append(tmp_path / name)
@@ -141,10 +145,10 @@ def test_bad_records_are_failures_and_the_others_are_imported(tmp_path: Path) ->
     told = import_mesh(paths, version="v", home=home)
     assert told == Imported(
         mesh_version="v",
-        read=13,
+        read=17,
         concepts=1,
         names=1,
-        failed=12,
+        failed=16,
         failures=tmp_path / "home/entities/v~failures.parquet",
     )
     failures = pq.read_table(home.entity_failures("v")).to_pylist()
@@ -158,8 +162,12 @@ def test_bad_records_are_failures_and_the_others_are_imported(tmp_path: Path) ->
         ("supp.xml", 1, "line 5", "C000002", "identifier 'D1', expected one such as D000001"),
         ("ctd.tsv", 0, "line 5", "D000001", "found 10 cells, expected 9"),
         ("ctd.tsv", 1, "line 6", "MESH:Q1", "DiseaseID 'MESH:Q1', expected one such as MESH:D000001 or OMIM:100100"),
+        ("ctd.tsv", 2, "line 7", "MESH:D000007", "found 6 cells, expected 9"),
         ("compact", 0, "names, line 4", "C8", "entity_type Gene; expected either Disease or Chemical"),
         ("compact", 1, "names, line 3", "C9", "no preferred name; mark one with preferred = 1"),
+        ("compact", 3, "records, line 2", "D7", "no names have this identifier"),
+        ("compact", 4, "records, line 4", "C9", "stands twice; the one at line 3 is taken"),
+        ("compact", 5, "aliases, line 2", "D7", "no names have this identifier"),
         ("desc.xml", 4, "line 7", "D000001", "stands twice; the one at line 3 is taken"),
         ("compact", 2, "names, line 2", "D000001", "Chemical, but Disease in desc.xml"),
     ]  # fmt: skip
@@ -167,14 +175,14 @@ def test_bad_records_are_failures_and_the_others_are_imported(tmp_path: Path) ->
 
 def test_compact_tables(tmp_path: Path) -> None:
     (tmp_path / "names.tsv").write_text(
-        "mesh_id\tentity_type\tpreferred\tname\n"
+        "\ufeffmesh_id\tentity_type\tpreferred\tname\n"
         "D009369\tDisease\t0\tTumors\nD009369\tDisease\t1\tNeoplasms\nD009369\tDisease\t0\tNEOPLASMS\n"
         "C1\tDisease\t1\tRare tumor\n"
     )
     (tmp_path / "records.tsv").write_text(
         "mesh_id\trecord_type\ttree_numbers\tmapped_to\nD009369\tdescriptor\t\t\nC1\tsupplementary\t\tD009369|D2\n"
     )
-    (tmp_path / "aliases.tsv").write_text("alias\tmesh_id\n114480\tC1\n")
+    (tmp_path / "aliases.tsv").write_text("alias\tmesh_id\n114480\tC1\n\tC1\n\tD009369\n")
     import_mesh([tmp_path], version="2030", output=tmp_path / "mesh.parquet")
     rows = pq.read_table(tmp_path / "mesh.parquet").to_pylist()
     assert [tuple(row.values()) for row in rows] == [
@@ -191,8 +199,27 @@ def test_compact_tables(tmp_path: Path) -> None:
         import_mesh([tmp_path], version="2030", output=tmp_path / "other.parquet")
     (tmp_path / "aliases.tsv.xz").write_bytes(b"\xfd7zXZ")
     (tmp_path / "records.tsv").write_text("mesh_id\trecord_type\n")
-    with pytest.raises(SourceError, match=r"aliases.tsv.xz: cannot be read \(.*\); make it anew"):
+    with pytest.raises(SourceError, match=r"aliases.tsv.xz: xz damaged after 0 decompressed bytes"):
         import_mesh([tmp_path], version="2030", output=tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"alias\tmesh_id\n" + (b" " * 100_000 + b"\tD1\n") * 1100, "refused as a decompression bomb"),
+        (b"x" * 300_000, "line 1 is longer than 200,000 bytes; expected a table of alias, mesh_id"),
+    ],
+    ids=["many lines", "one line"],
+)
+def test_compact_tables_that_unpack_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str
+) -> None:
+    monkeypatch.setattr("tasks.parsers.opening.MAX_LINE", 200_000)
+    (tmp_path / "names.tsv").write_text("mesh_id\tentity_type\tpreferred\tname\n")
+    (tmp_path / "records.tsv").write_text("mesh_id\trecord_type\n")
+    (tmp_path / "aliases.tsv.xz").write_bytes(lzma.compress(content, preset=0))
+    with pytest.raises(SourceError, match=message):
+        import_mesh([tmp_path], version="v", output=tmp_path / "mesh.parquet")
 
 
 def test_the_year_of_the_files_names_the_version(tmp_path: Path) -> None:

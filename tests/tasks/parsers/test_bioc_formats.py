@@ -1,10 +1,13 @@
 """BioC XML and BioC JSON: the same table of documents in both, since they share all but their syntax."""
 
 import json
+import re
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 from bioc import BioCAnnotation, BioCCollection, BioCDocument, BioCLocation, BioCPassage, biocjson, biocxml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.document import Annotation, Document, Passage
 from tasks.errors import SourceError
@@ -324,6 +327,46 @@ def test_documents_before_broken_json_are_kept(write):
     assert next(records).document_id == "1"
     with pytest.raises(SourceError, match="invalid bytes in UTF8 string"):
         next(records)
+
+
+@pytest.mark.parametrize(
+    ("escaped", "read"),
+    [
+        (r"\ud83d\ude00", "😀"),
+        (r"\ude00", "�"),
+        (r"\uD83D", "�"),
+        (r"\ud83d\u2026", "�…"),
+        (r"\ud83d\u0041", "�A"),
+        (r"\ud83d\n", "�\n"),
+        (r"\ud83d\ud83d\ude00", "�😀"),
+        (r"\\ud83d", r"\ud83d"),
+        (r"\\\ud83d", "\\�"),
+    ],
+)
+def test_half_a_surrogate_pair_is_one_character(write, escaped, read):
+    """YAJL loses the rest of the file at it, or makes one character of it and the escape that follows."""
+    gout = json.dumps(annotation(len(read) + 1, "Gout"))
+    content = f'{{"id": "1", "passages": [{{"offset": 0, "text": "{escaped} Gout", "annotations": [{gout}]}}]}}'
+    document, last = parse_bioc_json(write(f"{content}\n{ONE}"))
+    assert document.text == f"{read} Gout"
+    assert document.annotations == (Annotation(len(read) + 1, len(read) + 5, "Gout", "Disease"),)
+    assert last.document_id == "1"
+
+
+_ESCAPES = [*r"\ud83d \uDE00 \uDBFF \u00e9 \u2026 \\ \" \n \/".split(), "u", "d83d", "d", "x", "é"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(_ESCAPES), min_size=1, max_size=8).map("".join))
+def test_escapes_are_read_alike_wherever_a_piece_of_the_file_ends(tmp_path_factory, escaped):
+    path = tmp_path_factory.mktemp("escapes") / "source"
+    path.write_text(f'{{"id":"1","passages":[{{"offset":0,"text":"x{escaped}"}}]}}', encoding="utf-8")
+    expected = "x" + re.sub("[\ud800-\udfff]", "\ufffd", json.loads(f'"{escaped}"'))
+    for size in range(1, path.stat().st_size + 1):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("tasks.parsers.opening.CHUNK", size)
+            (document,) = parse_bioc_json(path)
+        assert document.text == expected
 
 
 @pytest.mark.parametrize("limit", ["MAX_VALUES", "MAX_STRING"])

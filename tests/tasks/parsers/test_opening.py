@@ -1,4 +1,5 @@
 import gzip
+import lzma
 
 import pytest
 
@@ -13,10 +14,16 @@ def read(path, **limits):
 
 @pytest.mark.parametrize(
     "content",
-    [b"text", gzip.compress(b"text"), gzip.compress(b"te") + gzip.compress(b"xt"), gzip.compress(b"text") + b"\0" * 9],
-    ids=["plain", "gzip", "two members", "padded"],
+    [
+        b"text",
+        gzip.compress(b"text"),
+        gzip.compress(b"te") + gzip.compress(b"xt"),
+        gzip.compress(b"text") + b"\0" * 9,
+        lzma.compress(b"text"),
+    ],
+    ids=["plain", "gzip", "two members", "padded", "xz"],
 )
-def test_gzip_is_found_by_its_first_bytes(write, content):
+def test_packing_is_found_by_its_first_bytes(write, content):
     assert read(write(content)) == b"text"
 
 
@@ -31,10 +38,15 @@ def test_gzip_is_found_by_its_first_bytes(write, content):
         ),
         (gzip.compress(b"text")[:-8] + b"12345678", "source: gzip damaged after 4 decompressed bytes"),
         (gzip.compress(b"text") + b"rest", "source: gzip damaged after 4 decompressed bytes"),
+        (
+            lzma.compress(b"text")[:-3],
+            r"source: xz damaged after 4 decompressed bytes \(.*\); download the file again$",
+        ),
+        (b"\xfd7zXZ\0text", "source: xz damaged after 0 decompressed bytes"),
         (b"\x1f\x8b", "source: gzip damaged after 0 decompressed bytes"),
         (gzip.compress(b"text")[:10] + b"\xff\xff\xff\xff", "source: gzip damaged after 0 decompressed bytes"),
     ],
-    ids=["empty", "empty gzip", "truncated", "checksum", "trailing", "magic alone", "no deflate"],
+    ids=["empty", "empty gzip", "truncated", "checksum", "trailing", "xz", "no xz", "magic alone", "no deflate"],
 )
 def test_a_source_that_cannot_be_read(write, content, message):
     with pytest.raises(SourceError, match=message):

@@ -41,6 +41,8 @@ def test_a_document_with_its_annotations(write):
         ("11796, 11797", ("11796", "11797")),
         ("6647(Tax:10090)", ("6647(Tax:10090)",)),
         ("MESH:D006073|", ("MESH:D006073",)),
+        ("MESH: D006073", ("MESH:D006073",)),
+        ("MESH: D006073|OMIM:\u00a0102600", ("MESH:D006073", "OMIM:102600")),
         ("-1", ("-1",)),
         ("-", ()),
         ("", ()),
@@ -68,8 +70,18 @@ def test_annotations_have_five_columns_or_more(write, columns):
         "1|t|One\r\n1|a|a\r\n\r\n2|t|Two\r\n2|a|b\r\n",
         "\ufeff\n\n1|t|One\n1|a|a\n \n\t\n2|t|Two\n2|a|b\n",
         "1|t|One\n1|a|a\n2|a|b\n",
+        "\ufeff1|t|One\n1|a|a\n\n\ufeff2|t|Two\n\ufeff2|a|b\n",
+        "1|t|One\n\n1|a|a\n\n2|t|Two\n\n \n2|a|b\n",
     ],
-    ids=["blank line", "no blank line, no last newline", "CRLF", "byte order mark, blank lines", "no second title"],
+    ids=[
+        "blank line",
+        "no blank line, no last newline",
+        "CRLF",
+        "byte order mark, blank lines",
+        "no second title",
+        "byte order marks of joined files",
+        "blank line before the abstract",
+    ],
 )
 def test_documents_are_told_apart(write, text):
     assert [(d.document_id, d.record, d.abstract) for d in parse_pubtator(write(text))] == [
@@ -136,6 +148,13 @@ def test_an_annotation_that_does_not_fit_is_a_failure_of_the_same_record(write):
             ),
         ),
         (GOUT + "12\t0\t4\tGout\tDisease\tD006073\n", Failure(1, "line 5", "line of '12' in document 11", "11")),
+        (GOUT + "\n11|a|Again.\n", Failure(1, "line 6", "a second |a| line; expected one a document", "11")),
+        (
+            "11|t|Gout\r11|a|Urate\r11\t0\t4\tGout\tDisease\r\r12|t|Rash\r12|a|Fever\r",
+            Failure(
+                1, "line 3", "lines end with a carriage return alone, expected a line feed; convert the file", "11"
+            ),
+        ),
         (GOUT + "11|a|Again.\n", Failure(1, "line 5", "a second |a| line; expected one a document", "11")),
         (
             "12\t0\t4\tGout\tDisease\n",
@@ -164,6 +183,11 @@ def test_bytes_that_are_no_utf8_end_the_file_with_an_error(write):
     assert next(records).document_id == "1"
     with pytest.raises(SourceError, match=r"line 3: byte 7 is not UTF-8; download the file again or convert it$"):
         next(records)
+
+
+def test_a_return_within_a_text_ends_no_line(write):
+    (document,) = parse_pubtator(write("1|t|Title\n1|a|One\rtwo|three \r\t.\n"))
+    assert document.abstract == "One\rtwo|three \r\t."
 
 
 def test_an_endless_line_is_refused(write, monkeypatch):

@@ -1,0 +1,32 @@
+"""The pipeline reads spans as its linker says."""
+
+from __future__ import annotations
+
+import torch
+
+from experiments.systems import Pipeline
+from model.document import Text
+from model.inference.bank import EntityBank
+from model.inference.cascade import SECOND_LOOK, Cascade
+from tests.model import tiny
+
+
+def test_the_pipeline_reads_doubtful_spans_where_its_linker_refuses() -> None:
+    network, vocabulary = tiny.network(hidden=32), tiny.vocabulary()
+    network.low_head.bias.data[0] += 5  # O is likeliest everywhere, by little in places
+    bank = EntityBank.build(network, vocabulary, tokenizer=tiny.tokenizer(), rank=32)
+
+    def made(kind: type[Cascade]) -> Cascade:
+        return kind(network, tokenizer=tiny.tokenizer(), vocabulary=vocabulary, bank=bank, model_version="m")
+
+    pipeline, alone = made(Pipeline), made(Cascade)
+    assert isinstance(pipeline, Pipeline)
+    pipeline.recogniser = made(Cascade)
+    texts = [Text(document.sentences, {}) for document in tiny.gold()]
+    found = []
+    with torch.inference_mode():
+        for look in (0.0, SECOND_LOOK):
+            pipeline.second_look = alone.second_look = look
+            found.append(pipeline.find_spans(texts)[2])
+            assert found[-1] == alone.find_spans(texts)[2]
+    assert len(found[1]) > len(found[0])

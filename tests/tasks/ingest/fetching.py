@@ -1,0 +1,34 @@
+"""What the tests of fetching share: hasty patience, files of random bytes, what was fetched and what is seen of it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+from tasks.ingest import FileOutcome, Patience, ingest
+from tests.tasks.ingest.serving import Site
+
+HASTY = Patience(tries=4, first=0.01, longest=5.0, silence=5.0)
+ONE, TWO = "pubmed30n0001.xml.gz", "pubmed30n0002.xml.gz"
+
+
+def packed(seed: int, *, size: int = 300_000) -> bytes:
+    return gzip.compress(os.urandom(size // 2) + bytes([seed]) * (size // 2), compresslevel=1, mtime=0)
+
+
+def fetch(site: Site, folder: Path, **options: object) -> list[FileOutcome]:
+    return ingest([site.url], folder, patience=HASTY, **options)  # type: ignore[arg-type]
+
+
+def shown(folder: Path) -> dict[str, bytes]:
+    """What a reader of the folder sees."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def parts(folder: Path) -> list[str]:
+    return [path.name for path in (folder / ".ingest").iterdir() if ".part" in path.name]
+
+
+def told(outcomes: list[FileOutcome]) -> list[tuple[str, str]]:
+    return sorted((one.name, one.outcome) for one in outcomes)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.errors import InputError
+from tasks.vocabulary import read_vocabulary
+from tests.model import tiny
+
+
+def test_an_entities_table_is_read(tmp_path: Path) -> None:
+    assert read_vocabulary(tiny.save_entities(tmp_path)).digest == tiny.vocabulary().digest
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        ("no Parquet", "Parquet magic bytes not found"),
+        ({"mesh_version": ["1"]}, "no column mesh_id, names, entity_type, tree_numbers, record_type, mapped_to, ali"),
+    ],
+)
+def test_what_is_none_is_told_in_a_line(
+    tmp_path: Path, content: str | dict[str, list[str]] | None, reason: str
+) -> None:
+    path = tmp_path / "mesh.parquet"
+    if isinstance(content, str):
+        path.write_text(content)
+    elif content is not None:
+        pq.write_table(pa.table(content), path)
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: cannot be read as an entities table \\(.*") as told:
+        read_vocabulary(path)
+    assert reason in str(told.value)
+    assert "\n" not in str(told.value)
