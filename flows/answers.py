@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from rich.console import Console
 
-from flows.view import Level, Summary, counted, interval, show_document, show_summary, show_table
+from flows.view import (
+    Level,
+    Summary,
+    counted,
+    interval,
+    records_of,
+    show_document,
+    show_summary,
+    show_table,
+    values_of,
+)
 from tasks.export import read_annotated
 from warehouse.catalog import literal
 from warehouse.layout import Home
@@ -46,18 +56,19 @@ def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
     """Print a table as `table`, `csv` (lists as JSON) or `json` (a list of objects).
 
     Columns of one name are numbered from the second on: `a`, `a_1`. What JSON has no number for, infinity and NaN, is
-    null there.
+    null there; it is ASCII where the output is not UTF-8.
     """
     answer = answer.rename_columns(_distinct(answer.column_names))
     if form == "table":
         show_table(answer, console=console)
     elif form == "json":
-        rows = (json.dumps(_as_json(row), ensure_ascii=False, default=str) for row in answer.to_pylist())
+        ascii_only = not console.encoding.startswith("utf")
+        rows = (json.dumps(_as_json(row), ensure_ascii=ascii_only, default=str) for row in records_of(answer))
         console.file.write("[" + ",\n ".join(rows) + "]\n")
     else:
         writer = csv.writer(console.file, lineterminator="\n")
         writer.writerow(answer.column_names)
-        columns = [column.to_pylist() for column in answer.columns]
+        columns = [values_of(column) for column in answer.columns]
         writer.writerows([_csv_cell(value) for value in row] for row in zip(*columns, strict=True))
 
 
@@ -198,7 +209,7 @@ def _as_json(value: object) -> object:
             return interval(value)
         case dict():
             return {key: _as_json(each) for key, each in value.items()}
-        case list():
+        case list() | tuple():
             return [_as_json(each) for each in value]
     return value
 

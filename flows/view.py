@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from rich import box, progress
 from rich.console import Console
@@ -70,7 +71,7 @@ def show_document(document: Document, mentions: Iterable[Mention], *, console: C
 def show_table(rows: pa.Table | Sequence[Mapping[str, Any]], *, console: Console) -> None:
     """Print rows under their column names, numbers to the right, None as `null`; nothing where there are no columns."""
     columns = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
-    records = rows.to_pylist() if isinstance(rows, pa.Table) else rows
+    records = records_of(rows) if isinstance(rows, pa.Table) else rows
     table = Table(box=box.ASCII2 if _plain(console) else box.SIMPLE_HEAD, header_style="bold")
     for name in columns:
         values = [record[name] for record in records if record[name] is not None]
@@ -176,6 +177,49 @@ def interval(value: pa.MonthDayNano) -> str:
     if value.nanoseconds or not parts:
         parts.append(str(timedelta(microseconds=value.nanoseconds / 1000)))
     return " ".join(parts)
+
+
+def records_of(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a table, whose columns have a name each, as `values_of` gives them."""
+    columns = [values_of(column) for column in table.columns]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def values_of(column: pa.ChunkedArray[Any]) -> list[Any]:
+    """Return the values of a column; dates and times that Python has none for are text: `10000-01-01`, `infinity`."""
+    try:
+        return column.to_pylist()
+    except (OverflowError, ValueError):
+        return [_value(each) for each in column]
+
+
+def _value(value: Any) -> Any:
+    """Return an Arrow scalar as `as_py` does, with text for dates and times that it fails at."""
+    kind = value.type
+    if not value.is_valid:
+        return None
+    if pa.types.is_map(kind):
+        return [tuple(_value(entry).values()) for entry in value.values]
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return [_value(each) for each in value.values]
+    if pa.types.is_struct(kind):
+        return {name: _value(each) for name, each in value.items()}
+    if pa.types.is_union(kind):
+        return _value(value.value)
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return _far(value)
+
+
+def _far(value: Any) -> str:
+    """Return an Arrow date or timestamp of any year as text; the greatest number and its negative are infinity."""
+    if abs(value.value) == 2 ** (value.type.bit_width - 1) - 1:
+        return "infinity" if value.value > 0 else "-infinity"
+    if pa.types.is_date(value.type):
+        return str(np.datetime64(value.value, "D"))
+    zone = "+00:00" if value.type.tz else ""
+    return str(np.datetime64(value.value, value.type.unit)).replace("T", " ") + zone
 
 
 def _marked(text: str, offset: int, marked: list[Span], named: set[str], *, plain: bool) -> Text:

@@ -1,7 +1,9 @@
 """Answers one SQL query from the current snapshot, with no way to anything else on the machine.
 
 DuckDB itself is closed (no external access but the Parquet files of the snapshot's views, no extensions, locked
-configuration), and only a SELECT is run, since a COPY could write to the files that may be read.
+configuration), and only a SELECT is run, since a COPY could write to the files that may be read. A COPY may stand in a
+CTE, and functions such as `query` run what they are given as text: a query is refused that holds anything but SELECTs,
+and calls in its FROM clauses of functions that only read.
 """
 
 from __future__ import annotations
@@ -25,6 +27,20 @@ MEMORY: Final = "2GB"
 _CUT = b"cut_at_rows"
 _BATCH_ROWS = 2048
 
+_SELECT_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+_TABLE_FUNCTIONS = frozenset(
+    """
+    duckdb_columns duckdb_databases duckdb_functions duckdb_keywords duckdb_settings duckdb_tables duckdb_types
+    duckdb_views generate_series histogram histogram_values json_each json_tree parquet_file_metadata
+    parquet_kv_metadata parquet_metadata parquet_scan parquet_schema pragma_table_info query_table range read_parquet
+    repeat repeat_row summary unnest
+    """.split()
+)
+_PARSED_SQL = """
+WITH parsed AS (SELECT json_serialize_sql($sql) AS tree)
+SELECT tree ->> '$.error_message', tree ->> '$..type', tree ->> '$..function.function_name' FROM parsed
+"""
+
 
 def query(
     home: Home,
@@ -40,9 +56,11 @@ def query(
 
     `parameters` are the values of `$name` in the query. With `earlier`, the number of another snapshot, its tables
     can be read as `earlier.documents` and so on. `is_cut` tells whether there were more rows. Raises
-    `QueryRefusedError` when the query is wrong, is no SELECT, touches a file, or needs more than `timeout_s` seconds
-    or `memory_limit` memory and as much disk; `WarehouseError` when there is no snapshot.
+    `QueryRefusedError` when the query is wrong, is or holds another statement than SELECT, calls in a FROM clause
+    what could do more than read, touches a file, or needs more than `timeout_s` seconds or `memory_limit` memory and
+    as much disk; `WarehouseError` when there is no snapshot.
     """
+    _check_unicode({"the query": sql, **{f"${name}": value for name, value in (parameters or {}).items()}})
     with tempfile.TemporaryDirectory(prefix="e2emern-sql-") as spill:
         config = {
             "memory_limit": memory_limit,
@@ -94,7 +112,27 @@ def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     kind = statements[0].type
     if kind is not duckdb.StatementType.SELECT:
         raise QueryRefusedError(f"found a statement of type {kind.name}, expected a SELECT; the tables are read-only")
-    return str(statements[0].query)
+    select = str(statements[0].query)
+    _check_parts(connection, select)
+    return select
+
+
+def _check_parts(connection: duckdb.DuckDBPyConnection, select: str) -> None:
+    """Raises `QueryRefusedError` where another statement stands within the SELECT, or a table function not known."""
+    try:
+        ((failure, types, functions),) = connection.execute(_PARSED_SQL, {"sql": select}).fetchall()
+    except duckdb.Error as error:
+        raise QueryRefusedError(_one_line(error)) from error
+    if failure is not None:
+        raise QueryRefusedError(failure)
+    if others := sorted({each for each in types if each.endswith("_NODE")} - _SELECT_NODES):
+        kind = others[0].removesuffix("_NODE").removesuffix("_QUERY")
+        raise QueryRefusedError(f"found {kind} within the query, expected SELECT alone; the tables are read-only")
+    if unknown := sorted({each.lower() for each in functions} - _TABLE_FUNCTIONS):
+        known = ", ".join(sorted(_TABLE_FUNCTIONS))
+        raise QueryRefusedError(
+            f"found FROM {unknown[0]}(...), expected a table or a function that only reads: {known}"
+        )
 
 
 def _answer(
@@ -135,6 +173,15 @@ def _answer(
     if rows <= limit_rows:
         return answer
     return answer.slice(0, limit_rows).replace_schema_metadata({_CUT: str(limit_rows)})
+
+
+def _check_unicode(texts: Mapping[str, object]) -> None:
+    """Raises `QueryRefusedError` for bytes that were no UTF-8, which Python keeps in texts as halves of characters."""
+    for name, text in texts.items():
+        try:
+            str(text).encode()
+        except UnicodeEncodeError as error:
+            raise QueryRefusedError(f"{name}: found a byte that is no UTF-8 at character {error.start}") from error
 
 
 def _one_line(error: Exception) -> str:

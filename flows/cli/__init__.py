@@ -7,6 +7,7 @@ Ctrl-C is 130. What is slow to import (torch, Prefect) is imported by the comman
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -39,6 +40,7 @@ _STOPPED = "stopped; what is done stays done, and running the same command again
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    _print_anything()
     try:
         app(prog_name="e2emern")
     except SystemExit as ended:
@@ -61,6 +63,13 @@ def main() -> None:
             traceback.print_exc()
         what = f"unexpected {type(error).__name__}: {_one_line(error)}"
         _end(f"{what}; see where with e2emern --verbose ..., and report it")
+
+
+def _print_anything() -> None:
+    """Let `?` stand for the characters that the encoding of the terminal or the pipe has not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _end(line: str) -> None:

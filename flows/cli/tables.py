@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -77,7 +76,9 @@ def sql(
     home: Folder,
     param: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Value of $NAME in the query; without VALUE, NULL. May be repeated."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Value of $NAME in the query, a text; without VALUE, NULL. May be repeated."
+        ),
     ] = None,
     form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the answer.")] = AnswerFormat.TABLE,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to print.")] = 10_000,
@@ -92,24 +93,29 @@ def sql(
     from warehouse.sql import is_cut
     from warehouse.sql import query as ask
 
-    given = sys.stdin.read() if query == "-" else query
+    given = _standard_input() if query == "-" else query
     answer = ask(Home(home), given, parameters=_values(param or []), limit_rows=limit, timeout_s=timeout)
     print_answer(answer, form=form.value, console=Console())
     if is_cut(answer):
         say(f"only the first {limit:,} rows are shown; raise --limit for more")
 
 
-def _values(given: list[str]) -> dict[str, str | int | float | None]:
-    """Parameters by name: numbers where they look like one, as the columns that they are compared with are."""
-    values: dict[str, str | int | float | None] = {}
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{error.object[error.start]:02x}"
+        raise InputError(f"standard input: found {found}, expected text in {error.encoding}") from error
+
+
+def _values(given: list[str]) -> dict[str, str | None]:
+    """Parameters by name, as texts: DuckDB reads them as what they are compared with, as it does a quoted literal."""
+    values: dict[str, str | None] = {}
     for each in given:
         name, equals, text = each.partition("=")
         if not (name and equals):
             raise InputError(f"--param {each}: expected NAME=VALUE, such as --param year=2020")
         values[name] = text or None
-        for kind in (float, int):
-            with suppress(ValueError):
-                values[name] = kind(text)
     return values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,9 +78,85 @@ def test_the_sql_of_a_question_is_a_beginning(home: Path) -> None:
     given = ["--param", "type=Disease", "--format", "csv", "--home", str(home)]
     ended = CliRunner().invoke(app, ["sql", "-", *given], input=printed)
     assert ended.stdout.splitlines()[1] == "a,Disease,1,1,0.5,12"
-    numbers = ["SELECT $a + 1 AS x, $b IS NULL AS y", "--param", "a=2", "--param", "b=", "--format", "csv"]
+    numbers = ["SELECT $a::INTEGER + 1 AS x, $b IS NULL AS y", "--param", "a=2", "--param", "b=", "--format", "csv"]
     assert told("sql", *numbers, "--home", home).stdout == "x,y\n3,True\n"
     assert "--param a: expected NAME=VALUE" in str(told("sql", "SELECT $a", "--param", "a", "--home", home).exception)
+
+
+VALUES = {"concept": "D001943", "type": "Disease", "text": "1", "integer": "2021", "number": "0.5"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, asked in library().items() if "snapshot" not in {one.kind for one in asked.parameters}]
+)
+def test_the_sql_of_every_question_takes_its_parameters(home: Path, name: str) -> None:
+    given = {one.name: VALUES[one.kind] for one in library()[name].parameters}
+    options = [each for parameter, value in given.items() for each in (f"--{parameter.replace('_', '-')}", value)]
+    params = [each for parameter, value in given.items() for each in ("--param", f"{parameter}={value}")]
+    common = ["--home", str(home), "--format", "csv"]
+    asked = told("query", name, *options, *common)
+    own = CliRunner().invoke(app, ["sql", "-", *params, *common], input=told("query", name, "--sql").stdout)
+    assert (asked.exit_code, own.exit_code) == (0, 0)
+    assert own.stdout == asked.stdout
+
+
+@pytest.mark.parametrize("value", ["007", "1_000", "nan", "inf", "PMC12", "12"])
+def test_a_parameter_is_the_text_that_was_given(home: Path, value: str) -> None:
+    query = "SELECT $id AS given, id = $id AS same FROM (VALUES ('PMC12'), ('12')) AS ids(id) ORDER BY id"
+    lines = told("sql", query, "--param", f"id={value}", "--home", home, "--format", "csv").stdout.splitlines()
+    assert lines == ["given,same", f"{value},{value == '12'}", f"{value},{value == 'PMC12'}"]
+
+
+@pytest.mark.parametrize(
+    ("query", "param", "lines"),
+    [
+        ("FROM range(5) LIMIT $n", "n=2", ["range", "0", "1"]),
+        ("FROM range($n)", "n=1", ["range", "0"]),
+        ("FROM range(5) WHERE range >= $n", "n=4", ["range", "4"]),
+        ("SELECT DATE '2021-05-01' > $day AS later, 0.7 > $x AS more", "day=2021-04-30", ["later,more", "True,True"]),
+    ],
+)
+def test_a_parameter_becomes_what_it_is_compared_with(home: Path, query: str, param: str, lines: list[str]) -> None:
+    given = ["--param", param, "--param", "x=0.5"] if "$x" in query else ["--param", param]
+    assert told("sql", query, *given, "--home", home, "--format", "csv").stdout.splitlines() == lines
+
+
+def test_what_python_and_json_lack(home: Path) -> None:
+    query = (
+        "SELECT 'infinity'::TIMESTAMP AS a, '-infinity'::DATE AS b, DATE '10000-01-01' AS c, "
+        "['infinity'::TIMESTAMPTZ, NULL] AS d, {'x': TIMESTAMP '12000-05-01 10:00:00'} AS e, "
+        "MAP {'a': 'nan'::DOUBLE} AS f, MAP {'k': DATE '10000-01-01'} AS g"
+    )
+    answer = told("sql", query, "--format", "json", "--home", home).stdout
+    assert "NaN" not in answer
+    expected = {"a": "infinity", "b": "-infinity", "c": "10000-01-01", "d": ["infinity", None]}
+    expected |= {"e": {"x": "12000-05-01 10:00:00.000000"}, "f": [["a", None]], "g": [["k", "10000-01-01"]]}
+    assert json.loads(answer) == [expected]
+    row = told("sql", query, "--format", "csv", "--home", home).stdout.splitlines()[1]
+    assert row.startswith('infinity,-infinity,10000-01-01,"[""infinity"", null]",')
+    assert "| infinity | -infinity | 10000-01-01 | infinity, null |" in told("sql", query, "--home", home).stdout
+
+
+def test_an_output_that_is_not_utf_8(home: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    for form, expected in (("csv", b"a\n\xe9 ?\n"), ("json", b'[{"a": "\\u00e9 \\u03b2"}]\n')):
+        command = [sys.executable, "-m", "flows.cli", "sql", "SELECT 'é β' AS a", "--home", home, "--format", form]
+        ended = subprocess.run(command, capture_output=True, env=environment, timeout=300, check=False)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, expected, b"")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "line"),
+    [
+        ("utf-8", "e2emern: standard input: found byte 0xff, expected text in utf-8\n"),
+        ("utf-8:surrogateescape", "e2emern: the query: found a byte that is no UTF-8 at character 8\n"),
+    ],
+)
+def test_a_query_that_is_not_utf_8(home: Path, encoding: str, line: str) -> None:
+    command = [sys.executable, "-m", "flows.cli", "sql", "-", "--home", home]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    ended = subprocess.run(command, input=b"SELECT '\xff'", capture_output=True, env=environment, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (1, b"", line)
 
 
 def test_what_json_lacks(home: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
@@ -45,6 +46,18 @@ def test_rows(home: Home) -> None:
         ("WITH one AS (SELECT 1 AS a) SELECT a + 1 FROM one", [(2,)]),
         ("VALUES (1), (2)", [(1,), (2,)]),
         ("SELECT number FROM snapshot WHERE false", []),
+        ("SELECT 1; -- a comment", [(1,)]),
+        ("SELECT 1 UNION ALL (SELECT 2 INTERSECT SELECT 2)", [(1,), (2,)]),
+        ("WITH RECURSIVE t AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM t WHERE a < 3) FROM t", [(1,), (2,), (3,)]),
+        ("WITH t AS MATERIALIZED (SELECT 1) SELECT (FROM t), EXISTS (FROM t)", [(1, True)]),
+        ("FROM Range(1) AS a, generate_series(2, 2) AS b, unnest([3]) AS c", [(0, 2, 3)]),
+        ("SELECT value FROM json_each('[7]')", [("7",)]),
+        ("SELECT count(*) FROM query_table('documents')", [(2,)]),
+        ("SELECT column_name FROM (DESCRIBE snapshot) LIMIT 1", [("number",)]),
+        ("FROM (PIVOT (SELECT 1 AS a) ON a IN (1, 2) USING count(*))", [(1, 0)]),
+        ("UNPIVOT (SELECT 1 AS a, 2 AS b) ON COLUMNS(*)", [("a", 1), ("b", 2)]),
+        ("""SELECT '"type":"COPY_QUERY_NODE"' AS COPY_NODE""", [('"type":"COPY_QUERY_NODE"',)]),
+        (f"SELECT {'+'.join(['1'] * 990)} AS deep", [(990,)]),
     ],
 )
 def test_forms_of_select(home: Home, sql: str, rows: list[tuple[object, ...]]) -> None:
@@ -54,6 +67,7 @@ def test_forms_of_select(home: Home, sql: str, rows: list[tuple[object, ...]]) -
 def test_describe_names_the_columns(home: Home) -> None:
     assert query(home, "DESCRIBE entity_tree")["column_name"].to_pylist() == ["mesh_id", "ancestor_id"]
     assert query(home, "SHOW TABLES").num_rows == 17
+    assert query(home, "SUMMARIZE entity_tree")["column_name"].to_pylist() == ["mesh_id", "ancestor_id"]
 
 
 def test_row_limit(home: Home) -> None:
@@ -90,6 +104,12 @@ def test_memory_limit(home: Home) -> None:
         ("", "found 0 statements, expected one SELECT"),
         ("SELECT 1; SELECT 2", "found 2 statements, expected one SELECT"),
         ("SELECT ?", "Invalid Input Error: "),
+        ("SELECT '\udcff'", "the query: found a byte that is no UTF-8 at character 8"),
+        (
+            "WITH x AS (DELETE FROM sources) SELECT 1",
+            "found DELETE within the query, expected SELECT alone; the tables are read-only",
+        ),
+        ("FROM checkpoint()", "found FROM checkpoint(...), expected a table or a function that only reads: duckdb_col"),
     ],
 )
 def test_wrong_query(home: Home, sql: str, message: str) -> None:
@@ -99,9 +119,66 @@ def test_wrong_query(home: Home, sql: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+COPY = "COPY (SELECT 1 AS a) TO '{parquet}' (FORMAT parquet, USE_TMP_FILE false)"
+COPIES = f"WITH x AS ({COPY}) FROM x"
+QUOTED = COPIES.replace("'", "''").replace("{parquet}", "{quoted}")
+
+
 @pytest.mark.parametrize(
     "sql",
     [
+        COPIES,
+        f"WITH x AS ({COPY}) SELECT 1",
+        f"WITH x AS ({COPY}) VALUES (1)",
+        f"WITH x AS ({COPY}) TABLE x; -- a comment",
+        f"WITH x AS MATERIALIZED ({COPY}) FROM x",
+        f"WITH y AS (SELECT 1), x AS ({COPY}) FROM y",
+        f"WITH RECURSIVE t AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM t WHERE a < 3), x AS ({COPY}) FROM t",
+        f"WITH y AS ({COPIES}) FROM y",
+        f"(({COPIES}))",
+        f"{COPIES} UNION ALL SELECT 1",
+        f"SELECT 1 UNION ALL ({COPIES})",
+        f"FROM ({COPIES})",
+        f"SELECT ({COPIES})",
+        f"SELECT 1 WHERE EXISTS ({COPIES})",
+        f"SELECT 1 ORDER BY ({COPIES})",
+        f"SELECT 1 LIMIT ({COPIES})",
+        f"VALUES (({COPIES}))",
+        f"SELECT list_transform([1], lambda a: ({COPIES}))",
+        f"FROM sources, LATERAL ({COPIES})",
+        f"FROM range(({COPIES}))",
+        f"DESCRIBE {COPIES}",
+        f"SUMMARIZE {COPIES}",
+        f"EXPLAIN {COPIES}",
+        f"EXPLAIN ANALYZE {COPIES}",
+        f"PREPARE p AS {COPIES}",
+        f"CREATE MACRO m() AS TABLE ({COPIES})",
+        f"WITH x AS ({COPY}) PIVOT x ON Count USING count(*)",
+        f"WITH x AS ({COPY}) FROM (PIVOT x ON Count IN (1) USING count(*))",
+        f"WITH x AS ({COPY}) UNPIVOT x ON Count",
+        "WITH x AS (COPY (SELECT 1 AS a) TO '{parquet}' (FORMAT csv, USE_TMP_FILE false, RETURN_STATS)) FROM x",
+        "WITH x AS (COPY (SELECT 1 AS a, 2 AS b) TO '{parquet}' (FORMAT parquet, PARTITION_BY (a), OVERWRITE)) FROM x",
+        "WITH x AS (COPY sources TO '{snapshot}' (FORMAT csv, USE_TMP_FILE false)) FROM x",
+        "WITH x AS (COPY sources TO '{snapshot}.wal' (FORMAT csv, USE_TMP_FILE false)) FROM x",
+        "WITH x AS (INSERT INTO sources FROM sources RETURNING *) FROM x",
+        "WITH x AS (UPDATE sources SET bytes = 0 RETURNING *) FROM x",
+        "WITH x AS (DELETE FROM sources RETURNING *) FROM x",
+        "WITH x AS (TRUNCATE sources) FROM x",
+        "WITH x AS (MERGE INTO sources USING sources AS s USING (source) WHEN MATCHED THEN DELETE) FROM x",
+        f"FROM query('{QUOTED}')",
+        f"FROM json_execute_serialized_sql(json_serialize_sql('{QUOTED}')::VARCHAR)",
+        f"FROM system.main.\"JSON_execute_serialized_SQL\"(json_serialize_sql('{QUOTED}')::VARCHAR)",
+        f"WITH y AS (FROM json_execute_serialized_sql(json_serialize_sql('{QUOTED}')::VARCHAR)) FROM y",
+        f"SELECT (SELECT count(*) FROM json_execute_serialized_sql(json_serialize_sql('{QUOTED}')::VARCHAR))",
+        f"DESCRIBE FROM json_execute_serialized_sql(json_serialize_sql('{QUOTED}')::VARCHAR)",
+        "FROM query('FROM json_execute_serialized_sql(''{{}}'')')",
+        "FROM enable_profiling(save_location => '{parquet}')",
+        "FROM enable_logging(storage => 'file', storage_path => '{parquet}')",
+        "FROM checkpoint('warehouse')",
+        "FROM truncate_duckdb_logs()",
+        "FROM read_duckdb('{snapshot}', table_name => 'sources')",
+        "FROM arrow_scan(1, 2, 3)",
+        "FROM pandas_scan(1)",
         "COPY documents TO '/tmp/stolen.csv'",
         "COPY (SELECT 1) TO '{parquet}' (FORMAT parquet, USE_TMP_FILE false)",
         "EXPLAIN ANALYZE COPY (SELECT 1) TO '{parquet}' (FORMAT parquet, USE_TMP_FILE false)",
@@ -153,14 +230,30 @@ def test_wrong_query(home: Home, sql: str, message: str) -> None:
 )
 def test_no_way_out(home: Home, sql: str) -> None:
     parquet = home.documents(key("pubmed21n0001.xml", "1"))
-    before = parquet.read_bytes()
-    files = sorted(home.root.rglob("*"))
-    quoted = [str(path).replace("'", "''") for path in (parquet, home.root, parquet.parent)]
+    places = {"parquet": parquet, "home": home.root, "folder": parquet.parent, "snapshot": home.snapshot(1).resolve()}
+    named = {name: str(path).replace("'", "''") for name, path in places.items()}
+    before = _contents(home)
     with pytest.raises(QueryRefusedError) as caught:
-        query(home, sql.format(parquet=quoted[0], home=quoted[1], folder=quoted[2]))
+        query(home, sql.format(**named, quoted=named["parquet"].replace("'", "''")))
     assert "\n" not in str(caught.value)
-    assert parquet.read_bytes() == before
-    assert sorted(home.root.rglob("*")) == files
+    assert _contents(home) == before
+
+
+def test_no_way_out_by_a_parameter(home: Home) -> None:
+    parquet = str(home.documents(key("pubmed21n0001.xml", "1"))).replace("'", "''")
+    copies = COPIES.format(parquet=parquet)
+    with duckdb.connect() as connection:
+        ((tree,),) = connection.execute("SELECT json_serialize_sql($sql)", {"sql": copies}).fetchall()
+    before = _contents(home)
+    with pytest.raises(QueryRefusedError, match=r"^found FROM json_execute_serialized_sql\(\.\.\.\), expected "):
+        query(home, "FROM json_execute_serialized_sql($tree)", parameters={"tree": tree})
+    with pytest.raises(QueryRefusedError, match=r"^\$text: found a byte that is no UTF-8 at character 1$"):
+        query(home, "SELECT $text", parameters={"text": "a\udcff"})
+    assert _contents(home) == before
+
+
+def _contents(home: Home) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in home.root.rglob("*")}
 
 
 def test_no_snapshot(tmp_path: Path) -> None:
