@@ -218,13 +218,14 @@ _CHOICES = {
     "negatives_by": NEGATIVES,
 }
 _MANY = float("inf")
+_LARGEST = 1e38  # of 32 bits
 _LARGEST_SEED = 10**12  # random numbers are drawn from 64 bits, of the seed and the step
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "tokens", "accumulate", "random_negatives"), (1, _MANY)),
     **dict.fromkeys(("patience", "hard_negatives", "asked_negatives"), (0, _MANY)),
     "seed": (0, _LARGEST_SEED),
-    **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "silver_weight"), (0, 1000)),
-    "weight_decay": (0, 1000),
+    **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "silver_weight"), (0, _LARGEST)),
+    "weight_decay": (0, _LARGEST),
     **dict.fromkeys(("encoder_rate", "head_rate", "warmup"), (0, 1)),
     "dropout": (0, 0.99),
 }

@@ -86,7 +86,7 @@ def test_training_on_dev_too_leaves_nothing_to_choose_by(tmp_path: Path) -> None
         ('dev = ["ncbi/dev"]', "patience = 2", "patience without dev"),
         ('dev = ["ncbi/dev"]', 'dev = "ncbi/dev"', "dev is 'ncbi/dev', expected a list of strings"),
         ('train = "tags.tsv"', "train = 3", "corpora.tags.train is 3, expected a string"),
-        ("epochs = 4", "low_weight = inf", "low_weight is inf, expected 0 to 1000"),
+        ("epochs = 4", "low_weight = inf", "low_weight is inf, expected 0 to 1e+38"),
         ("epochs = 4", "seed = 100000000000000", "seed is 100000000000000, expected 0 to 1e+12"),
         ('annotates = ["Disease"]', 'annotates = ["disease"]',
          "corpora.ncbi.annotates is ['disease'], expected some of Disease, Chemical"),
