@@ -11,6 +11,7 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ from warehouse import catalog
 from warehouse.errors import WarehouseError
 from warehouse.files import sync, written_whole
 from warehouse.layout import Home
+
+_NUMBERED = re.compile(r"(?:\.pruned-)?([0-9]+)\.duckdb")  # as it stands, being pruned, or set aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,16 @@ def publisher(home: Home) -> Iterator[None]:
 def numbers(home: Home) -> list[int]:
     """Returns the numbers of all snapshots, ascending."""
     return sorted(int(path.stem) for path in home.snapshots.glob("*.duckdb") if path.stem.isdigit())
+
+
+def next_number(home: Home) -> int:
+    """Returns the number of the next snapshot; one that was given is not given again, though it was pruned or set aside.
+
+    Raises `WarehouseError` when the record of rollbacks is of another form.
+    """
+    names = (_NUMBERED.match(path.name) for path in home.snapshots.glob("*"))
+    given = [int(found[1]) for found in names if found]
+    return max([*given, *(one.left for one in rollbacks(home))], default=0) + 1
 
 
 def current_number(home: Home) -> int | None:

@@ -27,6 +27,7 @@ from warehouse.shelf import (
     building,
     current_number,
     login,
+    next_number,
     numbers,
     opened,
     point,
@@ -249,7 +250,7 @@ def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snap
     linked, concepts = _one_row(connection, "SELECT coalesce(sum(mentions), 0), count(*) FROM concepts")
     (mentions,) = _one_row(connection, "SELECT count(*) FROM mentions")
     return Snapshot(
-        number=max(numbers(contents.home), default=0) + 1,
+        number=next_number(contents.home),
         created=datetime.now(UTC),
         model_version=contents.model_version,
         mesh_version=contents.mesh_version,
