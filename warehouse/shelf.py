@@ -61,7 +61,7 @@ def numbers(home: Home) -> list[int]:
 
 
 def next_number(home: Home) -> int:
-    """Returns the number of the next snapshot; one that was given is not given again, though it was pruned or set aside.
+    """Returns the number of the next snapshot; one that was given, and pruned or set aside since, is not given again.
 
     Raises `WarehouseError` when the record of rollbacks is of another form.
     """
