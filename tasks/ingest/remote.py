@@ -26,6 +26,7 @@ PARALLEL = 2  # more is not polite
 _CONNECT = 30.0  # seconds
 _BUFFER = 1 << 18  # bytes
 _LONGEST_MD5 = 4096  # bytes
+_LONGEST_PAGE = 1 << 24  # bytes of a listing
 _DOWNLOADS = 2  # of a file whose MD5 is wrong
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that may be others later
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)\Z")
@@ -101,7 +102,10 @@ class _Listing:
             found = response.headers.get("Content-Type", "text/html")
             if "html" not in found.lower():
                 raise FetchError(f"the server answers with {found[:60]!r}, expected a page that lists files")
-            page = etree.HTML(b"<html>" + await response.read())
+            written = await _read(response, _LONGEST_PAGE + 1)
+        if len(written) > _LONGEST_PAGE:
+            raise FetchError(f"the server answers with more than {_LONGEST_PAGE:,} bytes, expected a page of links")
+        page = etree.HTML(b"<html>" + written)
         return [link for anchor in page.iter("a") if (link := anchor.get("href"))]
 
     def _names(self, links: list[str], pattern: str, limit: int | None, taken: set[str], watch: Watch) -> list[str]:
@@ -222,9 +226,7 @@ class _Listing:
 
     async def _md5(self, name: str) -> str:
         async with self._session.get(f"{self._folder}{name}.md5", allow_redirects=False) as response:
-            told = b""
-            while len(told) < _LONGEST_MD5 and (piece := await response.content.read(_LONGEST_MD5 - len(told))):
-                told += piece
+            told = await _read(response, _LONGEST_MD5)
         try:
             return read_md5(told.decode(errors="replace"), name=name)
         except ValueError as error:
@@ -249,6 +251,14 @@ class _Listing:
             if wait > patience.longest:
                 raise FetchError(f"{reason} and asks to wait {wait:,.0f} s; try again then")
             await asyncio.sleep(max(wait, min(patience.longest, patience.first * 2 ** (tries - 1))))
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The answer, or so many bytes of it, in however many pieces it comes."""
+    told = bytearray()
+    while len(told) < most and (piece := await response.content.read(most - len(told))):
+        told += piece
+    return bytes(told)
 
 
 async def _check_status(response: aiohttp.ClientResponse) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from tasks.ingest import Patience, ingest
@@ -65,6 +66,21 @@ def test_a_page_without_files(site: Site, tmp_path: Path) -> None:
         "the server answers with 'application/gzip', expected a page that lists files",
     ]
     assert [path for path, _ in site.asked] == ["/dumps/"] * 2
+
+
+def test_a_page_without_end_is_refused(site: Site, tmp_path: Path) -> None:
+    def endless(handler: Handler, content: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/html")
+        handler.end_headers()
+        with suppress(OSError):  # the other side hangs up
+            while True:
+                handler.wfile.write(b" " * 65_536)
+
+    site.faults["listing"] = [endless]
+    assert fetch(site, tmp_path)[0].reason == (
+        "the server answers with more than 16,777,216 bytes, expected a page of links"
+    )
 
 
 def test_links_are_read_as_a_browser_reads_them(site: Site, tmp_path: Path) -> None:
