@@ -31,6 +31,8 @@ server deploy worker: export DO_NOT_TRACK ?= 1
 server deploy worker: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emern.toml)
 server deploy worker: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
 
+# So that a restart crashes no run that goes one at a time (deploy/prefect.env).
+server: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrency.lease_storage.filesystem
 server: install ## Start the Prefect server of an installation
 	$(BIN)/prefect server start
 

@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 T = TypeVar("T")
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-PATIENCE = 240.0  # seconds; a busy machine is slow, and a broken one has to end
+PATIENCE = 600.0  # seconds; a busy machine is slow, and a broken one has to end
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 
@@ -47,11 +47,9 @@ class Installation:
 
     def environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "E2EMERN_"))}
-        return ours | {
+        return ours | deployed_settings() | {
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_API_URL": self.url,
-            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_CLIENT_MAX_RETRIES": "20",
@@ -107,6 +105,24 @@ class Installation:
 
         return ended
 
+    @contextmanager
+    def place_of(self, deployment: str) -> Iterator[Callable[[], None]]:
+        """Takes a place among the runs of a deployment, as a worker does, and gives what keeps it, as a long run does.
+
+        That raises httpx.HTTPStatusError where the server knows of no such place.
+        """
+        later = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}}
+        run = self.post(f"deployments/{self._deployed(deployment)}/create_flow_run", later)
+        taken = self.post(f"flow_runs/{run['id']}/set_state", {"state": {"type": "PENDING"}})
+        assert taken["status"] == "ACCEPT", taken
+        lease = taken["state"]["state_details"]["deployment_concurrency_lease_id"]
+
+        def keep() -> None:
+            self.post(f"v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300})
+
+        yield keep
+        self.post(f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLED"}})
+
     def triggered(self, automation: str) -> dict[str, Any]:
         """Waits for the run that an automation began, and returns it at its end."""
 
@@ -159,6 +175,13 @@ class Installation:
             return subprocess.Popen(
                 command, cwd=self.folder, env=self.environment(), stdout=file, stderr=file, start_new_session=True
             )
+
+
+def deployed_settings() -> dict[str, str]:
+    """What deploy/prefect.env tells Prefect on every host, but for where the server and its database are."""
+    lines = (ROOT / "deploy" / "prefect.env").read_text().splitlines()
+    told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    return {name: value for name, value in told.items() if not name.endswith(("_URL", "_HOST"))}
 
 
 def end_tree(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
