@@ -47,16 +47,20 @@ class Installation:
 
     def environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "E2EMERN_"))}
-        return ours | deployed_settings() | {
-            "PREFECT_HOME": str(self.folder / "prefect"),
-            "PREFECT_API_URL": self.url,
-            "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_CLIENT_MAX_RETRIES": "20",
-            "DO_NOT_TRACK": "1",
-            "OMP_NUM_THREADS": "1",
-            **self.settings,
-        }
+        return (
+            ours
+            | deployed_settings()
+            | {
+                "PREFECT_HOME": str(self.folder / "prefect"),
+                "PREFECT_API_URL": self.url,
+                "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
+                "PREFECT_CLIENT_MAX_RETRIES": "20",
+                "DO_NOT_TRACK": "1",
+                "OMP_NUM_THREADS": "1",
+                **self.settings,
+            }
+        )
 
     def start_server(self) -> None:
         command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui"]
