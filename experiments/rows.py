@@ -59,6 +59,7 @@ ROWS: Mapping[str, Row] = {
     "without-mid": Row("cascade", "ablation: no mid level", {"use_mid": False}),
     "without-high": Row("cascade", "ablation: no high level", {"use_high": False}),
     "without-gate": Row("cascade", "ablation: concatenation in place of the gate", {"fusion": "concatenation"}),
+    "bioes": Row("cascade", "lever: tags that also mark where mentions end (BIOES)", {"tag_scheme": "BIOES"}),
 }
 
 

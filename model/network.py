@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
+from .spans import TAG_SCHEMES, tag_names
+
 ATTENTIONS = ("printed", "released", "bilinear", "uniform")
 FUSIONS = ("gate", "concatenation")
 ENTITY_TYPES = ("Disease", "Chemical")
@@ -34,7 +36,8 @@ class E2emernConfig(PreTrainedConfig):
 
     Args:
         encoder: configuration of any `AutoModel` encoder, as a dictionary with `model_type`.
-        entity_types: types the low level tells apart, in label order: O, B-first, I-first, B-second, ...
+        entity_types: types the low level tells apart, in the order of their tags.
+        tag_scheme: `BIO` or `BIOES`, how the tags of words write mentions (`spans`).
         attention: `printed`, `released`, `bilinear`, or `uniform` (mean of the tokens, for the ablation).
         fusion: `gate` or `concatenation` (the paper's "w/o gate": W_h reads [h_i; h_a; h_e]).
         use_mid, use_high: whether the level exists.
@@ -45,7 +48,7 @@ class E2emernConfig(PreTrainedConfig):
         resolver: weights of the evidence at inference (see `linking.Resolver`); fitted on dev.
 
     Raises:
-        ValueError: an unknown attention or fusion.
+        ValueError: an unknown attention, fusion or tag scheme.
     """
 
     model_type = "e2emern"
@@ -55,6 +58,7 @@ class E2emernConfig(PreTrainedConfig):
         *,
         encoder: dict[str, Any] | None = None,
         entity_types: tuple[str, ...] | list[str] = ENTITY_TYPES,
+        tag_scheme: str = "BIO",
         attention: str = "bilinear",
         fusion: str = "gate",
         use_mid: bool = True,
@@ -71,8 +75,11 @@ class E2emernConfig(PreTrainedConfig):
             raise ValueError(f"attention is {attention!r}, expected one of {', '.join(ATTENTIONS)}")
         if fusion not in FUSIONS:
             raise ValueError(f"fusion is {fusion!r}, expected one of {', '.join(FUSIONS)}")
+        if tag_scheme not in TAG_SCHEMES:
+            raise ValueError(f"tag_scheme is {tag_scheme!r}, expected one of {', '.join(TAG_SCHEMES)}")
         self.encoder = encoder or {"model_type": "bert"}
         self.entity_types = list(entity_types)
+        self.tag_scheme = tag_scheme
         self.attention = attention
         self.fusion = fusion
         self.use_mid = use_mid
@@ -87,8 +94,8 @@ class E2emernConfig(PreTrainedConfig):
 
     @property
     def tags(self) -> list[str]:
-        """Label names in order: O, B-Disease, I-Disease, B-Chemical, I-Chemical."""
-        return ["O"] + [f"{place}-{kind}" for kind in self.entity_types for place in "BI"]
+        """The tags in order, such as O, B-Disease, I-Disease, B-Chemical, I-Chemical."""
+        return tag_names(self.entity_types, scheme=self.tag_scheme)
 
     @property
     def reads_entities(self) -> bool:

@@ -1,10 +1,17 @@
-"""Reads spans off the tags of the low level."""
+"""How mentions are written as tags of words, and read off them again.
+
+The tags of a model are O and, for each entity type, those of its scheme: BIO has B-X where a mention begins and I-X
+where it goes on; BIOES has E-X besides where it ends, and S-X for a mention of one word (Ratinov and Roth, CoNLL 2009).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+TAG_SCHEMES = ("BIO", "BIOES")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +22,19 @@ class WordSpan:
     last: int
     entity_type: str
     score: float
+
+
+def tag_names(entity_types: Sequence[str], *, scheme: str) -> list[str]:
+    """The tags of a scheme in order: O, then those of the first type, of the second, ..."""
+    return ["O"] + [f"{place}-{kind}" for kind in entity_types for place in scheme if place != "O"]
+
+
+def tag_mention(words: int, entity_type: str, *, tags: list[str]) -> list[int]:
+    """The tag of each of the words of a mention."""
+    places = "B" + "I" * (words - 1)
+    if _marks_ends(tags):
+        places = "S" if words == 1 else f"B{'I' * (words - 2)}E"
+    return [tags.index(f"{place}-{entity_type}") for place in places]
 
 
 def find_word_spans(
@@ -47,7 +67,9 @@ def _spans_of_windows(
 
 
 def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]) -> np.ndarray:
-    """The most probable tag sequences in which I-X follows only B-X or I-X (Viterbi).
+    """The most probable tag sequences that write mentions (Viterbi).
+
+    In them I-X and E-X follow only B-X or I-X; where the scheme marks ends, these two are followed by nothing else.
 
     Args:
         log_probabilities: (windows, longest, L), one row per word.
@@ -56,9 +78,10 @@ def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[
     Returns: int (windows, longest), 0 past the last word.
     """
     count, longest, _ = log_probabilities.shape
-    allowed = np.array([[_may_follow(before, tag) for tag in tags] for before in tags])
+    closed = _marks_ends(tags)
+    allowed = np.array([[_may_follow(before, tag, closed=closed) for tag in tags] for before in tags])
     transition = np.where(allowed, 0.0, -np.inf)
-    start = np.where([not tag.startswith("I-") for tag in tags], 0.0, -np.inf)
+    start, end = transition[0], transition[:, 0]  # a sentence stands between words that are no mention
     best = log_probabilities[:, 0] + start
     came_from = np.zeros(log_probabilities.shape, np.int64)
     stay = np.arange(len(tags))
@@ -68,7 +91,7 @@ def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[
         came_from[:, word] = np.where(live, reached.argmax(1), stay)
         best = np.where(live, reached.max(1) + log_probabilities[:, word], best)
     chosen = np.zeros((count, longest), np.int64)
-    chosen[:, -1] = best.argmax(1)
+    chosen[:, -1] = (best + end).argmax(1)
     rows = np.arange(count)
     for word in range(longest - 1, 0, -1):
         chosen[:, word - 1] = came_from[rows, word, chosen[:, word]]
@@ -79,8 +102,8 @@ def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[
 def spans_of(chosen: np.ndarray, probabilities: np.ndarray, *, tags: list[str]) -> list[WordSpan]:
     """The spans of one window, from its tags (words,) and tag probabilities (words, L).
 
-    A span's score is the probability of its tags and of the word after it not going on, each word taken
-    as independent of the others.
+    A span's score is the probability of its tags and, where they do not mark its end, of the word after it not going
+    on, each word taken as independent of the others.
     """
     spans = []
     word = 0
@@ -89,18 +112,23 @@ def spans_of(chosen: np.ndarray, probabilities: np.ndarray, *, tags: list[str]) 
         if tag == 0:
             word += 1
             continue
-        kind = tags[tag].removeprefix("B-").removeprefix("I-")
-        inside = tags.index(f"I-{kind}")
+        kind = tags[tag][2:]
         last = word + 1
-        while last < len(chosen) and chosen[last] == inside:
+        while last < len(chosen) and tags[chosen[last]] in (f"I-{kind}", f"E-{kind}"):
             last += 1
-        score = float(probabilities[word, tag]) * float(probabilities[word + 1 : last, inside].prod())
-        if last < len(chosen):
-            score *= 1.0 - float(probabilities[last, inside])
+        going_on = np.arange(word + 1, last)
+        score = float(probabilities[word, tag]) * float(probabilities[going_on, chosen[going_on]].prod())
+        if last < len(chosen) and not _marks_ends(tags):
+            score *= 1.0 - float(probabilities[last, tags.index(f"I-{kind}")])
         spans.append(WordSpan(word, last, kind, score))
         word = last
     return spans
 
 
-def _may_follow(before: str, tag: str) -> bool:
-    return not tag.startswith("I-") or before[2:] == tag[2:]
+def _marks_ends(tags: list[str]) -> bool:
+    return any(tag.startswith("E-") for tag in tags)
+
+
+def _may_follow(before: str, tag: str, *, closed: bool) -> bool:
+    within = before[0] in "BI"
+    return within and before[2:] == tag[2:] if tag[0] in "IE" else not (closed and within)

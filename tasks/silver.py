@@ -163,7 +163,7 @@ def _tag(
 def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel]) -> None:
     for folder, model in zip(teachers, models, strict=True):
         for what, one, first in (
-            ("types", model.config.entity_types, models[0].config.entity_types),
+            ("tags", model.config.tags, models[0].config.tags),
             ("word pieces", _word_pieces(folder), _word_pieces(teachers[0])),
         ):
             if one != first:

@@ -27,7 +27,7 @@ from ..folder import load_model
 from ..network import Attended, BilinearAttention, E2emernModel
 from ..pieces import Window, batches_of, longest_window, make_windows, pad
 from ..precision import fastest_batch
-from ..spans import WordSpan, find_word_spans
+from ..spans import WordSpan, find_word_spans, tag_mention
 from ..version import weights_digest
 from ..vocabulary import Vocabulary, normalise
 from .agreement import agree
@@ -333,10 +333,8 @@ class Cascade:
                 own = Attended(attended.weights[row_of, picked.clamp(max=attended.weights.shape[1] - 1)],
                                attended.features[row_of, picked])  # fmt: skip
                 high = self.model.high(states[row_of, at], own, entities[row_of, picked]).float().log_softmax(-1)
-                tags = config.tags
-                kinds = torch.tensor([tags.index(f"B-{span.entity_type}") for _, _, span in pairs])
-                wanted = kinds[:, None].expand(at.shape).clone()
-                wanted[:, 1:] += 1  # I-X follows B-X
+                tagged = [tag_mention(s.last - s.first, s.entity_type, tags=config.tags) for _, _, s in pairs]
+                wanted, _ = pad([np.asarray(each) for each in tagged], padding=0)
                 index = wanted[:, None, :, None].expand(*high.shape[:3], 1).to(high.device)
                 logged = high.gather(-1, index).squeeze(-1).cpu() * real[:, None]
                 means = (logged.sum(-1) / real.sum(-1, keepdim=True)).numpy()

@@ -21,7 +21,7 @@ def average(folders: Sequence[Path], output: Path) -> None:
     """Writes the model whose every weight is the mean of the models' weights; its resolver is not fitted.
 
     Raises:
-        RecipeError: a folder holds no model of ours, models are of different shapes, types or word pieces, or `output`
+        RecipeError: a folder holds no model of ours, models are of different shapes, tags or word pieces, or `output`
             is one of them or holds a training.
     """
     if output.resolve() in [folder.resolve() for folder in folders]:
@@ -38,7 +38,7 @@ def average(folders: Sequence[Path], output: Path) -> None:
     for folder, (model, its, _), shape in zip(folders, loaded, shapes, strict=True):
         for what, one, other in (
             ("levels and shapes", shape, shapes[0]),
-            ("types", model.config.entity_types, first.config.entity_types),
+            ("tags", model.config.tags, first.config.tags),
             ("word pieces", pieces_digest(its), pieces_digest(tokenizer)),
         ):
             if one != other:

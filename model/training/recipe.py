@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 
 from ..network import ATTENTIONS, ENTITY_TYPES, FUSIONS
 from ..precision import PRECISIONS, fastest_precision
+from ..spans import TAG_SCHEMES
 
 _PRECISION_CHOICES = ("auto", *PRECISIONS)
 SCHEDULES = ("linear", "constant")
@@ -38,6 +39,7 @@ class Recipe:
     encoder: str
     train: tuple[str, ...]  # splits, as `corpus/split`
     dev: tuple[str, ...] = ()  # splits that choose the epoch
+    tag_scheme: str = "BIO"
     attention: str = "bilinear"
     fusion: str = "gate"
     use_mid: bool = True
@@ -211,6 +213,7 @@ def find_encoder(name: str, *, folder: Path) -> str:
 
 _BESIDE = ("corpus", "corpora", "silver", "mesh", "search")
 _CHOICES = {
+    "tag_scheme": TAG_SCHEMES,
     "attention": ATTENTIONS,
     "fusion": FUSIONS,
     "precision": _PRECISION_CHOICES,

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..corpus import GoldDocument
 from ..pieces import Window, batches_of, make_windows, pad
+from ..spans import tag_mention
 from ..vocabulary import Vocabulary, bag_of_words
 
 LONGEST_NAME = 20  # word pieces, special ones included; 3 % of the names are cut
@@ -170,7 +171,7 @@ class Sampler:
                 allowed[row, first, at] = True
             known[row] = [vocabulary.concepts[e].entity_type in sample.annotated for e in entities]
             for begin, end, kind, concepts in sample.mentions:
-                _mark(allowed[row], first[begin:end], tags, kind)
+                _mark(allowed[row], first[begin:end], kind, tags=tags)
                 present = tuple(column[concept] for concept in concepts if concept in column)
                 contained[row, list(present)] = True
                 if present:
@@ -235,7 +236,7 @@ class Sampler:
             for place, entity in enumerate(question):
                 for begin, end, kind, concepts in sample.mentions:
                     if entity in {column[concept] for concept in concepts if concept in column}:
-                        _mark(tags[row, place], sample.window.first[begin:end], self.tags, kind)
+                        _mark(tags[row, place], sample.window.first[begin:end], kind, tags=self.tags)
         return asked, weights, tags
 
 
@@ -243,8 +244,7 @@ def _draw(names: Sequence[str], random: np.random.Generator) -> str:
     return names[int(random.integers(len(names)))]
 
 
-def _mark(allowed: np.ndarray, pieces: np.ndarray, tags: list[str], kind: str) -> None:
-    """Allows exactly B-kind at the first of `pieces` and I-kind at the others."""
+def _mark(allowed: np.ndarray, pieces: np.ndarray, kind: str, *, tags: list[str]) -> None:
+    """Allows exactly the tags of a mention at the first pieces of its words."""
     allowed[pieces] = False
-    allowed[pieces[0], tags.index(f"B-{kind}")] = True
-    allowed[pieces[1:], tags.index(f"I-{kind}")] = True
+    allowed[pieces, tag_mention(len(pieces), kind, tags=tags)] = True

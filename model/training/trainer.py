@@ -301,6 +301,7 @@ def _load_encoder(recipe: Recipe, folder: Path) -> tuple[E2emernModel, PreTraine
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = E2emernModel.on_encoder(
             name,
+            tag_scheme=recipe.tag_scheme,
             attention=recipe.attention,
             fusion=recipe.fusion,
             use_mid=recipe.use_mid,

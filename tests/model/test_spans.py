@@ -7,26 +7,54 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.spans import WordSpan, decode_tags, find_word_spans, spans_of
+from model.spans import TAG_SCHEMES, WordSpan, decode_tags, find_word_spans, spans_of, tag_mention, tag_names
 
 TAGS = ["O", "B-Disease", "I-Disease", "B-Chemical", "I-Chemical"]
 
 
-def is_legal(path: tuple[int, ...]) -> bool:
-    names = ["O", *(TAGS[tag] for tag in path)]
-    return all(not now.startswith("I-") or before[2:] == now[2:] for before, now in itertools.pairwise(names))
+CLOSED = ["O", *(f"{place}-{kind}" for kind in ("Disease", "Chemical") for place in "BIES")]
+
+
+def is_legal(path: tuple[int, ...], tags: list[str]) -> bool:
+    """Whether tags write mentions, from what each scheme says of two neighbours; no mention is around the sentence."""
+    names = ["O", *(tags[tag] for tag in path), "O"]
+    for before, now in itertools.pairwise(names):
+        if now[0] in "IE" and not (before[0] in "BI" and before[2:] == now[2:]):
+            return False
+        if tags == CLOSED and before[0] in "BI" and now[0] not in "IE":
+            return False
+    return True
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
-def test_decoding_finds_the_best_legal_sequence(seed: int, words: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.sampled_from((TAGS, CLOSED)))
+def test_decoding_finds_the_best_legal_sequence(seed: int, words: int, tags: list[str]) -> None:
     random = np.random.default_rng(seed)
-    scores = np.log(random.dirichlet(np.ones(5), size=(1, 5)))
-    legal = [path for path in itertools.product(range(5), repeat=words) if is_legal(path)]
+    scores = np.log(random.dirichlet(np.ones(len(tags)), size=(1, 5)))
+    legal = [path for path in itertools.product(range(len(tags)), repeat=words) if is_legal(path, tags)]
     best = max(legal, key=lambda path: sum(scores[0, word, tag] for word, tag in enumerate(path)))
-    chosen = decode_tags(scores, np.array([words]), tags=TAGS)
+    chosen = decode_tags(scores, np.array([words]), tags=tags)
     assert tuple(chosen[0, :words]) == best
     assert not chosen[0, words:].any()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), st.sampled_from(("Disease", "Chemical")))),
+    st.sampled_from(TAG_SCHEMES),
+)
+def test_what_is_written_as_tags_is_read_back(mentions: list[tuple[int, int, str]], scheme: str) -> None:
+    """Mentions, each some words after the last one: their tags are legal and give the same mentions."""
+    tags = tag_names(("Disease", "Chemical"), scheme=scheme)
+    path, wanted = list[int](), []
+    for gap, words, kind in mentions:
+        path += [0] * gap
+        wanted.append(WordSpan(len(path), len(path) + words, kind, 1.0))
+        path += tag_mention(words, kind, tags=tags)
+    sure = np.eye(len(tags))[[*path, 0]]
+    with np.errstate(divide="ignore"):
+        chosen = decode_tags(np.log(sure)[None], np.array([len(sure)]), tags=tags)[0]
+    assert chosen.tolist() == [*path, 0]
+    assert spans_of(chosen, sure, tags=tags) == wanted
 
 
 @pytest.mark.parametrize(
@@ -48,6 +76,14 @@ def test_a_span_is_as_probable_as_its_tags_and_its_end() -> None:
     probabilities = np.array([[0.1, 0.9, 0, 0, 0], [0.2, 0, 0.8, 0, 0], [0.7, 0, 0.3, 0, 0]])
     assert spans_of(np.array([1, 2, 0]), probabilities, tags=TAGS) == [
         WordSpan(0, 2, "Disease", pytest.approx(0.9 * 0.8 * 0.7))
+    ]
+
+
+def test_a_span_whose_end_is_marked_is_as_probable_as_its_tags() -> None:
+    probabilities = np.full((3, 9), 0.05)
+    probabilities[[0, 1], [1, 3]] = 0.9, 0.8
+    assert spans_of(np.array([1, 3, 0]), probabilities, tags=CLOSED) == [
+        WordSpan(0, 2, "Disease", pytest.approx(0.9 * 0.8))
     ]
 
 

@@ -143,7 +143,7 @@ def test_models_that_do_not_fit_each_other_are_named(data: Path, tmp_path: Path)
     save_model(tiny.network(), tiny.tokenizer(), tmp_path / "pieces")
     tokenizer = tmp_path / "pieces" / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace('"rash"', '"hives"'))
-    for name, what in (("types", "types"), ("pieces", "word pieces")):
+    for name, what in (("types", "tags"), ("pieces", "word pieces")):
         with pytest.raises(InputError, match=f"{name}: its {what} are not those of {data / 'one'}"):
             tag(data, tmp_path / "out", teachers=[data / "one", tmp_path / name])
 

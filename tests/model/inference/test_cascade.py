@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,21 @@ from model.inference.linking import group_spans
 from model.inference.report import Report
 from model.inference.resolver import EVIDENCE, Resolver
 from model.network import E2emernModel
+from model.spans import TAG_SCHEMES
 from model.training.tune import tune
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 
 
-@pytest.fixture(scope="module")
-def model() -> E2emernModel:
+@cache
+def learned(scheme: str) -> E2emernModel:
     """Knows the five sentences by heart."""
-    return tiny.learn(tiny.network(hidden=32, candidate_weight=0.3), tiny.vocabulary())
+    return tiny.learn(tiny.network(hidden=32, candidate_weight=0.3, tag_scheme=scheme), tiny.vocabulary())
+
+
+@pytest.fixture
+def model() -> E2emernModel:
+    return learned("BIO")
 
 
 def cascade_of(model: E2emernModel, **options: object) -> Cascade:
@@ -40,8 +47,9 @@ def texts() -> list[Text]:
     return [Text(document.sentences) for document in tiny.gold()]
 
 
-def test_the_cascade_finds_and_links_what_it_was_taught(model: E2emernModel) -> None:
-    mentions, report = cascade_of(model).annotate(texts())
+@pytest.mark.parametrize("scheme", TAG_SCHEMES)
+def test_the_cascade_finds_and_links_what_it_was_taught(scheme: str) -> None:
+    mentions, report = cascade_of(learned(scheme)).annotate(texts())
     found = [[(m.text, m.entity_type, m.mesh_id) for m in row] for row in mentions]
     assert found == [
         [("breast cancer", "Disease", "D001")],

@@ -47,7 +47,8 @@ def test_a_model_alone_is_its_own_mean(tmp_path: Path) -> None:
     [
         ({"use_mid": False}, "its levels and shapes are not those of"),
         ({"hidden": 32}, "its levels and shapes are not those of"),
-        ({"entity_types": ("Chemical", "Disease")}, "its types are not those of"),
+        ({"entity_types": ("Chemical", "Disease")}, "its tags are not those of"),
+        ({"tag_scheme": "BIOES"}, "its levels and shapes are not those of"),
     ],
 )
 def test_models_of_another_kind_have_no_mean(tmp_path: Path, options: dict[str, object], message: str) -> None:

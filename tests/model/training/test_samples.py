@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from model.spans import tag_names
 from model.training.samples import Sample, Sampler, make_samples
 from tests.model import tiny
 
@@ -28,6 +29,14 @@ def test_gold_tags_are_the_only_ones_allowed_where_both_types_are_annotated() ->
     first = samples()[2].window.first
     allowed = [[TAGS[at] for at in np.flatnonzero(row)] for row in batch.allowed[0, first].numpy()]
     assert allowed == [["B-Chemical"], ["O"], ["B-Disease"], ["I-Disease"], ["O"], ["B-Disease"], ["O"]]
+
+
+def test_the_scheme_decides_how_mentions_are_written() -> None:
+    tags = tag_names(("Disease", "Chemical"), scheme="BIOES")
+    [batch] = Sampler(samples()[2:3], vocabulary=tiny.vocabulary(), tokenizer=tiny.tokenizer(), tags=tags).epoch(0)
+    first = samples()[2].window.first
+    allowed = [[tags[at] for at in np.flatnonzero(row)] for row in batch.allowed[0, first].numpy()]
+    assert allowed == [["S-Chemical"], ["O"], ["B-Disease"], ["E-Disease"], ["O"], ["S-Disease"], ["O"]]
 
 
 def test_a_corpus_of_diseases_says_nothing_about_chemicals() -> None:
