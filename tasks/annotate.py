@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from model.document import MENTION_FIELDS, Document, Mention, Text
 from model.inference.report import Report
 from tasks.documents import parse_source, read_documents
+from tasks.reading import read_each, reason
 from tasks.sources import Source
 from tasks.texts import text_of
 from warehouse.carry import Carried, carried_mentions
@@ -124,7 +125,7 @@ def _text(document: Document) -> Text | str:
     try:
         return text_of(document)
     except Exception as error:  # as with the model: one text must never stop the batch
-        return _reason("sentences", error)
+        return reason("sentences", error)
 
 
 def _ahead(items: Iterator[_T]) -> Iterator[_T]:
@@ -138,34 +139,18 @@ def _ahead(items: Iterator[_T]) -> Iterator[_T]:
 
 def _read(chunk: _Chunk, cascade: Cascade, report: Report) -> list[list[Mention] | str]:
     """The mentions of each document of a chunk, or why it could not be read."""
+
+    def annotate(texts: Sequence[Text]) -> list[list[Mention]]:
+        nonlocal report
+        mentions, did = cascade.annotate(texts)
+        report += did
+        return mentions
+
     found: list[list[Mention] | str] = [text if isinstance(text, str) else [] for text in chunk.texts]
     texts = {at: text for at, text in enumerate(chunk.texts) if isinstance(text, Text) and text.sentences}
-    for at, one in zip(texts, _annotate(list(texts.values()), cascade, report), strict=True):
+    for at, one in zip(texts, read_each(list(texts.values()), annotate), strict=True):
         found[at] = one if isinstance(one, str) else _fault(chunk.documents[at], one) or one
     return found
-
-
-def _annotate(texts: Sequence[Text], cascade: Cascade, report: Report) -> list[list[Mention] | str]:
-    """Run the cascade; a text that makes it raise is found by halving, and the others are annotated without it."""
-    if not texts:
-        return []
-    import torch
-
-    try:
-        mentions, did = cascade.annotate(texts)
-    except torch.AcceleratorError:  # the device is lost: it would fail every text that follows
-        raise
-    except Exception as error:  # one text must never stop the batch, whatever it makes the model raise
-        if len(texts) == 1:
-            return [_reason("model", error)]
-        half = len(texts) // 2
-        return [*_annotate(texts[:half], cascade, report), *_annotate(texts[half:], cascade, report)]
-    report += did
-    return list(mentions)
-
-
-def _reason(stage: str, error: Exception) -> str:
-    return f"{stage}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _fault(document: Document, mentions: Sequence[Mention]) -> str | None:

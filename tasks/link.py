@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import torch
-
-from model.document import Document
+from model.document import Annotation, Document
 from model.inference.cascade import Cascade
 from tasks.choices import check_spans
 from tasks.exporters.spans import SEPARATOR, UNLINKED, identifier
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
+from tasks.reading import read_each
 from tasks.texts import text_of
 from warehouse.files import written_whole
 
 CHUNK_DOCUMENTS = 128
 
-_Identifiers = dict[tuple[int, int, str], list[str]]  # of a start, end and type, the best first
+_Place = tuple[int, int, str]  # start, end, type
+_Identifiers = dict[_Place, list[str]]  # the best first
 
 
 @dataclass(slots=True)
@@ -64,50 +65,41 @@ def link_file(
 
     with written_whole(output) as out:
         for chunk in _chunks(documents()):
-            for document, found in zip(chunk, _link(chunk, cascade, counts, tell), strict=True):
-                out.write(_record(document, found, cascade.model.config.entity_types).encode())
+            for document, found in zip(chunk, read_each(chunk, partial(_link, cascade=cascade)), strict=True):
+                if isinstance(found, str):
+                    counts.failures += 1
+                    tell(Failure(document.record, "text", found, document.document_id))
+                    found = {}
+                asked = [_place(each) for each in document.annotations if _place(each) in found]
+                counts.mentions += len(asked)
+                counts.linked += sum(bool(found[place]) for place in asked)
+                out.write(_record(document, found).encode())
                 counts.documents += 1
     return counts
 
 
-def _link(
-    documents: Sequence[Document], cascade: Cascade, counts: LinkCounts, tell: Callable[[Failure], None]
-) -> list[_Identifiers | None]:
-    """The identifiers of each document's spans; a document that makes the model raise is told, and None."""
+def _link(documents: Sequence[Document], *, cascade: Cascade) -> list[_Identifiers]:
+    """The identifiers of each document's spans of our types, none of those that are linked to nothing."""
     types = cascade.model.config.entity_types
-    try:
-        texts = [text_of(document) for document in documents]
-        given = [[(a.start, a.end, a.entity_type) for a in d.annotations if a.entity_type in types] for d in documents]
-        mentions, _ = cascade.annotate(texts, given=given)
-    except torch.AcceleratorError:  # the device is lost: it would fail every text that follows
-        raise
-    except Exception as error:  # one text must never stop the others, whatever it makes the model raise
-        if len(documents) > 1:
-            return [each for document in documents for each in _link([document], cascade, counts, tell)]
-        counts.failures += 1
-        reason = f"model: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        tell(Failure(documents[0].record, "text", reason, documents[0].document_id))
-        return [None]
-    linked: list[_Identifiers | None] = []
-    for spans, found in zip(given, mentions, strict=True):
-        identifiers: _Identifiers = {}
+    given = [[_place(each) for each in d.annotations if each.entity_type in types] for d in documents]
+    mentions, _ = cascade.annotate([text_of(document) for document in documents], given=given)
+    linked: list[_Identifiers] = [{span: [] for span in spans} for spans in given]
+    for identifiers, found in zip(linked, mentions, strict=True):
         for mention in found:
             if mention.mesh_id is not None:
-                place = (mention.start, mention.end, mention.entity_type)
-                identifiers.setdefault(place, []).append(identifier(mention.mesh_id))
-        counts.mentions += len(spans)
-        counts.linked += sum(span in identifiers for span in spans)
-        linked.append(identifiers)
+                identifiers[mention.start, mention.end, mention.entity_type].append(identifier(mention.mesh_id))
     return linked
 
 
-def _record(document: Document, found: _Identifiers | None, types: Sequence[str]) -> str:
+def _place(annotation: Annotation) -> _Place:
+    return annotation.start, annotation.end, annotation.entity_type
+
+
+def _record(document: Document, linked: _Identifiers) -> str:
     name = document.document_id
     lines = [f"{name}|t|{document.title}", f"{name}|a|{document.abstract}"]
     for each in document.annotations:
-        identifiers = each.identifiers
-        if found is not None and each.entity_type in types:
-            identifiers = tuple(found.get((each.start, each.end, each.entity_type), ()))
+        identifiers = linked.get(_place(each), each.identifiers)
         written = SEPARATOR.join(identifiers) or UNLINKED
         lines.append("\t".join((name, str(each.start), str(each.end), each.text, each.entity_type, written)))
     return "\n".join(lines) + "\n\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,6 +23,7 @@ from model.document import MENTION_FIELDS, Document, Mention
 from model.inference.cascade import Cascade
 from model.inference.report import Report
 from tasks.documents import read_documents
+from tasks.reading import read_each
 from tasks.texts import text_of
 from warehouse.layout import Home, SourceKey
 from warehouse.ledger import read_books
@@ -33,6 +35,7 @@ _PLACE = itemgetter("start", "end", "entity_type")
 _UNLINKED = dict.fromkeys(("mesh_id", "mesh_name", "mid_score", "high_score", "link_score", "how"))
 
 _Row = dict[str, Any]
+_Stored = tuple[Document, list[_Row]]  # a document and the rows of its mentions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ def relink_source(
     return replace(tally, mentions=mentions.rows)
 
 
-def _documents(documents: Path, mentions: Path, records: set[int]) -> Iterator[list[tuple[Document, list[_Row]]]]:
+def _documents(documents: Path, mentions: Path, records: set[int]) -> Iterator[list[_Stored]]:
     """Yield the documents of some records in lists of bounded length, each with the rows of its mentions."""
     rows = ds.dataset(mentions)
     for chunk in read_documents(documents):
@@ -93,40 +96,33 @@ def _documents(documents: Path, mentions: Path, records: set[int]) -> Iterator[l
             yield [(document, by_record[document.record]) for document in wanted]
 
 
-def _linked_anew(
-    stored: Sequence[tuple[Document, list[_Row]]], cascade: Cascade, tally: Relinked
-) -> tuple[list[_Row], Relinked]:
-    """The rows of documents, linked anew, and what was done; a text that makes the model raise is found by halving."""
-    try:
-        found: Sequence[list[Mention]] = _link(stored, cascade)
-    except torch.AcceleratorError:  # the device is lost: it would fail every text that follows
-        raise
-    except Exception:  # one text must never stop the others, whatever it makes the model raise
-        if len(stored) > 1:
-            rows: list[_Row] = []
-            for part in (stored[: len(stored) // 2], stored[len(stored) // 2 :]):
-                more, tally = _linked_anew(part, cascade, tally)
-                rows += more
-            return rows, tally
-        known = cascade.vocabulary.position
-        kept = [row if row["mesh_id"] in known else row | _UNLINKED for row in stored[0][1]]
-        return kept, replace(tally, documents=tally.documents + 1, unread=tally.unread + 1)
-    rows = []
-    spans = changed = 0
-    for (_, before), mentions in zip(stored, found, strict=True):
-        was, now = _by_place(before), _by_place([_fields(mention) for mention in mentions])
+def _linked_anew(stored: Sequence[_Stored], cascade: Cascade, tally: Relinked) -> tuple[list[_Row], Relinked]:
+    """The rows of documents, linked anew, and what was done. One that the model cannot read keeps its concepts."""
+    rows: list[_Row] = []
+    spans = changed = unread = 0
+    for (_, before), found in zip(stored, read_each(stored, partial(_link, cascade=cascade)), strict=True):
+        if isinstance(found, str):
+            known = cascade.vocabulary.position
+            rows += [row if row["mesh_id"] in known else row | _UNLINKED for row in before]
+            unread += 1
+            continue
+        was, now = _by_place(before), _by_place([_fields(mention) for mention in found])
         for place, its_rows in was.items():
             links = now.get(place) or [_UNLINKED]  # words that the model has no piece for cannot be linked
             rows += [its_rows[0] | link for link in links]
             spans += 1
             changed += {row["mesh_id"] for row in its_rows} != {link["mesh_id"] for link in links}
     return rows, replace(
-        tally, documents=tally.documents + len(stored), spans=tally.spans + spans, changed=tally.changed + changed
+        tally,
+        documents=tally.documents + len(stored),
+        spans=tally.spans + spans,
+        changed=tally.changed + changed,
+        unread=tally.unread + unread,
     )
 
 
 @torch.inference_mode()
-def _link(stored: Sequence[tuple[Document, list[_Row]]], cascade: Cascade) -> list[list[Mention]]:
+def _link(stored: Sequence[_Stored], *, cascade: Cascade) -> list[list[Mention]]:
     """Run the levels above the low one over the stored spans, with the probabilities that they were found with."""
     texts = [text_of(document) for document, _ in stored]
     scores = [{_PLACE(row): row["ner_score"] for row in rows} for _, rows in stored]
