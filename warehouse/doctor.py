@@ -25,7 +25,17 @@ from warehouse.files import is_locked, sweep
 from warehouse.layout import Home, digest_file
 from warehouse.parquet import read_metadata
 from warehouse.runs import RunRecord, may_be_running, read_run, write_run
-from warehouse.shelf import linked_number, numbers, point, publisher, recorded_root, relocate, withdrawn
+from warehouse.shelf import (
+    linked_number,
+    numbers,
+    point,
+    publisher,
+    recorded_root,
+    relocate,
+    rollbacks,
+    rollbacks_path,
+    withdrawn,
+)
 from warehouse.snapshot import open_path
 
 CODES: Final = {
@@ -41,6 +51,7 @@ CODES: Final = {
     "leftover": "a writer ended before it had finished the file",
     "stale-run": "a run never ended: it was killed",
     "damaged-run": "the record of a run cannot be read",
+    "damaged-rollbacks": "the record of rollbacks cannot be read",
 }
 """What each finding means."""
 
@@ -109,6 +120,7 @@ def _cases(home: Home, *, locked: bool) -> Iterator[_Case]:
     yield from _of_runs(home)
     shown = _Shown(_current(home))
     yield from _of_snapshots(home, shown, idle=idle)
+    yield from _of_rollbacks(home)
     yield from _of_link(home, shown)
     yield from _of_named_files(home, shown)
     yield from _of_other_files(home, shown, idle=idle)
@@ -161,6 +173,14 @@ def _of_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
             shown.named[name] = (fact, [*shown.named.get(name, (fact, []))[1], number])
     if moved:
         yield _case(home, "moved-home", home.snapshots, f"{_listed(moved)} read from another folder")
+
+
+def _of_rollbacks(home: Home) -> Iterator[_Case]:
+    """Not repaired: without the record, what was withdrawn could come back."""
+    try:
+        rollbacks(home)
+    except WarehouseError:
+        yield _case(home, "damaged-rollbacks", rollbacks_path(home), "is no record of rollbacks")
 
 
 def _of_link(home: Home, shown: _Shown) -> Iterator[_Case]:

@@ -159,7 +159,9 @@ def roll_back(home: Home, number: int | None = None, *, why: str | None = None) 
             raise WarehouseError(f"snapshot {number} is the current one already; nothing was changed")
         _move(home, number)  # where the home has moved; and it can be opened
         rollback = Rollback(left=left, shown=number, when=datetime.now(UTC).isoformat(), by=login(), why=why)
-        with written_whole(_record(home)) as file:  # before the link: a rollback that is not recorded could be undone
+        with written_whole(
+            rollbacks_path(home)
+        ) as file:  # before the link: a rollback that is not recorded could be undone
             file.write(json.dumps([asdict(one) for one in [*rollbacks(home), rollback]], indent=1).encode() + b"\n")
         point(home, number)
         return rollback
@@ -167,7 +169,7 @@ def roll_back(home: Home, number: int | None = None, *, why: str | None = None) 
 
 def rollbacks(home: Home) -> list[Rollback]:
     """Returns all rollbacks, oldest first. Raises `WarehouseError` when the record is of another form."""
-    path = _record(home)
+    path = rollbacks_path(home)
     if not path.exists():
         return []
     try:
@@ -282,7 +284,8 @@ def _ask(snapshot: Path, sql: str) -> list[tuple[Any, ...]]:
         raise WarehouseError(f"{snapshot} cannot be opened: {str(error).splitlines()[0]}") from error
 
 
-def _record(home: Home) -> Path:
+def rollbacks_path(home: Home) -> Path:
+    """Returns where rollbacks are recorded."""
     return home.snapshots / "rollbacks.json"
 
 

@@ -408,6 +408,17 @@ def test_whether_a_run_goes_on() -> None:
     assert not may_be_running(of_another), "the process has the id of one that was killed"
 
 
+def test_a_record_of_rollbacks_that_cannot_be_read_is_told_and_left(home: Home) -> None:
+    roll_back(home, 1)
+    record = home.snapshots / "rollbacks.json"
+    record.write_bytes(damaged := record.read_bytes()[:-9])
+    found = Finding("damaged-rollbacks", "snapshots/rollbacks.json", "is no record of rollbacks")
+    assert examine(home) == examine(home, repair=True) == [found]
+    assert record.read_bytes() == damaged
+    record.unlink()
+    assert examine(home) == []
+
+
 def test_homes_without_anything(tmp_path: Path) -> None:
     assert examine(Home(tmp_path)) == []
     with pytest.raises(WarehouseError, match="is not there; annotate something into it first"):
@@ -419,4 +430,4 @@ def test_the_runbook_has_a_section_for_every_code() -> None:
 
 
 def test_every_code_is_found_here() -> None:
-    assert {code for code, _, _ in REPAIRABLE} | {"moved-home", "foreign-file"} == set(CODES)
+    assert {code for code, _, _ in REPAIRABLE} | {"moved-home", "foreign-file", "damaged-rollbacks"} == set(CODES)
