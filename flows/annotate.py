@@ -195,6 +195,7 @@ def work_here(
         told.sources(todo)
         cascade = load(model, mesh, home=home, device=device, progress=told.names)
         begun = time.monotonic()
+        told.documents(0)  # from here on the rate is reckoned
         for source in todo:
             try:
                 outcome.annotated.append(each(source, cascade=cascade, home=home, watch=told.documents))

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections import Counter
+from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ from rich.console import Console
 from flows.view import (
     Level,
     Summary,
-    counted,
     interval,
     records_of,
     show_document,
+    show_line,
     show_summary,
     show_table,
     values_of,
@@ -29,6 +30,7 @@ from warehouse.layout import Home
 from warehouse.sql import query
 from warehouse.status import Status
 from warehouse.trace import Origin, Trace
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from flows.annotate import Outcome
@@ -101,14 +103,12 @@ def print_status(status: Status, *, console: Console) -> None:
     lines += [f"damaged: {source}: {error}" for source, error in status.damaged.items()]
     lines += [f"{counted(number, 'failure')}: {reason}" for reason, number in status.failures_by_reason.items()]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        show_line(line, console=console)
 
 
 def print_trace(trace: Trace, *, console: Console) -> None:
     """Print the history of a document, a fact a line."""
-
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say = partial(show_line, console=console)
 
     def of(origin: Origin) -> str:
         when = f", taken in {origin.taken_in:%Y-%m-%d %H:%M} UTC by run {origin.run_id}" if origin.taken_in else ""
@@ -128,7 +128,8 @@ def print_trace(trace: Trace, *, console: Console) -> None:
         say(f"withdrawal: {of(origin)}")
     for one in trace.annotated:
         by = f" by run {one.run_id}" if one.run_id else ""
-        say(f"{one.mentions:,} mentions, {one.linked:,} linked: model {one.model_version}, MeSH {one.mesh_version}{by}")
+        versions = f"model {one.model_version}, MeSH {one.mesh_version}"
+        say(f"{counted(one.mentions, 'mention')}, {one.linked:,} linked: {versions}{by}")
         say(f"  {', '.join(one.concepts)}")
     for each in trace.appearances:
         which = f"snapshot {each.first}" if each.first == each.last else f"snapshots {each.first} to {each.last}"
@@ -142,9 +143,7 @@ def print_trace(trace: Trace, *, console: Console) -> None:
 
 def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
     """Print what a run did, and where the tables are."""
-
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say = partial(show_line, console=console)
 
     if outcome.annotated:
         report, books = outcome.report, [one.books for one in outcome.annotated]

@@ -25,6 +25,7 @@ from warehouse.ledger import pending, read_parsed
 from warehouse.parts import begin_part, done_records, drop_parts
 from warehouse.selection import Selection, current_sources, select_records
 from warehouse.snapshot import Snapshot, current_snapshot, publish
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from model.inference.cascade import Cascade
@@ -167,8 +168,8 @@ def stored_sources(home: Home) -> tuple[list[Source], dict[str, str]]:
 def _check_whole(outcome: Backfilled) -> None:
     if outcome.waiting:
         raise WarehouseError(
-            f"{outcome.waiting:,} of {outcome.sources:,} sources are not done with model {outcome.versions.model} and "
-            f"MeSH {outcome.versions.mesh}, and their documents would be missing; nothing was published: "
+            f"{outcome.waiting:,} of {counted(outcome.sources, 'source')} not done with model {outcome.versions.model} "
+            f"and MeSH {outcome.versions.mesh}, and their documents would be missing; nothing was published: "
             "run backfill without --where and --since"
         )
 

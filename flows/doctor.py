@@ -13,6 +13,7 @@ from flows.settings import read_settings
 from tasks.errors import InputError
 from warehouse.doctor import CODES, examine
 from warehouse.layout import Home
+from warehouse.wording import counted
 
 
 @flow(name="doctor", flow_run_name="doctor", persist_result=False)
@@ -33,7 +34,9 @@ def doctor(home: Path | None = None, repair: bool = False) -> None:
     ]
     create_table_artifact(table, key=artifact_key("doctor", place.root.name), description="docs/doctor.md has the rest")
     remain = [one for one in findings if one.repaired is None]
-    get_run_logger().info(f"{place.root}: {len(findings):,} findings, {len(findings) - len(remain):,} repaired")
+    get_run_logger().info(
+        f"{place.root}: {counted(len(findings), 'finding')}, {len(findings) - len(remain):,} repaired"
+    )
     if remain:
         told = "; ".join(f"{one.code} {one.path}" for one in remain[:10])
-        raise InputError(f"{len(remain):,} findings remain: {told}; see docs/doctor.md")
+        raise InputError(f"{counted(len(remain), 'finding')} left: {told}; see docs/doctor.md")

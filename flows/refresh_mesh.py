@@ -13,6 +13,7 @@ from tasks.choices import model_of_tables
 from tasks.mesh.importing import import_mesh
 from warehouse.layout import Home
 from warehouse.snapshot import current_snapshot
+from warehouse.wording import counted
 
 
 @flow(name="refresh-mesh", flow_run_name="refresh MeSH", persist_result=False)
@@ -24,7 +25,7 @@ def refresh_mesh(
     The nights that follow annotate with it, unless the setting `mesh` names another one.
 
     Args:
-        sources: NLM's desc and supp XML, CTD_diseases.tsv, plain or gzip, or a folder of compact tables.
+        sources: NLM's desc and supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of compact tables.
         version: name of this version; without it the year of NLM's files.
         home: folder of the tables; without it that of the settings.
         device: where the model runs; auto is cuda where there is one.
@@ -33,10 +34,11 @@ def refresh_mesh(
     settings = read_settings(home=home, device=device)
     place = Home(settings.home)
     imported = import_mesh(sources, version=version, home=place)
-    log.info(f"MeSH {imported.mesh_version}: {imported.concepts:,} concepts, {imported.failed:,} records failed")
+    concepts, failed = counted(imported.concepts, "concept"), counted(imported.failed, "record")
+    log.info(f"MeSH {imported.mesh_version}: {concepts}, {failed} failed")
     current = current_snapshot(place)
     if current is None or current.mesh_version == imported.mesh_version:
         return
     model = model_of_tables(place) or settings.model
     outcome = relink(settings.home, mesh=imported.mesh_version, model=model, device=settings.device)
-    log.info(f"{outcome.total('spans'):,} mentions linked anew; snapshot {outcome.snapshot.number}")
+    log.info(f"{counted(outcome.total('spans'), 'mention')} linked anew; snapshot {outcome.snapshot.number}")

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from flows.annotate import Outcome
 from tasks.annotate import Annotated
 from tasks.sources import Source, count_records
 from warehouse.layout import Home
+from warehouse.wording import counted
 
 _STEP_S = 2.0  # seconds between two updates of an artifact
 
@@ -27,31 +30,48 @@ def artifact_key(*words: str) -> str:
 
 @contextmanager
 def progress_of(source: Source) -> Iterator[Callable[[int], None]]:
-    """Show how far a source is as an artifact of the run; yields what is told of documents that are done."""
+    """Show how far a source is as an artifact of the run; yields what is told of documents that are done.
+
+    Where the server does not answer, or somebody has deleted the artifact, the work goes on and no more is shown.
+    """
     records = max(count_records(source), 1)
-    said = f"{source.key.name}: {records:,} records"
-    made = create_progress_artifact(0.0, key=artifact_key("progress", source.key.name), description=said)
-    shown = cast(UUID, made)  # a coroutine only where it is called from one
-    done, told = 0, time.monotonic()
+    said = f"{source.key.name}: {counted(records, 'record')}"
+    made: UUID | None = None
+    showing, done, told = True, 0, time.monotonic()
+
+    def show(percent: float) -> None:
+        nonlocal made, showing
+        if not showing:
+            return
+        try:
+            if made is None:
+                key = artifact_key("progress", source.key.name)
+                made = cast(UUID, create_progress_artifact(percent, key=key, description=said))  # no coroutine here
+            else:
+                update_progress_artifact(made, percent)
+        except (httpx.HTTPError, ObjectNotFound) as error:
+            showing = False  # Prefect has tried for a minute
+            get_run_logger().warning(f"{source.key.name}: its progress is shown no more ({type(error).__name__})")
 
     def advance(more: int) -> None:
         nonlocal done, told
         done += more
         if time.monotonic() - told >= _STEP_S:
+            show(min(100.0 * done / records, 99.0))
             told = time.monotonic()
-            update_progress_artifact(shown, min(100.0 * done / records, 99.0))
 
+    show(0.0)
     yield advance
-    update_progress_artifact(shown, 100.0)
+    show(100.0)
 
 
 def log_annotated(done: Annotated, *, seconds: float) -> None:
     """Log what became of one source."""
     counts = done.books.counts
     get_run_logger().info(
-        f"{done.books.key.name}: {counts.documents:,} documents, {done.mentions:,} mentions, "
-        f"{counts.failed + counts.misfits:,} failures, {counts.deleted:,} deletions in {seconds:,.1f} s "
-        f"({counts.documents / max(seconds, 1e-9):,.1f} documents/s)"
+        f"{done.books.key.name}: {counted(counts.documents, 'document')}, {counted(done.mentions, 'mention')}, "
+        f"{counted(counts.failed + counts.misfits, 'failure')}, {counted(counts.deleted, 'deletion')} "
+        f"in {seconds:,.1f} s ({counts.documents / max(seconds, 1e-9):,.1f} documents/s)"
     )
 
 
@@ -82,13 +102,13 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
     snapshot = outcome.snapshot
     told = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
     shown = (
-        f"[snapshot {snapshot.number}]({home.snapshot(snapshot.number).as_uri()}): {snapshot.documents:,} documents, "
-        f"{snapshot.mentions:,} mentions"
+        f"[snapshot {snapshot.number}]({home.snapshot(snapshot.number).as_uri()}): "
+        f"{counted(snapshot.documents, 'document')}, {counted(snapshot.mentions, 'mention')}"
         if snapshot
         else "nothing was published"
     )
     create_table_artifact(
         rows,
         key=artifact_key("night", home.root.name),
-        description=f"Dump files: {told}. {len(outcome.unchanged):,} sources were done before. Now {shown}.",
+        description=f"Dump files: {told}. {counted(len(outcome.unchanged), 'source')} done before. Now {shown}.",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from defaults import MESH
@@ -171,11 +173,9 @@ class Pool:
             self._add(batch, outcome, {})
             return True
         try:
-            batch.run = client.read_flow_run(batch.run.id)
-            if (why := self._lost(batch, left)) is not None:
+            if (why := self._lost(batch, left, client)) is not None:
                 batch.lost += 1
                 log.warning(f"{batch.run.name}: {why}")
-                client.set_flow_run_state(batch.run.id, Crashed(message=why), force=True)
                 if batch.lost < _MOST_LOST:
                     batch.run = self._send(batch.sources)
                     batch.sent.append(str(batch.run.id))
@@ -193,12 +193,24 @@ class Pool:
             return True
         return False
 
-    def _lost(self, batch: _Batch, left: list[Source]) -> str | None:
-        """Why nobody is at work on a batch any more that the server thinks is under way; None where somebody is."""
+    def _lost(self, batch: _Batch, left: list[Source], client: SyncPrefectClient) -> str | None:
+        """Look at the run of a batch: why nobody will finish it, which the server is told; None where somebody may."""
+        try:
+            batch.run = client.read_flow_run(batch.run.id)
+        except ObjectNotFound:
+            return "somebody deleted its run"
         state = batch.run.state
         kind = state.type if state else StateType.SCHEDULED
         if kind == StateType.CRASHED:
             return f"its worker crashed ({_message(batch.run)})"
+        if kind == StateType.CANCELLED and _was_cancelled_with_its_sender(batch.run, client):
+            return "it was cancelled with an earlier run that had sent it"
+        if (why := self._abandoned(batch, left, kind)) is not None:
+            client.set_flow_run_state(batch.run.id, Crashed(message=why), force=True)
+        return why
+
+    def _abandoned(self, batch: _Batch, left: list[Source], kind: StateType) -> str | None:
+        """Why nobody is at work on a batch any more that the server thinks is under way; None where somebody is."""
         if kind == StateType.PENDING:
             batch.seen = batch.seen or time.monotonic()
             if time.monotonic() - batch.seen > self.patience:
@@ -225,6 +237,15 @@ class Pool:
                 books = already_annotated(source, home=self.home, **versions)
                 mentions = pq.read_metadata(self.home.mentions(source.key, **versions)).num_rows
                 outcome.annotated.append(Annotated(books=books, mentions=mentions))
+
+
+def _was_cancelled_with_its_sender(run: FlowRun, client: SyncPrefectClient) -> bool:
+    """Whether Prefect cancelled a run since it had been sent by another than this one, which was cancelled."""
+    with suppress(ObjectNotFound):
+        if run.parent_task_run_id and (stands := client.read_task_run(run.parent_task_run_id)).flow_run_id:
+            sender = client.read_flow_run(stands.flow_run_id)
+            return str(sender.id) != flow_run.get_id() and sender.state_type == StateType.CANCELLED
+    return False
 
 
 def _message(run: FlowRun) -> str:

@@ -96,7 +96,7 @@ def read_settings(**given: Any) -> Settings:
         raise InputError(f"{CONFIG}: {config}: no such file")
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{config}: is no TOML file ({error})") from error
     except ValidationError as error:
         raise InputError("; ".join(_told(one["loc"], one["type"], one["msg"]) for one in error.errors())) from error

@@ -38,13 +38,13 @@ def temporary_server(*, verbose: bool = False) -> Iterator[Callable[[], None]]:
     """Start a server, unless Prefect is set up to use one, and yield a function that waits until it answers.
 
     Call that function before anything of Prefect is imported, since Prefect reads its settings then.
-    The function raises InputError where the server does not start.
+    The function raises InputError where the server does not start, or the one that Prefect is to use does not answer.
     """
     if not verbose:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
     if os.environ.get("PREFECT_API_URL"):
-        yield lambda: None
+        yield _need_answer
         return
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.temporary_server"],
@@ -66,6 +66,7 @@ def temporary_server(*, verbose: bool = False) -> Iterator[Callable[[], None]]:
                 "PREFECT_API_URL to a server"
             )
         os.environ["PREFECT_API_URL"] = url
+        _need_answer()
 
     try:
         yield wait
@@ -80,6 +81,17 @@ def temporary_server(*, verbose: bool = False) -> Iterator[Callable[[], None]]:
             process.kill()
             process.wait()
         told.close()
+
+
+def _need_answer() -> None:
+    from prefect.client.orchestration import get_client
+
+    client = get_client(sync_client=True)
+    if error := client.api_healthcheck():
+        raise InputError(
+            f"the Prefect server at {client.api_url} cannot be used ({error or type(error).__name__}); start it, or do "
+            "without: unset PREFECT_API_URL, or prefect config unset PREFECT_API_URL where a profile has it"
+        ) from error
 
 
 def _send_events() -> None:

@@ -24,12 +24,14 @@ from rich.text import Text
 
 from model.document import Document, Mention
 from tasks.exporters.spans import Span, spans
+from warehouse.wording import counted
 
 _GROUNDS = {"Disease": "#1a1a1a on #ff8a80", "Chemical": "#1a1a1a on #a8d8ff"}
 _OTHER_GROUND = "#1a1a1a on #d9d9d9"
 _LABEL = "italic"
 _UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LEAST = 8  # columns of a terminal for one of a table, if it needs them
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +70,30 @@ def show_document(document: Document, mentions: Iterable[Mention], *, console: C
         console.print(text, soft_wrap=_plain(console))
 
 
+def show_line(line: str, *, console: Console) -> None:
+    """Print a line as it is and as one, though names in it may have line ends."""
+    console.print(_visible(" ".join(line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
+
+
 def show_table(rows: pa.Table | Sequence[Mapping[str, Any]], *, console: Console) -> None:
-    """Print rows under their column names, numbers to the right, None as `null`; nothing where there are no columns."""
+    """Print rows under their column names, numbers to the right, None as `null`; nothing where there are no columns.
+
+    Cells are wrapped to the width of the terminal, but where that is too narrow to read: then the lines are longer.
+    """
     columns = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
     records = records_of(rows) if isinstance(rows, pa.Table) else rows
     table = Table(box=box.ASCII2 if _plain(console) else box.SIMPLE_HEAD, header_style="bold")
+    least = 1  # columns of the terminal
     for name in columns:
         values = [record[name] for record in records if record[name] is not None]
         numeric = bool(values) and all(isinstance(value, int | float) for value in values)
         table.add_column(Text(_visible(name)), justify="right" if numeric else "left", overflow="fold")
+        least += 3 + min(_LEAST, max(len(name), *(len(_cell(record[name])) for record in records), 0))
     for record in records:
         table.add_row(*(Text(_visible(_cell(record[name]))) for name in columns))
     if columns:
         unwrapped = Console(file=console.file, width=_UNBOUNDED, color_system=None)
-        (unwrapped if _plain(console) else console).print(table)
+        (unwrapped if _plain(console) or least > console.width else console).print(table)
 
 
 def show_summary(summary: Summary, *, console: Console) -> None:
@@ -164,11 +176,6 @@ def _progress_line(done: int, total: int | None, unit: str, seconds: float) -> s
     if total is not None and rate:
         line += f", {_duration(max(0, total - done) / rate)} left"
     return line
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number of things in words: `1 source`, `2,000 sources`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def interval(value: pa.MonthDayNano) -> str:

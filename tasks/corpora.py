@@ -17,6 +17,7 @@ from model.document import Annotation, Document, Sentence
 from tasks.errors import InputError, SourceError
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
+from warehouse.wording import counted
 
 from .abbreviations import find_abbreviations
 from .sentences import split_sentences
@@ -80,7 +81,7 @@ def read_split(
     read = read_tagged if path.suffix == ".tsv" else read_gold
     found = list(read(path, corpus=corpus, split=split, annotated_types=annotated_types))
     mentions = sum(len(document.mentions) for document in found)
-    tell(f"{corpus}/{split}: {len(found):,} documents, {mentions:,} mentions")
+    tell(f"{corpus}/{split}: {counted(len(found), 'document')}, {counted(mentions, 'mention')}")
     return found
 
 
@@ -95,12 +96,11 @@ def read_gold(
     """
     seen: set[str] = set()
     for record in parse_pubtator(path):
-        if isinstance(record, Failure) and record.reason.startswith("annotation: "):
+        if isinstance(record, Failure):
+            if not record.reason.startswith("annotation: "):
+                raise SourceError(f"{path}: {record.position}: {record.reason}")
             _log.warning("%s: %s, document %s: %s", path.name, record.position, record.document_id, record.reason)
-            continue
-        if not isinstance(record, Document):
-            raise SourceError(f"{path}: record {record.record}: {getattr(record, 'reason', 'a deletion in gold')}")
-        if record.document_id in seen:
+        if not isinstance(record, Document) or record.document_id in seen:
             continue
         seen.add(record.document_id)
         yield gold_document(record, corpus=corpus, split=split, annotated_types=annotated_types)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from model.corpus import GoldDocument, read_corpus
 from model.inference.bank import build_bank, read_bank
 from model.training.tune import count_concepts, keep_fitted, read_fitted, tune_folder
+from warehouse.wording import counted
 
 from .choices import check_model
 from .errors import InputError
@@ -84,7 +85,7 @@ def _fit(
     tell: Tell,
 ) -> None:
     documents = _read(corpus, fit_on)
-    tell(f"fitting the resolver on the {len(documents):,} documents of {', '.join(fit_on)}")
+    tell(f"fitting the resolver on {counted(len(documents), 'document')} of {', '.join(fit_on)}")
     fitted, validated = tune_folder(
         model, mesh=mesh, documents=documents, seen=_read(corpus, trained_on), device=device
     )
@@ -110,6 +111,6 @@ def _tenths(tell: Tell) -> Callable[[int, int], None]:
         nonlocal told
         if (tenth := 10 * done // total) > told:
             told = tenth
-            tell(f"{done:,} of {total:,} names")
+            tell(f"{done:,} of {counted(total, 'name')}")
 
     return progress

@@ -36,9 +36,9 @@ def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> l
 
     A folder stands for all files in it and its folders, but for hidden ones, checksums, and the home, should it be in
     there. A file whose digest the home keeps (`warehouse.digests`) is not read. Raises InputError where an input names
-    nothing, or a file cannot be read.
+    nothing, a file cannot be read, or two of one name have different content.
     """
-    sources: dict[SourceKey, Source] = {}
+    sources: dict[str, Source] = {}
     paths = find_files(inputs, home=home)
     with digesting(home) as digest:
         for path in paths:
@@ -46,7 +46,9 @@ def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> l
                 source = Source(path, SourceKey(path.name, digest(path)), path.stat().st_size)
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-            sources.setdefault(source.key, source)
+            known = sources.setdefault(path.name, source)
+            if known.key != source.key:
+                raise InputError(f"{known.path} and {path} have one name and different content; rename one of them")
     return list(sources.values())
 
 

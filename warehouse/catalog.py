@@ -23,7 +23,10 @@ PLACE = "place"  # the column of merged files that is unique in each
 # Every view over files: its schema, and what it is.
 VIEWS: dict[str, tuple[pa.Schema, str]] = {
     "documents": (schemas.DOCUMENTS, "Documents as they stand now: one row per document_id"),
-    "mentions": (schemas.MENTIONS, "Mentions found by the model in the documents as they stand now"),
+    "mentions": (
+        schemas.MENTIONS,
+        "Mentions found by the model in the documents as they stand now; words of several concepts are a row for each",
+    ),
     "deletions": (schemas.DELETIONS, "PubMed ids that a source withdraws"),
     "failures": (schemas.FAILURES, "Records that could not be used"),
     "entities": (schemas.ENTITIES, "Concepts of the vocabulary"),

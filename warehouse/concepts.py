@@ -14,12 +14,12 @@ _ALL = 10_000_000
 
 _EXACT_SQL = """
 WITH
-    wanted AS (SELECT lower(trim($text)) AS text),
+    wanted AS (SELECT lower(trim($text)) AS text, regexp_replace(text, '^(mesh|omim):', '') AS id),
     ordered AS (
         SELECT mesh_id, name, names, list_position(['descriptor', 'supplementary'], record_type) AS place FROM entities
     ),
     matching AS (
-        SELECT mesh_id, name, (0, 0) AS rank FROM ordered, wanted WHERE lower(mesh_id) = wanted.text
+        SELECT mesh_id, name, (0, 0) AS rank FROM ordered, wanted WHERE lower(mesh_id) IN (wanted.text, wanted.id)
         UNION ALL
         SELECT mesh_id, name, (1, coalesce(place, 3)) FROM ordered, wanted WHERE lower(name) = wanted.text
         UNION ALL
@@ -35,9 +35,10 @@ _NAMES_SQL = "SELECT DISTINCT unnest(names) AS name FROM entities"
 def find_concept(home: Home, text: str) -> str:
     """Returns the id of the concept that `text` is the id or a name of, in the vocabulary of the current snapshot.
 
-    A preferred name goes before another concept's synonym, a descriptor before a supplementary record, and that before
-    an entry of OMIM. Raises `QueryRefusedError` where no concept has the name,
-    with near names, or several concepts share it, with their ids; `WarehouseError` where there is no snapshot.
+    An id may have its namespace, as exports write it: `MESH:D009369`. A preferred name goes before another concept's
+    synonym, a descriptor before a supplementary record, and that before an entry of OMIM. Raises `QueryRefusedError`
+    where no concept has the name, with near names, or several concepts share it, with their ids; `WarehouseError`
+    where there is no snapshot.
     """
     found = query(home, _EXACT_SQL, parameters={"text": text}).to_pylist()
     if len(found) == 1:

@@ -21,7 +21,11 @@ _TEMPORARY = ".writing-"
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Opens a file for writing that gets its name `path` only when the block ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, file = _create_locked(path.parent)
+    try:
+        temporary, file = _create_locked(path.parent)
+    except OSError as error:
+        error.filename = str(path)  # not the temporary's, which nobody has asked for
+        raise
     try:
         with file:
             yield file

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from warehouse.wording import counted
+
 from .annotate import Device
 from .application import Folder, app, say
 
@@ -57,12 +59,13 @@ def backfill(
         )
     versions = outcome.versions
     print(
-        f"Model {versions.model}, MeSH {versions.mesh}: {outcome.documents:,} documents annotated "
-        f"({outcome.carried:,} carried over) with {outcome.mentions:,} mentions; {outcome.before:,} were done before; "
-        f"{outcome.sources - outcome.waiting:,} of {outcome.sources:,} sources are done as a whole"
+        f"Model {versions.model}, MeSH {versions.mesh}: {counted(outcome.documents, 'document')} annotated "
+        f"({outcome.carried:,} carried over) with {counted(outcome.mentions, 'mention')}, {outcome.before:,} done "
+        f"before; {outcome.sources - outcome.waiting:,} of {counted(outcome.sources, 'source')} done as a whole"
     )
     if snapshot := outcome.snapshot:
-        print(f"Snapshot {snapshot.number} of {home}: {snapshot.mentions:,} mentions of {snapshot.concepts:,} concepts")
+        mentions, concepts = counted(snapshot.mentions, "mention"), counted(snapshot.concepts, "concept")
+        print(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")
     elif not outcome.waiting:
         say("not shown yet; show it with the same command and --publish")
     if outcome.failed:

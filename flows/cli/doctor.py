@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from warehouse.layout import Home
+from warehouse.wording import counted
 
 from .application import Folder, app, say
 
@@ -20,7 +21,6 @@ def doctor(
 
     Each finding begins with a code, which docs/doctor.md explains. Exit code 1 says that findings remain.
     """
-    from flows.view import counted
     from warehouse.doctor import CODES, examine
 
     findings = examine(Home(home), repair=repair)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from defaults import MESH, MODEL
+from warehouse.wording import counted
 
 from .annotate import Device
 from .application import Allow, Branch, Deny, Mesh, app, folder, say
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: e2emern link spans.PubTator --output linked.PubTator --branch C04")
 def link(
-    path: Annotated[Path, typer.Argument(metavar="INPUT", help="PubTator file with mentions, plain or gzip.")],
+    path: Annotated[Path, typer.Argument(metavar="INPUT", help="PubTator file with mentions, plain, gzip or xz.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="PubTator file to write.")],
     model: Annotated[Path, typer.Option(metavar="DIR", help="Model folder.", show_default="the bundled one")] = MODEL,
     mesh: Mesh = MESH,
@@ -56,6 +57,6 @@ def link(
 
     counts = link_file(path, output, cascade=cascade, tell=tell)
     say(
-        f"wrote {counts.documents:,} documents to {output}: {counts.linked:,} of {counts.mentions:,} mentions linked, "
-        f"{counts.failures:,} failures"
+        f"wrote {counted(counts.documents, 'document')} to {output}: {counts.linked:,} of "
+        f"{counted(counts.mentions, 'mention')} linked, {counted(counts.failures, 'failure')}"
     )

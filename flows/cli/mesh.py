@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.layout import Home
+from warehouse.wording import counted
 
 from .annotate import Device
 from .application import Folder, folder, group, say
@@ -25,7 +26,7 @@ def mesh_import(
         list[Path],
         typer.Argument(
             metavar="SOURCE...",
-            help="NLM's desc and supp XML, CTD_diseases.tsv, plain or gzip, or a folder of our compact tables.",
+            help="NLM's desc and supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of our compact tables.",
         ),
     ],
     home: Annotated[
@@ -51,12 +52,13 @@ def mesh_import(
 
 def _told(imported: Imported, *, home: Path | None, output: Path | None) -> str:
     places = " and ".join(str(place) for place in (home, output) if place is not None)
-    told = f"MeSH {imported.mesh_version} in {places}: {imported.concepts:,} concepts with {imported.names:,} names"
+    concepts, names = counted(imported.concepts, "concept"), counted(imported.names, "name")
+    told = f"MeSH {imported.mesh_version} in {places}: {concepts} with {names}"
     if imported.unchanged:
         told += ", as before"
-    told += f"; of {imported.read:,} records {imported.joined:,} joined others, {imported.left_out:,} are neither "
-    told += f"disease nor chemical, {imported.failed:,} failed"
-    return f"{told}: see {imported.failures}" if imported.failures else told
+    told += f"; of {counted(imported.read, 'record')}, joined to others: {imported.joined:,}, neither disease nor "
+    told += f"chemical: {imported.left_out:,}, failed: {imported.failed:,}"
+    return f"{told} (see {imported.failures})" if imported.failures else told
 
 
 @mesh_app.command("list", epilog="Example: e2emern mesh list --home home")
@@ -103,11 +105,12 @@ def mesh_diff(
         pa.concat_tables([rows.slice(0, limit) for rows in of_kind.values()]), form=form.value, console=Console()
     )
     told = [
-        f"{len(rows):,} {kind} ({pc.sum(rows['mentions']).as_py() or 0:,} mentions)" for kind, rows in of_kind.items()
+        f"{len(rows):,} {kind} ({counted(pc.sum(rows['mentions']).as_py() or 0, 'mention')})"
+        for kind, rows in of_kind.items()
     ]
     say(f"MeSH {new} against {old}: {', '.join(told)}")
     if any(len(rows) > limit for rows in of_kind.values()):
-        say(f"only the first {limit:,} of each kind are shown; raise --limit for more")
+        say(f"cut after {limit:,} of each kind; raise --limit for more")
 
 
 @mesh_app.command("relink", epilog="Example: e2emern mesh relink --home home --mesh 2026")
@@ -137,11 +140,12 @@ def mesh_relink(
     again = f" ({outcome.before:,} more were done before)" if outcome.before else ""
     total = outcome.total
     print(
-        f"MeSH {outcome.old} to {outcome.new}: {len(outcome.sources):,} sources{again} with {total('mentions'):,} "
-        f"mentions; {total('spans'):,} in {total('documents'):,} documents were linked anew, {total('changed'):,} of "
-        "them to another concept or to none"
+        f"MeSH {outcome.old} to {outcome.new}: {counted(len(outcome.sources), 'source')}{again} with "
+        f"{counted(total('mentions'), 'mention')}; linked anew: {total('spans'):,} in "
+        f"{counted(total('documents'), 'document')}, {total('changed'):,} of them to another concept or to none"
     )
     if unread := total("unread"):
-        say(f"{unread:,} documents could not be read again: they keep their concepts, but for those that are gone")
+        say(f"not read again, with the concepts they had but for those that are gone: {counted(unread, 'document')}")
     snapshot = outcome.snapshot
-    print(f"Snapshot {snapshot.number} of {home}: {snapshot.mentions:,} mentions of {snapshot.concepts:,} concepts")
+    mentions, concepts = counted(snapshot.mentions, "mention"), counted(snapshot.concepts, "concept")
+    print(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")

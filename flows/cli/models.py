@@ -11,6 +11,7 @@ from defaults import MESH
 from tasks.errors import InputError
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.wording import counted
 
 from .annotate import Device
 from .application import Config, Data, Folder, Mesh, app, group, reason, say
@@ -212,7 +213,7 @@ def drift(home: Folder) -> None:
     if found is None:
         raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
     if not found.figures:
-        print(f"{found.date}: {found.nights} nights before it are too few to tell")
+        print(f"{found.date}: {counted(found.nights, 'night')} before it, too few to tell")
     for one in found.figures:
         numbers = "" if one.usual is None or one.tonight is None else f"usually {one.usual:,.3f}, {one.tonight:,.3f}, "
         print(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")

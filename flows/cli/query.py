@@ -12,6 +12,7 @@ from rich.console import Console
 
 from warehouse.layout import Home
 from warehouse.queries import TYPES, NamedQuery, Parameter, library
+from warehouse.wording import counted
 
 from .application import TIMEOUT_S, Folder, Timeout, group, say
 from .tables import AnswerFormat
@@ -40,7 +41,7 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
         found = answer(Home(home), asked.name, given, limit_rows=limit, timeout_s=timeout)
         print_answer(found, form=form.value, console=Console())
         if is_cut(found):
-            say(f"only the first {limit:,} rows are shown; raise --limit for more")
+            say(f"cut after {counted(limit, 'row')}; raise --limit for more")
 
     def show_sql(wanted: bool) -> None:
         if wanted:

@@ -8,6 +8,7 @@ import typer
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.wording import counted
 
 from .application import Folder, group, reason, say
 
@@ -58,7 +59,8 @@ def publish_all(
         accept=accept,
     )
     said = "shows all that is annotated already" if snapshot.unchanged else "is published"
-    print(f"snapshot {snapshot.number} {said}: {snapshot.documents:,} documents, {snapshot.mentions:,} mentions")
+    documents, mentions = counted(snapshot.documents, "document"), counted(snapshot.mentions, "mention")
+    print(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
     if snapshot.exceeded and not snapshot.unchanged:
         say(f"beyond the limits: {snapshot.exceeded}")
 
@@ -87,7 +89,7 @@ def diff(
     print(f"concepts: {was.concepts:,} -> {is_now.concepts:,}: {_counts(concepts)}")
     for change, moved in concepts.examples.items():
         for one in moved:
-            print(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {one.is_now:,} mentions")
+            print(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {counted(one.is_now, 'mention')}")
     print(f"mentions: {was.mentions:,} -> {is_now.mentions:,}, linked {was.linked:,} -> {is_now.linked:,}")
 
 
@@ -116,7 +118,8 @@ def prune(
 
     done = prune_home(Home(home), keep=keep)
     print(
-        f"deleted {len(done.deleted):,} snapshots and {done.files:,} files of {done.bytes / 1e6:,.1f} MB; "
+        f"deleted {counted(len(done.deleted), 'snapshot')} and {counted(done.files, 'file')} of "
+        f"{done.bytes / 1e6:,.1f} MB; "
         f"kept {', '.join(map(str, done.kept))}"
     )
     if done.in_use:
@@ -135,8 +138,9 @@ def relocate(home: Folder) -> None:
 def _listed(listed: Listed) -> str:
     one = listed.snapshot
     line = (
-        f"{one.number:>5} {listed.state:9} {one.created:%Y-%m-%d %H:%M} {one.sources:,} sources, "
-        f"{one.documents:,} documents, {one.mentions:,} mentions of {one.concepts:,} concepts, "
+        f"{one.number:>5} {listed.state:9} {one.created:%Y-%m-%d %H:%M} {counted(one.sources, 'source')}, "
+        f"{counted(one.documents, 'document')}, {counted(one.mentions, 'mention')} of "
+        f"{counted(one.concepts, 'concept')}, "
         f"model {one.model_version}, MeSH {one.mesh_version}"
     )
     if one.exceeded:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tasks.errors import InputError
 from warehouse.layout import Home
+from warehouse.wording import counted
 
 from .application import TIMEOUT_S, Allow, Branch, Deny, Folder, Timeout, app, say
 
@@ -60,11 +61,12 @@ def export(
     written = export_to(
         read_annotated(place, selected=selected), output, form=form.value, skip_full_text=skip_full_text
     )
-    say(f"wrote {written.documents:,} documents with {written.mentions:,} mentions to {output}")
+    say(f"wrote {counted(written.documents, 'document')} with {counted(written.mentions, 'mention')} to {output}")
     if written.skipped:
-        say(f"left out {written.skipped:,} documents that PubTator cannot hold")
+        say(f"left out, as PubTator cannot hold them: {counted(written.skipped, 'document')}")
     if written.altered:
-        say(f"in {written.altered:,} documents, characters that {form.value} forbids were replaced one for one")
+        altered = counted(written.altered, "document")
+        say(f"in {altered}, characters that {form.value} forbids were replaced one for one")
 
 
 @app.command(epilog="""Example: e2emern sql --home home "SELECT mesh_name, count(*) FROM mentions GROUP BY ALL" """)
@@ -97,7 +99,7 @@ def sql(
     answer = ask(Home(home), given, parameters=_values(param or []), limit_rows=limit, timeout_s=timeout)
     print_answer(answer, form=form.value, console=Console())
     if is_cut(answer):
-        say(f"only the first {limit:,} rows are shown; raise --limit for more")
+        say(f"cut after {counted(limit, 'row')}; raise --limit for more")
 
 
 def _standard_input() -> str:

@@ -9,6 +9,7 @@ import typer
 
 from defaults import MESH
 from tasks.choices import check_model
+from warehouse.wording import counted
 
 from .annotate import Device
 from .application import app, say
@@ -49,8 +50,8 @@ def silver(
             device=pick_device(device.value),
             tell=say,
         )
-    told = f"{tagged.sentences:,} sentences, {tagged.pieces:,} word pieces, of {tagged.passages:,} passages"
-    print(f"{output}: {told}")
+    told = f"{counted(tagged.sentences, 'sentence')}, {counted(tagged.pieces, 'word piece')}"
+    print(f"{output}: {told}, of {counted(tagged.passages, 'passage')}")
 
 
 @app.command(epilog="Example: e2emern average --model seed-0 --model seed-1 --model seed-2 --output mean")

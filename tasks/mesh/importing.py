@@ -32,7 +32,7 @@ from warehouse.layout import Home, SourceKey, digest_file
 from warehouse.parquet import TableWriter
 from warehouse.schemas import ENTITIES, FAILURES
 
-_EXPECTED = "NLM's desc or supp XML, CTD_diseases.tsv, plain or gzip, or a folder of names, records and aliases"
+_EXPECTED = "NLM's desc or supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of names, records and aliases"
 _YEAR = re.compile(r"(?:desc|supp)((?:19|20)[0-9]{2})")
 _ROWS = 1024
 

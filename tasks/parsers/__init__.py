@@ -18,7 +18,7 @@ from tasks.parsers.xml_stream import root_tag
 
 __all__ = ["Deletion", "Failure", "Record", "detect_format", "parse"]
 
-_EXPECTED = "PubMed XML, PubTator, BioC XML or BioC JSON, plain or gzip"
+_EXPECTED = "PubMed XML, PubTator, BioC XML or BioC JSON, plain, gzip or xz"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {

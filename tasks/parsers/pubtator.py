@@ -39,7 +39,7 @@ def parse_pubtator(path: Path) -> Iterator[Record]:
     for each of its annotations whose mention does not stand at its offsets. Relations are passed over.
     Raises SourceError where the file cannot be read to its end, after the records that precede the damage.
     """
-    with open_source(path) as source:
+    with open_source(path, expected="PubTator text") as source:
         for record, lines in enumerate(_blocks(source.lines())):
             try:
                 yield from _document(record, lines)

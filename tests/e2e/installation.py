@@ -109,6 +109,20 @@ class Installation:
 
         return ended
 
+    def runs(self, deployment: str, state: str) -> list[str]:
+        """The ids of the runs of a deployment that are in a state."""
+        wanted = {"deployments": {"name": {"any_": [deployment]}}, "flow_runs": {"state": {"type": {"any_": [state]}}}}
+        return [one["id"] for one in self.post("flow_runs/filter", wanted)]
+
+    def set_state(self, run: str, state: str) -> None:
+        """Sets the state of a run, as one may in the UI."""
+        self.post(f"flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
+
+    def log(self, run: str) -> str:
+        """What a run has logged, one line after the other."""
+        lines = self.post("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+        return "\n".join(one["message"] for one in lines)
+
     @contextmanager
     def place_of(self, deployment: str) -> Iterator[Callable[[], None]]:
         """Takes a place among the runs of a deployment, as a worker does, and gives what keeps it, as a long run does.

@@ -109,6 +109,42 @@ def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
     tell("12 sources by two workers, one killed, the server restarted")
 
 
+def test_batches_outlast_the_run_that_sent_them(installation: Installation, tell: Callable[[str], None]) -> None:
+    """The coordinator dies, the next night waits for what it sent; then a batch is deleted, and the dead run cancelled.
+
+    Prefect cancels all that a cancelled run has sent, whoever waits for it by now.
+    """
+    source, home = installation.folder / "six", installation.folder / "inherited"
+    source.mkdir()
+    for number in range(1, 7):
+        (source / f"pubmed30n{number:04}.xml.gz").write_bytes(dump(number))
+    given = {"home": str(home), "sources": [str(source)]}
+    queue = ("annotate", "--pool", "e2emern")
+    installation.prefect("work-queue", "pause", *queue)
+    try:
+        installation.start_worker("third")
+        installation.begin("nightly", **given)
+        (dead,) = wait_for(lambda: installation.runs("nightly", "RUNNING"), what="a night")
+        wait_for(lambda: len(installation.runs("annotate-sources", "SCHEDULED")) == 2, what="its batches")
+        first, second = installation.runs("annotate-sources", "SCHEDULED")
+        installation.kill_workers()
+        installation.set_state(dead, "CRASHED")  # its place is free, as after some minutes
+
+        installation.start_worker("fourth")
+        ended = installation.begin("nightly", **given)
+        (alive,) = wait_for(lambda: installation.runs("nightly", "RUNNING"), what="the next night")
+        wait_for(lambda: "in 2 batches" in installation.log(alive), what="it finds the batches")
+        installation.prefect("flow-run", "delete", first)
+        installation.set_state(dead, "CANCELLED")
+        wait_for(lambda: second in installation.runs("annotate-sources", "CANCELLED"), what="Prefect cancels the other")
+    finally:
+        installation.prefect("work-queue", "resume", *queue)
+    night = wait_for(ended, what="the night ends")
+    assert night["state_type"] == "COMPLETED", night["state"]["message"]
+    assert rows(home, "SELECT count(*) FROM documents") == [(120,)]
+    tell("a night took over the batches of a dead one")
+
+
 def test_no_model_then_a_full_disk_then_all_is_well(
     installation: Installation, world: World, tell: Callable[[str], None]
 ) -> None:

@@ -159,7 +159,7 @@ def test_since_takes_in_what_may_be_of_the_date(made: Path, home: Path, since: s
 
 
 def test_a_model_that_is_not_done_is_not_shown(made: Path, home: Path) -> None:
-    with pytest.raises(WarehouseError, match=r"2 of 2 sources are not done with model .*nothing was published"):
+    with pytest.raises(WarehouseError, match=r"2 of 2 sources not done with model .*nothing was published"):
         run(made, home, selection=Selection(where="journal = 'Lancet'"), publishing=True)
     assert rows(home, "SELECT number FROM snapshot") == [(1,)]
 
@@ -208,6 +208,6 @@ def test_command(made: Path, home: Path) -> None:
     options = ["backfill", "--home", str(home), "--model", str(made / "new"), "--device", "cpu"]
     done = CliRunner().invoke(app, [*options, "--where", "journal = 'Lancet'"])
     assert done.exit_code == 0, done.output
-    assert "1 documents annotated (0 carried over) with 3 mentions; 0 were done before; 0 of 2 sources" in done.output
+    assert "1 document annotated (0 carried over) with 3 mentions, 0 done before; 0 of 2 sources" in done.output
     done = CliRunner().invoke(app, [*options, "--publish"])
     assert f"Snapshot 2 of {home}: 8 mentions of" in done.output

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -102,6 +103,24 @@ def test_errors_before_the_first_record_are_one_line(
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"e2emern: {message}\n")
 
 
+def test_a_server_that_prefect_is_set_up_to_use_has_to_answer(
+    world: World, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """It was told as a defect of ours to report."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/api"
+    (tmp_path / "profiles.toml").write_text(f'active = "ours"\n[profiles.ours]\nPREFECT_API_URL = "{url}"\n')
+    for told in ({"PREFECT_API_URL": url}, {"PREFECT_HOME": str(tmp_path)}):
+        inputs = write_sources(tmp_path / "in")
+        ended = run(*annotate(world, tmp_path / "home", *inputs), environment=environment | told)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (
+            1,
+            "",
+            f"e2emern: the Prefect server at {url}/ cannot be used ([Errno 111] Connection refused); start it, or do "
+            "without: unset PREFECT_API_URL, or prefect config unset PREFECT_API_URL where a profile has it\n",
+        )
+
+
 def test_stopped_by_the_user(world: World, tmp_path: Path, environment: dict[str, str]) -> None:
     arguments = [*COMMAND, *map(str, annotate(world, tmp_path / "home", *write_sources(tmp_path / "in")))]
     with subprocess.Popen(
@@ -142,7 +161,7 @@ def test_a_cut_answer_says_so(home: Path) -> None:
     ended = run("sql", "SELECT 1 AS one FROM mentions", "--home", home, "--format", "csv", "--limit", 2)
     assert (ended.stdout, ended.stderr) == (
         "one\n1\n1\n",
-        "e2emern: only the first 2 rows are shown; raise --limit for more\n",
+        "e2emern: cut after 2 rows; raise --limit for more\n",
     )
 
 
@@ -193,7 +212,7 @@ def test_an_entities_table_from_compact_tables(tmp_path: Path) -> None:
     (tmp_path / "aliases.tsv").write_text("alias\tmesh_id\n")
     ended = run("mesh", "import", tmp_path, "--version", "2030", "--output", tmp_path / "mesh.parquet")
     assert ended.returncode == 0
-    assert ended.stderr.startswith(f"e2emern: MeSH 2030 in {tmp_path / 'mesh.parquet'}: 1 concepts with 1 names; of 1 ")
+    assert ended.stderr.startswith(f"e2emern: MeSH 2030 in {tmp_path / 'mesh.parquet'}: 1 concept with 1 name; of 1 ")
     ended = run("mesh", "import", tmp_path / "none", "--version", "2030", "--output", tmp_path / "mesh.parquet")
     assert (ended.returncode, ended.stderr) == (
         1,

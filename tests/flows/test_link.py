@@ -31,7 +31,7 @@ def test_links_and_tells_bad_records(world: World, given: Path, tmp_path: Path) 
     assert ended.returncode == 0
     assert ended.stderr.splitlines() == [
         "e2emern: given.PubTator: line 7: document 2: line of 'x' in document 2",
-        f"e2emern: wrote 1 documents to {tmp_path / 'linked.PubTator'}: 1 of 2 mentions linked, 1 failures",
+        f"e2emern: wrote 1 document to {tmp_path / 'linked.PubTator'}: 1 of 2 mentions linked, 1 failure",
     ]
     assert (tmp_path / "linked.PubTator").read_text(encoding="utf-8") == (
         "1|t|Aspirin caused renal failure.\n1|a|\n"

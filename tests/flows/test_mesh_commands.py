@@ -37,8 +37,8 @@ def test_import_and_list(home: Path, tmp_path: Path) -> None:
     again = run("import", tmp_path / "desc2026.xml", tmp_path / "supp2026.xml", "--home", home)
     failures = home / "entities" / "2026~failures.parquet"
     assert again.stderr == (
-        f"e2emern: MeSH 2026 in {home}: 2 concepts with 3 names, as before; of 3 records 0 joined others, "
-        f"0 are neither disease nor chemical, 1 failed: see {failures}\n"
+        f"e2emern: MeSH 2026 in {home}: 2 concepts with 3 names, as before; of 3 records, joined to others: 0, "
+        f"neither disease nor chemical: 0, failed: 1 (see {failures})\n"
     )
     assert re.findall(r"\| (\d+) +\| +(\d+) \| +(\d+) \| +(\d+) \| +(\d+) \|", run("list", "--home", home).stdout) == [
         ("2025", "3", "2", "1", "3"),

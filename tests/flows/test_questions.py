@@ -180,7 +180,7 @@ def test_an_earlier_snapshot(home: Path) -> None:
 def test_a_limit_and_the_sql(home: Path) -> None:
     cut = told("query", "sources", "--home", home, "--limit", 1, "--format", "csv")
     assert len(cut.stdout.splitlines()) == 2
-    assert cut.stderr == "e2emern: only the first 1 rows are shown; raise --limit for more\n"
+    assert cut.stderr == "e2emern: cut after 1 row; raise --limit for more\n"
     assert told("query", "sources", "--sql").stdout == library()["sources"].sql
 
 
@@ -225,7 +225,7 @@ def test_the_history_of_a_document(home: Path) -> None:
     assert len(lines) == 6
     shown = told("trace", "12", "--home", home).stdout
     assert "document 12: 'A title'\n" in shown
-    assert "1 mentions, 0 linked: model small-1, MeSH 2024\n" in shown
+    assert "1 mention, 0 linked: model small-1, MeSH 2024\n" in shown
     assert json.loads(told("trace", "12", "--home", home, "--format", "json").stdout)["document_id"] == "12"
 
 

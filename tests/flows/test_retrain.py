@@ -95,7 +95,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     assert done.said == f"model {new} passed the gate and is the champion in place of {poor}"
     assert champion(home) == new
     assert changes(home)[-1].evaluation == done.judged.evaluation
-    assert "corrections: mine.txt: 1 documents" in told
+    assert "corrections: mine.txt: 1 document" in told
     seen = "the champion was trained on tiny/dev: its figures there are too good; name other documents with --gold"
     assert seen in told
     assert done.judged.data["corrections/train"] == {"mine.txt": 1}

@@ -84,6 +84,9 @@ def test_unknown_ones_and_files_that_are_none_are_told(monkeypatch: pytest.Monke
     file.write_text("home = ")
     with pytest.raises(InputError, match=rf"^{file}: is no TOML file \(Invalid value"):
         read_settings()
+    file.write_bytes(b"\xff\xfeh")
+    with pytest.raises(InputError, match=rf"^{file}: is no TOML file \('utf-8' codec can't decode"):
+        read_settings()
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def test_list_rollback_publish(home: Home, run: object) -> None:
     assert code == 0
     lines = out.splitlines()
     assert lines[0].startswith("    2 current   ")
-    assert lines[1].endswith("1 sources, 1 documents, 1 mentions of 1 concepts, model small-1, MeSH 2024")
+    assert lines[1].endswith("1 source, 1 document, 1 mention of 1 concept, model small-1, MeSH 2024")
     code, out, error = run("rollback", "--why", "cut short")
     assert (code, out) == (0, "snapshot 1 is current in place of 2\n")
     assert "e2emern snapshots publish --accept WHY" in error

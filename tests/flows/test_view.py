@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from flows.view import Level, Summary, show_document, show_progress, show_summary, show_table
+from flows.view import Level, Summary, show_document, show_line, show_progress, show_summary, show_table
 from model.document import Document, Mention, Passage
 
 
@@ -84,6 +84,25 @@ def test_text_cannot_drive_the_terminal() -> None:
     show_document(document, [_mention(document, "gout", "D006073", "Gout")], console=console)
     show_table([{"a\x1b": "b\x1bc"}], console=console)
     assert out.getvalue() == ("�[31m7\n[gout|D006073]�]0;x� �2J gout\n+-----+\n| a�  |\n+-----+\n| b�c |\n+-----+\n")
+
+
+def test_a_name_with_line_ends_stays_on_its_line() -> None:
+    console, out = _console(width=10)
+    show_line("stopped: new\nline.txt: [b]gone\x1b[31m", console=console)
+    assert out.getvalue() == "stopped: new line.txt: [b]gone�[31m\n"
+
+
+def test_a_terminal_too_narrow_for_a_table_gets_longer_lines() -> None:
+    """At ten columns every cell of these was empty."""
+    console, out = _console(colour=True, width=10)
+    show_table([dict.fromkeys("abcd", "Neoplasms")], console=console)
+    assert "  Neoplasms   Neoplasms   Neoplasms   Neoplasms  \n" in out.getvalue()
+
+
+def test_a_table_wraps_to_the_width_of_the_terminal() -> None:
+    console, out = _console(colour=True, width=24)
+    show_table([{"a": "Breast Neoplasms", "b": "Aspirin"}], console=console)
+    assert "  Breast       Aspirin  \n  Neoplasms             \n" in out.getvalue()
 
 
 def test_a_table_without_colour_is_not_wrapped() -> None:

@@ -66,7 +66,7 @@ def test_corpora_are_joined_into_one_file(tmp_path: Path) -> None:
     output, told = tmp_path / "corpus.parquet", list[str]()
     named = [f"ncbi/train={tmp_path}/gold.PubTator", f"tags/train={tmp_path}/gold.tsv"]
     join_corpora(named, annotates=["tags=Disease"], output=output, tell=told.append)
-    assert told == ["ncbi/train: 1 documents, 3 mentions", "tags/train: 2 documents, 3 mentions"]
+    assert told == ["ncbi/train: 1 document, 3 mentions", "tags/train: 2 documents, 3 mentions"]
     assert [document.corpus for document in read_corpus(output)] == ["ncbi", "tags", "tags"]
 
 

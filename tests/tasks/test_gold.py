@@ -48,7 +48,8 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
     ("named", "reason"),
     [
         (["none.txt"], "none.txt: no such gold file; expected FILE or CORPUS/SPLIT=FILE"),
-        (["{tmp}/empty.txt"], "empty"),
+        (["{tmp}/empty.txt"], "empty.txt: the file is empty; expected PubTator text$"),
+        (["{tmp}/junk.txt"], "junk.txt: line 4: line of 'junk' in document 7$"),
         (["{tmp}/plain.txt"], "found no mention of Disease or Chemical; expected PubTator text with gold mentions"),
         (
             ["{tmp}/gold.txt", "gold/gold={tmp}/gold.txt"],
@@ -64,6 +65,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
 )
 def test_gold_that_cannot_be_used_is_told_in_a_line(tmp_path: Path, named: list[str], reason: str) -> None:
     (tmp_path / "empty.txt").touch()
+    (tmp_path / "junk.txt").write_text(PUBTATOR.strip() + "\njunk\n")
     (tmp_path / "plain.txt").write_text("7|t|Gout\n7|a|No pain.\n")
     (tmp_path / "gold.txt").write_text(PUBTATOR)
     (tmp_path / "text.parquet").write_text("no Parquet")

@@ -43,6 +43,15 @@ def test_once_each_even_where_named_twice(folder: Path) -> None:
     assert names(folder / "b.xml", folder, folder / "deep") == ["b.xml", "a.xml.gz", "c [1].xml"]
 
 
+def test_two_contents_of_one_name_are_told_with_their_places(folder: Path) -> None:
+    (folder / "deep" / "b.xml").write_text("another")
+    with pytest.raises(InputError) as raised:
+        find_sources([folder])
+    assert str(raised.value) == (
+        f"{folder}/b.xml and {folder}/deep/b.xml have one name and different content; rename one of them"
+    )
+
+
 def test_a_source_is_named_by_its_name_and_content(folder: Path) -> None:
     (source,) = find_sources([folder / "b.xml"])
     assert (source.key.name, source.key.digest, source.bytes) == ("b.xml", "de7d0d74879ff42f", 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from warehouse.errors import SchemaMismatchError, WarehouseError
-from warehouse.files import sweep
+from warehouse.files import sweep, written_whole
 from warehouse.parquet import TableWriter, read_metadata
 from warehouse.schemas import DELETIONS, FAILURES
 
@@ -155,6 +156,20 @@ def test_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.parquet"]
     assert pq.read_table(path)["pmid"].to_pylist() == [*range(70_000), *range(70_000)]
     assert sweep(tmp_path) == []
+
+
+def test_a_folder_that_refuses_is_told_by_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told by the name of the temporary file."""
+
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError) as raised, written_whole(tmp_path / "a.txt"):
+        pass
+    assert raised.value.filename == str(tmp_path / "a.txt")
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ ANSWERS: list[tuple[str, dict[str, Any], list[tuple[Any, ...]]]] = [
             ("Chemical", None, False, 2, 2, 0.2, 0.5, None),
         ],
     ),
-    ("agreement", {}, [("pubmed26n0002.xml", 2, 1, 1, 0.5, 0.5)]),
+    ("agreement", {}, [("pubmed26n0002.xml", "Disease", 2, 1, 1, 0.5, 0.5)]),
     (
         "coverage",
         {},
@@ -246,6 +246,41 @@ def test_answers(home: Home, name: str, given: dict[str, Any], rows: list[tuple[
     assert [tuple(row.values()) for row in answer(home, name, given).to_pylist()] == rows
 
 
+@pytest.fixture(scope="module")
+def composite(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Words that name two concepts, one of them an entry of OMIM, in a source with annotations of its own."""
+    home = Home(tmp_path_factory.mktemp("composite"))
+    add_vocabulary(home)
+    words = "breast and familial cancer"
+    note = {"start": 0, "end": len(words), "text": words, "entity_type": "Disease"}
+    gene = {"start": 50, "end": 55, "text": "BRCA1", "entity_type": "Gene", "identifiers": ["672"]}
+    notes = [note | {"identifiers": ["OMIM:114480"]}, note | {"identifiers": ["D009369"]}, gene]
+    add_source(
+        home,
+        key("a.PubTator"),
+        [paper(0, "11", "2020", annotations=notes)],
+        mentions=[said(0, "11", words, concept, start=0) for concept in (BREAST, "C562840", "OMIM:114480")]
+        + [said(0, "11", "breast cancer", BREAST, start=100)],
+    )
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    return home
+
+
+def test_words_of_several_concepts_count_once_for_what_is_above_them(composite: Home) -> None:
+    assert answer(composite, "timeline", {"concept": NEOPLASMS})["mentions"].to_pylist() == [2]
+    assert answer(composite, "documents-of", {"concept": NEOPLASMS})["mentions"].to_pylist() == [2]
+    assert answer(composite, "narrower", {"concept": NEOPLASMS})["mentions"].to_pylist() == [2]
+
+
+def test_words_of_several_concepts_are_not_ambiguous(composite: Home) -> None:
+    assert answer(composite, "ambiguous", {"least": 1}).num_rows == 0
+
+
+def test_agreement_tells_types_apart_and_knows_ids_of_omim(composite: Home) -> None:
+    rows = [tuple(row.values()) for row in answer(composite, "agreement").to_pylist()]
+    assert rows == [("a.PubTator", "Disease", 2, 2, 1, 1.0, 0.5), ("a.PubTator", "Gene", 1, 0, 0, 0.0, 0.0)]
+
+
 def test_every_query_is_answered_here() -> None:
     assert {name for name, _, _ in ANSWERS} == set(library())
 
@@ -269,7 +304,14 @@ def test_limit(home: Home) -> None:
 
 @pytest.mark.parametrize(
     ("text", "mesh_id"),
-    [("D001943", BREAST), ("d001943", BREAST), ("BREAST neoplasms ", BREAST), ("breast cancer", "OMIM:114480")],
+    [
+        ("D001943", BREAST),
+        ("d001943", BREAST),
+        ("MESH:D001943", BREAST),
+        ("BREAST neoplasms ", BREAST),
+        ("breast cancer", "OMIM:114480"),
+        ("omim:114480", "OMIM:114480"),
+    ],
 )
 def test_concepts_by_id_or_name(home: Home, text: str, mesh_id: str) -> None:
     assert find_concept(home, text) == mesh_id

@@ -1,14 +1,23 @@
--- The same words linked to several concepts, the most evenly divided of the frequent ones first.
+-- The same words linked to several concepts, the most evenly divided of the frequent ones first; not composite mentions,
+-- which name all of theirs.
 --
 -- $least integer = 2: only words with at least so many mentions of other than their commonest concept
 --
 -- Example: e2emern query ambiguous --least 5 --home home
 WITH
-    linked AS (SELECT lower(text) AS words, mesh_id FROM mentions WHERE mesh_id IS NOT NULL),
+    linked AS (
+        SELECT document_id, start, "end", entity_type, lower(text) AS words, mesh_id
+        FROM mentions WHERE mesh_id IS NOT NULL
+    ),
 
+    several AS (SELECT words FROM linked GROUP BY words HAVING min(mesh_id) < max(mesh_id)),
+    single AS (
+        SELECT words, min(mesh_id) AS mesh_id FROM linked SEMI JOIN several USING (words)
+        GROUP BY document_id, start, "end", entity_type, words HAVING count(*) = 1
+    ),
     counted AS (
         SELECT words, mesh_id, name, count(*) AS mentions
-        FROM linked JOIN entities USING (mesh_id)
+        FROM single JOIN entities USING (mesh_id)
         GROUP BY ALL
     ),
     final AS (

@@ -8,7 +8,7 @@ WITH
     below AS (SELECT mesh_id FROM entity_tree WHERE ancestor_id = $concept),
 
     naming AS (
-        SELECT document_id, count(*) AS mentions, list(DISTINCT text ORDER BY text) AS words
+        SELECT document_id, count(DISTINCT (start, "end")) AS mentions, list(DISTINCT text ORDER BY text) AS words
         FROM mentions SEMI JOIN below USING (mesh_id)
         GROUP BY document_id
     ),

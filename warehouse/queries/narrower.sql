@@ -4,7 +4,7 @@
 --
 -- Example: e2emern query narrower --concept Neoplasms --home home
 WITH
-    linked AS (SELECT document_id, mesh_id FROM mentions WHERE mesh_id IS NOT NULL),
+    linked AS (SELECT document_id, start, "end", mesh_id FROM mentions WHERE mesh_id IS NOT NULL),
     placed AS (SELECT mesh_id, name, unnest(tree_numbers) AS tree_number FROM entities),
 
     children AS (
@@ -14,8 +14,8 @@ WITH
         WHERE parent.mesh_id = $concept AND child.mesh_id <> $concept
     ),
     counted AS (
-        SELECT ancestor_id AS mesh_id, count(*) AS mentions, count(DISTINCT document_id) AS documents,
-            count(DISTINCT linked.mesh_id) AS concepts
+        SELECT ancestor_id AS mesh_id, count(DISTINCT (document_id, start, "end")) AS mentions,
+            count(DISTINCT document_id) AS documents, count(DISTINCT linked.mesh_id) AS concepts
         FROM linked JOIN entity_tree USING (mesh_id)
         WHERE ancestor_id IN (SELECT mesh_id FROM children)
         GROUP BY ancestor_id

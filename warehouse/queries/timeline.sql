@@ -8,7 +8,8 @@ WITH
     below AS (SELECT mesh_id FROM entity_tree WHERE ancestor_id = $concept),
 
     naming AS (
-        SELECT document_id, count(*) AS mentions FROM mentions SEMI JOIN below USING (mesh_id) GROUP BY document_id
+        SELECT document_id, count(DISTINCT (start, "end")) AS mentions FROM mentions SEMI JOIN below USING (mesh_id)
+        GROUP BY document_id
     ),
     final AS (
         SELECT year, count(naming.document_id) AS documents, coalesce(sum(mentions), 0)::BIGINT AS mentions,

@@ -113,7 +113,7 @@ def test_a_malformed_first_record_hides_no_format(write):
         ("", "source: the file is empty; expected PubMed XML, PubTator or BioC"),
         (
             " \n",
-            "source: holds nothing but spaces; expected PubMed XML, PubTator, BioC XML or BioC JSON, plain or gzip",
+            "source: holds nothing but spaces; expected PubMed XML, PubTator, BioC XML or BioC JSON, plain, gzip or xz",
         ),
         ("id,title\n1,Gout\n", "source: starts with b'id,title.n1,Gout.n'; expected PubMed XML"),
         ("<html><p></html>", "source: XML with root element <html>; expected PubMed XML"),
