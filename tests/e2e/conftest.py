@@ -24,7 +24,7 @@ def installation(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "E2EMERN_DEVICE": "cpu",
         "E2EMERN_BATCH": "3",
         "E2EMERN_POLL": "0.5",
-        "E2EMERN_PATIENCE": "120",
+        "E2EMERN_PATIENCE": "60",
     }
     installation = Installation(folder, settings)
     try:

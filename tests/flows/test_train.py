@@ -122,7 +122,7 @@ def test_the_model_is_ready_and_what_was_killed_is_made_up_for(
     assert told[-4:-1] == [
         "e2emern: encoding the names of MeSH tiny",
         "e2emern: 12 of 12 names",
-        "e2emern: fitting the resolver on the 5 documents of gold/dev",
+        "e2emern: fitting the resolver on 5 documents of gold/dev",
     ]
     assert told[-1].startswith("e2emern: spans of probability 0.")
     assert "accuracy@1, cross-validated: gold Chemical " in told[-1]

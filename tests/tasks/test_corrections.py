@@ -48,7 +48,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
         (GOOD, ("document", "7", "stands in a.txt too")),
         (DISEASES.replace("8", "99", 1).replace("\n8", "\n99"),
          ("document", "99", "stands in the documents that models are compared on too")),
-        ("", ("file", "None", "the file is empty; expected PubMed XML, PubTator or BioC")),
+        ("", ("file", "None", "the file is empty; expected PubTator text")),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_told_and_stops_nothing(
