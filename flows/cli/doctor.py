@@ -22,6 +22,7 @@ def doctor(
     Each finding begins with a code, which docs/doctor.md explains. Exit code 1 says that findings remain.
     """
     from warehouse.doctor import CODES, examine
+    from warehouse.shelf import numbers
 
     findings = examine(Home(home), repair=repair)
     for finding in findings:
@@ -29,7 +30,7 @@ def doctor(
         print(f"{finding.code}  {finding.path}: {finding.what} ({CODES[finding.code]}){done}")
     remain = sum(finding.repaired is None for finding in findings)
     if not findings:
-        say(f"{home} is sound")
+        say(f"{home} is sound" if numbers(Home(home)) else f"{home} is sound, and has no snapshot")
     else:
         advice = "see docs/doctor.md" if repair else "see docs/doctor.md, or try --repair"
         told = f"{counted(len(findings), 'finding')}, {len(findings) - remain:,} repaired"

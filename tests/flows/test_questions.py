@@ -263,6 +263,8 @@ def test_errors_are_one_line(home: Path, arguments: list[str], line: str) -> Non
 
 def test_the_doctor(tmp_path: Path) -> None:
     home = Home(tmp_path)
+    nothing = told("doctor", "--home", tmp_path)
+    assert (nothing.exit_code, nothing.stderr) == (0, f"e2emern: {tmp_path} is sound, and has no snapshot\n")
     add_vocabulary(home)
     add_source(home, ONE, [document(0, "11")])
     publish(home, model_version=MODEL, mesh_version=MESH)
