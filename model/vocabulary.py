@@ -22,6 +22,7 @@ from .files import check_columns
 _COLUMNS = ("mesh_id", "names", "entity_type", "tree_numbers", "record_type", "mapped_to", "aliases", "mesh_version")
 _GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "κ": "kappa", "ω": "omega"}
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
+LONGEST_SYMBOL = 2  # letters, of names whose case matters
 
 
 def normalise(name: str) -> str:
@@ -66,6 +67,8 @@ class Vocabulary:
         for at, concept in enumerate(self.concepts):
             for place, name in enumerate(concept.names):
                 folded = normalise(name)
+                if folded.replace(" ", "").isdigit():
+                    continue  # a catalogue's number, which names nothing in a text
                 for index, key in ((self._exact, folded), (self._bags, _bag(folded))):
                     owners = index.setdefault(key, {})
                     owners[at] = owners.get(at, False) or place == 0
@@ -146,11 +149,18 @@ class Vocabulary:
     def look_up(self, words: str, *, entity_type: str | None = None) -> tuple[str, dict[int, bool]]:
         """The concepts that have these very words as a name, and how they agree.
 
+        A name of one or two letters has to agree in case: "no" is not Nobelium, nor is "TC" Technetium.
+
         Returns `("exact" | "variant" | "none", {concept position: whether it is the preferred name})`;
         a variant differs by word order or plural.
         """
         folded = normalise(words)
-        if found := self._of_type(self._exact.get(folded), entity_type):
+        found = self._of_type(self._exact.get(folded), entity_type)
+        if len(folded) <= LONGEST_SYMBOL:
+            symbol = _letters(words)
+            found = {at: best for at, best in found.items() if symbol in map(_letters, self.concepts[at].names)}
+            return ("exact" if found else "none"), found
+        if found:
             return "exact", found
         if found := self._of_type(self._bags.get(_bag(folded)), entity_type):
             return "variant", found
@@ -164,6 +174,10 @@ class Vocabulary:
         if not found or entity_type is None:
             return found or {}
         return {at: best for at, best in found.items() if self.concepts[at].entity_type == entity_type}
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name))
 
 
 def _bag(folded: str) -> str:

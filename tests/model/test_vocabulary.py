@@ -59,6 +59,31 @@ def test_look_up(words: str, how: str, concepts: dict[str, bool]) -> None:
     assert (match, {vocabulary.concepts[at].mesh_id: best for at, best in found.items()}) == (how, concepts)
 
 
+@pytest.mark.parametrize(
+    ("words", "how", "concepts"),
+    [
+        ("No", "exact", ["D1"]),
+        ("no", "none", []),
+        ("NO", "none", []),
+        ("K", "exact", ["D2"]),
+        ("k+", "none", []),
+        ("tin", "exact", ["D1"]),
+        ("14", "none", []),
+        ("2,4", "none", []),
+        ("f 14", "exact", ["D2"]),
+        ("", "none", []),
+    ],
+)
+def test_short_names_agree_in_case_and_bare_numbers_name_nothing(words: str, how: str, concepts: list[str]) -> None:
+    known = [
+        Concept("D1", "Chemical", ("Nobelium", "No", "Tin", "14"), "descriptor", ()),
+        Concept("D2", "Chemical", ("Potassium", "K+", "F-14", "2,4"), "descriptor", ()),
+    ]
+    vocabulary = Vocabulary(known, version="symbols")
+    match, found = vocabulary.look_up(words, entity_type="Chemical")
+    assert (match, [vocabulary.concepts[at].mesh_id for at in found]) == (how, concepts)
+
+
 def test_look_up_keeps_to_the_type() -> None:
     assert tiny.vocabulary().look_up("aspirin", entity_type="Disease") == ("none", {})
 
