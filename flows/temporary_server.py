@@ -38,13 +38,16 @@ def temporary_server(*, verbose: bool = False) -> Iterator[Callable[[], None]]:
     """Start a server, unless Prefect is set up to use one, and yield a function that waits until it answers.
 
     Call that function before anything of Prefect is imported, since Prefect reads its settings then.
-    The function raises InputError where the server does not start, or the one that Prefect is to use does not answer.
+
+    Raises:
+        InputError: the server that Prefect is to use does not answer; from the function, the server did not start.
     """
     if not verbose:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
     if os.environ.get("PREFECT_API_URL"):
-        yield _need_answer
+        _need_answer()  # before torch, which takes a while
+        yield lambda: None
         return
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.temporary_server"],
