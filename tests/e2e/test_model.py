@@ -36,10 +36,10 @@ def home(installation: Installation, world: World) -> Iterator[Home]:
 
 
 @pytest.fixture(scope="module")
-def given(installation: Installation, home: Home) -> dict[str, Any]:
-    """What a retraining is given, whatever its recipe."""
+def given(installation: Installation) -> dict[str, Any]:
+    """What a retraining is given, whatever its recipe; its home is that of the event."""
     sample = str(installation.folder / "gold" / "sample.xml")
-    return {"home": str(home.root), "margins": asdict(MARGINS), "sample": sample}
+    return {"margins": asdict(MARGINS), "sample": sample}
 
 
 def test_drift_has_a_model_trained_that_takes_over(
@@ -49,7 +49,6 @@ def test_drift_has_a_model_trained_that_takes_over(
     poor, source = champion(home), installation.folder / "after-nothing"
     good = {"config": str(installation.folder / "gold" / "good.toml"), "encoder": str(world.model)}
     installation.configure("retrain", **given, **good, backfill=True)
-    installation.configure("backfill", home=str(home.root))
     installation.enable("e2emern drift")
     source.mkdir()
     (source / "pubmed30n0001.xml.gz").write_bytes(dump(1))
@@ -76,7 +75,7 @@ def test_a_worse_model_is_refused_and_the_better_one_taken_back(
 ) -> None:
     better = champion(home)
     worse = {"config": str(installation.folder / "gold" / "bad.toml"), "encoder": "recipe"}
-    refused = installation.run("retrain", **given, **worse)
+    refused = installation.run("retrain", home=str(home.root), **given, **worse)
     assert refused["state_type"] == "COMPLETED", refused["state"]["message"]
     assert champion(home) == better
     judged = "SELECT reason FROM checks WHERE name = 'document F1' AND NOT passed AND champion_version = '{}'"
