@@ -75,7 +75,8 @@ def retrain(
         device: where to train; auto is cuda where there is one.
         margins: by how much the challenger may be worse.
         sample: a file of real text that has to be annotated.
-        backfill: whether a promotion asks for all sources to be annotated anew.
+        backfill: whether a promotion asks for all sources to be annotated anew; one that the tables do not follow yet
+            asks again.
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
     place, log = Home(settings.home), get_run_logger()
@@ -96,12 +97,12 @@ def retrain(
     log.info(done.said)
     if done.judged:
         show_evaluation(place, done.judged)
-    if done.promoted:
+    if promoted := done.promoted or (unfollowed(place) if backfill else None):
         resource = {"prefect.resource.id": f"e2emern.home.{place.root.name}", "e2emern.home": str(place.root)}
         emit_event(
             PROMOTED,
             resource=resource | {"e2emern.backfill": "yes" if backfill else "no"},
-            payload={"champion": done.promoted.champion, "left": done.promoted.left},
+            payload={"champion": promoted.champion, "left": promoted.left},
         )
 
 
@@ -172,6 +173,17 @@ def show_evaluation(home: Home, judged: Judged) -> None:
         key=artifact_key("evaluation", home.root.name),
         description=f"model {judged.challenger} against {judged.champion or 'nothing'}",
     )
+
+
+def unfollowed(home: Home) -> Change | None:
+    """Return the promotion through the gate that the tables do not follow, as where a run died before it told of it.
+
+    None where they do, or the last change of the champion is a rollback or somebody's own decision.
+    """
+    last, current = next(reversed(changes(home)), None), current_snapshot(home)
+    if last is None or last.evaluation is None or current is None or current.model_version == last.champion:
+        return None
+    return last
 
 
 def publish_ledger(home: Home) -> str:

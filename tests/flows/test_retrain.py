@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from flows.retrain import Retrained, retrain_model
+from flows.annotate import annotate_sources
+from flows.retrain import Retrained, retrain_model, unfollowed
 from model.corpus import read_corpus
+from model.version import model_version
 from tasks.errors import InputError
 from tasks.retraining import is_what_it_would_make, make_challenger, plan_retraining
 from tasks.silver import make_silver
@@ -21,7 +23,7 @@ from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import World, rows
 from warehouse.evaluations import read_report
 from warehouse.layout import Home
-from warehouse.models import champion, changes, models, roll_back_model
+from warehouse.models import add_model, champion, changes, models, promote, roll_back_model
 
 ROOT = Path(__file__).parents[2]
 CORRECTED = """7|t|Cisplatin induced renal failure.
@@ -178,6 +180,21 @@ def test_a_retraining_that_was_killed_goes_on(data: Path, world: World, tmp_path
     assert done.judged.challenger == undisturbed.judged.challenger
 
 
+def test_a_promotion_that_the_tables_do_not_follow_is_found(data: Path, world: World, tmp_path: Path) -> None:
+    """A retraining that dies before it has told of its promotion finds, when it is begun again, nothing to do."""
+    home = Home(tmp_path / "home")
+    poor = crown(home, data / "poor")
+    annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
+    assert unfollowed(home) is None
+    better = add_model(home, world.model, version=model_version(world.model)).version
+    promoted = promote(home, better, over=poor, evaluation="one that it passed")
+    assert unfollowed(home) == promoted
+    annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
+    assert unfollowed(home) is None
+    roll_back_model(home)
+    assert unfollowed(home) is None
+
+
 class Stopped(BaseException):
     """The process ends here."""
 
@@ -212,8 +229,6 @@ def test_stopped_between_any_two_steps_it_goes_on(data: Path, world: World, tmp_
 
 
 def test_verdicts_stand_in_the_tables(data: Path, world: World, tmp_path: Path) -> None:
-    from flows.annotate import annotate_sources
-
     home = Home(tmp_path / "home")
     standing = crown(home, world.model)
     annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
