@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 
 from flows.annotate import run_over, work_here
 from flows.reporting import log_annotated, progress_of
-from flows.settings import Device
+from flows.settings import AbsolutePath, Device
 from tasks.annotate import Annotated, annotate_source
 from tasks.choices import find_mesh, find_model
 from tasks.models import read_versions
@@ -86,7 +86,9 @@ def annotate_one(source: Source, *, cascade: Cascade, home: Home, watch: Callabl
 
 
 @flow(name="annotate-sources", persist_result=False)
-def annotate_batch(sources: list[SourceFile], home: Path, model: str, mesh: str, device: Device = "auto") -> None:
+def annotate_batch(
+    sources: list[SourceFile], home: AbsolutePath, model: str, mesh: str, device: Device = "auto"
+) -> None:
     """Annotate those of a batch of sources that are not done into the tables of a home.
 
     Fails, after all others are done, where some are damaged or cannot be read.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow
 from prefect.logging import get_run_logger
+from pydantic import Field
 
 from defaults import MESH, SAMPLE
 from flows.retrain import publish_ledger, show_evaluation
@@ -22,7 +24,7 @@ from warehouse.layout import Home
 
 @flow(name="evaluate", flow_run_name="evaluate", persist_result=False)
 def evaluate(
-    gold: list[str],
+    gold: Annotated[list[str], Field(min_length=1)],
     seen: list[str] | None = None,
     model: str | None = None,
     home: Path | None = None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow
 from prefect.logging import get_run_logger
+from pydantic import Field
 
 from flows.relink import relink
 from flows.settings import Device, read_settings
@@ -18,11 +20,15 @@ from warehouse.wording import counted
 
 @flow(name="refresh-mesh", flow_run_name="refresh MeSH", persist_result=False)
 def refresh_mesh(
-    sources: list[Path], version: str | None = None, home: Path | None = None, device: Device | None = None
+    sources: Annotated[list[Path], Field(min_length=1)],
+    version: str | None = None,
+    home: Path | None = None,
+    device: Device | None = None,
 ) -> None:
     """Import a version of MeSH, link the stored mentions that it touches anew, and publish.
 
-    The nights that follow annotate with it, unless the setting `mesh` names another one.
+    The nights that follow annotate with it, unless the setting `mesh` names another one; of a home without a snapshot
+    they do where that setting names this one.
 
     Args:
         sources: NLM's desc and supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of compact tables.

@@ -11,11 +11,16 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.exceptions import ParameterTypeError
 from prefect.flows import Flow
+from prefect.server.events.actions import RunDeployment
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.annotate import WATCH, IncompleteError, Watch, annotate
+from flows.annotate_batch import annotate_batch
+from flows.evaluate import evaluate
+from flows.refresh_mesh import refresh_mesh
 from tests.conftest import ROOT
 from tests.flows.world import World, rows, tables, write_sources
 
@@ -62,6 +67,20 @@ def test_a_damaged_source_fails_the_flow_after_the_others_are_done(world: World,
     assert rows(tmp_path / "home", "SELECT count(*) FROM documents") == [(14,)]
 
 
+def test_parameters_that_mean_nothing_are_refused() -> None:
+    given = {"sources": [], "home": "home", "model": "model", "mesh": "mesh"}
+    for flow, parameters, message in (
+        (evaluate, {"gold": []}, "gold: List should have at least 1 item"),
+        (refresh_mesh, {"sources": []}, "sources: List should have at least 1 item"),
+        (annotate_batch, given, "home: Value error, found 'home', expected an absolute path"),
+    ):
+        with pytest.raises(ParameterTypeError, match=message):
+            flow.validate_parameters(parameters)
+    assert [
+        one.parameters.properties[name]["minItems"] for one, name in ((evaluate, "gold"), (refresh_mesh, "sources"))
+    ] == [1, 1]
+
+
 DESCRIBED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 
 
@@ -83,3 +102,13 @@ def test_a_deployment_names_a_flow_whose_parameters_are_described(deployment: di
         "triggers",
         "parameters",
     }  # Prefect ignores what it does not know, and says nothing
+
+
+def test_what_an_event_begins_works_on_the_home_that_told_it() -> None:
+    triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
+    assert triggers
+    for trigger in triggers:
+        action = RunDeployment(source="inferred", parameters=trigger["parameters"])
+        assert action.parameters == {
+            "home": {"__prefect_kind": "jinja", "template": "{{ event.resource['e2emern.home'] }}"}
+        }
