@@ -35,8 +35,11 @@ def train_seeds(
     """Train once for each seed: in `output`, or in `output/seed-N` where there are several.
 
     A model that can annotate is made ready to: its resolver is fitted on the dev splits, or where there are none, that
-    of the model `resolver_of` is taken. Raises InputError where the data, the encoder or that model cannot be used.
+    of the model `resolver_of` is taken. Raises InputError where the data, the encoder or that model cannot be used, or
+    a seed is named twice.
     """
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--seed: found {', '.join(map(str, seeds))}, expected each once")
     fitted = _read_resolver(resolver_of, config.recipe) if resolver_of else None
     corpus = prepare_corpus(config, output, tell=tell)
     begin = _begin(config, corpus=corpus, mesh=mesh, device=device, tell=tell)

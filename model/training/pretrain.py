@@ -32,10 +32,11 @@ from ..pieces import pieces_digest, positions_of
 from ..precision import PRECISIONS, fastest_precision
 from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
 from .recipe import RecipeError, find_encoder
-from .trainer import add_row, check_same
+from .trainer import add_row, check_free, check_same
 
 MASKED_SHARE = 0.2  # of the words; small encoders gain up to there (Wettig et al. 2023, arXiv 2202.08005, section 4)
 REPORT_EVERY = 20  # steps
+DONE = "pretraining.json"
 STABLE = "stable"  # folder of the checkpoint from before the rate falls
 
 
@@ -174,9 +175,11 @@ def pretrain(
 
     Raises:
         RecipeError: the encoder or the text cannot be used, the encoder does not read rows of this length, or `output`
-            holds another pre-training, or one that has seen more.
+            holds another pre-training, one that has seen more, or a model of another origin.
     """
     output.mkdir(parents=True, exist_ok=True)
+    if not (output / DONE).exists() and read_progress(output / STABLE) is None:
+        check_free(output)
     torch.manual_seed(seed)  # of the new prediction head
     model, tokenizer = _load(encoder)
     if length > (most := positions_of(model.encoder)):
@@ -240,7 +243,7 @@ def pretrain(
         save(output / STABLE, steps)
     model.encoder.save_pretrained(output)
     tokenizer.save_pretrained(output)
-    write_text(output / "pretraining.json", json.dumps(made_from | {"steps": steps}, indent=1) + "\n")
+    write_text(output / DONE, json.dumps(made_from | {"steps": steps}, indent=1) + "\n")
     remove_checkpoint(output)
 
 
@@ -264,7 +267,7 @@ def _resume(
     output: Path, made_from: dict[str, Any], steps: int, *, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> int | None:
     """Restores the last state that a run of `steps` steps goes through, and returns its step; None where it is done."""
-    done = output / "pretraining.json"
+    done = output / DONE
     too_far = False
     if done.exists():
         found = json.loads(done.read_text())

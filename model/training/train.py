@@ -26,7 +26,7 @@ from ..folder import save_model
 from ..vocabulary import Vocabulary
 from .checkpoint import remove_checkpoint
 from .recipe import Recipe, RecipeError, read_config
-from .trainer import LOSSES, Trainer, add_row, check_same, make_trainer
+from .trainer import LOSSES, Trainer, add_row, check_free, check_same, make_trainer
 
 REPORT_EVERY = 50  # steps
 
@@ -74,7 +74,8 @@ def train(
         tell: takes the lines of progress.
 
     Raises:
-        RecipeError: the encoder or the data do not fit, or `output` holds a training of something else.
+        RecipeError: the encoder or the data do not fit, or `output` holds a training of something else, or a
+            model of another origin.
     """
     output.mkdir(parents=True, exist_ok=True)
     vocabulary = read_vocabulary(mesh)
@@ -86,6 +87,7 @@ def train(
         remove_checkpoint(output)
         tell(f"{output} is trained already")
         return Trained(output, _read_dev(output), finished=True)
+    check_free(output)
     trainer = make_trainer(
         recipe,
         corpus=corpus,

@@ -289,6 +289,12 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> N
             )
 
 
+def check_free(folder: Path) -> None:
+    """Raises RecipeError where a folder without a checkpoint holds a model or an encoder, which would be lost."""
+    if (folder / "config.json").exists() and read_progress(folder) is None:
+        raise RecipeError(f"{folder} holds a model that was not made by this command; choose another --output")
+
+
 def add_row(curve: Path, row: dict[str, Any]) -> None:
     """Appends a row to a curve of JSON lines."""
     with curve.open("a") as file:

@@ -179,6 +179,20 @@ def test_pretrains_on_text(
     assert (tmp_path / "out" / "model.safetensors").exists()
 
 
+def test_a_folder_that_holds_another_model_is_not_written_over(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = tiny.save_encoder(tmp_path / "encoder")
+    before = {path.name: path.read_bytes() for path in encoder.iterdir()}
+    train = ["train", "--config", data / "train.toml", "--encoder", encoder]
+    pretrain = ["pretrain", "--encoder", encoder, "--text", data / "text.txt", "--length", 16, "--rows", 4]
+    for words in (train, [*pretrain, "--tokens", 640]):
+        assert run(*words, "--output", encoder, monkeypatch=monkeypatch) == 1
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told == f"e2emern: {encoder} holds a model that was not made by this command; choose another --output"
+    assert {name: (encoder / name).read_bytes() for name in before} == before
+
+
 def test_one_model_learns_from_several(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +240,8 @@ def test_one_model_learns_from_several(
          "--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev"),
         (["train", "--config", "{data}/train.toml", "--trials", "2", "--seed", "1", "--seed", "2"],
          "--trials: a search has one seed, and --seed names 2"),
+        (["train", "--config", "{data}/train.toml", "--seed", "3", "--seed", "3"],
+         "--seed: found 3, 3, expected each once"),
         (["train", "--config", "{data}/train.toml", "--trials", "2", "--resolver-of", "none"],
          "--trials: no resolver is fitted in a search; give --resolver-of to the training that follows"),
         (["train", "--config", "{data}/train.toml", "--silver", "none.parquet"],
