@@ -46,8 +46,8 @@ def join_corpora(
     """Write gold files as one corpus.
 
     Each is named `CORPUS/SPLIT=FILE`. `annotates` has `CORPUS=TYPE,...` for each corpus that does not mark both types.
-    Raises InputError where a name or a type is none, no file is of a corpus of `annotates`, or a file cannot be read;
-    nothing is written then.
+    Raises InputError where a name or a type is none, no file is of a corpus of `annotates`, a file cannot be read, or
+    a document stands twice in a split; nothing is written then.
     """
     marked: dict[str, tuple[str, ...]] = {}
     for each in annotates:
@@ -68,7 +68,18 @@ def join_corpora(
     for corpus, split, path in files:
         types = marked.get(corpus, ANNOTATED)
         documents += read_split(path, corpus=corpus, split=split, annotated_types=types, tell=tell)
+    check_once(documents)
     write_corpus(documents, output)
+
+
+def check_once(documents: Sequence[GoldDocument]) -> None:
+    """Check that no document stands twice in a split. Raises InputError."""
+    seen: set[tuple[str, str, str]] = set()
+    for document in documents:
+        key = (document.corpus, document.split, document.document_id)
+        if key in seen:
+            raise InputError(f"document {key[2]} stands twice in {key[0]}/{key[1]}; name each gold file once")
+        seen.add(key)
 
 
 def read_split(

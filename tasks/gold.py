@@ -11,7 +11,7 @@ import pyarrow as pa
 from model.corpus import GoldDocument, read_corpus
 from model.evaluation.statistics import statistics
 
-from .corpora import ANNOTATED, NAMED, read_gold
+from .corpora import ANNOTATED, NAMED, check_once, read_gold
 from .errors import InputError
 from .vocabulary import read_vocabulary
 
@@ -27,12 +27,7 @@ def find_gold(named: Sequence[str]) -> list[GoldDocument]:
     Raises InputError where a file cannot be read, holds no gold mention, or a document is named twice.
     """
     found = [document for name in named for document in _read(name)]
-    seen: set[tuple[str, str, str]] = set()
-    for document in found:
-        key = (document.corpus, document.split, document.document_id)
-        if key in seen:
-            raise InputError(f"document {key[2]} stands twice in {key[0]}/{key[1]}; name each gold file once")
-        seen.add(key)
+    check_once(found)
     return found
 
 

@@ -60,6 +60,15 @@ def test_columns_that_are_none_are_refused(tmp_path: Path, text: str, types: tup
         list(read_tagged(path, corpus="tags", split="train", annotated_types=types))
 
 
+def test_no_document_is_joined_twice(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(PUBTATOR)
+    join_corpora([f"a/train={tmp_path / 'one'}", f"a/dev={tmp_path / 'two'}"], output=tmp_path / "splits.parquet")
+    with pytest.raises(InputError, match=r"^document \w+ stands twice in a/train; name each gold file once$"):
+        join_corpora([f"a/train={tmp_path / 'one'}", f"a/train={tmp_path / 'two'}"], output=tmp_path / "same.parquet")
+    assert not (tmp_path / "same.parquet").exists()
+
+
 def test_corpora_are_joined_into_one_file(tmp_path: Path) -> None:
     (tmp_path / "gold.PubTator").write_text(PUBTATOR)
     (tmp_path / "gold.tsv").write_text(TAGGED)
