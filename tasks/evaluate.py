@@ -66,8 +66,8 @@ def evaluate_models(
     are several seeds, their counts are summed before they are compared. An entity bank that has to be built is kept in
     `home`.
 
-    Raises InputError where a model or the vocabulary cannot be used, a protocol is unknown, slices lack `seen`, or
-    `home` is a file.
+    Raises InputError where a model or the vocabulary cannot be used, a protocol is unknown, slices lack `seen`, a
+    model is named twice, or `home` is a file.
     """
     if home.root.is_file():
         raise InputError(f"{home.root}: is a file, expected a folder to write to")
@@ -76,8 +76,8 @@ def evaluate_models(
         raise InputError(f"unknown protocol {', '.join(unknown)}: expected {', '.join(PROTOCOLS)}")
     if slices and not seen:
         raise InputError("slices need the training documents; name them with --seen")
-    for folder in (*models, *against):
-        read_versions(folder, mesh)
+    for folders in (models, against):
+        _check_seeds(folders, [read_versions(folder, mesh).model for folder in folders])
     vocabulary = read_vocabulary(mesh)
     slicer = Slicer.of(seen, canonical=vocabulary.canonical) if slices else Slicer.whole()
 
@@ -113,6 +113,14 @@ def write_evaluation(found: Evaluated, folder: Path) -> None:
         "comparison": _told(found.comparison) if found.comparison else None,
     }
     write_text(folder / "evaluation.json", json.dumps(told, indent=1) + "\n")
+
+
+def _check_seeds(folders: Sequence[Path], versions: Sequence[str]) -> None:
+    first: dict[str, Path] = {}
+    for folder, version in zip(folders, versions, strict=True):
+        if version in first:
+            raise InputError(f"{first[version]} and {folder} are one model, {version}; name each seed once")
+        first[version] = folder
 
 
 def _pooled(evaluations: Sequence[Evaluation]) -> Counts:

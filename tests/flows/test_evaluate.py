@@ -70,6 +70,7 @@ def test_errors_come_before_any_model_is_loaded(world: World, corpus: Path, tmp_
         (["--model", world.model, "--slices"], "slices need the training documents; name them with --seen"),
         (["--model", tmp_path / "none"], "none: no such model folder"),
         (["--model", world.model, "--against", tmp_path / "none"], "none: no such model folder"),
+        (["--model", world.model, "--model", world.model], "are one model, "),
     ):
         ended = run(*given, *more)
         assert isinstance(ended.exception, InputError)
