@@ -30,11 +30,18 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
 
 
 def check_spans(path: Path, *, output: Path) -> None:
-    """Check that a file may be one of spans to link, and that `output` is another. Raises InputError."""
+    """Check that a file may be one of spans to link, and that `output` is another, and no folder. Raises InputError."""
     if (form := detect_format(path)) != "pubtator":
         raise InputError(f"{path}: expected PubTator text with mentions, found {form}")
+    check_output(output)
     if output.exists() and output.samefile(path):
         raise InputError(f"{output}: is the input itself; name another file with --output")
+
+
+def check_output(output: Path) -> None:
+    """Check that a file can be written under this name, before the work that fills it. Raises InputError."""
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder, expected a file to write to")
 
 
 def find_model(model: Path | str | None, *, home: Home) -> Path:

@@ -19,7 +19,10 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from model.inference.cascade import Cascade
+    from model.network import E2emernModel
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -71,6 +74,17 @@ def load(
         return load_cascade(model, mesh=mesh, banks=home.banks, device=place, progress=progress)
     except (ValueError, KeyError, OSError, SafetensorError) as error:
         raise InputError(f"{model} with {mesh}: {_first_line(error)}") from error
+
+
+def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
+    """Load a model folder without any vocabulary: network, tokenizer, version. Raises InputError where it is none."""
+    from model.folder import load_model
+
+    check_model(folder)
+    try:
+        return load_model(folder, device=device)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:

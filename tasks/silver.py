@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from model.document import Document, Passage
-from model.folder import load_model
 from model.network import E2emernModel
 from model.pieces import longest_window, make_windows
 from model.precision import fastest_batch
@@ -31,8 +30,9 @@ from model.training.silver import described, silver_table, tag_windows
 from model.vocabulary import Vocabulary
 from warehouse.files import written_whole
 
-from .choices import check_model, read_mesh_version
+from .choices import check_output, read_mesh_version
 from .errors import InputError
+from .models import load_whole
 from .sentences import split_sentences
 
 CHUNK = 100  # passages
@@ -70,10 +70,11 @@ def make_silver(
         mesh: entities table, whose names say which passages are rich.
         seed: of the order of the passages.
 
-    Raises InputError where the models do not fit each other, or `output` was begun from something else.
+    Raises InputError where the models do not fit each other, or `output` is a folder or was begun from something else.
     """
     read_mesh_version(mesh)
-    loaded = [_load(folder, device) for folder in teachers]
+    check_output(output)
+    loaded = [load_whole(folder, device=device) for folder in teachers]
     models, tokenizer = [model for model, _, _ in loaded], loaded[0][1]
     _check_alike(teachers, models)
     lines = [line for lines in read_lines(text) for line in lines]
@@ -116,14 +117,6 @@ def make_silver(
     _write(table.replace_schema_metadata(table.schema.metadata | encoded), output)
     shutil.rmtree(parts)
     return tagged_in_all
-
-
-def _load(folder: Path, device: str) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
-    check_model(folder)
-    try:
-        return load_model(folder, device=device)
-    except ValueError as error:
-        raise InputError(str(error)) from error
 
 
 def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:

@@ -72,14 +72,12 @@ def add(
     home: Folder,
 ) -> None:
     """Copy a model into the home, under the version that its content gives it."""
-    from tasks.choices import check_model
-
-    check_model(folder)
-    from model.version import model_version
+    from tasks.models import load_whole
     from warehouse.models import add_model
 
+    *_, version = load_whole(folder, device="cpu")
     home.mkdir(parents=True, exist_ok=True)
-    print(add_model(Home(home), folder, version=model_version(folder)).version)
+    print(add_model(Home(home), folder, version=version).version)
 
 
 @models_app.command(epilog="Example: e2emern models retrain --config ours --data corpora/ --home home")

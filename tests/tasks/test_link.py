@@ -123,6 +123,8 @@ def test_a_lost_device_ends_it_and_nothing_is_written(
 def test_the_input_is_never_overwritten(cascade: Cascade, tmp_path: Path) -> None:
     given = tmp_path / "given.PubTator"
     given.write_text(GIVEN, encoding="utf-8")
+    with pytest.raises(InputError, match="is a folder, expected a file to write to"):
+        link_file(given, tmp_path, cascade=cascade)
     with pytest.raises(InputError, match="is the input itself"):
         link_file(given, given, cascade=cascade)
     assert given.read_text(encoding="utf-8") == GIVEN

@@ -134,6 +134,8 @@ def test_a_damaged_model_is_one_line(data: Path, tmp_path: Path) -> None:
         tag(data, tmp_path / "out", teachers=[tmp_path / "damaged"])
     with pytest.raises(RecipeError):
         average([data / "one", tmp_path / "damaged"], tmp_path / "mean")
+    with pytest.raises(InputError, match=f"^{tmp_path}: is a folder, expected a file to write to$"):
+        tag(data, tmp_path)
     with pytest.raises(InputError, match=r"none\.parquet"):
         tag(data, tmp_path / "out", mesh=tmp_path / "none.parquet")
 
