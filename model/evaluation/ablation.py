@@ -26,7 +26,7 @@ from ..inference.resolver import EVIDENCE, Example, Resolver
 
 DEPTHS = (1, 4, 16, 64)
 FOLDS = 5
-_NAMES = ("name", "variant", "spelling")
+_NAMES = ("name", "variant", "head", "spelling")
 EVIDENCE_SEEN: Mapping[str, tuple[str, ...]] = {
     "whole": tuple(EVIDENCE),
     "names alone": _NAMES,

@@ -64,10 +64,14 @@ class Found:
     by_context: list[int]
 
     def united(self, k: int) -> list[int]:
-        """Concepts that bear the words, then two of the best for the words to one for their sentences; k at most."""
+        """Concepts that bear the words, then two of the best for the words to one for their sentences; k at most.
+
+        Beside them those that the words end with the name of.
+        """
         turns = zip_longest(self.by_name[::2], self.by_name[1::2], self.by_context)
         ranked = [concept for turn in turns for concept in turn if concept is not None]
-        return list(dict.fromkeys([*self.exact, *ranked]))[:k]
+        first = list(dict.fromkeys([*self.exact, *ranked]))[:k]
+        return list(dict.fromkeys([*first, *self.group.heads]))
 
 
 class Cascade:
@@ -398,6 +402,7 @@ def load_cascade(
     banks: Path,
     device: str = "cpu",
     dtype: torch.dtype | None = None,
+    fitted: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cascade:
     """Loads a model folder and a vocabulary; takes the bank from the model folder or `banks`, else builds it.
@@ -406,12 +411,15 @@ def load_cascade(
         mesh: entities table.
         banks: folder where a built bank is kept for the next time.
         dtype: of the weights; the device's fastest where it is not given.
+        fitted: take the resolver that the configuration holds; else it is left as one that is to be fitted.
 
     Raises:
-        ValueError: the folder holds no model of ours.
+        ValueError: the folder holds no model of ours, or its resolver is of another version.
     """
     vocabulary = Vocabulary.read(mesh)
     model, tokenizer, version = load_model(folder, device=device, dtype=dtype)
+    if not fitted:
+        model.config.resolver = None
     weights = weights_digest(folder)
     kept = banks / f"{weights}.{vocabulary.digest}.safetensors"
     bank = None

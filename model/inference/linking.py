@@ -37,9 +37,11 @@ FEATURES = (
     "prior",  # log of 1 + how often a thousand training documents name the concept
     "depth",  # of its highest place in the trees; 5 without any
     "names",  # log of how many it has
+    "head",  # words that are no name end with one of its names, as "DOX cardiomyopathy" does
     "disease",  # of entity type Disease
 )
 COMPARED_NAMES = 4  # of a concept, for the spelling: more cost more than they tell
+MOST_HEADS = 2
 NO_DEPTH = 5
 LONGEST_SHORT_FORM = 10  # letters; of a name that another in brackets explains
 
@@ -72,6 +74,7 @@ class Group:
     spans: list[int]
     match: str = "none"  # how the words agree with a name: exact, variant or none
     named: dict[int, bool] = field(default_factory=dict)  # concepts that bear the words, and as preferred name
+    heads: list[int] = field(default_factory=list)  # concepts that bear the longest end of the words that is a name
     concepts: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # candidates (K,), as found
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # bank row of each one's likest name
     similarity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
@@ -94,6 +97,8 @@ def group_spans(
             if key not in groups:
                 groups[key] = Group(part, span.entity_type, [])
                 groups[key].match, groups[key].named = vocabulary.look_up(part, entity_type=span.entity_type)
+                if groups[key].match != "exact":
+                    groups[key].heads = heads_of(part, entity_type=span.entity_type, vocabulary=vocabulary)
             groups[key].spans.append(at)
     return list(groups.values())
 
@@ -115,6 +120,15 @@ def parts_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[st
         if all(owners) and len({frozenset(owner) for owner in owners}) == len(parts):
             return parts
     return [words]
+
+
+def heads_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[int]:
+    """The concepts, two at most, that bear the longest end of the words that is a name: "tumors" of "ocular tumors"."""
+    split = words.split()
+    for begin in range(1, len(split)):
+        if found := vocabulary.look_up(" ".join(split[begin:]), entity_type=entity_type)[1]:
+            return list(found)[:MOST_HEADS]
+    return []
 
 
 def appositions(
@@ -185,6 +199,7 @@ def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, flo
         "prior": [np.log1p(prior.get(concept.mesh_id, 0)) for concept in concepts],
         "depth": [min((tree.count(".") for tree in concept.tree_numbers), default=NO_DEPTH) for concept in concepts],
         "names": [np.log(len(concept.names)) for concept in concepts],
+        "head": [at in group.heads for at in group.concepts.tolist()],
         "disease": [group.entity_type == "Disease"] * count,
     }
     return np.stack([np.asarray(columns[name], np.float32) for name in FEATURES], axis=1)

@@ -21,6 +21,7 @@ NONE_FEATURES = ("bias", "ner")  # of the choice "none of them": 1, and the log-
 EVIDENCE = {
     "name": ("exact_preferred", "exact", "sole", "retired"),
     "variant": ("variant",),
+    "head": ("head",),
     "spelling": ("spelling",),
     "likeness": ("likeness", "likeness_lead"),
     "bank": ("similarity", "lead"),

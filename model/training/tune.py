@@ -88,7 +88,8 @@ def tune_folder(
     folder: Path, *, mesh: Path, documents: Sequence[GoldDocument], seen: Sequence[GoldDocument], device: str = "cpu"
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Fits the model of a folder as `tune` does, and keeps what is fitted there."""
-    fitted, validated = tune(load_cascade(folder, mesh=mesh, banks=folder, device=device), documents, seen=seen)
+    cascade = load_cascade(folder, mesh=mesh, banks=folder, device=device, fitted=False)
+    fitted, validated = tune(cascade, documents, seen=seen)
     keep_fitted(folder, fitted)
     return fitted, validated
 

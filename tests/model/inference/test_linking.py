@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from model.document import Concept
+from model.inference.cascade import Found
 from model.inference.linking import FEATURES, Group, Span, appositions, features_of, group_spans, parts_of, spelling
 from model.vocabulary import Vocabulary
 from tests.model import tiny
@@ -31,6 +33,33 @@ def test_a_span_of_two_concepts_is_in_two_groups() -> None:
     spans = [span("breast and colon cancer"), span("colon cancer", start=40)]
     groups = group_spans(spans, abbreviations=[{}], vocabulary=tiny.vocabulary())
     assert [(group.words, group.spans) for group in groups] == [("breast cancer", [0]), ("colon cancer", [0, 1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "heads"),
+    [
+        ("ocular breast cancers", ["D001"]),  # and not only of cancer
+        ("severe renal failure", ["D004"]),
+        ("breast cancer", []),  # a name itself
+        ("headache of the eye", []),
+        ("severe aspirin", []),  # of another type
+        ("ocular", []),
+    ],
+)
+def test_words_that_are_no_name_have_the_concept_they_end_with_among_their_candidates(
+    words: str, heads: list[str]
+) -> None:
+    vocabulary = tiny.vocabulary()
+    (group,) = group_spans([span(words)], abbreviations=[{}], vocabulary=vocabulary)
+    assert [vocabulary.concepts[at].mesh_id for at in group.heads] == heads
+    others = [at for at in range(3, 6) if at not in group.heads]
+    found = Found(group, torch.zeros(1), torch.zeros(1), exact=[], by_name=others, by_context=[])
+    group.concepts = np.array(found.united(2))
+    assert group.concepts.tolist() == others[:2] + group.heads
+    zeros = np.zeros(len(group.concepts), np.float32)
+    group.similarity = group.likeness = group.mid = group.high = zeros
+    marked = features_of(group, vocabulary=vocabulary, prior={})[:, FEATURES.index("head")]
+    assert marked.tolist() == [0] * 2 + [1] * len(heads)
 
 
 @pytest.mark.parametrize(

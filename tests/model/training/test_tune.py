@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from model.folder import save_model
+from model.inference.cascade import load_cascade
 from model.training.tune import count_concepts, keep_fitted, main, read_fitted, tune_folder
 from tests.model import tiny
 
@@ -40,12 +43,14 @@ def test_what_is_fitted_is_a_part_of_the_model(learned: Path, capsys: pytest.Cap
     assert json.loads((learned / "config.json").read_text()) == before | fitted
 
 
-def test_a_resolver_of_other_evidence_is_refused(learned: Path, tmp_path: Path) -> None:
-    config = json.loads((learned / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    keep_fitted(tmp_path, {"resolver": {"weights": {"magic": 1.0}}})
-    with pytest.raises(ValueError, match="the resolver weighs other evidence than this version gathers"):
-        read_fitted(tmp_path)
+def test_a_resolver_of_other_evidence_is_refused_until_it_is_fitted_anew(learned: Path, tmp_path: Path) -> None:
+    model, mesh = shutil.copytree(learned, tmp_path / "model"), learned / "entities/tiny.parquet"
+    keep_fitted(model, {"resolver": {"weights": {"magic": 1.0}}})
+    for read in (read_fitted, partial(load_cascade, mesh=mesh, banks=model)):
+        with pytest.raises(ValueError, match="the resolver weighs other evidence than this version gathers"):
+            read(model)
+    tune_folder(model, mesh=mesh, documents=tiny.gold(), seen=tiny.gold())
+    assert read_fitted(model) is not None
 
 
 def test_a_model_that_finds_nothing_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
