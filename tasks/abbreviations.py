@@ -3,7 +3,8 @@
 Algorithm: A. S. Schwartz and M. A. Hearst, A simple algorithm for identifying abbreviation definitions in biomedical
 text, Pacific Symposium on Biocomputing 2003, 451-462; as the `abbreviations` library has it. The library gives up a
 whole line for one unmatched or empty bracket, "1) ... 2) ...", and looks back to the line's start for each candidate:
-so brackets without a partner are blanked, and the text is handed over in lines of bounded length.
+so brackets without a partner are blanked, and the text is handed over in lines of bounded length. It asks for as many
+words with the first letter as the short form has of it, and counts the s of a plural: so "(SSRIs)" is read as "(SSRI)".
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cache
 from typing import Protocol
 
 _LONGEST_LINE = 4000  # code points; a whole abstract, but not a whole article
+_PLURAL = re.compile(r"\((S[A-Z0-9]+)s\)")
 
 
 class _Finder(Protocol):
@@ -25,8 +27,11 @@ def find_abbreviations(text: str) -> dict[str, str]:
     if "(" not in text:
         return {}
     lines = "\n".join(_lines(_without_odd_brackets(text)))
-    found = _finder()(doc_text=lines, first_definition=True)
-    return {str(short): str(long) for short, long in found.items() if short in text and long in text}
+    plurals = {single: f"{single}s" for single in _PLURAL.findall(lines)}
+    found = _finder()(doc_text=_PLURAL.sub(r"(\1)", lines), first_definition=True)
+    return {
+        plurals.get(short, str(short)): str(long) for short, long in found.items() if short in text and long in text
+    }
 
 
 @cache

@@ -17,6 +17,10 @@ from tasks.abbreviations import find_abbreviations
         ("Ataxia-telangiectasia (A-T) was found.", {"A-T": "Ataxia-telangiectasia"}),
         ("Acetylcholine receptors (AChR) were blocked.", {"AChR": "Acetylcholine receptors"}),
         ("Given 5-fluorouracil (5-FU) daily.", {"5-FU": "5-fluorouracil"}),
+        (  # a plural of three s, of which the words begin with two
+            "Selective serotonin reuptake inhibitors (SSRIs) were given.",
+            {"SSRIs": "Selective serotonin reuptake inhibitors"},
+        ),
         (
             "Acute kidney injury (AKI) and chronic heart failure (CHF).",
             {"AKI": "Acute kidney injury", "CHF": "chronic heart failure"},
