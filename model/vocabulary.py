@@ -149,15 +149,16 @@ class Vocabulary:
     def look_up(self, words: str, *, entity_type: str | None = None) -> tuple[str, dict[int, bool]]:
         """The concepts that have these very words as a name, and how they agree.
 
-        A name of one or two letters has to agree in case: "no" is not Nobelium, nor is "TC" Technetium.
+        Symbols have to agree in case, names of one or two letters and single words that mix cases: "no" is not
+        Nobelium, nor is "CoCl2" the COCl2 that is phosgene.
 
         Returns `("exact" | "variant" | "none", {concept position: whether it is the preferred name})`;
         a variant differs by word order or plural.
         """
         folded = normalise(words)
         found = self._of_type(self._exact.get(folded), entity_type)
-        if len(folded) <= LONGEST_SYMBOL:
-            symbol = _letters(words)
+        symbol = _letters(words)
+        if found and (len(folded) <= LONGEST_SYMBOL or (" " not in folded and _mixes_cases(symbol))):
             found = {at: best for at, best in found.items() if symbol in map(_letters, self.concepts[at].names)}
             return ("exact" if found else "none"), found
         if found:
@@ -178,6 +179,10 @@ class Vocabulary:
 
 def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name))
+
+
+def _mixes_cases(letters: str) -> bool:
+    return not letters.isupper() and letters[1:] != letters[1:].lower()
 
 
 def _bag(folded: str) -> str:

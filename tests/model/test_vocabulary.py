@@ -84,6 +84,27 @@ def test_short_names_agree_in_case_and_bare_numbers_name_nothing(words: str, how
     assert (match, [vocabulary.concepts[at].mesh_id for at in found]) == (how, concepts)
 
 
+@pytest.mark.parametrize(
+    ("words", "how", "concepts"),
+    [
+        ("CoCl2", "exact", ["C1"]),
+        ("COCl2", "exact", ["D1"]),
+        ("COCL2", "exact", ["C1", "D1"]),
+        ("THz", "none", []),
+        ("Phosgene", "exact", ["D1"]),
+    ],
+)
+def test_words_that_mix_cases_agree_in_case(words: str, how: str, concepts: list[str]) -> None:
+    known = [
+        Concept("C1", "Chemical", ("cobaltous chloride", "CoCl2"), "supplementary", ()),
+        Concept("D1", "Chemical", ("phosgene", "COCl2"), "descriptor", ()),
+        Concept("C2", "Chemical", ("a thiazolidine", "THZ"), "supplementary", ()),
+    ]
+    vocabulary = Vocabulary(known, version="symbols")
+    match, found = vocabulary.look_up(words, entity_type="Chemical")
+    assert (match, [vocabulary.concepts[at].mesh_id for at in found]) == (how, concepts)
+
+
 def test_look_up_keeps_to_the_type() -> None:
     assert tiny.vocabulary().look_up("aspirin", entity_type="Disease") == ("none", {})
 
