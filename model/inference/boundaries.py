@@ -1,7 +1,8 @@
 """Settles where spans begin and end.
 
-The tags of single words leave two kinds of error that a look at the words mends: a hyphen or semicolon at the end of a
-mention, and a part of a name for the whole of it. "Migraine with aura" was "migraine" and "aura".
+The tags of single words leave three kinds of error that a look at the words mends: a hyphen, a semicolon or "of the" at
+the end of a mention, half of a pair of brackets, and a part of a name for the whole of it. "Migraine with aura" was
+"migraine" and "aura", and "di(n-butyl) phthalate" was "n-butyl) phthalate".
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ FURTHER = 6  # words that a span may grow by, to either side
 LONGEST = 8  # words of a name that a span may grow to; longer ones brought nothing on dev
 NO_SUBSTANCE = ("D08", "D12", "D27")  # trees of enzymes, proteins and actions: no chemicals as the corpora have it
 
-_PUNCTUATION = "-;:,./"
+_NO_END = frozenset("-;:,./") | {"a", "an", "and", "by", "for", "from", "in", "of", "or", "the", "to", "with"}
 _SEVERAL = re.compile(r"[,;] | [(\[]|[)\]] |/|%")  # joins names, or puts them in another order
 
 
 def settle_boundaries(
     spans: Sequence[Span], *, windows: Sequence[Window], sentences: Sequence[Sequence[str]], vocabulary: Vocabulary
 ) -> list[Span]:
-    """The spans without punctuation at their ends, and grown to the longest name of their type that holds them.
+    """The spans without punctuation or joining words at their ends, grown to the longest name of their type.
 
     A span does not grow over one of another type. Of spans that came to overlap the longest is left, as sure as the
     surest of them.
@@ -41,6 +42,7 @@ def settle_boundaries(
         window = windows[at]
         line = _Line(window, sentences[window.document][window.sentence])
         trimmed = [line.trimmed(span) for span in mine]
+        trimmed = [line.opened(span, beside=trimmed) for span in trimmed]
         grown = [line.grown(span, beside=trimmed, vocabulary=vocabulary) for span in trimmed]
         settled += _without_overlap(grown)
     return settled
@@ -67,15 +69,35 @@ class _Line:
 
     def trimmed(self, span: Span) -> Span:
         first, last = span.first, span.last
-        while last - first > 1 and self.words[last - 1] in _PUNCTUATION:
+        while last - first > 1 and self.words[last - 1] in _NO_END:
             last -= 1
-        while last - first > 1 and self.words[first] in _PUNCTUATION:
+        while last - first > 1 and self.words[first] in _NO_END:
             first += 1
         return span if (first, last) == (span.first, span.last) else self.at(span, first, last)
 
+    def opened(self, span: Span, *, beside: Sequence[Span]) -> Span:
+        """The span from the beginning of the word that its half pair of brackets opens in, as in "di(n-butyl)"."""
+        closed = 0
+        for word in reversed(self.words[span.first : span.last]):
+            closed = closed + 1 if word == ")" else max(0, closed - 1) if word == "(" else closed
+        first = span.first
+        while closed and first > max(0, span.first - FURTHER):
+            first -= 1
+            closed += (self.words[first] == ")") - (self.words[first] == "(")
+        if closed or first == span.first:
+            return span
+        while first and self._is_joined(first) and (self.words[first - 1].isalnum() or self.words[first - 1] == "-"):
+            first -= 1
+        if not self.words[first].isalnum() or _meets_other(span, first, span.last, beside):
+            return span
+        return self.at(span, first, span.last)
+
+    def _is_joined(self, word: int) -> bool:
+        """Whether nothing stands between a word and the one before."""
+        return bool(self.window.end[word - 1] == self.window.start[word])
+
     def grown(self, span: Span, *, beside: Sequence[Span], vocabulary: Vocabulary) -> Span:
         own = self.folded(span.first, span.last)
-        others = [each for each in beside if each.entity_type != span.entity_type]
         ranges = (
             (first, last)
             for first in range(max(0, span.first - FURTHER), span.first + 1)
@@ -83,9 +105,7 @@ class _Line:
             if self.folded(first, last) != own
         )
         for first, last in sorted(ranges, key=lambda words: words[0] - words[1]):
-            if self._is_name(first, last, span.entity_type, vocabulary) and not any(
-                each.first < last and first < each.last for each in others
-            ):
+            if self._is_name(first, last, span.entity_type, vocabulary) and not _meets_other(span, first, last, beside):
                 return self.at(span, first, last)
         return span
 
@@ -98,6 +118,11 @@ class _Line:
         ends = (text[0].isalnum() or text[0] in "([") and (text[-1].isalnum() or text[-1] in ")]")
         balanced = text.count("(") == text.count(")") and text.count("[") == text.count("]")
         return ends and balanced and not _SEVERAL.search(text)
+
+
+def _meets_other(span: Span, first: int, last: int, beside: Sequence[Span]) -> bool:
+    """Whether words that a span would grow to belong to one of another type."""
+    return any(each.first < last and first < each.last for each in beside if each.entity_type != span.entity_type)
 
 
 def _is_annotated(trees: Sequence[str]) -> bool:

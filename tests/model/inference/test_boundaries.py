@@ -89,9 +89,33 @@ def test_a_name_that_holds_a_span_of_another_type_is_left() -> None:
     assert settled("migraine with aura", *spans) == [*spans]
 
 
-@pytest.mark.parametrize(("words", "left"), [("aspirin-", "aspirin"), ("-aspirin;", "aspirin"), ("-", "-")])
-def test_punctuation_at_the_ends_is_no_part_of_a_mention(words: str, left: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ("aspirin-", "aspirin"),
+        ("-aspirin;", "aspirin"),
+        ("-", "-"),
+        ("aspirin of the", "aspirin"),
+        ("and aspirin", "aspirin"),
+    ],
+)
+def test_punctuation_and_joining_words_at_the_ends_are_no_part_of_a_mention(words: str, left: str) -> None:
     assert settled(f"the {words} group", (words, "Chemical", 0.9)) == [(left, "Chemical", 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "whole"),
+    [
+        ("Given Di(n-butyl) phthalate (DBP)", "n-butyl) phthalate", "Di(n-butyl) phthalate"),
+        ("2-(3-(x)y) acid", "y) acid", "2-(3-(x)y) acid"),
+        ("Tumour marker (CEA) levels", "CEA) levels", "CEA) levels"),  # the bracket opens no word
+        ("an-(y) acid", "y) acid", "an-(y) acid"),
+        ("evaluate b) cancer", "b) cancer", "b) cancer"),
+        ("n(x) ", "x", "x"),
+    ],
+)
+def test_a_bracket_within_a_word_belongs_to_the_mention_whole(text: str, words: str, whole: str) -> None:
+    assert settled(text, (words, "Chemical", 0.9)) == [(whole, "Chemical", 0.9)]
 
 
 WORDS = st.sampled_from("migraine with aura colon cancer , ( ) - aspirin penicillin G esterase severe".split())
