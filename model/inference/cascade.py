@@ -33,7 +33,7 @@ from ..vocabulary import Vocabulary, normalise
 from .agreement import agree
 from .bank import EntityBank, encode_names
 from .boundaries import settle_boundaries
-from .linking import Group, Span, appositions, features_of, group_spans
+from .linking import Group, Span, appositions, bears_marks, features_of, group_spans, marks_of, with_plurals
 from .report import Report
 from .resolver import Resolver
 
@@ -205,10 +205,21 @@ class Cascade:
     def _explained(
         self, texts: Sequence[Text], spans: Sequence[Span], *, across_types: bool = False
     ) -> list[dict[str, str]]:
-        """Short form to long form of each document: its abbreviations, and names that stand in brackets behind one."""
+        """Short form to long form of each document: its abbreviations, and names that stand in brackets behind one.
+
+        A name that ends with the long form goes before it, as "thrombotic thrombocytopenic purpura (TTP)" does, of
+        which Schwartz and Hearst take two words.
+        """
         laid_out = [_laid_out(text.sentences) for text in texts]
         apposed = appositions(spans, texts=laid_out, vocabulary=self.vocabulary, across_types=across_types)
-        return [apposed[at] | dict(text.abbreviations) for at, text in enumerate(texts)]
+        words: list[set[str]] = [set() for _ in texts]
+        for span in spans:
+            words[span.document].add(span.text)
+        explained = []
+        for text, named, mine in zip(texts, apposed, words, strict=True):
+            fuller = {short: long for short, long in named.items() if long.endswith(text.abbreviations.get(short, ""))}
+            explained.append(with_plurals(dict(text.abbreviations) | fuller, mine))
+        return explained
 
     def _find_candidates(
         self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: list[Tensor]
@@ -216,7 +227,15 @@ class Cascade:
         """Gives each group its candidates: what its sources found, by turns."""
         for found in self.search(groups, spans, windows, hidden, k=self.candidates):
             group = found.group
-            group.concepts = np.array(found.united(self.candidates), np.int64)
+            marks = marks_of(group.words)
+            group.concepts = np.array(
+                [
+                    at
+                    for at in found.united(self.candidates)
+                    if at in group.named or at in group.heads or bears_marks(marks, self.vocabulary.concepts[at])
+                ],
+                np.int64,
+            )
             if len(group.concepts):
                 group.rows, group.similarity, group.likeness = self.bank.compare(
                     group.concepts, context=found.context, name=found.name

@@ -9,13 +9,14 @@ behind another. A span that names several concepts ("breast and ovarian cancer")
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
+from ..document import Concept
 from ..spelling import american
 from ..vocabulary import Vocabulary, normalise
 
@@ -23,7 +24,7 @@ FEATURES = (
     "exact_preferred",  # the words are the concept's preferred name
     "exact",  # they are one of its names
     "variant",  # they are, but for plural and word order
-    "sole",  # no other concept of the type bears them
+    "sole",  # no other concept of the type bears them, but one of the same preferred name: diseases stand in OMIM too
     "retired",  # a supplementary record that bears them, where a descriptor of after 2015 does too
     "similarity",  # best score of a name against the words in their sentences
     "lead",  # that score less the best of all candidates
@@ -47,6 +48,8 @@ LONGEST_SHORT_FORM = 10  # letters; of a name that another in brackets explains
 
 _OPENING = re.compile(r" ?[(\[]")
 _CLOSING = (")", "]", ";", ",")
+_MARK = re.compile(r"\d{2,}|(?<![^\W_'’])[A-HJ-UWYZ](?![^\W_]|\.)")  # no Roman numerals, no "E. coli"
+_IN_BRACKETS = re.compile(r"\s?[(\[]([^()\[\]]+)[)\]]")
 _JOINED = re.compile(r"\s*(?:,\s*(?:and/or|and|or)?|/|\band/or\b|\band\b|\bor\b)\s+|/")
 
 
@@ -86,10 +89,17 @@ class Group:
 def group_spans(
     spans: Sequence[Span], *, abbreviations: Sequence[Mapping[str, str]], vocabulary: Vocabulary
 ) -> list[Group]:
-    """Groups spans by document, type and words, an abbreviation counting as its long form, and looks the words up."""
+    """Groups spans by document, type and words, an abbreviation counting as its long form, and looks the words up.
+
+    Short forms within the words are spelt out, "HCV infection", and left out in brackets, "hepatitis C virus (HCV)
+    infection".
+    """
     groups: dict[tuple[int, str, str], Group] = {}
     for at, span in enumerate(spans):
-        words = abbreviations[span.document].get(span.text, span.text)
+        short_forms = abbreviations[span.document]
+        words = short_forms.get(span.text, span.text)
+        if vocabulary.look_up(words, entity_type=span.entity_type)[0] != "exact":
+            words = _spelt_out(words, short_forms)
         if vocabulary.look_up(words, entity_type=span.entity_type)[0] != "exact":
             words = american(words)
         for part in parts_of(words, entity_type=span.entity_type, vocabulary=vocabulary):
@@ -101,6 +111,12 @@ def group_spans(
                     groups[key].heads = heads_of(part, entity_type=span.entity_type, vocabulary=vocabulary)
             groups[key].spans.append(at)
     return list(groups.values())
+
+
+def _spelt_out(words: str, short_forms: Mapping[str, str]) -> str:
+    """Words without the short forms that they explain in brackets, and with the long form of others."""
+    bare = _IN_BRACKETS.sub(lambda found: "" if found[1] in short_forms else found[0], words)
+    return " ".join(short_forms.get(word, word) for word in bare.split()) or words
 
 
 def parts_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[str]:
@@ -159,6 +175,12 @@ def appositions(
     return found
 
 
+def with_plurals(explained: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
+    """What is explained, and those of the words that are its plural or singular: SSRIs where SSRI is."""
+    others = {each: each[:-1] if each.endswith("s") else f"{each}s" for each in words if each.rstrip("s").isupper()}
+    return {each: explained[other] for each, other in others.items() if other in explained} | dict(explained)
+
+
 def _is_nameless(span: Span, vocabulary: Vocabulary) -> bool:
     """Whether a span is capitals that no concept of its type has as a name."""
     return span.text.isupper() and not vocabulary.look_up(span.text, entity_type=span.entity_type)[1]
@@ -177,12 +199,13 @@ def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, flo
     named = np.array([at in group.named for at in group.concepts.tolist()])
     exact = group.match == "exact"
     kinds = np.array([concept.record_type for concept in concepts])
+    bearers = {normalise(vocabulary.concepts[at].name) for at in group.named}
     recent = exact and any(_is_recent(vocabulary.concepts[at].mesh_id) for at in group.named)
     columns = {
         "exact_preferred": [exact and group.named.get(at, False) for at in group.concepts.tolist()],
         "exact": named & exact,
         "variant": named & (not exact),
-        "sole": named & (len(group.named) == 1),
+        "sole": named & (len(bearers) == 1),
         "retired": named & recent & (kinds == "supplementary"),
         "similarity": group.similarity,
         "lead": group.similarity - group.similarity.max(),
@@ -203,6 +226,16 @@ def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, flo
         "disease": [group.entity_type == "Disease"] * count,
     }
     return np.stack([np.asarray(columns[name], np.float32) for name in FEATURES], axis=1)
+
+
+def marks_of(words: str) -> frozenset[str]:
+    """The parts of a name that tell it from its like: the C of "hepatitis C", the 317 of "FK317"."""
+    return frozenset(mark.lower() for mark in _MARK.findall(words))
+
+
+def bears_marks(marks: frozenset[str], concept: Concept) -> bool:
+    """Whether all of the marks stand in names of the concept."""
+    return not marks or marks <= {mark for name in concept.names for mark in marks_of(name.upper())}
 
 
 def spelling(words: str, name: str) -> float:

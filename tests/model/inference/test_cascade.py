@@ -123,6 +123,28 @@ def test_capitals_in_brackets_behind_a_name_are_of_its_type_wherever_they_stand(
     assert [group.words for group in linked.groups if group.entity_type == "Chemical"] == ["cisplatin"]
 
 
+@torch.inference_mode()
+def test_a_fuller_name_goes_before_the_long_form_and_plurals_are_explained_too(model: E2emernModel) -> None:
+    """Of "thrombotic thrombocytopenic purpura (TTP)" the algorithm takes two words."""
+    sentence = "Renal failure (RF) and RFs were severe."
+    text = Text((Sentence(0, len(sentence), sentence),), {"RF": "failure"})
+    cascade = cascade_of(model)
+    given = [[(0, 13, "Disease"), (15, 17, "Disease"), (23, 26, "Disease")]]
+    windows, hidden, spans = cascade.find_spans([text], given=given)
+    groups = cascade.link([text], windows, hidden, spans, Report()).groups
+    assert [(group.words, [spans[at].text for at in group.spans]) for group in groups] == [
+        ("Renal failure", ["Renal failure", "RF", "RFs"])
+    ]
+
+
+@pytest.mark.parametrize("words", ["cisplatin317", "cisplatin C", "cisplatin"])
+def test_numbers_and_single_letters_stand_in_names_of_the_concept(model: E2emernModel, words: str) -> None:
+    """FK317 is no tacrolimus, which is FK506, nor is "hepatitis C" hepatitis B."""
+    text = Text((Sentence(0, len(words), words),))
+    [[mention]], _ = cascade_of(model).annotate([text], given=[[(0, len(words), "Chemical")]])
+    assert mention.mesh_id == ("C007" if words == "cisplatin" else None)
+
+
 def test_a_span_of_two_concepts_has_a_mention_for_each(model: E2emernModel) -> None:
     sentence = "The patients had severe breast and colon cancer."
     text = Text((Sentence(0, len(sentence), sentence),))

@@ -29,6 +29,15 @@ def test_repeats_and_abbreviations_are_one_group_within_a_document() -> None:
     assert [(group.spans, group.match) for group in groups] == [([0, 1, 2], "exact"), ([3], "none")]
 
 
+def test_short_forms_within_the_words_are_spelt_out_and_left_out_in_brackets() -> None:
+    spans = [span("colon (C) cancer"), span("C cancer", start=20), span("colon (x) cancer", start=40)]
+    groups = group_spans(spans, abbreviations=[{"C": "colon"}], vocabulary=tiny.vocabulary())
+    assert [(group.words, group.spans, group.match) for group in groups] == [
+        ("colon cancer", [0, 1], "exact"),
+        ("colon (x) cancer", [2], "none"),
+    ]
+
+
 def test_a_span_of_two_concepts_is_in_two_groups() -> None:
     spans = [span("breast and colon cancer"), span("colon cancer", start=40)]
     groups = group_spans(spans, abbreviations=[{}], vocabulary=tiny.vocabulary())
@@ -127,6 +136,21 @@ def test_features_say_how_the_words_agree() -> None:
     assert first["prior"] == pytest.approx(np.log(8))
     assert (second["prior"], first["depth"], first["disease"]) == (0, 1, 1)
     assert features_of(Group("x", "Disease", [0]), vocabulary=vocabulary, prior={}).shape == (0, len(FEATURES))
+
+
+@pytest.mark.parametrize(("other", "sole"), [("Diabetes mellitus, type 2", 1), ("Slow diabetes", 0)])
+def test_concepts_of_the_same_preferred_name_are_one(other: str, sole: int) -> None:
+    """Type 2 diabetes, a descriptor and an entry of OMIM, was linked to the better known type 1."""
+    known = [
+        Concept("D1", "Disease", ("Diabetes Mellitus, Type 2", "T2D"), "descriptor", ()),
+        Concept("125853", "Disease", (other, "T2D"), "omim", ()),
+    ]
+    vocabulary = Vocabulary(known, version="twice")
+    group = Group("T2D", "Disease", [0])
+    group.match, group.named = vocabulary.look_up("T2D", entity_type="Disease")
+    group.concepts = np.array([0, 1])
+    group.similarity = group.likeness = group.mid = group.high = np.zeros(2, np.float32)
+    assert features_of(group, vocabulary=vocabulary, prior={})[:, FEATURES.index("sole")].tolist() == [sole, sole]
 
 
 def test_a_record_that_a_recent_descriptor_has_replaced_is_marked() -> None:
