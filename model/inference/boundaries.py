@@ -19,7 +19,7 @@ FURTHER = 6  # words that a span may grow by, to either side
 LONGEST = 8  # words of a name that a span may grow to; longer ones brought nothing on dev
 NO_SUBSTANCE = ("D08", "D12", "D27")  # trees of enzymes, proteins and actions: no chemicals as the corpora have it
 
-_NO_END = frozenset("-;:,./") | {"a", "an", "and", "by", "for", "from", "in", "of", "or", "the", "to", "with"}
+_NO_END = frozenset("-;:,./") | {"an", "and", "by", "for", "from", "in", "of", "or", "the", "to", "with"}
 _SEVERAL = re.compile(r"[,;] | [(\[]|[)\]] |/|%")  # joins names, or puts them in another order
 
 

@@ -48,7 +48,9 @@ LONGEST_SHORT_FORM = 10  # letters; of a name that another in brackets explains
 
 _OPENING = re.compile(r" ?[(\[]")
 _CLOSING = (")", "]", ";", ",")
-_MARK = re.compile(r"\d{2,}|(?<![^\W_'’])[A-HJ-UWYZ](?![^\W_]|\.)")  # no Roman numerals, no "E. coli"
+# A number of two digits after capitals, "FK317"; a single capital that is no Roman numeral and no "E. coli".
+_MARK = re.compile(r"(?<=[A-Z])[ -]?(\d{2,})|(?<![^\W_'’])([A-HJ-UWYZ])(?![^\W_]|\.)")
+_PART = re.compile(r"\d+|[^\W\d_]+")
 _IN_BRACKETS = re.compile(r"\s?[(\[]([^()\[\]]+)[)\]]")
 _JOINED = re.compile(r"\s*(?:,\s*(?:and/or|and|or)?|/|\band/or\b|\band\b|\bor\b)\s+|/")
 
@@ -230,12 +232,12 @@ def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, flo
 
 def marks_of(words: str) -> frozenset[str]:
     """The parts of a name that tell it from its like: the C of "hepatitis C", the 317 of "FK317"."""
-    return frozenset(mark.lower() for mark in _MARK.findall(words))
+    return frozenset((number or letter).lower() for number, letter in _MARK.findall(words))
 
 
 def bears_marks(marks: frozenset[str], concept: Concept) -> bool:
     """Whether all of the marks stand in names of the concept."""
-    return not marks or marks <= {mark for name in concept.names for mark in marks_of(name.upper())}
+    return not marks or marks <= {part for name in concept.names for part in _PART.findall(name.lower())}
 
 
 def spelling(words: str, name: str) -> float:

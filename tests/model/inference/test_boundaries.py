@@ -97,6 +97,7 @@ def test_a_name_that_holds_a_span_of_another_type_is_left() -> None:
         ("-", "-"),
         ("aspirin of the", "aspirin"),
         ("and aspirin", "aspirin"),
+        ("vitamin a", "vitamin a"),
     ],
 )
 def test_punctuation_and_joining_words_at_the_ends_are_no_part_of_a_mention(words: str, left: str) -> None:
