@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from flows.cli import app
 from model.corpus import write_corpus
 from model.evaluation.figures import EVALUATIONS
+from model.training.tune import keep_fitted
 from tasks.errors import InputError
 from tests.flows.world import World
 from tests.model import tiny
@@ -30,9 +32,11 @@ def run(*arguments: object) -> Result:
 
 def test_seeds_are_scored_compared_and_written(world: World, corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "scores"
+    other = shutil.copytree(world.model, tmp_path / "other")  # that differs in name and version alone
+    keep_fitted(other, {"seed": 1})
     ended = run(
         "evaluate", f"tiny/dev={corpus}", "--seen", f"tiny/train={corpus}", "--model", world.model, "--model",
-        world.model, "--against", world.model, "--mesh", world.mesh, "--slices", "--output", output, "--device", "cpu",
+        other, "--against", world.model, "--mesh", world.mesh, "--slices", "--output", output, "--device", "cpu",
     )  # fmt: skip
     assert ended.exception is None
     assert ended.stdout == (output / "report.md").read_text()
