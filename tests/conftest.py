@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+
     from tests.flows.world import World
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models only: a second thread costs more than it brings
@@ -40,6 +43,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """What a test of a whole installation tells with this stands in the last line, whichever process ran the test."""
     return lambda line: record_property("e2e", line)
+
+
+class _Scheduling(LoadFileScheduling):
+    """Gives each file to one process, so that what its tests share is made once, and all of e2e, one installation."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/e2e" if file.startswith("tests/e2e/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
+    return _Scheduling(config, log)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
