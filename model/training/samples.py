@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..corpus import GoldDocument
-from ..pieces import Window, batches_of, make_windows, pad
+from ..dictionary import Dictionary
+from ..pieces import Window, batches_of, make_windows, pad, pad_windows
 from ..spans import tag_mention
 from ..vocabulary import Vocabulary, bag_of_words
 
@@ -38,6 +39,7 @@ class Batch:
 
     ids: Tensor  # (B, N)
     mask: Tensor  # (B, N)
+    named: Tensor  # (B, N), see `pieces.Window`
     allowed: Tensor  # (B, N, L) bool, see losses.tag_loss
     counted: Tensor  # (B, N), 1 at the first piece of every word
     name_ids: Tensor  # (M, n)
@@ -70,7 +72,7 @@ class Batch:
 
 
 _OF_SENTENCES = (
-    "ids", "mask", "allowed", "counted", "contained", "known", "asked", "asked_counted", "asked_tags",
+    "ids", "mask", "named", "allowed", "counted", "contained", "known", "asked", "asked_counted", "asked_tags",
 )  # fmt: skip
 
 
@@ -80,12 +82,14 @@ def make_samples(
     tokenizer: PreTrainedTokenizerBase,
     vocabulary: Vocabulary,
     max_pieces: int = 256,
+    dictionary: Dictionary | None = None,
 ) -> list[Sample]:
     """One sample per sentence; concepts that the vocabulary lacks are left out."""
     windows = make_windows(
         ((d, s, sentence) for d, document in enumerate(documents) for s, sentence in enumerate(document.sentences)),
         tokenizer=tokenizer,
         max_pieces=max_pieces,
+        dictionary=dictionary,
     )
     samples = []
     for window in windows:
@@ -148,7 +152,8 @@ class Sampler:
 
     def _batch(self, samples: list[Sample], random: np.random.Generator) -> Batch:
         vocabulary, tags = self.vocabulary, self.tags
-        ids, mask = pad([sample.window.ids for sample in samples], padding=self.tokenizer.pad_token_id)
+        windows = [sample.window for sample in samples]
+        ids, mask, named = pad_windows(windows, padding=self.tokenizer.pad_token_id)
         rows, longest = ids.shape
         asked_by = [(_draw(vocabulary.concepts[e].names, random), e) for e in self._entities(samples, random)]
         asked_by.sort(key=lambda pair: len(pair[0]))  # the shorter half is encoded apart, with less padding
@@ -184,7 +189,7 @@ class Sampler:
 
         asked, asked_counted, asked_tags = self._ask(samples, column, contained, known, counted, longest, random)
         return Batch(
-            ids, mask, torch.from_numpy(allowed), torch.from_numpy(counted), name_ids, name_mask,
+            ids, mask, named, torch.from_numpy(allowed), torch.from_numpy(counted), name_ids, name_mask,
             torch.from_numpy(contained), torch.from_numpy(known),
             torch.tensor([row for row, *_ in spans], dtype=torch.int64), torch.from_numpy(span_pieces),
             torch.from_numpy(span_right), torch.from_numpy(asked), torch.from_numpy(asked_counted),
