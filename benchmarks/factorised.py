@@ -34,11 +34,7 @@ def factorised_over_pairwise(setting: Setting) -> Result:
     model, tokenizer, _ = load_model(setting.model, device=str(cascade.model.device), dtype=torch.float32)
     documents = [record for record in parse_pubmed(SAMPLE) if isinstance(record, Document)]
     sentences = [sentence for document in documents for sentence in split_sentences(document)][:SENTENCES]
-    windows = make_windows(
-        ((0, at, sentence) for at, sentence in enumerate(sentences)),
-        tokenizer=tokenizer,
-        max_pieces=cascade.max_pieces,
-    )
+    windows = make_windows([sentences], tokenizer=tokenizer, max_pieces=cascade.max_pieces)
     ids, mask = (part.to(model.device) for part in pad([each.ids for each in windows], padding=tokenizer.pad_token_id))
     rows = np.linspace(0, len(cascade.bank) - 1, min(ENTITIES, len(cascade.bank))).astype(np.int64)
     entities = cascade.bank.vectors(torch.from_numpy(rows).to(model.device))

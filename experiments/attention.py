@@ -55,7 +55,7 @@ def attend(row: str, folder: Path, *, vocabulary: Vocabulary, cases: Sequence[Ca
         if not known:
             continue
         sentence = Sentence(0, len(text), text)
-        window = make_windows([(0, 0, sentence)], tokenizer=tokenizer, max_pieces=256)[0]
+        window = make_windows([[sentence]], tokenizer=tokenizer, max_pieces=256)[0]
         ids = torch.from_numpy(window.ids.astype(np.int64))[None].to(device)
         entities = encode_names(model, [concept.name for concept in known], tokenizer=tokenizer).to(device)[None]
         mask = torch.ones_like(ids)

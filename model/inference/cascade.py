@@ -142,11 +142,7 @@ class Cascade:
         self, texts: Sequence[Text], *, given: Sequence[Sequence[tuple[int, int, str]]] | None = None
     ) -> tuple[list[Window], list[Tensor], list[Span]]:
         """What `find_spans` returns, before the spans of a document are made to agree."""
-        windows = make_windows(
-            ((d, s, sentence) for d, text in enumerate(texts) for s, sentence in enumerate(text.sentences)),
-            tokenizer=self.tokenizer,
-            max_pieces=self.max_pieces,
-        )
+        windows = make_windows((text.sentences for text in texts), tokenizer=self.tokenizer, max_pieces=self.max_pieces)
         hidden: list[Tensor] = [torch.empty(0)] * len(windows)
         found: list[list[WordSpan]] = [[] for _ in windows]
         for batch in batches_of([len(window) for window in windows], tokens=self.tokens):

@@ -82,11 +82,8 @@ def make_samples(
     max_pieces: int = 256,
 ) -> list[Sample]:
     """One sample per sentence; concepts that the vocabulary lacks are left out."""
-    windows = make_windows(
-        ((d, s, sentence) for d, document in enumerate(documents) for s, sentence in enumerate(document.sentences)),
-        tokenizer=tokenizer,
-        max_pieces=max_pieces,
-    )
+    sentences = (document.sentences for document in documents)
+    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces)
     samples = []
     for window in windows:
         document = documents[window.document]

@@ -48,8 +48,8 @@ def other_network() -> E2emernModel:
 
 
 def windows() -> list[Window]:
-    triples = ((at, 0, Sentence(0, len(text), text)) for at, (text, _) in enumerate(tiny.SENTENCES))
-    return make_windows(triples, tokenizer=tiny.tokenizer(), max_pieces=64)
+    sentences = ([Sentence(0, len(text), text)] for text, _ in tiny.SENTENCES)
+    return make_windows(sentences, tokenizer=tiny.tokenizer(), max_pieces=64)
 
 
 def write(path: Path, tagged: list[np.ndarray], *, tags: list[str] = TAGS) -> Path:
