@@ -37,10 +37,7 @@ def factorised_over_pairwise(setting: Setting) -> Result:
     documents = [record for record in parse_pubmed(SAMPLE) if isinstance(record, Document)]
     sentences = [sentence for document in documents for sentence in split_sentences(document)][:SENTENCES]
     windows = make_windows(
-        ((0, at, sentence) for at, sentence in enumerate(sentences)),
-        tokenizer=tokenizer,
-        max_pieces=cascade.max_pieces,
-        dictionary=cascade.dictionary,
+        [sentences], tokenizer=tokenizer, max_pieces=cascade.max_pieces, dictionary=cascade.dictionary
     )
     read = Read(*(part.to(model.device) for part in pad_windows(windows, padding=tokenizer.pad_token_id)))
     rows = np.linspace(0, len(cascade.bank) - 1, min(ENTITIES, len(cascade.bank))).astype(np.int64)

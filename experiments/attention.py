@@ -55,7 +55,7 @@ def attend(row: str, folder: Path, *, vocabulary: Vocabulary, cases: Sequence[Ca
         if not known:
             continue
         sentence = Sentence(0, len(text), text)
-        [window] = make_windows([(0, 0, sentence)], tokenizer=tokenizer, max_pieces=256, dictionary=dictionary)
+        [window] = make_windows([[sentence]], tokenizer=tokenizer, max_pieces=256, dictionary=dictionary)
         read = pad_windows([window], padding=tokenizer.pad_token_id)
         ids, mask, named = (part.to(device) for part in read)
         entities = encode_names(model, [concept.name for concept in known], tokenizer=tokenizer).to(device)[None]

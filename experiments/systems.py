@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.corpus import GoldDocument, GoldMention
+from model.corpus import GoldDocument, GoldMention, text_of
 from model.document import Mention, Text
 from model.evaluation.bounds import exact_match
 from model.evaluation.comparison import mean_figure
@@ -174,8 +174,7 @@ def _score_cascade(cascade: Cascade, setting: Setting) -> Counts:
         only = np.array([name == level for name in FEATURES], np.float32)
         resolvers[f"recall@1 {level}"] = Resolver(only, np.zeros_like(cascade.resolver.none_weights))
     answers = link_gold(cascade, data.dev, resolvers=list(resolvers.values()))
-    for protocol, rows in zip(resolvers, answers, strict=True):
-        rankings = [[ranking for _, ranking in row] for row in rows]
+    for protocol, rankings in zip(resolvers, answers, strict=True):
         counts |= count_links(data.dev, rankings, canonical=canonical, depths={protocol: 1})
     if config.use_high:
         counts |= count_paper(cascade, data.dev)
@@ -190,7 +189,7 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
     bank = EntityBank.build(model, nothing, tokenizer=tokenizer, rank=1).to(setting.device)
     cascade = Cascade(model, tokenizer=tokenizer, vocabulary=data.vocabulary, bank=bank, model_version=version)
 
-    texts = _texts(data.tune)
+    texts = list(map(text_of, data.tune))
     with torch.inference_mode():
         windows, _, spans = cascade.read_spans(texts)
 
@@ -207,7 +206,7 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
 @torch.inference_mode()
 def _find_spans(cascade: Cascade, documents: Sequence[GoldDocument]) -> list[list[Span]]:
     """The spans of each document."""
-    return _by_document(cascade.find_spans(_texts(documents))[2], len(documents))
+    return _by_document(cascade.find_spans(list(map(text_of, documents)))[2], len(documents))
 
 
 def _by_document(spans: Sequence[Span], documents: int) -> list[list[Span]]:
@@ -215,10 +214,6 @@ def _by_document(spans: Sequence[Span], documents: int) -> list[list[Span]]:
     for span in spans:
         found[span.document].append(span)
     return found
-
-
-def _texts(documents: Sequence[GoldDocument]) -> list[Text]:
-    return [Text(document.sentences, dict(document.abbreviations)) for document in documents]
 
 
 def _link(spans: Sequence[Sequence[Span]], documents: Sequence[GoldDocument], linker: Linker) -> list[list[Mention]]:

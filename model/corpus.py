@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .document import Sentence
+from .document import Sentence, Text
 from .files import beside, check_columns
 
 _SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
@@ -64,6 +64,11 @@ class GoldDocument:
     sentences: tuple[Sentence, ...]
     abbreviations: tuple[tuple[str, str], ...]
     mentions: tuple[GoldMention, ...]
+
+
+def text_of(document: GoldDocument) -> Text:
+    """What the cascade reads of a gold document."""
+    return Text(document.sentences, dict(document.abbreviations))
 
 
 def write_corpus(documents: Iterable[GoldDocument], path: Path) -> int:

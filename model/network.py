@@ -200,9 +200,7 @@ class E2emernModel(PreTrainedModel):
 
     def encode_names(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """h_e, the mean-pooled encoding of entity names: (M, N) ids and mask to (M, D)."""
-        hidden = self.encode(input_ids, attention_mask)
-        weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weights).sum(1) / weights.sum(1)
+        return mean_pooled(self.encode(input_ids, attention_mask), attention_mask)
 
     def low(self, hidden: Tensor) -> Tensor:
         """Logits of the low level: (B, N, D) to (B, N, L)."""
@@ -254,6 +252,12 @@ class E2emernModel(PreTrainedModel):
         values = hidden @ self.mid_product @ bank.T / math.sqrt(size) + (hidden @ of_text).unsqueeze(-1)
         logits: Tensor = (weights * values).sum(1) + bank @ of_entity + self.mid_head.bias
         return logits
+
+
+def mean_pooled(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The mean of H over the pieces that are no padding: (M, N, D) and mask (M, N) to (M, D)."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1)
 
 
 class PrintedAttention(nn.Module):

@@ -53,17 +53,17 @@ class Window:
 
 
 def make_windows(
-    sentences: Iterable[tuple[int, int, Sentence]],
+    documents: Iterable[Iterable[Sentence]],
     *,
     tokenizer: PreTrainedTokenizerBase,
     max_pieces: int,
     dictionary: Dictionary | None = None,
 ) -> list[Window]:
-    """Tokenizes (document, position, sentence) triples; each becomes one window, or several when it is long.
+    """Tokenizes the sentences of documents; each becomes one window, or several when it is long.
 
     Sentences without any word piece (white space, control characters) become none.
     """
-    triples = list(sentences)
+    triples = [(d, s, sentence) for d, sentences in enumerate(documents) for s, sentence in enumerate(sentences)]
     if not triples:
         return []
     encoded = tokenizer([sentence.text for _, _, sentence in triples], add_special_tokens=False, verbose=False)

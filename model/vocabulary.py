@@ -146,8 +146,8 @@ class Vocabulary:
             hashed.update("\t".join((concept.mesh_id, *concept.names, "\n")).encode())
         return hashed.hexdigest()[:16]
 
-    def look_up(self, words: str, *, entity_type: str | None = None) -> tuple[str, dict[int, bool]]:
-        """The concepts that have these very words as a name, and how they agree.
+    def look_up(self, words: str, *, entity_type: str) -> tuple[str, dict[int, bool]]:
+        """The concepts of a type that have these very words as a name, and how they agree.
 
         Symbols have to agree in case, names of one or two letters and single words that mix cases: "no" is not
         Nobelium, nor is "CoCl2" the COCl2 that is phosgene.
@@ -175,10 +175,8 @@ class Vocabulary:
         """Every name as `normalise` folds it, with the positions of the concepts that have it."""
         return self._exact.items()
 
-    def _of_type(self, found: dict[int, bool] | None, entity_type: str | None) -> dict[int, bool]:
-        if not found or entity_type is None:
-            return found or {}
-        return {at: best for at, best in found.items() if self.concepts[at].entity_type == entity_type}
+    def _of_type(self, found: dict[int, bool] | None, entity_type: str) -> dict[int, bool]:
+        return {at: best for at, best in (found or {}).items() if self.concepts[at].entity_type == entity_type}
 
 
 def _letters(name: str) -> str:

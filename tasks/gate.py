@@ -110,8 +110,7 @@ def annotate_sample(cascade: Cascade, sample: Path) -> Smoke:
         except Exception as error:  # whatever a broken model makes go wrong is why it is refused
             return Smoke(fault=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         counts = done.books.counts
-        unread = counts.documents - counts.annotated - counts.without_text
-        fault = f"{unread} documents could not be read" if unread else None
+        fault = f"{counts.unread} documents could not be read" if counts.unread else None
         return Smoke(documents=counts.annotated, mentions=done.mentions, concepts=len(done.concepts), fault=fault)
 
 

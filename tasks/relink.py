@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
@@ -86,12 +87,17 @@ def relink_source(
 
 
 def _documents(documents: Path, mentions: Path, records: set[int]) -> Iterator[list[_Stored]]:
-    """Yield the documents of some records in lists of bounded length, each with the rows of its mentions."""
-    rows = ds.dataset(mentions)
+    """Yield the documents of some records in lists of bounded length, each with the rows of its mentions.
+
+    The rows are read at once: a file of mentions has few row groups, and each list would read all of it anew.
+    """
+    rows = ds.dataset(mentions).to_table(filter=ds.field("record").isin(list(records)))
+    places = rows["record"].to_numpy()  # ascending
     for chunk in read_documents(documents):
         wanted = [document for document in chunk if document.record in records]
         if wanted:
-            found = rows.to_table(filter=ds.field("record").isin([document.record for document in wanted])).to_pylist()
+            first, last = np.searchsorted(places, [wanted[0].record, wanted[-1].record + 1])
+            found = rows.slice(first, last - first).to_pylist()
             by_record = {record: list(group) for record, group in groupby(found, key=itemgetter("record"))}
             yield [(document, by_record[document.record]) for document in wanted]
 

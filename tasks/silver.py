@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from model.dictionary import Dictionary
 from model.document import Document, Passage
 from model.network import E2emernModel
-from model.pieces import longest_window, make_windows
+from model.pieces import longest_window, make_windows, pieces_digest
 from model.precision import fastest_batch
 from model.training.pretrain import read_lines
 from model.training.silver import described, silver_table, tag_windows
@@ -77,7 +77,7 @@ def make_silver(
     check_output(output)
     loaded = [load_whole(folder, device=device) for folder in teachers]
     models, tokenizer = [model for model, _, _ in loaded], loaded[0][1]
-    _check_alike(teachers, models)
+    _check_alike(teachers, models, [pieces_digest(its) for _, its, _ in loaded])
     lines = [line for lines in read_lines(text) for line in lines]
     vocabulary = Vocabulary.read(mesh)
     made_from = {
@@ -153,26 +153,19 @@ def _tag(
     device: str,
 ) -> pa.Table:
     documents = [Document(str(at), at, (Passage("abstract", 0, text),)) for at, text in enumerate(passages)]
-    triples = ((d, s, sentence) for d, each in enumerate(documents) for s, sentence in enumerate(split_sentences(each)))
     longest = min(longest_window(model.encoder) for model in models)
-    windows = make_windows(triples, tokenizer=tokenizer, max_pieces=longest, dictionary=dictionary)
+    sentences = map(split_sentences, documents)
+    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=longest, dictionary=dictionary)
     windows = [window for window in windows if len(window) >= LEAST_PIECES]
     tagged = tag_windows(models, windows, padding=int(tokenizer.pad_token_id), tokens=fastest_batch(device))
     return silver_table(windows, tagged)
 
 
-def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel]) -> None:
-    for folder, model in zip(teachers, models, strict=True):
-        for what, one, first in (
-            ("tags", model.config.tags, models[0].config.tags),
-            ("word pieces", _word_pieces(folder), _word_pieces(teachers[0])),
-        ):
+def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel], pieces: Sequence[str]) -> None:
+    for folder, model, its in zip(teachers, models, pieces, strict=True):
+        for what, one, first in (("tags", model.config.tags, models[0].config.tags), ("word pieces", its, pieces[0])):
             if one != first:
                 raise InputError(f"{folder}: its {what} are not those of {teachers[0]}")
-
-
-def _word_pieces(folder: Path) -> str:
-    return hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
 
 
 def _begin(output: Path, made_from: dict[str, Any]) -> Path:

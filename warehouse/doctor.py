@@ -6,7 +6,6 @@ not be made again: it deletes leftovers, and files that are damaged, so that the
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -242,7 +241,7 @@ def _of_other_files(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]
 
 def _of_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
     for path in sorted(home.root.rglob(".writing-*")):
-        if _is_abandoned(path):
+        if path.exists() and not is_locked(path):
             yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_sweep, path))
     for path in sorted(home.banks.glob("*.tmp")):
         if time.time() - path.stat().st_mtime > _COLD_S:
@@ -293,7 +292,8 @@ def _delete(path: Path, *, then: str | None = None) -> str:
 
 
 def _sweep(path: Path) -> str:
-    return "deleted" if path in sweep(path.parent) else "its writer lives"
+    sweep(path.parent)
+    return "its writer lives" if path.exists() else "deleted"
 
 
 def _set_aside(path: Path) -> str:
@@ -335,13 +335,6 @@ def _damage(path: Path) -> str | None:
     except WarehouseError as error:
         return _one_line(error).removeprefix(f"{path} ").split(";")[0]
     return None
-
-
-def _is_abandoned(path: Path) -> bool:
-    with suppress(OSError), path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def _case(home: Home, code: str, path: Path, what: str, cure: _Cure | None = None) -> _Case:

@@ -159,9 +159,7 @@ def roll_back(home: Home, number: int | None = None, *, why: str | None = None) 
             raise WarehouseError(f"snapshot {number} is the current one already; nothing was changed")
         _move(home, number)  # where the home has moved; and it can be opened
         rollback = Rollback(left=left, shown=number, when=datetime.now(UTC).isoformat(), by=login(), why=why)
-        with written_whole(
-            rollbacks_path(home)
-        ) as file:  # before the link: a rollback that is not recorded could be undone
+        with written_whole(rollbacks_path(home)) as file:  # first: one that is not recorded could be undone
             file.write(json.dumps([asdict(one) for one in [*rollbacks(home), rollback]], indent=1).encode() + b"\n")
         point(home, number)
         return rollback

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from ..arguments import model_parser
-from ..corpus import GoldDocument, read_corpus
-from ..document import Text
+from ..corpus import GoldDocument, read_corpus, text_of
 from ..inference.cascade import Cascade, Found, load_cascade
 from ..inference.linking import FEATURES
 from ..inference.report import Report
@@ -103,7 +102,7 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
     cases = []
     for begin in range(0, len(documents), chunk):
         some = documents[begin : begin + chunk]
-        texts = [Text(document.sentences, dict(document.abbreviations)) for document in some]
+        texts = [text_of(document) for document in some]
         given = [[(m.start, m.end, m.entity_type) for m in d.mentions if m.concepts] for d in some]
         with torch.inference_mode():
             windows, hidden, spans = cascade.find_spans(texts, given=given)

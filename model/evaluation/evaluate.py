@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from ..arguments import model_parser
-from ..corpus import GoldDocument, GoldMention, read_corpus
-from ..document import Mention, Text
+from ..corpus import GoldDocument, GoldMention, read_corpus, text_of
+from ..document import Mention
 from ..inference.cascade import Cascade, Linked, load_cascade
+from ..inference.linking import Group, Span
 from ..inference.report import Report
 from ..inference.resolver import Resolver
 from .bounds import DEPTHS, find_bounds
@@ -31,7 +32,7 @@ PROTOCOLS = ("ner", "link", "mention", "document", "paper")
 Progress = Callable[[str, int, int], None]  # what is under way, steps done, steps in all
 
 _CHUNK = 100  # documents at a time
-_Answers = list[list[tuple[GoldMention, list[str]]]]
+_Rankings = list[list[list[str]]]  # of each document, for each of its mentions, concepts, best first
 
 
 def evaluate(
@@ -60,8 +61,7 @@ def evaluate(
             cascade, documents, progress=lambda done, steps: tell("documents linked", done, steps)
         )
         depths = {f"recall@{depth}": depth for depth in DEPTHS}
-        for ranked, asked in ((answers, {"link": 1}), (candidates, depths)):
-            rankings = [[ranking for _, ranking in row] for row in ranked]
+        for rankings, asked in ((answers, {"link": 1}), (candidates, depths)):
             counts |= count_links(documents, rankings, canonical=canonical, depths=asked, slicer=slicer)
     if "paper" in protocols and cascade.model.config.use_high:
         counts |= count_paper(cascade, documents, progress=lambda done, steps: tell("sentences asked", done, steps))
@@ -77,8 +77,8 @@ def annotate_gold(
     """Runs the whole cascade on the raw text of gold documents."""
     mentions: list[list[Mention]] = []
     report = Report()
-    for _, texts in _chunks(documents):
-        found, done = cascade.annotate(texts)
+    for chunk in _chunks(documents):
+        found, done = cascade.annotate([text_of(document) for document in chunk])
         mentions += found
         report += done
         if progress is not None:
@@ -88,17 +88,17 @@ def annotate_gold(
 
 def link_gold(
     cascade: Cascade, documents: Sequence[GoldDocument], *, resolvers: Sequence[Resolver] = ()
-) -> list[_Answers]:
+) -> list[_Rankings]:
     """Links the gold spans as each resolver ranks their candidates, or the cascade's own where none are named.
 
-    Returns: for each resolver, for each document its mentions with the concepts ranked for them, best first.
+    Returns: for each resolver, for each document, for each of its mentions the concepts, best first.
     """
     resolvers = resolvers or [cascade.resolver]
-    answers: list[_Answers] = [[] for _ in resolvers]
-    for chunk, texts in _chunks(documents):
-        linked, _ = _link_chunk(cascade, chunk, texts)
+    answers: list[_Rankings] = [[] for _ in resolvers]
+    for chunk in _chunks(documents):
+        linked, _ = _link_chunk(cascade, chunk)
         for resolver, mine in zip(resolvers, answers, strict=True):
-            mine += _ranked(cascade, chunk, linked, [resolver.scores(features) for features in linked.features])
+            mine += _resolved(cascade, chunk, linked, resolver)
     return answers
 
 
@@ -108,52 +108,60 @@ def rank_gold(
     *,
     deepest: int = DEPTHS[-1],
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[_Answers, _Answers]:
+) -> tuple[_Rankings, _Rankings]:
     """Links the gold spans, and finds as many candidates for them as `deepest`.
 
-    Returns: for each document its mentions with the concepts given to them, best first: as the resolver ranks them,
-        and as the candidate stage does: concepts that bear the very words first, then the best of its sources by turns.
+    Returns: for each document, for each of its mentions the concepts, best first: as the resolver ranks them, and as
+        the candidate stage does: concepts that bear the very words first, then the best of its sources by turns.
     """
-    answers: _Answers = []
-    candidates: _Answers = []
-    for chunk, texts in _chunks(documents):
-        linked, deeper = _link_chunk(cascade, chunk, texts, deepest=deepest)
-        answers += _ranked(cascade, chunk, linked, [cascade.resolver.scores(features) for features in linked.features])
-        candidates += _ranked(cascade, chunk, deeper, [-np.arange(len(group.concepts)) for group in deeper.groups])
+    answers: _Rankings = []
+    candidates: _Rankings = []
+    for chunk in _chunks(documents):
+        linked, deeper = _link_chunk(cascade, chunk, deepest=deepest)
+        answers += _resolved(cascade, chunk, linked, cascade.resolver)
+        candidates += _ranked(cascade, chunk, linked.spans, deeper, [group.concepts for group in deeper])
         if progress is not None:
             progress(len(answers), len(documents))
     return answers, candidates
 
 
 @torch.inference_mode()
-def _link_chunk(
-    cascade: Cascade, documents: Sequence[GoldDocument], texts: Sequence[Text], *, deepest: int = 0
-) -> tuple[Linked, Linked]:
-    """The gold spans with the candidates that a cascade weighs, and, where asked, with as many as `deepest`."""
+def _link_chunk(cascade: Cascade, documents: Sequence[GoldDocument], *, deepest: int = 0) -> tuple[Linked, list[Group]]:
+    """The gold spans with the candidates that a cascade weighs, and, where asked, groups with as many as `deepest`."""
+    texts = [text_of(document) for document in documents]
     given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in documents]
     windows, hidden, spans = cascade.find_spans(texts, given=given)
-    linked = deeper = cascade.link(texts, windows, hidden, spans, Report())
-    if deepest:
-        usual, cascade.candidates = cascade.candidates, deepest
-        try:
-            deeper = cascade.link(texts, windows, hidden, spans, Report())
-        finally:
-            cascade.candidates = usual
+    linked = cascade.link(texts, windows, hidden, spans, Report())
+    deeper = cascade.group(texts, spans) if deepest else []
+    cascade.find_candidates(deeper, spans, windows, hidden, k=deepest)
     return linked, deeper
 
 
+def _resolved(cascade: Cascade, documents: Sequence[GoldDocument], linked: Linked, resolver: Resolver) -> _Rankings:
+    """The candidates of each gold mention as a resolver ranks them."""
+    ranked = [
+        group.concepts[np.argsort(-resolver.scores(features), kind="stable")]
+        for group, features in zip(linked.groups, linked.features, strict=True)
+    ]
+    return _ranked(cascade, documents, linked.spans, linked.groups, ranked)
+
+
 def _ranked(
-    cascade: Cascade, documents: Sequence[GoldDocument], linked: Linked, scores: Sequence[np.ndarray]
-) -> _Answers:
-    """The concepts of each gold mention's group, by descending score."""
+    cascade: Cascade,
+    documents: Sequence[GoldDocument],
+    spans: Sequence[Span],
+    groups: Sequence[Group],
+    ranked: Sequence[np.ndarray],
+) -> _Rankings:
+    """The ids of the concepts that are ranked for the group of each gold mention."""
     concepts = cascade.vocabulary.concepts
     found: dict[tuple[int, str], list[tuple[int, int, list[str]]]] = {}
-    for group, score in zip(linked.groups, scores, strict=True):
-        best = [concepts[int(group.concepts[place])].mesh_id for place in np.argsort(-score, kind="stable")]
-        for span in (linked.spans[at] for at in group.spans):
+    for group, mine in zip(groups, ranked, strict=True):
+        best = [concepts[at].mesh_id for at in mine.tolist()]
+        for span in (spans[at] for at in group.spans):
             found.setdefault((span.document, span.entity_type), []).append((span.start, span.end, best))
     return [
-        [(m, _nearest(m, found.get((number, m.entity_type), []))) for m in document.mentions]
+        [_nearest(m, found.get((number, m.entity_type), [])) for m in document.mentions]
         for number, document in enumerate(documents)
     ]
 
@@ -168,10 +176,9 @@ def _nearest(mention: GoldMention, spans: Sequence[tuple[int, int, list[str]]]) 
     )[2]
 
 
-def _chunks(documents: Sequence[GoldDocument]) -> Iterator[tuple[Sequence[GoldDocument], list[Text]]]:
+def _chunks(documents: Sequence[GoldDocument]) -> Iterator[Sequence[GoldDocument]]:
     for begin in range(0, len(documents), _CHUNK):
-        chunk = documents[begin : begin + _CHUNK]
-        yield chunk, [Text(document.sentences, dict(document.abbreviations)) for document in chunk]
+        yield documents[begin : begin + _CHUNK]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,7 +17,7 @@ import torch
 from ..corpus import GoldDocument
 from ..inference.cascade import Cascade
 from ..pieces import Window, batches_of, make_windows, pad, pad_windows
-from ..spans import decode_tags, spans_of
+from ..spans import find_word_spans
 from .scores import Counts, Tally, Verdict
 from .slices import ALL
 
@@ -82,7 +82,7 @@ def ask(cascade: Cascade, documents: Sequence[GoldDocument], *, wrong: int, seed
     vocabulary = cascade.vocabulary
     random = np.random.default_rng(seed)
     windows = make_windows(
-        ((d, s, sentence) for d, document in enumerate(documents) for s, sentence in enumerate(document.sentences)),
+        (document.sentences for document in documents),
         tokenizer=cascade.tokenizer,
         max_pieces=cascade.max_pieces,
         dictionary=cascade.dictionary,
@@ -124,11 +124,11 @@ def _answers(cascade: Cascade, questions: Sequence[Question]) -> list[dict[int, 
         first = torch.from_numpy(question.window.first.astype(np.int64)).to(model.device)
         logged = high[row, : len(columns), first].float().log_softmax(-1).cpu().numpy()
         words = np.full(len(columns), len(first))
-        chosen = decode_tags(logged, words, tags=tags)
+        spans = find_word_spans(logged, words, tags=tags)
         found.append(
             {
-                concept: {(s.first, s.last, s.entity_type) for s in spans_of(tagged, np.exp(scores), tags=tags)}
-                for concept, tagged, scores in zip(columns, chosen, logged, strict=True)
+                concept: {(span.first, span.last, span.entity_type) for span in mine}
+                for concept, mine in zip(columns, spans, strict=True)
             }
         )
     return found

@@ -99,7 +99,7 @@ class Cascade:
         self.model_version, self.mesh_version = model_version, vocabulary.version
         stored = model.config.resolver
         self.resolver = Resolver.from_dict(stored) if stored else Resolver.unfitted()
-        self.candidates, self.selection = CANDIDATES, selection
+        self.selection = selection
         self.tokens = tokens or fastest_batch(str(model.device))
         self._remembered: dict[str, Tensor] = {}
         self.span_threshold: float = model.config.span_threshold
@@ -145,7 +145,7 @@ class Cascade:
     ) -> tuple[list[Window], list[Tensor], list[Span]]:
         """What `find_spans` returns, before the spans of a document are made to agree."""
         windows = make_windows(
-            ((d, s, sentence) for d, text in enumerate(texts) for s, sentence in enumerate(text.sentences)),
+            (text.sentences for text in texts),
             tokenizer=self.tokenizer,
             max_pieces=self.max_pieces,
             dictionary=self.dictionary,
@@ -197,13 +197,17 @@ class Cascade:
         self, texts: Sequence[Text], windows: list[Window], hidden: list[Tensor], spans: list[Span], report: Report
     ) -> Linked:
         """Mid and high level: gives each group of spans its candidates and scores them."""
-        groups = group_spans(spans, abbreviations=self._explained(texts, spans), vocabulary=self.vocabulary)
+        groups = self.group(texts, spans)
         with report.timed("candidates"):
-            self._find_candidates(groups, spans, windows, hidden)
+            self.find_candidates(groups, spans, windows, hidden)
         report.candidates_scored += sum(len(group.concepts) for group in groups)
         self._score(groups, spans, windows, hidden, report)
         prior = self.resolver.prior
         return Linked(spans, groups, [features_of(group, vocabulary=self.vocabulary, prior=prior) for group in groups])
+
+    def group(self, texts: Sequence[Text], spans: Sequence[Span]) -> list[Group]:
+        """The spans that are linked as one, without candidates yet."""
+        return group_spans(spans, abbreviations=self._explained(texts, spans), vocabulary=self.vocabulary)
 
     def _explained(
         self, texts: Sequence[Text], spans: Sequence[Span], *, across_types: bool = False
@@ -224,17 +228,23 @@ class Cascade:
             explained.append(with_plurals(dict(text.abbreviations) | fuller, mine))
         return explained
 
-    def _find_candidates(
-        self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: list[Tensor]
+    def find_candidates(
+        self,
+        groups: Sequence[Group],
+        spans: list[Span],
+        windows: list[Window],
+        hidden: list[Tensor],
+        *,
+        k: int = CANDIDATES,
     ) -> None:
-        """Gives each group its candidates: what its sources found, by turns."""
-        for found in self.search(groups, spans, windows, hidden, k=self.candidates):
+        """Gives each group its candidates: k at most of what its sources found, and those that its words end with."""
+        for found in self.search(groups, spans, windows, hidden, k=k):
             group = found.group
             marks = marks_of(group.words)
             group.concepts = np.array(
                 [
                     at
-                    for at in found.united(self.candidates)
+                    for at in found.united(k)
                     if at in group.named or at in group.heads or bears_marks(marks, self.vocabulary.concepts[at])
                 ],
                 np.int64,
@@ -478,7 +488,7 @@ def _given_spans(
         document = window.document
         for start, end, kind in given[document]:
             words = window.words_of(start, end)
-            if words is not None and start < window.end[-1] and (document, start, end, kind) not in spans:
+            if words is not None and (document, start, end, kind) not in spans:
                 text = texts[document][start:end]
                 spans[document, start, end, kind] = Span(document, start, end, text, kind, 1.0, at, *words)
     return list(spans.values())

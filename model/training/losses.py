@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..network import BilinearAttention, E2emernModel
+from ..network import BilinearAttention, E2emernModel, mean_pooled
 from .samples import Batch
 
 NAME_GROUPS = 2  # names are sorted by length and encoded in so many groups, each no wider than it needs
@@ -71,7 +71,7 @@ def joint_loss(model: E2emernModel, batch: Batch, *, totals: Totals | None = Non
     mid = high = candidate = torch.zeros((), device=hidden.device)
     if not groups:
         return Losses(low, low, mid, high, candidate)
-    names = torch.cat([_mean(states, shown) for states, (_, shown) in zip(encoded, groups, strict=True)])
+    names = torch.cat([mean_pooled(states, shown) for states, (_, shown) in zip(encoded, groups, strict=True)])
     if config.use_mid:
         shared = names.unsqueeze(0)
         logits = model.mid(model.attend(hidden, batch.mask, shared), shared)
@@ -169,8 +169,3 @@ def _encode(model: E2emernModel, groups: list[tuple[Tensor, Tensor]], *, named: 
         model.encoder(inputs_embeds=rows.view(*ids.shape, -1), attention_mask=mask).last_hidden_state
         for rows, (ids, mask) in zip(embedded, groups, strict=True)
     ]
-
-
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(1) / weights.sum(1)

@@ -49,8 +49,7 @@ def nearest_wrong(
         end = begin + len(vocabulary.concepts[at].names)
         within = vocabulary.slice_of(vocabulary.concepts[at].entity_type)
         likeness = (F.normalize(named[begin:end], dim=-1) @ bank[within].T).amax(0)
-        if within.start <= at < within.stop:
-            likeness[at - within.start] = -torch.inf
+        likeness[at - within.start] = -torch.inf  # itself
         best = likeness.topk(min(NEAREST, len(likeness) - 1)).indices + within.start
         nearest[at] = best.tolist()
         begin = end

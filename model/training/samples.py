@@ -85,12 +85,8 @@ def make_samples(
     dictionary: Dictionary | None = None,
 ) -> list[Sample]:
     """One sample per sentence; concepts that the vocabulary lacks are left out."""
-    windows = make_windows(
-        ((d, s, sentence) for d, document in enumerate(documents) for s, sentence in enumerate(document.sentences)),
-        tokenizer=tokenizer,
-        max_pieces=max_pieces,
-        dictionary=dictionary,
-    )
+    sentences = (document.sentences for document in documents)
+    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces, dictionary=dictionary)
     samples = []
     for window in windows:
         document = documents[window.document]

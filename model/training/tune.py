@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from ..arguments import model_parser
-from ..corpus import GoldDocument, read_corpus
-from ..document import Mention, Text
+from ..corpus import GoldDocument, read_corpus, text_of
+from ..document import Mention
 from ..evaluation.comparison import mean_figure
 from ..evaluation.scores import count
 from ..files import write_text
@@ -49,7 +49,7 @@ def tune(
     Returns: what the configuration keeps, and the cross-validated accuracy@1 of the spans found, by corpus and type;
     nothing where no span was found to fit on.
     """
-    texts = [Text(document.sentences, dict(document.abbreviations)) for document in documents]
+    texts = [text_of(document) for document in documents]
     prior = count_concepts(seen, vocabulary=cascade.vocabulary)
     cascade.resolver, cascade.second_look = replace(cascade.resolver, prior=prior), SECOND_LOOK
     with torch.inference_mode():

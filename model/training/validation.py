@@ -14,7 +14,7 @@ from ..dictionary import Dictionary
 from ..evaluation.scores import Score
 from ..network import E2emernModel
 from ..pieces import Window, batches_of, make_windows, pad_windows
-from ..spans import decode_tags, spans_of
+from ..spans import find_word_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,8 @@ def make_dev(
     dictionary: Dictionary | None = None,
 ) -> DevSplit:
     """Prepares gold documents once for all epochs."""
-    windows = make_windows(
-        ((d, s, sentence) for d, document in enumerate(documents) for s, sentence in enumerate(document.sentences)),
-        tokenizer=tokenizer,
-        max_pieces=max_pieces,
-        dictionary=dictionary,
-    )
+    sentences = (document.sentences for document in documents)
+    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces, dictionary=dictionary)
     gold = frozenset((d, m.start, m.end, m.entity_type) for d, each in enumerate(documents) for m in each.mentions)
     return DevSplit(tuple(documents), tuple(windows), gold, int(tokenizer.pad_token_id))
 
@@ -61,10 +57,9 @@ def score_spans(model: E2emernModel, dev: DevSplit, *, tokens: int = 4096) -> Sc
         by_word = np.zeros((len(windows), int(words.max()), len(tags)), np.float32)
         for row, window in enumerate(windows):
             by_word[row, : words[row]] = logged[row, window.first]
-        chosen = decode_tags(by_word, words, tags=tags)
-        for row, window in enumerate(windows):
+        for window, spans in zip(windows, find_word_spans(by_word, words, tags=tags), strict=True):
             asked = dev.documents[window.document].annotated_types
-            for span in spans_of(chosen[row, : words[row]], np.exp(by_word[row]), tags=tags):
+            for span in spans:
                 if span.entity_type in asked:
                     start, end = int(window.start[span.first]), int(window.end[span.last - 1])
                     found.add((window.document, start, end, span.entity_type))

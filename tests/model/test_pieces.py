@@ -15,8 +15,9 @@ TOKENIZER = tiny.tokenizer()
 
 
 def test_words_keep_their_offsets_in_the_document() -> None:
-    [window] = make_windows([(0, 2, Sentence(100, 113, "breast tumors"))], tokenizer=TOKENIZER, max_pieces=32)
-    assert (window.document, window.sentence) == (0, 2)
+    documents = [[Sentence(0, 1, " ")], [Sentence(0, 1, " "), Sentence(100, 113, "breast tumors")]]
+    [window] = make_windows(documents, tokenizer=TOKENIZER, max_pieces=32)
+    assert (window.document, window.sentence) == (1, 1)
     assert window.first.tolist() == [1, 2]
     assert list(zip(window.start.tolist(), window.end.tolist(), strict=True)) == [(100, 106), (107, 113)]
     assert len(window) == 5  # [CLS] breast tumor ##s [SEP]
@@ -26,13 +27,13 @@ def test_words_keep_their_offsets_in_the_document() -> None:
     ("start", "end", "words"), [(107, 113, (1, 2)), (100, 113, (0, 2)), (106, 107, None), (103, 108, (0, 2))]
 )
 def test_words_of_a_span_are_those_it_overlaps(start: int, end: int, words: tuple[int, int] | None) -> None:
-    [window] = make_windows([(0, 0, Sentence(100, 113, "breast tumors"))], tokenizer=TOKENIZER, max_pieces=32)
+    [window] = make_windows([[Sentence(100, 113, "breast tumors")]], tokenizer=TOKENIZER, max_pieces=32)
     assert window.words_of(start, end) == words
 
 
 def test_a_sentence_longer_than_the_encoder_reads_becomes_several_windows() -> None:
     text = "severe breast cancer and renal failure after cisplatin"
-    windows = make_windows([(0, 0, Sentence(0, len(text), text))], tokenizer=TOKENIZER, max_pieces=6)
+    windows = make_windows([[Sentence(0, len(text), text)]], tokenizer=TOKENIZER, max_pieces=6)
     assert all(len(window) <= 6 for window in windows)
     words = [text[s:e] for w in windows for s, e in zip(w.start.tolist(), w.end.tolist(), strict=True)]
     assert words == text.split()
@@ -41,11 +42,11 @@ def test_a_sentence_longer_than_the_encoder_reads_becomes_several_windows() -> N
 def test_the_pieces_of_a_name_say_so_in_whatever_window_they_stand() -> None:
     text = "severe breast cancer and renal failure after cisplatin"
     dictionary = Dictionary(tiny.vocabulary(), entity_types=("Disease", "Chemical"))
-    [whole] = make_windows([(0, 0, Sentence(9, 63, text))], tokenizer=TOKENIZER, max_pieces=32, dictionary=dictionary)
+    [whole] = make_windows([[Sentence(9, 63, text)]], tokenizer=TOKENIZER, max_pieces=32, dictionary=dictionary)
     assert whole.named.tolist() == [0, 0, 1, 2, 0, 1, 2, 0, 3, 0]
-    parts = make_windows([(0, 0, Sentence(9, 63, text))], tokenizer=TOKENIZER, max_pieces=6, dictionary=dictionary)
+    parts = make_windows([[Sentence(9, 63, text)]], tokenizer=TOKENIZER, max_pieces=6, dictionary=dictionary)
     assert [window.named.tolist() for window in parts] == [[0, 0, 1, 2, 0, 0], [0, 1, 2, 0, 3, 0]]
-    [untold] = make_windows([(0, 0, Sentence(9, 63, text))], tokenizer=TOKENIZER, max_pieces=32)
+    [untold] = make_windows([[Sentence(9, 63, text)]], tokenizer=TOKENIZER, max_pieces=32)
     assert untold.named.tolist() == [0] * len(untold)
     ids, mask, named = pad_windows([*parts, whole], padding=0)
     assert ids.shape == mask.shape == named.shape == (3, 10)
@@ -53,14 +54,14 @@ def test_the_pieces_of_a_name_say_so_in_whatever_window_they_stand() -> None:
 
 
 def test_a_sentence_without_word_pieces_becomes_none() -> None:
-    assert make_windows([(0, 0, Sentence(0, 2, "\u200b\x07"))], tokenizer=TOKENIZER, max_pieces=8) == []
+    assert make_windows([[Sentence(0, 2, "\u200b\x07")]], tokenizer=TOKENIZER, max_pieces=8) == []
     assert make_windows([], tokenizer=TOKENIZER, max_pieces=8) == []
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=80))
 def test_windows_of_any_text_cover_its_words_once_and_in_order(text: str) -> None:
-    windows = make_windows([(0, 0, Sentence(5, 5 + len(text), text))], tokenizer=TOKENIZER, max_pieces=8)
+    windows = make_windows([[Sentence(5, 5 + len(text), text)]], tokenizer=TOKENIZER, max_pieces=8)
     starts = [start for window in windows for start in window.start.tolist()]
     assert starts == sorted(starts)
     assert all(
@@ -87,7 +88,7 @@ def test_a_window_is_as_long_as_the_encoder_reads(kind: str, positions: int) -> 
     encoder = tiny.encoder(kind=kind)
     assert (positions_of(encoder), longest_window(encoder)) == (positions, positions)
     text = "cancer " * 100
-    windows = make_windows([(0, 0, Sentence(0, len(text), text))], tokenizer=TOKENIZER, max_pieces=positions)
+    windows = make_windows([[Sentence(0, len(text), text)]], tokenizer=TOKENIZER, max_pieces=positions)
     ids, mask = pad([window.ids for window in windows], padding=0)
     assert ids.shape[1] == positions
     assert encoder(input_ids=ids, attention_mask=mask).last_hidden_state.isfinite().all()

@@ -237,6 +237,13 @@ def test_found_and_repaired(home: Home, code: str, harm: Callable[[Home], str], 
         assert examine(home) == []
 
 
+def test_leftovers_of_one_folder_are_all_told_as_deleted(home: Home) -> None:
+    """The first took the others with it, of which it was told then that their writers lived."""
+    for name in (".writing-1-a", ".writing-2-b"):
+        (home.root / "documents" / name).write_bytes(b"half")
+    assert [one.repaired for one in examine(home, repair=True)] == ["deleted", "deleted"]
+
+
 @pytest.mark.parametrize("harm", [lose_documents, truncate_mentions, flip_a_byte])
 def test_after_a_repair_the_next_run_makes_the_files_again(home: Home, harm: Callable[[Home], str]) -> None:
     harm(home)

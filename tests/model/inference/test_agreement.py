@@ -17,8 +17,7 @@ def world(*texts: str) -> tuple[list[Window], list[str]]:
     for text in texts:
         sentences.append(Sentence(at, at + len(text), text))
         at += len(text) + 1
-    triples = [(0, number, sentence) for number, sentence in enumerate(sentences)]
-    return make_windows(triples, tokenizer=tiny.tokenizer(), max_pieces=64), list(texts)
+    return make_windows([sentences], tokenizer=tiny.tokenizer(), max_pieces=64), list(texts)
 
 
 def span(windows: list[Window], texts: list[str], sentence: int, words: str, score: float = 0.9) -> Span:

@@ -34,7 +34,7 @@ VOCABULARY = Vocabulary(
 
 def spans_of(text: str, *marked: tuple[str, str, float]) -> tuple[Window, list[Span]]:
     """One sentence's window and spans: words, type and probability, found from left to right."""
-    (window,) = make_windows([(0, 0, Sentence(0, len(text), text))], tokenizer=tiny.tokenizer(), max_pieces=256)
+    (window,) = make_windows([[Sentence(0, len(text), text)]], tokenizer=tiny.tokenizer(), max_pieces=256)
     spans, begin = [], 0
     for words, kind, score in marked:
         start = text.index(words, begin)

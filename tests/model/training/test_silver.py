@@ -49,9 +49,9 @@ def other_network() -> E2emernModel:
 
 
 def windows() -> list[Window]:
-    triples = ((at, 0, Sentence(0, len(text), text)) for at, (text, _) in enumerate(tiny.SENTENCES))
+    sentences = ([Sentence(0, len(text), text)] for text, _ in tiny.SENTENCES)
     dictionary = Dictionary(tiny.vocabulary(), entity_types=("Disease", "Chemical"))
-    return make_windows(triples, tokenizer=tiny.tokenizer(), max_pieces=64, dictionary=dictionary)
+    return make_windows(sentences, tokenizer=tiny.tokenizer(), max_pieces=64, dictionary=dictionary)
 
 
 def write(path: Path, tagged: list[np.ndarray], *, tags: list[str] = TAGS) -> Path:
