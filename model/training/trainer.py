@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -21,9 +20,10 @@ from ..pieces import longest_window
 from ..precision import PRECISIONS
 from ..vocabulary import Vocabulary
 from .checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
+from .encoders import check_pieces, reading
 from .losses import Totals, joint_loss
 from .negatives import nearest_wrong
-from .recipe import Recipe, RecipeError, find_encoder
+from .recipe import Recipe, RecipeError
 from .samples import Batch, Sampler, make_samples
 from .silver import Silver, read_silver, silver_loss, words_of
 from .validation import DevSplit, make_dev, score_spans
@@ -302,8 +302,7 @@ def add_row(curve: Path, row: dict[str, Any]) -> None:
 
 
 def _load_encoder(recipe: Recipe, folder: Path) -> tuple[E2emernModel, PreTrainedTokenizerBase]:
-    name = find_encoder(recipe.encoder, folder=folder)
-    try:
+    with reading(recipe.encoder, folder=folder) as name:
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = E2emernModel.on_encoder(
             name,
@@ -317,10 +316,7 @@ def _load_encoder(recipe: Recipe, folder: Path) -> tuple[E2emernModel, PreTraine
             high_weight=recipe.high_weight,
             candidate_weight=recipe.candidate_weight,
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        places = "a folder, a folder of an installed package, or a name of the hub"
-        raise RecipeError(f"encoder {recipe.encoder}: expected {places}: {reason}") from error
+    check_pieces(recipe.encoder, tokenizer=tokenizer, network=model.encoder)
     if not tokenizer.is_fast:
         raise RecipeError(f"encoder {recipe.encoder}: its tokenizer is not a fast one (no tokenizer.json)")
     return model, tokenizer
