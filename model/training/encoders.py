@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
+from typing import cast
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .recipe import RecipeError, find_encoder
@@ -41,7 +43,7 @@ def check_pieces(encoder: str, *, tokenizer: PreTrainedTokenizerBase, network: P
 
     For a folder without one transformers makes one up, which knows no word.
     """
-    pieces, embedded = len(tokenizer), network.get_input_embeddings().weight.shape[0]
+    pieces, embedded = len(tokenizer), len(cast(nn.Embedding, network.get_input_embeddings()).weight)
     if not embedded / 2 <= pieces <= embedded:  # tables are padded, but never to twice the size
         expected = f"expected the encoder's own, of {embedded:,}"
         raise RecipeError(f"encoder {encoder}: found a tokenizer of {pieces:,} word pieces, {expected}")
