@@ -30,6 +30,7 @@ from ..files import beside, file_digest, write_text
 from ..network import E2emernConfig
 from ..pieces import pieces_digest, positions_of
 from ..precision import PRECISIONS, fastest_precision
+from ..wording import counted
 from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
 from .encoders import check_pieces, reading
 from .recipe import RecipeError
@@ -203,7 +204,8 @@ def pretrain(
         tell(f"{output} is pre-trained already")
         return
     trim_curve(output / "loss.jsonl", keep=lambda row: row["step"] <= first)
-    tell(f"{rows.size} word pieces, {steps} steps of {rows_per_step * length}, from step {first}")
+    pieces, a_step = counted(rows.size, "word piece"), rows_per_step * length
+    tell(f"{pieces}, {counted(steps, 'step')} of {a_step:,}, from step {first}")
 
     def save(folder: Path, step: int) -> None:
         place = {"step": step, "steps": steps, "made_from": made_from}

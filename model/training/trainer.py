@@ -19,6 +19,7 @@ from ..network import E2emernModel
 from ..pieces import longest_window
 from ..precision import PRECISIONS
 from ..vocabulary import Vocabulary
+from ..wording import counted
 from .checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
 from .encoders import check_pieces, reading
 from .losses import Totals, joint_loss
@@ -232,7 +233,8 @@ def make_trainer(
         raise RecipeError(str(error)) from error
     samples = make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces)
     if not samples:
-        raise RecipeError(f"{corpus}: no word to train on, in {len(documents)} documents of {', '.join(recipe.train)}")
+        found = counted(len(documents), "document")
+        raise RecipeError(f"{corpus}: no word to train on, in {found} of {', '.join(recipe.train)}")
     tags, tagged = model.config.tags, None
     if silver is not None:
         tagged = read_silver(silver, tags=tags, tokenizer=tokenizer, tokens=recipe.tokens, seed=recipe.seed)

@@ -343,7 +343,7 @@ def test_a_corpus_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_corpus_without_a_word_is_an_error(data: Path, tmp_path: Path) -> None:
     write_corpus([GoldDocument("tiny", "train", "1", ("Disease",), " ", (), (), ())], tmp_path / "corpus.parquet")
-    with pytest.raises(RecipeError, match=r"corpus\.parquet: no word to train on, in 1 documents of tiny/train"):
+    with pytest.raises(RecipeError, match=r"corpus\.parquet: no word to train on, in 1 document of tiny/train"):
         train(
             recipe(data), corpus=tmp_path / "corpus.parquet", mesh=data / "entities/tiny.parquet",
             output=tmp_path / "out", folder=data, tell=lambda line: None,
