@@ -1,8 +1,11 @@
-"""What the commands of `model/` take that look at a model on gold documents."""
+"""What the commands of `model/` share: what those take that look at a model on gold documents, and how they fail."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 
@@ -15,3 +18,17 @@ def model_parser(prog: str, *, description: str | None) -> argparse.ArgumentPars
     parser.add_argument("--splits", default="ncbi-disease/dev,bc5cdr/dev")
     parser.add_argument("--device", default="cpu")
     return parser
+
+
+def fails_in_one_line(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
+    """Makes of what `main` cannot use one line on standard error, and 1."""
+
+    @wraps(main)
+    def run(arguments: list[str] | None = None) -> int:
+        try:
+            return main(arguments)
+        except (ValueError, OSError) as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 1
+
+    return run

@@ -19,6 +19,7 @@ from warehouse.layout import Home
 from warehouse.models import champion, get_model, models
 from warehouse.snapshot import current_snapshot
 
+_SPANS = "PubTator text with mentions, plain, gzip or xz"
 _OF_A_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
 
 
@@ -31,8 +32,8 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
 
 def check_spans(path: Path, *, output: Path) -> None:
     """Check that a file may be one of spans to link, and that `output` is another, and no folder. Raises InputError."""
-    if (form := detect_format(path)) != "pubtator":
-        raise InputError(f"{path}: expected PubTator text with mentions, found {form}")
+    if (form := detect_format(path, expected=_SPANS)) != "pubtator":
+        raise InputError(f"{path}: found {form}, expected {_SPANS}")
     check_output(output)
     if output.exists() and output.samefile(path):
         raise InputError(f"{output}: is the input itself; name another file with --output")

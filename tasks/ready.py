@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from model.corpus import GoldDocument, read_corpus
-from model.inference.bank import build_bank, read_bank
+from model.inference.bank import build_bank, each_tenth, read_bank
 from model.training.tune import count_concepts, keep_fitted, read_fitted, tune_folder
 from warehouse.wording import counted
 
@@ -48,7 +48,7 @@ def make_ready(
     vocabulary = read_vocabulary(mesh)
     if read_bank(model, vocabulary) is None:
         tell(f"encoding the names of MeSH {vocabulary.version}")
-        build_bank(model, vocabulary, device=device, progress=_tenths(tell))
+        build_bank(model, vocabulary, device=device, progress=each_tenth(tell))
     if fitted is not None:
         prior = count_concepts(_read(corpus, trained_on), vocabulary=vocabulary)
         taken = fitted | {"resolver": fitted["resolver"] | {"prior": prior}}
@@ -101,16 +101,3 @@ def _read(corpus: Path, splits: Sequence[str]) -> list[GoldDocument]:
         return read_corpus(corpus, splits=splits)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{corpus}: {str(error).removeprefix(f'{corpus}: ').splitlines()[0]}") from error
-
-
-def _tenths(tell: Tell) -> Callable[[int, int], None]:
-    """Return what tells of progress at every tenth of the way."""
-    told = 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal told
-        if (tenth := 10 * done // total) > told:
-            told = tenth
-            tell(f"{done:,} of {counted(total, 'name')}")
-
-    return progress

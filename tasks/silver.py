@@ -78,11 +78,14 @@ def make_silver(
     loaded = [load_whole(folder, device=device) for folder in teachers]
     models, tokenizer = [model for model, _, _ in loaded], loaded[0][1]
     _check_alike(teachers, models, [pieces_digest(its) for _, its, _ in loaded])
+    versions = [version for _, _, version in loaded]
+    if len(set(versions)) < len(versions):
+        raise InputError(f"--model: found models {', '.join(versions)}, expected each once")
     lines = [line for lines in read_lines(text) for line in lines]
     vocabulary = Vocabulary.read(mesh)
     made_from = {
         "text": _digest(lines),
-        "teachers": [version for _, _, version in loaded],
+        "teachers": versions,
         "vocabulary": vocabulary.digest,
         "seed": seed,
     }

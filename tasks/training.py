@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from model.corpus import write_corpus
+from model.network import E2emernConfig
 from model.training.recipe import Config, GoldFile, Recipe, RecipeError
 from model.training.search import AfterEpoch, Found, read_space, search
 from model.training.train import Trained, data_digests, read_vocabulary, train
@@ -20,6 +21,8 @@ from model.training.train import Trained, data_digests, read_vocabulary, train
 from .corpora import read_split
 from .errors import InputError
 from .ready import make_ready, read_resolver
+
+_WEIGHED = ("tag_scheme", "attention", "fusion", "use_mid", "use_high")  # what a resolver weighs comes of these
 
 
 def train_seeds(
@@ -42,13 +45,15 @@ def train_seeds(
         raise InputError(f"--seed: found {', '.join(map(str, seeds))}, expected each once")
     fitted = _read_resolver(resolver_of, config.recipe) if resolver_of else None
     corpus = prepare_corpus(config, output, tell=tell)
-    begin = _begin(config, corpus=corpus, mesh=mesh, device=device, tell=tell)
+    begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
     trained = []
     for seed in seeds:
-        folder = output if len(seeds) == 1 else output / f"seed-{seed}"
+        folder, said = output, tell
+        if len(seeds) > 1:
+            folder, said = output / f"seed-{seed}", _of_seed(seed, tell)
         recipe = replace(config.recipe, seed=seed)
         with one_line():
-            trained.append(begin(recipe, output=folder))
+            trained.append(begin(recipe, output=folder, tell=said))
             if recipe.annotates:
                 make_ready(
                     folder,
@@ -58,7 +63,7 @@ def train_seeds(
                     fit_on=recipe.dev,
                     fitted=fitted,
                     device=device,
-                    tell=tell,
+                    tell=said,
                 )
     return trained
 
@@ -69,12 +74,12 @@ def search_recipe(
     """Search the space of the file's `[search]` table. Raises InputError as `train_seeds`."""
 
     def train_trial(recipe: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
-        return begin(recipe, output=folder, after_epoch=after_epoch)
+        return begin(recipe, output=folder, after_epoch=after_epoch, tell=tell)
 
     with one_line():
         space = read_space(config.search)
         corpus = prepare_corpus(config, output, tell=tell)
-        begin = _begin(config, corpus=corpus, mesh=mesh, device=device, tell=tell)
+        begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
         data = data_digests(corpus=corpus, silver=find_silver(config), vocabulary=read_vocabulary(mesh))
         return search(config.recipe, space, trials=trials, output=output, data=data, train_trial=train_trial, tell=tell)
 
@@ -114,11 +119,13 @@ def find_silver(config: Config) -> Path | None:
     return config.silver
 
 
-def _begin(
-    config: Config, *, corpus: Path, mesh: Path, device: str, tell: Callable[[str], None]
-) -> Callable[..., Trained]:
+def _begin(config: Config, *, corpus: Path, mesh: Path, device: str) -> Callable[..., Trained]:
     silver = find_silver(config)
-    return partial(train, corpus=corpus, silver=silver, mesh=mesh, folder=config.folder, device=device, tell=tell)
+    return partial(train, corpus=corpus, silver=silver, mesh=mesh, folder=config.folder, device=device)
+
+
+def _of_seed(seed: int, tell: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda line: tell(f"seed {seed}: {line}")
 
 
 def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:
@@ -126,7 +133,15 @@ def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:
         raise InputError("--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev")
     if not recipe.annotates:
         raise InputError("--resolver-of: the recipe trains no level that links")
-    return read_resolver(model)
+    fitted = read_resolver(model)
+    network = E2emernConfig.from_pretrained(model)
+    for key in _WEIGHED:
+        if (found := getattr(network, key)) != (wanted := getattr(recipe, key)):
+            raise InputError(
+                f"--resolver-of {model}: found {key} {found!r}, expected {wanted!r} as in this training; a resolver is "
+                "fitted to the scores of its own kind of network"
+            )
+    return fitted
 
 
 def _digest(files: Sequence[GoldFile]) -> str:

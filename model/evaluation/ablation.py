@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..arguments import model_parser
+from ..arguments import fails_in_one_line, model_parser
 from ..corpus import GoldDocument, read_corpus, text_of
 from ..inference.cascade import Cascade, Found, load_cascade
 from ..inference.linking import FEATURES
@@ -140,6 +140,7 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
     return cases
 
 
+@fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Prints both tables from the command line."""
     parser = model_parser("python -m model.evaluation.ablation", description=__doc__)

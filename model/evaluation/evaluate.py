@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arguments import model_parser
+from ..arguments import fails_in_one_line, model_parser
 from ..corpus import GoldDocument, GoldMention, read_corpus, text_of
 from ..document import Mention
+from ..files import write_text
 from ..inference.cascade import Cascade, Linked, load_cascade
 from ..inference.linking import Group, Span
 from ..inference.report import Report
@@ -181,12 +182,15 @@ def _chunks(documents: Sequence[GoldDocument]) -> Iterator[Sequence[GoldDocument
         yield documents[begin : begin + _CHUNK]
 
 
+@fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Evaluates from the command line."""
     parser = model_parser("python -m model.evaluation.evaluate", description=__doc__)
     parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the floor")
     parser.add_argument("--output", type=Path, help="where to write the rows as JSON")
     options = parser.parse_args(arguments)
+    if options.output and options.output.is_dir():
+        parser.error(f"--output {options.output}: is a folder, expected a file to write to")
     cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)
     documents = read_corpus(options.corpus, splits=options.splits.split(","))
     seen = read_corpus(options.corpus, splits=options.seen.split(","))
@@ -198,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
         "rows": wide_rows(evaluation, bounds),
     }
     if options.output:
-        options.output.write_text(json.dumps(result, indent=1) + "\n")
+        write_text(options.output, json.dumps(result, indent=1) + "\n")
     print(write_report([evaluation], bounds))
     return 0
 

@@ -14,7 +14,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ..arguments import fails_in_one_line
 from ..files import beside
 from ..folder import load_model
 from ..network import E2emernModel
@@ -30,6 +33,8 @@ from ..pieces import batches_of, pad
 from ..precision import fastest_batch, fastest_dtype
 from ..version import weights_digest
 from ..vocabulary import Vocabulary, bag_of_words
+from ..wording import counted
+from .part import open_part
 
 LONGEST_NAME = 64  # word pieces
 
@@ -157,6 +162,7 @@ class EntityBank:
         tokenizer: PreTrainedTokenizerBase,
         rank: int = 96,
         tokens: int | None = None,
+        part: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> EntityBank:
         """Encodes the names of a vocabulary: about 2 minutes for 250 k names on 2 cores.
@@ -164,12 +170,12 @@ class EntityBank:
         Args:
             rank: how many principal components to keep; the hidden size at most.
             tokens: word pieces in one batch; what is fastest on the device where it is not given.
+            part: file that keeps what is encoded, for a run of the same weights that goes on (`part.Part`).
             progress: called with (names done, names in all).
         """
         kept, owner = distinct_names(vocabulary)
-        vectors = encode_names(
-            model, [vocabulary.names[at] for at in kept], tokenizer=tokenizer, tokens=tokens, progress=progress
-        )
+        names = [vocabulary.names[at] for at in kept]
+        vectors = encode_names(model, names, tokenizer=tokenizer, tokens=tokens, part=part, progress=progress)
         mean = vectors.mean(0)
         centred = vectors - mean
         _, components = torch.linalg.eigh(centred.T @ centred)
@@ -193,10 +199,13 @@ def build_bank(
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Encodes a vocabulary for the model of a folder and keeps it there."""
+    """Encodes a vocabulary for the model of a folder and keeps it there; a run that was killed is taken up."""
     model, tokenizer, _ = load_model(folder, device=device)
-    bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, rank=rank, progress=progress)
-    bank.save(folder / "bank.safetensors", weights=weights_digest(folder), vocabulary=vocabulary)
+    weights = weights_digest(folder)
+    part = folder / f"bank.{weights}.part"
+    bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, rank=rank, part=part, progress=progress)
+    bank.save(folder / "bank.safetensors", weights=weights, vocabulary=vocabulary)
+    part.unlink(missing_ok=True)
 
 
 def distinct_names(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
@@ -218,27 +227,57 @@ def encode_names(
     *,
     tokenizer: PreTrainedTokenizerBase,
     tokens: int | None = None,
+    part: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """h_e of every name, float32 (names, D) on the CPU, in batches of like length."""
+    """h_e of every name, float32 (names, D) on the CPU, in batches of like length.
+
+    Args:
+        tokens, part, progress: as `EntityBank.build` has them.
+    """
     tokens = tokens or fastest_batch(str(model.device))
     encoded = tokenizer(list(names), truncation=True, max_length=LONGEST_NAME)["input_ids"]
-    vectors = torch.empty(len(names), model.encoder.config.hidden_size)
+    size = model.encoder.config.hidden_size
+    vectors = torch.empty(len(names), size)
     done = 0
-    for batch in batches_of([len(ids) for ids in encoded], tokens=tokens):
-        ids, mask = pad([np.asarray(encoded[at]) for at in batch], padding=tokenizer.pad_token_id)
-        pooled = model.encode_names(ids.to(model.device), mask.to(model.device))
-        vectors[torch.from_numpy(batch)] = pooled.float().cpu()
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(names))
+    of = (str(model.device), str(model.dtype), str(tokens), *names)
+    with open_part(part, of=of, size=size) if part else nullcontext() as kept:
+        for batch in batches_of([len(ids) for ids in encoded], tokens=tokens):
+            done += len(batch)
+            pooled = kept.take(len(batch)) if kept else None
+            if pooled is None:
+                ids, mask = pad([np.asarray(encoded[at]) for at in batch], padding=tokenizer.pad_token_id)
+                pooled = model.encode_names(ids.to(model.device), mask.to(model.device)).float().cpu()
+                if kept:
+                    kept.add(pooled)
+                if progress is not None:
+                    progress(done, len(names))
+            vectors[torch.from_numpy(batch)] = pooled
     return vectors
+
+
+def each_tenth(tell: Callable[[str], None]) -> Callable[[int, int], None]:
+    """What tells of progress at every tenth of the way, with the minutes that are left."""
+    begun, begun_at, told = 0, 0.0, 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal begun, begun_at, told
+        if not begun:  # a run that goes on has the first names from before
+            begun, begun_at = done, monotonic()
+        if (tenth := 10 * done // total) > told:
+            told, left = tenth, ""
+            if begun < done < total:
+                left = f", {(total - done) * (monotonic() - begun_at) / (done - begun) / 60:.0f} min left"
+            tell(f"{done:,} of {counted(total, 'name')}{left}")
+
+    return progress
 
 
 def _key(weights: str, vocabulary: Vocabulary) -> dict[str, str]:
     return {"weights": weights, "mesh_version": vocabulary.version, "vocabulary": vocabulary.digest}
 
 
+@fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Builds the bank that ships with a model, from the command line."""
     parser = argparse.ArgumentParser(
@@ -254,9 +293,8 @@ def main(arguments: list[str] | None = None) -> int:
         Vocabulary.read(options.mesh),
         rank=options.rank,
         device=options.device,
-        progress=lambda done, total: print(f"\r{done:,}/{total:,} names", end="", flush=True),
+        progress=each_tenth(lambda line: print(line, flush=True)),
     )
-    print()
     return 0
 
 

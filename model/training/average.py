@@ -6,33 +6,43 @@ model too. It finds more than they do and errs more often; a further training go
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from ..files import write_text
 from ..folder import load_model, save_model
 from ..network import E2emernConfig
 from ..pieces import pieces_digest
 from .recipe import RecipeError
 
+MADE_OF = "average.json"
+
 
 def average(folders: Sequence[Path], output: Path) -> None:
     """Writes the model whose every weight is the mean of the models' weights; its resolver is not fitted.
 
+    `average.json` says of which models it is the mean. It is written first: what else is in a folder without it is not
+    ours to write over.
+
     Raises:
-        RecipeError: a folder holds no model of ours, models are of different shapes, tags or word pieces, or `output`
-            is one of them or holds a training.
+        RecipeError: a folder holds no model of ours, models are of different shapes, tags or word pieces, one is named
+            twice, or `output` is one of them or holds anything but a mean.
     """
     if output.resolve() in [folder.resolve() for folder in folders]:
         raise RecipeError(f"{output}: is one of the models to average; choose another --output")
-    if (output / "recipe.json").exists():
-        raise RecipeError(f"{output} holds a training; choose another --output, or delete it")
+    if (output / "config.json").exists() and not (output / MADE_OF).exists():
+        raise RecipeError(f"{output} holds a model that was not made by this command; choose another --output")
     try:
         loaded = [load_model(folder, device="cpu", dtype=torch.float32) for folder in folders]
     except ValueError as error:
         raise RecipeError(str(error)) from error
     (first, tokenizer, _), *_ = loaded
+    versions = [version for _, _, version in loaded]
+    if len(set(versions)) < len(versions):
+        raise RecipeError(f"found models {', '.join(versions)}, expected each once")
     weights = [model.state_dict() for model, _, _ in loaded]
     shapes = [{key: value.shape for key, value in each.items()} for each in weights]
     for folder, (model, its, _), shape in zip(folders, loaded, shapes, strict=True):
@@ -49,5 +59,5 @@ def average(folders: Sequence[Path], output: Path) -> None:
     }
     first.load_state_dict(mean)
     first.config.resolver, first.config.span_threshold = None, E2emernConfig().span_threshold
-    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / MADE_OF, json.dumps({"models": versions}) + "\n")
     save_model(first, tokenizer, output)

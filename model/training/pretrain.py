@@ -21,17 +21,19 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..files import beside, file_digest, write_text
+from ..network import E2emernConfig
 from ..pieces import pieces_digest, positions_of
 from ..precision import PRECISIONS, fastest_precision
+from ..wording import counted
 from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
-from .recipe import RecipeError, find_encoder
+from .encoders import check_pieces, reading
+from .recipe import RecipeError
 from .trainer import add_row, check_free, check_same
 
 MASKED_SHARE = 0.2  # of the words; small encoders gain up to there (Wettig et al. 2023, arXiv 2202.08005, section 4)
@@ -202,7 +204,8 @@ def pretrain(
         tell(f"{output} is pre-trained already")
         return
     trim_curve(output / "loss.jsonl", keep=lambda row: row["step"] <= first)
-    tell(f"{rows.size} word pieces, {steps} steps of {rows_per_step * length}, from step {first}")
+    pieces, a_step = counted(rows.size, "word piece"), rows_per_step * length
+    tell(f"{pieces}, {counted(steps, 'step')} of {a_step:,}, from step {first}")
 
     def save(folder: Path, step: int) -> None:
         place = {"step": step, "steps": steps, "made_from": made_from}
@@ -248,13 +251,11 @@ def pretrain(
 
 
 def _load(encoder: str) -> tuple[MaskedLanguageModel, PreTrainedTokenizerBase]:
-    name = find_encoder(encoder, folder=Path())
-    try:
+    with reading(encoder, folder=Path()) as name:
+        if isinstance(AutoConfig.from_pretrained(name), E2emernConfig):
+            raise RecipeError(f"encoder {encoder}: is a model with heads; name the encoder that it was trained from")
         tokenizer, base = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        places = "a folder, a folder of an installed package, or a name of the hub"
-        raise RecipeError(f"encoder {encoder}: expected {places}: {reason}") from error
+    check_pieces(encoder, tokenizer=tokenizer, network=base)
     if tokenizer.mask_token_id is None:
         raise RecipeError(f"encoder {encoder}: its tokenizer has no mask, which masked-language pre-training needs")
     for module in base.modules():  # the text is seen a few times at most

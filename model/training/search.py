@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from ..wording import counted
 from .checkpoint import remove_checkpoint
 from .recipe import Recipe, RecipeError, convert, near
 from .train import Trained
@@ -151,7 +152,8 @@ def search(
     best = study.best_trial
     drawn = {key: way.draw(optuna.trial.FixedTrial(best.params), key) for key, way in space.items()}
     found = Found(best.number, float(study.best_value), drawn, output / "trials" / best.user_attrs["folder"])
-    tell(f"best of {len(_ended(study))} trials: F1 {100 * found.f1:.2f} with {_shown(drawn)}, in {found.folder}")
+    ended = counted(len(_ended(study)), "trial")
+    tell(f"best of {ended}: F1 {100 * found.f1:.2f} with {_shown(drawn)}, in {found.folder}")
     return found
 
 

@@ -24,6 +24,7 @@ from transformers.utils import logging
 from ..files import file_digest, write_text
 from ..folder import save_model
 from ..vocabulary import Vocabulary
+from ..wording import counted
 from .checkpoint import remove_checkpoint
 from .recipe import Recipe, RecipeError, read_config
 from .trainer import LOSSES, Trainer, add_row, check_free, check_same, make_trainer
@@ -146,12 +147,13 @@ def _run(
     """Takes all steps that are left; False where it stopped before the end."""
     recipe, progress, sampler = trainer.recipe, trainer.progress, trainer.sampler
     steps = sum(-(-len(sampler.plan(epoch)) // recipe.accumulate) for epoch in range(recipe.epochs))
-    trainer.tell(f"{len(sampler.samples)} sentences, {recipe.epochs} epochs, {steps} steps, from step {progress.step}")
+    counts = ((len(sampler.samples), "sentence"), (recipe.epochs, "epoch"), (steps, "step"))
+    trainer.tell(f"{', '.join(counted(*each) for each in counts)}, from step {progress.step}")
     first, tokens, started = progress.step, 0, time.monotonic()
     saved = started
     for epoch in range(progress.epoch, recipe.epochs):
         if progress.stopped(recipe.patience):
-            trainer.tell(f"no gain on dev in {recipe.patience} epochs: epoch {progress.best} is kept")
+            trainer.tell(f"no gain on dev in {counted(recipe.patience, 'epoch')}: epoch {progress.best} is kept")
             break
         drawn = sampler.epoch(epoch, skip=progress.batch)
         while batches := list(islice(drawn, recipe.accumulate)):

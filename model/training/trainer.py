@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -21,10 +20,12 @@ from ..network import E2emernModel
 from ..pieces import longest_window
 from ..precision import PRECISIONS
 from ..vocabulary import Vocabulary
+from ..wording import counted
 from .checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
+from .encoders import check_pieces, reading
 from .losses import Totals, joint_loss
 from .negatives import nearest_wrong
-from .recipe import Recipe, RecipeError, find_encoder
+from .recipe import Recipe, RecipeError
 from .samples import Batch, Sampler, make_samples
 from .silver import Silver, read_silver, silver_loss, words_of
 from .validation import DevSplit, make_dev, score_spans
@@ -236,7 +237,8 @@ def make_trainer(
         documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces, dictionary=dictionary
     )
     if not samples:
-        raise RecipeError(f"{corpus}: no word to train on, in {len(documents)} documents of {', '.join(recipe.train)}")
+        found = counted(len(documents), "document")
+        raise RecipeError(f"{corpus}: no word to train on, in {found} of {', '.join(recipe.train)}")
     tags, tagged = model.config.tags, None
     if silver is not None:
         tagged = read_silver(silver, tags=tags, tokenizer=tokenizer, tokens=recipe.tokens, seed=recipe.seed)
@@ -307,8 +309,7 @@ def add_row(curve: Path, row: dict[str, Any]) -> None:
 
 
 def _load_encoder(recipe: Recipe, folder: Path) -> tuple[E2emernModel, PreTrainedTokenizerBase]:
-    name = find_encoder(recipe.encoder, folder=folder)
-    try:
+    with reading(recipe.encoder, folder=folder) as name:
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = E2emernModel.on_encoder(
             name,
@@ -323,10 +324,7 @@ def _load_encoder(recipe: Recipe, folder: Path) -> tuple[E2emernModel, PreTraine
             high_weight=recipe.high_weight,
             candidate_weight=recipe.candidate_weight,
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        places = "a folder, a folder of an installed package, or a name of the hub"
-        raise RecipeError(f"encoder {recipe.encoder}: expected {places}: {reason}") from error
+    check_pieces(recipe.encoder, tokenizer=tokenizer, network=model.encoder)
     if not tokenizer.is_fast:
         raise RecipeError(f"encoder {recipe.encoder}: its tokenizer is not a fast one (no tokenizer.json)")
     return model, tokenizer

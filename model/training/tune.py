@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arguments import model_parser
+from ..arguments import fails_in_one_line, model_parser
 from ..corpus import GoldDocument, read_corpus, text_of
 from ..document import Mention
 from ..evaluation.comparison import mean_figure
@@ -190,6 +190,7 @@ def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: C
     return examples
 
 
+@fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Tunes from the command line."""
     parser = model_parser("python -m model.training.tune", description=__doc__)

@@ -39,30 +39,31 @@ def parse(path: Path) -> Iterator[Record]:
     yield from _PARSERS[detect_format(path)](path)
 
 
-def detect_format(path: Path) -> str:
+def detect_format(path: Path, *, expected: str = _EXPECTED) -> str:
     """Return the format of a file from its content: `pubmed`, `pubtator`, `bioc-xml` or `bioc-json`.
 
-    Raises SourceError where the file is empty, cannot be read, or is of another format.
+    `expected` names the formats that are taken, for the error. Raises SourceError where the file is empty, cannot be
+    read, or is of another format.
     """
-    start = _start(path)
+    start = _start(path, expected)
     if start.startswith((b"<", *_UTF16)):
         with open_source(path) as source:
             tag = root_tag(source, path)
         for name, roots in (("pubmed", pubmed.ROOTS), ("bioc-xml", bioc_xml.ROOTS)):
             if tag in roots:
                 return name
-        raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {_EXPECTED}")
+        raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {expected}")
     if start.startswith((b"{", b"[")):
         return "bioc-json"
     if any(map(is_pubtator, start.decode("utf-8", "replace").split("\n"))):
         return "pubtator"
-    raise SourceError(f"{path}: starts with {start[:20]!r}; expected {_EXPECTED}")
+    raise SourceError(f"{path}: starts with {start[:20]!r}; expected {expected}")
 
 
-def _start(path: Path) -> bytes:
+def _start(path: Path, expected: str) -> bytes:
     """Return the first bytes of a file, from its first character that is no space."""
-    with open_source(path) as source:
+    with open_source(path, expected=expected) as source:
         for chunk in source.chunks():
             if start := chunk.removeprefix(codecs.BOM_UTF8).lstrip():
                 return start
-    raise SourceError(f"{path}: holds nothing but spaces; expected {_EXPECTED}")
+    raise SourceError(f"{path}: holds nothing but spaces; expected {expected}")

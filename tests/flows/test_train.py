@@ -11,6 +11,7 @@ import pytest
 from flows.cli import main
 from model.corpus import read_corpus
 from model.folder import save_model
+from model.inference.resolver import Resolver
 from model.training.tune import count_concepts
 from tasks.models import load
 from tests.model import tiny
@@ -55,6 +56,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tags.tsv").write_text("severe\tO\nrenal\tB\nfailure\tI\n\nno\tO\nheadache\tB\n\n")
     (folder / "train.toml").write_text(CONFIG)
     save_model(tiny.network(), tiny.tokenizer(), folder / "unfitted")
+    other = tiny.network(fusion="concatenation")
+    other.config.resolver = Resolver.unfitted().to_dict()
+    save_model(other, tiny.tokenizer(), folder / "other")
     (folder / "text.txt").write_text("\n".join(text for text, _ in tiny.SENTENCES) * 9)
     return folder
 
@@ -87,13 +91,15 @@ def test_trains_each_seed_on_gold_files_and_tells_the_mean(
     assert second.startswith(f"{tmp_path / 'out' / 'seed-1'}: epoch ")
     assert mean.startswith("mean of 2 seeds: F1 ")
     assert "e2emern: tags/train: 2 documents, 2 mentions" in told.err.splitlines()
+    assert any(line.startswith("e2emern: seed 1: 7 sentences, 2 epochs, ") for line in told.err.splitlines())
     [corpus] = (tmp_path / "out").glob("corpus.*.parquet")
     assert [(d.corpus, d.split) for d in read_corpus(corpus)] == (
         [("gold", "train")] * 5 + [("gold", "dev")] * 5 + [("tags", "train")] * 2
     )
     assert (tmp_path / "out" / "seed-1" / "model.safetensors").exists()
     assert run(*command, monkeypatch=monkeypatch) == 0
-    assert f"e2emern: {tmp_path / 'out' / 'seed-0'} is trained already" in capsys.readouterr().err.splitlines()
+    told = capsys.readouterr()
+    assert f"e2emern: seed 0: {tmp_path / 'out' / 'seed-0'} is trained already" in told.err.splitlines()
 
 
 def test_a_model_goes_on_from_another_and_trains_on_dev_too(
@@ -236,6 +242,11 @@ def test_one_model_learns_from_several(
          "none: no such model folder"),
         (["train", "--config", "{data}/train.toml", "--with-dev", "--resolver-of", "{data}/unfitted"],
          "{data}/unfitted: its resolver is not fitted; name a model that was trained without --with-dev"),
+        (["train", "--config", "{data}/train.toml", "--with-dev", "--resolver-of", "{data}/other"],
+         "--resolver-of {data}/other: found fusion 'concatenation', expected 'gate' as in this training; "),
+        (["train", "--config", "{data}/train.toml", "--with-dev", "--set", "tag_scheme=BIOES",
+          "--resolver-of", "{data}/other"],
+         "--resolver-of {data}/other: found tag_scheme 'BIO', expected 'BIOES' as in this training; "),
         (["train", "--config", "{data}/train.toml", "--resolver-of", "none"],
          "--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev"),
         (["train", "--config", "{data}/train.toml", "--trials", "2", "--seed", "1", "--seed", "2"],

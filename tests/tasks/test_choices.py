@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from defaults import MESH, MODEL, SAMPLE
-from tasks.choices import check_choices, find_mesh, find_model, need_model_of_tables
+from tasks.choices import check_choices, check_spans, find_mesh, find_model, need_model_of_tables
 from tasks.errors import InputError
 from tests.conftest import ROOT
 from tests.warehouse.homes import MESH as MESH_2024
@@ -57,7 +57,7 @@ def test_what_is_missing_is_told(
         ("link none.txt --output out", "none.txt: cannot be opened (No such file or directory)"),
         (
             "link defaults/sample.xml --output out",
-            "defaults/sample.xml: expected PubTator text with mentions, found pubmed",
+            "defaults/sample.xml: found pubmed, expected PubTator text with mentions, plain, gzip or xz",
         ),
     ],
 )
@@ -71,6 +71,15 @@ def test_a_typo_is_told_before_torch_and_prefect_are_imported(line: str, message
     command = [sys.executable, "-c", code, *line.split()]
     told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert told.stdout == message + "\n"
+
+
+@pytest.mark.parametrize(("content", "found"), [("hello", "starts with b'hello'"), ("", "the file is empty")])
+def test_a_file_of_no_spans_is_told_what_is_taken(tmp_path: Path, content: str, found: str) -> None:
+    path = tmp_path / "spans.txt"
+    path.write_text(content)
+    with pytest.raises(InputError) as raised:
+        check_spans(path, output=tmp_path / "out")
+    assert str(raised.value) == f"{path}: {found}; expected PubTator text with mentions, plain, gzip or xz"
 
 
 def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Path) -> None:

@@ -150,6 +150,11 @@ def test_models_that_do_not_fit_each_other_are_named(data: Path, tmp_path: Path)
             tag(data, tmp_path / "out", teachers=[data / "one", tmp_path / name])
 
 
+def test_a_model_that_is_named_twice_is_no_two_teachers(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^--model: found models (\w{12}), \1, expected each once$"):
+        tag(data, tmp_path / "out", teachers=[data / "one", data / "one"])
+
+
 def test_a_text_without_names_is_one_line(data: Path, tmp_path: Path) -> None:
     (tmp_path / "poor.txt").write_text(POOR)
     with pytest.raises(InputError, match=r"poor\.txt: no passage in it is rich in names of diseases and chemicals"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from model.folder import load_model, save_model
 from model.network import E2emernModel
 from model.training.average import average
 from model.training.recipe import RecipeError
+from model.version import model_version
 from tests.model import tiny
 
 
@@ -66,6 +68,23 @@ def test_no_model_is_written_over(tmp_path: Path) -> None:
     one, other = save(tmp_path / "one", tiny.network()), save(tmp_path / "other", tiny.network())
     with pytest.raises(RecipeError, match="one: is one of the models to average; choose another --output"):
         average([one, other], tmp_path / "other" / ".." / "one")
-    (other / "recipe.json").touch()
-    with pytest.raises(RecipeError, match=f"{other} holds a training; choose another --output, or delete it"):
-        average([one], other)
+    for folder in (other, tiny.save_encoder(tmp_path / "encoder")):
+        before = (folder / "model.safetensors").read_bytes()
+        with pytest.raises(RecipeError, match=f"{folder} holds a model that was not made by this command; choose"):
+            average([one], folder)
+        assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_a_mean_may_be_made_again(tmp_path: Path) -> None:
+    one, other = save(tmp_path / "one", tiny.network()), save(tmp_path / "other", changed(0.5))
+    average([other], tmp_path / "mean")
+    average([one, other], tmp_path / "mean")
+    assert json.loads((tmp_path / "mean/average.json").read_text()) == {
+        "models": [model_version(one), model_version(other)]
+    }
+
+
+def test_a_model_that_is_named_twice_is_no_two_models(tmp_path: Path) -> None:
+    one = save(tmp_path / "one", tiny.network())
+    with pytest.raises(RecipeError, match=r"found models (\w{12}), \1, expected each once"):
+        average([one, one], tmp_path / "mean")

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
+from model.folder import save_model
 from model.training.pretrain import (
     MaskedLanguageModel,
     continuing_pieces,
@@ -178,6 +179,12 @@ def test_a_run_that_was_killed_before_its_rate_fell_has_no_smaller_budget(data: 
 def test_rows_are_no_longer_than_the_encoder_reads(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"length is 65, and encoder .*encoder reads 64 word pieces at most"):
         run(data, tmp_path / "out", length=65)
+
+
+def test_a_model_with_heads_is_no_encoder_to_start_from(data: Path, tmp_path: Path) -> None:
+    save_model(tiny.network(), tiny.tokenizer(), tmp_path / "model")
+    with pytest.raises(RecipeError, match=r"model: is a model with heads; name the encoder that it was trained from$"):
+        run(data, tmp_path / "out", encoder=str(tmp_path / "model"))
 
 
 def test_a_batch_without_a_masked_word_costs_nothing() -> None:

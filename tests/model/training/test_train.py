@@ -20,6 +20,7 @@ from transformers import BertModel
 from model.corpus import GoldDocument, read_corpus, write_corpus
 from model.folder import load_model
 from model.pieces import make_windows
+from model.training import encoders
 from model.training.recipe import Recipe, RecipeError
 from model.training.silver import described, silver_table, tag_windows
 from model.training.train import Trained, main, rate_at, train
@@ -249,6 +250,40 @@ def test_what_is_no_encoder_is_one_line(data: Path, tmp_path: Path) -> None:
         run(data, tmp_path / "model", made=recipe(data, encoder="empty"))
 
 
+def test_a_tokenizer_that_is_not_the_encoders_is_none(data: Path, tmp_path: Path) -> None:
+    # transformers makes up a tokenizer of five pieces where there is none, and every word was unknown
+    tiny.encoder(hidden=32).save_pretrained(data / "bare")
+    pieces = len(tiny.tokenizer())
+    with pytest.raises(RecipeError, match=f"^encoder bare: found a tokenizer of 5 word pieces, .* of {pieces}$"):
+        run(data, tmp_path / "model", made=recipe(data, encoder="bare"))
+    larger = tiny.tokenizer()
+    larger.add_tokens(["breast cancer"])
+    larger.save_pretrained(data / "bare")
+    with pytest.raises(RecipeError, match=f"found a tokenizer of {pieces + 1} word pieces, .* of {pieces}$"):
+        run(data, tmp_path / "model", made=recipe(data, encoder="bare"))
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def away(url: str) -> None:
+        asked.append(url)
+        raise RuntimeError("no route to it")  # as clients have errors of their own
+
+    monkeypatch.setattr(encoders, "get_hf_file_metadata", away)
+    monkeypatch.setattr(encoders, "try_to_load_from_cache", lambda name, file: None)
+    with pytest.raises(RecipeError, match=r"^encoder my-encodr: expected .*: there is no such folder, and the hub"):
+        run(data, tmp_path / "model", made=recipe(data, encoder="my-encodr"))
+    assert asked == ["https://huggingface.co/my-encodr/resolve/main/config.json"]
+
+
+def test_a_reason_of_several_lines_is_told_whole(data: Path, tmp_path: Path) -> None:
+    (data / "modern").mkdir()
+    (data / "modern" / "config.json").write_text('{"model_type": "modernbert"}')
+    with pytest.raises(RecipeError, match=r"^encoder modern: .* backend tokenizer from one of: \(1\) a .* \(3\)"):
+        run(data, tmp_path / "model", made=recipe(data, encoder="modern"))
+
+
 def test_a_split_that_the_corpus_lacks_is_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no split tiny/test; it holds tiny/dev, tiny/train"):
         run(data, tmp_path / "model", made=recipe(data, train=("tiny/test",)))
@@ -309,7 +344,7 @@ def test_a_corpus_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_corpus_without_a_word_is_an_error(data: Path, tmp_path: Path) -> None:
     write_corpus([GoldDocument("tiny", "train", "1", ("Disease",), " ", (), (), ())], tmp_path / "corpus.parquet")
-    with pytest.raises(RecipeError, match=r"corpus\.parquet: no word to train on, in 1 documents of tiny/train"):
+    with pytest.raises(RecipeError, match=r"corpus\.parquet: no word to train on, in 1 document of tiny/train"):
         train(
             recipe(data), corpus=tmp_path / "corpus.parquet", mesh=data / "entities/tiny.parquet",
             output=tmp_path / "out", folder=data, tell=lambda line: None,

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.evaluation.ablation import main as ablation
+from model.evaluation.evaluate import main as evaluate
 from model.folder import save_model
 from model.inference.cascade import load_cascade
 from model.training.tune import count_concepts, keep_fitted, main, read_fitted, tune_folder
@@ -66,3 +68,21 @@ def test_a_model_that_finds_nothing_is_left_as_it_is(tmp_path: Path, capsys: pyt
     assert main([*command, "--splits", "tiny/dev", "--seen", "tiny/train"]) == 1
     assert capsys.readouterr().err.endswith("error: no span was found in tiny/dev: there is nothing to fit on\n")
     assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_what_cannot_be_used_is_one_line(learned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # of all commands that look at a model on gold documents; it was a traceback
+    corpus, mesh = learned / "corpus.parquet", learned / "entities/tiny.parquet"
+    command = [str(learned), "--corpus", str(corpus), "--mesh", str(mesh), "--splits", "tiny/test"]
+    for run in (main, evaluate, ablation):
+        assert run(command) == 1
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told == f"error: {corpus}: no split tiny/test; it holds tiny/dev, tiny/train"
+
+
+def test_a_folder_to_write_figures_to_is_told_before_the_work(
+    learned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        evaluate(["none", "--corpus", "none", "--mesh", "none", "--output", str(learned)])
+    assert capsys.readouterr().err.endswith(f"--output {learned}: is a folder, expected a file to write to\n")

@@ -1,0 +1,66 @@
+"""Reads the encoder that a training begins with, and says in one line why it cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from typing import cast
+
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .recipe import RecipeError, find_encoder
+
+LONGEST_REASON = 300  # letters; transformers can name every architecture that it knows
+
+
+@contextmanager
+def reading(encoder: str, *, folder: Path) -> Iterator[str]:
+    """Gives the place of an encoder, to read it from (`recipe.find_encoder`).
+
+    Raises:
+        RecipeError: it cannot be read, or the hub does not answer.
+    """
+    name = find_encoder(encoder, folder=folder)
+    try:
+        _ask_hub(name)
+        yield name
+    except RecipeError:
+        raise
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = shorten(str(error) or type(error).__name__, LONGEST_REASON, placeholder=" ...")
+        places = "a folder, a folder of an installed package, or a name of the hub"
+        raise RecipeError(f"encoder {encoder}: expected {places}: {reason}") from error
+
+
+def check_pieces(encoder: str, *, tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> None:
+    """Raises RecipeError where a tokenizer is not the encoder's own.
+
+    For a folder without one transformers makes one up, which knows no word.
+    """
+    pieces, embedded = len(tokenizer), len(cast(nn.Embedding, network.get_input_embeddings()).weight)
+    if not embedded / 2 <= pieces <= embedded:  # tables are padded, but never to twice the size
+        expected = f"expected the encoder's own, of {embedded:,}"
+        raise RecipeError(f"encoder {encoder}: found a tokenizer of {pieces:,} word pieces, {expected}")
+
+
+def _ask_hub(name: str) -> None:
+    """Asks the hub once for what is neither a folder nor kept from before; transformers would ask for a minute.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    if Path(name).is_dir():
+        return
+    try:
+        if try_to_load_from_cache(name, "config.json") is None:
+            get_hf_file_metadata(hf_hub_url(name, "config.json"))
+    except (HfHubHTTPError, ValueError):
+        return  # the hub knows of no such name, or it can be none: transformers says so
+    except Exception as error:  # of whichever client asks
+        raise OSError(f"there is no such folder, and the hub does not answer: {error}") from error
