@@ -13,12 +13,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from defaults import MESH
+from flows.settings import Device
 from model.inference.report import Report
 from tasks.annotate import Annotated, already_annotated, annotate_source
 from tasks.choices import find_mesh, find_model
@@ -92,7 +92,7 @@ def annotate(
     home: Path,
     model: Path | None = None,
     mesh: Path = MESH,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> Outcome:
     """Annotate PubMed, PubTator and BioC files into the tables of a home.
 

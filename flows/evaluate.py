@@ -13,7 +13,8 @@ from pydantic import Field
 from defaults import MESH, SAMPLE
 from flows.retrain import publish_ledger, show_evaluation
 from flows.settings import Device, read_settings
-from tasks.assessment import Watch, assess
+from model.evaluation.evaluate import Progress
+from tasks.assessment import assess
 from tasks.choices import find_mesh, find_model, mesh_of_tables
 from tasks.gate import Margins
 from tasks.gold import find_gold
@@ -73,7 +74,7 @@ def judge(
     device: str = "auto",
     margins: Margins | None = None,
     sample: Path = SAMPLE,
-    watch: Watch | None = None,
+    watch: Progress | None = None,
 ) -> tuple[Judged, str]:
     """Do what the flow does, and return the verdict, which the home keeps, and what to say of it.
 

@@ -6,7 +6,7 @@ An evaluation is named after what it compares, so that one that stands is not ma
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from defaults import SAMPLE
 from model.corpus import GoldDocument
 from model.evaluation.bounds import find_bounds
 from model.evaluation.comparison import compare
-from model.evaluation.evaluate import evaluate
+from model.evaluation.evaluate import Progress, evaluate
 from model.evaluation.figures import EVALUATIONS, tidy_rows
 from model.evaluation.report import write_report
 from model.evaluation.slices import Slicer
@@ -30,8 +30,6 @@ from .gate import Margins, annotate_sample, judge, measure_throughput, sample_te
 from .models import load, read_versions
 
 PROTOCOLS = ("ner", "link", "mention", "document")
-
-Watch = Callable[[str, int, int], None]  # what is under way, steps done, steps in all
 
 
 def assess(
@@ -46,7 +44,7 @@ def assess(
     sample: Path = SAMPLE,
     device: str = "auto",
     data: Mapping[str, Any] | None = None,
-    watch: Watch | None = None,
+    watch: Progress | None = None,
 ) -> Judged:
     """Evaluate a model on gold documents, and where there is a champion let the gate compare them; keep it in the home.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from model.corpus import GoldDocument
 from model.evaluation.bounds import Bounds, find_bounds
 from model.evaluation.comparison import Comparison, compare, mean_and_range
-from model.evaluation.evaluate import PROTOCOLS, evaluate
+from model.evaluation.evaluate import PROTOCOLS, Progress, evaluate
 from model.evaluation.figures import Evaluation, tidy_rows, write_figures
 from model.evaluation.report import write_report
 from model.evaluation.scores import Counts
@@ -24,8 +24,6 @@ from warehouse.layout import Home
 from .errors import InputError
 from .models import load, read_versions
 from .vocabulary import read_vocabulary
-
-Watch = Callable[[str, int, int], None]  # what is under way, steps done, steps in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def evaluate_models(
     slices: bool = False,
     against: Sequence[Path] = (),
     device: str = "auto",
-    watch: Watch | None = None,
+    watch: Progress | None = None,
 ) -> Evaluated:
     """Evaluate models that differ by their seed, and compare them with others on the same documents.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,18 +11,10 @@ from rich.console import Console
 from defaults import MESH, SAMPLE
 from warehouse.layout import Home
 
-from .application import Folder, Mesh, app
+from .application import Device, Folder, Mesh, app
 
 if TYPE_CHECKING:
     from flows.annotate import Outcome
-
-
-class Device(StrEnum):
-    """Where the model runs; `auto` is cuda where there is one."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 @app.command(epilog="Example: e2emern annotate pubmed26n0001.xml.gz 'updates/*.xml.gz' --home /data/home")

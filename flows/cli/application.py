@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,22 @@ app = typer.Typer(
 )
 
 TIMEOUT_S = 300.0  # as `warehouse.sql` has it, which is slower to import than --help is to answer
+
+
+class Device(StrEnum):
+    """Where the model runs; `auto` is cuda where there is one."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class AnswerFormat(StrEnum):
+    """How the answer to a query is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
 
 
 def folder(given: str) -> Path:

@@ -9,8 +9,7 @@ import typer
 
 from warehouse.wording import counted
 
-from .annotate import Device
-from .application import Folder, app, say
+from .application import Device, Folder, app, say
 
 
 @app.command(epilog="Example: e2emern backfill --home home --model home/models/new --publish")

@@ -11,9 +11,7 @@ from rich.console import Console
 
 from defaults import MESH, MODEL
 
-from .annotate import Device
-from .application import app, say
-from .tables import AnswerFormat
+from .application import AnswerFormat, Device, app, say
 
 
 class Protocol(StrEnum):

@@ -10,8 +10,7 @@ import typer
 from defaults import MESH, MODEL
 from warehouse.wording import counted
 
-from .annotate import Device
-from .application import Allow, Branch, Deny, Mesh, app, folder, say
+from .application import Allow, Branch, Deny, Device, Mesh, app, folder, say
 
 if TYPE_CHECKING:
     from tasks.parsers.records import Failure

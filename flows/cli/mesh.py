@@ -10,9 +10,7 @@ import typer
 from warehouse.layout import Home
 from warehouse.wording import counted
 
-from .annotate import Device
-from .application import Folder, folder, group, say
-from .tables import AnswerFormat
+from .application import AnswerFormat, Device, Folder, folder, group, say
 
 if TYPE_CHECKING:
     from tasks.mesh.importing import Imported

@@ -13,8 +13,7 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.wording import counted
 
-from .annotate import Device
-from .application import Config, Data, Folder, Mesh, app, group, reason, say
+from .application import Config, Data, Device, Folder, Mesh, app, group, reason, say
 
 if TYPE_CHECKING:
     from warehouse.evaluations import Judged

@@ -14,8 +14,7 @@ from warehouse.layout import Home
 from warehouse.queries import TYPES, NamedQuery, Parameter, library
 from warehouse.wording import counted
 
-from .application import TIMEOUT_S, Folder, Timeout, group, say
-from .tables import AnswerFormat
+from .application import TIMEOUT_S, AnswerFormat, Folder, Timeout, group, say
 
 _METAVARS = {
     "text": "TEXT",

@@ -14,7 +14,7 @@ from tasks.errors import InputError
 from warehouse.layout import Home
 from warehouse.wording import counted
 
-from .application import TIMEOUT_S, Allow, Branch, Deny, Folder, Timeout, app, say
+from .application import TIMEOUT_S, Allow, AnswerFormat, Branch, Deny, Folder, Timeout, app, say
 
 
 class ExportFormat(StrEnum):
@@ -24,14 +24,6 @@ class ExportFormat(StrEnum):
     BIOC_XML = "bioc-xml"
     BIOC_JSON = "bioc-json"
     JSONL = "jsonl"
-
-
-class AnswerFormat(StrEnum):
-    """How the answer to a query is printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
 
 
 @app.command(epilog="Example: e2emern export --home home --format bioc-json --output annotated.json.gz")

@@ -11,8 +11,7 @@ from defaults import MESH
 from tasks.choices import check_model
 from warehouse.wording import counted
 
-from .annotate import Device
-from .application import app, say
+from .application import Device, app, say
 
 Models = Annotated[list[Path], typer.Option("--model", metavar="DIR", help="A model; to be given again.")]
 

@@ -12,8 +12,7 @@ from defaults import MESH
 from tasks.choices import find_recipe
 from tasks.errors import InputError
 
-from .annotate import Device
-from .application import Config, Data, app, say
+from .application import Config, Data, Device, app, say
 
 LARGEST_SEED = 10**12  # of a recipe
 
