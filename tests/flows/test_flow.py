@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,15 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.annotate import WATCH, IncompleteError, Watch, annotate
 from flows.annotate_batch import annotate_batch
+from flows.backfill import backfill
 from flows.evaluate import evaluate
+from flows.nightly import nightly
 from flows.refresh_mesh import refresh_mesh
+from model.version import model_version
 from tests.conftest import ROOT
-from tests.flows.world import World, rows, tables, write_sources
+from tests.flows.world import World, another, by_one_worker, dump, rows, tables, write_sources
+from warehouse.layout import Home
+from warehouse.models import add_model
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,27 @@ def test_a_damaged_source_fails_the_flow_after_the_others_are_done(world: World,
         state.result()
     assert len(raised.value.outcome.annotated) == 3
     assert rows(tmp_path / "home", "SELECT count(*) FROM documents") == [(14,)]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_night_that_a_backfill_overtakes_goes_on_with_its_model(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: a night that had begun before took the tables back to the former model, and the next ones kept to it."""
+    home, source, new = tmp_path / "home", tmp_path / "in", another(world, tmp_path)
+    add_model(Home(home), new, version=model_version(new))
+    source.mkdir()
+    (source / "pubmed30n0001.xml.gz").write_bytes(dump(1))
+    monkeypatch.setenv("E2EMERN_SOURCES", str(source))
+    befalls: list[Callable[[], object]] = []
+    monkeypatch.setattr("flows.nightly.annotate_on_pool", by_one_worker(befalls))
+    nightly(home, model=str(world.model), mesh=str(world.mesh))
+
+    (source / "pubmed30n0002.xml.gz").write_bytes(dump(2))
+    add_model(Home(home), world.model, version=model_version(world.model))
+    befalls.append(lambda: backfill(home, model=new, device="cpu", publishing=True))
+    nightly(home)
+    assert rows(home, "SELECT number, model_version, documents FROM snapshot") == [(3, model_version(new), 40)]
 
 
 def test_parameters_that_mean_nothing_are_refused() -> None:
