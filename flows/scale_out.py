@@ -150,6 +150,7 @@ class Pool:
             "sources": [SourceFile.of(source).model_dump(mode="json") for source in sources],
             "home": str(self.home.root),
             "model": self.model,
+            "version": self.versions.model,
             "mesh": self.versions.mesh,
             "device": self.device,
         }
