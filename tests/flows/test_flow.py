@@ -23,6 +23,7 @@ from flows.backfill import backfill
 from flows.evaluate import evaluate
 from flows.nightly import nightly
 from flows.refresh_mesh import refresh_mesh
+from flows.retrain import retrain
 from model.version import model_version
 from tasks.errors import InputError
 from tasks.models import Versions
@@ -120,6 +121,8 @@ def test_parameters_that_mean_nothing_are_refused() -> None:
     for flow, parameters, message in (
         (evaluate, {"gold": []}, "gold: List should have at least 1 item"),
         (refresh_mesh, {"sources": []}, "sources: List should have at least 1 item"),
+        (retrain, {"margins": {"document": 2}}, "margins.document: Input should be less than or equal to 1"),
+        (evaluate, {"gold": ["g"], "margins": {"unseen": -1}}, "margins.unseen: Input should be greater than or equal"),
         (annotate_batch, given, "home: Value error, found 'home', expected an absolute path"),
     ):
         with pytest.raises(ParameterTypeError, match=message):
