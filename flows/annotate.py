@@ -146,10 +146,12 @@ def run_over(
     options: dict[str, str],
     work: Work,
     publishing: bool = True,
+    over: Snapshot | None = None,
 ) -> Outcome:
     """Record a run over sources, have those annotated that are not done, publish, and return what was done.
 
-    Raises what `work` raises, WarehouseError where nothing can be published, and IncompleteError, after all other
+    Raises what `work` raises, WarehouseError where nothing can be published, as where another snapshot than `over` is
+    current by then, and IncompleteError, after all other
     sources are done and published, where some are damaged.
     """
     outcome = Outcome(versions)
@@ -165,16 +167,16 @@ def run_over(
         if todo:
             work(todo, outcome)
         if publishing and (outcome.annotated or outcome.unchanged):
-            outcome.snapshot = _published(home, outcome)
+            outcome.snapshot = _published(home, outcome, over=over)
     if outcome.problems:
         raise IncompleteError(outcome)
     return outcome
 
 
-def _published(home: Home, outcome: Outcome) -> Snapshot:
+def _published(home: Home, outcome: Outcome, *, over: Snapshot | None) -> Snapshot:
     """Publish; a refusal tells which sources are missing too, since nobody else will."""
     try:
-        return publish(home, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh)
+        return publish(home, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh, over=over)
     except WarehouseError as error:
         raise type(error)("; ".join([str(error), *outcome.problems])) from error
 

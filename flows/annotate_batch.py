@@ -1,7 +1,8 @@
 """`annotate-sources`, what scale-out multiplies: annotates a batch of sources with one load of the model.
 
 It publishes nothing: whoever sent the batch does, when all of them are done. Whoever is at work on a source claims it,
-so that a batch which is sent twice is not annotated twice.
+so that a batch which is sent twice is not annotated twice; and before it reads the model, which may take longer than
+whoever waits for it looks on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from flows.annotate import run_over, work_here
 from flows.reporting import log_annotated, progress_of
 from flows.settings import AbsolutePath, Device
 from tasks.annotate import Annotated, annotate_source
-from tasks.choices import find_mesh, find_model
+from tasks.choices import find_mesh, find_model, read_mesh_version
+from tasks.errors import InputError
 from tasks.models import read_versions
 from tasks.sources import Source
 from warehouse.claims import claimed
@@ -87,7 +89,7 @@ def annotate_one(source: Source, *, cascade: Cascade, home: Home, watch: Callabl
 
 @flow(name="annotate-sources", persist_result=False)
 def annotate_batch(
-    sources: list[SourceFile], home: AbsolutePath, model: str, mesh: str, device: Device = "auto"
+    sources: list[SourceFile], home: AbsolutePath, model: str, version: str, mesh: str, device: Device = "auto"
 ) -> None:
     """Annotate those of a batch of sources that are not done into the tables of a home.
 
@@ -97,15 +99,20 @@ def annotate_batch(
         sources: the dump files.
         home: folder of the tables.
         model: version of a model in the home, or a model folder.
+        version: of that model; another one is refused.
         mesh: version of MeSH in the home, or an entities table.
         device: where the model runs; auto is cuda where there is one.
     """
     place = Home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
-    versions = read_versions(folder, table)
     found = [one.source for one in sources]
     work = work_here(place, model=folder, mesh=table, device=device, each=annotate_one)
     options = {"device": device, FLOW_RUN: str(flow_run.get_id())}
     keys = [source.key for source in found]
-    with claimed(place, keys, model_version=versions.model, mesh_version=versions.mesh):
+    with claimed(place, keys, model_version=version, mesh_version=read_mesh_version(table)):
+        versions = read_versions(folder, table)
+        if versions.model != version:
+            raise InputError(
+                f"{folder}: is model {versions.model}, expected {version}; do all hosts have the same release?"
+            )
         run_over(found, place, versions=versions, options=options, work=work, publishing=False)

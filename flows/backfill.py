@@ -24,7 +24,7 @@ from warehouse.layout import Home, SourceKey
 from warehouse.ledger import pending, read_parsed
 from warehouse.parts import begin_part, done_records, drop_parts
 from warehouse.selection import Selection, current_sources, select_records
-from warehouse.snapshot import Snapshot, current_snapshot, publish
+from warehouse.snapshot import Snapshot, current_snapshot, publish, still_current
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
@@ -96,12 +96,15 @@ def backfill(
         load_once = cache(lambda: load(folder, table, home=place, device=device, progress=names))
         _parts(asked, place, outcome, cascade=load_once, progress=progress)
 
+    now = still_current(place, current, **versions) if publishing else None
     outcome.sources, outcome.waiting = len(current_sources(place)), len(unfinished(place, outcome.versions))
     if not outcome.waiting:
         drop_parts(place, **versions)
     if publishing:
         _check_whole(outcome)
-        outcome.snapshot = publish(place, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh)
+        outcome.snapshot = publish(
+            place, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh, over=now
+        )
     return outcome
 
 

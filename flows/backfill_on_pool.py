@@ -6,6 +6,7 @@ documents alone.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from prefect import flow
@@ -16,8 +17,9 @@ from flows.backfill import stored_sources, unfinished
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
 from tasks.errors import InputError
+from warehouse.errors import OvertakenError
 from warehouse.layout import Home
-from warehouse.snapshot import current_snapshot, publish
+from warehouse.snapshot import current_snapshot, publish, still_current
 
 
 @flow(name="backfill", flow_run_name="backfill", persist_result=False)
@@ -51,6 +53,9 @@ def backfill_on_pool(
             outcome = error.outcome
         if failed := failed | outcome.failed:
             raise InputError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+        found, linked = outcome.versions.model, outcome.versions.mesh
+        now = still_current(place, current, model_version=found, mesh_version=linked)
         if not unfinished(place, outcome.versions):
-            break
-    publish(place, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh)
+            with suppress(OvertakenError):
+                publish(place, model_version=found, mesh_version=linked, over=now)
+                return

@@ -4,7 +4,7 @@ What one step cannot do stops no other: a file that cannot be fetched or read is
 takes it up again, since a night does what is not done and nothing else.
 
 A night keeps to the model and the vocabulary that the tables are of. A new champion takes over with `backfill`, a new
-MeSH with `refresh-mesh`: they carry all sources over, and the next night follows.
+MeSH with `refresh-mesh`: they carry all sources over, and the next night follows; so does one that was under way.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
-from flows.annotate import IncompleteError
+from flows.annotate import IncompleteError, Outcome
 from flows.annotate_batch import is_passing
 from flows.drift import watch
 from flows.reporting import show_night
 from flows.scale_out import annotate_on_pool
-from flows.settings import Device, read_settings
+from flows.settings import Device, Settings, read_settings
 from tasks.choices import mesh_of_tables, need_model_of_tables
 from tasks.errors import InputError
 from tasks.ingest import FileOutcome, ingest
 from tasks.sources import Source, find_sources
+from warehouse.errors import OvertakenError
 from warehouse.layout import Home
+from warehouse.snapshot import current_snapshot
 
 
 @task(
@@ -72,17 +75,26 @@ def nightly(
         problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
     except InputError as error:  # the folder of dumps cannot be used, or somebody else fetches into it
         problems = [str(error)]
-    try:
-        model, mesh = settings.model or need_model_of_tables(place), settings.mesh or mesh_of_tables(place)
-        outcome = annotate_on_pool(_dumps(place), place, model=model, mesh=mesh, settings=settings)
-    except IncompleteError as error:
-        outcome = error.outcome
-        problems += outcome.problems
+    outcome = _annotated(place, settings)
+    problems += outcome.problems
     if outcome.snapshot:
         watch(place)
     show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
     if problems:
         raise InputError("; ".join(problems))
+
+
+def _annotated(home: Home, settings: Settings) -> Outcome:
+    """Annotate and publish; again where the tables went over to another model or MeSH meanwhile, and with that."""
+    while True:
+        current = current_snapshot(home)
+        model, mesh = settings.model or need_model_of_tables(home), settings.mesh or mesh_of_tables(home)
+        try:
+            return annotate_on_pool(_dumps(home), home, model=model, mesh=mesh, settings=settings, over=current)
+        except IncompleteError as error:
+            return error.outcome
+        except OvertakenError:
+            get_run_logger().info("another snapshot was published meanwhile: once more, with its model and MeSH")
 
 
 def _dumps(home: Home) -> list[Source]:

@@ -25,7 +25,7 @@ from warehouse.ledger import pending, read_books
 from warehouse.mesh_changes import mesh_changes
 from warehouse.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
 from warehouse.selection import current_sources
-from warehouse.snapshot import Snapshot, current_snapshot, publish
+from warehouse.snapshot import Snapshot, current_snapshot, publish, still_current
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +87,20 @@ def relink(
     sources: dict[SourceKey, Relinked] = {}
     try:
         with mesh_changes(place, old=old, new=mesh, fold=bag_of_words) as changes:
-            while todo:  # a night may finish others meanwhile
+            while True:  # a night may finish others meanwhile
+                now = still_current(place, current, model_version=found, mesh_version=mesh)
+                if not (todo := _left(place, model_version=found, old=old, new=mesh)):
+                    break
                 for key in todo:
                     sources[key] = relink_source(
                         key, home=place, changes=changes, model_version=found, old=old, cascade=cascade
                     )
-                todo = _left(place, model_version=found, old=old, new=mesh)
     except BaseException as error:
         message = f"{type(error).__name__}: {error}".splitlines()[0]
         write_run(place, finish_run(_ended(run, sources, todo), error=message))
         raise
     write_run(place, finish_run(_ended(run, sources, todo)))
-    snapshot = publish(place, model_version=found, mesh_version=mesh)
+    snapshot = publish(place, model_version=found, mesh_version=mesh, over=now)
     return RelinkOutcome(old=old, new=mesh, sources=sources, before=before, snapshot=snapshot)
 
 

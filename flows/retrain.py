@@ -26,7 +26,7 @@ from tasks.choices import find_mesh, find_model, mesh_of_tables, read_mesh_versi
 from tasks.gate import Margins
 from tasks.models import keep_vocabulary
 from tasks.retraining import CHAMPION, Plan, is_what_it_would_make, make_challenger, plan_retraining
-from warehouse.errors import PublishRefusedError
+from warehouse.errors import OvertakenError, PublishRefusedError
 from warehouse.evaluations import Judged, headline, read_report
 from warehouse.files import written_whole
 from warehouse.layout import Home
@@ -188,13 +188,14 @@ def unfollowed(home: Home) -> Change | None:
 
 def publish_ledger(home: Home) -> str:
     """Publish a snapshot that shows the models and evaluations; return what is to be told of it, mostly nothing."""
-    current = current_snapshot(home)
-    if current is None:
-        return ""
-    try:
-        publish(home, model_version=current.model_version, mesh_version=current.mesh_version)
-    except PublishRefusedError as error:
-        return f" (the tables show it when a snapshot is published again: {error})"
+    while current := current_snapshot(home):
+        try:
+            publish(home, model_version=current.model_version, mesh_version=current.mesh_version, over=current)
+            break
+        except OvertakenError:
+            continue
+        except PublishRefusedError as error:
+            return f" (the tables show it when a snapshot is published again: {error})"
     return ""
 
 

@@ -38,6 +38,7 @@ from warehouse.claims import is_claimed
 from warehouse.layout import Home
 from warehouse.ledger import pending
 from warehouse.runs import FLOW_RUN, read_runs
+from warehouse.snapshot import Snapshot
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
 
@@ -54,6 +55,7 @@ def annotate_on_pool(
     mesh: str | None,
     settings: Settings,
     publishing: bool = True,
+    over: Snapshot | None = None,
 ) -> Outcome:
     """Have the sources annotated that are not done, publish, and return what was done, as `annotate_sources` does.
 
@@ -77,7 +79,9 @@ def annotate_on_pool(
         patience=settings.patience,
     )
     options: dict[str, str] = {"device": settings.device}
-    return run_over(sources, home, versions=versions, options=options, work=pool.annotate, publishing=publishing)
+    return run_over(
+        sources, home, versions=versions, options=options, work=pool.annotate, publishing=publishing, over=over
+    )
 
 
 @dataclass(slots=True)
@@ -146,6 +150,7 @@ class Pool:
             "sources": [SourceFile.of(source).model_dump(mode="json") for source in sources],
             "home": str(self.home.root),
             "model": self.model,
+            "version": self.versions.model,
             "mesh": self.versions.mesh,
             "device": self.device,
         }

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from pydantic import Field
 
 from model.document import Text
 from model.evaluation.comparison import Comparison
@@ -32,6 +35,10 @@ SLICES = ("string unseen", "concept unseen", "abbreviation")
 """The slices that have a margin of their own."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+"""What Prefect refuses beyond 0 and 1: a margin of 2 is no margin of two points, it lets everything pass."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margins:
     """By how much a challenger may be worse; shares of F1 between 0 and 1.
@@ -45,12 +52,12 @@ class Margins:
         throughput: share of the champion's documents a second that is enough.
     """
 
-    document: float = 0.01
-    entity_type: float = 0.02
-    unseen: float = 0.03
-    abbreviation: float = 0.05
-    least_gold: int = 50
-    throughput: float = 0.8
+    document: Share = 0.01
+    entity_type: Share = 0.02
+    unseen: Share = 0.03
+    abbreviation: Share = 0.05
+    least_gold: Annotated[int, Field(ge=0)] = 50
+    throughput: Annotated[float, Field(ge=0)] = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,5 +23,9 @@ class PublishRefusedError(WarehouseError):
     """A snapshot would not be true; nothing was published."""
 
 
+class OvertakenError(PublishRefusedError):
+    """Another snapshot is shown than the one that was to be replaced; nothing was published."""
+
+
 class QueryRefusedError(WarehouseError):
     """A query is wrong, forbidden, or exceeds a limit."""

@@ -20,7 +20,7 @@ from warehouse import catalog
 from warehouse.checksums import FileFacts, as_recorded, recorded_facts
 from warehouse.compaction import Group
 from warehouse.contents import Contents, Known, fill, gather, merge_missing, remember
-from warehouse.errors import PublishRefusedError, WarehouseError
+from warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
 from warehouse.gate import Figures, Limits, branch_shares, exceeded
 from warehouse.layout import Home
 from warehouse.shelf import (
@@ -65,14 +65,22 @@ class Snapshot:
 
 
 def publish(
-    home: Home, *, model_version: str, mesh_version: str, limits: Limits | None = None, accept: str | None = None
+    home: Home,
+    *,
+    model_version: str,
+    mesh_version: str,
+    limits: Limits | None = None,
+    accept: str | None = None,
+    over: Snapshot | None = None,
 ) -> Snapshot:
     """Publishes all finished sources of one model and vocabulary, or returns the current snapshot if it shows them.
 
-    `accept` says why limits and a rollback are overridden, and is recorded with the name of who did. Waits for another
-    publisher. Raises `PublishRefusedError` when books do not balance, a file is missing or has rows of another source,
-    a mention has no document or stands twice, a figure is beyond its limit, or after a rollback; `WarehouseError` when
-    the home has no finished source or no vocabulary, or its current snapshot cannot be read. Nothing is changed then.
+    `accept` says why limits and a rollback are overridden, and is recorded with the name of who did. `over` is the
+    snapshot that model and vocabulary were chosen by. Waits for another publisher. Raises `OvertakenError` when another
+    one than `over` is current by then; `PublishRefusedError` when books do not balance, a file is missing or has rows
+    of another source, a mention has no document or stands twice, a figure is beyond its limit, or after a rollback;
+    `WarehouseError` when the home has no finished source or no vocabulary, or its current snapshot cannot be read.
+    Nothing is changed then.
     """
     home = Home(home.root.resolve())
     with publisher(home):
@@ -82,6 +90,8 @@ def publish(
         if before and facts and before.fingerprint == contents.fingerprint:
             merge_missing(contents)
             return replace(before, unchanged=True)
+        if before and over and before.number != over.number:
+            raise _overtaken(before)
         _check_rollback(home, accept=accept)
 
         verified = {books.key for books, _ in known.values()}
@@ -111,6 +121,18 @@ def current_snapshot(home: Home) -> Snapshot | None:
     """
     number = current_number(home)
     return None if number is None else read_snapshot(home, number)
+
+
+def still_current(home: Home, before: Snapshot, *, model_version: str, mesh_version: str) -> Snapshot:
+    """Returns the current snapshot, which one of this model and vocabulary is to replace as it was to replace `before`.
+
+    Raises `OvertakenError` where the tables have gone over to yet others since.
+    """
+    current = read_snapshot(home)
+    found = (current.model_version, current.mesh_version)
+    if found not in {(before.model_version, before.mesh_version), (model_version, mesh_version)}:
+        raise _overtaken(current)
+    return current
 
 
 def read_snapshot(home: Home, number: int | None = None) -> Snapshot:
@@ -186,6 +208,13 @@ def _previous(
     if (before.model_version, before.mesh_version) != (model_version, mesh_version):
         known, merged = {}, [group for group in merged if not group.of_model]  # they say nothing of this model's files
     return before, known, merged, facts
+
+
+def _overtaken(current: Snapshot) -> OvertakenError:
+    return OvertakenError(
+        f"snapshot {current.number} of model {current.model_version} and MeSH {current.mesh_version} is shown since, "
+        "and nothing was published in its place; run this again"
+    )
 
 
 def _check_rollback(home: Home, *, accept: str | None) -> None:

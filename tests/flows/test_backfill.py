@@ -9,24 +9,19 @@ import signal
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from flows.annotate import Outcome, annotate_sources, run_over, work_here
+from flows.annotate import annotate_sources
 from flows.backfill import Backfilled, backfill
 from flows.backfill_on_pool import backfill_on_pool
 from flows.cli import app
 from model.version import model_version
-from tasks.annotate import Annotated, annotate_source
-from tasks.choices import find_mesh
 from tasks.errors import InputError
-from tasks.models import read_versions
-from tasks.sources import Source
-from tests.flows.world import World, pubmed, rows
+from tests.flows.world import World, by_one_worker, pubmed, rows
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home
 from warehouse.selection import Selection
@@ -106,24 +101,13 @@ def test_the_deployment_publishes_when_all_is_done(
     late.write_text("9|t|Headache after aspirin.\n9|a|\n")
     befalls: list[Callable[[], object]] = []
 
-    def by_one_worker(sources: list[Source], home: Home, *, model: str, mesh: str, **options: Any) -> Outcome:
-        def each(source: Source, **given: Any) -> Annotated:
-            if befalls:
-                befalls.pop()()
-            return annotate_source(source, **given)
-
-        folder, table = Path(model), find_mesh(Path(mesh), home=home)
-        work = work_here(home, model=folder, mesh=table, device="cpu", each=each)
-        versions = read_versions(folder, table)
-        return run_over(sources, home, versions=versions, options={}, work=work, publishing=options["publishing"])
-
     def fails() -> None:
         raise InputError("the disk is full")
 
     def run_it() -> None:
         backfill_on_pool.fn(home=home, model=str(made / "new"))
 
-    monkeypatch.setattr("flows.backfill_on_pool.annotate_on_pool", by_one_worker)
+    monkeypatch.setattr("flows.backfill_on_pool.annotate_on_pool", by_one_worker(befalls))
     befalls.append(fails)
     with pytest.raises(InputError, match=r"^pubmed30n000.\.xml: the disk is full$"):
         run_it()

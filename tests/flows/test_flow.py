@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,20 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.annotate import WATCH, IncompleteError, Watch, annotate
-from flows.annotate_batch import annotate_batch
+from flows.annotate_batch import SourceFile, annotate_batch
+from flows.backfill import backfill
 from flows.evaluate import evaluate
+from flows.nightly import nightly
 from flows.refresh_mesh import refresh_mesh
+from flows.retrain import retrain
+from model.version import model_version
+from tasks.errors import InputError
+from tasks.models import Versions
 from tests.conftest import ROOT
-from tests.flows.world import World, rows, tables, write_sources
+from tests.flows.world import World, another, by_one_worker, dump, rows, tables, write_sources
+from warehouse.claims import is_claimed
+from warehouse.layout import Home, SourceKey
+from warehouse.models import add_model
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +76,53 @@ def test_a_damaged_source_fails_the_flow_after_the_others_are_done(world: World,
     assert rows(tmp_path / "home", "SELECT count(*) FROM documents") == [(14,)]
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_a_night_that_a_backfill_overtakes_goes_on_with_its_model(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: a night that had begun before took the tables back to the former model, and the next ones kept to it."""
+    home, source, new = tmp_path / "home", tmp_path / "in", another(world, tmp_path)
+    add_model(Home(home), new, version=model_version(new))
+    source.mkdir()
+    (source / "pubmed30n0001.xml.gz").write_bytes(dump(1))
+    monkeypatch.setenv("E2EMERN_SOURCES", str(source))
+    befalls: list[Callable[[], object]] = []
+    monkeypatch.setattr("flows.nightly.annotate_on_pool", by_one_worker(befalls))
+    nightly(home, model=str(world.model), mesh=str(world.mesh))
+
+    (source / "pubmed30n0002.xml.gz").write_bytes(dump(2))
+    add_model(Home(home), world.model, version=model_version(world.model))
+    befalls.append(lambda: backfill(home, model=new, device="cpu", publishing=True))
+    nightly(home)
+    assert rows(home, "SELECT number, model_version, documents FROM snapshot") == [(3, model_version(new), 40)]
+
+
+def test_a_batch_is_claimed_before_its_model_is_read(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: a batch was taken for dead, and sent again, that took longer than three looks to read its model."""
+    version, key = model_version(world.model), SourceKey("pubmed30n0001.xml", "0" * 16)
+    given = {"home": tmp_path / "home", "model": str(world.model), "mesh": str(world.mesh), "device": "cpu"}
+    sources = [SourceFile(name=key.name, path=tmp_path / key.name, digest=key.digest, bytes=1)]
+    seen: list[bool] = []
+
+    def read(model: Path, mesh: Path) -> Versions:
+        seen.append(is_claimed(Home(tmp_path / "home"), key, model_version=version, mesh_version="tiny"))
+        return Versions(model="other", mesh="tiny")
+
+    monkeypatch.setattr("flows.annotate_batch.read_versions", read)
+    with pytest.raises(InputError, match=f": is model other, expected {version}; do all hosts have the same release"):
+        annotate_batch.fn(sources, version=version, **given)
+    assert seen == [True]
+
+
 def test_parameters_that_mean_nothing_are_refused() -> None:
-    given = {"sources": [], "home": "home", "model": "model", "mesh": "mesh"}
+    given = {"sources": [], "home": "home", "model": "model", "version": "1", "mesh": "mesh"}
     for flow, parameters, message in (
         (evaluate, {"gold": []}, "gold: List should have at least 1 item"),
         (refresh_mesh, {"sources": []}, "sources: List should have at least 1 item"),
+        (retrain, {"margins": {"document": 2}}, "margins.document: Input should be less than or equal to 1"),
+        (evaluate, {"gold": ["g"], "margins": {"unseen": -1}}, "margins.unseen: Input should be greater than or equal"),
         (annotate_batch, given, "home: Value error, found 'home', expected an absolute path"),
     ):
         with pytest.raises(ParameterTypeError, match=message):

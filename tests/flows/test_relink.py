@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.annotate import annotate_sources
-from flows.relink import relink
+from flows.backfill import backfill
+from flows.relink import RelinkOutcome, relink
 from model.version import model_version
 from tasks.errors import InputError
 from tasks.relink import Relinked, relink_source
-from tests.flows.world import World, rows, write_sources
+from tests.flows.world import World, another, rows, write_sources
 from warehouse.entities import write_entities
-from warehouse.errors import WarehouseError
+from warehouse.errors import OvertakenError, WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.models import add_model
 from warehouse.shelf import relocate
@@ -25,6 +26,7 @@ SPANS = 'SELECT source, document_id, start, "end", entity_type, mesh_id, mesh_na
 FEVER = (
     "SELECT mesh_id, mesh_name, * EXCLUDE (mesh_id, mesh_name, mesh_version) FROM mentions WHERE document_id = '301'"
 )
+VERSIONS = "SELECT model_version, mesh_version FROM snapshot"
 BOOKS = "SELECT source, rank, parsed, documents, annotated, without_text, failed, deleted, mentions FROM sources"
 
 
@@ -126,6 +128,43 @@ def test_a_source_that_a_night_finishes_meanwhile_is_linked_too(
     relink(home, mesh="next", model=world.model, device="cpu")
     assert linked[-1].name == "late.pubtator"
     assert rows(home, "SELECT count(*), any_value(mesh_version) FROM sources, snapshot") == [(sources + 1, "next")]
+
+
+def test_a_relink_does_not_undo_a_backfill_that_published_meanwhile(
+    world: World, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: whoever published last took the tables back to the model that it had begun with."""
+    new = another(world, tmp_path)
+    linked: list[SourceKey] = []
+
+    def meanwhile(key: SourceKey, **options: Any) -> Relinked:
+        if not linked:
+            backfill(home, model=new, device="cpu", publishing=True)
+        linked.append(key)
+        return relink_source(key, **options)
+
+    monkeypatch.setattr("flows.relink.relink_source", meanwhile)
+    with pytest.raises(OvertakenError, match=f"^snapshot 2 of model {model_version(new)} and MeSH tiny is shown"):
+        relink(home, mesh="next", model=world.model, device="cpu")
+    assert rows(home, VERSIONS) == [(model_version(new), "tiny")]
+    relink(home, mesh="next", model=new, device="cpu")
+    assert rows(home, VERSIONS) == [(model_version(new), "next")]
+
+
+def test_a_backfill_does_not_undo_a_relink_that_published_meanwhile(world: World, home: Path, tmp_path: Path) -> None:
+    """Cause: as above; where the version of MeSH is named, the next run publishes what was made."""
+    new = another(world, tmp_path)
+    relinked: list[RelinkOutcome] = []
+
+    def at_first(done: int, total: int) -> None:
+        if not relinked:
+            relinked.append(relink(home, mesh="next", model=world.model, device="cpu"))
+
+    with pytest.raises(OvertakenError, match=r"^snapshot 2 of model .* and MeSH next is shown since, "):
+        backfill(home, model=new, device="cpu", publishing=True, documents=at_first)
+    assert rows(home, VERSIONS) == [(model_version(world.model), "next")]
+    assert backfill(home, model=new, mesh="tiny", device="cpu", publishing=True).documents == 0
+    assert rows(home, VERSIONS) == [(model_version(new), "tiny")]
 
 
 def test_a_version_that_touches_nothing_needs_no_model(world: World, home: Path) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from flows.annotate import Outcome, run_over, work_here
 from model.document import Concept
 from model.folder import save_model
 from model.vocabulary import Vocabulary
+from tasks.annotate import Annotated, annotate_source
+from tasks.choices import find_mesh, find_model
+from tasks.models import keep_vocabulary, read_versions
+from tasks.sources import Source
 from tests.model import tiny
 from warehouse.layout import Home
 from warehouse.sql import query
@@ -94,6 +101,33 @@ def rows(home: Path, text: str) -> list[tuple[object, ...]]:
     """The answer to a query, lists as text so that rows can be compared."""
     answer = query(Home(home), text, limit_rows=10_000_000)
     return [tuple(row.values()) for row in answer.to_pylist()]
+
+
+def another(world: World, folder: Path) -> Path:
+    """A model that knows the same, of another version."""
+    shutil.copytree(world.model, folder / "another")
+    with (folder / "another" / "config.json").open("a") as file:
+        file.write("\n")
+    return folder / "another"
+
+
+def by_one_worker(befalls: list[Callable[[], object]]) -> Callable[..., Outcome]:
+    """What does in this process what `annotate_on_pool` does; what befalls comes before its next source."""
+
+    def each(source: Source, **given: Any) -> Annotated:
+        if befalls:
+            befalls.pop()()
+        return annotate_source(source, **given)
+
+    def annotate(sources: list[Source], home: Home, *, model: str, mesh: str, **options: Any) -> Outcome:
+        del options["settings"]
+        folder, table = find_model(model, home=home), find_mesh(Path(mesh), home=home)
+        versions = read_versions(folder, table)
+        keep_vocabulary(home, table, mesh_version=versions.mesh)
+        work = work_here(home, model=folder, mesh=table, device="cpu", each=each)
+        return run_over(sources, home, versions=versions, options={}, work=work, **options)
+
+    return annotate
 
 
 def finished_files(home: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
 from warehouse.annotated import annotated_rows
-from warehouse.errors import PublishRefusedError, WarehouseError
+from warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
 from warehouse.layout import Home
 from warehouse.questions import answer
 from warehouse.shelf import current_number, login, number_before, relocate, roll_back, rollbacks, standing_rollback
@@ -90,6 +90,18 @@ def test_what_was_withdrawn_does_not_come_back_unasked(home: Home) -> None:
     assert (snapshot.number, snapshot.previous, snapshot.documents) == (4, 1, 3)
     assert snapshot.accepted == f"{login()}: dump 2 is out"
     assert night(home, 5).number == 5
+
+
+def test_what_was_chosen_by_one_snapshot_replaces_no_other(home: Home) -> None:
+    seen = read_snapshot(home)
+    assert night(home, 4).number == 4
+    assert publish(home, model_version=MODEL, mesh_version=MESH, over=seen).unchanged
+    home.mentions(key("pubmed21n0002.xml", "2"), model_version=MODEL, mesh_version=MESH).unlink()
+    overtaken = f"^snapshot 4 of model {MODEL} and MeSH {MESH} is shown since, and nothing was published in its place; "
+    with pytest.raises(OvertakenError, match=overtaken):
+        publish(home, model_version=MODEL, mesh_version=MESH, over=seen)
+    assert ask(home.warehouse) == [(4,)]
+    assert publish(home, model_version=MODEL, mesh_version=MESH, over=read_snapshot(home)).documents == 3
 
 
 def test_two_rollbacks_in_a_row_withdraw_what_the_first_did(home: Home) -> None:
