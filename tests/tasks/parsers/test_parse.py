@@ -110,7 +110,7 @@ def test_a_malformed_first_record_hides_no_format(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "source: the file is empty; expected PubMed XML, PubTator or BioC"),
+        ("", "source: the file is empty; expected PubMed XML, PubTator, BioC XML or BioC JSON, plain, gzip or xz"),
         (
             " \n",
             "source: holds nothing but spaces; expected PubMed XML, PubTator, BioC XML or BioC JSON, plain, gzip or xz",
