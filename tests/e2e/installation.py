@@ -173,10 +173,13 @@ class Installation:
         return str(self._ask("GET", f"deployments/name/{deployment}/{deployment}")["id"])
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Asks the server; again where it is busy (503), as Prefect's own client does."""
+        """Asks the server; again where it is busy, as Prefect's own client does: no request does anything twice."""
 
         def answered() -> httpx.Response | None:
-            answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=60)
+            try:
+                answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=60)
+            except httpx.ReadTimeout:
+                return None
             return None if answer.status_code == 503 else answer
 
         answer = wait_for(answered, what=f"{path} is answered")
