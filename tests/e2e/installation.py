@@ -129,7 +129,8 @@ class Installation:
 
         That raises httpx.HTTPStatusError where the server knows of no such place.
         """
-        later = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}}
+        scheduled = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+        later = {"state": scheduled, "idempotency_key": str(uuid4())}
         run = self.post(f"deployments/{self._deployed(deployment)}/create_flow_run", later)
         taken = self.post(f"flow_runs/{run['id']}/set_state", {"state": {"type": "PENDING"}})
         assert taken["status"] == "ACCEPT", taken
@@ -173,7 +174,7 @@ class Installation:
         return str(self._ask("GET", f"deployments/name/{deployment}/{deployment}")["id"])
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Asks the server; again where it is busy, as Prefect's own client does: no request does anything twice."""
+        """Asks the server; again where it is busy, as Prefect's own client does."""
 
         def answered() -> httpx.Response | None:
             try:
