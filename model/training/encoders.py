@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import shorten
 from typing import cast
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
@@ -33,7 +32,7 @@ def reading(encoder: str, *, folder: Path) -> Iterator[str]:
     except RecipeError:
         raise
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = shorten(str(error) or type(error).__name__, LONGEST_REASON, placeholder=" ...")
+        reason = " ".join((str(error) or type(error).__name__).split())[:LONGEST_REASON]
         places = "a folder, a folder of an installed package, or a name of the hub"
         raise RecipeError(f"encoder {encoder}: expected {places}: {reason}") from error
 
@@ -62,5 +61,5 @@ def _ask_hub(name: str) -> None:
             get_hf_file_metadata(hf_hub_url(name, "config.json"))
     except (HfHubHTTPError, ValueError):
         return  # the hub knows of no such name, or it can be none: transformers says so
-    except Exception as error:  # of whichever client asks
+    except Exception as error:  # each HTTP client has errors of its own, and any of them says the hub is away
         raise OSError(f"there is no such folder, and the hub does not answer: {error}") from error
