@@ -19,6 +19,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from defaults import MESH, SAMPLE
+from flows.annotate import open_home
 from flows.reporting import artifact_key
 from flows.settings import Device, read_settings
 from tasks.assessment import assess, verdict_lines
@@ -126,7 +127,7 @@ def retrain_model(
     Raises InputError where the recipe, the data or a model cannot be used, and WarehouseError where somebody else
     changed the champion meanwhile.
     """
-    home.root.mkdir(parents=True, exist_ok=True)
+    open_home(home)
     table = find_mesh(mesh, home=home)
     keep_vocabulary(home, table, mesh_version=read_mesh_version(table))
     standing, folder = champion(home), find_model(None, home=home)

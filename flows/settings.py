@@ -42,7 +42,7 @@ def _words(given: object) -> object:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-Words = Annotated[list[str], NoDecode, BeforeValidator(_words)]
+Words = Annotated[list[Annotated[str, Field(min_length=1)]], NoDecode, BeforeValidator(_words)]
 
 
 class Settings(BaseSettings):

@@ -20,6 +20,11 @@ def model_parser(prog: str, *, description: str | None) -> argparse.ArgumentPars
     return parser
 
 
+def tell(line: str) -> None:
+    """Tells how far a command is, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def fails_in_one_line(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """Makes of what `main` cannot use one line on standard error, and 1."""
 

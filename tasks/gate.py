@@ -24,6 +24,7 @@ from model.inference.cascade import Cascade
 from model.inference.report import Report
 from warehouse.evaluations import Check
 from warehouse.layout import Home
+from warehouse.wording import counted
 
 from .annotate import annotate_source
 from .documents import parse_source, read_documents
@@ -117,7 +118,7 @@ def annotate_sample(cascade: Cascade, sample: Path) -> Smoke:
         except Exception as error:  # whatever a broken model makes go wrong is why it is refused
             return Smoke(fault=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         counts = done.books.counts
-        fault = f"{counts.unread} documents could not be read" if counts.unread else None
+        fault = f"{counted(counts.unread, 'document')} could not be read" if counts.unread else None
         return Smoke(documents=counts.annotated, mentions=done.mentions, concepts=len(done.concepts), fault=fault)
 
 
@@ -176,7 +177,8 @@ def _slice_check(cell: Cell, comparison: Comparison, gold: Counts, margins: Marg
 def _smoke_check(smoke: Smoke) -> Check:
     fault = smoke.fault
     if fault is None and not smoke.concepts:
-        fault = f"{smoke.mentions} mentions of {smoke.concepts} concepts in {smoke.documents} documents"
+        found = f"{counted(smoke.mentions, 'mention')} of {counted(smoke.concepts, 'concept')}"
+        fault = f"{found} in {counted(smoke.documents, 'document')}"
     return Check(
         name="concepts in the sample",
         champion=None,

@@ -243,7 +243,7 @@ def _of_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
     for path in sorted(home.root.rglob(".writing-*")):
         if path.exists() and not is_locked(path):
             yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_sweep, path))
-    for path in sorted(home.banks.glob("*.tmp")):
+    for path in sorted([*home.banks.glob("*.tmp"), *home.banks.glob("*.part")]):
         if time.time() - path.stat().st_mtime > _COLD_S:
             yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_delete, path))
     if idle:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..arguments import fails_in_one_line, model_parser
+from ..arguments import fails_in_one_line, model_parser, tell
 from ..corpus import GoldDocument, read_corpus, text_of
+from ..inference.bank import each_tenth
 from ..inference.cascade import Cascade, Found, load_cascade
 from ..inference.linking import FEATURES
 from ..inference.report import Report
@@ -145,7 +146,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Prints both tables from the command line."""
     parser = model_parser("python -m model.evaluation.ablation", description=__doc__)
     options = parser.parse_args(arguments)
-    cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)
+    cascade = load_cascade(
+        options.model, mesh=options.mesh, banks=options.model, device=options.device, progress=each_tenth(tell)
+    )
     cases = read_cases(cascade, read_corpus(options.corpus, splits=options.splits.split(",")))
     print(f"model {cascade.model_version}, MeSH {cascade.mesh_version}, {options.splits}")
     print_table(recall_of_sources(cases), columns=[f"recall@{depth}" for depth in DEPTHS])

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arguments import fails_in_one_line, model_parser
+from ..arguments import fails_in_one_line, model_parser, tell
 from ..corpus import GoldDocument, GoldMention, read_corpus, text_of
 from ..document import Mention
 from ..files import write_text
+from ..inference.bank import each_tenth
 from ..inference.cascade import Cascade, Linked, load_cascade
 from ..inference.linking import Group, Span
 from ..inference.report import Report
@@ -191,7 +192,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.output and options.output.is_dir():
         parser.error(f"--output {options.output}: is a folder, expected a file to write to")
-    cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)
+    cascade = load_cascade(
+        options.model, mesh=options.mesh, banks=options.model, device=options.device, progress=each_tenth(tell)
+    )
     documents = read_corpus(options.corpus, splits=options.splits.split(","))
     seen = read_corpus(options.corpus, splits=options.seen.split(","))
     bounds = find_bounds(documents, cascade.vocabulary, seen=seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..wording import counted
 from .bounds import Bounds
 from .comparison import Comparison, Difference, figure, is_of_given_spans, mean_and_range
 from .figures import Evaluation, bound
@@ -32,7 +33,7 @@ def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: 
     for split in dict.fromkeys((cell.corpus, cell.split) for cell in cells):
         mine = [cell for cell in cells if (cell.corpus, cell.split) == split]
         documents = len(evaluations[0].counts[mine[0]])
-        lines += ["", f"## {split[0]}/{split[1]}, {documents} documents", ""]
+        lines += ["", f"## {split[0]}/{split[1]}, {counted(documents, 'document')}", ""]
         lines += _aligned(_whole(evaluations, bounds, [cell for cell in mine if cell.slice == ALL]))
         if any(cell.protocol == "paper" for cell in mine):
             lines += ["", _GIVEN]

@@ -201,11 +201,33 @@ def build_bank(
 ) -> None:
     """Encodes a vocabulary for the model of a folder and keeps it there; a run that was killed is taken up."""
     model, tokenizer, _ = load_model(folder, device=device)
-    weights = weights_digest(folder)
-    part = folder / f"bank.{weights}.part"
+    make_bank(
+        folder / "bank.safetensors",
+        model,
+        vocabulary,
+        tokenizer=tokenizer,
+        weights=weights_digest(folder),
+        rank=rank,
+        progress=progress,
+    )
+
+
+def make_bank(
+    path: Path,
+    model: E2emernModel,
+    vocabulary: Vocabulary,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    weights: str,
+    rank: int = 96,
+    progress: Callable[[int, int], None] | None = None,
+) -> EntityBank:
+    """Encodes a vocabulary and keeps it at a path; takes up a run that was killed, and waits for one that goes on."""
+    part = path.with_name(f"bank.{weights}.{vocabulary.digest}.part")
     bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, rank=rank, part=part, progress=progress)
-    bank.save(folder / "bank.safetensors", weights=weights, vocabulary=vocabulary)
+    bank.save(path, weights=weights, vocabulary=vocabulary)
     part.unlink(missing_ok=True)
+    return bank
 
 
 def distinct_names(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ from ..spans import WordSpan, find_word_spans, tag_mention
 from ..version import weights_digest
 from ..vocabulary import Vocabulary, normalise
 from .agreement import agree
-from .bank import EntityBank, encode_names
+from .bank import EntityBank, encode_names, make_bank
 from .boundaries import settle_boundaries
 from .linking import Group, Span, appositions, bears_marks, features_of, group_spans, marks_of, with_plurals
 from .report import Report
@@ -458,8 +458,7 @@ def load_cascade(
     for place in (folder / "bank.safetensors", kept):
         bank = bank or EntityBank.load(place, weights=weights, vocabulary=vocabulary)
     if bank is None:
-        bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, progress=progress)
-        bank.save(kept, weights=weights, vocabulary=vocabulary)
+        bank = make_bank(kept, model, vocabulary, tokenizer=tokenizer, weights=weights, progress=progress)
     return Cascade(model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank.to(device), model_version=version)
 
 

@@ -51,6 +51,7 @@ def open_part(path: Path, *, of: Sequence[str], size: int) -> Iterator[Part]:
         size: of a vector.
     """
     digest = hashlib.sha256("\n".join(of).encode()).digest()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:  # what is written goes to the end
         fcntl.flock(file, fcntl.LOCK_EX)
         yield Part(file, digest=digest, size=size)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arguments import fails_in_one_line, model_parser
+from ..arguments import fails_in_one_line, model_parser, tell
 from ..corpus import GoldDocument, read_corpus, text_of
 from ..document import Mention
 from ..evaluation.comparison import mean_figure
 from ..evaluation.scores import count
 from ..files import write_text
+from ..inference.bank import each_tenth
 from ..inference.cascade import SECOND_LOOK, Cascade, Linked, load_cascade
 from ..inference.report import Report
 from ..inference.resolver import Example, Resolver
@@ -85,10 +86,16 @@ def tune(
 
 
 def tune_folder(
-    folder: Path, *, mesh: Path, documents: Sequence[GoldDocument], seen: Sequence[GoldDocument], device: str = "cpu"
+    folder: Path,
+    *,
+    mesh: Path,
+    documents: Sequence[GoldDocument],
+    seen: Sequence[GoldDocument],
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Fits the model of a folder as `tune` does, and keeps what is fitted there."""
-    cascade = load_cascade(folder, mesh=mesh, banks=folder, device=device, fitted=False)
+    """Fits the model of a folder as `tune` does, and keeps what is fitted there; `progress` is of a missing bank."""
+    cascade = load_cascade(folder, mesh=mesh, banks=folder, device=device, fitted=False, progress=progress)
     fitted, validated = tune(cascade, documents, seen=seen)
     keep_fitted(folder, fitted)
     return fitted, validated
@@ -202,6 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
         documents=read_corpus(options.corpus, splits=options.splits.split(",")),
         seen=read_corpus(options.corpus, splits=options.seen.split(",")),
         device=options.device,
+        progress=each_tenth(tell),
     )
     if not fitted:
         print(f"error: no span was found in {options.splits}: there is nothing to fit on", file=sys.stderr)

@@ -128,6 +128,8 @@ def test_what_cannot_be_trained_on_is_told(data: Path, world: World, tmp_path: P
     (data / "untaught.toml").write_text((data / "good.toml").read_text() + 'silver = "nowhere.parquet"\n')
     with pytest.raises(InputError, match=r"nowhere\.parquet: no such file of tagged sentences"):
         retrained(home, data, world, "untaught")
+    with pytest.raises(InputError, match="cannot be used as a home"):
+        retrained(Home(data / "good.toml"), data, world, "good")
 
 
 def test_a_challenger_learns_from_tagged_sentences_too(data: Path, world: World, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_what_is_given_goes_before_the_environment_and_that_before_the_file(
         ('home = "here"', "setting home: found 'here', expected an absolute path"),
         ('home = "/h"\nbatch = 0', "setting batch: Input should be greater than or equal to 1"),
         ('home = "/h"\ndevice = "tpu"', "setting device: Input should be 'auto', 'cpu' or 'cuda'"),
+        ('home = "/h"\nsources = [""]', "setting sources: String should have at least 1 character"),
         ('home = "/h"\nsources = []', "setting sources: List should have at least 1 item after validation, not 0"),
     ],
 )

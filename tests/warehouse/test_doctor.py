@@ -117,6 +117,14 @@ def half_a_bank(home: Home) -> str:
     return "banks/bank.safetensors.1.tmp: 4 bytes"
 
 
+def part_of_a_bank(home: Home) -> str:
+    home.banks.mkdir()
+    path = home.banks / "bank.aaaa.bbbb.part"
+    path.write_bytes(b"half")
+    os.utime(path, (0, 0))
+    return "banks/bank.aaaa.bbbb.part: 4 bytes"
+
+
 def half_a_snapshot(home: Home) -> str:
     (home.snapshots / ".building.duckdb").write_bytes(b"half")
     return "snapshots/.building.duckdb: of a publish"
@@ -202,6 +210,7 @@ REPAIRABLE: list[tuple[str, Callable[[Home], str], str]] = [
     ("orphan-file", merged_for_nobody, "deleted"),
     ("leftover", half_written, "deleted"),
     ("leftover", half_a_bank, "deleted"),
+    ("leftover", part_of_a_bank, "deleted"),
     ("leftover", half_a_snapshot, "deleted"),
     ("broken-link", link_nowhere, "it shows snapshot 2 now"),
     ("broken-link", no_link, "it shows snapshot 2 now"),

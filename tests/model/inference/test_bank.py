@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model.folder import save_model
 from model.inference.bank import build_bank, each_tenth, main
+from model.inference.cascade import load_cascade
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 
@@ -51,6 +52,17 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bank(model: Path) 
     assert 4 < told[0] < told[-1] == 12  # the first were not encoded again
     assert_same(load_file(model / "bank.safetensors"), whole)
     assert not part.exists()
+
+
+def test_the_first_run_over_a_vocabulary_that_was_killed_is_taken_up(model: Path, tmp_path: Path) -> None:
+    mesh, banks = tiny.save_entities(tmp_path), tmp_path / "banks"
+    with pytest.raises(KeyboardInterrupt):
+        load_cascade(model, mesh=mesh, banks=banks, progress=killed_after(6))
+    told: list[int] = []
+    load_cascade(model, mesh=mesh, banks=banks, progress=lambda done, total: told.append(done))
+    assert 4 < told[0] < told[-1] == 12
+    load_cascade(model, mesh=mesh, banks=banks, progress=killed_after(0))  # which it does not call any more
+    assert [path.suffix for path in banks.iterdir()] == [".safetensors"]
 
 
 def test_what_was_encoded_of_other_names_is_not_taken(model: Path) -> None:
