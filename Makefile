@@ -49,7 +49,7 @@ worker-that-waits:
 	$(BIN)/prefect worker start --pool $(POOL) --work-queue default
 
 worker-that-works:
-	$(BIN)/prefect worker start --pool $(POOL) --work-queue annotate --work-queue train --limit 1
+	$(BIN)/prefect worker start --pool $(POOL) --work-queue annotate --work-queue train --work-queue backfill --limit 1
 
 e2e: install ## Run the tests of a whole installation, with a server and workers of their own
 	$(BIN)/pytest tests/e2e

@@ -21,6 +21,9 @@ from warehouse.errors import OvertakenError
 from warehouse.layout import Home
 from warehouse.snapshot import current_snapshot, publish, still_current
 
+QUEUE = "backfill"
+"""Workers take its batches where no night has any: the server makes it after the queues of `prefect.yaml`."""
+
 
 @flow(name="backfill", flow_run_name="backfill", persist_result=False)
 def backfill_on_pool(
@@ -47,7 +50,13 @@ def backfill_on_pool(
         sources, failed = stored_sources(place)
         try:
             outcome = annotate_on_pool(
-                sources, place, model=model, mesh=mesh or current.mesh_version, settings=settings, publishing=False
+                sources,
+                place,
+                model=model,
+                mesh=mesh or current.mesh_version,
+                settings=settings,
+                queue=QUEUE,
+                publishing=False,
             )
         except IncompleteError as error:  # a source that was cut short is as whole as it was
             outcome = error.outcome

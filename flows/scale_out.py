@@ -41,6 +41,8 @@ from warehouse.runs import FLOW_RUN, read_runs
 from warehouse.snapshot import Snapshot
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
+QUEUE = "annotate"
+"""The queue that `prefect.yaml` puts it in."""
 
 _MOST_LOST = 5  # so many workers may die over one batch before it counts as what kills them
 _QUIET_S = 300.0  # without any batch being finished, after which it is told that they wait
@@ -54,12 +56,14 @@ def annotate_on_pool(
     model: str | None,
     mesh: str | None,
     settings: Settings,
+    queue: str = QUEUE,
     publishing: bool = True,
     over: Snapshot | None = None,
 ) -> Outcome:
     """Have the sources annotated that are not done, publish, and return what was done, as `annotate_sources` does.
 
-    Without a model it is the home's champion or the bundled one, without a vocabulary the bundled one.
+    Without a model it is the home's champion or the bundled one, without a vocabulary the bundled one. Workers take
+    batches of a queue that was made later where no earlier one has any.
 
     Raises InputError where the model or the vocabulary cannot be used or nothing is deployed, WarehouseError where
     nothing can be published, and IncompleteError, after all other sources are done and published, where some are not.
@@ -74,6 +78,7 @@ def annotate_on_pool(
         versions=versions,
         model=str(folder),
         device=settings.device,
+        queue=queue,
         batch=settings.batch,
         poll=settings.poll,
         patience=settings.patience,
@@ -102,6 +107,7 @@ class Pool:
 
     Attributes:
         model: folder of the model, the same on every host.
+        queue: where its runs wait for a worker.
         batch: sources in one batch.
         poll: seconds between two looks.
         patience: seconds after which a run that a worker took and never began is lost.
@@ -111,6 +117,7 @@ class Pool:
     versions: Versions
     model: str
     device: str
+    queue: str
     batch: int
     poll: float
     patience: float
@@ -134,7 +141,7 @@ class Pool:
                     log.info(f"{len(waiting):,} batches are left")
                 elif time.monotonic() - moved > _QUIET_S:
                     moved = time.monotonic()
-                    log.warning(f"{len(waiting):,} batches are not finished; is there a worker for the queue annotate?")
+                    log.warning(f"{len(waiting):,} batches are not finished; is there a worker for queue {self.queue}?")
         outcome.seconds = time.monotonic() - begun
 
     def _begin(self, sources: list[Source]) -> _Batch:
@@ -160,6 +167,7 @@ class Pool:
                     DEPLOYMENT,
                     parameters=parameters,
                     flow_run_name=f"annotate {first}{f' and {more} more' if more else ''}",
+                    work_queue_name=self.queue,
                     idempotency_key=f"{key}-{attempt}",
                     timeout=0,
                 )

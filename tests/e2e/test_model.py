@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from flows.backfill_on_pool import QUEUE
 from tests.e2e.installation import Installation
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import CONCEPTS, World, dump, rows
@@ -65,6 +66,10 @@ def test_drift_has_a_model_trained_that_takes_over(
 
     backfilled = installation.triggered("e2emern promoted")
     assert backfilled["state_type"] == "COMPLETED", backfilled["state"]["message"]
+    batches = installation.post("flow_runs/filter", {"work_pool_queues": {"name": {"any_": [QUEUE]}}})
+    assert [(one["name"], one["state_type"]) for one in batches] == [("annotate pubmed30n0001.xml.gz", "COMPLETED")]
+    queues = [one["name"] for one in installation.post("work_pools/e2emern/queues/filter")]  # by priority
+    assert queues.index("annotate") < queues.index(QUEUE)  # a night goes before it
     assert rows(home.root, "SELECT model_version, documents FROM snapshot") == [(better, 20)]
     assert rows(home.root, "SELECT count(*) > 20 FROM mentions WHERE mesh_id = 'D001'") == [(True,)]
     tell("drift has a better model trained, promoted and annotate all again")

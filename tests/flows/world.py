@@ -120,7 +120,7 @@ def by_one_worker(befalls: list[Callable[[], object]]) -> Callable[..., Outcome]
         return annotate_source(source, **given)
 
     def annotate(sources: list[Source], home: Home, *, model: str, mesh: str, **options: Any) -> Outcome:
-        del options["settings"]
+        options = {name: given for name, given in options.items() if name not in ("settings", "queue")}
         folder, table = find_model(model, home=home), find_mesh(Path(mesh), home=home)
         versions = read_versions(folder, table)
         keep_vocabulary(home, table, mesh_version=versions.mesh)
