@@ -24,7 +24,7 @@ from tasks.sources import find_sources
 
 LINKING = ("candidates", "mid", "high")
 
-Batch = tuple[Tensor, ...]  # what `E2emernModel.encode` is given, each (B, N): word pieces, mask, and what is a name
+Batch = tuple[Tensor, Tensor]  # word pieces and mask, (B, N)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ def annotate_over_encoder(setting: Setting) -> Result:
     """Abstracts a second of `annotate_source` over those of the bare encoder on the same batches."""
     rounds = rounds_of(setting)
     corpus = corpus_of(setting, name="annotated.xml.gz", abstracts=setting.abstracts)
-    masks = [mask for _, mask, _ in rounds.batches]
-    pieces, places = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    pieces = sum(int(mask.sum()) for _, mask in rounds.batches)
+    places = sum(mask.numel() for _, mask in rounds.batches)
     stages = rounds.annotated[0].report.seconds
     return {
         **spread(rounds.seconds, sides=("annotate_source", "encoder")),
@@ -84,11 +84,14 @@ def rounds_of(setting: Setting) -> Rounds:
     documents = setting.home.documents(source.key)
     batches: list[Batch] = []
 
+    def keep(encoder: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Tensor]) -> None:
+        batches.append((named["input_ids"], named["attention_mask"]))
+
     def annotate() -> Annotated:
         documents.unlink(missing_ok=True)  # so that it is parsed each time
         return annotate_source(source, cascade=cascade, home=setting.home)
 
-    with sentences_seen(cascade, batches.append):
+    with sentences_seen(cascade, keep):
         annotate()
     annotated: list[Annotated] = []
     seconds = alternated(lambda: annotated.append(annotate()), lambda: encode(cascade, batches), rounds=setting.rounds)
@@ -96,16 +99,12 @@ def rounds_of(setting: Setting) -> Rounds:
 
 
 @contextmanager
-def sentences_seen(cascade: Cascade, keep: Callable[[Batch], None]) -> Iterator[None]:
+def sentences_seen(cascade: Cascade, keep: Callable[..., None]) -> Iterator[None]:
     """Tells `keep` what the encoder is given while it reads sentences, not what it is given for names."""
-    read, encode = cascade.read_spans, cascade.model.encode
-
-    def encode_and_tell(*batch: Tensor) -> Tensor:
-        keep(batch)
-        return encode(*batch)
+    read = cascade.read_spans
 
     def read_and_tell(*args: Any, **options: Any) -> Any:
-        with patch.object(cascade.model, "encode", encode_and_tell):
+        with cascade.model.encoder.register_forward_pre_hook(keep, with_kwargs=True):
             return read(*args, **options)
 
     with patch.object(cascade, "read_spans", read_and_tell):
@@ -115,7 +114,7 @@ def sentences_seen(cascade: Cascade, keep: Callable[[Batch], None]) -> Iterator[
 @torch.inference_mode()
 def encode(cascade: Cascade, batches: list[Batch]) -> None:
     """Run the bare encoder over batches."""
-    for batch in batches:
-        cascade.model.encode(*batch)
+    for ids, mask in batches:
+        cascade.model.encode(ids, mask)
     if cascade.model.device.type == "cuda":
         torch.cuda.synchronize()

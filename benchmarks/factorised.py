@@ -7,8 +7,6 @@ scores.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,7 +16,7 @@ from defaults import SAMPLE
 from model.document import Document
 from model.folder import load_model
 from model.network import E2emernModel
-from model.pieces import make_windows, pad_windows
+from model.pieces import make_windows, pad
 from tasks.parsers.pubmed import parse_pubmed
 from tasks.sentences import split_sentences
 
@@ -36,18 +34,16 @@ def factorised_over_pairwise(setting: Setting) -> Result:
     model, tokenizer, _ = load_model(setting.model, device=str(cascade.model.device), dtype=torch.float32)
     documents = [record for record in parse_pubmed(SAMPLE) if isinstance(record, Document)]
     sentences = [sentence for document in documents for sentence in split_sentences(document)][:SENTENCES]
-    windows = make_windows(
-        [sentences], tokenizer=tokenizer, max_pieces=cascade.max_pieces, dictionary=cascade.dictionary
-    )
-    read = Read(*(part.to(model.device) for part in pad_windows(windows, padding=tokenizer.pad_token_id)))
+    windows = make_windows([sentences], tokenizer=tokenizer, max_pieces=cascade.max_pieces)
+    ids, mask = (part.to(model.device) for part in pad([each.ids for each in windows], padding=tokenizer.pad_token_id))
     rows = np.linspace(0, len(cascade.bank) - 1, min(ENTITIES, len(cascade.bank))).astype(np.int64)
     entities = cascade.bank.vectors(torch.from_numpy(rows).to(model.device))
-    difference = float((at_once(model, read, entities) - pair_by_pair(model, read, entities)).abs().max())
+    difference = float((at_once(model, ids, mask, entities) - pair_by_pair(model, ids, mask, entities)).abs().max())
     if difference > CLOSE:
         raise ValueError(f"scores of the same pairs differ by {difference:.2g}, expected at most {CLOSE:g}")
     seconds = alternated(
-        lambda: at_once(model, read, entities),
-        lambda: pair_by_pair(model, read, entities),
+        lambda: at_once(model, ids, mask, entities),
+        lambda: pair_by_pair(model, ids, mask, entities),
         rounds=setting.rounds,
     )
     return {
@@ -60,23 +56,15 @@ def factorised_over_pairwise(setting: Setting) -> Result:
     }
 
 
-class Read(NamedTuple):
-    """What the network reads of sentences, each (B, N): see `E2emernModel.encode`."""
-
-    ids: Tensor
-    mask: Tensor
-    named: Tensor
-
-
-def at_once(model: E2emernModel, read: Read, entities: Tensor) -> Tensor:
+def at_once(model: E2emernModel, ids: Tensor, mask: Tensor, entities: Tensor) -> Tensor:
     """Scores (B, M) of every sentence and entity, each sentence encoded once."""
-    return model.score_bank(model.encode(*read), read.mask, entities).cpu()
+    return model.score_bank(model.encode(ids, mask), mask, entities).cpu()
 
 
-def pair_by_pair(model: E2emernModel, read: Read, entities: Tensor) -> Tensor:
+def pair_by_pair(model: E2emernModel, ids: Tensor, mask: Tensor, entities: Tensor) -> Tensor:
     """The same scores with the sentence encoded for every entity, all pairs of one entity in a batch."""
     columns = []
     for entity in entities:
         one = entity[None, None]  # (1, 1, D)
-        columns.append(model.mid(model.attend(model.encode(*read), read.mask, one), one).cpu())
+        columns.append(model.mid(model.attend(model.encode(ids, mask), mask, one), one).cpu())
     return torch.cat(columns, dim=1)

@@ -88,10 +88,9 @@ def encode(trainer: Trainer, batches: list[Batch]) -> None:
     model, device = trainer.model, trainer.model.device
     for drawn in batches:
         batch = drawn.to(str(device))
-        names = groups_of_names(batch.name_ids, batch.name_mask)
+        groups = [(batch.ids, batch.mask), *groups_of_names(batch.name_ids, batch.name_mask)]
         with trainer.autocast():
-            hidden = [model.encode(batch.ids, batch.mask, batch.named)]
-            hidden += [model.encode(ids, mask) for ids, mask in names]
+            hidden = [model.encode(ids, mask) for ids, mask in groups]
         torch.autograd.backward(hidden, [torch.full_like(states, 1e-6) for states in hidden])
         model.zero_grad()
     if device.type == "cuda":

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from model.dictionary import Dictionary
 from model.document import Sentence
 from model.folder import load_model
 from model.inference.bank import encode_names
-from model.pieces import make_windows, pad_windows
+from model.pieces import make_windows
 from model.vocabulary import Vocabulary
 
 Case = tuple[str, tuple[str, ...]]  # a sentence, and the concepts asked about
@@ -49,17 +49,17 @@ class Attention:
 def attend(row: str, folder: Path, *, vocabulary: Vocabulary, cases: Sequence[Case], device: str) -> list[Attention]:
     """The attention of a trained model in every case whose concepts the vocabulary holds."""
     model, tokenizer, _ = load_model(folder, device=device, dtype=torch.float32)
-    dictionary, found = Dictionary.told(model, vocabulary), []
+    found = []
     for text, concepts in cases:
         known = [vocabulary.concepts[vocabulary.position[c]] for c in concepts if c in vocabulary.position]
         if not known:
             continue
         sentence = Sentence(0, len(text), text)
-        [window] = make_windows([[sentence]], tokenizer=tokenizer, max_pieces=256, dictionary=dictionary)
-        read = pad_windows([window], padding=tokenizer.pad_token_id)
-        ids, mask, named = (part.to(device) for part in read)
+        [window] = make_windows([[sentence]], tokenizer=tokenizer, max_pieces=256)
+        ids = torch.from_numpy(window.ids.astype(np.int64))[None].to(device)
         entities = encode_names(model, [concept.name for concept in known], tokenizer=tokenizer).to(device)[None]
-        attended = model.attend(model.encode(ids, mask, named), mask, entities).weights[0]
+        mask = torch.ones_like(ids)
+        attended = model.attend(model.encode(ids, mask), mask, entities).weights[0]
         for at, concept in enumerate(known):
             of_pieces = attended[min(at, len(attended) - 1)].cpu().numpy()  # one row where it sees no entity
             of_words = [

@@ -38,7 +38,6 @@ class E2emernConfig(PreTrainedConfig):
         encoder: configuration of any `AutoModel` encoder, as a dictionary with `model_type`.
         entity_types: types the low level tells apart, in the order of their tags.
         tag_scheme: `BIO` or `BIOES`, how the tags of words write mentions (`spans`).
-        use_names: whether the encoder is told which words are names of the vocabulary (`dictionary`).
         attention: `printed`, `released`, `bilinear`, or `uniform` (mean of the tokens, for the ablation).
         fusion: `gate` or `concatenation` (the paper's "w/o gate": W_h reads [h_i; h_a; h_e]).
         use_mid, use_high: whether the level exists.
@@ -60,7 +59,6 @@ class E2emernConfig(PreTrainedConfig):
         encoder: dict[str, Any] | None = None,
         entity_types: tuple[str, ...] | list[str] = ENTITY_TYPES,
         tag_scheme: str = "BIO",
-        use_names: bool = False,
         attention: str = "bilinear",
         fusion: str = "gate",
         use_mid: bool = True,
@@ -82,7 +80,6 @@ class E2emernConfig(PreTrainedConfig):
         self.encoder = encoder or {"model_type": "bert"}
         self.entity_types = list(entity_types)
         self.tag_scheme = tag_scheme
-        self.use_names = use_names
         self.attention = attention
         self.fusion = fusion
         self.use_mid = use_mid
@@ -129,9 +126,6 @@ class E2emernModel(PreTrainedModel):
             encoder = AutoModel.from_config(AutoConfig.for_model(options.pop("model_type"), **options))
         self.encoder = encoder
         size, tags = encoder.config.hidden_size, len(config.tags)
-        if config.use_names:
-            self.name_embeddings = nn.Embedding(1 + 2 * len(config.entity_types), size, padding_idx=0)
-            nn.init.zeros_(self.name_embeddings.weight)
         self.low_head = nn.Linear(size, tags)  # W_l, b_l
         if config.reads_entities:
             self.attention = _ATTENTION_OF[config.attention](size)
@@ -185,17 +179,9 @@ class E2emernModel(PreTrainedModel):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor, named: Tensor | None = None) -> Tensor:
-        """H = h_1..h_N, one row per word piece: (B, N) ids and mask to (B, N, D).
-
-        Args:
-            named: (B, N) what each piece's word is to the names of the vocabulary (`dictionary`); of sentences alone.
-        """
-        if named is None or not self.config.use_names:
-            hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            return hidden
-        embedded = self.encoder.get_input_embeddings()(input_ids) + self.name_embeddings(named)
-        hidden = self.encoder(inputs_embeds=embedded, attention_mask=attention_mask).last_hidden_state
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """H = h_1..h_N, one row per word piece: (B, N) ids and mask to (B, N, D)."""
+        hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return hidden
 
     def encode_names(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

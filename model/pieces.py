@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .dictionary import Dictionary
 from .document import Sentence
 
 LONGEST_WINDOW = 256  # word pieces, where the encoder reads as many
@@ -25,8 +24,7 @@ LONGEST_WINDOW = 256  # word pieces, where the encoder reads as many
 class Window:
     """The word pieces of a sentence, or of a part of it where it is longer than the encoder reads.
 
-    `first` holds each word's first piece, `start` and `end` each word's code points in the document; `named` says of
-    each piece what its word is to the names of the vocabulary (`dictionary.Dictionary.tags`), 0 without a dictionary.
+    `first` holds each word's first piece, `start` and `end` each word's code points in the document.
     """
 
     document: int  # position of the document in the batch of documents
@@ -36,7 +34,6 @@ class Window:
     first: np.ndarray  # int32 (words,)
     start: np.ndarray  # int32 (words,)
     end: np.ndarray  # int32 (words,)
-    named: np.ndarray  # int8 (pieces,)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,11 +50,7 @@ class Window:
 
 
 def make_windows(
-    documents: Iterable[Iterable[Sentence]],
-    *,
-    tokenizer: PreTrainedTokenizerBase,
-    max_pieces: int,
-    dictionary: Dictionary | None = None,
+    documents: Iterable[Iterable[Sentence]], *, tokenizer: PreTrainedTokenizerBase, max_pieces: int
 ) -> list[Window]:
     """Tokenizes the sentences of documents; each becomes one window, or several when it is long.
 
@@ -78,11 +71,6 @@ def make_windows(
         owner = np.asarray(words)
         first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]).astype(np.int32)
         last = np.r_[first[1:], len(ids)]
-        start, end = offsets[first, 0], offsets[last - 1, 1]
-        named = np.zeros(len(ids), np.int8)
-        if dictionary is not None:
-            begin_end = zip((start - sentence.start).tolist(), (end - sentence.start).tolist(), strict=True)
-            named = np.repeat(dictionary.tags([sentence.text[a:z] for a, z in begin_end]), last - first)
         begin = 0
         while begin < len(first):
             stop = int(np.searchsorted(last, first[begin] + body, "right"))
@@ -95,9 +83,8 @@ def make_windows(
                     sentence_start=sentence.start,
                     ids=np.r_[tokenizer.cls_token_id, ids[low:high], tokenizer.sep_token_id].astype(np.int32),
                     first=first[begin:stop] - low + 1,
-                    start=start[begin:stop],
-                    end=end[begin:stop],
-                    named=np.r_[0, named[low:high], 0].astype(np.int8),
+                    start=offsets[first[begin:stop], 0],
+                    end=offsets[last[begin:stop] - 1, 1],
                 )
             )
             begin = stop
@@ -145,10 +132,3 @@ def pad(sequences: Sequence[np.ndarray], *, padding: int) -> tuple[Tensor, Tenso
         ids[row, : len(sequence)] = sequence
         mask[row, : len(sequence)] = 1
     return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def pad_windows(windows: Sequence[Window], *, padding: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What `E2emernModel.encode` reads of windows: ids, mask and `named`, each int64 (windows, longest)."""
-    ids, mask = pad([window.ids for window in windows], padding=padding)
-    named, _ = pad([window.named for window in windows], padding=0)
-    return ids, mask, named

@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -170,10 +170,6 @@ class Vocabulary:
     def bearers(self, folded: str, *, entity_type: str) -> list[int]:
         """The concepts of a type that have these words, as `normalise` folds them, as a name: positions."""
         return list(self._of_type(self._exact.get(folded), entity_type))
-
-    def folded_names(self) -> Iterable[tuple[str, Iterable[int]]]:
-        """Every name as `normalise` folds it, with the positions of the concepts that have it."""
-        return self._exact.items()
 
     def _of_type(self, found: dict[int, bool] | None, entity_type: str) -> dict[int, bool]:
         return {at: best for at, best in (found or {}).items() if self.concepts[at].entity_type == entity_type}

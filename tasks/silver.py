@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
-from model.dictionary import Dictionary
 from model.document import Document, Passage
 from model.network import E2emernModel
 from model.pieces import longest_window, make_windows, pieces_digest
@@ -96,7 +95,6 @@ def make_silver(
     if not passages:
         raise InputError(f"{text}: no passage in it is rich in names of diseases and chemicals")
     parts = _begin(output, made_from)
-    dictionary = Dictionary(vocabulary, entity_types=models[0].config.entity_types)  # a student may read it alone
     tables: list[pa.Table] = []
     done, tagged, started = 0, 0, time.monotonic()
     for start in range(0, len(passages), CHUNK):
@@ -104,11 +102,10 @@ def make_silver(
         new = not part.exists()
         if new:
             chosen = [lines[at] for at in passages[start : start + CHUNK]]
-            found = _tag(chosen, models=models, tokenizer=tokenizer, dictionary=dictionary, device=device)
-            _write(found, part)
+            _write(_tag(chosen, models=models, tokenizer=tokenizer, device=device), part)
         tables.append(pq.read_table(part))
-        count = _pieces(tables[-1])
-        done, tagged = done + count, tagged + (count if new else 0)
+        found = _pieces(tables[-1])
+        done, tagged = done + found, tagged + (found if new else 0)
         if done >= pieces:
             break
         if new and tagged:
@@ -148,17 +145,12 @@ def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> list[in
 
 
 def _tag(
-    passages: Sequence[str],
-    *,
-    models: Sequence[E2emernModel],
-    tokenizer: PreTrainedTokenizerBase,
-    dictionary: Dictionary,
-    device: str,
+    passages: Sequence[str], *, models: Sequence[E2emernModel], tokenizer: PreTrainedTokenizerBase, device: str
 ) -> pa.Table:
     documents = [Document(str(at), at, (Passage("abstract", 0, text),)) for at, text in enumerate(passages)]
     longest = min(longest_window(model.encoder) for model in models)
     sentences = map(split_sentences, documents)
-    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=longest, dictionary=dictionary)
+    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=longest)
     windows = [window for window in windows if len(window) >= LEAST_PIECES]
     tagged = tag_windows(models, windows, padding=int(tokenizer.pad_token_id), tokens=fastest_batch(device))
     return silver_table(windows, tagged)

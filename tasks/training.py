@@ -22,8 +22,7 @@ from .corpora import read_split
 from .errors import InputError
 from .ready import make_ready, read_resolver
 
-_WEIGHED = ("tag_scheme", "use_names", "attention", "fusion", "use_mid", "use_high")
-"""What a resolver weighs comes of these."""
+_WEIGHED = ("tag_scheme", "attention", "fusion", "use_mid", "use_high")  # what a resolver weighs comes of these
 
 
 def train_seeds(

@@ -16,7 +16,7 @@ import torch
 
 from ..corpus import GoldDocument
 from ..inference.cascade import Cascade
-from ..pieces import Window, batches_of, make_windows, pad, pad_windows
+from ..pieces import Window, batches_of, make_windows, pad
 from ..spans import find_word_spans
 from .scores import Counts, Tally, Verdict
 from .slices import ALL
@@ -85,7 +85,6 @@ def ask(cascade: Cascade, documents: Sequence[GoldDocument], *, wrong: int, seed
         (document.sentences for document in documents),
         tokenizer=cascade.tokenizer,
         max_pieces=cascade.max_pieces,
-        dictionary=cascade.dictionary,
     )
     questions = []
     for window in windows:
@@ -110,10 +109,9 @@ def ask(cascade: Cascade, documents: Sequence[GoldDocument], *, wrong: int, seed
 def _answers(cascade: Cascade, questions: Sequence[Question]) -> list[dict[int, set[tuple[int, int, str]]]]:
     """The spans that the high level finds for every concept asked of every sentence."""
     model, tags = cascade.model, cascade.model.config.tags
-    windows = [question.window for question in questions]
-    read = pad_windows(windows, padding=cascade.tokenizer.pad_token_id)
-    ids, mask, named = (part.to(model.device) for part in read)
-    states = model.encode(ids, mask, named)
+    ids, mask = pad([question.window.ids for question in questions], padding=cascade.tokenizer.pad_token_id)
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    states = model.encode(ids, mask)
     concepts = [list(question.answers) for question in questions]
     # The first row of a concept is that of its preferred name.
     rows, _ = pad([cascade.bank.first_row[columns] for columns in concepts], padding=0)

@@ -22,11 +22,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..dictionary import Dictionary
 from ..document import Mention, Sentence, Text
 from ..folder import load_model
 from ..network import Attended, BilinearAttention, E2emernModel
-from ..pieces import Window, batches_of, longest_window, make_windows, pad, pad_windows
+from ..pieces import Window, batches_of, longest_window, make_windows, pad
 from ..precision import fastest_batch
 from ..spans import WordSpan, find_word_spans, tag_mention
 from ..version import weights_digest
@@ -106,7 +105,6 @@ class Cascade:
         # A doubtful span stands only where it is linked, and who links it must have learnt to refuse.
         self.second_look = SECOND_LOOK if stored else 0.0
         self.max_pieces = longest_window(model.encoder)
-        self.dictionary = Dictionary.told(model, vocabulary)
 
     @torch.inference_mode()
     def annotate(
@@ -148,14 +146,13 @@ class Cascade:
             (text.sentences for text in texts),
             tokenizer=self.tokenizer,
             max_pieces=self.max_pieces,
-            dictionary=self.dictionary,
         )
         hidden: list[Tensor] = [torch.empty(0)] * len(windows)
         found: list[list[WordSpan]] = [[] for _ in windows]
         for batch in batches_of([len(window) for window in windows], tokens=self.tokens):
             group = [windows[at] for at in batch]
-            read = pad_windows(group, padding=self.tokenizer.pad_token_id)
-            states = self.model.encode(*(part.to(self.model.device) for part in read))
+            ids, mask = pad([window.ids for window in group], padding=self.tokenizer.pad_token_id)
+            states = self.model.encode(ids.to(self.model.device), mask.to(self.model.device))
             tagged = [[]] * len(group) if given is not None else self._read_tags(states, group)
             for row, at in enumerate(batch.tolist()):
                 hidden[at] = states[row, : len(windows[at])]

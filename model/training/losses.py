@@ -66,12 +66,12 @@ def joint_loss(model: E2emernModel, batch: Batch, *, totals: Totals | None = Non
     """
     config, totals = model.config, totals or Totals.of(batch)
     groups = groups_of_names(batch.name_ids, batch.name_mask) if config.reads_entities else []
-    hidden, *encoded = _encode(model, [(batch.ids, batch.mask), *groups], named=batch.named)
+    hidden, *named = _encode(model, [(batch.ids, batch.mask), *groups])
     low = tag_loss(model.low(hidden), batch.allowed, batch.counted, total=totals.tokens)
     mid = high = candidate = torch.zeros((), device=hidden.device)
     if not groups:
         return Losses(low, low, mid, high, candidate)
-    names = torch.cat([mean_pooled(states, shown) for states, (_, shown) in zip(encoded, groups, strict=True)])
+    names = torch.cat([mean_pooled(states, shown) for states, (_, shown) in zip(named, groups, strict=True)])
     if config.use_mid:
         shared = names.unsqueeze(0)
         logits = model.mid(model.attend(hidden, batch.mask, shared), shared)
@@ -156,15 +156,13 @@ def groups_of_names(ids: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
     return parts
 
 
-def _encode(model: E2emernModel, groups: list[tuple[Tensor, Tensor]], *, named: Tensor) -> list[Tensor]:
-    """H of each group of (ids, mask), with one look-up of the word embeddings for all; `named` is of the first group.
+def _encode(model: E2emernModel, groups: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """H of each group of (ids, mask), with one look-up of the word embeddings for all.
 
     The gradient of a look-up is as large as the embeddings, however few pieces it reads: one is enough.
     """
     flat = torch.cat([ids.flatten() for ids, _ in groups])
-    embedded = list(model.encoder.get_input_embeddings()(flat).split([ids.numel() for ids, _ in groups]))
-    if model.config.use_names:
-        embedded[0] = embedded[0] + model.name_embeddings(named).flatten(0, 1)
+    embedded = model.encoder.get_input_embeddings()(flat).split([ids.numel() for ids, _ in groups])
     return [
         model.encoder(inputs_embeds=rows.view(*ids.shape, -1), attention_mask=mask).last_hidden_state
         for rows, (ids, mask) in zip(embedded, groups, strict=True)

@@ -40,7 +40,6 @@ class Recipe:
     train: tuple[str, ...]  # splits, as `corpus/split`
     dev: tuple[str, ...] = ()  # splits that choose the epoch
     tag_scheme: str = "BIO"
-    use_names: bool = False
     attention: str = "bilinear"
     fusion: str = "gate"
     use_mid: bool = True

@@ -16,8 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..corpus import GoldDocument
-from ..dictionary import Dictionary
-from ..pieces import Window, batches_of, make_windows, pad, pad_windows
+from ..pieces import Window, batches_of, make_windows, pad
 from ..spans import tag_mention
 from ..vocabulary import Vocabulary, bag_of_words
 
@@ -39,7 +38,6 @@ class Batch:
 
     ids: Tensor  # (B, N)
     mask: Tensor  # (B, N)
-    named: Tensor  # (B, N), see `pieces.Window`
     allowed: Tensor  # (B, N, L) bool, see losses.tag_loss
     counted: Tensor  # (B, N), 1 at the first piece of every word
     name_ids: Tensor  # (M, n)
@@ -72,7 +70,7 @@ class Batch:
 
 
 _OF_SENTENCES = (
-    "ids", "mask", "named", "allowed", "counted", "contained", "known", "asked", "asked_counted", "asked_tags",
+    "ids", "mask", "allowed", "counted", "contained", "known", "asked", "asked_counted", "asked_tags",
 )  # fmt: skip
 
 
@@ -82,11 +80,10 @@ def make_samples(
     tokenizer: PreTrainedTokenizerBase,
     vocabulary: Vocabulary,
     max_pieces: int = 256,
-    dictionary: Dictionary | None = None,
 ) -> list[Sample]:
     """One sample per sentence; concepts that the vocabulary lacks are left out."""
     sentences = (document.sentences for document in documents)
-    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces, dictionary=dictionary)
+    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces)
     samples = []
     for window in windows:
         document = documents[window.document]
@@ -148,8 +145,7 @@ class Sampler:
 
     def _batch(self, samples: list[Sample], random: np.random.Generator) -> Batch:
         vocabulary, tags = self.vocabulary, self.tags
-        windows = [sample.window for sample in samples]
-        ids, mask, named = pad_windows(windows, padding=self.tokenizer.pad_token_id)
+        ids, mask = pad([sample.window.ids for sample in samples], padding=self.tokenizer.pad_token_id)
         rows, longest = ids.shape
         asked_by = [(_draw(vocabulary.concepts[e].names, random), e) for e in self._entities(samples, random)]
         asked_by.sort(key=lambda pair: len(pair[0]))  # the shorter half is encoded apart, with less padding
@@ -185,7 +181,7 @@ class Sampler:
 
         asked, asked_counted, asked_tags = self._ask(samples, column, contained, known, counted, longest, random)
         return Batch(
-            ids, mask, named, torch.from_numpy(allowed), torch.from_numpy(counted), name_ids, name_mask,
+            ids, mask, torch.from_numpy(allowed), torch.from_numpy(counted), name_ids, name_mask,
             torch.from_numpy(contained), torch.from_numpy(known),
             torch.tensor([row for row, *_ in spans], dtype=torch.int64), torch.from_numpy(span_pieces),
             torch.from_numpy(span_right), torch.from_numpy(asked), torch.from_numpy(asked_counted),

@@ -20,19 +20,15 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..network import E2emernModel
-from ..pieces import Window, batches_of, pad, pad_windows, pieces_digest
+from ..pieces import Window, batches_of, pad, pieces_digest
 from .recipe import RecipeError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("pieces", pa.list_(pa.int32())),  # ids of the sentence's word pieces, special ones included
-    ("named", pa.list_(pa.int8())),  # what the word of each piece is to the names of the vocabulary
     ("first", pa.list_(pa.int32())),  # the first piece of each word
     ("probabilities", pa.list_(pa.float16())),  # of the tags of each word, in the order of the tags
 ]
 SILVER_SCHEMA = pa.schema(_COLUMNS)
-
-Sentence = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""A row of it, its probabilities as float32 (words, L)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,6 @@ class SilverBatch:
 
     ids: Tensor  # (B, N)
     mask: Tensor  # (B, N)
-    named: Tensor  # (B, N), see `pieces.Window`
     probabilities: Tensor  # (B, N, L) at the first piece of every word, zero elsewhere
 
     def to(self, device: str) -> SilverBatch:
@@ -58,15 +53,16 @@ class Silver:
     """Tagged sentences in batches of like length, without end: when all were seen, they come in another order.
 
     Args:
-        sentences: of each, the ids of its pieces, what each is to the names, the first piece of each word, and
-            probabilities (words, L).
+        sentences: of each, the ids of its pieces, the first piece of each word, and probabilities (words, L).
         padding: id of the padding piece.
         tokens: word pieces a batch.
     """
 
-    def __init__(self, sentences: Sequence[Sentence], *, padding: int, tokens: int, seed: int) -> None:
+    def __init__(
+        self, sentences: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], *, padding: int, tokens: int, seed: int
+    ) -> None:
         self.sentences, self.padding, self.seed = sentences, padding, seed
-        self._batches = batches_of([len(pieces) for pieces, *_ in sentences], tokens=tokens)
+        self._batches = batches_of([len(pieces) for pieces, _, _ in sentences], tokens=tokens)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -76,12 +72,11 @@ class Silver:
         seen, place = divmod(number, len(self))
         order = np.random.default_rng((self.seed, seen)).permutation(len(self))
         chosen = [self.sentences[at] for at in self._batches[order[place]]]
-        ids, mask = pad([pieces for pieces, *_ in chosen], padding=self.padding)
-        named, _ = pad([named for _, named, *_ in chosen], padding=0)
-        probabilities = np.zeros((*ids.shape, chosen[0][-1].shape[1]), np.float32)
-        for row, (*_, first, of_words) in enumerate(chosen):
+        ids, mask = pad([pieces for pieces, _, _ in chosen], padding=self.padding)
+        probabilities = np.zeros((*ids.shape, chosen[0][2].shape[1]), np.float32)
+        for row, (_, first, of_words) in enumerate(chosen):
             probabilities[row, first] = of_words
-        return SilverBatch(ids, mask, named, torch.from_numpy(probabilities))
+        return SilverBatch(ids, mask, torch.from_numpy(probabilities))
 
 
 def silver_loss(model: E2emernModel, batch: SilverBatch, *, total: Tensor | None = None) -> Tensor:
@@ -90,7 +85,7 @@ def silver_loss(model: E2emernModel, batch: SilverBatch, *, total: Tensor | None
     Args:
         total: how many words the sum is divided by; those of the batch where it is not given.
     """
-    logged = model.low(model.encode(batch.ids, batch.mask, batch.named)).float().log_softmax(-1)
+    logged = model.low(model.encode(batch.ids, batch.mask)).float().log_softmax(-1)
     return -(batch.probabilities * logged).sum() / (words_of(batch) if total is None else total).clamp(min=1)
 
 
@@ -112,9 +107,9 @@ def tag_windows(
     tagged = [np.empty(0, np.float32)] * len(windows)
     for batch in batches_of([len(window) for window in windows], tokens=tokens):
         chosen = [windows[at] for at in batch]
-        read = pad_windows(chosen, padding=padding)
+        ids, mask = pad([window.ids for window in chosen], padding=padding)
         every = [
-            model.low(model.encode(*(part.to(model.device) for part in read))).float().softmax(-1).cpu()
+            model.low(model.encode(ids.to(model.device), mask.to(model.device))).float().softmax(-1).cpu()
             for model in models
         ]
         mean = torch.stack(every).mean(0).numpy()
@@ -127,7 +122,6 @@ def silver_table(windows: Sequence[Window], tagged: Sequence[np.ndarray]) -> pa.
     """Windows and their words' probabilities as rows of `SILVER_SCHEMA`."""
     rows = {
         "pieces": [window.ids for window in windows],
-        "named": [window.named for window in windows],
         "first": [window.first for window in windows],
         "probabilities": [each.astype(np.float16).ravel() for each in tagged],
     }
@@ -160,10 +154,10 @@ def read_silver(
     return Silver(sentences, padding=int(tokenizer.pad_token_id), tokens=tokens, seed=seed)
 
 
-def _sentences(table: pa.Table, *, labels: int) -> Iterator[Sentence]:
+def _sentences(table: pa.Table, *, labels: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     columns = [table.column(name) for name in SILVER_SCHEMA.names]
     ends = [np.cumsum(pc.list_value_length(column).to_numpy())[:-1] for column in columns]
     values = [pc.list_flatten(column).to_numpy() for column in columns]
     rows = (np.split(flat, at) for flat, at in zip(values, ends, strict=True))
-    for pieces, named, first, probabilities in zip(*rows, strict=True):
-        yield pieces, named, first, probabilities.reshape(-1, labels).astype(np.float32)
+    for pieces, first, probabilities in zip(*rows, strict=True):
+        yield pieces, first, probabilities.reshape(-1, labels).astype(np.float32)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..corpus import read_corpus
-from ..dictionary import Dictionary
 from ..network import E2emernModel
 from ..pieces import longest_window
 from ..precision import PRECISIONS
@@ -232,17 +231,13 @@ def make_trainer(
         documents, of_dev = (read_corpus(corpus, splits=splits) for splits in (recipe.train, recipe.dev))
     except ValueError as error:
         raise RecipeError(str(error)) from error
-    dictionary = Dictionary.told(model, vocabulary)
-    samples = make_samples(
-        documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces, dictionary=dictionary
-    )
+    samples = make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces)
     if not samples:
         found = counted(len(documents), "document")
         raise RecipeError(f"{corpus}: no word to train on, in {found} of {', '.join(recipe.train)}")
     tags, tagged = model.config.tags, None
     if silver is not None:
         tagged = read_silver(silver, tags=tags, tokenizer=tokenizer, tokens=recipe.tokens, seed=recipe.seed)
-    dev = make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces, dictionary=dictionary) if of_dev else None
     sampler = Sampler(
         samples,
         vocabulary=vocabulary,
@@ -260,7 +255,7 @@ def make_trainer(
         tokenizer=tokenizer,
         sampler=sampler,
         silver=tagged,
-        dev=dev,
+        dev=make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces) if of_dev else None,
         optimizer=torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay, fused=True),
         scaler=torch.amp.GradScaler(model.device.type, enabled=recipe.precision == "fp16"),
         progress=Progress(made_from),
@@ -314,7 +309,6 @@ def _load_encoder(recipe: Recipe, folder: Path) -> tuple[E2emernModel, PreTraine
         model = E2emernModel.on_encoder(
             name,
             tag_scheme=recipe.tag_scheme,
-            use_names=recipe.use_names,
             attention=recipe.attention,
             fusion=recipe.fusion,
             use_mid=recipe.use_mid,

@@ -10,10 +10,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..corpus import GoldDocument
-from ..dictionary import Dictionary
 from ..evaluation.scores import Score
 from ..network import E2emernModel
-from ..pieces import Window, batches_of, make_windows, pad_windows
+from ..pieces import Window, batches_of, make_windows, pad
 from ..spans import find_word_spans
 
 
@@ -28,15 +27,11 @@ class DevSplit:
 
 
 def make_dev(
-    documents: Sequence[GoldDocument],
-    *,
-    tokenizer: PreTrainedTokenizerBase,
-    max_pieces: int = 256,
-    dictionary: Dictionary | None = None,
+    documents: Sequence[GoldDocument], *, tokenizer: PreTrainedTokenizerBase, max_pieces: int = 256
 ) -> DevSplit:
     """Prepares gold documents once for all epochs."""
     sentences = (document.sentences for document in documents)
-    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces, dictionary=dictionary)
+    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces)
     gold = frozenset((d, m.start, m.end, m.entity_type) for d, each in enumerate(documents) for m in each.mentions)
     return DevSplit(tuple(documents), tuple(windows), gold, int(tokenizer.pad_token_id))
 
@@ -51,8 +46,8 @@ def score_spans(model: E2emernModel, dev: DevSplit, *, tokens: int = 4096) -> Sc
     tags, found = model.config.tags, set()
     for batch in batches_of([len(window) for window in dev.windows], tokens=tokens):
         windows = [dev.windows[at] for at in batch]
-        read = (part.to(model.device) for part in pad_windows(windows, padding=dev.padding))
-        logged = model.low(model.encode(*read)).float().log_softmax(-1).cpu().numpy()
+        ids, mask = (part.to(model.device) for part in pad([w.ids for w in windows], padding=dev.padding))
+        logged = model.low(model.encode(ids, mask)).float().log_softmax(-1).cpu().numpy()
         words = np.array([len(window.first) for window in windows])
         by_word = np.zeros((len(windows), int(words.max()), len(tags)), np.float32)
         for row, window in enumerate(windows):

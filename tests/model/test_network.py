@@ -167,20 +167,6 @@ def test_any_encoder_saved_and_loaded_gives_the_same_scores(kind: str, tmp_path:
     assert [file.name for file in (tmp_path / "model").iterdir() if file.suffix in (".bin", ".pt", ".pickle")] == []
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_a_network_that_is_told_of_names_begins_as_one_that_is_not(kind: str, tmp_path: Path) -> None:
-    tiny.network(kind=kind).save_pretrained(tmp_path)
-    model = E2emernModel.on_encoder(str(tmp_path), use_names=True).eval()
-    ids, mask = torch.tensor([[2, 7, 8, 9, 3], [2, 7, 3, 0, 0]]), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-    named = torch.tensor([[0, 0, 3, 4, 0], [0, 0, 0, 0, 0]])
-    alone = model.encode(ids, mask)
-    torch.testing.assert_close(model.encode(ids, mask, named)[mask.bool()], alone[mask.bool()])
-    model.name_embeddings.weight.data[3:].normal_()
-    told = model.encode(ids, mask, named)
-    assert (told[0] - alone[0]).abs().max() > 0.01
-    torch.testing.assert_close(told[1, :3], alone[1, :3])  # no names in it
-
-
 def test_the_encoder_of_a_model_of_ours_can_be_built_on(tmp_path: Path) -> None:
     first = tiny.network(use_mid=False, use_high=False)
     first.save_pretrained(tmp_path)

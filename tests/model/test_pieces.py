@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
-from model.dictionary import Dictionary
 from model.document import Sentence
-from model.pieces import batches_of, longest_window, make_windows, pad, pad_windows, positions_of
+from model.pieces import batches_of, longest_window, make_windows, pad, positions_of
 from tests.model import tiny
 
 TOKENIZER = tiny.tokenizer()
@@ -37,20 +36,6 @@ def test_a_sentence_longer_than_the_encoder_reads_becomes_several_windows() -> N
     assert all(len(window) <= 6 for window in windows)
     words = [text[s:e] for w in windows for s, e in zip(w.start.tolist(), w.end.tolist(), strict=True)]
     assert words == text.split()
-
-
-def test_the_pieces_of_a_name_say_so_in_whatever_window_they_stand() -> None:
-    text = "severe breast cancer and renal failure after cisplatin"
-    dictionary = Dictionary(tiny.vocabulary(), entity_types=("Disease", "Chemical"))
-    [whole] = make_windows([[Sentence(9, 63, text)]], tokenizer=TOKENIZER, max_pieces=32, dictionary=dictionary)
-    assert whole.named.tolist() == [0, 0, 1, 2, 0, 1, 2, 0, 3, 0]
-    parts = make_windows([[Sentence(9, 63, text)]], tokenizer=TOKENIZER, max_pieces=6, dictionary=dictionary)
-    assert [window.named.tolist() for window in parts] == [[0, 0, 1, 2, 0, 0], [0, 1, 2, 0, 3, 0]]
-    [untold] = make_windows([[Sentence(9, 63, text)]], tokenizer=TOKENIZER, max_pieces=32)
-    assert untold.named.tolist() == [0] * len(untold)
-    ids, mask, named = pad_windows([*parts, whole], padding=0)
-    assert ids.shape == mask.shape == named.shape == (3, 10)
-    assert named[0].tolist() == [0, 0, 1, 2, 0, 0, 0, 0, 0, 0]
 
 
 def test_a_sentence_without_word_pieces_becomes_none() -> None:

@@ -10,7 +10,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
 from model.corpus import GoldDocument, GoldMention, write_corpus
-from model.dictionary import Dictionary
 from model.document import Concept, Sentence
 from model.network import E2emernConfig, E2emernModel
 from model.training.losses import joint_loss
@@ -145,8 +144,7 @@ def save_entities(folder: Path, concepts: Sequence[Concept] = CONCEPTS) -> Path:
 
 def learn(network: E2emernModel, vocabulary: Vocabulary) -> E2emernModel:
     """Trains a network until it knows the five sentences by heart, and returns it."""
-    dictionary = Dictionary.told(network, vocabulary)
-    samples = make_samples(gold(), tokenizer=tokenizer(), vocabulary=vocabulary, dictionary=dictionary)
+    samples = make_samples(gold(), tokenizer=tokenizer(), vocabulary=vocabulary)
     sampler = Sampler(samples, vocabulary=vocabulary, tokenizer=tokenizer(), tags=network.config.tags)
     optimizer = torch.optim.AdamW(network.train().parameters(), lr=5e-3)
     for epoch in range(120):

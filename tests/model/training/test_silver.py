@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from model.dictionary import Dictionary
 from model.document import Sentence
 from model.network import E2emernModel
 from model.pieces import Window, make_windows
@@ -50,8 +49,7 @@ def other_network() -> E2emernModel:
 
 def windows() -> list[Window]:
     sentences = ([Sentence(0, len(text), text)] for text, _ in tiny.SENTENCES)
-    dictionary = Dictionary(tiny.vocabulary(), entity_types=("Disease", "Chemical"))
-    return make_windows(sentences, tokenizer=tiny.tokenizer(), max_pieces=64, dictionary=dictionary)
+    return make_windows(sentences, tokenizer=tiny.tokenizer(), max_pieces=64)
 
 
 def write(path: Path, tagged: list[np.ndarray], *, tags: list[str] = TAGS) -> Path:
@@ -77,9 +75,8 @@ def test_what_is_kept_is_the_mean_of_what_the_models_think() -> None:
 def test_it_reads_back_as_it_was_written(tmp_path: Path) -> None:
     tagged = tag_windows([tiny.network()], windows(), padding=0)
     silver = read(write(tmp_path / "silver.parquet", tagged))
-    for window, wanted, (pieces, named, first, found) in zip(windows(), tagged, silver.sentences, strict=True):
+    for window, wanted, (pieces, first, found) in zip(windows(), tagged, silver.sentences, strict=True):
         np.testing.assert_array_equal(pieces, window.ids)
-        np.testing.assert_array_equal(named, window.named)
         np.testing.assert_array_equal(first, window.first)
         np.testing.assert_allclose(found, wanted, atol=1e-3)
 
@@ -101,10 +98,7 @@ def test_probabilities_stand_at_the_first_piece_of_their_word(tmp_path: Path) ->
     lengths=st.lists(st.integers(3, 30), min_size=1, max_size=40), tokens=st.integers(10, 90), seen=st.integers(0, 3)
 )
 def test_every_sentence_comes_once_before_any_comes_again(lengths: list[int], tokens: int, seen: int) -> None:
-    made = [
-        (np.full(n, at, np.int32), np.full(n, 2, np.int8), np.array([1]), np.ones((1, 5), np.float32))
-        for at, n in enumerate(lengths)
-    ]
+    made = [(np.full(n, at, np.int32), np.array([1]), np.ones((1, 5), np.float32)) for at, n in enumerate(lengths)]
     silver = Silver(made, padding=-1, tokens=tokens, seed=1)
     batches = [silver.batch(seen * len(silver) + number) for number in range(len(silver))]
     assert sorted(int(row[0]) for batch in batches for row in batch.ids) == list(range(len(lengths)))
@@ -137,8 +131,7 @@ def test_no_model_is_nearer_to_the_teacher_than_itself(tmp_path: Path) -> None:
 
 def test_without_any_word_there_is_no_loss() -> None:
     model = tiny.network()
-    one = torch.ones(1, 4, dtype=torch.int64)
-    batch = SilverBatch(torch.tensor([[2, 7, 8, 3]]), one, one, torch.zeros(1, 4, len(TAGS)))
+    batch = SilverBatch(torch.tensor([[2, 7, 8, 3]]), torch.ones(1, 4, dtype=torch.int64), torch.zeros(1, 4, len(TAGS)))
     assert float(silver_loss(model, batch)) == 0.0
 
 

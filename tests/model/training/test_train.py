@@ -89,9 +89,8 @@ def same(first: Path, second: Path) -> bool:
         {"precision": "fp16"},
         {"negatives_by": "model"},
         {"silver_weight": 0.5, "accumulate": 2},
-        {"silver_weight": 0.5, "use_names": True},
     ],
-    ids=["plain", "accumulated, stopping early", "scaled", "own negatives", "taught", "told of names, taught"],
+    ids=["plain", "accumulated, stopping early", "scaled", "own negatives", "taught"],
 )
 def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(
     data: Path, silver: Path, tmp_path: Path, options: dict[str, object]
