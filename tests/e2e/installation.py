@@ -54,6 +54,7 @@ class Installation:
                 "PREFECT_HOME": str(self.folder / "prefect"),
                 "PREFECT_API_URL": self.url,
                 "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
+                "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "2",
                 "PREFECT_WORKER_QUERY_SECONDS": "1",
                 "PREFECT_CLIENT_MAX_RETRIES": "20",
                 "DO_NOT_TRACK": "1",
@@ -117,6 +118,20 @@ class Installation:
     def set_state(self, run: str, state: str) -> None:
         """Sets the state of a run, as one may in the UI."""
         self.post(f"flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
+
+    def delete(self, run: str) -> None:
+        """Deletes a run, as one may in the UI."""
+        self._ask("DELETE", f"flow_runs/{run}")
+
+    @contextmanager
+    def paused(self, queue: str) -> Iterator[None]:
+        """Has no worker take runs of a queue."""
+        path = f"work_pools/e2emern/queues/{queue}"
+        self._ask("PATCH", path, {"is_paused": True})
+        try:
+            yield
+        finally:
+            self._ask("PATCH", path, {"is_paused": False})
 
     def log(self, run: str) -> str:
         """What a run has logged, one line after the other."""

@@ -120,9 +120,7 @@ def test_batches_outlast_the_run_that_sent_them(installation: Installation, tell
     for number in range(1, 7):
         (source / f"pubmed30n{number:04}.xml.gz").write_bytes(dump(number))
     given = {"home": str(home), "sources": [str(source)]}
-    queue = ("annotate", "--pool", "e2emern")
-    installation.prefect("work-queue", "pause", *queue)
-    try:
+    with installation.paused("annotate"):
         installation.start_worker("third")
         installation.begin("nightly", **given)
         (dead,) = wait_for(lambda: installation.runs("nightly", "RUNNING"), what="a night")
@@ -135,11 +133,9 @@ def test_batches_outlast_the_run_that_sent_them(installation: Installation, tell
         ended = installation.begin("nightly", **given)
         (alive,) = wait_for(lambda: installation.runs("nightly", "RUNNING"), what="the next night")
         wait_for(lambda: "in 2 batches" in installation.log(alive), what="it finds the batches")
-        installation.prefect("flow-run", "delete", first)
+        installation.delete(first)
         installation.set_state(dead, "CANCELLED")
         wait_for(lambda: second in installation.runs("annotate-sources", "CANCELLED"), what="Prefect cancels the other")
-    finally:
-        installation.prefect("work-queue", "resume", *queue)
     night = wait_for(ended, what="the night ends")
     assert night["state_type"] == "COMPLETED", night["state"]["message"]
     assert rows(home, "SELECT count(*) FROM documents") == [(120,)]
