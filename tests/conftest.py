@@ -57,6 +57,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Schedu
     return _Scheduling(config, log)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Lets a whole installation go first: it takes longest, and the other processes have only its cores."""
+    if os.environ.get("PYTEST_XDIST_WORKER") and not item.nodeid.startswith("tests/e2e/") and not os.nice(0):
+        os.nice(5)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown":
         _told.extend(str(line) for name, line in report.user_properties if name == "e2e")
