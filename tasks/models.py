@@ -64,16 +64,22 @@ def load(
     Raises InputError where the model, the vocabulary or the device cannot be used.
     """
     from safetensors import SafetensorError
-    from transformers.utils import logging
 
     from model.inference.cascade import load_cascade
 
     place = pick_device(device)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    hide_progress_bars()
     try:
         return load_cascade(model, mesh=mesh, banks=home.banks, device=place, progress=progress)
     except (ValueError, KeyError, OSError, SafetensorError) as error:
         raise InputError(f"{model} with {mesh}: {_first_line(error)}") from error
+
+
+def hide_progress_bars() -> None:
+    """Have transformers draw no bars while it reads weights: commands tell themselves how far they are."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
 def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:

@@ -102,11 +102,10 @@ def retrain(
     Started again it goes on where it stopped; without new data it does nothing. Exit code 0 says that it
     was carried through, whether or not the challenger is the champion now.
     """
-    from transformers.utils import logging
-
     from flows.retrain import retrain_model
+    from tasks.models import hide_progress_bars
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    hide_progress_bars()
     done = retrain_model(
         Home(home),
         config=config,

@@ -31,13 +31,11 @@ def silver(
     Takes passages at random that are rich in names of MeSH, and keeps for each word the mean of what the models think.
     Started again, it goes on where it stopped.
     """
-    from transformers.utils import logging
-
-    from tasks.models import pick_device
+    from tasks.models import hide_progress_bars, pick_device
     from tasks.silver import make_silver
     from tasks.training import one_line
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    hide_progress_bars()
     with one_line():
         tagged = make_silver(
             text,
@@ -62,12 +60,11 @@ def average(
 
     They have to be trained from one encoder, as the seeds of a recipe are.
     """
-    from transformers.utils import logging
-
     from model.training.average import average as run
+    from tasks.models import hide_progress_bars
     from tasks.training import one_line
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    hide_progress_bars()
     for folder in model:
         check_model(folder)
     with one_line():

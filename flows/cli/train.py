@@ -55,13 +55,11 @@ def train(
     Writes the model, its loss curve and, with dev, the F1 of every epoch. Then encodes the names of MeSH and fits on
     dev what weighs the evidence, so that `annotate` can take the model.
     """
-    from transformers.utils import logging
-
     from model.training.recipe import RecipeError, read_config
-    from tasks.models import pick_device
+    from tasks.models import hide_progress_bars, pick_device
     from tasks.training import search_recipe, train_seeds
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    hide_progress_bars()
     path = find_recipe(config)
     changes = dict(_parsed(each) for each in change or [])
     if encoder is not None:
@@ -115,13 +113,11 @@ def pretrain(
 
     Started again, it goes on where it stopped; with more tokens, a run that is done goes on too.
     """
-    from transformers.utils import logging
-
     from model.training.pretrain import pretrain as run
-    from tasks.models import pick_device
+    from tasks.models import hide_progress_bars, pick_device
     from tasks.training import one_line
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    hide_progress_bars()
     with one_line(lower="--rows"):
         run(
             encoder=encoder,

@@ -109,20 +109,16 @@ def half_written(home: Home) -> str:
     return "documents/.writing-1-a: 4 bytes"
 
 
-def half_a_bank(home: Home) -> str:
+def half_a_bank(home: Home, name: str = "bank.safetensors.1.tmp") -> str:
     home.banks.mkdir()
-    path = home.banks / "bank.safetensors.1.tmp"
+    path = home.banks / name
     path.write_bytes(b"half")
     os.utime(path, (0, 0))
-    return "banks/bank.safetensors.1.tmp: 4 bytes"
+    return f"banks/{name}: 4 bytes"
 
 
 def part_of_a_bank(home: Home) -> str:
-    home.banks.mkdir()
-    path = home.banks / "bank.aaaa.bbbb.part"
-    path.write_bytes(b"half")
-    os.utime(path, (0, 0))
-    return "banks/bank.aaaa.bbbb.part: 4 bytes"
+    return half_a_bank(home, "bank.aaaa.bbbb.part")
 
 
 def half_a_snapshot(home: Home) -> str:
