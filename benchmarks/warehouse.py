@@ -43,7 +43,7 @@ SELECT $source AS source, $digest AS digest, row_number() OVER () - 1 AS record,
     1 AS version, 'A title of seven words or so' AS title, 'An abstract.' AS abstract,
     [{{'section': 'title', 'offset': 0, 'text': 'A title of seven words or so'}}] AS passages,
     'Journal ' || pmid % 500 AS journal, (2000 + pmid % 25)::VARCHAR AS published, 'eng' AS language,
-    sha256($source || pmid::VARCHAR) AS text_sha256, [] AS annotations
+    sha256($source || pmid::VARCHAR) AS text_sha256, [] AS annotations, [] AS invalid_annotations
 FROM (SELECT unnest(range($first, $stop, $step)) AS pmid)
 """
 # A concept's rank is skewed: half of all mentions are of one in 32 concepts.
@@ -173,7 +173,15 @@ def _sources(documents: int) -> Iterator[tuple[str, range]]:
 def _write_source(home: Home, source: str, pmids: range) -> None:
     key = SourceKey(source, "0" * 16)
     versions = {"model_version": MODEL, "mesh_version": MESH}
-    parsed = ParsedBooks(key=key, format="PubMed XML", bytes=1, documents=len(pmids), unusable=0, deleted=0, misfits=0)
+    parsed = ParsedBooks(
+        key=key,
+        format="PubMed XML",
+        bytes=1,
+        documents=len(pmids),
+        unusable=0,
+        deleted=0,
+        invalid_annotations=0,
+    )
     books = parsed.annotated(without_text=0, unread=0, carried=0)
     for path, schema in (
         (home.deletions(key), DELETIONS),

@@ -155,7 +155,7 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
             documents=sum(one.counts.documents for one in books),
             mentions=sum(one.mentions for one in outcome.annotated),
             concepts=len(frozenset().union(*(one.concepts for one in outcome.annotated))),
-            failures=sum(one.counts.failed + one.counts.misfits for one in books),
+            failures=sum(one.counts.failed for one in books),
             seconds=outcome.seconds,
             levels=[
                 Level("low", "spans found", report.spans_found, took("low")),

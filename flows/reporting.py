@@ -70,7 +70,7 @@ def log_annotated(done: Annotated, *, seconds: float) -> None:
     counts = done.books.counts
     get_run_logger().info(
         f"{done.books.key.name}: {counted(counts.documents, 'document')}, {counted(done.mentions, 'mention')}, "
-        f"{counted(counts.failed + counts.misfits, 'failure')}, {counted(counts.deleted, 'deletion')} "
+        f"{counted(counts.failed, 'failure')}, {counted(counts.deleted, 'deletion')} "
         f"in {seconds:,.1f} s ({counts.documents / max(seconds, 1e-9):,.1f} documents/s)"
     )
 
@@ -89,7 +89,7 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
             "source": one.books.key.name,
             "documents": (counts := one.books.counts).documents,
             "mentions": one.mentions,
-            "failures": counts.failed + counts.misfits,
+            "failures": counts.failed,
             "deletions": counts.deleted,
             "state": one.books.status if one.books.error is None else f"{one.books.status}: {one.books.error}",
         }

@@ -38,6 +38,21 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
+class InvalidAnnotation:
+    """An annotation, a relation or another line of a document that could not be used. The document is kept.
+
+    Attributes:
+        position: where in the input file: `line 12`, or the document's element.
+        kind: what is wrong, without any value, so that equal faults can be counted: `outside the text`.
+        reason: what was found and what was expected, in one line.
+    """
+
+    position: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One record of a source, parsed."""
 
@@ -49,7 +64,8 @@ class Document:
     journal: str | None = None
     published: str | None = None  # ISO 8601, as precise as the source: 2021, 2021-03 or 2021-03-17
     language: str | None = None  # as the source gives it: eng
-    annotations: tuple[Annotation, ...] = field(default=())
+    annotations: tuple[Annotation, ...] = ()
+    invalid_annotations: tuple[InvalidAnnotation, ...] = ()
 
     @property
     def title(self) -> str:

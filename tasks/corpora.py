@@ -108,12 +108,12 @@ def read_gold(
     seen: set[str] = set()
     for record in parse_pubtator(path):
         if isinstance(record, Failure):
-            if not record.reason.startswith("annotation: "):
-                raise SourceError(f"{path}: {record.position}: {record.reason}")
-            _log.warning("%s: %s, document %s: %s", path.name, record.position, record.document_id, record.reason)
+            raise SourceError(f"{path}: {record.position}: {record.reason}")
         if not isinstance(record, Document) or record.document_id in seen:
             continue
         seen.add(record.document_id)
+        for invalid in record.invalid_annotations:
+            _log.warning("%s: %s, document %s: %s", path.name, invalid.position, record.document_id, invalid.reason)
         yield gold_document(record, corpus=corpus, split=split, annotated_types=annotated_types)
 
 

@@ -87,27 +87,20 @@ def correction_files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, vocabulary: Vocabulary) -> Iterator[GoldDocument | Refused]:
-    document: Document | None = None
-    fault: Refused | None = None
     try:
         for record in parse_pubtator(path):
-            if isinstance(record, Document):
-                if document is not None:
-                    yield fault or _checked(path, document, vocabulary)
-                document, fault = record, None
-            elif isinstance(record, Failure):
-                told = Refused(path.name, record.position, record.document_id, record.reason)
-                if document is not None and record.record == document.record:
-                    fault = fault or told
-                else:
-                    yield told
+            if isinstance(record, Failure):
+                yield Refused(path.name, record.position, record.document_id, record.reason)
+            elif isinstance(record, Document):
+                yield _checked(path, record, vocabulary)
     except SourceError as error:
         yield Refused(path.name, "file", None, str(error).removeprefix(f"{path}: "))
-    if document is not None:
-        yield fault or _checked(path, document, vocabulary)
 
 
 def _checked(path: Path, document: Document, vocabulary: Vocabulary) -> GoldDocument | Refused:
+    if document.invalid_annotations:
+        invalid = document.invalid_annotations[0]
+        return Refused(path.name, invalid.position, document.document_id, invalid.reason)
     gold = gold_document(document, corpus=CORPUS, split=SPLIT)
     unknown = [
         (mention, concept)

@@ -29,7 +29,6 @@ from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES
 CHUNK_RECORDS = 256
 CHUNK_CHARACTERS = 1_000_000  # full texts are long: so many abstracts' worth
 
-_MISFIT = "annotation: "  # how a parser begins the reason of a Failure that is no record
 _READ = ["record", "document_id", "pmid", "passages"]  # what a model needs of a document
 
 
@@ -120,15 +119,14 @@ class _Tally:
 
     documents: int = 0
     unusable: int = 0  # records that never became documents
-    misfits: int = 0
+    invalid_annotations: int = 0
     deleted: int = 0
     damage: str | None = None
 
     def add(self, chunk: _Chunk) -> None:
-        misfits = sum(failure.reason.startswith(_MISFIT) for failure in chunk.failures)
         self.documents += len(chunk.documents)
-        self.misfits += misfits
-        self.unusable += len(chunk.failures) - misfits
+        self.invalid_annotations += sum(len(document.invalid_annotations) for document in chunk.documents)
+        self.unusable += len(chunk.failures)
         self.deleted += len(chunk.deletions)
         self.damage = chunk.damage
 
@@ -141,7 +139,7 @@ class _Tally:
             documents=self.documents,
             unusable=self.unusable,
             deleted=self.deleted,
-            misfits=self.misfits,
+            invalid_annotations=self.invalid_annotations,
             status=status,
             error=self.damage,
         )
@@ -195,6 +193,7 @@ def _row(document: Document) -> dict[str, Any]:
         "language": document.language,
         "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "annotations": [_fields(annotation) for annotation in document.annotations],
+        "invalid_annotations": [_fields(invalid) for invalid in document.invalid_annotations],
     }
 
 

@@ -58,6 +58,9 @@ def link_file(
     def documents() -> Iterator[Document]:
         for record in parse_pubtator(path):
             if isinstance(record, Document):
+                for one in record.invalid_annotations:
+                    counts.failures += 1
+                    tell(Failure(record.record, one.position, one.reason, record.document_id))
                 yield record
             elif isinstance(record, Failure):
                 counts.failures += 1

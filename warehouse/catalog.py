@@ -47,6 +47,9 @@ SELECT {ORIGIN}, document_id, pmid, annotation.start, annotation."end", annotati
     annotation.identifiers
 FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM documents)
 """
+INVALID_ANNOTATIONS_SQL = f"""
+SELECT {ORIGIN}, document_id, pmid, unnest(invalid_annotations, recursive := true) FROM documents
+"""
 TABLES: dict[str, tuple[pa.Schema, str]] = {
     "sources": (schemas.SOURCES, "Input files and what became of their records"),
     "superseded": (schemas.SUPERSEDED, "Documents in files that are not shown, and why"),
@@ -60,7 +63,7 @@ TABLES: dict[str, tuple[pa.Schema, str]] = {
     "snapshot": (schemas.SNAPSHOT, "This snapshot, one row"),
 }
 DEFINITION = "\n".join(
-    [ANNOTATIONS_SQL, _WHOLE_SQL, _PARTLY_SQL]
+    [ANNOTATIONS_SQL, INVALID_ANNOTATIONS_SQL, _WHOLE_SQL, _PARTLY_SQL]
     + [f"{name} {text} {schema.names}" for name, (schema, text) in (*VIEWS.items(), *TABLES.items())]
 )
 
@@ -104,9 +107,12 @@ def create_view(
 
 
 def create_annotations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Creates the view of the mentions that sources carry themselves, one a row."""
+    """Create the views of the mentions that sources carry themselves, usable and invalid, one a row."""
     connection.execute(f"CREATE VIEW annotations AS {ANNOTATIONS_SQL}")
     _describe(connection, "VIEW", "annotations", schemas.ANNOTATIONS, "Mentions that sources carry themselves")
+    connection.execute(f"CREATE VIEW invalid_annotations AS {INVALID_ANNOTATIONS_SQL}")
+    description = "Annotations and lines of sources that could not be used, though their documents were"
+    _describe(connection, "VIEW", "invalid_annotations", schemas.INVALID_ANNOTATIONS, description)
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[dict[str, object]]) -> None:

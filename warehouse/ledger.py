@@ -26,8 +26,8 @@ _SOURCE_KEY = "e2emern.source"
 class SourceCounts:
     """Records of one source. `documents` counts the rows of its documents file.
 
-    `misfits` are annotations that the source itself carries and that do not fit its text: rows of failures too, but no
-    records. `carried` are those of the annotated whose mentions were carried over from a source with the same text.
+    `invalid_annotations` are annotations and lines of its documents that could not be used: no records. `carried` are
+    those of the annotated whose mentions were carried over from a source with the same text.
     """
 
     parsed: int
@@ -36,7 +36,7 @@ class SourceCounts:
     without_text: int
     failed: int
     deleted: int
-    misfits: int = 0
+    invalid_annotations: int = 0
     carried: int = 0
 
     @property
@@ -92,7 +92,7 @@ class ParsedBooks:
     documents: int
     unusable: int
     deleted: int
-    misfits: int
+    invalid_annotations: int
     status: Literal["complete", "damaged"] = "complete"
     error: str | None = None
 
@@ -109,7 +109,7 @@ class ParsedBooks:
             without_text=without_text,
             failed=self.unusable + unread,
             deleted=self.deleted,
-            misfits=self.misfits,
+            invalid_annotations=self.invalid_annotations,
             carried=carried,
         )
         return SourceBooks(

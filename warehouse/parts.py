@@ -57,7 +57,13 @@ def begin_part(
     part = Home(home.parts(model_version=model_version, mesh_version=mesh_version) / name)
     whole = read_parsed(home.documents(key))
     books = ParsedBooks(
-        key=key, format=whole.format, bytes=whole.bytes, documents=len(wanted), unusable=0, deleted=0, misfits=0
+        key=key,
+        format=whole.format,
+        bytes=whole.bytes,
+        documents=len(wanted),
+        unusable=0,
+        deleted=0,
+        invalid_annotations=0,
     )
     if not part.documents(key).exists():
         with (

@@ -30,6 +30,7 @@ _ANNOTATION = pa.struct(
         ("identifiers", pa.list_(pa.string())),
     ]
 )
+_INVALID_ANNOTATION = pa.struct([("position", pa.string()), ("kind", pa.string()), ("reason", pa.string())])
 
 DOCUMENTS = pa.schema(
     [
@@ -47,6 +48,12 @@ DOCUMENTS = pa.schema(
         _column("language", pa.string(), "Language code of the source, such as eng"),
         _column("text_sha256", pa.string(), "SHA-256 of the text and offsets of all passages", nullable=False),
         _column("annotations", pa.list_(_ANNOTATION), "Mentions that the source itself carries", nullable=False),
+        _column(
+            "invalid_annotations",
+            pa.list_(_INVALID_ANNOTATION),
+            "Annotations and lines of the source that could not be used, and why",
+            nullable=False,
+        ),
     ]
 )
 
@@ -124,6 +131,17 @@ ANNOTATIONS = pa.schema(
     ]
 )
 
+INVALID_ANNOTATIONS = pa.schema(
+    [
+        *_ORIGIN,
+        _column("document_id", pa.string(), "Document that carries the annotation", nullable=False),
+        _column("pmid", pa.int64(), "PubMed id, where there is one"),
+        _column("position", pa.string(), "Where in the input file: line or element"),
+        _column("kind", pa.string(), "What is wrong, such as 'outside the text'"),
+        _column("reason", pa.string(), "What was found and what was expected"),
+    ]
+)
+
 SOURCES = pa.schema(
     [
         _column("source", pa.string(), "Name of the input file", nullable=False),
@@ -142,7 +160,12 @@ SOURCES = pa.schema(
         _column("without_text", pa.int64(), "Documents with no text to read", nullable=False),
         _column("failed", pa.int64(), "Records that could not be used; each is a row of failures", nullable=False),
         _column("deleted", pa.int64(), "Withdrawals; each is a row of deletions", nullable=False),
-        _column("misfits", pa.int64(), "Its annotations that do not fit; each is a row of failures", nullable=False),
+        _column(
+            "invalid_annotations",
+            pa.int64(),
+            "Annotations and lines that could not be used; their documents were",
+            nullable=False,
+        ),
         _column("carried", pa.int64(), "Of the annotated, those with mentions of an earlier source", nullable=False),
         _column("mentions", pa.int64(), "Rows in the mentions file", nullable=False),
         _column("first_run", pa.string(), "First run that took the file in"),

@@ -271,7 +271,7 @@ def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snap
     sources, damaged, rows, failures, deletions = _one_row(
         connection,
         """
-        SELECT count(*), count(*) FILTER (status = 'damaged'), sum(documents), sum(failed + misfits), sum(deleted)
+        SELECT count(*), count(*) FILTER (status = 'damaged'), sum(documents), sum(failed), sum(deleted)
         FROM sources WHERE current
         """,
     )

@@ -53,7 +53,7 @@ def verify_sources(
         counts.check(source=key.name)
         rows = {
             "documents": counts.documents,
-            "failures": counts.failed - counts.unread + counts.misfits,
+            "failures": counts.failed - counts.unread,
             "unread": counts.unread,
             "deletions": counts.deleted,
             "mentions": mentions,

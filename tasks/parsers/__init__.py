@@ -32,9 +32,9 @@ _PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
 def parse(path: Path) -> Iterator[Record]:
     """Yield every record of a file in order: a Document, a Deletion or a Failure each, numbered from 0.
 
-    A Failure whose reason starts with `annotation: ` is about an annotation of the Document before it and shares its
-    number. Memory does not grow with the file. Raises SourceError where the file is empty, of another format, hostile,
-    or damaged; in the last case after the records that precede the damage.
+    Annotations that cannot be used are in the `invalid_annotations` of their Document. Memory does not grow with the
+    file. Raises SourceError if the file is empty, of another format, hostile, or damaged; in the last case after the
+    records that precede the damage.
     """
     yield from _PARSERS[detect_format(path)](path)
 

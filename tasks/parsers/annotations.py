@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from model.document import Annotation
+from model.document import Annotation, InvalidAnnotation
 
 _IDENTIFIER = re.compile(r"(?:[A-Za-z]\w*:\s*)?[A-Za-z_]*\d+(?:\(Tax:\d+\))?|-1")
 _SPACE = re.compile(r"(?<=:)\s+")
@@ -12,19 +12,29 @@ _SEPARATOR = re.compile(r"\s*[|+;,]\s*")
 _SHOWN = 80  # characters of a text quoted in a reason
 
 
-class MisfitError(ValueError):
-    """An annotation that does not stand in its text where it says; the message starts with `annotation: `."""
+class InvalidAnnotationError(ValueError):
+    """An annotation that cannot be used. `kind` is what is wrong without any value, the message says what was found."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+    def at(self, position: str) -> InvalidAnnotation:
+        """Return the record of this error at a position of the source."""
+        return InvalidAnnotation(position, self.kind, str(self))
 
 
 def fitted(start: int, end: int, mention: str, entity_type: str, identifier: str, *, text: str) -> Annotation:
     """Return the annotation, after checking that `text[start:end] == mention`.
 
-    Offsets are code points, half-open. Raises MisfitError where the text there is another.
+    Offsets are code points, half-open. Raises InvalidAnnotationError if the text there is another.
     """
     if not 0 <= start < end <= len(text):
-        raise MisfitError(f"annotation: {shown(mention)} at {start}-{end} lies outside the text of 0-{len(text)}")
+        reason = f"{shown(mention)} at {start}-{end} lies outside the text of 0-{len(text)}"
+        raise InvalidAnnotationError("outside the text", reason)
     if text[start:end] != mention:
-        raise MisfitError(f"annotation: found {shown(text[start:end])} at {start}-{end}, expected {shown(mention)}")
+        reason = f"found {shown(text[start:end])} at {start}-{end}, expected {shown(mention)}"
+        raise InvalidAnnotationError("other words at its offsets", reason)
     return Annotation(start, end, mention, entity_type, split_identifiers(identifier))
 
 

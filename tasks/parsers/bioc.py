@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from model.document import Annotation, Document, Passage
-from tasks.parsers.annotations import MisfitError, fitted, shown
+from model.document import Annotation, Document, InvalidAnnotation, Passage
+from tasks.parsers.annotations import InvalidAnnotationError, fitted, shown
 from tasks.parsers.records import Failure, RecordError
 
 MAX_OFFSET = 20_000_000  # code points; the gaps between passages are held as spaces
@@ -26,8 +26,7 @@ _Json = Mapping[str, object]
 def read_document(raw: object, record: int, position: str) -> Iterator[Document | Failure]:
     """Yield the Document of a BioC document in the shape of BioC JSON, or a Failure where it is malformed.
 
-    Numbers may be digits, as in XML. The document is followed by a Failure, with a reason that starts with
-    `annotation: `, for each annotation whose text does not stand at its offsets.
+    Numbers may be digits, as in XML. Annotations that cannot be used are in `invalid_annotations`.
     """
     document_id = None
     try:
@@ -36,13 +35,11 @@ def read_document(raw: object, record: int, position: str) -> Iterator[Document 
         document_id = _id(raw)
         passages = [_passage(passage, at) for at, passage in enumerate(_children(raw, "passages", required=True), 1)]
         document = _document(raw, document_id, record, passages)
-        annotations, misfits = _annotations([raw, *passages], document.text)
+        annotations, invalid = _annotations([raw, *passages], document.text, position)
     except RecordError as error:
         yield Failure(record, position, str(error), document_id)
         return
-    yield replace(document, annotations=tuple(annotations))
-    for reason in misfits:
-        yield Failure(record, position, reason, document_id)
+    yield replace(document, annotations=tuple(annotations), invalid_annotations=tuple(invalid))
 
 
 def _document(raw: _Json, document_id: str, record: int, raw_passages: list[_Json]) -> Document:
@@ -110,20 +107,20 @@ def _placed_text(passage: _Json, what: str) -> tuple[int, str]:
     return offset, text
 
 
-def _annotations(holders: list[_Json], text: str) -> tuple[list[Annotation], list[str]]:
+def _annotations(holders: list[_Json], text: str, position: str) -> tuple[list[Annotation], list[InvalidAnnotation]]:
     """Read the annotations of the document, its passages and their sentences: those that fit, and why others do not."""
     annotations: list[Annotation] = []
-    misfits: list[str] = []
+    invalid: list[InvalidAnnotation] = []
     for holder in holders:
         sentences = [s for s in _children(holder, "sentences") if isinstance(s, Mapping)]
         for raw in [a for part in [holder, *sentences] for a in _children(part, "annotations")]:
             try:
                 annotations.append(_annotation(raw, text))
-            except MisfitError as error:
-                misfits.append(str(error))
+            except InvalidAnnotationError as error:
+                invalid.append(error.at(position))
             except RecordError as error:
-                misfits.append(f"annotation: {error}")
-    return sorted(annotations, key=lambda annotation: (annotation.start, annotation.end)), misfits
+                invalid.append(InvalidAnnotation(position, "malformed annotation", str(error)))
+    return sorted(annotations, key=lambda annotation: (annotation.start, annotation.end)), invalid
 
 
 def _annotation(raw: object, text: str) -> Annotation:

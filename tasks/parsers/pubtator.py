@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.document import Annotation, Document, Passage
+from model.document import Annotation, Document, InvalidAnnotation, Passage
 from tasks.errors import SourceError
-from tasks.parsers.annotations import MisfitError, fitted, shown
+from tasks.parsers.annotations import InvalidAnnotationError, fitted, shown
 from tasks.parsers.opening import open_source
 from tasks.parsers.records import Failure, Record
 
@@ -35,14 +35,13 @@ class _RecordError(ValueError):
 def parse_pubtator(path: Path) -> Iterator[Record]:
     """Yield the records of a PubTator file in order: a Document or a Failure each.
 
-    A document is followed by a Failure, of the same record number and with a reason that starts with `annotation: `,
-    for each of its annotations whose mention does not stand at its offsets. Relations are passed over.
+    Annotations that cannot be used are in the document's `invalid_annotations`. Relations are passed over.
     Raises SourceError where the file cannot be read to its end, after the records that precede the damage.
     """
     with open_source(path, expected="PubTator text") as source:
         for record, lines in enumerate(_blocks(source.lines())):
             try:
-                yield from _document(record, lines)
+                yield _document(record, lines)
             except _RecordError as error:
                 document_id = re.split(r"[|\t]", lines[0][1], maxsplit=1)[0].strip()[:100]
                 yield Failure(record, f"line {error.number}", str(error), document_id or None)
@@ -82,7 +81,7 @@ def _blocks(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
         yield block
 
 
-def _document(record: int, lines: list[_Line]) -> Iterator[Document | Failure]:
+def _document(record: int, lines: list[_Line]) -> Document:
     document_id, title, abstract, mentions = _read(lines)
     if title != title.rstrip():
         # Dumps pad titles with a space that their offsets do not count; where a source counts it, keep it.
@@ -95,20 +94,20 @@ def _document(record: int, lines: list[_Line]) -> Iterator[Document | Failure]:
     )
     text = f"{title} {abstract}" if passages else ""
     annotations: list[Annotation] = []
-    failures: list[Failure] = []
+    invalid: list[InvalidAnnotation] = []
     for number, (start, end, mention, entity_type, identifier) in mentions:
         try:
             annotations.append(fitted(start, end, mention, entity_type, identifier, text=text))
-        except MisfitError as error:
-            failures.append(Failure(record, f"line {number}", str(error), document_id))
-    yield Document(
+        except InvalidAnnotationError as error:
+            invalid.append(error.at(f"line {number}"))
+    return Document(
         document_id=document_id,
         record=record,
         passages=passages,
         pmid=int(document_id) if _PMID.fullmatch(document_id) else None,
         annotations=tuple(annotations),
+        invalid_annotations=tuple(invalid),
     )
-    yield from failures
 
 
 _Mention = tuple[int, int, str, str, str]  # start, end, text, type, identifiers as written

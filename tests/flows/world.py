@@ -30,7 +30,7 @@ TEXTS = [text for text, _ in tiny.SENTENCES]
 TABLES = ("documents", "mentions", "failures", "deletions", "annotations", "entities", "entity_tree", "superseded")
 ACCOUNTS = (
     "SELECT source, digest, rank, format, bytes, status, error, parsed, documents, annotated, without_text, failed, "
-    "deleted, misfits, carried, mentions FROM sources"
+    "deleted, invalid_annotations, carried, mentions FROM sources"
 )
 
 
@@ -78,7 +78,7 @@ def dump(number: int, *, documents: int = 20) -> bytes:
 
 
 def write_sources(folder: Path) -> list[Path]:
-    """Three sound sources: PubMed with a bad record, a deletion and a revision; PubTator with a misfit; gzip."""
+    """Three sound sources: PubMed with a bad record, a deletion and a revision; PubTator with an invalid annotation; gzip."""
     folder.mkdir(parents=True, exist_ok=True)
     first, second, third = folder / "pubmed30n0001.xml", folder / "pubmed30n0002.xml.gz", folder / "notes.pubtator"
     first.write_text(pubmed([*articles(9, first=100), (120, "", "")], bad=1))

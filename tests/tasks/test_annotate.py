@@ -319,7 +319,9 @@ def test_full_texts_and_annotations_that_do_not_fit(cascade: Cascade, tmp_path: 
     path = tmp_path / "notes.txt"
     path.write_text("9|t|Headache.\n9|a|\n9\t0\t8\tHeadache\tDisease\tD005\n9\t0\t4\tnone\tDisease\tD005\n")
     counts = run(path, tmp_path / "home", cascade)
-    assert counts == SourceCounts(parsed=1, documents=1, annotated=1, without_text=0, failed=0, deleted=0, misfits=1)
+    assert counts == SourceCounts(
+        parsed=1, documents=1, annotated=1, without_text=0, failed=0, deleted=0, invalid_annotations=1
+    )
     (document,) = read(tmp_path / "home", "documents")
     assert document["annotations"] == [
         {"start": 0, "end": 8, "text": "Headache", "entity_type": "Disease", "identifiers": ["D005"]}

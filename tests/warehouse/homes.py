@@ -44,6 +44,7 @@ def document(record: int, document_id: str, *, version: int = 1, text: str = "A 
         "language": "eng",
         "text_sha256": "0" * 64,
         "annotations": [],
+        "invalid_annotations": [],
     }
 
 

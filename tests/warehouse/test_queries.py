@@ -71,13 +71,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     publish(home, model_version=MODEL, mesh_version=MESH)
     two = key("pubmed26n0002.xml", "2")
     note = {"start": 0, "end": 6, "text": "cancer", "entity_type": "Disease", "identifiers": ["MESH:D009369"]}
-    misfit = {"start": 3, "end": 6, "text": "cer", "entity_type": "Disease", "identifiers": ["D001943"]}
+    invalid = {"start": 3, "end": 6, "text": "cer", "entity_type": "Disease", "identifiers": ["D001943"]}
     add_source(
         home,
         two,
         [
             paper(0, "12", "2021", "Nature", text_sha256="1" * 64),
-            paper(1, "13", "2021-07", annotations=[note, misfit]),
+            paper(1, "13", "2021-07", annotations=[note, invalid]),
             paper(2, "14", None),
         ],
         failures=[(3, "annotation: found 'zz' at 15-17, expected 'y'")],

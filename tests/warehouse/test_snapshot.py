@@ -75,7 +75,16 @@ def test_first_snapshot(home: Home) -> None:
     assert rows(home, "SELECT name FROM entities WHERE mesh_id = 'D001943'") == [("Breast Neoplasms",)]
     under = "SELECT document_id, mesh_id FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id = 'D009369'"
     assert rows(home, f"{under} ORDER BY ALL") == [("11", "D001943"), ("12", "C562840")]
-    counts = (4, 2, 2, 0, 1, 1, 0, 0)  # parsed, documents, annotated, without text, failed, deleted, misfits, carried
+    counts = (
+        4,
+        2,
+        2,
+        0,
+        1,
+        1,
+        0,
+        0,
+    )  # parsed, documents, annotated, without text, failed, deleted, invalid annotations, carried
     assert rows(home, "FROM sources") == [
         ("pubmed21n0001.xml.gz", "1" * 16, 0, True, "pubmed-xml", 100, "complete", None, *counts, 4, run, run, None)
     ]

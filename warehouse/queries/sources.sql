@@ -8,7 +8,7 @@ WITH
 
     final AS (
         SELECT source, digest, current, status, parsed, documents, coalesce(superseded, 0) AS superseded,
-            deleted, failed, misfits, sources.mentions, first_run, started AS taken_in
+            deleted, failed, invalid_annotations, sources.mentions, first_run, started AS taken_in
         FROM sources LEFT JOIN hidden USING (source, digest)
         LEFT JOIN (SELECT run_id, started FROM runs) ON run_id = first_run
         WHERE $name::VARCHAR IS NULL OR contains(source, $name)
