@@ -39,4 +39,5 @@ def doctor(home: Path | None = None, repair: bool = False) -> None:
     )
     if remain:
         told = "; ".join(f"{one.code} {one.path}" for one in remain[:10])
+        told += f"; and {len(remain) - 10:,} more" if len(remain) > 10 else ""
         raise InputError(f"{counted(len(remain), 'finding')} left: {told}; see docs/doctor.md")

@@ -10,7 +10,6 @@ from warehouse.sql import query
 
 _NEAR = 3  # names to suggest
 _NEAR_ENOUGH = 70  # of 100, rapidfuzz's WRatio
-_ALL = 10_000_000
 
 _EXACT_SQL = """
 WITH
@@ -46,7 +45,7 @@ def find_concept(home: Home, text: str) -> str:
     if found:
         several = ", ".join(f"{row['mesh_id']} {row['name']}" for row in found)
         raise QueryRefusedError(f"{text!r} is a name of {len(found)} concepts: {several}; give the id of one")
-    names = [str(row["name"]) for row in query(home, _NAMES_SQL, limit_rows=_ALL).to_pylist()]
+    names = [str(row["name"]) for row in query(home, _NAMES_SQL).to_pylist()]
     near = process.extract(text, names, processor=utils.default_process, limit=_NEAR, score_cutoff=_NEAR_ENOUGH)
     hint = f"; did you mean {', '.join(repr(name) for name, _, _ in near)}?" if near else ""
     raise QueryRefusedError(f"{text!r} is neither an id nor a name of a concept{hint}")

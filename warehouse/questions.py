@@ -20,10 +20,10 @@ def answer(
     name: str,
     given: Mapping[str, Value] | None = None,
     *,
-    limit_rows: int = 10_000,
+    limit_rows: int | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> pa.Table:
-    """Returns the answer of a named query, at most `limit_rows` rows of it, as `warehouse.sql.query` does.
+    """Return the answer of a named query: all its rows, or the first `limit_rows`, as `warehouse.sql.query` does.
 
     `given` holds values by parameter; a parameter not given, or given None, has its default. Raises
     `QueryRefusedError` for an unknown query or parameter, a missing value, a concept that is not in the vocabulary,

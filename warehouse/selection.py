@@ -11,7 +11,6 @@ from warehouse.snapshot import open_snapshot
 from warehouse.sql import query
 
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?\Z")
-_MOST_SOURCES = 1_000_000
 _SELECTED = """
 SELECT source, digest, list(record ORDER BY record) AS records
 FROM documents
@@ -49,7 +48,7 @@ def select_records(home: Home, selection: Selection) -> dict[SourceKey, list[int
         since="true" if selection.since is None else _SINCE.format(since=selection.since),
     )
     try:
-        found = query(home, sql, limit_rows=_MOST_SOURCES, timeout_s=3600)
+        found = query(home, sql, timeout_s=3600)
     except QueryRefusedError as error:
         raise QueryRefusedError(f"the condition cannot be answered: {error}") from error
     return {SourceKey(row["source"], row["digest"]): row["records"] for row in found.to_pylist()}

@@ -8,6 +8,7 @@ and calls in its FROM clauses of functions that only read.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -48,17 +49,17 @@ def query(
     *,
     parameters: Mapping[str, object] | None = None,
     earlier: int | None = None,
-    limit_rows: int = 10_000,
+    limit_rows: int | None = None,
     timeout_s: float = TIMEOUT_S,
     memory_limit: str = MEMORY,
 ) -> pa.Table:
-    """Returns the answer to one SELECT (or DESCRIBE, SHOW, SUMMARIZE), at most `limit_rows` rows of it.
+    """Return the answer to one SELECT (or DESCRIBE, SHOW, SUMMARIZE): all its rows, or the first `limit_rows`.
 
     `parameters` are the values of `$name` in the query. With `earlier`, the number of another snapshot, its tables
-    can be read as `earlier.documents` and so on. `is_cut` tells whether there were more rows. Raises
+    can be read as `earlier.documents` and so on. `is_cut` returns whether a limit left rows out. Raises
     `QueryRefusedError` when the query is wrong, is or holds another statement than SELECT, calls in a FROM clause
     what could do more than read, touches a file, or needs more than `timeout_s` seconds or `memory_limit` memory and
-    as much disk; `WarehouseError` when there is no snapshot.
+    as much disk, or when its answer is larger than `memory_limit`; `WarehouseError` when there is no snapshot.
     """
     _check_unicode({"the query": sql, **{f"${name}": value for name, value in (parameters or {}).items()}})
     with tempfile.TemporaryDirectory(prefix="e2emern-sql-") as spill:
@@ -79,7 +80,7 @@ def query(
 
 
 def is_cut(answer: pa.Table) -> bool:
-    """Tells whether the query had more rows than its limit let through."""
+    """Return whether the query had more rows than its limit let through."""
     return _CUT in (answer.schema.metadata or {})
 
 
@@ -140,9 +141,11 @@ def _answer(
     sql: str,
     parameters: Mapping[str, object],
     *,
-    limit_rows: int,
+    limit_rows: int | None,
     timeout_s: float,
 ) -> pa.Table:
+    most = math.inf if limit_rows is None else limit_rows
+    memory, room = _memory_limit(connection)
     done, late = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -157,9 +160,15 @@ def _answer(
     try:
         reader = connection.sql(sql, params=dict(parameters) or None).to_arrow_reader(_BATCH_ROWS)
         batches, rows = [], 0
-        while rows <= limit_rows and (batch := next(reader, None)) is not None:
+        while rows <= most and (batch := next(reader, None)) is not None:
             batches.append(batch)
             rows += len(batch)
+            room -= batch.nbytes
+            if room < 0:
+                raise QueryRefusedError(
+                    f"the answer needs more memory than {memory}; ask for fewer rows or columns, set "
+                    "limit_rows or raise memory_limit"
+                )
     except (duckdb.Error, pa.ArrowException) as error:
         if late.is_set():
             raise QueryRefusedError(
@@ -170,9 +179,16 @@ def _answer(
         done.set()
         watcher.join()
     answer = pa.Table.from_batches(batches, schema=reader.schema)
-    if rows <= limit_rows:
+    if limit_rows is None or rows <= limit_rows:
         return answer
     return answer.slice(0, limit_rows).replace_schema_metadata({_CUT: str(limit_rows)})
+
+
+def _memory_limit(connection: duckdb.DuckDBPyConnection) -> tuple[str, int]:
+    """Return the memory limit of a connection as DuckDB writes it, and in bytes."""
+    sql = "SELECT current_setting('memory_limit') AS text, parse_formatted_bytes(text)"
+    ((text, in_bytes),) = connection.execute(sql).fetchall()
+    return str(text), int(in_bytes)
 
 
 def _check_unicode(texts: Mapping[str, object]) -> None:

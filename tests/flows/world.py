@@ -99,7 +99,7 @@ def tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
 
 def rows(home: Path, text: str) -> list[tuple[object, ...]]:
     """The answer to a query, lists as text so that rows can be compared."""
-    answer = query(Home(home), text, limit_rows=10_000_000)
+    answer = query(Home(home), text)
     return [tuple(row.values()) for row in answer.to_pylist()]
 
 

@@ -80,6 +80,20 @@ def test_row_limit(home: Home) -> None:
     assert is_cut(query(home, "SELECT * FROM range(1)", limit_rows=0))
 
 
+def test_without_a_limit_no_row_is_left_out(home: Home) -> None:
+    answer = query(home, "SELECT range AS number FROM range(25000)")
+    assert (answer.num_rows, answer["number"][-1].as_py(), is_cut(answer)) == (25_000, 24_999, False)
+
+
+def test_an_answer_larger_than_the_memory_limit_is_refused(home: Home) -> None:
+    with pytest.raises(QueryRefusedError) as refused:
+        query(home, "SELECT * FROM range(100000000000)", memory_limit="10MiB")
+    assert str(refused.value) == (
+        "the answer needs more memory than 10.0 MiB; ask for fewer rows or columns, set limit_rows or raise "
+        "memory_limit"
+    )
+
+
 def test_time_limit(home: Home) -> None:
     endless = "SELECT count(*) FROM range(1000000000000) AS a, range(1000) AS b WHERE a.range + b.range < 0"
     with pytest.raises(QueryRefusedError, match=r"^the query took longer than 0.2 s; ask for less or allow more$"):
