@@ -21,7 +21,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 
 annotate: install ## Annotate the bundled sample into home/, and show what was found
-	$(BIN)/e2emern annotate --home home
+	$(BIN)/e2emern demo --home home
 
 # The server that they talk to, and what flows work on (docs/settings.md); all else starts a server of its own.
 server deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api

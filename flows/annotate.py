@@ -35,7 +35,7 @@ from warehouse.snapshot import Snapshot, publish
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told how far a run is: what is left to do, names encoded for the bank (done, all), documents done."""
+    """Callbacks of progress: what is left to do, word pieces of names for the bank (done, all), more documents."""
 
     sources: Callable[[list[Source]], None] = lambda todo: None
     names: Callable[[int, int], None] = lambda done, total: None

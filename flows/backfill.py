@@ -67,7 +67,7 @@ def backfill(
 
     `mesh` is an entities table or the name of a version in the home; without it, the snapshot's. What is done already
     is skipped, so the same call goes on after a stop. `publishing` makes the result the current snapshot. `names` and
-    `documents` are told how many are done, of how many: names encoded for the bank, and documents.
+    `documents` are called with how many are done, of how many: word pieces of names for the bank, and documents.
 
     Raises InputError where the model, the vocabulary or the device cannot be used, WarehouseError where the home has
     no snapshot, the selection cannot be answered, or the result cannot be published: not all sources are done with

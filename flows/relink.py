@@ -55,9 +55,10 @@ def relink(
 
     Without a model, it is that of the tables if it is bundled or kept in the home, or else the champion's.
     Does nothing where the current snapshot is linked to it already, as after a stop behind the last step.
-    `progress` is told of names encoded for the bank, done and in all. Raises InputError where the model is not that of
-    the current snapshot or cannot be used, WarehouseError where the home has no snapshot or not this version, or
-    refuses the new snapshot.
+    `progress` is called with the word pieces of names that are encoded for the bank, done and in all.
+
+    Raises InputError if the model is not that of the current snapshot or cannot be used, WarehouseError if the home has
+    no snapshot or not this version, or refuses the new snapshot.
     """
     place = Home(home)
     current = current_snapshot(place)

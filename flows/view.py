@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from rich import box, progress
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from model.document import Document, Mention
@@ -123,56 +123,49 @@ def show_progress(
     console: Console,
     total: int | None = None,
     unit: str = "documents",
+    before: int = 0,
     every: float = 10.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Callable[[int], None]]:
     """Show how far work is, while the block runs, by a function that takes how many more are done.
 
-    A terminal shows a bar with the rate and the time left; elsewhere a line is printed at most every `every` seconds.
-    Without a `total` there is no time left to tell.
+    `before` are done already, and do not count for the rate. A terminal shows a bar with the rate and the time left;
+    elsewhere a line is printed at most every `every` seconds. The time left needs a `total`.
     """
-    if _plain(console):
-        yield _line_progress(console, total, unit, every, clock)
-        return
-    columns = [
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.TextColumn("{task.fields[done]}"),
-        progress.TimeElapsedColumn(),
-    ]
-    begun, done = clock(), 0
-    with progress.Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(unit, total=total, done="")
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            bar.update(task, completed=done, done=_progress_line(done, total, unit, clock() - begun))
-
-        yield advance
-
-
-def _line_progress(
-    console: Console, total: int | None, unit: str, every: float, clock: Callable[[], float]
-) -> Callable[[int], None]:
     begun = last = clock()
-    done = 0
+    done = before
 
-    def advance(more: int) -> None:
+    def line(now: float) -> str:
+        return _progress_line(done, total, unit, rate=(done - before) / (now - begun) if now > begun else 0.0)
+
+    def print_line(more: int) -> None:
         nonlocal done, last
         done += more
         now = clock()
         if now - last >= every:
             last = now
-            console.print(Text(_progress_line(done, total, unit, now - begun)), soft_wrap=True)
+            console.print(Text(line(now)), soft_wrap=True)
 
-    return advance
+    if _plain(console):
+        yield print_line
+        return
+    text = progress.TextColumn("{task.description}", table_column=Column(no_wrap=True))
+    elapsed = progress.TimeElapsedColumn(table_column=Column(min_width=len("0:00:00")))
+    columns = [text, progress.BarColumn(bar_width=None), elapsed]
+    with progress.Progress(*columns, console=console, transient=True, expand=True) as bar:
+        task = bar.add_task(_progress_line(done, total, unit, rate=0.0), total=total, completed=done)
+
+        def move_bar(more: int) -> None:
+            nonlocal done
+            done += more
+            bar.update(task, completed=done, description=line(clock()))
+
+        yield move_bar
 
 
-def _progress_line(done: int, total: int | None, unit: str, seconds: float) -> str:
-    rate = done / seconds if seconds else 0.0
+def _progress_line(done: int, total: int | None, unit: str, *, rate: float) -> str:
     of = "" if total is None else f" of {total:,}"
-    line = f"{done:,}{of} {unit}, {rate:,.1f} {unit}/s"
+    line = f"{done:,}{of} {unit}, {rate:,.{0 if rate >= 100 else 1}f}/s"
     if total is not None and rate:
         line += f", {_duration(max(0, total - done) / rate)} left"
     return line

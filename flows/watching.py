@@ -11,6 +11,9 @@ from rich.console import Console
 from flows.view import show_progress
 from tasks.sources import Source, count_records
 
+NAMES = "word pieces"
+"""The unit in which the encoding of a vocabulary is measured: a long name takes longer than a short one."""
+
 
 class TerminalWatch:
     """A progress bar on a console for each stage of a run, one after the other."""
@@ -36,8 +39,8 @@ class TerminalWatch:
         self._documents = sum(map(count_records, todo))
 
     def names(self, done: int, total: int) -> None:
-        """Show names of the vocabulary that are encoded."""
-        self._show("names", total)
+        """Show how many word pieces of the vocabulary's names are encoded."""
+        self._show(NAMES, total, before=done)
         self._advance(done - self._names)
         self._names = done
 
@@ -46,11 +49,13 @@ class TerminalWatch:
         self._show("documents", self._documents)
         self._advance(more)
 
-    def _show(self, unit: str, total: int | None) -> None:
+    def _show(self, unit: str, total: int | None, *, before: int = 0) -> None:
         if unit != self._unit:
             self._stack.close()
-            self._unit = unit
-            self._advance = self._stack.enter_context(show_progress(console=self._console, total=total, unit=unit))
+            self._unit, self._names = unit, before
+            self._advance = self._stack.enter_context(
+                show_progress(console=self._console, total=total, unit=unit, before=before)
+            )
 
 
 class StepWatch:
@@ -73,9 +78,11 @@ class StepWatch:
 
     def step(self, what: str, done: int, total: int) -> None:
         """Show that `done` of `total` steps are done of what is under way."""
-        if what != self._what or done < self._done:  # the next model begins anew
+        if what != self._what or done < self._done:  # the next model starts from nothing
             self._stack.close()
-            self._what, self._done = what, 0
-            self._advance = self._stack.enter_context(show_progress(console=self._console, total=total, unit=what))
+            self._what, self._done = what, done
+            self._advance = self._stack.enter_context(
+                show_progress(console=self._console, total=total, unit=what, before=done)
+            )
         self._advance(done - self._done)
         self._done = done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +15,9 @@ from tasks.parsers import detect_format
 from tasks.sources import find_files
 from warehouse.entities import entities_path
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, SourceKey, digest_file
 from warehouse.models import champion, get_model, models
+from warehouse.selection import current_sources
 from warehouse.snapshot import current_snapshot
 
 _SPANS = "PubTator text with mentions, plain, gzip or xz"
@@ -28,6 +29,28 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
     check_model(model)
     read_mesh_version(find_mesh(mesh, home=home))
     find_files(inputs, home=home)
+
+
+def check_home_of_sample(home: Home, *, sample: Path) -> None:
+    """Check that a home holds no source but the sample, and no dump file. Raises InputError."""
+    own = SourceKey(sample.name, digest_file(sample))
+    found = {path.name for path in home.dumps.glob("[!.]*")}
+    found |= {path.stem.rpartition(".")[0] for path in _documents(home) if path.stem != own.stem}
+    if current_snapshot(home):
+        found |= {key.name for key in current_sources(home) if key != own}
+    if found:
+        raise InputError(
+            f"{home.root} holds {min(found)}, and the sample is not mixed with other sources; give another --home"
+        )
+
+
+def holds_sample(home: Home, *, sample: Path) -> bool:
+    """Return whether documents of the sample are in a home, of any release of it."""
+    return any(path.stem.rpartition(".")[0] == sample.name for path in _documents(home))
+
+
+def _documents(home: Home) -> Iterator[Path]:
+    return home.root.glob("documents/[!.]*.parquet")
 
 
 def check_spans(path: Path, *, output: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ def evaluate_models(
 
     def one(folder: Path) -> Evaluation:
         tell = watch or (lambda what, done, steps: None)
-        cascade = load(folder, mesh, home=home, device=device, progress=lambda done, steps: tell("names", done, steps))
+        names = partial(tell, "word pieces")
+        cascade = load(folder, mesh, home=home, device=device, progress=names)
         return evaluate(cascade, gold, protocols=protocols, slicer=slicer, progress=watch)
 
     mine = tuple(one(folder) for folder in models)

@@ -1,4 +1,4 @@
-"""The main job: `annotate`."""
+"""The main job, `annotate`, and `demo`, which does it with the bundled sample."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rich.console import Console
 from defaults import MESH, SAMPLE
 from warehouse.layout import Home
 
-from .application import Device, Folder, Mesh, app
+from .application import Device, Folder, Mesh, app, say
 
 if TYPE_CHECKING:
-    from flows.annotate import Outcome
+    from flows.annotate import IncompleteError, Outcome
 
 
 @app.command(epilog="Example: e2emern annotate pubmed26n0001.xml.gz 'updates/*.xml.gz' --home /data/home")
@@ -22,8 +22,7 @@ def annotate(
     context: typer.Context,
     home: Folder,
     inputs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[INPUT]...", help="Files, folders or glob patterns; without any, the bundled sample."),
+        list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders or glob patterns.")
     ] = None,
     model: Annotated[
         Path | None,
@@ -41,11 +40,52 @@ def annotate(
     Sources that are done are skipped, so the same command continues after a stop and takes in new files only. Exit
     code 0 says that every record is accounted for.
     """
+    from flows.answers import show_outcome
+    from tasks.choices import holds_sample
+
+    if not inputs:
+        context.fail("give files, folders or patterns to annotate; `e2emern demo` annotates the bundled sample")
+    if holds_sample(Home(home), sample=SAMPLE):
+        say(f"{home} also holds the invented documents of {SAMPLE.name}; give another --home to keep yours apart")
+    outcome, incomplete = _annotate(context, inputs, home=Home(home), model=model, mesh=mesh, device=device)
+    show_outcome(outcome, Home(home), console=Console())
+    if incomplete:
+        raise incomplete
+
+
+@app.command(epilog="Example: e2emern demo --home demo")
+def demo(
+    context: typer.Context,
+    home: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the tables, without other sources.")] = Path(
+        "demo"
+    ),
+    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+) -> None:
+    """Annotate the bundled sample of 26 invented abstracts, and show what was found.
+
+    The sample needs a home of its own: it is never mixed with other sources.
+    """
+    from flows.answers import show_outcome, show_sample
+    from tasks.choices import check_home_of_sample
+
+    place, console = Home(home), Console()
+    check_home_of_sample(place, sample=SAMPLE)
+    outcome, incomplete = _annotate(context, [str(SAMPLE)], home=place, model=None, mesh=MESH, device=device)
+    if outcome.snapshot:
+        show_sample(place, SAMPLE.name, console=console)
+    show_outcome(outcome, place, console=console)
+    if incomplete:
+        raise incomplete
+
+
+def _annotate(
+    context: typer.Context, inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device
+) -> tuple[Outcome, IncompleteError | None]:
+    """Run the flow with progress on standard error, and return what it did and which sources lack records."""
     from flows.temporary_server import temporary_server
     from tasks.choices import check_choices, find_model
 
-    given = inputs or [str(SAMPLE)]
-    check_choices(given, home=Home(home), model=find_model(model, home=Home(home)), mesh=mesh)
+    check_choices(inputs, home=home, model=find_model(model, home=home), mesh=mesh)
     if device is Device.CUDA:
         from tasks.models import pick_device
 
@@ -58,24 +98,11 @@ def annotate(
         from flows.annotate import annotate as annotate_flow
         from flows.watching import TerminalWatch
 
-        incomplete = None
         with TerminalWatch(Console(stderr=True)) as shown:
             token = WATCH.set(Watch(shown.sources, shown.names, shown.documents))
             try:
-                outcome = annotate_flow(inputs=given, home=home, model=model, mesh=mesh, device=device.value)
+                return annotate_flow(inputs=inputs, home=home.root, model=model, mesh=mesh, device=device.value), None
             except IncompleteError as error:
-                incomplete, outcome = error, error.outcome
+                return error.outcome, error
             finally:
                 WATCH.reset(token)
-    _show_outcome(outcome, Home(home), sample=not inputs)
-    if incomplete:
-        raise incomplete
-
-
-def _show_outcome(outcome: Outcome, home: Home, *, sample: bool) -> None:
-    from flows.answers import show_outcome, show_sample
-
-    console = Console()
-    if sample and outcome.snapshot:
-        show_sample(home, SAMPLE.name, console=console)
-    show_outcome(outcome, home, console=console)

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
+from .parts import Application
+
+app = Application(
     name="e2emern",
     help="Annotate PubMed and PubTator dumps with diseases and chemicals, linked to MeSH, in SQL tables.",
-    epilog="Begin with: e2emern annotate --home home",
-    no_args_is_help=True,
+    epilog="Begin with: e2emern demo",
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
 )
 
 TIMEOUT_S = 300.0  # as `warehouse.sql` has it, which is slower to import than --help is to answer
@@ -39,21 +39,7 @@ class AnswerFormat(StrEnum):
     JSON = "json"
 
 
-def folder(given: str) -> Path:
-    """Returns a folder as a path; not of an empty name, as of an unset variable, which means the working folder."""
-    if not given:
-        raise typer.BadParameter("the name is empty; expected a folder")
-    return Path(given)
-
-
-def reason(given: str) -> str:
-    """Returns why something is done all the same; an empty reason, as of an unset variable, accepts nothing."""
-    if not given.strip():
-        raise typer.BadParameter("the reason is empty")
-    return given
-
-
-Folder = Annotated[Path, typer.Option("--home", metavar="DIR", parser=folder, help="Folder of the tables.")]
+Folder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of the tables.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Most seconds to take.")]
 Mesh = Annotated[
     Path,
@@ -87,13 +73,13 @@ def top(
 
 
 def group(name: str, *, says: str) -> typer.Typer:
-    """Returns a new group of commands, `e2emern NAME ...`, that tells its help when it is called alone."""
-    commands = typer.Typer(help=says, no_args_is_help=True, rich_markup_mode=None)
+    """Return a new group of commands, `e2emern NAME ...`, that prints its help when it is called alone."""
+    commands = Application(help=says)
     commands.callback()(lambda: None)
     app.add_typer(commands, name=name)
     return commands
 
 
 def say(line: str) -> None:
-    """Tells the user something that is no part of the answer."""
+    """Print a line for the user that is not part of the answer."""
     print(f"e2emern: {line}", file=sys.stderr)

@@ -10,7 +10,7 @@ import typer
 from defaults import MESH, MODEL
 from warehouse.wording import counted
 
-from .application import Allow, Branch, Deny, Device, Mesh, app, folder, say
+from .application import Allow, Branch, Deny, Device, Mesh, app, say
 
 if TYPE_CHECKING:
     from tasks.parsers.records import Failure
@@ -25,9 +25,9 @@ def link(
     branch: Branch = None,
     allow: Allow = None,
     deny: Deny = None,
-    home: Annotated[
-        Path, typer.Option(metavar="DIR", parser=folder, help="Keeps the encoded names, if they have to be.")
-    ] = Path("home"),
+    home: Annotated[Path, typer.Option(metavar="DIR", help="Keeps the encoded names, if they have to be.")] = Path(
+        "home"
+    ),
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
 ) -> None:
     """Link the disease and chemical mentions that stand in a PubTator file to MeSH, and write it with their ids.

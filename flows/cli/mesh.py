@@ -10,7 +10,7 @@ import typer
 from warehouse.layout import Home
 from warehouse.wording import counted
 
-from .application import AnswerFormat, Device, Folder, folder, group, say
+from .application import AnswerFormat, Device, Folder, group, say
 
 if TYPE_CHECKING:
     from tasks.mesh.importing import Imported
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 mesh_app = group("mesh", says="Versions of MeSH: import them, compare them, link to a new one.")
 
 
-@mesh_app.command("import", epilog="Example: e2emern mesh import desc2026.xml supp2026.xml.gz --home home")
+@mesh_app.command(
+    "import",
+    short_help="Make one version of MeSH from its sources",
+    epilog="Example: e2emern mesh import desc2026.xml supp2026.xml.gz --home home",
+)
 def mesh_import(
     sources: Annotated[
         list[Path],
@@ -27,9 +31,7 @@ def mesh_import(
             help="NLM's desc and supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of our compact tables.",
         ),
     ],
-    home: Annotated[
-        Path | None, typer.Option(metavar="DIR", parser=folder, help="Folder of the tables, to keep it in.")
-    ] = None,
+    home: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the tables, to keep it in.")] = None,
     mesh_version: Annotated[
         str | None,
         typer.Option("--version", metavar="V", help="Name of this version.", show_default="the year of NLM's files"),
@@ -59,7 +61,9 @@ def _told(imported: Imported, *, home: Path | None, output: Path | None) -> str:
     return f"{told} (see {imported.failures})" if imported.failures else told
 
 
-@mesh_app.command("list", epilog="Example: e2emern mesh list --home home")
+@mesh_app.command(
+    "list", short_help="List the versions of MeSH in a home", epilog="Example: e2emern mesh list --home home"
+)
 def mesh_list(home: Folder) -> None:
     """List the versions of MeSH in a home."""
     import pyarrow as pa
@@ -75,7 +79,9 @@ def mesh_list(home: Folder) -> None:
     print_answer(pa.table(columns), form="table", console=Console())
 
 
-@mesh_app.command("diff", epilog="Example: e2emern mesh diff 2025 2026 --home home")
+@mesh_app.command(
+    "diff", short_help="Compare two versions of MeSH", epilog="Example: e2emern mesh diff 2025 2026 --home home"
+)
 def mesh_diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="Version of MeSH in the home.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Version to compare with it.")],
@@ -111,7 +117,11 @@ def mesh_diff(
         say(f"cut after {limit:,} of each kind; raise --limit for more")
 
 
-@mesh_app.command("relink", epilog="Example: e2emern mesh relink --home home --mesh 2026")
+@mesh_app.command(
+    "relink",
+    short_help="Link stored mentions to another version",
+    epilog="Example: e2emern mesh relink --home home --mesh 2026",
+)
 def mesh_relink(
     home: Folder,
     mesh: Annotated[str, typer.Option(metavar="V", help="Version of MeSH in the home to link to.")],

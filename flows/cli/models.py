@@ -13,7 +13,7 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.wording import counted
 
-from .application import Config, Data, Device, Folder, Mesh, app, group, reason, say
+from .application import Config, Data, Device, Folder, Mesh, app, group, say
 
 if TYPE_CHECKING:
     from warehouse.evaluations import Judged
@@ -24,7 +24,9 @@ Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `models list
 Why = Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")]
 
 
-@models_app.command("list", epilog="Example: e2emern models list --home home")
+@models_app.command(
+    "list", short_help="List the models and changes of champion", epilog="Example: e2emern models list --home home"
+)
 def list_all(home: Folder) -> None:
     """List the models of a home, what the gate made of each, and every change of the champion."""
     from warehouse.evaluations import evaluations
@@ -46,7 +48,9 @@ def list_all(home: Folder) -> None:
         )
 
 
-@models_app.command(epilog="Example: e2emern models show 7f16417c594a --home home")
+@models_app.command(
+    short_help="Show the files and scores of a model", epilog="Example: e2emern models show 7f16417c594a --home home"
+)
 def show(version: Version, home: Folder) -> None:
     """Show a model: its files, and the last evaluation of it, or its card where there is none."""
     from warehouse.evaluations import evaluations, read_report
@@ -65,7 +69,7 @@ def show(version: Version, home: Folder) -> None:
         print(f"\n{card.read_text(encoding='utf-8')}", end="")
 
 
-@models_app.command(epilog="Example: e2emern models add my-model --home home")
+@models_app.command(short_help="Copy a model into a home", epilog="Example: e2emern models add my-model --home home")
 def add(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, as `e2emern train` writes it.")],
     home: Folder,
@@ -79,7 +83,10 @@ def add(
     print(add_model(Home(home), folder, version=version).version)
 
 
-@models_app.command(epilog="Example: e2emern models retrain --config ours --data corpora/ --home home")
+@models_app.command(
+    short_help="Train a challenger, promote it if better",
+    epilog="Example: e2emern models retrain --config ours --data corpora/ --home home",
+)
 def retrain(
     home: Folder,
     config: Config,
@@ -121,7 +128,8 @@ def retrain(
 
 
 @models_app.command(
-    epilog="Example: e2emern models judge 7f16417c594a --gold dev.PubTator --seen train.PubTator --home home"
+    short_help="Compare a model with the champion",
+    epilog="Example: e2emern models judge 7f16417c594a --gold dev.PubTator --seen train.PubTator --home home",
 )
 def judge(
     version: Version,
@@ -154,13 +162,15 @@ def judge(
         raise typer.Exit(1)
 
 
-@models_app.command(epilog="Example: e2emern models promote 7f16417c594a --home home")
+@models_app.command(
+    short_help="Make a model the champion", epilog="Example: e2emern models promote 7f16417c594a --home home"
+)
 def promote(
     version: Version,
     home: Folder,
     accept: Annotated[
         str | None,
-        typer.Option(metavar="WHY", parser=reason, help="Promote without the gate; recorded, with your login name."),
+        typer.Option(metavar="WHY", help="Promote without the gate; recorded, with your login name."),
     ] = None,
 ) -> None:
     """Make a model the champion; it has to have passed the gate against the one that is."""
@@ -189,7 +199,10 @@ def promote(
     print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
 
-@models_app.command(epilog="Example: e2emern models rollback --home home --why 'it misses short forms'")
+@models_app.command(
+    short_help="Make the previous champion lead again",
+    epilog="Example: e2emern models rollback --home home --why 'it misses short forms'",
+)
 def rollback(home: Folder, why: Why = None) -> None:
     """Make the model that the champion has replaced the champion again."""
     from warehouse.models import roll_back_model

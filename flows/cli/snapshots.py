@@ -10,7 +10,7 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.wording import counted
 
-from .application import Folder, group, reason, say
+from .application import Folder, group, say
 
 if TYPE_CHECKING:
     from warehouse.history import Change, Listed
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 snapshots_app = group("snapshots", says="List, compare, publish, roll back, prune and move the snapshots of a home.")
 
 
-@snapshots_app.command("list", epilog="Example: e2emern snapshots list --home home")
+@snapshots_app.command(
+    "list", short_help="List the snapshots, newest first", epilog="Example: e2emern snapshots list --home home"
+)
 def list_all(home: Folder) -> None:
     """List the snapshots, newest first: when, what they show, how they stand."""
     from warehouse.history import list_snapshots
@@ -31,12 +33,16 @@ def list_all(home: Folder) -> None:
         print(f"{one.when[:16].replace('T', ' ')} {one.by} went from snapshot {one.left} to {one.shown}{why}")
 
 
-@snapshots_app.command("publish", epilog="Example: e2emern snapshots publish --home home --accept 'we retired 2 dumps'")
+@snapshots_app.command(
+    "publish",
+    short_help="Publish what is annotated",
+    epilog="Example: e2emern snapshots publish --home home --accept 'we retired 2 dumps'",
+)
 def publish_all(
     home: Folder,
     accept: Annotated[
         str | None,
-        typer.Option(metavar="WHY", parser=reason, help="Publish beyond the limits or after a rollback; recorded."),
+        typer.Option(metavar="WHY", help="Publish beyond the limits or after a rollback; recorded."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Model version.", show_default="that of the current snapshot")
@@ -65,7 +71,7 @@ def publish_all(
         say(f"beyond the limits: {snapshot.exceeded}")
 
 
-@snapshots_app.command(epilog="Example: e2emern snapshots diff 41 42 --home home")
+@snapshots_app.command(short_help="Compare two snapshots", epilog="Example: e2emern snapshots diff 41 42 --home home")
 def diff(
     before: Annotated[int, typer.Argument(metavar="A", help="Number of the snapshot to compare from.")],
     after: Annotated[int, typer.Argument(metavar="B", help="Number of the snapshot to compare to.")],
@@ -93,7 +99,10 @@ def diff(
     print(f"mentions: {was.mentions:,} -> {is_now.mentions:,}, linked {was.linked:,} -> {is_now.linked:,}")
 
 
-@snapshots_app.command(epilog="Example: e2emern snapshots rollback 41 --home home --why 'dump 1301 is cut short'")
+@snapshots_app.command(
+    short_help="Make another snapshot the current one",
+    epilog="Example: e2emern snapshots rollback 41 --home home --why 'dump 1301 is cut short'",
+)
 def rollback(
     home: Folder,
     number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="By default the one before.")] = None,
@@ -108,7 +117,9 @@ def rollback(
         say("nothing more is published until somebody does with: e2emern snapshots publish --accept WHY")
 
 
-@snapshots_app.command(epilog="Example: e2emern snapshots prune --keep 14 --home home")
+@snapshots_app.command(
+    short_help="Delete old snapshots and their files", epilog="Example: e2emern snapshots prune --keep 14 --home home"
+)
 def prune(
     home: Folder,
     keep: Annotated[int, typer.Option(min=1, metavar="N", help="Newest snapshots to keep; the current one stays too.")],
@@ -126,7 +137,9 @@ def prune(
         say(f"{', '.join(map(str, done.in_use))} open or current a moment ago; the next prune takes them")
 
 
-@snapshots_app.command(epilog="Example: e2emern snapshots relocate --home /mnt/new/home")
+@snapshots_app.command(
+    short_help="Adapt a home that has moved", epilog="Example: e2emern snapshots relocate --home /mnt/new/home"
+)
 def relocate(home: Folder) -> None:
     """Rewrite where the snapshots of a home that has moved read their files, for other DuckDB clients."""
     from warehouse.shelf import relocate as relocate_home

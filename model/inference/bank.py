@@ -171,7 +171,8 @@ class EntityBank:
             rank: how many principal components to keep; the hidden size at most.
             tokens: word pieces in one batch; what is fastest on the device where it is not given.
             part: file that keeps what is encoded, for a run of the same weights that goes on (`part.Part`).
-            progress: called with (names done, names in all).
+            progress: called with (word pieces done, word pieces in all): before the first batch, with those of an
+                earlier run, and after each batch. Time goes with word pieces, not with names: the longest come first.
         """
         kept, owner = distinct_names(vocabulary)
         names = [vocabulary.names[at] for at in kept]
@@ -261,36 +262,40 @@ def encode_names(
     encoded = tokenizer(list(names), truncation=True, max_length=LONGEST_NAME)["input_ids"]
     size = model.encoder.config.hidden_size
     vectors = torch.empty(len(names), size)
-    done = 0
+    lengths = np.array([len(ids) for ids in encoded], np.int64)
+    done, total, began = 0, int(lengths.sum()), False
     of = (str(model.device), str(model.dtype), str(tokens), *names)
     with open_part(part, of=of, size=size) if part else nullcontext() as kept:
-        for batch in batches_of([len(ids) for ids in encoded], tokens=tokens):
-            done += len(batch)
+        for batch in batches_of(lengths.tolist(), tokens=tokens):
             pooled = kept.take(len(batch)) if kept else None
+            if progress is not None and pooled is None and not began:
+                began = True
+                progress(done, total)
+            done += int(lengths[batch].sum())
             if pooled is None:
                 ids, mask = pad([np.asarray(encoded[at]) for at in batch], padding=tokenizer.pad_token_id)
                 pooled = model.encode_names(ids.to(model.device), mask.to(model.device)).float().cpu()
                 if kept:
                     kept.add(pooled)
                 if progress is not None:
-                    progress(done, len(names))
+                    progress(done, total)
             vectors[torch.from_numpy(batch)] = pooled
     return vectors
 
 
 def each_tenth(tell: Callable[[str], None]) -> Callable[[int, int], None]:
-    """What tells of progress at every tenth of the way, with the minutes that are left."""
-    begun, begun_at, told = 0, 0.0, 0
+    """Return a `progress` that prints a line at every tenth of the word pieces, with the minutes that are left."""
+    begun, begun_at, reached = -1, 0.0, 0
 
     def progress(done: int, total: int) -> None:
-        nonlocal begun, begun_at, told
-        if not begun:  # a run that goes on has the first names from before
+        nonlocal begun, begun_at, reached
+        if begun < 0:  # a run that resumes has the first word pieces from before
             begun, begun_at = done, monotonic()
-        if (tenth := 10 * done // total) > told:
-            told, left = tenth, ""
+        if (tenth := 10 * done // total) > reached:
+            reached, left = tenth, ""
             if begun < done < total:
                 left = f", {(total - done) * (monotonic() - begun_at) / (done - begun) / 60:.0f} min left"
-            tell(f"{done:,} of {counted(total, 'name')}{left}")
+            tell(f"{done:,} of {counted(total, 'word piece')}{left}")
 
     return progress
 

