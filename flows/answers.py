@@ -24,6 +24,7 @@ from flows.view import (
     show_table,
     values_of,
 )
+from model.document import MENTION_FIELDS, Document, Mention, Passage
 from tasks.export import read_annotated
 from warehouse.catalog import literal
 from warehouse.layout import Home
@@ -62,7 +63,7 @@ def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
     """
     answer = answer.rename_columns(_distinct(answer.column_names))
     if form == "table":
-        show_table(answer, console=console)
+        show_table(answer, console=console, advice="widen the terminal or use --format csv")
     elif form == "json":
         ascii_only = not console.encoding.startswith("utf")
         rows = (json.dumps(_as_json(row), ensure_ascii=ascii_only, default=str) for row in records_of(answer))
@@ -107,7 +108,7 @@ def print_status(status: Status, *, console: Console) -> None:
 
 
 def print_trace(trace: Trace, *, console: Console) -> None:
-    """Print the history of a document, a fact a line."""
+    """Print a document with its mentions marked, a table of them, and its history, a fact a line."""
     say = partial(show_line, console=console)
 
     def of(origin: Origin) -> str:
@@ -115,8 +116,11 @@ def print_trace(trace: Trace, *, console: Console) -> None:
         software = f", e2emern {origin.software}" if origin.software else ""
         return f"{origin.source} ({origin.digest}) record {origin.record}{when}{software}"
 
-    shown = trace.shown
-    say(f"document {trace.document_id}: {f'{shown.title!r}' if shown else 'not shown by the current snapshot'}")
+    if trace.shown:
+        _show_traced(trace, console=console)
+        console.print("\nHistory", style="bold")
+    else:
+        say(f"document {trace.document_id}: not shown by the current snapshot")
     for revision in trace.revisions:
         by = f" by {revision.by_source} ({revision.by_digest})" if revision.by_source else ""
         published = f", published {revision.published}" if revision.published else ""
@@ -124,13 +128,14 @@ def print_trace(trace: Trace, *, console: Console) -> None:
         version = f"version {revision.version or 1}"
         say(f"revision {version}{published}{text}: {revision.standing}{by}")
         say(f"  {of(revision.origin)}")
+        if revision.title and revision is not trace.shown:
+            say(f"  {revision.title}")
     for origin in trace.withdrawals:
         say(f"withdrawal: {of(origin)}")
     for one in trace.annotated:
         by = f" by run {one.run_id}" if one.run_id else ""
         versions = f"model {one.model_version}, MeSH {one.mesh_version}"
         say(f"{counted(one.mentions, 'mention')}, {one.linked:,} linked: {versions}{by}")
-        say(f"  {', '.join(one.concepts)}")
     for each in trace.appearances:
         which = f"snapshot {each.first}" if each.first == each.last else f"snapshots {each.first} to {each.last}"
         what = f"shown from {each.source} ({each.digest}) record {each.record}" if each.source else each.standing
@@ -139,6 +144,37 @@ def print_trace(trace: Trace, *, console: Console) -> None:
     for failed in trace.failures:
         say(f"failure: {failed.reason}")
         say(f"  {of(failed.origin)}, {failed.position}")
+
+
+def _show_traced(trace: Trace, *, console: Console) -> None:
+    """Print the text of the revision that is shown, with its mentions marked, and a row for each mention."""
+    passages = tuple(Passage(**passage) for passage in trace.passages)
+    mentions = [Mention(**{name: row[name] for name in MENTION_FIELDS}) for row in trace.mentions]
+    show_document(Document(trace.document_id, 0, passages), mentions, console=console)
+    if not any(passage.text for passage in passages):
+        show_line("no title and no abstract", console=console)
+    console.print()
+    if not mentions:
+        show_line("no mentions", console=console)
+    rows = [
+        {
+            "words": one.text,
+            "type": one.entity_type,
+            "mesh_id": one.mesh_id,
+            "mesh_name": one.mesh_name,
+            "link": _rounded(one.link_score),
+            "ner": _rounded(one.ner_score),
+            "mid": _rounded(one.mid_score),
+            "high": _rounded(one.high_score),
+            "how": one.how,
+        }
+        for one in mentions
+    ]
+    show_table(rows, console=console, advice="widen the terminal or use --format json")
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 3)
 
 
 def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:

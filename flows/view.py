@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from rich import box, progress
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -31,7 +32,8 @@ _OTHER_GROUND = "#1a1a1a on #d9d9d9"
 _LABEL = "italic"
 _UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_LEAST = 8  # columns of a terminal for one of a table, if it needs them
+_LEAST = 16  # columns of a terminal for a text that is cut
+_PROVENANCE = ("text_sha256", "digest", "model_version", "mesh_version", "record", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +77,71 @@ def show_line(line: str, *, console: Console) -> None:
     console.print(_visible(" ".join(line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
 
 
-def show_table(rows: pa.Table | Sequence[Mapping[str, Any]], *, console: Console) -> None:
-    """Print rows under their column names, numbers to the right, None as `null`; nothing where there are no columns.
+def show_table(
+    rows: pa.Table | Sequence[Mapping[str, Any]], *, console: Console, advice: str = "widen the terminal"
+) -> None:
+    """Print rows under their column names, a line each, numbers to the right; nothing if there are no columns.
 
-    Cells are wrapped to the width of the terminal, but where that is too narrow to read: then the lines are longer.
+    On a terminal a row takes one line. Long texts are cut with an ellipsis, numbers and codes never are. Columns for
+    which there is no room are left out, and a line names them and gives `advice`. Elsewhere nothing is cut.
     """
-    columns = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
+    names = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
     records = records_of(rows) if isinstance(rows, pa.Table) else rows
+    values = {name: [record[name] for record in records] for name in names}
+    cells = {name: [_visible(_cell(value)) for value in column] for name, column in values.items()}
+    widths: dict[str, int] = {}
+    if console.is_terminal and not console.is_dumb_terminal:
+        cells = {name: [" ".join(cell.split("\n")) for cell in column] for name, column in cells.items()}
+        texts = {name for name, column in values.items() if any(" " in _cell(each) for each in column if _long(each))}
+        widths = fit_columns(cells, texts=texts, width=console.width)
     table = Table(box=box.ASCII2 if _plain(console) else box.SIMPLE_HEAD, header_style="bold")
-    least = 1  # columns of the terminal
-    for name in columns:
-        values = [record[name] for record in records if record[name] is not None]
-        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
-        table.add_column(Text(_visible(name)), justify="right" if numeric else "left", overflow="fold")
-        least += 3 + min(_LEAST, max(len(name), *(len(_cell(record[name])) for record in records), 0))
-    for record in records:
-        table.add_row(*(Text(_visible(_cell(record[name]))) for name in columns))
-    if columns:
-        unwrapped = Console(file=console.file, width=_UNBOUNDED, color_system=None)
-        (unwrapped if _plain(console) or least > console.width else console).print(table)
+    shown = list(widths) or names
+    for name in shown:
+        known = [value for value in values[name] if value is not None]
+        justify: Literal["left", "right"] = (
+            "right" if known and all(isinstance(v, int | float) for v in known) else "left"
+        )
+        header = Text(_visible(name))
+        table.add_column(header, justify=justify, overflow="ellipsis", no_wrap=bool(widths), width=widths.get(name))
+    for row in zip(*(cells[name] for name in shown), strict=True):
+        table.add_row(*map(Text, row))
+    if shown:
+        unbounded = Console(file=console.file, width=_UNBOUNDED, color_system=None)
+        (console if widths and _width(widths) <= console.width else unbounded).print(table)
+    if left_out := [name for name in names if name not in shown]:
+        show_line(f"{counted(len(left_out), 'column')} not shown: {', '.join(left_out)}; {advice}", console=console)
+
+
+def fit_columns(cells: Mapping[str, Sequence[str]], *, texts: Set[str], width: int) -> dict[str, int]:
+    """Return the width of each column of a table that has room in a terminal of `width` columns, one at least.
+
+    Columns of `texts` may be narrower than what they hold, all others keep their width. If there is no room for all
+    columns, those go first that record where a row comes from, then those to the right.
+    """
+    whole = {name: max(cell_len(text) for text in (_visible(name), *column)) for name, column in cells.items()}
+    kept = {
+        name: max(cell_len(_visible(name)), min(whole[name], _LEAST)) if name in texts else whole[name]
+        for name in cells
+    }
+    order = [name for name in _PROVENANCE if name in cells]
+    order += [name for name in reversed(kept) if name not in order]
+    for name in order[:-1]:
+        if _width(kept) > width:
+            del kept[name]
+    while (room := width - _width(kept)) > 0 and (narrow := [name for name in kept if kept[name] < whole[name]]):
+        for name in narrow[:room]:
+            kept[name] += 1
+    return kept
+
+
+def _long(value: object) -> bool:
+    """Return whether a value may be a long text; numbers, dates and times are not."""
+    return isinstance(value, str | list | tuple | dict)
+
+
+def _width(columns: Mapping[str, int]) -> int:
+    """Return the width of a table whose columns are so wide, with what is between them."""
+    return sum(columns.values()) + 3 * len(columns) + 1
 
 
 def show_summary(summary: Summary, *, console: Console) -> None:

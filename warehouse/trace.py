@@ -51,6 +51,15 @@ WITH
 SELECT model_version, mesh_version, annotated_by, final.mentions, linked, concepts
 FROM final JOIN sources USING (source, digest)
 """
+_PASSAGES_SQL = """
+SELECT unnest(passages) AS passage FROM documents
+WHERE document_id = $id AND source = $source AND digest = $digest AND record = $record
+"""
+_MENTIONS_SQL = """
+SELECT sentence, start, "end", text, entity_type, mesh_id, mesh_name, ner_score, mid_score, high_score, link_score, how
+FROM mentions WHERE document_id = $id AND source = $source AND digest = $digest AND record = $record
+ORDER BY start, "end", link_score DESC NULLS LAST, mesh_id
+"""
 _HELD_SQL = "SELECT source, digest FROM old.sources WHERE current"
 _HIDDEN_SQL = """
 SELECT source, digest, record, reason, by_source, by_digest FROM old.superseded WHERE document_id = $id
@@ -130,9 +139,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """All that a home knows of one document; revisions and withdrawals in the order in which they were taken in."""
+    """All that a home knows of one document; revisions and withdrawals in the order in which they were taken in.
+
+    `passages` (section, offset, text) and `mentions` (as in the table of that name, ascending by span) are those of the
+    revision that the current snapshot shows; without one there are none.
+    """
 
     document_id: str
+    passages: tuple[dict[str, Any], ...]
+    mentions: tuple[dict[str, Any], ...]
     revisions: tuple[Revision, ...]
     withdrawals: tuple[Origin, ...]
     annotated: tuple[Annotated, ...]
@@ -150,7 +165,7 @@ class Trace:
 
 
 def trace(home: Home, document_id: str) -> Trace:
-    """Returns the history of a document, by its id; the id of a PubMed document is its PMID.
+    """Return a document with its mentions and its history, by its id; the id of a PubMed document is its PMID.
 
     Raises `WarehouseError` when no source has heard of it, nothing was published, or a file cannot be read.
     """
@@ -206,8 +221,11 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
                 revisions[key] = replace(revisions[key], standing=reason, by_source=by_source, by_digest=by_digest)
             if shown:
                 revisions[shown] = replace(revisions[shown], standing=SHOWN)
+    now = next((key for key, revision in revisions.items() if revision.standing == SHOWN), None)
     return Trace(
         document_id=document_id,
+        passages=tuple(row["passage"] for row in _dicts(connection, _PASSAGES_SQL, document_id, now)),
+        mentions=tuple(_dicts(connection, _MENTIONS_SQL, document_id, now)),
         revisions=tuple(sorted(revisions.values(), key=lambda revision: _moment(revision.origin))),
         withdrawals=tuple(sorted((origin(*row) for row in rows(_WITHDRAWALS_SQL, "deletions")), key=_moment)),
         annotated=tuple(
@@ -222,6 +240,16 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
             for source, digest, record, position, reason in rows(_FAILURES_SQL, "failures")
         ),
     )
+
+
+def _dicts(connection: duckdb.DuckDBPyConnection, sql: str, document_id: str, key: _Key | None) -> list[dict[str, Any]]:
+    """Return the rows about one record, none without a key."""
+    if key is None:
+        return []
+    source, digest, record = key
+    asked = {"id": document_id, "source": source, "digest": digest, "record": record}
+    answer: list[dict[str, Any]] = connection.sql(sql, params=asked).to_arrow_table().to_pylist()
+    return answer
 
 
 @contextmanager

@@ -64,7 +64,10 @@ def _told(imported: Imported, *, home: Path | None, output: Path | None) -> str:
 @mesh_app.command(
     "list", short_help="List the versions of MeSH in a home", epilog="Example: e2emern mesh list --home home"
 )
-def mesh_list(home: Folder) -> None:
+def mesh_list(
+    home: Folder,
+    form: Annotated[AnswerFormat, typer.Option("--format", help="How to print them.")] = AnswerFormat.TABLE,
+) -> None:
     """List the versions of MeSH in a home."""
     import pyarrow as pa
     from rich.console import Console
@@ -76,7 +79,7 @@ def mesh_list(home: Folder) -> None:
     place.check()
     found = list_vocabularies(place)
     columns = {name: [getattr(one, name) for one in found] for name in VocabularySummary.__dataclass_fields__}
-    print_answer(pa.table(columns), form="table", console=Console())
+    print_answer(pa.table(columns), form=form.value, console=Console())
 
 
 @mesh_app.command(

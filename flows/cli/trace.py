@@ -1,4 +1,4 @@
-"""One document's history: `trace`."""
+"""One document, its mentions and its history: `trace`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trace(
     home: Folder,
     form: Annotated[TraceFormat, typer.Option("--format", help="How to print it.")] = TraceFormat.TEXT,
 ) -> None:
-    """Tell the history of a document: its revisions, which is shown and why, its mentions, snapshots, failures."""
+    """Show the text of a document with its mentions, and its history: revisions, withdrawals, snapshots, failures."""
     from flows.answers import print_trace
     from warehouse.trace import trace as trace_of
 

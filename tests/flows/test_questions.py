@@ -218,15 +218,52 @@ def test_the_history_of_a_document(home: Path) -> None:
         "revision version 1, published 2021, text 000000000000: deleted by pubmed26n0002.xml (2222222222222222)"
     )
     assert lines[2].startswith("  pubmed26n0001.xml (1111111111111111) record 0, taken in ")
-    assert lines[3] == "withdrawal: pubmed26n0002.xml (2222222222222222) record 0"
-    assert lines[4].startswith("snapshot 1, from ")
-    assert lines[4].endswith("UTC: shown from pubmed26n0001.xml (1111111111111111) record 0; model small-1, MeSH 2024")
-    assert lines[5].endswith("UTC: deleted; model small-1, MeSH 2024")
-    assert len(lines) == 6
+    assert lines[3] == "  A title"
+    assert lines[4] == "withdrawal: pubmed26n0002.xml (2222222222222222) record 0"
+    assert lines[5].startswith("snapshot 1, from ")
+    assert lines[5].endswith("UTC: shown from pubmed26n0001.xml (1111111111111111) record 0; model small-1, MeSH 2024")
+    assert lines[6].endswith("UTC: deleted; model small-1, MeSH 2024")
+    assert len(lines) == 7
+
+
+def test_a_document_with_its_mentions_and_history(home: Path) -> None:
+    """Neither the text, nor the words, nor the names of the concepts were shown."""
     shown = told("trace", "12", "--home", home).stdout
-    assert "document 12: 'A title'\n" in shown
+    assert shown.startswith(
+        "12\n"
+        "[A|-] title\n"
+        "\n"
+        "+-------+---------+---------+-----------+------+-----+------+------+------+\n"
+        "| words | type    | mesh_id | mesh_name | link | ner | mid  | high | how  |\n"
+        "+-------+---------+---------+-----------+------+-----+------+------+------+\n"
+        "| A     | Disease | null    | null      | null | 0.5 | null | null | null |\n"
+        "+-------+---------+---------+-----------+------+-----+------+------+------+\n"
+        "\n"
+        "History\n"
+        "revision version 1, published 2021, text 000000000000: shown\n"
+        "  pubmed26n0001.xml (1111111111111111) record 1, taken in "
+    )
     assert "1 mention, 0 linked: model small-1, MeSH 2024\n" in shown
-    assert json.loads(told("trace", "12", "--home", home, "--format", "json").stdout)["document_id"] == "12"
+    read = json.loads(told("trace", "12", "--home", home, "--format", "json").stdout)
+    assert (read["document_id"], read["passages"][0]["text"], read["mentions"][0]["text"]) == ("12", "A title", "A")
+
+
+def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    add_source(home, ONE, [document(0, "11", text="Old"), document(1, "12", text="")], mentions=[mention(0, "11")])
+    add_source(home, TWO, [document(0, "11", version=2, text="A new title")])
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    revised = told("trace", "11", "--home", tmp_path).stdout
+    assert revised.startswith("11\n[A|D001943] new title\n\n")
+    history = revised.partition("History\n")[2].splitlines()
+    assert [line for line in history if not line.startswith("  pubmed26")][:3] == [
+        "revision version 1, published 2021, text 000000000000: revised by pubmed26n0002.xml (2222222222222222)",
+        "  Old",
+        "revision version 2, published 2021, text 000000000000: shown",
+    ]
+    bare = told("trace", "12", "--home", tmp_path).stdout
+    assert bare.startswith("12\n\nno title and no abstract\n\nno mentions\n\nHistory\nrevision version 1, ")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,6 +14,7 @@ from rich.console import Console
 
 from flows.view import Level, Summary, show_document, show_line, show_progress, show_summary, show_table
 from model.document import Document, Mention, Passage
+from warehouse import schemas
 
 
 def _console(*, colour: bool = False, width: int = 40) -> tuple[Console, io.StringIO]:
@@ -92,17 +96,90 @@ def test_a_name_with_line_ends_stays_on_its_line() -> None:
     assert out.getvalue() == "stopped: new line.txt: [b]gone�[31m\n"
 
 
-def test_a_terminal_too_narrow_for_a_table_gets_longer_lines() -> None:
-    """At ten columns every cell of these was empty."""
-    console, out = _console(colour=True, width=10)
-    show_table([dict.fromkeys("abcd", "Neoplasms")], console=console)
-    assert "  Neoplasms   Neoplasms   Neoplasms   Neoplasms  \n" in out.getvalue()
+def lines_of(rows: pa.Table, *, width: int) -> list[str]:
+    """What a terminal of a width shows of a table, without its colours and the lines of its frame."""
+    console, out = _console(colour=True, width=width)
+    show_table(rows, console=console)
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line).rstrip() for line in out.getvalue().splitlines()]
+    return [line for line in lines if line.strip(" ─")]
 
 
-def test_a_table_wraps_to_the_width_of_the_terminal() -> None:
-    console, out = _console(colour=True, width=24)
-    show_table([{"a": "Breast Neoplasms", "b": "Aspirin"}], console=console)
-    assert "  Breast       Aspirin  \n  Neoplasms             \n" in out.getvalue()
+LONG = "Nephrogenic diabetes insipidus\nafter lithium"
+ORIGIN = {"source": "pubmed26n0001.xml.gz", "digest": "0123456789abcdef"}
+ROWS = [
+    ORIGIN | {"document_id": "99000001", "title": LONG, "n": 7},
+    ORIGIN | {"document_id": "99000002", "title": "Gout", "n": 1234567},
+]
+
+
+def test_a_long_text_is_cut_to_the_width_of_the_terminal_and_stays_on_its_line() -> None:
+    """Titles were folded into columns of eight letters."""
+    assert lines_of(pa.Table.from_pylist(ROWS), width=110) == [
+        "  source                 digest             document_id   title                                            n",
+        "  pubmed26n0001.xml.gz   0123456789abcdef   99000001      Nephrogenic diabetes insipidus after li…         7",
+        "  pubmed26n0001.xml.gz   0123456789abcdef   99000002      Gout                                       1234567",
+    ]
+
+
+def test_columns_without_room_are_left_out_and_named() -> None:
+    """Where a row comes from goes first, then what is to the right."""
+    assert lines_of(pa.Table.from_pylist(ROWS), width=48) == [
+        "  document_id   title                        n",
+        "  99000001      Nephrogenic diabete…         7",
+        "  99000002      Gout                   1234567",
+        "2 columns not shown: source, digest; widen the terminal",
+    ]
+    assert lines_of(pa.Table.from_pylist(ROWS), width=40) == [
+        "  document_id   title",
+        "  99000001      Nephrogenic diabetes …",
+        "  99000002      Gout",
+        "3 columns not shown: source, digest, n; widen the terminal",
+    ]
+
+
+def test_a_single_column_wider_than_the_terminal_gets_longer_lines() -> None:
+    assert lines_of(pa.table({"text_sha256": ["0123456789abcdef"]}), width=12) == [
+        "  text_sha256",
+        "  0123456789abcdef",
+    ]
+
+
+def test_dates_and_times_are_not_cut() -> None:
+    moment = pa.array([datetime(2026, 1, 2, 3, 4, 5)])
+    assert lines_of(pa.table({"a text": ["x y " * 20], "created": moment}), width=44) == [
+        "  a text               created",
+        "  x y x y x y x y x…   2026-01-02 03:04:05",
+    ]
+
+
+def typical(field: pa.Field) -> Any:
+    """A value of a column, as long as they are."""
+    kind, name = field.type, field.name
+    if pa.types.is_list(kind):
+        return []
+    if pa.types.is_floating(kind):
+        return 0.123456
+    if pa.types.is_integer(kind):
+        return 99000001 if name == "pmid" else 12
+    codes = {"text_sha256": "0123456789abcdef" * 4, "digest": "0123456789abcdef", "document_id": "99000001"}
+    return codes.get(name, "A title of some words that is longer than a terminal" if name == "title" else "two words")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("schema", [schemas.DOCUMENTS, schemas.MENTIONS], ids=["documents", "mentions"])
+def test_tables_of_the_warehouse_fit_every_terminal(schema: pa.Schema, width: int) -> None:
+    rows = pa.Table.from_pylist([{field.name: typical(field) for field in schema}] * 2, schema=schema)
+    header, first, second, *rest = lines_of(rows, width=width)
+    assert max(map(len, (header, first, second))) <= width
+    shown = header.split()
+    missing = [name for name in schema.names if name not in shown]
+    noun = "1 column" if len(missing) == 1 else f"{len(missing)} columns"
+    assert rest == ([f"{noun} not shown: {', '.join(missing)}; widen the terminal"] if missing else [])
+    assert "document_id" in shown
+    assert first == second
+    assert "99000001" in first
+    for name in ("digest", "text_sha256"):
+        assert (typical(schema.field(name)) in first) == (name in shown) if name in schema.names else True
 
 
 def test_a_table_without_colour_is_not_wrapped() -> None:
@@ -179,8 +256,7 @@ def test_progress_prints_a_line_every_so_often() -> None:
         for more in (100, 100, 600, 200):
             advance(more)
     assert out.getvalue() == (
-        "200 of 2,000 documents, 20.0/s, 1 min 30 s left\n"
-        "1,000 of 2,000 documents, 50.0/s, 20.0 s left\n"
+        "200 of 2,000 documents, 20.0/s, 1 min 30 s left\n1,000 of 2,000 documents, 50.0/s, 20.0 s left\n"
     )
 
 

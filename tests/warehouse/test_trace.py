@@ -100,9 +100,19 @@ def test_a_source_issued_again(home: Home) -> None:
     ]
 
 
+def test_the_text_and_the_mentions_are_those_of_the_revision_that_is_shown(home: Home) -> None:
+    found = trace(home, "n1")
+    assert found.passages == ({"section": "title", "offset": 0, "text": "A title"},)
+    assert [(one["start"], one["end"], one["text"], one["mesh_id"], one["ner_score"]) for one in found.mentions] == [
+        (0, 1, "A", "D001943", 0.5)
+    ]
+    assert (trace(home, "11").passages, trace(home, "11").mentions) == ((), ())
+
+
 def test_json(home: Home) -> None:
     told = json.loads(trace(home, "12").to_json())
-    assert list(told) == ["document_id", "revisions", "withdrawals", "annotated", "appearances", "failures"]
+    lists = ["passages", "mentions", "revisions", "withdrawals", "annotated", "appearances", "failures"]
+    assert list(told) == ["document_id", *lists]
     assert told["revisions"][0]["origin"] == {
         "source": ONE.name,
         "digest": ONE.digest,

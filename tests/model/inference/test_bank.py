@@ -16,7 +16,6 @@ from model.inference.cascade import load_cascade
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 
-
 DONE = [0, 21, 36, 43, 53, 65, 75, 78]  # word pieces of the tiny vocabulary, batch by batch
 
 
