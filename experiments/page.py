@@ -55,6 +55,7 @@ def write_page(results: Mapping[str, Any]) -> str:
 
 _COMMANDS = """\
 ```sh
+.venv/bin/pip install --editable '.[train]'    # the encoder
 e2emern corpus ncbi-disease/train=NCBItrainset_corpus.txt ncbi-disease/dev=NCBIdevelopset_corpus.txt \\
     bc5cdr/train=CDR_TrainingSet.PubTator.txt bc5cdr/dev=CDR_DevelopmentSet.PubTator.txt \\
     --annotates ncbi-disease=Disease --output corpus.parquet

@@ -61,7 +61,7 @@ class Summary:
 def show_document(document: Document, mentions: Iterable[Mention], *, console: Console) -> None:
     """Print a document's passages, a line each, with its mentions marked.
 
-    In colour the concept's id follows the words, and its name too where it stands for the first time.
+    In colour the concept's id follows the words, and at its first mention its name too.
     """
     marked = list(spans(mentions))
     named: set[str] = set()
@@ -271,7 +271,7 @@ def _far(value: Any) -> str:
 
 
 def _marked(text: str, offset: int, marked: list[Span], named: set[str], *, plain: bool) -> Text:
-    """Lay `marked` over `text`, which stands at `offset`; nested and crossing spans all keep their ends."""
+    """Lay `marked` over `text`, which starts at `offset`; nested and crossing spans all keep their ends."""
     edges = sorted({0, len(text), *(edge - offset for span in marked for edge in (span.start, span.end))})
     out = Text()
     for start, end in zip(edges, [*edges[1:], len(text)], strict=True):

@@ -1,4 +1,4 @@
-"""Shows how far a run is, as the flow tells it: names being encoded, then documents being annotated."""
+"""Show the progress of a run: names being encoded, then documents being annotated."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TerminalWatch:
 
 
 class StepWatch:
-    """A progress bar on a console for each piece of work that tells how many of its steps are done."""
+    """A progress bar on a console for each piece of work that reports how many of its steps are done."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

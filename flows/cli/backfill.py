@@ -34,8 +34,8 @@ def backfill(
 ) -> None:
     """Annotate again, with another model, the documents that are in the home; no dump file is needed.
 
-    What is done is skipped, so the same command continues after a stop. The current snapshot goes on showing the former
-    model until the result is published.
+    What is done is skipped, so the same command continues after a stop. The current snapshot shows the former model
+    until the result is published.
     """
     from rich.console import Console
 

@@ -52,7 +52,7 @@ def evaluate(
 ) -> None:
     """Score models on gold documents, and write evaluation.json, evaluation.parquet and report.md.
 
-    Every figure stands beside the floor of looking up training strings and the ceiling that the vocabulary sets.
+    Every figure comes with the floor of looking up training strings and the ceiling that the vocabulary sets.
     """
     from tasks.gold import find_gold
 

@@ -31,7 +31,7 @@ def ingest(
 ) -> None:
     """Fetch dump files that are new or changed, verified, for `annotate`.
 
-    A file that is there and unchanged is not fetched again; a transfer that was stopped goes on where it ended. Exit
+    A file that is there and unchanged is not fetched again; a transfer that was stopped is resumed. Exit
     code 0 says that every file is there as its source has it.
     """
     from tasks.ingest import ingest as fetch

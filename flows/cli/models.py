@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 models_app = group("models", says="List, add, judge, retrain, promote and roll back the models of a home.")
 
-Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `models list` tells it.")]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `models list` prints it.")]
 Why = Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")]
 
 
@@ -106,8 +106,8 @@ def retrain(
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
 
-    Started again it goes on where it stopped; without new data it does nothing. Exit code 0 says that it
-    was carried through, whether or not the challenger is the champion now.
+    Started again, it resumes; without new data it does nothing. Exit code 0 means that it was carried through,
+    whether or not the challenger is the champion now.
     """
     from flows.retrain import retrain_model
     from tasks.models import hide_progress_bars
@@ -136,7 +136,7 @@ def judge(
     home: Folder,
     gold: Annotated[list[str], typer.Option(metavar="GOLD", help="FILE or CORPUS/SPLIT=FILE; may be repeated.")],
     seen: Annotated[
-        list[str] | None, typer.Option(metavar="GOLD", help="Training documents: they tell what is unseen.")
+        list[str] | None, typer.Option(metavar="GOLD", help="Training documents: what is not among them is unseen.")
     ] = None,
     mesh: Mesh = MESH,
     device: Annotated[Device, typer.Option(help="Where the models run.")] = Device.AUTO,

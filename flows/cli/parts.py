@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -51,7 +51,7 @@ class Command(TyperCommand):
         rest = super().parse_args(ctx, args)  # --help ends here
         values, _, _ = self.make_parser(ctx).parse_args(args=given)
         options = {option for parameter in self.params for option in parameter.opts if option.startswith("--")}
-        for parameter in self.params:
+        for parameter in cast(list[Any], self.params):  # typer types them as its base class
             value = values.get(parameter.name or "")
             for each in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(each, str) and not each.strip():

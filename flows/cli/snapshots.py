@@ -15,6 +15,8 @@ from .application import Folder, group, say
 if TYPE_CHECKING:
     from warehouse.history import Change, Listed
 
+_TITLE = 80  # characters
+
 snapshots_app = group("snapshots", says="List, compare, publish, roll back, prune and move the snapshots of a home.")
 
 
@@ -91,7 +93,7 @@ def diff(
     print(f"documents: {was.documents:,} -> {is_now.documents:,}: {_counts(documents)}")
     for change, gone in documents.examples.items():
         for document in gone:
-            print(f"  {change} {document.document_id} {document.title[:80]}")
+            print(f"  {change} {document.document_id} {_shorten(document.title)}")
     print(f"concepts: {was.concepts:,} -> {is_now.concepts:,}: {_counts(concepts)}")
     for change, moved in concepts.examples.items():
         for one in moved:
@@ -161,6 +163,11 @@ def _listed(listed: Listed) -> str:
     if one.accepted:
         line += f"\n      accepted by {one.accepted}"
     return line
+
+
+def _shorten(title: str) -> str:
+    """Return a title of at most 80 characters, with an ellipsis if it is cut."""
+    return title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
 
 
 def _counts(change: Change[Any]) -> str:

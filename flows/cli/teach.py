@@ -29,7 +29,7 @@ def silver(
     """Have models tag plain text, for another to learn from with `train --silver`.
 
     Takes passages at random that are rich in names of MeSH, and keeps for each word the mean of what the models think.
-    Started again, it goes on where it stopped.
+    Started again, it resumes.
     """
     from tasks.models import hide_progress_bars, pick_device
     from tasks.silver import make_silver
@@ -56,7 +56,7 @@ def average(
     model: Models,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the mean.")],
 ) -> None:
-    """Write the mean of the weights of models of one kind, for a training to go on from.
+    """Write the mean of the weights of models of one kind, for a training to start from.
 
     They have to be trained from one encoder, as the seeds of a recipe are.
     """

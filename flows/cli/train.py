@@ -50,7 +50,7 @@ def train(
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
 ) -> None:
-    """Train a model as a TOML file says; started again, it goes on where it stopped.
+    """Train a model as a TOML file says; started again, it resumes.
 
     Writes the model, its loss curve and, with dev, the F1 of every epoch. Then encodes the names of MeSH and fits on
     dev what weighs the evidence, so that `annotate` can take the model.
@@ -111,7 +111,7 @@ def pretrain(
 ) -> None:
     """Train an encoder further on plain text, by guessing masked words.
 
-    Started again, it goes on where it stopped; with more tokens, a run that is done goes on too.
+    Started again, it resumes; with more tokens, so does a run that is done.
     """
     from model.training.pretrain import pretrain as run
     from tasks.models import hide_progress_bars, pick_device

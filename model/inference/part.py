@@ -1,4 +1,4 @@
-"""Vectors that are made in one long run, kept as they come, so that a run that was killed goes on where it was."""
+"""Vectors that are made in one long run, kept as they come, so that a run that was killed can be resumed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Part:
 
 @contextmanager
 def open_part(path: Path, *, of: Sequence[str], size: int) -> Iterator[Part]:
-    """Opens a part, or begins it anew where it is of something else; another process at the same waits for this one.
+    """Open a part, empty if it was of something else; another process with the same part waits for this one.
 
     Args:
         of: all that the vectors depend on.

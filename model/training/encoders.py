@@ -33,7 +33,8 @@ def reading(encoder: str, *, folder: Path) -> Iterator[str]:
     except RecipeError:
         raise
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = " ".join((str(error) or type(error).__name__).split())[:LONGEST_REASON]
+        reason = " ".join((str(error) or type(error).__name__).split())
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
         places = "a folder, a folder of an installed package, or a name of the hub"
         raise RecipeError(f"encoder {encoder}: expected {places}: {reason}") from error
 
