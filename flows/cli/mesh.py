@@ -136,7 +136,8 @@ def mesh_relink(
 ) -> None:
     """Link the stored mentions that a version of MeSH touches, carry all others over, and publish.
 
-    The model does not search for mentions again. Sources that are done are skipped, so the same command continues after a stop.
+    The model does not search for mentions again. Sources that are done are skipped, so the same command continues after
+    a stop.
     """
     from rich.console import Console
 

@@ -90,3 +90,13 @@ def test_prune_and_relocate(home: Home, run: object) -> None:
     )
     assert run("prune", "--keep", "0")[0] == 2
     assert run("relocate") == (0, f"all snapshots read {home.root} already\n", "")
+
+
+def test_a_long_title_is_cut_with_an_ellipsis(home: Home, run: object) -> None:
+    assert callable(run)
+    source = key("pubmed21n0003.xml", "3")
+    add_source(home, source, [document(0, "3", text="x" * 81), document(1, "4", text="y" * 80)])
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    lines = run("diff", "2", "3")[1].splitlines()
+    assert f"  gained 3 {'x' * 79}…" in lines
+    assert f"  gained 4 {'y' * 80}" in lines
