@@ -27,7 +27,10 @@ class Passage:
 class Annotation:
     """A mention that the source itself carries: gold in a corpus, or another system's in a dump.
 
-    `identifiers` are as the source writes them, one an element; empty when it gives none.
+    Attributes:
+        entity_type: as the source writes it; `model.notation` normalizes it, and the identifiers.
+        identifiers: as the source writes them, one an element; empty when it gives none.
+        line: 1-based line of a PubTator file; None in other formats and in the tables.
     """
 
     start: int
@@ -35,6 +38,7 @@ class Annotation:
     text: str
     entity_type: str
     identifiers: tuple[str, ...] = ()
+    line: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
+from .notation import ENTITY_TYPES
 from .spans import TAG_SCHEMES, tag_names
 
 ATTENTIONS = ("printed", "released", "bilinear", "uniform")
 FUSIONS = ("gate", "concatenation")
-ENTITY_TYPES = ("Disease", "Chemical")
 
 
 class E2emernConfig(PreTrainedConfig):

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from .document import Concept
 from .files import check_columns
+from .notation import normalize_id
 
 _COLUMNS = ("mesh_id", "names", "entity_type", "tree_numbers", "record_type", "mapped_to", "aliases", "mesh_version")
 _GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "κ": "kappa", "ω": "omega"}
@@ -100,8 +101,13 @@ class Vocabulary:
         return cls(concepts, version=versions.pop(), aliases=aliases)
 
     def canonical(self, identifier: str) -> str:
-        """An id as this vocabulary writes it: without `MESH:` or `OMIM:`, alternative ids resolved."""
-        bare = identifier.strip().removeprefix("MESH:").removeprefix("OMIM:").strip()
+        """Return an id as this vocabulary writes it, however a source does; alternative ids are resolved.
+
+        An id that is not in the vocabulary is normalized (`model.notation`).
+        """
+        if identifier in self.position:
+            return identifier
+        bare = normalize_id(identifier) or identifier.strip()
         return bare if bare in self.position else self.aliases.get(bare, bare)
 
     def slice_of(self, entity_type: str) -> slice:

@@ -1,60 +1,60 @@
 """Gold corpora become the one Parquet file that training and evaluation read.
 
-PubTator text holds documents with concepts; types are folded to the ones we annotate, and a document that stands
-twice is kept once. Columns of tokens and B, I, O tags (`.tsv`) hold single sentences with spans of one type.
+PubTator text holds documents with concepts; types are normalized to the ones that we annotate, and of two documents
+with one id the first is kept. Columns of tokens and B, I, O tags (`.tsv`) hold single sentences with spans of one type.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from model.corpus import GoldDocument, GoldMention, write_corpus
 from model.document import Annotation, Document, Sentence
+from model.notation import ENTITY_TYPES, normalize_id
+from model.vocabulary import Vocabulary
 from tasks.errors import InputError, SourceError
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
 from warehouse.wording import counted
 
 from .abbreviations import find_abbreviations
+from .passed_over import PassedOver
 from .sentences import split_sentences
+from .vocabulary import read_vocabulary
 
 _log = logging.getLogger(__name__)
 
 NAMED = re.compile(r"([^/=]+)/([^/=]+)=(.+)")
 """A gold file and what to call it: CORPUS/SPLIT=FILE."""
-ANNOTATED = ("Disease", "Chemical")
-
-_TYPES = {
-    "Disease": "Disease",
-    "DiseaseClass": "Disease",
-    "SpecificDisease": "Disease",
-    "Modifier": "Disease",
-    "CompositeMention": "Disease",
-    "DiseaseOrPhenotypicFeature": "Disease",
-    "Chemical": "Chemical",
-    "ChemicalEntity": "Chemical",
-}
 
 
 def join_corpora(
-    named: Sequence[str], *, annotates: Sequence[str] = (), output: Path, tell: Callable[[str], None] = print
+    named: Sequence[str],
+    *,
+    annotates: Sequence[str] = (),
+    output: Path,
+    mesh: Path | None = None,
+    tell: Callable[[str], None] = print,
 ) -> None:
     """Write gold files as one corpus.
 
     Each is named `CORPUS/SPLIT=FILE`. `annotates` has `CORPUS=TYPE,...` for each corpus that does not mark both types.
-    Raises InputError where a name or a type is none, no file is of a corpus of `annotates`, a file cannot be read, or
-    a document stands twice in a split; nothing is written then.
+    With the entities table `mesh`, gold ids that it does not hold are counted. Raises InputError if a name or a type is
+    not valid, no file is of a corpus of `annotates`, a file cannot be read or has no usable annotation, or a document
+    is in a split twice; nothing is written then.
     """
+    vocabulary = read_vocabulary(mesh) if mesh else None
     marked: dict[str, tuple[str, ...]] = {}
     for each in annotates:
         corpus, _, kinds = each.partition("=")
         marked[corpus] = tuple(kinds.split(","))
-        if not set(marked[corpus]) <= set(ANNOTATED):
-            raise InputError(f"--annotates {each}: expected CORPUS=TYPE, of {' and '.join(ANNOTATED)}")
+        if not set(marked[corpus]) <= set(ENTITY_TYPES):
+            raise InputError(f"--annotates {each}: expected CORPUS=TYPE, of {' and '.join(ENTITY_TYPES)}")
     files: list[tuple[str, str, Path]] = []
     for name in named:
         matched = NAMED.fullmatch(name)
@@ -66,10 +66,26 @@ def join_corpora(
         raise InputError(f"--annotates {unknown[0]}: no file is of this corpus, but of {', '.join(sorted(corpora))}")
     documents: list[GoldDocument] = []
     for corpus, split, path in files:
-        types = marked.get(corpus, ANNOTATED)
+        types = marked.get(corpus, ENTITY_TYPES)
         documents += read_split(path, corpus=corpus, split=split, annotated_types=types, tell=tell)
     check_once(documents)
+    if vocabulary and (unknown_ids := describe_unknown_ids(documents, vocabulary)):
+        tell(unknown_ids)
     write_corpus(documents, output)
+
+
+def describe_unknown_ids(documents: Sequence[GoldDocument], vocabulary: Vocabulary) -> str | None:
+    """Return how many ids of gold mentions a vocabulary does not hold, with the commonest; None if it holds all."""
+    given = [concept for document in documents for mention in document.mentions for concept in mention.concepts]
+    unknown = Counter(concept for concept in given if vocabulary.canonical(concept) not in vocabulary.position)
+    if not unknown:
+        return None
+    ((example, _),) = unknown.most_common(1)
+    verb = "is" if unknown.total() == 1 else "are"
+    return (
+        f"{unknown.total():,} of {counted(len(given), 'gold id')} {verb} not in the vocabulary of MeSH "
+        f"{vocabulary.version}, such as {example}"
+    )
 
 
 def check_once(documents: Sequence[GoldDocument]) -> None:
@@ -87,40 +103,56 @@ def read_split(
 ) -> list[GoldDocument]:
     """Return the documents of a gold file, PubTator or columns of tags (`.tsv`), and tell how many there are.
 
-    Raises SourceError where the file cannot be read.
+    Raises SourceError if the file cannot be read, and InputError if none of its annotations can be used.
     """
-    read = read_tagged if path.suffix == ".tsv" else read_gold
-    found = list(read(path, corpus=corpus, split=split, annotated_types=annotated_types))
+    if path.suffix == ".tsv":
+        found = list(read_tagged(path, corpus=corpus, split=split, annotated_types=annotated_types))
+    else:
+        found = read_gold(path, corpus=corpus, split=split, annotated_types=annotated_types, tell=tell)
     mentions = sum(len(document.mentions) for document in found)
     tell(f"{corpus}/{split}: {counted(len(found), 'document')}, {counted(mentions, 'mention')}")
     return found
 
 
 def read_gold(
-    path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...] = ANNOTATED
-) -> Iterator[GoldDocument]:
-    """Reads a gold PubTator file; `annotated_types` are the types of which it marks every mention.
+    path: Path,
+    *,
+    corpus: str,
+    split: str,
+    annotated_types: tuple[str, ...] = ENTITY_TYPES,
+    tell: Callable[[str], None] = _log.warning,
+) -> list[GoldDocument]:
+    """Return the documents of a gold PubTator file, each id once; `annotated_types` are those that it marks throughout.
 
-    Raises:
-        SourceError: the file is damaged, or one of its documents is: gold must be whole. Single annotations
-            that do not fit their text are left out, with a warning in the log.
+    `tell` is given what is passed over: annotations of other types, by type, and invalid ones, by what is wrong, with
+    a few examples. Raises SourceError if the file or one of its documents is damaged, since gold must be whole, and
+    InputError if none of its annotations can be used.
     """
-    seen: set[str] = set()
+    documents: dict[str, GoldDocument] = {}
+    passed_over = PassedOver()
     for record in parse_pubtator(path):
         if isinstance(record, Failure):
             raise SourceError(f"{path}: {record.position}: {record.reason}")
-        if not isinstance(record, Document) or record.document_id in seen:
-            continue
-        seen.add(record.document_id)
-        for invalid in record.invalid_annotations:
-            _log.warning("%s: %s, document %s: %s", path.name, invalid.position, record.document_id, invalid.reason)
-        yield gold_document(record, corpus=corpus, split=split, annotated_types=annotated_types)
+        if isinstance(record, Document) and record.document_id not in documents:
+            documents[record.document_id] = gold_document(
+                record, corpus=corpus, split=split, annotated_types=annotated_types, passed_over=passed_over
+            )
+    if reason := passed_over.reason(annotated_types):
+        raise InputError(f"{path}: {reason}")
+    for line in (*passed_over.lines(), *passed_over.examples):
+        tell(f"{path.name}: {line}")
+    return list(documents.values())
 
 
 def gold_document(
-    document: Document, *, corpus: str, split: str, annotated_types: tuple[str, ...] = ANNOTATED
+    document: Document,
+    *,
+    corpus: str,
+    split: str,
+    annotated_types: tuple[str, ...] = ENTITY_TYPES,
+    passed_over: PassedOver,
 ) -> GoldDocument:
-    """Makes a gold document of one that a source annotates: types are folded, mentions of others are left out."""
+    """Return the gold document of one that a source annotates: types are normalized, others are counted and left out."""
     text = document.text
     return GoldDocument(
         corpus=corpus,
@@ -130,11 +162,7 @@ def gold_document(
         text=text,
         sentences=split_sentences(document),
         abbreviations=tuple(sorted(find_abbreviations(text).items())),
-        mentions=tuple(
-            _mention(annotation)
-            for annotation in document.annotations
-            if _TYPES.get(annotation.entity_type) in annotated_types
-        ),
+        mentions=tuple(_mention(*usable) for usable in passed_over.usable(document, types=annotated_types)),
     )
 
 
@@ -174,12 +202,12 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
         )
 
 
-def _mention(annotation: Annotation) -> GoldMention:
-    concepts = tuple(identifier for identifier in annotation.identifiers if identifier != "-1")
+def _mention(annotation: Annotation, entity_type: str) -> GoldMention:
+    concepts = tuple(identifier for identifier in annotation.identifiers if normalize_id(identifier) is not None)
     return GoldMention(
         start=annotation.start,
         end=annotation.end,
-        entity_type=_TYPES[annotation.entity_type],
+        entity_type=entity_type,
         concepts=concepts,
         composite=len(concepts) > 1,
     )

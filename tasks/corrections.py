@@ -6,18 +6,21 @@ fit would teach that its words are no mention. What is refused is told with file
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model.corpus import GoldDocument
 from model.document import Document
+from model.notation import ENTITY_TYPES
 from model.vocabulary import Vocabulary
 
 from .corpora import gold_document
 from .errors import InputError, SourceError
 from .parsers.pubtator import parse_pubtator
 from .parsers.records import Failure
+from .passed_over import PassedOver
 
 CORPUS = "corrections"
 SPLIT = "train"
@@ -40,11 +43,13 @@ class Corrections:
     Attributes:
         documents: those to train on, as split `corrections/train`.
         files: how many of them each file has, by its name.
+        passed_over: annotations of other types in each file that has some, by its name and their type.
     """
 
     documents: tuple[GoldDocument, ...]
     files: dict[str, int]
     refused: tuple[Refused, ...]
+    passed_over: dict[str, Counter[str]] = field(default_factory=dict)
 
 
 def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Collection[str] = ()) -> Corrections:
@@ -62,10 +67,12 @@ def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Col
     places: dict[str, str] = dict.fromkeys(judged, "the documents that models are compared on")
     files: dict[str, int] = {}
     refused: list[Refused] = []
+    types_passed_over: dict[str, Counter[str]] = {}
     for path in correction_files(folder):
         before = len(taken)
         good: list[GoldDocument] = []
-        for one in _read(path, vocabulary):
+        other_types = Counter[str]()
+        for one in _read(path, vocabulary, other_types):
             if isinstance(one, Refused):
                 refused.append(one)
             elif one.document_id in places:
@@ -75,10 +82,12 @@ def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Col
                 places[one.document_id] = path.name
                 good.append(one)
         marked = {mention.entity_type for document in good for mention in document.mentions}
-        types = tuple(kind for kind in ("Disease", "Chemical") if kind in marked)
+        types = tuple(kind for kind in ENTITY_TYPES if kind in marked)
         taken |= {document.document_id: replace(document, annotated_types=types) for document in good}
         files[path.name] = len(taken) - before
-    return Corrections(tuple(taken.values()), files, tuple(refused))
+        if other_types:
+            types_passed_over[path.name] = other_types
+    return Corrections(tuple(taken.values()), files, tuple(refused), types_passed_over)
 
 
 def correction_files(folder: Path) -> list[Path]:
@@ -86,22 +95,26 @@ def correction_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
-def _read(path: Path, vocabulary: Vocabulary) -> Iterator[GoldDocument | Refused]:
+def _read(path: Path, vocabulary: Vocabulary, other_types: Counter[str]) -> Iterator[GoldDocument | Refused]:
     try:
         for record in parse_pubtator(path):
             if isinstance(record, Failure):
                 yield Refused(path.name, record.position, record.document_id, record.reason)
             elif isinstance(record, Document):
-                yield _checked(path, record, vocabulary)
+                yield _checked(path, record, vocabulary, other_types)
     except SourceError as error:
         yield Refused(path.name, "file", None, str(error).removeprefix(f"{path}: "))
 
 
-def _checked(path: Path, document: Document, vocabulary: Vocabulary) -> GoldDocument | Refused:
+def _checked(
+    path: Path, document: Document, vocabulary: Vocabulary, other_types: Counter[str]
+) -> GoldDocument | Refused:
     if document.invalid_annotations:
         invalid = document.invalid_annotations[0]
         return Refused(path.name, invalid.position, document.document_id, invalid.reason)
-    gold = gold_document(document, corpus=CORPUS, split=SPLIT)
+    passed_over = PassedOver()
+    gold = gold_document(document, corpus=CORPUS, split=SPLIT, passed_over=passed_over)
+    other_types.update(passed_over.types)
     unknown = [
         (mention, concept)
         for mention in gold.mentions
@@ -111,6 +124,8 @@ def _checked(path: Path, document: Document, vocabulary: Vocabulary) -> GoldDocu
     if unknown:
         mention, concept = unknown[0]
         reason = f"{concept} of {gold.text[mention.start : mention.end]!r} is no concept of MeSH {vocabulary.version}"
+    elif passed_over.types and not gold.mentions:
+        reason = str(passed_over.reason())
     elif not gold.mentions:
         reason = "no mention of a Disease or Chemical, as of a document that nobody has read"
     else:

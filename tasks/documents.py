@@ -14,8 +14,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.document import Document, Passage
+from model.document import Annotation, Document, Passage
 from model.inference.report import Report
+from model.notation import normalize_id, normalize_type
 from tasks.errors import SourceError
 from tasks.parsers import Deletion, Failure, detect_format, parse
 from tasks.sources import Source
@@ -192,8 +193,21 @@ def _row(document: Document) -> dict[str, Any]:
         "published": document.published,
         "language": document.language,
         "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "annotations": [_fields(annotation) for annotation in document.annotations],
+        "annotations": [_annotation_row(annotation) for annotation in document.annotations],
         "invalid_annotations": [_fields(invalid) for invalid in document.invalid_annotations],
+    }
+
+
+def _annotation_row(annotation: Annotation) -> dict[str, Any]:
+    ids = [normalize_id(identifier) for identifier in annotation.identifiers]
+    return {
+        "start": annotation.start,
+        "end": annotation.end,
+        "text": annotation.text,
+        "entity_type": annotation.entity_type,
+        "identifiers": annotation.identifiers,
+        "normalized_type": normalize_type(annotation.entity_type),
+        "normalized_ids": [each for each in ids if each is not None],
     }
 
 

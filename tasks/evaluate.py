@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,12 @@ from model.evaluation.slices import Slicer
 from model.files import write_text
 from warehouse.layout import Home
 
+from .corpora import describe_unknown_ids
 from .errors import InputError
 from .models import load, read_versions
 from .vocabulary import read_vocabulary
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,13 @@ def evaluate_models(
     against: Sequence[Path] = (),
     device: str = "auto",
     watch: Progress | None = None,
+    tell: Callable[[str], None] = _log.warning,
 ) -> Evaluated:
     """Evaluate models that differ by their seed, and compare them with others on the same documents.
 
     `seen` are the training documents: their strings are the floor, and tell the slices of seen and unseen. Where there
     are several seeds, their counts are summed before they are compared. An entity bank that has to be built is kept in
-    `home`.
+    `home`. `tell` is given how many gold ids the vocabulary does not hold.
 
     Raises InputError where a model or the vocabulary cannot be used, a protocol is unknown, slices lack `seen`, a
     model is named twice, or `home` is a file.
@@ -78,12 +83,13 @@ def evaluate_models(
     for folders in (models, against):
         _check_seeds(folders, [read_versions(folder, mesh).model for folder in folders])
     vocabulary = read_vocabulary(mesh)
+    if unknown_ids := describe_unknown_ids(gold, vocabulary):
+        tell(unknown_ids)
     slicer = Slicer.of(seen, canonical=vocabulary.canonical) if slices else Slicer.whole()
 
     def one(folder: Path) -> Evaluation:
-        tell = watch or (lambda what, done, steps: None)
-        names = partial(tell, "word pieces")
-        cascade = load(folder, mesh, home=home, device=device, progress=names)
+        show = watch or (lambda what, done, steps: None)
+        cascade = load(folder, mesh, home=home, device=device, progress=partial(show, "word pieces"))
         return evaluate(cascade, gold, protocols=protocols, slicer=slicer, progress=watch)
 
     mine = tuple(one(folder) for folder in models)

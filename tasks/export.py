@@ -105,8 +105,8 @@ def _document(row: Mapping[str, Any]) -> Document:
         published=row["published"],
         language=row["language"],
         annotations=tuple(
-            Annotation(**{**annotation, "identifiers": tuple(annotation["identifiers"])})
-            for annotation in row["annotations"]
+            Annotation(one["start"], one["end"], one["text"], one["entity_type"], tuple(one["identifiers"]))
+            for one in row["annotations"]
         ),
     )
 

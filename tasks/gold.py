@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,37 +11,44 @@ import pyarrow as pa
 
 from model.corpus import GoldDocument, read_corpus
 from model.evaluation.statistics import statistics
+from model.notation import ENTITY_TYPES
 
-from .corpora import ANNOTATED, NAMED, check_once, read_gold
+from .corpora import NAMED, check_once, describe_unknown_ids, read_gold
 from .errors import InputError
 from .vocabulary import read_vocabulary
 
+_log = logging.getLogger(__name__)
 
-def find_gold(named: Sequence[str]) -> list[GoldDocument]:
-    """Return the documents of all that is named, in order.
+
+def find_gold(named: Sequence[str], *, tell: Callable[[str], None] = _log.warning) -> list[GoldDocument]:
+    """Return the documents of all that is named, in order; `tell` is given what is passed over, as by `read_gold`.
 
     Each name is `CORPUS/SPLIT=FILE` or a FILE, of PubTator text or a Parquet file of `e2emern corpus`. A plain PubTator
-    file called `CORPUS.SPLIT.PubTator` or `.PubTator.txt` says its corpus and split itself, another is split `gold` of
+    file called `CORPUS.SPLIT.PubTator` or `.PubTator.txt` names its corpus and split itself, another is split `gold` of
     a corpus of its name; a plain Parquet file gives all of its splits. A PubTator file marks those types that occur in
     it.
 
-    Raises InputError where a file cannot be read, holds no gold mention, or a document is named twice.
+    Raises InputError if a file cannot be read, has no gold mention of a type of ours, or a document is named twice.
     """
-    found = [document for name in named for document in _read(name)]
+    found = [document for name in named for document in _read(name, tell)]
     check_once(found)
     return found
 
 
-def read_statistics(gold: Sequence[GoldDocument], *, mesh: Path) -> pa.Table:
+def read_statistics(
+    gold: Sequence[GoldDocument], *, mesh: Path, tell: Callable[[str], None] = _log.warning
+) -> pa.Table:
     """Return what gold corpora hold, one row a split and one for all splits; ids as the vocabulary writes them.
 
-    Raises InputError where the vocabulary cannot be read.
+    `tell` is given how many ids the vocabulary does not hold. Raises InputError if the vocabulary cannot be read.
     """
     vocabulary = read_vocabulary(mesh)
+    if unknown_ids := describe_unknown_ids(gold, vocabulary):
+        tell(unknown_ids)
     return pa.Table.from_pylist([asdict(one) for one in statistics(gold, canonical=vocabulary.canonical)])
 
 
-def _read(name: str) -> list[GoldDocument]:
+def _read(name: str, tell: Callable[[str], None]) -> list[GoldDocument]:
     matched = NAMED.fullmatch(name)
     path = Path(matched[3] if matched else name)
     if not path.is_file():
@@ -55,11 +63,9 @@ def _read(name: str) -> list[GoldDocument]:
     else:
         stem, _, called = path.name.removesuffix(path.suffix).removesuffix(".PubTator").partition(".")
         corpus, split = stem, called or "gold"
-    documents = list(read_gold(path, corpus=corpus, split=split, annotated_types=ANNOTATED))
+    documents = read_gold(path, corpus=corpus, split=split, tell=tell)
     occurring = {mention.entity_type for document in documents for mention in document.mentions}
     if not occurring:
-        raise InputError(
-            f"{path}: found no mention of {' or '.join(ANNOTATED)}; expected PubTator text with gold mentions"
-        )
-    types = tuple(kind for kind in ANNOTATED if kind in occurring)
+        raise InputError(f"{path}: found no valid annotation; expected PubTator text with gold mentions")
+    types = tuple(kind for kind in ENTITY_TYPES if kind in occurring)
     return [replace(document, annotated_types=types) for document in documents]

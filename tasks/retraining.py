@@ -22,7 +22,7 @@ from model.version import model_version, weights_digest
 from model.vocabulary import Vocabulary
 from warehouse.files import written_whole
 from warehouse.layout import Home, digest_file
-from warehouse.wording import counted
+from warehouse.wording import by_kind, counted
 
 from .choices import find_model, find_recipe
 from .corrections import CORPUS, SPLIT, Corrections, read_corrections
@@ -186,6 +186,8 @@ def is_what_it_would_make(plan: Plan, model: Path) -> bool:
 def _tell_corrections(corrected: Corrections, tell: Tell) -> None:
     for file, documents in corrected.files.items():
         tell(f"corrections: {file}: {counted(documents, 'document')}")
+    for file, types in corrected.passed_over.items():
+        tell(f"corrections: {file}: passed over: {by_kind(types)}")
     for one in corrected.refused:
         tell(f"corrections: {one.file}: {one.position}: document {one.document_id or 'unknown'} refused: {one.reason}")
 

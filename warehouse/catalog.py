@@ -44,7 +44,7 @@ ANTI JOIN (SELECT file, place AS hidden_place FROM hidden WHERE view = {view})
 """
 ANNOTATIONS_SQL = f"""
 SELECT {ORIGIN}, document_id, pmid, annotation.start, annotation."end", annotation.text, annotation.entity_type,
-    annotation.identifiers
+    annotation.identifiers, annotation.normalized_type, annotation.normalized_ids
 FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM documents)
 """
 INVALID_ANNOTATIONS_SQL = f"""

@@ -28,6 +28,8 @@ _ANNOTATION = pa.struct(
         ("text", pa.string()),
         ("entity_type", pa.string()),
         ("identifiers", pa.list_(pa.string())),
+        ("normalized_type", pa.string()),
+        ("normalized_ids", pa.list_(pa.string())),
     ]
 )
 _INVALID_ANNOTATION = pa.struct([("position", pa.string()), ("kind", pa.string()), ("reason", pa.string())])
@@ -128,6 +130,8 @@ ANNOTATIONS = pa.schema(
         _column("text", pa.string(), "The annotated words"),
         _column("entity_type", pa.string(), "Type as the source writes it"),
         _column("identifiers", pa.list_(pa.string()), "Identifiers as the source writes them"),
+        _column("normalized_type", pa.string(), "Disease or Chemical; null for another type"),
+        _column("normalized_ids", pa.list_(pa.string()), "Identifiers as `entities` writes them; empty for none"),
     ]
 )
 

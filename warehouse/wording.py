@@ -1,6 +1,22 @@
 """How counts are said: a light module, which every message may use."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+MOST_KINDS = 10  # of which a summary gives each count
+
 
 def counted(number: int, noun: str) -> str:
     """Return a number of things in words: `1 source`, `2,000 sources`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def by_kind(counts: Mapping[str, int]) -> str:
+    """Return counts in words, the greatest first: `1,200 Gene, 3 Species`; those beyond `MOST_KINDS` kinds together."""
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    parts = [f"{number:,} {kind}" for kind, number in islice(ordered, MOST_KINDS)]
+    if rest := ordered[MOST_KINDS:]:
+        parts.append(f"{sum(number for _, number in rest):,} of {counted(len(rest), 'other kind')}")
+    return ", ".join(parts)

@@ -56,7 +56,7 @@ def evaluate(
     """
     from tasks.gold import find_gold
 
-    documents, training = find_gold(gold), find_gold(seen or [])
+    documents, training = find_gold(gold, tell=say), find_gold(seen or [], tell=say)
     from flows.watching import StepWatch
     from tasks.evaluate import evaluate_models, write_evaluation
     from warehouse.layout import Home
@@ -73,6 +73,7 @@ def evaluate(
             against=against or [],
             device=device.value,
             watch=shown.step,
+            tell=say,
         )
     write_evaluation(found, output)
     print(found.report, end="")
@@ -89,7 +90,7 @@ def statistics(
     from flows.answers import print_answer
     from tasks.gold import find_gold, read_statistics
 
-    print_answer(read_statistics(find_gold(gold), mesh=mesh), form=form.value, console=Console())
+    print_answer(read_statistics(find_gold(gold, tell=say), mesh=mesh, tell=say), form=form.value, console=Console())
 
 
 @app.command(
@@ -100,6 +101,7 @@ def corpus(
         list[str], typer.Argument(metavar="CORPUS/SPLIT=FILE...", help="PubTator, or .tsv of B, I, O tags.")
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file to write.")],
+    mesh: Mesh = MESH,
     annotates: Annotated[
         list[str] | None,
         typer.Option(metavar="CORPUS=TYPE", help="The types that a corpus marks, where it does not mark both."),
@@ -111,4 +113,4 @@ def corpus(
     """
     from tasks.corpora import join_corpora
 
-    join_corpora(gold, annotates=annotates or [], output=output)
+    join_corpora(gold, annotates=annotates or [], output=output, mesh=mesh)

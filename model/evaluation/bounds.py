@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from ..corpus import GoldDocument, GoldMention
 from ..document import Mention
+from ..notation import is_omim
 from ..vocabulary import Vocabulary, normalise
 from .scores import Counts, count, count_links
 from .slices import Slicer
@@ -150,7 +151,7 @@ def exact_match(words: str, entity_type: str, vocabulary: Vocabulary) -> str | N
 
 def unmapped_omim(documents: Sequence[GoldDocument], vocabulary: Vocabulary) -> tuple[int, int]:
     """How many gold ids of all mentions are OMIM's, and how many of these map to no MeSH record."""
-    given = [concept for d in documents for m in d.mentions for concept in m.concepts if concept.startswith("OMIM:")]
+    given = [concept for d in documents for m in d.mentions for concept in m.concepts if is_omim(concept)]
     return len(given), sum(not vocabulary.canonical(concept).startswith(("C", "D")) for concept in given)
 
 

@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ..network import ATTENTIONS, ENTITY_TYPES, FUSIONS
+from ..network import ATTENTIONS, FUSIONS
+from ..notation import ENTITY_TYPES
 from ..precision import PRECISIONS, fastest_precision
 from ..spans import TAG_SCHEMES
 

@@ -17,4 +17,6 @@ def write(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO) ->
     """Write one JSON object a line."""
     for document, mentions in annotated:
         line = {**asdict(document), "mentions": [asdict(mention) for mention in mentions]}
+        for annotation in line["annotations"]:
+            del annotation["line"]  # of the input file, which the tables do not keep
         out.write((json.dumps(line, ensure_ascii=False) + "\n").encode())

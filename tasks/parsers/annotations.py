@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from model.document import Annotation, InvalidAnnotation
+from model.notation import normalize_id
 
-_IDENTIFIER = re.compile(r"(?:[A-Za-z]\w*:\s*)?[A-Za-z_]*\d+(?:\(Tax:\d+\))?|-1")
+_IDENTIFIER = re.compile(r"(?:[A-Za-z]\w*:\s*)?[A-Za-z_]*\d+(?:\(Tax:\d+\))?\*?|https?://\S+")
 _SPACE = re.compile(r"(?<=:)\s+")
 _SEPARATOR = re.compile(r"\s*[|+;,]\s*")
 _SHOWN = 80  # characters of a text quoted in a reason
@@ -24,7 +25,9 @@ class InvalidAnnotationError(ValueError):
         return InvalidAnnotation(position, self.kind, str(self))
 
 
-def fitted(start: int, end: int, mention: str, entity_type: str, identifier: str, *, text: str) -> Annotation:
+def fitted(
+    start: int, end: int, mention: str, entity_type: str, identifier: str, *, text: str, line: int | None = None
+) -> Annotation:
     """Return the annotation, after checking that `text[start:end] == mention`.
 
     Offsets are code points, half-open. Raises InvalidAnnotationError if the text there is another.
@@ -35,20 +38,20 @@ def fitted(start: int, end: int, mention: str, entity_type: str, identifier: str
     if text[start:end] != mention:
         reason = f"found {shown(text[start:end])} at {start}-{end}, expected {shown(mention)}"
         raise InvalidAnnotationError("other words at its offsets", reason)
-    return Annotation(start, end, mention, entity_type, split_identifiers(identifier))
+    return Annotation(start, end, mention, entity_type, split_identifiers(identifier), line)
 
 
 def split_identifiers(written: str) -> tuple[str, ...]:
     """Split composite identifiers such as `D001943|D010051` or `OMIM:1+OMIM:2`; none where `written` is empty or `-`.
 
-    Each is without white space: `MESH: D001943` is `MESH:D001943`. Anything of which a part is no identifier, such as
-    the variant `p|SUB|S|369|R`, stays whole.
+    Each is without white space: `MESH: D001943` is `MESH:D001943`. A part may say that there is no id, as in
+    `D001943|-1`. Anything else of which a part is not an identifier, such as the variant `p|SUB|S|369|R`, stays whole.
     """
     written = written.strip()
     if written in ("", "-"):
         return ()
     parts = [part for part in _SEPARATOR.split(written) if part]
-    if not parts or not all(map(_IDENTIFIER.fullmatch, parts)):
+    if not parts or not all(_IDENTIFIER.fullmatch(part) or normalize_id(part) is None for part in parts):
         return (written,)
     return tuple(_SPACE.sub("", part) for part in parts)
 

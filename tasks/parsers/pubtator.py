@@ -97,7 +97,7 @@ def _document(record: int, lines: list[_Line]) -> Document:
     invalid: list[InvalidAnnotation] = []
     for number, (start, end, mention, entity_type, identifier) in mentions:
         try:
-            annotations.append(fitted(start, end, mention, entity_type, identifier, text=text))
+            annotations.append(fitted(start, end, mention, entity_type, identifier, text=text, line=number))
         except InvalidAnnotationError as error:
             invalid.append(error.at(f"line {number}"))
     return Document(

@@ -1,11 +1,11 @@
--- Mentions that sources carry themselves against ours, by source and type as written there: same words, and of these
--- the same concept.
+-- Mentions that sources carry themselves against ours, by source and type: same words, and of these the same concept.
+-- Spellings of Disease and Chemical count as one type, and prefixes, URLs and case of an id do not count; other types
+-- are as the source writes them.
 --
 -- Example: e2emern query agreement --home home
 WITH
     theirs AS (
-        SELECT source, entity_type, document_id, start, "end",
-            list_transform(identifiers, lambda id: regexp_replace(id, '^(MESH|OMIM):', '')) AS identifiers
+        SELECT source, coalesce(normalized_type, entity_type) AS entity_type, document_id, start, "end", normalized_ids
         FROM annotations
     ),
     named AS (
@@ -21,7 +21,7 @@ WITH
     ),
     compared AS (
         SELECT source, entity_type, ours.document_id IS NOT NULL AS same_words,
-            coalesce(list_has_any(theirs.identifiers, ours.ids), false) AS same_concept
+            coalesce(list_has_any(theirs.normalized_ids, ours.ids), false) AS same_concept
         FROM theirs LEFT JOIN ours USING (source, document_id, start, "end")
     ),
     final AS (

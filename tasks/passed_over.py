@@ -1,0 +1,72 @@
+"""What a command does not use of the annotations of its input: counted by type, and by what is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from model.document import Annotation, Document
+from model.notation import ENTITY_TYPES, normalize_type
+from warehouse.wording import by_kind, counted
+
+MOST_EXAMPLES = 10  # of invalid annotations, in a report
+_LONGEST_TYPE = 40  # characters of a type in a report
+
+
+@dataclass(slots=True)
+class PassedOver:
+    """The annotations of a file that are not used.
+
+    Attributes:
+        used: how many are.
+        types: those of other types, by their type as the file writes it.
+        wordless: those of our types without a letter or digit.
+        invalid: those that do not fit their text, by what is wrong.
+        examples: of the invalid, `MOST_EXAMPLES` at most, one line each.
+    """
+
+    used: int = 0
+    types: Counter[str] = field(default_factory=Counter)
+    wordless: int = 0
+    invalid: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def usable(self, document: Document, *, types: Sequence[str]) -> list[tuple[Annotation, str]]:
+        """Return the annotations of a document of these types, each with its type, and count all others."""
+        found: list[tuple[Annotation, str]] = []
+        for annotation in document.annotations:
+            kind = normalize_type(annotation.entity_type)
+            if kind in types:
+                found.append((annotation, kind))
+            else:
+                self.types[annotation.entity_type.strip()[:_LONGEST_TYPE] or "without a type"] += 1
+        for invalid in document.invalid_annotations:
+            self.invalid[invalid.kind] += 1
+            if len(self.examples) < MOST_EXAMPLES:
+                self.examples.append(f"{invalid.position}: document {document.document_id}: {invalid.reason}")
+        self.used += len(found)
+        return found
+
+    def reason(self, types: Sequence[str] = ENTITY_TYPES) -> str | None:
+        """Return why nothing of a file can be used, with the types found and those expected; None if something can.
+
+        A file of which all annotations are invalid has types that are not known.
+        """
+        if self.used or (self.invalid and not self.types):
+            return None
+        total = self.types.total()
+        return (
+            f"0 of {counted(total, 'annotation')} usable: found {by_kind(self.types) or 'none'}, "
+            f"expected {' or '.join(types)} in any known spelling"
+        )
+
+    def lines(self) -> Iterator[str]:
+        """Yield what to report, without the examples; nothing if every annotation is used."""
+        parts = [by_kind(self.types)] if self.types else []
+        if self.wordless:
+            parts.append(f"{self.wordless:,} without a letter or digit")
+        if parts:
+            yield f"passed over: {', '.join(parts)}"
+        if self.invalid:
+            yield f"{counted(self.invalid.total(), 'invalid annotation')}: {by_kind(self.invalid)}"
