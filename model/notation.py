@@ -59,7 +59,9 @@ def normalize_id(written: str) -> str | None:
         short = bare[:_LONGEST_URL]
         if found := _URL_OF_MESH.fullmatch(short):
             bare = found[1]
-        elif found := _ENTREZ.fullmatch(short):  # numbers of descriptors begin with 68, of supplementary records with 67
+        elif found := _ENTREZ.fullmatch(
+            short
+        ):  # numbers of descriptors begin with 68, of supplementary records with 67
             bare = ("C" if found[1] == "7" else "D") + found[2]
         elif found := _PREFIX.match(bare):
             bare = bare[found.end() :]

@@ -20,7 +20,7 @@ from model.vocabulary import Vocabulary
 from tasks.errors import InputError, SourceError
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
-from warehouse.wording import counted
+from warehouse.wording import by_kind, counted
 
 from .abbreviations import find_abbreviations
 from .passed_over import PassedOver
@@ -139,8 +139,13 @@ def read_gold(
             )
     if reason := passed_over.reason(annotated_types):
         raise InputError(f"{path}: {reason}")
-    for line in (*passed_over.lines(), *passed_over.examples):
-        tell(f"{path.name}: {line}")
+    if summary := passed_over.summary():
+        tell(f"{path.name}: {summary}")
+    if passed_over.invalid:
+        number = counted(passed_over.invalid.total(), "invalid annotation")
+        tell(f"{path.name}: {number}: {by_kind(passed_over.invalid)}")
+        for example in passed_over.examples:
+            tell(f"{path.name}: for example, {example}")
     return list(documents.values())
 
 
@@ -152,7 +157,7 @@ def gold_document(
     annotated_types: tuple[str, ...] = ENTITY_TYPES,
     passed_over: PassedOver,
 ) -> GoldDocument:
-    """Return the gold document of one that a source annotates: types are normalized, others are counted and left out."""
+    """Return the gold document of one that a source annotates: mentions of other types are counted only."""
     text = document.text
     return GoldDocument(
         corpus=corpus,

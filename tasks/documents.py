@@ -199,14 +199,15 @@ def _row(document: Document) -> dict[str, Any]:
 
 
 def _annotation_row(annotation: Annotation) -> dict[str, Any]:
-    ids = [normalize_id(identifier) for identifier in annotation.identifiers]
+    kind = normalize_type(annotation.entity_type)
+    ids = map(normalize_id, annotation.identifiers if kind else ())  # the numbers of genes are not those of OMIM
     return {
         "start": annotation.start,
         "end": annotation.end,
         "text": annotation.text,
         "entity_type": annotation.entity_type,
         "identifiers": annotation.identifiers,
-        "normalized_type": normalize_type(annotation.entity_type),
+        "normalized_type": kind,
         "normalized_ids": [each for each in ids if each is not None],
     }
 

@@ -1,14 +1,15 @@
-"""Links the mentions that a PubTator file carries: the same file with its identifiers replaced.
+"""Links the mentions that a PubTator file carries: the same file with their identifiers replaced.
 
-A mention that the model links to nothing is written without an identifier. What it is not asked about keeps its own:
-annotations of other types, and those of a document that it cannot read. Relations are not written, since their
-arguments are the identifiers that were replaced.
+Only the identifier column of mentions of our types changes; a mention that the model links to nothing gets `-`. All
+else stays byte for byte: texts, annotations of other types, invalid ones, mentions without a letter or digit, relations
+(whose arguments are still the ids of the input), documents that cannot be used, line ends and blank lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,98 +17,133 @@ from pathlib import Path
 from model.document import Annotation, Document
 from model.inference.cascade import Cascade
 from tasks.choices import check_spans
+from tasks.errors import InputError
 from tasks.exporters.spans import SEPARATOR, UNLINKED, identifier
+from tasks.parsers.annotations import split_identifiers
+from tasks.parsers.opening import open_source
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
+from tasks.passed_over import PassedOver
 from tasks.reading import read_each
 from tasks.texts import text_of
 from warehouse.files import written_whole
 
 CHUNK_DOCUMENTS = 128
 
-_Place = tuple[int, int, str]  # start, end, type
-_Identifiers = dict[_Place, list[str]]  # the best first
+_IDENTIFIERS = 5  # 0-based column
+_Place = tuple[int, int, str]  # start, end, normalized type
+_Asked = tuple[Document, list[tuple[Annotation, _Place]]]  # a document, and which of its annotations to link
 
 
 @dataclass(slots=True)
 class LinkCounts:
-    """What became of a file: documents written, its mentions of our types, how many of them were linked, failures."""
+    """What became of a file: documents read, mentions asked for, those linked, records not used, and what is left."""
 
     documents: int = 0
     mentions: int = 0
     linked: int = 0
     failures: int = 0
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 def link_file(
     path: Path, output: Path, *, cascade: Cascade, tell: Callable[[Failure], None] = lambda failure: None
 ) -> LinkCounts:
-    """Links the disease and chemical mentions of a PubTator file and writes `output`, whole or not at all.
+    """Link the disease and chemical mentions of a PubTator file and write `output`, whole or not at all.
 
     Args:
-        tell: is given each record or annotation that cannot be used, and each document that the model cannot read; the
-            others are linked without it.
+        tell: is given each record that cannot be used, and each document that the model cannot read; their lines are
+            kept, and the others are linked.
 
     Raises:
         SourceError: the file is damaged; nothing is written.
-        InputError: as `check_spans`.
+        InputError: as `check_spans`, or the file has no annotation of a type of the model; nothing is written.
     """
     check_spans(path, output=output)
     counts = LinkCounts()
-
-    def documents() -> Iterator[Document]:
-        for record in parse_pubtator(path):
-            if isinstance(record, Document):
-                for one in record.invalid_annotations:
-                    counts.failures += 1
-                    tell(Failure(record.record, one.position, one.reason, record.document_id))
-                yield record
-            elif isinstance(record, Failure):
-                counts.failures += 1
-                tell(record)
-
-    with written_whole(output) as out:
-        for chunk in _chunks(documents()):
-            for document, found in zip(chunk, read_each(chunk, partial(_link, cascade=cascade)), strict=True):
-                if isinstance(found, str):
-                    counts.failures += 1
-                    tell(Failure(document.record, "text", found, document.document_id))
-                    found = {}
-                asked = [_place(each) for each in document.annotations if _place(each) in found]
-                counts.mentions += len(asked)
-                counts.linked += sum(bool(found[place]) for place in asked)
-                out.write(_record(document, found).encode())
-                counts.documents += 1
+    with written_whole(output) as out, closing(_lines(path)) as lines:
+        done = 0
+        for new in _linked(path, cascade, counts, tell):
+            last = max(new, default=done)
+            for number, line in enumerate(islice(lines, max(0, last - done)), start=done + 1):
+                out.write(_relinked(line, *new[number], counts) if number in new else line)
+            done = max(done, last)
+        out.writelines(lines)
+        if reason := counts.passed_over.reason(cascade.model.config.entity_types):
+            raise InputError(f"{path}: {reason}")
     return counts
 
 
-def _link(documents: Sequence[Document], *, cascade: Cascade) -> list[_Identifiers]:
-    """The identifiers of each document's spans of our types, none of those that are linked to nothing."""
-    types = cascade.model.config.entity_types
-    given = [[_place(each) for each in d.annotations if each.entity_type in types] for d in documents]
-    mentions, _ = cascade.annotate([text_of(document) for document in documents], given=given)
-    linked: list[_Identifiers] = [{span: [] for span in spans} for spans in given]
+def _linked(
+    path: Path, cascade: Cascade, counts: LinkCounts, tell: Callable[[Failure], None]
+) -> Iterator[dict[int, tuple[Annotation, list[str]]]]:
+    """Yield what the next documents' annotations are linked to, the best first, by 1-based line number."""
+    for chunk in _chunks(_asked(path, cascade.model.config.entity_types, counts, tell)):
+        new: dict[int, tuple[Annotation, list[str]]] = {}
+        for (document, spans), found in zip(chunk, read_each(chunk, partial(_link, cascade=cascade)), strict=True):
+            if isinstance(found, str):
+                counts.failures += 1
+                tell(Failure(document.record, "text", found, document.document_id))
+                continue
+            for annotation, place in spans:
+                assert annotation.line is not None  # as of every annotation of PubTator text
+                new[annotation.line] = annotation, found.get(place, [])
+        yield new
+
+
+def _asked(path: Path, types: Sequence[str], counts: LinkCounts, tell: Callable[[Failure], None]) -> Iterator[_Asked]:
+    """Yield each document with those of its annotations that are to be linked, and count all else."""
+    for record in parse_pubtator(path):
+        if isinstance(record, Failure):
+            counts.failures += 1
+            tell(record)
+        elif isinstance(record, Document):
+            counts.documents += 1
+            usable = counts.passed_over.usable(record, types=types)
+            named = [(each, kind) for each, kind in usable if any(map(str.isalnum, each.text))]
+            counts.passed_over.wordless += len(usable) - len(named)
+            yield record, [(each, (each.start, each.end, kind)) for each, kind in named]
+
+
+def _link(asked: Sequence[_Asked], *, cascade: Cascade) -> list[dict[_Place, list[str]]]:
+    """Return the identifiers of the spans of each document, without those that are linked to nothing."""
+    given = [[place for _, place in spans] for _, spans in asked]
+    mentions, _ = cascade.annotate([text_of(document) for document, _ in asked], given=given)
+    linked: list[dict[_Place, list[str]]] = [{} for _ in asked]
     for identifiers, found in zip(linked, mentions, strict=True):
         for mention in found:
             if mention.mesh_id is not None:
-                identifiers[mention.start, mention.end, mention.entity_type].append(identifier(mention.mesh_id))
+                place = mention.start, mention.end, mention.entity_type
+                identifiers.setdefault(place, []).append(identifier(mention.mesh_id))
     return linked
 
 
-def _place(annotation: Annotation) -> _Place:
-    return annotation.start, annotation.end, annotation.entity_type
+def _relinked(line: bytes, annotation: Annotation, identifiers: list[str], counts: LinkCounts) -> bytes:
+    """Return a line with its identifier column replaced; as it is if that holds more than the annotation's own ids."""
+    body = line.removesuffix(b"\n").removesuffix(b"\r")
+    columns = body.decode().split("\t")
+    written = columns[_IDENTIFIERS] if len(columns) > _IDENTIFIERS else ""
+    if columns[3:4] != [annotation.text] or split_identifiers(written) != annotation.identifiers:
+        counts.passed_over.invalid["not on a line of its own"] += 1
+        return line
+    counts.mentions += 1
+    counts.linked += bool(identifiers)
+    columns[_IDENTIFIERS : _IDENTIFIERS + 1] = [SEPARATOR.join(identifiers) or UNLINKED]
+    return "\t".join(columns).encode() + line[len(body) :]
 
 
-def _record(document: Document, linked: _Identifiers) -> str:
-    name = document.document_id
-    lines = [f"{name}|t|{document.title}", f"{name}|a|{document.abstract}"]
-    for each in document.annotations:
-        identifiers = linked.get(_place(each), each.identifiers)
-        written = SEPARATOR.join(identifiers) or UNLINKED
-        lines.append("\t".join((name, str(each.start), str(each.end), each.text, each.entity_type, written)))
-    return "\n".join(lines) + "\n\n"
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a plain, gzip or xz file with their line ends, as the parser counts them."""
+    rest = b""
+    with open_source(path) as source:
+        for chunk in source.chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                yield line + b"\n"
+    if rest:
+        yield rest
 
 
-def _chunks(documents: Iterator[Document]) -> Iterator[tuple[Document, ...]]:
-    while chunk := tuple(islice(documents, CHUNK_DOCUMENTS)):
+def _chunks(asked: Iterator[_Asked]) -> Iterator[tuple[_Asked, ...]]:
+    while chunk := tuple(islice(asked, CHUNK_DOCUMENTS)):
         yield chunk

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from model.document import Annotation, Document
 from model.notation import ENTITY_TYPES, normalize_type
-from warehouse.wording import by_kind, counted
+from warehouse.wording import MOST_EXAMPLES, by_kind, counted
 
-MOST_EXAMPLES = 10  # of invalid annotations, in a report
 _LONGEST_TYPE = 40  # characters of a type in a report
 
 
@@ -61,12 +60,9 @@ class PassedOver:
             f"expected {' or '.join(types)} in any known spelling"
         )
 
-    def lines(self) -> Iterator[str]:
-        """Yield what to report, without the examples; nothing if every annotation is used."""
+    def summary(self) -> str | None:
+        """Return the count of each type that is passed over; None if none is."""
         parts = [by_kind(self.types)] if self.types else []
         if self.wordless:
             parts.append(f"{self.wordless:,} without a letter or digit")
-        if parts:
-            yield f"passed over: {', '.join(parts)}"
-        if self.invalid:
-            yield f"{counted(self.invalid.total(), 'invalid annotation')}: {by_kind(self.invalid)}"
+        return f"passed over: {', '.join(parts)}" if parts else None

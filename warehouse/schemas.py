@@ -131,7 +131,7 @@ ANNOTATIONS = pa.schema(
         _column("entity_type", pa.string(), "Type as the source writes it"),
         _column("identifiers", pa.list_(pa.string()), "Identifiers as the source writes them"),
         _column("normalized_type", pa.string(), "Disease or Chemical; null for another type"),
-        _column("normalized_ids", pa.list_(pa.string()), "Identifiers as `entities` writes them; empty for none"),
+        _column("normalized_ids", pa.list_(pa.string()), "Ids of a disease or chemical as entities writes them"),
     ]
 )
 

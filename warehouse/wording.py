@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 MOST_KINDS = 10  # of which a summary gives each count
+MOST_EXAMPLES = 10  # of one fault, in a report
 
 
 def counted(number: int, noun: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from warehouse.wording import MOST_EXAMPLES, by_kind, counted
 
 from .parts import Application
 
@@ -83,3 +86,16 @@ def group(name: str, *, says: str) -> typer.Typer:
 def say(line: str) -> None:
     """Print a line for the user that is not part of the answer."""
     print(f"e2emern: {line}", file=sys.stderr)
+
+
+def report_examples(counts: Mapping[str, int], examples: Sequence[str], *, noun: str = "invalid annotation") -> None:
+    """Report how many things could not be used, by what is wrong, and at most ten examples; nothing if there are none.
+
+    Args:
+        counts: by what is wrong, in a few words, such as `outside the text`.
+        examples: one line each, with its place.
+    """
+    if counts:
+        say(f"{counted(sum(counts.values()), noun)}: {by_kind(counts)}")
+        for example in examples[:MOST_EXAMPLES]:
+            say(f"for example, {example}")

@@ -1,4 +1,4 @@
-"""Mentions that stand in a file already: `link`."""
+"""Mentions that a file already has: `link`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from defaults import MESH, MODEL
 from warehouse.wording import counted
 
-from .application import Allow, Branch, Deny, Device, Mesh, app, say
+from .application import Allow, Branch, Deny, Device, Mesh, app, report_examples, say
 
 if TYPE_CHECKING:
     from tasks.parsers.records import Failure
@@ -30,9 +30,9 @@ def link(
     ),
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
 ) -> None:
-    """Link the disease and chemical mentions that stand in a PubTator file to MeSH, and write it with their ids.
+    """Link the disease and chemical mentions of a PubTator file to MeSH, and write the file with their ids.
 
-    Records and annotations that cannot be used are told, one a line, and left out; all others are linked.
+    All else in the file stays as it is. What cannot be used is reported, annotations by type or by what is wrong.
     """
     from model.vocabulary import Vocabulary
     from tasks.choices import check_spans, find_mesh
@@ -41,12 +41,12 @@ def link(
     from warehouse.layout import Home
 
     table, selection = find_mesh(mesh, home=Home(home)), None
-    read_versions(model, table)  # tells what is missing
+    read_versions(model, table)  # reports what is missing
     check_spans(path, output=output)
     if branch or allow or deny:
         selection = select_concepts(Vocabulary.read(table), branches=branch or (), allow=allow, deny=deny)
 
-    from tasks.link import link_file  # slow to import, as the model is to load: what is wrong has been told
+    from tasks.link import link_file  # slow to import, as the model is to load: what is wrong has been reported
 
     cascade = load(model, table, home=Home(home), device=device.value)
     cascade.selection = selection
@@ -59,3 +59,6 @@ def link(
         f"wrote {counted(counts.documents, 'document')} to {output}: {counts.linked:,} of "
         f"{counted(counts.mentions, 'mention')} linked, {counted(counts.failures, 'failure')}"
     )
+    if passed_over := counts.passed_over.summary():
+        say(passed_over)
+    report_examples(counts.passed_over.invalid, counts.passed_over.examples)

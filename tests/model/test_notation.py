@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
             "Simple_chemical",
         )],
         *[(written, None) for written in (
-            "", "Gene", "GeneOrGeneProduct", "Species", "SequenceVariant", "CellLine", "OrganismTaxon", "X", "Dis ease d",
+            "", "Gene", "GeneOrGeneProduct", "Species", "SequenceVariant", "CellLine", "OrganismTaxon", "Diseased",
         )],
     ],
 )  # fmt: skip

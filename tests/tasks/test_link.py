@@ -1,7 +1,9 @@
-"""Spans that stand in a PubTator file get the concepts that the model gives them, and all else stays."""
+"""Spans of a PubTator file get the concepts that the model gives them, and all else stays."""
 
 from __future__ import annotations
 
+import gzip
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tasks.errors import InputError
 from tasks.link import LinkCounts, link_file
 from tasks.models import load
 from tasks.parsers.records import Failure
+from tasks.passed_over import PassedOver
 from tests.flows.world import World
 from warehouse.layout import Home
 
@@ -35,22 +38,12 @@ not a line
 4\t7\t30\tbreast and colon cancer\tDisease\tMESH:D001943|MESH:D003110
 """
 
-WRITTEN = """\
-1|t|The patients had severe breast cancer.
-1|a|Colon cancer was treated with cisplatin.
-1\t24\t37\tbreast cancer\tDisease\tMESH:D001
-1\t39\t51\tColon cancer\tDisease\tMESH:D002
-1\t39\t44\tColon\tOrgan\tUBERON:0001155
-1\t69\t78\tcisplatin\tChemical\tMESH:C007
-
-2|t|Headache.
-2|a|
-
-4|t|Severe breast and colon cancer.
-4|a|
-4\t7\t30\tbreast and colon cancer\tDisease\tMESH:D001|MESH:D002
-
-"""
+WRITTEN = (
+    GIVEN.replace("MESH:D999", "MESH:D001")
+    .replace("Colon cancer\tDisease", "Colon cancer\tDisease\tMESH:D002")
+    .replace("Chemical\t-", "Chemical\tMESH:C007")
+    .replace("MESH:D001943|MESH:D003110", "MESH:D001|MESH:D002")
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +51,28 @@ def cascade(world: World, tmp_path_factory: pytest.TempPathFactory) -> Cascade:
     return load(world.model, world.mesh, home=Home(tmp_path_factory.mktemp("home")), device="cpu")
 
 
-def test_ids_are_replaced_and_faults_told(cascade: Cascade, tmp_path: Path) -> None:
+def linked(cascade: Cascade, folder: Path, given: bytes) -> tuple[bytes, LinkCounts]:
+    """What `link_file` writes for a file, and its counts."""
+    path, output = folder / "given.PubTator", folder / "linked.PubTator"
+    path.write_bytes(given)
+    counts = link_file(path, output, cascade=cascade)
+    return output.read_bytes(), counts
+
+
+def test_ids_are_replaced_and_faults_reported(cascade: Cascade, tmp_path: Path) -> None:
     given, output = tmp_path / "given.PubTator", tmp_path / "new" / "linked.PubTator"
     given.write_text(GIVEN, encoding="utf-8")
     told: list[Failure] = []
     counts = link_file(given, output, cascade=cascade, tell=told.append)
     assert output.read_text(encoding="utf-8") == WRITTEN
-    assert counts == LinkCounts(documents=3, mentions=4, linked=4, failures=2)
-    assert [(failure.document_id, failure.reason) for failure in told] == [
-        ("2", "annotation: found 'Headache' at 0-8, expected 'Migraine'"),
-        ("3", "line of 'not a line' in document 3"),
-    ]
+    passed_over = PassedOver(
+        used=4,
+        types=Counter({"Organ": 1}),
+        invalid=Counter({"other words at its offsets": 1}),
+        examples=["line 10: document 2: found 'Headache' at 0-8, expected 'Migraine'"],
+    )
+    assert counts == LinkCounts(documents=3, mentions=4, linked=4, failures=1, passed_over=passed_over)
+    assert [(failure.document_id, failure.reason) for failure in told] == [("3", "line of 'not a line' in document 3")]
     assert [path.name for path in output.parent.iterdir()] == ["linked.PubTator"]
 
 
@@ -80,11 +84,93 @@ def test_what_is_not_selected_has_no_id(cascade: Cascade, tmp_path: Path) -> Non
         counts = link_file(given, output, cascade=cascade)
     finally:
         cascade.selection = None
-    assert counts == LinkCounts(documents=1, mentions=3, linked=2)
+    assert (counts.documents, counts.mentions, counts.linked, counts.failures) == (1, 3, 2, 0)
     assert "1\t24\t37\tbreast cancer\tDisease\t-\n" in output.read_text(encoding="utf-8")
 
 
-def test_a_document_that_the_model_cannot_read_is_told(
+OTHERS = (
+    "\n\n9|t|Aspirin in breast cancer. \r\n"
+    "9|a|Colon cancer was treated (again)\u00a0with cisplatin.  \r\n"
+    "9\t0\t7\tAspirin\tGene\t21929,7128\r\n"
+    "9\t0\t7\tAspirin\tGene\t1234;5678\t0.95\r\n"
+    "9\t26\t31\tColon\tDNAMutation\tg|SUB|T|7488|C\tRSID:763780\r\n"
+    "9\t26\t31\tColon\t Species \t9606\textra\tmore\r\n"
+    "9\t26\t31\tColon\tX\tMESH: D001943\r\n"
+    "9\t26\t31\tColon\tY\n"
+    "9\t51\t52\t(\tDisease\tMESH:D010024\r\n"
+    "9\tCID\tD001241\tD001943\r\n"
+    " \r\n"
+    "\r\n"
+    "9|t|Rash.\n9|a|\n9\t0\t4\tRash\tX\tMESH: D1\t"
+)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_the_identifiers_of_our_mentions_change(cascade: Cascade, tmp_path: Path, end: str) -> None:
+    ours = "9\t11\t24\tbreast cancer\tSpecificDisease\t{first}\tparts\t{score}9\t64\t73\tcisplatin\tDRUG{second}"
+    ours = ours.replace("{score}", f"0.5{end}") + end
+    given = OTHERS.replace("9\tCID", ours + "9\tCID")
+    given_bytes = given.replace("{first}", "mesh:D006073*").replace("{second}", "").encode()
+    expected = given.replace("{first}", "MESH:D001").replace("{second}", "\tMESH:C007").encode()
+    found, counts = linked(cascade, tmp_path, given_bytes)
+    assert found == expected
+    assert (counts.documents, counts.mentions, counts.linked, counts.failures) == (2, 2, 2, 0)
+    assert counts.passed_over.wordless == 1
+    assert counts.passed_over.types == {"Gene": 2, "X": 2, "DNAMutation": 1, "Species": 1, "Y": 1}
+    packed = tmp_path / "given.gz"
+    packed.write_bytes(gzip.compress(given_bytes))
+    link_file(packed, tmp_path / "unpacked.PubTator", cascade=cascade)
+    assert (tmp_path / "unpacked.PubTator").read_bytes() == expected
+
+
+def test_files_of_many_documents_are_copied_in_order(cascade: Cascade, tmp_path: Path) -> None:
+    one = "{n}|t|Breast cancer.\n{n}|a|\n{n}\t0\t13\tBreast cancer\tdisease\t\n\n"
+    two = "{n}|t|Nothing {n}.\n{n}|a|\n\n"
+    given = "".join((one if n % 3 else two).format(n=n) for n in range(1, 301))
+    found, counts = linked(cascade, tmp_path, given.encode())
+    assert found.decode() == given.replace("\tdisease\t\n", "\tdisease\tMESH:D001\n")
+    assert (counts.documents, counts.mentions, counts.linked) == (300, 200, 200)
+
+
+@pytest.mark.parametrize(("disease", "chemical"), [
+    ("SpecificDisease", "Chemical"), ("DiseaseOrPhenotypicFeature", "ChemicalEntity"), ("DISEASE", "CHEMICAL"),
+    ("modifier", "drug"), ("disease_class", "Chemical Entity"),
+])  # fmt: skip
+def test_types_may_be_spelt_in_many_ways(cascade: Cascade, tmp_path: Path, disease: str, chemical: str) -> None:
+    given = "9|t|Breast cancer and cisplatin.\n9|a|\n" + (
+        f"9\t0\t13\tBreast cancer\t{disease}\tD9\n9\t18\t27\tcisplatin\t{chemical}\tD9\n"
+    )
+    found, counts = linked(cascade, tmp_path, given.encode())
+    assert [line.split("\t")[5] for line in found.decode().splitlines()[2:]] == ["MESH:D001", "MESH:C007"]
+    assert (counts.mentions, counts.passed_over.summary()) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "reason"),
+    [
+        ("", "0 of 0 annotations usable: found none, expected Disease or Chemical in any known spelling"),
+        (
+            "9\t0\t4\tRash\tGene\t1\n9\t0\t4\tRash\tGene\t1\n9\t0\t4\tRash\tSpecies\t1\n",
+            "0 of 3 annotations usable: found 2 Gene, 1 Species, expected Disease or Chemical in any known spelling",
+        ),
+    ],
+)
+def test_a_file_of_other_types_is_an_error(cascade: Cascade, tmp_path: Path, annotations: str, reason: str) -> None:
+    with pytest.raises(InputError) as raised:
+        linked(cascade, tmp_path, f"9|t|Rash.\n9|a|\n{annotations}".encode())
+    assert str(raised.value) == f"{tmp_path / 'given.PubTator'}: {reason}"
+    assert not (tmp_path / "linked.PubTator").exists()
+
+
+@pytest.mark.parametrize("words", ["(", ". ", " "])
+def test_a_mention_without_a_letter_or_digit_is_passed_over(cascade: Cascade, tmp_path: Path, words: str) -> None:
+    given = f"9|t|Rash{words}x.\n9|a|\n9\t4\t{4 + len(words)}\t{words}\tDisease\tD1\n".encode()
+    found, counts = linked(cascade, tmp_path, given)
+    assert found == given
+    assert (counts.mentions, counts.passed_over.summary()) == (0, "passed over: 1 without a letter or digit")
+
+
+def test_a_document_that_the_model_cannot_read_is_reported(
     cascade: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, output = tmp_path / "given.PubTator", tmp_path / "linked.PubTator"
@@ -99,9 +185,9 @@ def test_a_document_that_the_model_cannot_read_is_told(
     monkeypatch.setattr(cascade, "find_spans", fail)
     told: list[Failure] = []
     counts = link_file(given, output, cascade=cascade, tell=told.append)
-    assert (counts.documents, counts.linked, counts.failures) == (3, 3, 3)
+    assert (counts.documents, counts.linked, counts.failures) == (3, 3, 2)
     assert told[-1] == Failure(3, "text", "model: RuntimeError: too odd", "4")
-    kept = "4\t7\t30\tbreast and colon cancer\tDisease\tMESH:D001943|MESH:D003110\n\n"
+    kept = "4\t7\t30\tbreast and colon cancer\tDisease\tMESH:D001943|MESH:D003110\n"
     assert output.read_text(encoding="utf-8").endswith(kept)
 
 
