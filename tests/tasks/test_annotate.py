@@ -317,12 +317,20 @@ def test_a_file_of_parsing_that_is_gone_or_damaged_is_made_again(cascade: Cascad
 
 def test_full_texts_and_annotations_that_do_not_fit(cascade: Cascade, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
-    path.write_text("9|t|Headache.\n9|a|\n9\t0\t8\tHeadache\tDisease\tD005\n9\t0\t4\tnone\tDisease\tD005\n")
+    path.write_text("9|t|Headache.\n9|a|\n9\t0\t8\tHeadache\tDISEASE\tmesh:D005|-1\n9\t0\t4\tnone\tDisease\tD005\n")
     counts = run(path, tmp_path / "home", cascade)
     assert counts == SourceCounts(
         parsed=1, documents=1, annotated=1, without_text=0, failed=0, deleted=0, invalid_annotations=1
     )
     (document,) = read(tmp_path / "home", "documents")
     assert document["annotations"] == [
-        {"start": 0, "end": 8, "text": "Headache", "entity_type": "Disease", "identifiers": ["D005"]}
+        {
+            "start": 0,
+            "end": 8,
+            "text": "Headache",
+            "entity_type": "DISEASE",
+            "identifiers": ["mesh:D005", "-1"],
+            "normalized_type": "Disease",
+            "normalized_ids": ["D005"],
+        }
     ]

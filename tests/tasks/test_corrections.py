@@ -39,11 +39,14 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
     ("text", "refused"),
     [
         ("1|t|Fever.\n1|a|\n1\t0\t4\tFever\tDisease\tD005\n",
-         ("line 3", "1", "annotation: found 'Feve' at 0-4, expected 'Fever'")),
+         ("line 3", "1", "found 'Feve' at 0-4, expected 'Fever'")),
         ("1|t|Fever.\n1|a|\n1\t0\t5\tFever\tDisease\tD777\n",
          ("record 0", "1", "D777 of 'Fever' is no concept of MeSH tiny")),
         ("1|t|Fever.\n1|a|\n",
          ("record 0", "1", "no mention of a Disease or Chemical, as of a document that nobody has read")),
+        ("1|t|Fever.\n1|a|\n1\t0\t5\tFever\tGene\t1\n",
+         ("record 0", "1",
+          "0 of 1 annotation usable: found 1 Gene, expected Disease or Chemical in any known spelling")),
         ("1|t|Fever.\n1|a|Once.\n1|a|Again.\n", ("line 3", "1", "a second |a| line; expected one a document")),
         (GOOD, ("document", "7", "stands in a.txt too")),
         (DISEASES.replace("8", "99", 1).replace("\n8", "\n99"),
@@ -67,6 +70,18 @@ def test_a_bad_document_leaves_those_around_it(tmp_path: Path) -> None:
     assert list(documents) == ["7", "8"]
     assert files == {"a.txt": 2}
     assert [(position, document) for _, position, document, _ in told] == [("line 8", "1")]
+
+
+def test_spellings_are_known_and_other_types_are_counted(tmp_path: Path) -> None:
+    text = (
+        "7|t|Cisplatin and fever.\n7|a|\n7\t0\t9\tCisplatin\tDRUG\tmesh:C007\n7\t14\t19\tfever\tdisease\tCUI-less\n"
+        "7\t0\t9\tCisplatin\tGene\t1\n7\t0\t9\tCisplatin\tSpecies\t1\n7\t0\t9\tCisplatin\tGene\t1\n"
+    )
+    (tmp_path / "a.txt").write_text(text)
+    found = read_corrections(tmp_path, vocabulary=tiny.vocabulary())
+    (document,) = found.documents
+    assert [(m.entity_type, m.concepts) for m in document.mentions] == [("Chemical", ("mesh:C007",)), ("Disease", ())]
+    assert found.passed_over == {"a.txt": {"Gene": 2, "Species": 1}}
 
 
 def test_no_folder_holds_nothing_and_a_wrong_one_is_told(tmp_path: Path) -> None:

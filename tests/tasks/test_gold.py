@@ -50,7 +50,10 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
         (["none.txt"], "none.txt: no such gold file; expected FILE or CORPUS/SPLIT=FILE"),
         (["{tmp}/empty.txt"], "empty.txt: the file is empty; expected PubTator text$"),
         (["{tmp}/junk.txt"], "junk.txt: line 4: line of 'junk' in document 7$"),
-        (["{tmp}/plain.txt"], "found no mention of Disease or Chemical; expected PubTator text with gold mentions"),
+        (
+            ["{tmp}/plain.txt"],
+            "plain.txt: 0 of 0 annotations usable: found none, expected Disease or Chemical in any known spelling$",
+        ),
         (
             ["{tmp}/gold.txt", "gold/gold={tmp}/gold.txt"],
             "document 7 stands twice in gold/gold; name each gold file once",

@@ -39,6 +39,14 @@ def said(
     return row | linked | more
 
 
+def noted(
+    start: int, text: str, entity_type: str, identifier: str, *, normalized: tuple[str | None, list[str]]
+) -> dict[str, Any]:
+    """A mention that a source carries itself, as `annotate` writes it."""
+    row = {"start": start, "end": start + len(text), "text": text, "entity_type": entity_type}
+    return row | {"identifiers": [identifier], "normalized_type": normalized[0], "normalized_ids": normalized[1]}
+
+
 def ran(home: Home, run_id: str, started: datetime, outcomes: dict[SourceKey, str]) -> None:
     met = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome=outcome) for key, outcome in outcomes.items())
     versions = {"e2emern": "0.1.0", "model": MODEL, "mesh": MESH}
@@ -70,8 +78,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     ran(home, FIRST, STARTED, {one: "annotated"})
     publish(home, model_version=MODEL, mesh_version=MESH)
     two = key("pubmed26n0002.xml", "2")
-    note = {"start": 0, "end": 6, "text": "cancer", "entity_type": "Disease", "identifiers": ["MESH:D009369"]}
-    invalid = {"start": 3, "end": 6, "text": "cer", "entity_type": "Disease", "identifiers": ["D001943"]}
+    note = noted(0, "cancer", "Disease", "MESH:D009369", normalized=("Disease", ["D009369"]))
+    invalid = noted(3, "cer", "disease", "D001943", normalized=("Disease", ["D001943"]))
     add_source(
         home,
         two,
@@ -252,9 +260,11 @@ def composite(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("composite"))
     add_vocabulary(home)
     words = "breast and familial cancer"
-    note = {"start": 0, "end": len(words), "text": words, "entity_type": "Disease"}
-    gene = {"start": 50, "end": 55, "text": "BRCA1", "entity_type": "Gene", "identifiers": ["672"]}
-    notes = [note | {"identifiers": ["OMIM:114480"]}, note | {"identifiers": ["D009369"]}, gene]
+    notes = [
+        noted(0, words, "Disease", "omim:114480", normalized=("Disease", ["114480"])),
+        noted(0, words, "SpecificDisease", "D009369*", normalized=("Disease", ["D009369"])),
+        noted(50, "BRCA1", "Gene", "672", normalized=(None, [])),
+    ]
     add_source(
         home,
         key("a.PubTator"),

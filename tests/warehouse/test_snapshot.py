@@ -68,7 +68,7 @@ def test_first_snapshot(home: Home) -> None:
         ("12", "A title", 1),
     ]
     assert rows(home, "FROM annotations") == [
-        ("pubmed21n0001.xml.gz", "1" * 16, 0, "11", 11, 0, 1, "A", "Gene", ["7157", "X"])
+        ("pubmed21n0001.xml.gz", "1" * 16, 0, "11", 11, 0, 1, "A", "Gene", ["7157", "X"], None, None)
     ]
     assert rows(home, "SELECT record, position, reason FROM failures") == [(1, "line 1", "no PMID")]
     assert rows(home, "SELECT record, pmid FROM deletions") == [(2, 99)]
