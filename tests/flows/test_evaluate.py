@@ -87,6 +87,68 @@ def test_errors_come_before_any_model_is_loaded(world: World, corpus: Path, tmp_
     assert run(*given, "--protocol", "guess").exit_code == 2
 
 
+SPELT = """\
+1|t|The patients had severe breast cancer.
+1|a|Colon cancer was treated with cisplatin.
+1\t24\t37\tbreast cancer\t{disease}\t{breast}
+1\t39\t51\tColon cancer\t{Disease}\t{colon}
+1\t69\t78\tcisplatin\t{chemical}\t{cisplatin}
+"""
+PLAIN = {"disease": "Disease", "Disease": "Disease", "chemical": "Chemical"}
+IDS = {"breast": "D001", "colon": "D002", "cisplatin": "C007"}
+
+
+def figures(world: World, folder: Path, spelling: dict[str, str]) -> tuple[dict[tuple[str, str], float], str]:
+    """The F1 or accuracy of each type and protocol on one document, and what is reported."""
+    gold = folder / "gold.PubTator"
+    gold.write_text(SPELT.format(**PLAIN | IDS | spelling))
+    ended = run("evaluate", gold, "--model", world.model, "--mesh", world.mesh, "--output", folder, "--device", "cpu")
+    assert ended.exception is None
+    rows = pq.read_table(folder / "evaluation.parquet").to_pylist()
+    kept = {"f1", "accuracy@1"}
+    found = {(row["protocol"], row["entity_type"]): row["value"] for row in rows if row["figure"] in kept}
+    return {key: value for key, value in found.items() if key[0] in ("ner", "link", "document")}, ended.stderr
+
+
+def test_spellings_of_types_and_ids_do_not_count(world: World, tmp_path: Path) -> None:
+    plain, _ = figures(world, tmp_path, {})
+    assert plain["link", "Disease"] == plain["link", "Chemical"] == 1.0
+    for spelling in (
+        {"disease": "DISEASE", "Disease": "disease", "chemical": "CHEMICAL"},
+        {"disease": "SpecificDisease", "Disease": "DiseaseOrPhenotypicFeature", "chemical": "ChemicalEntity"},
+        {"breast": "mesh:D001", "colon": "MeSH:D002", "cisplatin": "MESH: C007*"},
+    ):
+        assert figures(world, tmp_path, spelling)[0] == plain
+
+
+def test_gold_without_an_id_counts_for_ner_only(world: World, tmp_path: Path) -> None:
+    plain, _ = figures(world, tmp_path, {})
+    without, told = figures(world, tmp_path, {"cisplatin": "CUI-less", "colon": "NIL"})
+    assert without["ner", "Disease"] == plain["ner", "Disease"]
+    assert without["ner", "Chemical"] == plain["ner", "Chemical"]
+    assert without["link", "Disease"] == 1.0
+    assert ("link", "Chemical") not in without
+    assert "not in the vocabulary" not in told
+
+
+def test_gold_ids_that_the_vocabulary_lacks_are_counted(world: World, tmp_path: Path) -> None:
+    _, told = figures(world, tmp_path, {"colon": "D999"})
+    line = "e2emern: 1 of 3 gold ids is not in the vocabulary of MeSH tiny, such as D999"
+    assert line in told.splitlines()
+    assert line in run("statistics", tmp_path / "gold.PubTator", "--mesh", world.mesh).stderr.splitlines()
+
+
+def test_corpus_reports_what_it_passes_over(world: World, tmp_path: Path) -> None:
+    gold = tmp_path / "gold.PubTator"
+    gold.write_text(SPELT.format(**PLAIN | IDS | {"chemical": "Gene", "colon": "D999"}))
+    ended = run("corpus", f"a/b={gold}", "--mesh", world.mesh, "--output", tmp_path / "corpus.parquet")
+    assert ended.stdout.splitlines() == [
+        "gold.PubTator: passed over: 1 Gene",
+        "a/b: 1 document, 2 mentions",
+        "1 of 2 gold ids is not in the vocabulary of MeSH tiny, such as D999",
+    ]
+
+
 def test_statistics(world: World, corpus: Path) -> None:
     ended = run("statistics", corpus, "--mesh", world.mesh, "--format", "csv")
     assert ended.stdout.splitlines() == [

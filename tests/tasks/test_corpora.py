@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from model.corpus import GoldMention, read_corpus
-from tasks.corpora import join_corpora, read_gold, read_tagged
+from tasks.corpora import describe_unknown_ids, join_corpora, read_gold, read_tagged
 from tasks.errors import InputError, SourceError
+from tests.model import tiny
 
 PUBTATOR = """\
 7|t|Diabetic neuropathy and aspirin
@@ -77,6 +78,67 @@ def test_corpora_are_joined_into_one_file(tmp_path: Path) -> None:
     join_corpora(named, annotates=["tags=Disease"], output=output, tell=told.append)
     assert told == ["ncbi/train: 1 document, 3 mentions", "tags/train: 2 documents, 3 mentions"]
     assert [document.corpus for document in read_corpus(output)] == ["ncbi", "tags", "tags"]
+
+
+SPELT = """\
+7|t|Diabetic neuropathy and aspirin
+7|a|Breast cancer, TP53 and gout.
+7\t0\t19\tDiabetic neuropathy\tdisease\tmesh:D003929
+7\t24\t31\taspirin\tDRUG\thttp://id.nlm.nih.gov/mesh/D001241
+7\t32\t45\tBreast cancer\tDiseaseOrPhenotypicFeature\tCUI-less
+7\t47\t51\tTP53\tGeneOrGeneProduct\t7157
+7\t56\t60\tgout\tMODIFIER\tNA|D006073*
+7\t56\t60\tGout\tDisease\tD006073
+"""
+
+
+def test_spellings_are_normalized_and_what_is_passed_over_is_counted(tmp_path: Path) -> None:
+    path, told = tmp_path / "gold.PubTator", list[str]()
+    path.write_text(SPELT)
+    (document,) = read_gold(path, corpus="ncbi", split="train", tell=told.append)
+    assert document.mentions == (
+        GoldMention(0, 19, "Disease", ("mesh:D003929",)),
+        GoldMention(24, 31, "Chemical", ("http://id.nlm.nih.gov/mesh/D001241",)),
+        GoldMention(32, 45, "Disease", ()),
+        GoldMention(56, 60, "Disease", ("D006073*",)),
+    )
+    assert told == [
+        "gold.PubTator: passed over: 1 GeneOrGeneProduct",
+        "gold.PubTator: 1 invalid annotation: 1 other words at its offsets",
+        "gold.PubTator: for example, line 8: document 7: found 'gout' at 56-60, expected 'Gout'",
+    ]
+
+
+@pytest.mark.parametrize("written", ["CUI-less", "None", "NA", "NIL", "-", "-1", "", "MESH:-1", "none"])
+def test_no_id_is_no_concept(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "gold.PubTator"
+    path.write_text(f"7|t|Gout\n7|a|\n7\t0\t4\tGout\tDisease\t{written}\n")
+    (document,) = read_gold(path, corpus="ncbi", split="train")
+    assert document.mentions == (GoldMention(0, 4, "Disease", ()),)
+
+
+def test_a_file_without_usable_mentions_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "gold.PubTator"
+    path.write_text(PUBTATOR)
+    with pytest.raises(InputError) as raised:
+        read_gold(path, corpus="ncbi", split="train", annotated_types=("Gene",))
+    assert str(raised.value) == (
+        f"{path}: 0 of 3 annotations usable: found 1 Chemical, 1 CompositeMention, 1 SpecificDisease, "
+        "expected Gene in any known spelling"
+    )
+
+
+def test_ids_that_the_vocabulary_lacks_are_counted(tmp_path: Path) -> None:
+    path, told = tmp_path / "gold.PubTator", list[str]()
+    path.write_text(
+        "7|t|Breast cancer, gout and cisplatin\n7|a|\n7\t0\t13\tBreast cancer\tDisease\tmesh:D001|D8\n"
+        "7\t15\t19\tgout\tDisease\tD9\n7\t15\t19\tgout\tDisease\tD9\n7\t24\t33\tcisplatin\tChemical\tC007\n"
+    )
+    mesh = tiny.save_entities(tmp_path, tiny.CONCEPTS)
+    join_corpora([f"a/b={path}"], output=tmp_path / "corpus.parquet", mesh=mesh, tell=told.append)
+    assert told[-1] == "3 of 5 gold ids are not in the vocabulary of MeSH tiny, such as D9"
+    documents = read_corpus(tmp_path / "corpus.parquet")
+    assert describe_unknown_ids(documents[:0], tiny.vocabulary()) is None
 
 
 @pytest.mark.parametrize(
