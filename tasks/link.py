@@ -7,19 +7,20 @@ else stays byte for byte: texts, annotations of other types, invalid ones, menti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from model.document import Annotation, Document
+from model.document import Annotation, Document, InvalidAnnotation
 from model.inference.cascade import Cascade
 from tasks.choices import check_spans
 from tasks.errors import InputError
 from tasks.exporters.spans import SEPARATOR, UNLINKED, identifier
-from tasks.parsers.annotations import split_identifiers
+from tasks.parsers.annotations import shown, split_identifiers
 from tasks.parsers.opening import open_source
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
@@ -31,6 +32,7 @@ from warehouse.files import written_whole
 CHUNK_DOCUMENTS = 128
 
 _IDENTIFIERS = 5  # 0-based column
+_NEXT_TEXT = re.compile(r"\|[ta]\|")  # of the next document, if files are joined without a line feed
 _Place = tuple[int, int, str]  # start, end, normalized type
 _Asked = tuple[Document, list[tuple[Annotation, _Place]]]  # a document, and which of its annotations to link
 
@@ -123,8 +125,10 @@ def _relinked(line: bytes, annotation: Annotation, identifiers: list[str], count
     body = line.removesuffix(b"\n").removesuffix(b"\r")
     columns = body.decode().split("\t")
     written = columns[_IDENTIFIERS] if len(columns) > _IDENTIFIERS else ""
-    if columns[3:4] != [annotation.text] or split_identifiers(written) != annotation.identifiers:
-        counts.passed_over.invalid["not on a line of its own"] += 1
+    is_joined = _NEXT_TEXT.search(written) or split_identifiers(written) != annotation.identifiers
+    if columns[3:4] != [annotation.text] or is_joined:
+        reason = f"{shown(annotation.text)} shares its line with other text"
+        counts.passed_over.count(InvalidAnnotation(f"line {annotation.line}", "not on a line of its own", reason))
         return line
     counts.mentions += 1
     counts.linked += bool(identifiers)
@@ -132,7 +136,7 @@ def _relinked(line: bytes, annotation: Annotation, identifiers: list[str], count
     return "\t".join(columns).encode() + line[len(body) :]
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path) -> Generator[bytes, None, None]:
     """Yield the lines of a plain, gzip or xz file with their line ends, as the parser counts them."""
     rest = b""
     with open_source(path) as source:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from model.document import Annotation, Document
+from model.document import Annotation, Document, InvalidAnnotation
 from model.notation import ENTITY_TYPES, normalize_type
 from warehouse.wording import MOST_EXAMPLES, by_kind, counted
 
@@ -36,16 +36,20 @@ class PassedOver:
         found: list[tuple[Annotation, str]] = []
         for annotation in document.annotations:
             kind = normalize_type(annotation.entity_type)
-            if kind in types:
+            if kind is not None and kind in types:
                 found.append((annotation, kind))
             else:
                 self.types[annotation.entity_type.strip()[:_LONGEST_TYPE] or "without a type"] += 1
         for invalid in document.invalid_annotations:
-            self.invalid[invalid.kind] += 1
-            if len(self.examples) < MOST_EXAMPLES:
-                self.examples.append(f"{invalid.position}: document {document.document_id}: {invalid.reason}")
+            self.count(invalid)
         self.used += len(found)
         return found
+
+    def count(self, invalid: InvalidAnnotation) -> None:
+        """Count an annotation that cannot be used, and keep it as an example if there are few."""
+        self.invalid[invalid.kind] += 1
+        if len(self.examples) < MOST_EXAMPLES:
+            self.examples.append(f"{invalid.position}: {invalid.reason}")
 
     def reason(self, types: Sequence[str] = ENTITY_TYPES) -> str | None:
         """Return why nothing of a file can be used, with the types found and those expected; None if something can.

@@ -52,7 +52,7 @@ def test_what_is_passed_over_is_counted_with_at_most_ten_examples(world: World, 
         "e2emern: passed over: 2 Gene, 1 without a letter or digit",
         "e2emern: 12 invalid annotations: 12 outside the text",
     ]
-    assert told[3] == ("e2emern: for example, line 8: document 1: 'gout' at 5000-5004 lies outside the text of 0-30")
+    assert told[3] == ("e2emern: for example, line 8: 'gout' at 5000-5004 lies outside the text of 0-30")
     assert len(told) == 13
     assert (tmp_path / "linked.PubTator").read_text(encoding="utf-8").endswith(others + outside)
 

@@ -105,7 +105,7 @@ def test_spellings_are_normalized_and_what_is_passed_over_is_counted(tmp_path: P
     assert told == [
         "gold.PubTator: passed over: 1 GeneOrGeneProduct",
         "gold.PubTator: 1 invalid annotation: 1 other words at its offsets",
-        "gold.PubTator: for example, line 8: document 7: found 'gout' at 56-60, expected 'Gout'",
+        "gold.PubTator: for example, line 8: found 'gout' at 56-60, expected 'Gout'",
     ]
 
 

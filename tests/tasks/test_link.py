@@ -69,7 +69,7 @@ def test_ids_are_replaced_and_faults_reported(cascade: Cascade, tmp_path: Path) 
         used=4,
         types=Counter({"Organ": 1}),
         invalid=Counter({"other words at its offsets": 1}),
-        examples=["line 10: document 2: found 'Headache' at 0-8, expected 'Migraine'"],
+        examples=["line 10: found 'Headache' at 0-8, expected 'Migraine'"],
     )
     assert counts == LinkCounts(documents=3, mentions=4, linked=4, failures=1, passed_over=passed_over)
     assert [(failure.document_id, failure.reason) for failure in told] == [("3", "line of 'not a line' in document 3")]
@@ -121,6 +121,15 @@ def test_only_the_identifiers_of_our_mentions_change(cascade: Cascade, tmp_path:
     packed.write_bytes(gzip.compress(given_bytes))
     link_file(packed, tmp_path / "unpacked.PubTator", cascade=cascade)
     assert (tmp_path / "unpacked.PubTator").read_bytes() == expected
+
+
+def test_a_line_that_another_document_begins_in_stays(cascade: Cascade, tmp_path: Path) -> None:
+    one = "1|t|Breast cancer.\n1|a|Aspirin.\n1\t0\t13\tBreast cancer\tDisease\tD9\n1\t15\t22\tAspirin\tChemical\tD8"
+    two = "2|t|Rash.\n2|a|\n"
+    found, counts = linked(cascade, tmp_path, (one + two).encode())
+    assert found.decode() == one.replace("\tD9", "\tMESH:D001") + two
+    assert counts.passed_over.invalid == {"not on a line of its own": 1}
+    assert counts.passed_over.examples == ["line 4: 'Aspirin' shares its line with other text"]
 
 
 def test_files_of_many_documents_are_copied_in_order(cascade: Cascade, tmp_path: Path) -> None:
