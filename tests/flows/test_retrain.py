@@ -103,7 +103,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     assert done.judged.data["corrections/train"] == {"mine.txt": 1}
     assert [(one["document_id"], one["reason"]) for one in done.judged.data["refused"]] == [
         ("8", "D999 of 'headache' is no concept of MeSH tiny"),
-        ("9", "annotation: found 'spirin ' at 1-8, expected 'Aspirin'"),
+        ("9", "found 'spirin ' at 1-8, expected 'Aspirin'"),
     ]
     (corpus,) = home.root.glob("training/*/corpus.parquet")
     assert [one.document_id for one in read_corpus(corpus, splits=["corrections/train"])] == ["7"]
