@@ -54,7 +54,7 @@ class Setting:
     recipe: Recipe
     folder: Path
     device: str = "cpu"
-    log: Callable[[str], None] = print
+    tell: Callable[[str], None] = print
 
 
 def run(name: str, seed: int, setting: Setting) -> Counts:
@@ -78,7 +78,7 @@ def train_row(name: str, seed: int, setting: Setting) -> Path:
         output=output,
         folder=Path(),
         device=setting.device,
-        log=setting.log,
+        tell=setting.tell,
     )
     return output
 

@@ -1,6 +1,6 @@
-"""The documents say what the code does: docs/tables.md, the commands of README.md, the figures of the model card.
+"""The documentation agrees with the code: tables, named queries, commands, and the figures of the model card.
 
-`python -m tests.test_docs` writes docs/tables.md, the questions of docs/queries.md and the figures anew.
+`python -m tests.test_docs` writes docs/tables.md, docs/commands.md, the list in docs/queries.md, and the figures.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from defaults import MODEL
 from warehouse import schemas
@@ -23,17 +24,19 @@ from warehouse.queries import library
 ROOT = Path(__file__).resolve().parent.parent
 TABLES_PAGE = ROOT / "docs" / "tables.md"
 QUERIES_PAGE = ROOT / "docs" / "queries.md"
+COMMANDS_PAGE = ROOT / "docs" / "commands.md"
 FIGURE_PAGES = (ROOT / "README.md", MODEL / "README.md")
+LINKING_PAGES = [*sorted(ROOT.glob("*.md")), MODEL / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUERIES = re.compile(r"(?<=<!-- queries -->\n\n).*?(?=\n\n<!-- /queries -->)", re.DOTALL)
 FIGURES = re.compile(r"(?<=<!-- figures -->\n\n).*?(?=\n\n<!-- /figures -->)", re.DOTALL)
 HELD_OUT = re.compile(r"(?<=<!-- held out -->\n\n).*?(?=\n\n<!-- /held out -->)", re.DOTALL)
 SHIPPED = MODEL / "metrics.json"
-STUDENTS = sorted(MODEL.glob("metrics.students.*.json"))  # of train alone, a file a seed
-TEACHER = MODEL / "metrics.teacher.json"  # of train alone
+STUDENTS = sorted(MODEL.glob("metrics.students.*.json"))  # trained on train alone, one file for each seed
+TEACHER = MODEL / "metrics.teacher.json"  # trained on train alone
 
 
 def tables_page() -> str:
-    """docs/tables.md, from the schemas."""
+    """Return docs/tables.md, made from the schemas."""
     described = dict(VIEWS)
     described["annotations"] = (schemas.ANNOTATIONS, "Mentions that the sources themselves carry")
     described |= TABLES
@@ -56,7 +59,7 @@ def tables_page() -> str:
 
 
 def queries_section() -> str:
-    """What docs/queries.md says of each named query, from the headers of the queries."""
+    """Return the list of named queries in docs/queries.md, made from their headers."""
     lines = []
     for one in library().values():
         lines += [f"### {one.name}", "", f"{one.description} {one.notes}".strip(), ""]
@@ -70,8 +73,30 @@ def queries_section() -> str:
     return "\n".join(lines).rstrip()
 
 
+def commands_page() -> str:
+    """Return docs/commands.md: the help of every command, in the order of the work."""
+    from flows.cli import app
+    from flows.cli.parts import SECTIONS
+
+    top: Any = typer.main.get_command(app)
+    lines = [
+        "# Commands",
+        "",
+        "The help of every command, as `e2emern COMMAND --help` prints it. The named queries of `e2emern query` are in",
+        "[queries.md](queries.md).",
+    ]
+    for section, names in SECTIONS.items():
+        lines += ["", f"## {section}"]
+        for name in names:
+            below = [(name, *path) for path, _ in leaves(top.commands[name])] if name != "query" else [(name,)]
+            for path in below:
+                shown = CliRunner().invoke(app, [*path, "--help"], prog_name="e2emern", terminal_width=80)
+                lines += ["", f"### e2emern {' '.join(path)}", "", "```text", shown.stdout.strip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
 Figures = dict[tuple[str, str, str, str], list[float]]
-"""By corpus, type, protocol and figure: a value a model."""
+"""Corpus, type, protocol and figure to one value for each model."""
 
 
 def figures_of(*paths: Path) -> Figures:
@@ -85,7 +110,7 @@ def figures_of(*paths: Path) -> Figures:
 
 
 def shown(values: list[float]) -> str:
-    """The mean in per cent, and the least and greatest in brackets where they differ."""
+    """Return the mean in per cent, with minimum and maximum in brackets if they differ."""
     mean, least, greatest = (f"{100 * value:.1f}" for value in (sum(values) / len(values), min(values), max(values)))
     return mean if least == greatest else f"{mean} ({least} to {greatest})"
 
@@ -95,7 +120,7 @@ BOUNDS = (("link", "recall@8"), ("link", "exact_match"), ("link", "floor"), ("li
 
 
 def figures_table() -> str:
-    """The table of dev scores, of the models that were trained on the train splits alone."""
+    """Return the table of dev scores of the models trained on the train splits alone."""
     found = figures_of(*STUDENTS)
     lines = [
         "| corpus, dev | type | `ner` F1 | `mention` F1 | `document` F1 "
@@ -109,7 +134,7 @@ def figures_table() -> str:
 
 
 def held_out_table() -> str:
-    """The table of a corpus that none of the models has seen."""
+    """Return the table of a corpus that no model was trained on."""
     columns = ["type", "trained on", "`ner` F1", "`mention` F1", "`document` F1", "`link` acc@1"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for kind in ("Chemical", "Disease"):
@@ -120,18 +145,22 @@ def held_out_table() -> str:
     return "\n".join(lines)
 
 
-def test_the_page_of_tables_is_that_of_the_schemas() -> None:
+def test_the_tables_page_matches_the_schemas() -> None:
     assert TABLES_PAGE.read_text(encoding="utf-8") == tables_page()
 
 
-def test_the_page_of_queries_tells_of_each_as_its_header_does() -> None:
+def test_the_queries_page_matches_the_headers() -> None:
     found = QUERIES.search(QUERIES_PAGE.read_text(encoding="utf-8"))
     assert found is not None
     assert found.group() == queries_section()
 
 
+def test_the_commands_page_matches_the_help() -> None:
+    assert COMMANDS_PAGE.read_text(encoding="utf-8") == commands_page(), "run python -m tests.test_docs"
+
+
 @pytest.mark.parametrize("page", FIGURE_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_figures_are_those_measured(page: Path) -> None:
+def test_figures_match_the_metrics(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for block, table in ((FIGURES, figures_table()), (HELD_OUT, held_out_table())):
         found = block.search(text)
@@ -139,14 +168,14 @@ def test_figures_are_those_measured(page: Path) -> None:
         assert found.group() == table
 
 
-def test_metrics_are_of_the_shipped_model() -> None:
+def test_metrics_belong_to_the_shipped_model() -> None:
     from model.version import model_version
 
     metrics = json.loads(SHIPPED.read_text())
     assert metrics["model_version"] == model_version(MODEL)
 
 
-def test_benchmarks_in_the_readme_are_those_measured() -> None:
+def test_benchmarks_in_the_readme_match_the_results() -> None:
     results = json.loads((ROOT / "benchmarks" / "results.json").read_text())
     found = dict(
         re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+)(?: GB)? \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
@@ -157,23 +186,41 @@ def test_benchmarks_in_the_readme_are_those_measured() -> None:
     assert found == {name: f"{one.get('ratio', one.get('gigabytes')):.2f}" for name, one in measured.items()}
 
 
-def test_the_guide_to_operations_reckons_with_what_was_measured() -> None:
+def test_the_operations_guide_uses_the_measured_speed() -> None:
     speed = json.loads((ROOT / "benchmarks" / "results.json").read_text())["annotate_over_encoder"][
         "abstracts_per_second"
     ]
-    told = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    assert f"{speed:.1f} abstracts a second" in told
-    assert f"| 1 | {40e6 / speed / 86_400:.0f} |" in told
-    assert f"on one of them {50_000 / speed / 60:.0f} minutes" in told
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert f"{speed:.1f} abstracts a second" in page
+    assert f"| 1 | {40e6 / speed / 86_400:.0f} |" in page
+    assert f"on one of them {50_000 / speed / 60:.0f} minutes" in page
 
 
 def commands() -> list[list[str]]:
-    """Every `e2emern ...` command line in the README, the card and the docs, as words."""
+    """Return every `e2emern ...` command line of the README, the card and the docs, split into words."""
     pages = [*FIGURE_PAGES, *sorted((ROOT / "docs").glob("*.md"))]
     blocks = [block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.DOTALL)]
     joined = "\n".join(blocks).replace("\\\n", " ")
     lines = re.findall(r"^e2emern (?:[^\n\"']|\"[^\"]*\"|'[^']*')*", joined, re.MULTILINE)  # a quote may span lines
     return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", LINKING_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
@@ -189,17 +236,19 @@ def test_documented_commands_exist_with_their_options(words: list[str]) -> None:
     assert used <= known
 
 
-def test_every_command_is_documented_and_teaches_with_an_example() -> None:
+def leaves(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    """Return the commands below a group, each with the words that call it."""
+    children = getattr(command, "commands", None)
+    if not children:
+        return [(path, command)]
+    return [leaf for name, child in children.items() for leaf in leaves(child, (*path, name))]
+
+
+def test_every_command_is_documented_and_has_an_example() -> None:
     from flows.cli import app
 
-    def leaves(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
-        children = getattr(command, "commands", None)
-        if not children:
-            return [(path, command)]
-        return [leaf for name, child in children.items() for leaf in leaves(child, (*path, name))]
-
     documented = [tuple(words) for words in commands()]
-    for path, command in leaves(typer.main.get_command(app), ()):
+    for path, command in leaves(typer.main.get_command(app)):
         assert any(words[: len(path)] == path for words in documented), f"e2emern {' '.join(path)} is not in the docs"
         assert "Example:" in (command.epilog or ""), f"e2emern {' '.join(path)} --help has no example"
 
@@ -207,13 +256,14 @@ def test_every_command_is_documented_and_teaches_with_an_example() -> None:
 def test_the_help_of_sql_names_every_table() -> None:
     from flows.cli.tables import sql
 
-    told = re.search(r"Tables: (.*?);", sql.__doc__ or "", re.DOTALL)
-    assert told is not None
-    assert set(re.split(r",\s+", told[1])) == {*VIEWS, *TABLES, "annotations"}
+    listed = re.search(r"Tables: (.*?);", sql.__doc__ or "", re.DOTALL)
+    assert listed is not None
+    assert set(re.split(r",\s+", listed[1])) == {*VIEWS, *TABLES, "annotations"}
 
 
 if __name__ == "__main__":
     TABLES_PAGE.write_text(tables_page(), encoding="utf-8")
+    COMMANDS_PAGE.write_text(commands_page(), encoding="utf-8")
     queries = QUERIES_PAGE.read_text(encoding="utf-8")
     QUERIES_PAGE.write_text(QUERIES.sub(lambda _: queries_section(), queries), encoding="utf-8")
     for page in FIGURE_PAGES:
