@@ -73,7 +73,7 @@ def trainer_of(setting: Setting) -> Trainer:
         output=setting.folder,
         folder=setting.folder,
         device=str(cascade.model.device),
-        tell=lambda line: None,
+        log=lambda line: None,
     )
 
 

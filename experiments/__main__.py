@@ -70,7 +70,7 @@ def experiment(options: argparse.Namespace) -> None:
     recipe = Recipe(
         encoder=encoder, train=tuple(f"{corpus}/train" for corpus in corpora), epochs=options.epochs or budget.epochs
     )
-    setting = Setting(data=data, recipe=recipe, folder=work, device=options.device, tell=_tell)
+    setting = Setting(data=data, recipe=recipe, folder=work, device=options.device, log=_log)
     made_from = _made_from(options.budget, recipe, data)
     results = Results.read(options.output, made_from=made_from)
     results.unseen = unseen_shares(data)
@@ -80,9 +80,9 @@ def experiment(options: argparse.Namespace) -> None:
                 results.runs.pop((row, seed), None)
                 shutil.rmtree(work / f"{row}.{seed}", ignore_errors=True)
             if (row, seed) in results.runs:
-                _tell(f"{row}, seed {seed}: finished before")
+                _log(f"{row}, seed {seed}: finished before")
                 continue
-            _tell(f"{row}, seed {seed}")
+            _log(f"{row}, seed {seed}")
             results.commits[row, seed] = _commit()
             results.runs[row, seed] = run(row, seed, setting)
             if row in DRAWN and seed == 0:
@@ -90,11 +90,11 @@ def experiment(options: argparse.Namespace) -> None:
                     row, train_row(row, seed, setting), vocabulary=data.vocabulary, cases=CASES, device=options.device
                 )
             results.write(options.output)
-            _tell(f"{row}, seed {seed}: done")
+            _log(f"{row}, seed {seed}: done")
     page = write_page(json.loads(options.output.read_text(encoding="utf-8")))
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page, encoding="utf-8")
-    _tell(f"written to {options.output} and {options.page}")
+    _log(f"written to {options.output} and {options.page}")
 
 
 def _commit() -> str | None:
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     print(line, flush=True)
 
 

@@ -54,7 +54,7 @@ class Setting:
     recipe: Recipe
     folder: Path
     device: str = "cpu"
-    tell: Callable[[str], None] = print
+    log: Callable[[str], None] = print
 
 
 def run(name: str, seed: int, setting: Setting) -> Counts:
@@ -78,7 +78,7 @@ def train_row(name: str, seed: int, setting: Setting) -> Path:
         output=output,
         folder=Path(),
         device=setting.device,
-        tell=setting.tell,
+        log=setting.log,
     )
     return output
 

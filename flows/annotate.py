@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from defaults import MESH
 from flows.settings import Device
 from model.inference.report import Report
+from model.progress import Progress, silent
 from tasks.annotate import Annotated, already_annotated, annotate_source
 from tasks.choices import find_mesh, find_model
 from tasks.errors import InputError
@@ -35,10 +36,10 @@ from warehouse.snapshot import Snapshot, publish
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Callbacks of progress: what is left to do, word pieces of names for the bank (done, all), more documents."""
+    """Callbacks of progress: what is left to do, progress of the bank, more documents."""
 
     sources: Callable[[list[Source]], None] = lambda todo: None
-    names: Callable[[int, int], None] = lambda done, total: None
+    names: Progress = silent
     documents: Callable[[int], None] = lambda more: None
 
 

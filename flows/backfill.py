@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.annotate import IncompleteError, Watch, Work, open_home, run_over, work_here
+from model.progress import Progress, silent
 from tasks.annotate import Annotated, annotate_source
 from tasks.choices import find_mesh, find_model
 from tasks.errors import InputError
@@ -60,14 +61,14 @@ def backfill(
     selection: Selection | None = None,
     device: str = "auto",
     publishing: bool = False,
-    names: Callable[[int, int], None] = lambda done, total: None,
+    names: Progress = silent,
     documents: Callable[[int, int], None] = lambda done, total: None,
 ) -> Backfilled:
     """Annotate with another model what the current snapshot shows, or what is selected of it, and say what was done.
 
     `mesh` is an entities table or the name of a version in the home; without it, the snapshot's. What is done already
-    is skipped, so the same call goes on after a stop. `publishing` makes the result the current snapshot. `names` and
-    `documents` are called with how many are done, of how many: word pieces of names for the bank, and documents.
+    is skipped, so the same call resumes after a stop. `publishing` makes the result the current snapshot. `names`
+    reports the progress of the bank; `documents` is called with how many documents are done, and how many there are.
 
     Raises InputError where the model, the vocabulary or the device cannot be used, WarehouseError where the home has
     no snapshot, the selection cannot be answered, or the result cannot be published: not all sources are done with

@@ -13,7 +13,7 @@ from pydantic import Field
 from defaults import MESH, SAMPLE
 from flows.retrain import publish_ledger, show_evaluation
 from flows.settings import Device, read_settings
-from model.evaluation.evaluate import Progress
+from model.progress import Progress, silent
 from tasks.assessment import assess
 from tasks.choices import find_mesh, find_model, mesh_of_tables
 from tasks.gate import Margins
@@ -74,7 +74,7 @@ def judge(
     device: str = "auto",
     margins: Margins | None = None,
     sample: Path = SAMPLE,
-    watch: Progress | None = None,
+    watch: Progress = silent,
 ) -> tuple[Judged, str]:
     """Do what the flow does, and return the verdict, which the home keeps, and what to say of it.
 

@@ -5,13 +5,13 @@ A source that is done is skipped, so a run that was stopped anywhere continues.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 from model.inference.cascade import Cascade
+from model.progress import Progress, silent
 from model.vocabulary import bag_of_words
 from tasks.choices import find_model, model_of_tables
 from tasks.errors import InputError
@@ -49,13 +49,13 @@ def relink(
     mesh: str,
     model: Path | str | None = None,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> RelinkOutcome:
     """Link the stored mentions that a version of MeSH in the home touches, carry the others over, and publish.
 
     Without a model, it is that of the tables if it is bundled or kept in the home, or else the champion's.
     Does nothing where the current snapshot is linked to it already, as after a stop behind the last step.
-    `progress` is called with the word pieces of names that are encoded for the bank, done and in all.
+    `progress` reports the encoding of the names for the bank.
 
     Raises InputError if the model is not that of the current snapshot or cannot be used, WarehouseError if the home has
     no snapshot or not this version, or refuses the new snapshot.

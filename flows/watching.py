@@ -11,9 +11,6 @@ from rich.console import Console
 from flows.view import show_progress
 from tasks.sources import Source, count_records
 
-NAMES = "word pieces"
-"""The unit in which the encoding of a vocabulary is measured: a long name takes longer than a short one."""
-
 
 class TerminalWatch:
     """A progress bar on a console for each stage of a run, one after the other."""
@@ -38,9 +35,9 @@ class TerminalWatch:
         """Learn what there is to do."""
         self._documents = sum(map(count_records, todo))
 
-    def names(self, done: int, total: int) -> None:
-        """Show how many word pieces of the vocabulary's names are encoded."""
-        self._show(NAMES, total, before=done)
+    def names(self, what: str, done: int, total: int | None) -> None:
+        """Show how much of the vocabulary's names is encoded."""
+        self._show(what, total, before=done)
         self._advance(done - self._names)
         self._names = done
 
@@ -76,7 +73,7 @@ class StepWatch:
     ) -> None:
         self._stack.close()
 
-    def step(self, what: str, done: int, total: int) -> None:
+    def step(self, what: str, done: int, total: int | None) -> None:
         """Show that `done` of `total` steps are done of what is under way."""
         if what != self._what or done < self._done:  # the next model starts from nothing
             self._stack.close()

@@ -1,4 +1,4 @@
-"""What the commands of `model/` share: what those take that look at a model on gold documents, and how they fail."""
+"""What the commands of `model/` share: their arguments, their log lines and their errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def model_parser(prog: str, *, description: str | None) -> argparse.ArgumentParser:
-    """Returns a parser of a model folder, a prepared corpus and its splits, an entities table and a device."""
+    """Return a parser of a model folder, a prepared corpus and its splits, an entities table and a device."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("model", type=Path)
     parser.add_argument("--corpus", required=True, type=Path)
@@ -20,13 +20,13 @@ def model_parser(prog: str, *, description: str | None) -> argparse.ArgumentPars
     return parser
 
 
-def tell(line: str) -> None:
-    """Tells how far a command is, on standard error."""
+def log(line: str) -> None:
+    """Print a line of progress to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def fails_in_one_line(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
-    """Makes of what `main` cannot use one line on standard error, and 1."""
+    """Wrap a command: print a ValueError or OSError as one line on standard error, and return 1."""
 
     @wraps(main)
     def run(arguments: list[str] | None = None) -> int:
@@ -37,3 +37,8 @@ def fails_in_one_line(main: Callable[[list[str] | None], int]) -> Callable[..., 
             return 1
 
     return run
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: `1 epoch`, `2,000 epochs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -18,10 +18,11 @@ from defaults import SAMPLE
 from model.corpus import GoldDocument
 from model.evaluation.bounds import find_bounds
 from model.evaluation.comparison import compare
-from model.evaluation.evaluate import Progress, evaluate
+from model.evaluation.evaluate import evaluate
 from model.evaluation.figures import EVALUATIONS, tidy_rows
 from model.evaluation.report import write_report
 from model.evaluation.slices import Slicer
+from model.progress import Progress, silent
 from model.vocabulary import Vocabulary
 from warehouse.evaluations import Check, Judged, read_judged, write_judged
 from warehouse.layout import Home, digest_file
@@ -44,14 +45,14 @@ def assess(
     sample: Path = SAMPLE,
     device: str = "auto",
     data: Mapping[str, Any] | None = None,
-    watch: Progress | None = None,
+    watch: Progress = silent,
 ) -> Judged:
     """Evaluate a model on gold documents, and where there is a champion let the gate compare them; keep it in the home.
 
     `seen` are the training documents: the floor, and what is unseen. `data` is what the model was trained on. Raises
     InputError where a model or the vocabulary cannot be used.
     """
-    margins, watch = margins or Margins(), watch or (lambda what, done, steps: None)
+    margins = margins or Margins()
     version = read_versions(model, mesh).model
     other = read_versions(champion, mesh).model if champion else None
     vocabulary = Vocabulary.read(mesh)

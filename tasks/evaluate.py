@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ import numpy as np
 from model.corpus import GoldDocument
 from model.evaluation.bounds import Bounds, find_bounds
 from model.evaluation.comparison import Comparison, compare, mean_and_range
-from model.evaluation.evaluate import PROTOCOLS, Progress, evaluate
+from model.evaluation.evaluate import PROTOCOLS, evaluate
 from model.evaluation.figures import Evaluation, tidy_rows, write_figures
 from model.evaluation.report import write_report
 from model.evaluation.scores import Counts
 from model.evaluation.slices import Slicer
 from model.files import write_text
+from model.progress import Progress, silent
 from warehouse.layout import Home
 
 from .corpora import describe_unknown_ids
@@ -61,7 +61,7 @@ def evaluate_models(
     slices: bool = False,
     against: Sequence[Path] = (),
     device: str = "auto",
-    watch: Progress | None = None,
+    watch: Progress = silent,
     tell: Callable[[str], None] = _log.warning,
 ) -> Evaluated:
     """Evaluate models that differ by their seed, and compare them with others on the same documents.
@@ -88,8 +88,7 @@ def evaluate_models(
     slicer = Slicer.of(seen, canonical=vocabulary.canonical) if slices else Slicer.whole()
 
     def one(folder: Path) -> Evaluation:
-        show = watch or (lambda what, done, steps: None)
-        cascade = load(folder, mesh, home=home, device=device, progress=partial(show, "word pieces"))
+        cascade = load(folder, mesh, home=home, device=device, progress=watch)
         return evaluate(cascade, gold, protocols=protocols, slicer=slicer, progress=watch)
 
     mine = tuple(one(folder) for folder in models)

@@ -6,11 +6,11 @@ which version and what is left to do, needs no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.progress import Progress, silent
 from model.version import model_version
 from tasks.choices import check_model, read_mesh_version
 from tasks.errors import InputError
@@ -56,10 +56,8 @@ def pick_device(name: str) -> str:
     return "cpu"
 
 
-def load(
-    model: Path, mesh: Path, *, home: Home, device: str = "auto", progress: Callable[[int, int], None] | None = None
-) -> Cascade:
-    """Load the cascade; an entity bank that has to be built is kept in the home, and `progress` told of it.
+def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress: Progress = silent) -> Cascade:
+    """Load the cascade; an entity bank that has to be built is kept in the home; `progress` reports it.
 
     Raises InputError where the model, the vocabulary or the device cannot be used.
     """

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from model.corpus import GoldDocument, read_corpus
-from model.inference.bank import build_bank, each_tenth, read_bank
+from model.inference.bank import build_bank, read_bank
+from model.progress import each_tenth
 from model.training.tune import count_concepts, keep_fitted, read_fitted, tune_folder
 from warehouse.wording import counted
 

@@ -166,7 +166,7 @@ def make_challenger(plan: Plan, *, device: str = "auto", tell: Tell = print) -> 
         recipe = make_recipe(plan.recipe)
         train(
             recipe, corpus=plan.corpus, silver=plan.silver, mesh=plan.mesh, output=plan.model,
-            folder=plan.encoder_folder, device=place, tell=tell,
+            folder=plan.encoder_folder, device=place, log=tell,
         )  # fmt: skip
         make_ready(
             plan.model, mesh=plan.mesh, corpus=plan.corpus, trained_on=recipe.train, fit_on=recipe.dev or plan.judged,

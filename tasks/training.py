@@ -53,7 +53,7 @@ def train_seeds(
             folder, said = output / f"seed-{seed}", _of_seed(seed, tell)
         recipe = replace(config.recipe, seed=seed)
         with one_line():
-            trained.append(begin(recipe, output=folder, tell=said))
+            trained.append(begin(recipe, output=folder, log=said))
             if recipe.annotates:
                 make_ready(
                     folder,
@@ -74,14 +74,14 @@ def search_recipe(
     """Search the space of the file's `[search]` table. Raises InputError as `train_seeds`."""
 
     def train_trial(recipe: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
-        return begin(recipe, output=folder, after_epoch=after_epoch, tell=tell)
+        return begin(recipe, output=folder, after_epoch=after_epoch, log=tell)
 
     with one_line():
         space = read_space(config.search)
         corpus = prepare_corpus(config, output, tell=tell)
         begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
         data = data_digests(corpus=corpus, silver=find_silver(config), vocabulary=read_vocabulary(mesh))
-        return search(config.recipe, space, trials=trials, output=output, data=data, train_trial=train_trial, tell=tell)
+        return search(config.recipe, space, trials=trials, output=output, data=data, train_trial=train_trial, log=tell)
 
 
 def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None]) -> Path:

@@ -40,7 +40,7 @@ def backfill(
     from rich.console import Console
 
     from flows.backfill import backfill as run
-    from flows.watching import NAMES, StepWatch
+    from flows.watching import StepWatch
     from tasks.errors import InputError
     from warehouse.selection import Selection
 
@@ -53,7 +53,7 @@ def backfill(
             selection=selection,
             device=device.value,
             publishing=publish,
-            names=lambda done, total: shown.step(NAMES, done, total),
+            names=shown.step,
             documents=lambda done, total: shown.step("documents", done, total),
         )
     versions = outcome.versions

@@ -131,7 +131,7 @@ def pretrain(
             decay=decay,
             seed=seed,
             device=pick_device(device.value),
-            tell=say,
+            log=say,
         )
     print(output)
 

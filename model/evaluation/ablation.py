@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..arguments import fails_in_one_line, model_parser, tell
+from ..arguments import fails_in_one_line, log, model_parser
 from ..corpus import GoldDocument, read_corpus, text_of
-from ..inference.bank import each_tenth
 from ..inference.cascade import Cascade, Found, load_cascade
 from ..inference.linking import FEATURES
 from ..inference.report import Report
 from ..inference.resolver import EVIDENCE, Example, Resolver
+from ..progress import each_tenth
 
 DEPTHS = (1, 4, 16, 64)
 FOLDS = 5
@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = model_parser("python -m model.evaluation.ablation", description=__doc__)
     options = parser.parse_args(arguments)
     cascade = load_cascade(
-        options.model, mesh=options.mesh, banks=options.model, device=options.device, progress=each_tenth(tell)
+        options.model, mesh=options.mesh, banks=options.model, device=options.device, progress=each_tenth(log)
     )
     cases = read_cases(cascade, read_corpus(options.corpus, splits=options.splits.split(",")))
     print(f"model {cascade.model_version}, MeSH {cascade.mesh_version}, {options.splits}")

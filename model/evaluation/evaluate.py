@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..arguments import fails_in_one_line, model_parser, tell
+from ..arguments import fails_in_one_line, log, model_parser
 from ..corpus import GoldDocument, GoldMention, read_corpus, text_of
 from ..document import Mention
 from ..files import write_text
-from ..inference.bank import each_tenth
 from ..inference.cascade import Cascade, Linked, load_cascade
 from ..inference.linking import Group, Span
 from ..inference.report import Report
 from ..inference.resolver import Resolver
+from ..progress import Progress, each_tenth, silent
 from .bounds import DEPTHS, find_bounds
 from .figures import Evaluation, wide_rows
 from .paper import count_paper
@@ -30,8 +30,6 @@ from .scores import JUDGES, Counts, count, count_links
 from .slices import Slicer
 
 PROTOCOLS = ("ner", "link", "mention", "document", "paper")
-
-Progress = Callable[[str, int, int], None]  # what is under way, steps done, steps in all
 
 _CHUNK = 100  # documents at a time
 _Rankings = list[list[list[str]]]  # of each document, for each of its mentions, concepts, best first
@@ -43,30 +41,25 @@ def evaluate(
     *,
     protocols: Sequence[str] = PROTOCOLS,
     slicer: Slicer | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Counts what a model gets right in every document, under the protocols named.
 
     A model without a high level is not counted under `paper`, which asks it.
     """
-    tell = progress or (lambda what, done, steps: None)
     canonical = cascade.vocabulary.canonical
     counts: Counts = {}
     raw = [protocol for protocol in protocols if protocol in JUDGES]
     if raw:
-        found, _ = annotate_gold(
-            cascade, documents, progress=lambda done, steps: tell("documents annotated", done, steps)
-        )
+        found, _ = annotate_gold(cascade, documents, progress=progress)
         counts |= count(documents, found, canonical=canonical, protocols=raw, slicer=slicer)
     if "link" in protocols:
-        answers, candidates = rank_gold(
-            cascade, documents, progress=lambda done, steps: tell("documents linked", done, steps)
-        )
+        answers, candidates = rank_gold(cascade, documents, progress=progress)
         depths = {f"recall@{depth}": depth for depth in DEPTHS}
         for rankings, asked in ((answers, {"link": 1}), (candidates, depths)):
             counts |= count_links(documents, rankings, canonical=canonical, depths=asked, slicer=slicer)
     if "paper" in protocols and cascade.model.config.use_high:
-        counts |= count_paper(cascade, documents, progress=lambda done, steps: tell("sentences asked", done, steps))
+        counts |= count_paper(cascade, documents, progress=progress)
     return Evaluation(cascade.model_version, cascade.mesh_version, counts)
 
 
@@ -74,7 +67,7 @@ def annotate_gold(
     cascade: Cascade,
     documents: Sequence[GoldDocument],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> tuple[list[list[Mention]], Report]:
     """Runs the whole cascade on the raw text of gold documents."""
     mentions: list[list[Mention]] = []
@@ -83,8 +76,7 @@ def annotate_gold(
         found, done = cascade.annotate([text_of(document) for document in chunk])
         mentions += found
         report += done
-        if progress is not None:
-            progress(len(mentions), len(documents))
+        progress("documents annotated", len(mentions), len(documents))
     return mentions, report
 
 
@@ -109,7 +101,7 @@ def rank_gold(
     documents: Sequence[GoldDocument],
     *,
     deepest: int = DEPTHS[-1],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> tuple[_Rankings, _Rankings]:
     """Links the gold spans, and finds as many candidates for them as `deepest`.
 
@@ -122,8 +114,7 @@ def rank_gold(
         linked, deeper = _link_chunk(cascade, chunk, deepest=deepest)
         answers += _resolved(cascade, chunk, linked, cascade.resolver)
         candidates += _ranked(cascade, chunk, linked.spans, deeper, [group.concepts for group in deeper])
-        if progress is not None:
-            progress(len(answers), len(documents))
+        progress("documents linked", len(answers), len(documents))
     return answers, candidates
 
 
@@ -193,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.output and options.output.is_dir():
         parser.error(f"--output {options.output}: is a folder, expected a file to write to")
     cascade = load_cascade(
-        options.model, mesh=options.mesh, banks=options.model, device=options.device, progress=each_tenth(tell)
+        options.model, mesh=options.mesh, banks=options.model, device=options.device, progress=each_tenth(log)
     )
     documents = read_corpus(options.corpus, splits=options.splits.split(","))
     seen = read_corpus(options.corpus, splits=options.seen.split(","))

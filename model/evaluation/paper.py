@@ -8,7 +8,7 @@ Real text comes without gold entities, so no figure of this protocol says how we
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from ..corpus import GoldDocument
 from ..inference.cascade import Cascade
 from ..pieces import Window, batches_of, make_windows, pad
+from ..progress import Progress, silent
 from ..spans import find_word_spans
 from .scores import Counts, Tally, Verdict
 from .slices import ALL
@@ -40,13 +41,12 @@ def count_paper(
     *,
     wrong: int = 1,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Counts:
     """Counts of every document under the protocol `paper`.
 
     Args:
         wrong: how many wrong concepts are asked for each right one.
-        progress: called with (sentences done, sentences in all).
 
     Raises:
         ValueError: the model has no high level.
@@ -72,8 +72,7 @@ def count_paper(
                 )
                 tally.add("paper", question.window.document, kind, verdict)
         done += len(batch)
-        if progress is not None:
-            progress(done, len(questions))
+        progress("sentences asked", done, len(questions))
     return tally.counts
 
 

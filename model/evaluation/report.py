@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..wording import counted
+from ..arguments import counted
 from .bounds import Bounds
 from .comparison import Comparison, Difference, figure, is_of_given_spans, mean_and_range
 from .figures import Evaluation, bound

@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 import torch
@@ -31,12 +30,13 @@ from ..folder import load_model
 from ..network import E2emernModel
 from ..pieces import batches_of, pad
 from ..precision import fastest_batch, fastest_dtype
+from ..progress import Progress, each_tenth, silent
 from ..version import weights_digest
 from ..vocabulary import Vocabulary, bag_of_words
-from ..wording import counted
 from .part import open_part
 
 LONGEST_NAME = 64  # word pieces
+ENCODED = "word pieces"  # the unit of progress: time is proportional to them, not to names
 
 
 class EntityBank:
@@ -163,7 +163,7 @@ class EntityBank:
         rank: int = 96,
         tokens: int | None = None,
         part: Path | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = silent,
     ) -> EntityBank:
         """Encodes the names of a vocabulary: about 2 minutes for 250 k names on 2 cores.
 
@@ -198,7 +198,7 @@ def build_bank(
     *,
     rank: int = 96,
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> None:
     """Encodes a vocabulary for the model of a folder and keeps it there; a run that was killed is taken up."""
     model, tokenizer, _ = load_model(folder, device=device)
@@ -221,7 +221,7 @@ def make_bank(
     tokenizer: PreTrainedTokenizerBase,
     weights: str,
     rank: int = 96,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> EntityBank:
     """Encodes a vocabulary and keeps it at a path; takes up a run that was killed, and waits for one that goes on."""
     part = path.with_name(f"bank.{weights}.{vocabulary.digest}.part")
@@ -251,7 +251,7 @@ def encode_names(
     tokenizer: PreTrainedTokenizerBase,
     tokens: int | None = None,
     part: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Tensor:
     """h_e of every name, float32 (names, D) on the CPU, in batches of like length.
 
@@ -268,36 +268,18 @@ def encode_names(
     with open_part(part, of=of, size=size) if part else nullcontext() as kept:
         for batch in batches_of(lengths.tolist(), tokens=tokens):
             pooled = kept.take(len(batch)) if kept else None
-            if progress is not None and pooled is None and not began:
+            if pooled is None and not began:
                 began = True
-                progress(done, total)
+                progress(ENCODED, done, total)
             done += int(lengths[batch].sum())
             if pooled is None:
                 ids, mask = pad([np.asarray(encoded[at]) for at in batch], padding=tokenizer.pad_token_id)
                 pooled = model.encode_names(ids.to(model.device), mask.to(model.device)).float().cpu()
                 if kept:
                     kept.add(pooled)
-                if progress is not None:
-                    progress(done, total)
+                progress(ENCODED, done, total)
             vectors[torch.from_numpy(batch)] = pooled
     return vectors
-
-
-def each_tenth(tell: Callable[[str], None]) -> Callable[[int, int], None]:
-    """Return a `progress` that prints a line at every tenth of the word pieces, with the minutes that are left."""
-    begun, begun_at, reached = -1, 0.0, 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal begun, begun_at, reached
-        if begun < 0:  # a run that resumes has the first word pieces from before
-            begun, begun_at = done, monotonic()
-        if (tenth := 10 * done // total) > reached:
-            reached, left = tenth, ""
-            if begun < done < total:
-                left = f", {(total - done) * (monotonic() - begun_at) / (done - begun) / 60:.0f} min left"
-            tell(f"{done:,} of {counted(total, 'word piece')}{left}")
-
-    return progress
 
 
 def _key(weights: str, vocabulary: Vocabulary) -> dict[str, str]:

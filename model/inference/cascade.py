@@ -12,7 +12,7 @@ length within a budget of word pieces.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -27,6 +27,7 @@ from ..folder import load_model
 from ..network import Attended, BilinearAttention, E2emernModel
 from ..pieces import Window, batches_of, longest_window, make_windows, pad
 from ..precision import fastest_batch
+from ..progress import Progress, silent
 from ..spans import WordSpan, find_word_spans, tag_mention
 from ..version import weights_digest
 from ..vocabulary import Vocabulary, normalise
@@ -432,7 +433,7 @@ def load_cascade(
     device: str = "cpu",
     dtype: torch.dtype | None = None,
     fitted: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Cascade:
     """Loads a model folder and a vocabulary; takes the bank from the model folder or `banks`, else builds it.
 

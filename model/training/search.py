@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from ..wording import counted
+from ..arguments import counted
 from .checkpoint import remove_checkpoint
 from .recipe import MissingExtraError, Recipe, RecipeError, convert, near
 from .train import Trained
@@ -91,7 +91,7 @@ def search(
     output: Path,
     data: Mapping[str, Any],
     train_trial: Callable[[Recipe, Path, AfterEpoch], Trained],
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Found:
     """Trains until `trials` trials have ended, those of earlier runs included, and returns the best.
 
@@ -134,20 +134,20 @@ def search(
 
         try:
             drawn = {key: way.draw(trial, key) for key, way in space.items()}
-            tell(f"trial {trial.number}: {_shown(drawn)}")
+            log(f"trial {trial.number}: {_shown(drawn)}")
             trained = train_trial(replace(recipe, **drawn), folder, after_epoch)
         except optuna.TrialPruned:
-            tell(f"trial {trial.number}: ended early, below the median of the others")
+            log(f"trial {trial.number}: ended early, below the median of the others")
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         except MissingExtraError:  # no fault of the trial, which the next run resumes
             raise
         except RecipeError as error:
-            tell(f"trial {trial.number}: {error}")
+            log(f"trial {trial.number}: {error}")
             trial.set_user_attr("failed", str(error))
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             study.tell(trial, max(trained.dev_f1))
-            tell(f"trial {trial.number}: F1 {100 * max(trained.dev_f1):.2f} on dev")
+            log(f"trial {trial.number}: F1 {100 * max(trained.dev_f1):.2f} on dev")
         _drop_weights(study, output)
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not complete:
@@ -156,7 +156,7 @@ def search(
     drawn = {key: way.draw(optuna.trial.FixedTrial(best.params), key) for key, way in space.items()}
     found = Found(best.number, float(study.best_value), drawn, output / "trials" / best.user_attrs["folder"])
     ended = counted(len(_ended(study)), "trial")
-    tell(f"best of {ended}: F1 {100 * found.f1:.2f} with {_shown(drawn)}, in {found.folder}")
+    log(f"best of {ended}: F1 {100 * found.f1:.2f} with {_shown(drawn)}, in {found.folder}")
     return found
 
 

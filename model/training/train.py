@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+from ..arguments import counted
 from ..files import file_digest, write_text
 from ..folder import save_model
 from ..vocabulary import Vocabulary
-from ..wording import counted
 from .checkpoint import remove_checkpoint
 from .recipe import Recipe, RecipeError, read_config
 from .trainer import LOSSES, Trainer, add_row, check_free, check_same, make_trainer
@@ -58,7 +58,7 @@ def train(
     save_every: float = 300.0,
     stop_after: int | None = None,
     after_epoch: Callable[[int, float], None] = lambda epoch, f1: None,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Trained:
     """Trains as `recipe` says and writes a transformers folder to `output`; resumes from `output/checkpoint`.
 
@@ -86,7 +86,7 @@ def train(
     if (output / "recipe.json").exists():
         check_same(json.loads((output / "recipe.json").read_text()), made_from, output)
         remove_checkpoint(output)
-        tell(f"{output} is trained already")
+        log(f"{output} is trained already")
         return Trained(output, _read_dev(output), finished=True)
     check_free(output)
     trainer = make_trainer(
@@ -98,19 +98,19 @@ def train(
         output=output,
         folder=folder,
         device=device,
-        tell=tell,
+        log=log,
     )
     trainer.resume()
-    for epoch, f1 in enumerate(trainer.progress.dev_f1):
+    for epoch, f1 in enumerate(trainer.state.dev_f1):
         after_epoch(epoch, f1)
     if not _run(trainer, save_every=save_every, stop_after=stop_after, after_epoch=after_epoch):
-        return Trained(output, tuple(trainer.progress.dev_f1), finished=False)
+        return Trained(output, tuple(trainer.state.dev_f1), finished=False)
     if trainer.best is not None:
         trainer.model.load_state_dict(trainer.best)
     save_model(trainer.model, trainer.tokenizer, output)
     write_text(output / "recipe.json", json.dumps(made_from, indent=1) + "\n")
     remove_checkpoint(output)
-    return Trained(output, tuple(trainer.progress.dev_f1), finished=True)
+    return Trained(output, tuple(trainer.state.dev_f1), finished=True)
 
 
 def read_vocabulary(mesh: Path) -> Vocabulary:
@@ -145,49 +145,47 @@ def _run(
     trainer: Trainer, *, save_every: float, stop_after: int | None, after_epoch: Callable[[int, float], None]
 ) -> bool:
     """Takes all steps that are left; False where it stopped before the end."""
-    recipe, progress, sampler = trainer.recipe, trainer.progress, trainer.sampler
+    recipe, state, sampler = trainer.recipe, trainer.state, trainer.sampler
     steps = sum(-(-len(sampler.plan(epoch)) // recipe.accumulate) for epoch in range(recipe.epochs))
     counts = ((len(sampler.samples), "sentence"), (recipe.epochs, "epoch"), (steps, "step"))
-    trainer.tell(f"{', '.join(counted(*each) for each in counts)}, from step {progress.step}")
-    first, tokens, started = progress.step, 0, time.monotonic()
+    trainer.log(f"{', '.join(counted(*each) for each in counts)}, from step {state.step}")
+    first, tokens, started = state.step, 0, time.monotonic()
     saved = started
-    for epoch in range(progress.epoch, recipe.epochs):
-        if progress.stopped(recipe.patience):
-            trainer.tell(f"no gain on dev in {counted(recipe.patience, 'epoch')}: epoch {progress.best} is kept")
+    for epoch in range(state.epoch, recipe.epochs):
+        if state.stopped(recipe.patience):
+            trainer.log(f"no gain on dev in {counted(recipe.patience, 'epoch')}: epoch {state.best} is kept")
             break
-        drawn = sampler.epoch(epoch, skip=progress.batch)
+        drawn = sampler.epoch(epoch, skip=state.batch)
         while batches := list(islice(drawn, recipe.accumulate)):
-            trainer.take_step(batches, rate_at(progress.step, steps=steps, recipe=recipe))
+            trainer.take_step(batches, rate_at(state.step, steps=steps, recipe=recipe))
             tokens += sum(int(batch.mask.sum()) for batch in batches)
-            if progress.step % REPORT_EVERY == 0 or progress.step == steps:
+            if state.step % REPORT_EVERY == 0 or state.step == steps:
                 seconds = time.monotonic() - started
-                left = (steps - progress.step) * seconds / (progress.step - first)
-                _report(
-                    trainer, f"step {progress.step}/{steps}", f"{tokens / seconds:.0f} tokens/s, {_time(left)} left"
-                )
-            stop = stop_after is not None and progress.step - first >= stop_after
+                left = (steps - state.step) * seconds / (state.step - first)
+                _report(trainer, f"step {state.step}/{steps}", f"{tokens / seconds:.0f} tokens/s, {_time(left)} left")
+            stop = stop_after is not None and state.step - first >= stop_after
             if stop or time.monotonic() - saved > save_every:
                 trainer.save()
                 saved = time.monotonic()
             if stop:
                 return False
         trainer.end_epoch()
-        if progress.dev_f1:
+        if state.dev_f1:
             trainer.save()
-            after_epoch(epoch, progress.dev_f1[-1])
+            after_epoch(epoch, state.dev_f1[-1])
     trainer.save()
     return True
 
 
 def _report(trainer: Trainer, place: str, speed: str) -> None:
     """Adds the mean losses since the last report to the curve, and tells them."""
-    progress = trainer.progress
-    means = [sum(column) / len(column) for column in zip(*progress.recent, strict=True)]
+    state = trainer.state
+    means = [sum(column) / len(column) for column in zip(*state.recent, strict=True)]
     row = dict(zip(LOSSES, (round(mean, 5) for mean in means), strict=True))
-    add_row(trainer.output / "loss.jsonl", {"step": progress.step, "epoch": progress.epoch, **row})
-    progress.recent.clear()
+    add_row(trainer.output / "loss.jsonl", {"step": state.step, "epoch": state.epoch, **row})
+    state.recent.clear()
     shown = " ".join(f"{name} {value:.4f}" for name, value in row.items())
-    trainer.tell(f"epoch {progress.epoch} {place} {shown} {speed}")
+    trainer.log(f"epoch {state.epoch} {place} {shown} {speed}")
 
 
 def _time(seconds: float) -> str:
@@ -232,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
             device=options.device,
             save_every=options.save_every,
             stop_after=options.stop_after,
-            tell=lambda line: print(line, flush=True),
+            log=lambda line: print(line, flush=True),
         )
     except (RecipeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

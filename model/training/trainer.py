@@ -9,21 +9,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from ..arguments import counted
 from ..corpus import read_corpus
 from ..network import E2emernModel
 from ..pieces import longest_window
 from ..precision import PRECISIONS
 from ..vocabulary import Vocabulary
-from ..wording import counted
 from .checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
 from .encoders import check_pieces, reading
 from .losses import Totals, joint_loss
-from .negatives import nearest_wrong
 from .recipe import Recipe, RecipeError
 from .samples import Batch, Sampler, make_samples
 from .silver import Silver, read_silver, silver_loss, words_of
@@ -33,7 +31,7 @@ LOSSES = ("total", "low", "mid", "high", "candidate", "silver")
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingState:
     """The place of a training, as a checkpoint keeps it."""
 
     made_from: dict[str, Any]  # recipe and data
@@ -42,7 +40,6 @@ class Progress:
     batch: int = 0  # of the epoch, the next one
     parts: int = 1  # that a batch is taken in, for the memory's sake
     dev_f1: list[float] = field(default_factory=list)
-    nearest: dict[str, list[int]] = field(default_factory=dict)  # hard negatives of the epoch, see `nearest_wrong`
     recent: list[list[float]] = field(default_factory=list)  # losses since the last row of the curve
     scaler: dict[str, Any] = field(default_factory=dict)
 
@@ -67,40 +64,40 @@ class Trainer:
     dev: DevSplit | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    progress: Progress
+    state: TrainingState
     output: Path
-    tell: Callable[[str], None]
+    log: Callable[[str], None]
     best: dict[str, Tensor] | None = None
 
     def take_step(self, batches: list[Batch], rate: float) -> None:
         """Changes the weights once, by the mean gradient of `batches`; `rate` is the share of the peak rates."""
-        recipe, progress = self.recipe, self.progress
+        recipe, state = self.recipe, self.state
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         while (losses := self._backward(batches)) is None:
-            progress.parts *= 2
-            self.tell(f"out of memory: batches are taken in {progress.parts} parts from here on, with the same losses")
+            state.parts *= 2
+            self.log(f"out of memory: batches are taken in {state.parts} parts from here on, with the same losses")
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if not math.isfinite(losses[0]) and recipe.precision != "fp16":  # where steps that overflow are left out
-            raise RecipeError(f"the loss is {losses[0]} at step {progress.step}; lower encoder_rate or head_rate")
-        progress.step += 1
-        progress.batch += len(batches)
-        progress.recent.append(losses)
+            raise RecipeError(f"the loss is {losses[0]} at step {state.step}; lower encoder_rate or head_rate")
+        state.step += 1
+        state.batch += len(batches)
+        state.recent.append(losses)
 
     def _backward(self, batches: list[Batch]) -> list[float] | None:
         """Adds up the gradients of the step and returns its mean losses; None where the memory did not suffice."""
-        recipe, progress, device = self.recipe, self.progress, self.model.device.type
-        torch.manual_seed(recipe.seed * 1_000_003 + progress.step)
+        recipe, state, device = self.recipe, self.state, self.model.device.type
+        torch.manual_seed(recipe.seed * 1_000_003 + state.step)
         self.optimizer.zero_grad()
         losses = torch.zeros(len(LOSSES))
         try:
             for batch in batches:
                 whole = batch.to(str(self.model.device))
                 totals = Totals.of(whole)
-                for part in whole.split(progress.parts):
+                for part in whole.split(state.parts):
                     with self.autocast():
                         found = joint_loss(self.model, part, totals=totals)
                     self.scaler.scale(found.total / len(batches)).backward()
@@ -109,7 +106,7 @@ class Trainer:
                 losses[-1] = self._learn_silver(self.silver, count=len(batches))
                 losses[0] += recipe.silver_weight * losses[-1]
         except torch.OutOfMemoryError as error:
-            if progress.parts >= max(len(batch.ids) for batch in batches):
+            if state.parts >= max(len(batch.ids) for batch in batches):
                 raise RecipeError("out of memory with one sentence at a time; lower tokens, or --device cpu") from error
         else:
             return [float(value) for value in losses]
@@ -122,9 +119,9 @@ class Trainer:
         """Adds the gradients of as many batches of tagged sentences as the step has of gold, and returns their loss."""
         loss = 0.0
         for number in range(count):
-            whole = silver.batch(self.progress.step * self.recipe.accumulate + number).to(str(self.model.device))
+            whole = silver.batch(self.state.step * self.recipe.accumulate + number).to(str(self.model.device))
             total = words_of(whole)
-            for part in whole.split(self.progress.parts):
+            for part in whole.split(self.state.parts):
                 with self.autocast():
                     found = silver_loss(self.model, part, total=total) / count
                 self.scaler.scale(self.recipe.silver_weight * found).backward()
@@ -137,53 +134,37 @@ class Trainer:
         return torch.autocast(self.model.device.type, PRECISIONS[precision], enabled=precision != "fp32")
 
     def end_epoch(self) -> None:
-        """Goes on to the next epoch, finds its hard negatives where the model does, and scores the dev split."""
-        progress = self.progress
-        progress.epoch, progress.batch = progress.epoch + 1, 0
+        """Begin the next epoch, and score the dev split."""
+        state = self.state
+        state.epoch, state.batch = state.epoch + 1, 0
         self.model.eval()
-        if self.recipe.negatives_by == "model" and progress.epoch < self.recipe.epochs:
-            self._find_negatives()
         if self.dev is not None:
             self._score(self.dev)
         self.model.train()
 
-    def _find_negatives(self) -> None:
-        """Finds the hard negatives of the epoch that comes."""
-        progress, sampler = self.progress, self.sampler
-        with self.autocast():
-            nearest = nearest_wrong(
-                self.model,
-                sorted({concept for sample in sampler.samples for *_, found in sample.mentions for concept in found}),
-                vocabulary=sampler.vocabulary,
-                tokenizer=self.tokenizer,
-                random=np.random.default_rng((self.recipe.seed, progress.epoch)),
-            )
-        sampler.nearest = nearest
-        progress.nearest = {str(concept): found for concept, found in nearest.items()}
-
     def _score(self, dev: DevSplit) -> None:
         """Scores the dev split, and keeps the weights if they are the best so far."""
-        progress = self.progress
+        state = self.state
         with self.autocast():
             score = score_spans(self.model, dev)
-        progress.dev_f1.append(round(score.f1, 5))
-        if progress.best == len(progress.dev_f1) - 1:
+        state.dev_f1.append(round(score.f1, 5))
+        if state.best == len(state.dev_f1) - 1:
             self.best = copy_weights(self.model)
         figures = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
-        row = {"epoch": progress.epoch - 1, "step": progress.step, **{k: round(v, 5) for k, v in figures.items()}}
+        row = {"epoch": state.epoch - 1, "step": state.step, **{k: round(v, 5) for k, v in figures.items()}}
         add_row(self.output / "dev.jsonl", row)
-        self.tell(
+        self.log(
             f"epoch {row['epoch']} dev " + " ".join(f"{name} {100 * value:.2f}" for name, value in figures.items())
         )
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        self.progress.scaler = self.scaler.state_dict()
+        self.state.scaler = self.scaler.state_dict()
         save_checkpoint(
             self.output,
             model=self.model,
             optimizer=self.optimizer,
-            progress=asdict(self.progress),
+            progress=asdict(self.state),
             best=self.best,
         )
 
@@ -191,13 +172,12 @@ class Trainer:
         """Takes up the checkpoint of the output folder, if there is one, and cuts the curves to it."""
         found = read_progress(self.output)
         if found is not None:
-            check_same(found["made_from"], self.progress.made_from, self.output)
+            check_same(found["made_from"], self.state.made_from, self.output)
             self.best = load_checkpoint(self.output, model=self.model, optimizer=self.optimizer)
-            self.progress = Progress(**found)
-            self.scaler.load_state_dict(self.progress.scaler)
-            self.sampler.nearest = {int(concept): nearest for concept, nearest in self.progress.nearest.items()}
-        trim_curve(self.output / "loss.jsonl", keep=lambda row: row["step"] <= self.progress.step)
-        trim_curve(self.output / "dev.jsonl", keep=lambda row: row["epoch"] < self.progress.epoch)
+            self.state = TrainingState(**found)
+            self.scaler.load_state_dict(self.state.scaler)
+        trim_curve(self.output / "loss.jsonl", keep=lambda row: row["step"] <= self.state.step)
+        trim_curve(self.output / "dev.jsonl", keep=lambda row: row["epoch"] < self.state.epoch)
 
 
 def make_trainer(
@@ -209,7 +189,7 @@ def make_trainer(
     output: Path,
     folder: Path,
     device: str,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     made_from: dict[str, Any],
 ) -> Trainer:
     """Loads the encoder and the data that a recipe names, ready for the first step or a resumption.
@@ -258,9 +238,9 @@ def make_trainer(
         dev=make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces) if of_dev else None,
         optimizer=torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay, fused=True),
         scaler=torch.amp.GradScaler(model.device.type, enabled=recipe.precision == "fp16"),
-        progress=Progress(made_from),
+        state=TrainingState(made_from),
         output=output,
-        tell=tell,
+        log=log,
     )
 
 

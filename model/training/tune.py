@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..arguments import fails_in_one_line, model_parser, tell
+from ..arguments import fails_in_one_line, log, model_parser
 from ..corpus import GoldDocument, read_corpus, text_of
 from ..document import Mention
 from ..evaluation.comparison import mean_figure
 from ..evaluation.scores import count
 from ..files import write_text
-from ..inference.bank import each_tenth
 from ..inference.cascade import SECOND_LOOK, Cascade, Linked, load_cascade
 from ..inference.report import Report
 from ..inference.resolver import Example, Resolver
+from ..progress import Progress, each_tenth, silent
 from ..vocabulary import Vocabulary
 
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
@@ -92,7 +92,7 @@ def tune_folder(
     documents: Sequence[GoldDocument],
     seen: Sequence[GoldDocument],
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Fits the model of a folder as `tune` does, and keeps what is fitted there; `progress` is of a missing bank."""
     cascade = load_cascade(folder, mesh=mesh, banks=folder, device=device, fitted=False, progress=progress)
@@ -209,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
         documents=read_corpus(options.corpus, splits=options.splits.split(",")),
         seen=read_corpus(options.corpus, splits=options.seen.split(",")),
         device=options.device,
-        progress=each_tenth(tell),
+        progress=each_tenth(log),
     )
     if not fitted:
         print(f"error: no span was found in {options.splits}: there is nothing to fit on", file=sys.stderr)

@@ -130,7 +130,7 @@ def test_who_watches_is_told(world: World, tmp_path: Path) -> None:
     found: list[Source] = []
     names: list[tuple[int, int]] = []
     documents: list[int] = []
-    watch = Watch(found.extend, lambda done, total: names.append((done, total)), documents.append)
+    watch = Watch(found.extend, lambda what, done, total: names.append((done, total)), documents.append)
     annotate(world, tmp_path / "home", *write_sources(tmp_path / "in"), watch=watch)
     assert (len(found), names[-1], sum(documents)) == (3, (82, 82), 19)
     assert documents[0] == 0  # so that the time of the first ones counts in the rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from model.folder import save_model
-from model.inference.bank import build_bank, each_tenth, main
+from model.inference.bank import build_bank, main
 from model.inference.cascade import load_cascade
+from model.progress import Progress
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 
@@ -27,8 +27,8 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "model"
 
 
-def killed_after(pieces: int) -> Callable[[int, int], None]:
-    def progress(done: int, total: int) -> None:
+def killed_after(pieces: int) -> Progress:
+    def progress(what: str, done: int, total: int | None) -> None:
         if done >= pieces:
             raise KeyboardInterrupt
 
@@ -49,9 +49,9 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bank(model: Path) 
     [part] = model.glob("*.part")
     with part.open("r+b") as file:
         file.truncate(part.stat().st_size - 5)  # a batch that was half written
-    told: list[int] = []
-    build_bank(model, tiny.vocabulary(), rank=8, progress=lambda done, total: told.append(done))
-    assert told == DONE[2:]  # the first were not encoded again
+    done_of_run: list[int] = []
+    build_bank(model, tiny.vocabulary(), rank=8, progress=lambda what, done, total: done_of_run.append(done))
+    assert done_of_run == DONE[2:]  # the first were not encoded again
     assert_same(load_file(model / "bank.safetensors"), whole)
     assert not part.exists()
 
@@ -60,9 +60,9 @@ def test_the_first_run_over_a_vocabulary_that_was_killed_is_taken_up(model: Path
     mesh, banks = tiny.save_entities(tmp_path), tmp_path / "banks"
     with pytest.raises(KeyboardInterrupt):
         load_cascade(model, mesh=mesh, banks=banks, progress=killed_after(40))
-    told: list[int] = []
-    load_cascade(model, mesh=mesh, banks=banks, progress=lambda done, total: told.append(done))
-    assert told == DONE[3:]
+    done_of_run: list[int] = []
+    load_cascade(model, mesh=mesh, banks=banks, progress=lambda what, done, total: done_of_run.append(done))
+    assert done_of_run == DONE[3:]
     load_cascade(model, mesh=mesh, banks=banks, progress=killed_after(0))  # which it does not call any more
     assert [path.suffix for path in banks.iterdir()] == [".safetensors"]
 
@@ -85,22 +85,8 @@ def test_the_command_tells_what_it_cannot_use(model: Path, tmp_path: Path, capsy
         assert told.count("\n") == 1
 
 
-def test_every_tenth_is_told_with_the_minutes_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 60.0])
-    monkeypatch.setattr("model.inference.bank.monotonic", lambda: next(now))
-    told: list[str] = []
-    progress = each_tenth(told.append)
-    for done in (4_000, 5_000, 5_001, 10_000):  # 4,000 of a run before
-        progress(done, 10_000)
-    assert told == [
-        "4,000 of 10,000 word pieces",
-        "5,000 of 10,000 word pieces, 5 min left",
-        "10,000 of 10,000 word pieces",
-    ]
-
-
 def test_progress_is_in_word_pieces_from_the_start_of_the_first_batch(model: Path) -> None:
     """Names come longest first: by names, the time left was three times too long."""
-    told: list[tuple[int, int]] = []
-    build_bank(model, tiny.vocabulary(), rank=8, progress=lambda done, total: told.append((done, total)))
-    assert told == [(done, 78) for done in DONE]
+    steps: list[tuple[str, int, int | None]] = []
+    build_bank(model, tiny.vocabulary(), rank=8, progress=lambda *step: steps.append(step))
+    assert steps == [("word pieces", done, 78) for done in DONE]

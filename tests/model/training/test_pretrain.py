@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(data: Path, output: Path, **options: object) -> list[str]:
     told = list[str]()
     settings: dict[str, object] = {
-        "tokens": 40 * 64, "length": 16, "rows_per_step": 4, "peak": 1e-2, "warmup": 4, "tell": told.append, **options,
+        "tokens": 40 * 64, "length": 16, "rows_per_step": 4, "peak": 1e-2, "warmup": 4, "log": told.append, **options,
     }  # fmt: skip
     pretrain(**{"encoder": str(data / "encoder"), "text": data / "text.txt", "output": output, **settings})  # type: ignore[arg-type]
     return told
@@ -198,6 +198,6 @@ def test_a_batch_without_a_masked_word_costs_nothing() -> None:
 def test_an_encoder_in_half_precision_is_trained_in_full(data: Path, tmp_path: Path) -> None:
     tiny.encoder(hidden=32).half().save_pretrained(tmp_path / "half")
     tiny.tokenizer().save_pretrained(tmp_path / "half")
-    settings = {"tokens": 64, "length": 16, "rows_per_step": 4, "tell": lambda line: None}
+    settings = {"tokens": 64, "length": 16, "rows_per_step": 4, "log": lambda line: None}
     pretrain(encoder=str(tmp_path / "half"), text=data / "text.txt", output=tmp_path / "out", **settings)  # type: ignore[arg-type]
     assert {value.dtype for value in weights(tmp_path / "out").values()} == {torch.float32}

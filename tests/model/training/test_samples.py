@@ -83,11 +83,3 @@ def test_an_epoch_can_be_entered_in_the_middle() -> None:
     made = sampler(samples(), tokens=24)
     whole = [batch.ids.tolist() for batch in made.epoch(0)]
     assert [batch.ids.tolist() for batch in made.epoch(0, skip=2)] == whole[2:]
-
-
-def test_hard_negatives_are_those_that_were_found() -> None:
-    position = tiny.vocabulary().position
-    drawn = sampler(samples()[2:3], hard_negatives=3, random_negatives=0)
-    drawn.nearest = {position["D004"]: [position["D003"]], position["D005"]: [position["D002"]]}
-    [batch] = drawn.epoch(0)
-    assert batch.contained.shape == (1, 5)  # aspirin, renal failure and headache, and two hard negatives

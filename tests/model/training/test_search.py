@@ -44,7 +44,7 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path
             folder=data,
             after_epoch=after_epoch,
             stop_after=2 if len(trained) == 2 else None,
-            tell=lambda line: None,
+            log=lambda line: None,
         )
         if len(trained) == 2:
             killed = True
@@ -59,7 +59,7 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path
             output=tmp_path / "out",
             data=DATA,
             train_trial=train_trial,
-            tell=told.append,
+            log=told.append,
         )
 
     with pytest.raises(KeyboardInterrupt):
@@ -92,7 +92,7 @@ def test_a_trial_behind_the_median_is_ended_early_and_one_that_fails_counts(tmp_
             after_epoch(epoch, score)
         return Trained(folder, (score,) * 3, finished=True)
 
-    search(recipe(), SPACE, trials=6, output=tmp_path, data=DATA, train_trial=train_trial, tell=told.append)
+    search(recipe(), SPACE, trials=6, output=tmp_path, data=DATA, train_trial=train_trial, log=told.append)
     assert "trial 4: ended early, below the median of the others" in told
     assert "trial 5: the loss is nan at step 3; lower encoder_rate or head_rate" in told
 
@@ -102,7 +102,7 @@ def test_a_search_whose_trials_all_fail_says_why(tmp_path: Path) -> None:
         raise RecipeError("no such encoder")
 
     with pytest.raises(RecipeError, match="every trial failed; the last one: no such encoder"):
-        search(recipe(), SPACE, trials=2, output=tmp_path, data=DATA, train_trial=train_trial, tell=lambda line: None)
+        search(recipe(), SPACE, trials=2, output=tmp_path, data=DATA, train_trial=train_trial, log=lambda line: None)
 
 
 def test_a_search_without_dev_or_without_optuna_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_a_trial_that_lacks_the_extra_is_resumed_when_it_is_installed(tmp_path: 
         folder.mkdir(parents=True)
         return Trained(folder, (0.5,), True)
 
-    given = {"trials": 1, "output": tmp_path, "data": DATA, "train_trial": train_trial, "tell": lambda line: None}
+    given = {"trials": 1, "output": tmp_path, "data": DATA, "train_trial": train_trial, "log": lambda line: None}
     with pytest.raises(MissingExtraError):
         search(recipe(), SPACE, **given)  # type: ignore[arg-type]
     assert search(recipe(), SPACE, **given).f1 == 0.5  # type: ignore[arg-type]
@@ -173,7 +173,7 @@ def test_a_search_goes_on_with_the_same_data_alone(data: Path, tmp_path: Path) -
     def run(corpus: Path) -> None:
         known_by = data_digests(corpus=corpus, silver=None, vocabulary=tiny.vocabulary())
         search(
-            recipe(), SPACE, trials=1, output=tmp_path, data=known_by, train_trial=train_trial, tell=lambda line: None
+            recipe(), SPACE, trials=1, output=tmp_path, data=known_by, train_trial=train_trial, log=lambda line: None
         )
 
     run(data / "corpus.parquet")

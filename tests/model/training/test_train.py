@@ -87,10 +87,9 @@ def same(first: Path, second: Path) -> bool:
         {},
         {"accumulate": 2, "dev": ("tiny/dev",), "epochs": 4, "patience": 2},
         {"precision": "fp16"},
-        {"negatives_by": "model"},
         {"silver_weight": 0.5, "accumulate": 2},
     ],
-    ids=["plain", "accumulated, stopping early", "scaled", "own negatives", "taught"],
+    ids=["plain", "accumulated, stopping early", "scaled", "taught"],
 )
 def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(
     data: Path, silver: Path, tmp_path: Path, options: dict[str, object]
@@ -197,7 +196,7 @@ def test_a_batch_too_big_for_the_memory_is_halved_with_the_same_result(
         return forward(self, *arguments, **options)
 
     monkeypatch.setattr(BertModel, "forward", small)
-    run(data, tmp_path / "halved", made=made, tell=told.append)
+    run(data, tmp_path / "halved", made=made, log=told.append)
     assert "out of memory: batches are taken in 2 parts from here on, with the same losses" in told
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "halved")
     for name in first:
@@ -232,7 +231,7 @@ def test_an_output_of_another_recipe_is_left_alone(data: Path, tmp_path: Path) -
     with pytest.raises(RecipeError, match="holds a training with seed 0, and this one has 7"):
         run(data, tmp_path / "model", made=recipe(data, seed=7))
     told = list[str]()
-    assert run(data, tmp_path / "model", tell=told.append).finished
+    assert run(data, tmp_path / "model", log=told.append).finished
     assert told == [f"{tmp_path / 'model'} is trained already"]
 
 
@@ -346,7 +345,7 @@ def test_a_corpus_without_a_word_is_an_error(data: Path, tmp_path: Path) -> None
     with pytest.raises(RecipeError, match=r"corpus\.parquet: no word to train on, in 1 document of tiny/train"):
         train(
             recipe(data), corpus=tmp_path / "corpus.parquet", mesh=data / "entities/tiny.parquet",
-            output=tmp_path / "out", folder=data, tell=lambda line: None,
+            output=tmp_path / "out", folder=data, log=lambda line: None,
         )  # fmt: skip
 
 
