@@ -25,7 +25,8 @@ from model.evaluation.slices import ALL
 from model.folder import load_model
 from model.inference.bank import EntityBank
 from model.inference.cascade import Cascade, load_cascade
-from model.inference.linking import FEATURES, Span
+from model.inference.features import FEATURES
+from model.inference.linking import Span
 from model.inference.resolver import Resolver
 from model.pieces import Window
 from model.training.recipe import Recipe
@@ -152,7 +153,7 @@ class Pipeline(Cascade):
         windows, hidden, spans = super().read_spans(texts, given=[[] for _ in texts] if given is None else given)
         if given is not None:
             return windows, hidden, spans
-        self.recogniser.second_look = self.second_look  # who links decides whether doubtful spans are read
+        self.recogniser.recall_bias = self.recall_bias  # who links decides whether doubtful spans are read
         return windows, hidden, self.recogniser.read_spans(texts)[2]
 
 

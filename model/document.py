@@ -6,7 +6,7 @@ PubMed and PubTator, and BioC's own document offsets for BioC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 
@@ -81,14 +81,8 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The passages laid out at their offsets, with spaces between: `text[start:end]` is a mention's text."""
-        parts: list[str] = []
-        at = 0
-        for passage in self.passages:
-            parts.append(" " * (passage.offset - at))
-            parts.append(passage.text)
-            at = passage.end
-        return "".join(parts)
+        """The passages at their offsets, separated by spaces: `text[start:end]` is a mention's text."""
+        return _lay_out((passage.offset, passage.text) for passage in self.passages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +100,11 @@ class Text:
 
     sentences: Sequence[Sentence]
     abbreviations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The sentences at their offsets, separated by spaces."""
+        return _lay_out((sentence.start, sentence.text) for sentence in self.sentences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +150,13 @@ class Mention:
 
 MENTION_FIELDS = tuple(each.name for each in fields(Mention))
 """The columns of a table of mentions that say what was found."""
+
+
+def _lay_out(pieces: Iterable[tuple[int, str]]) -> str:
+    """Join pieces of text at their offsets, with spaces between."""
+    parts: list[str] = []
+    at = 0
+    for offset, text in pieces:
+        parts += [" " * (offset - at), text]
+        at = offset + len(text)
+    return "".join(parts)

@@ -38,7 +38,7 @@ def tag_mention(words: int, entity_type: str, *, tags: list[str]) -> list[int]:
 
 
 def find_word_spans(
-    log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str], second_look: float = 0.0
+    log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str], recall_bias: float = 0.0
 ) -> list[list[WordSpan]]:
     """The spans of each window, from the log-probabilities of its words' tags (windows, longest, L).
 
@@ -46,8 +46,8 @@ def find_word_spans(
     touch none of the first: doubtful ones, for what follows to decide.
     """
     found = _spans_of_windows(log_probabilities, log_probabilities, words, tags=tags)
-    if second_look:
-        held_back = log_probabilities - second_look * np.eye(1, len(tags))
+    if recall_bias:
+        held_back = log_probabilities - recall_bias * np.eye(1, len(tags))
         for sure, doubtful in zip(
             found, _spans_of_windows(held_back, log_probabilities, words, tags=tags), strict=True
         ):

@@ -18,8 +18,9 @@ import torch
 
 from ..arguments import fails_in_one_line, log, model_parser
 from ..corpus import GoldDocument, read_corpus, text_of
-from ..inference.cascade import Cascade, Found, load_cascade
-from ..inference.linking import FEATURES
+from ..inference.candidates import Found
+from ..inference.cascade import Cascade, load_cascade
+from ..inference.features import FEATURES
 from ..inference.report import Report
 from ..inference.resolver import EVIDENCE, Example, Resolver
 from ..progress import each_tenth
@@ -109,7 +110,7 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
             windows, hidden, spans = cascade.find_spans(texts, given=given)
             linked = cascade.link(texts, windows, hidden, spans, Report())
             found = {id(each.group): each for each in
-                     cascade.search(linked.groups, spans, windows, hidden, k=DEPTHS[-1])}  # fmt: skip
+                     cascade.candidates.search(linked.groups, spans, windows, hidden, k=DEPTHS[-1])}  # fmt: skip
         gold = {
             (number, m.start, m.end, m.entity_type): {
                 cascade.vocabulary.position.get(cascade.vocabulary.canonical(concept), -1) for concept in m.concepts
@@ -132,7 +133,7 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
                         "exact": sources.exact,
                         "name": sources.by_name,
                         "context": sources.by_context,
-                        "union": sources.united(DEPTHS[-1]),
+                        "union": sources.merged(DEPTHS[-1]),
                     },
                     (features, 1.0, right),
                     group.concepts.tolist(),

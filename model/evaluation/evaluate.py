@@ -126,7 +126,7 @@ def _link_chunk(cascade: Cascade, documents: Sequence[GoldDocument], *, deepest:
     windows, hidden, spans = cascade.find_spans(texts, given=given)
     linked = cascade.link(texts, windows, hidden, spans, Report())
     deeper = cascade.group(texts, spans) if deepest else []
-    cascade.find_candidates(deeper, spans, windows, hidden, k=deepest)
+    cascade.candidates.fill(deeper, spans, windows, hidden, k=deepest)
     return linked, deeper
 
 

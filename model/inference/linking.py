@@ -11,46 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from ..document import Concept
 from ..spelling import american
 from ..vocabulary import Vocabulary, normalise
 
-FEATURES = (
-    "exact_preferred",  # the words are the concept's preferred name
-    "exact",  # they are one of its names
-    "variant",  # they are, but for plural and word order
-    "sole",  # no other concept of the type bears them, but one of the same preferred name: diseases stand in OMIM too
-    "retired",  # a supplementary record that bears them, where a descriptor of after 2015 does too
-    "similarity",  # best score of a name against the words in their sentences
-    "lead",  # that score less the best of all candidates
-    "likeness",  # cosine of the encoded words and the likest name
-    "likeness_lead",
-    "mid",  # logit of the mid level, best sentence
-    "high",  # log-probability of the words under the high level, best mention
-    "descriptor",
-    "supplementary",
-    "spelling",  # how many letter trigrams the words share with the concept's likest name
-    "prior",  # log of 1 + how often a thousand training documents name the concept
-    "depth",  # of its highest place in the trees; 5 without any
-    "names",  # log of how many it has
-    "head",  # words that are no name end with one of its names, as "DOX cardiomyopathy" does
-    "disease",  # of entity type Disease
-)
-COMPARED_NAMES = 4  # of a concept, for the spelling: more cost more than they tell
 MOST_HEADS = 2
-NO_DEPTH = 5
 LONGEST_SHORT_FORM = 10  # letters; of a name that another in brackets explains
 
 _OPENING = re.compile(r" ?[(\[]")
 _CLOSING = (")", "]", ";", ",")
-# A number of two digits after capitals, "FK317"; a single capital that is no Roman numeral and no "E. coli".
-_MARK = re.compile(r"(?<=[A-Z])[ -]?(\d{2,})|(?<![^\W_'’])([A-HJ-UWYZ])(?![^\W_]|\.)")
-_PART = re.compile(r"\d+|[^\W\d_]+")
 _IN_BRACKETS = re.compile(r"\s?[(\[]([^()\[\]]+)[)\]]")
 _JOINED = re.compile(r"\s*(?:,\s*(?:and/or|and|or)?|/|\band/or\b|\band\b|\bor\b)\s+|/")
 
@@ -186,71 +158,3 @@ def with_plurals(explained: Mapping[str, str], words: Iterable[str]) -> dict[str
 def _is_nameless(span: Span, vocabulary: Vocabulary) -> bool:
     """Whether a span is capitals that no concept of its type has as a name."""
     return span.text.isupper() and not vocabulary.look_up(span.text, entity_type=span.entity_type)[1]
-
-
-def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, float]) -> np.ndarray:
-    """The evidence for each candidate of a group: float32 (K, features).
-
-    Args:
-        prior: how often a thousand training documents name each concept.
-    """
-    count = len(group.concepts)
-    if not count:
-        return np.zeros((0, len(FEATURES)), np.float32)
-    concepts = [vocabulary.concepts[at] for at in group.concepts.tolist()]
-    named = np.array([at in group.named for at in group.concepts.tolist()])
-    exact = group.match == "exact"
-    kinds = np.array([concept.record_type for concept in concepts])
-    bearers = {normalise(vocabulary.concepts[at].name) for at in group.named}
-    recent = exact and any(_is_recent(vocabulary.concepts[at].mesh_id) for at in group.named)
-    columns = {
-        "exact_preferred": [exact and group.named.get(at, False) for at in group.concepts.tolist()],
-        "exact": named & exact,
-        "variant": named & (not exact),
-        "sole": named & (len(bearers) == 1),
-        "retired": named & recent & (kinds == "supplementary"),
-        "similarity": group.similarity,
-        "lead": group.similarity - group.similarity.max(),
-        "likeness": group.likeness,
-        "likeness_lead": group.likeness - group.likeness.max(),
-        "mid": group.mid,
-        "high": group.high,
-        "descriptor": kinds == "descriptor",
-        "supplementary": kinds == "supplementary",
-        "spelling": [
-            1.0 if bears else max(spelling(group.words, name) for name in concept.names[:COMPARED_NAMES])
-            for bears, concept in zip(named, concepts, strict=True)
-        ],
-        "prior": [np.log1p(prior.get(concept.mesh_id, 0)) for concept in concepts],
-        "depth": [min((tree.count(".") for tree in concept.tree_numbers), default=NO_DEPTH) for concept in concepts],
-        "names": [np.log(len(concept.names)) for concept in concepts],
-        "head": [at in group.heads for at in group.concepts.tolist()],
-        "disease": [group.entity_type == "Disease"] * count,
-    }
-    return np.stack([np.asarray(columns[name], np.float32) for name in FEATURES], axis=1)
-
-
-def marks_of(words: str) -> frozenset[str]:
-    """The parts of a name that tell it from its like: the C of "hepatitis C", the 317 of "FK317"."""
-    return frozenset((number or letter).lower() for number, letter in _MARK.findall(words))
-
-
-def bears_marks(marks: frozenset[str], concept: Concept) -> bool:
-    """Whether all of the marks stand in names of the concept."""
-    return not marks or marks <= {part for name in concept.names for part in _PART.findall(name.lower())}
-
-
-def spelling(words: str, name: str) -> float:
-    """Dice coefficient of the letter trigrams of two normalised names, from 0 to 1 (Dice 1945)."""
-    mine, other = _trigrams(words), _trigrams(name)
-    return 2 * len(mine & other) / max(1, len(mine) + len(other))
-
-
-def _is_recent(mesh_id: str) -> bool:
-    return mesh_id.startswith("D") and len(mesh_id) > 7  # nine digits: NLM's since 2016
-
-
-@lru_cache(maxsize=20_000)
-def _trigrams(name: str) -> frozenset[str]:
-    padded = f" {normalise(name)} "
-    return frozenset(padded[at : at + 3] for at in range(len(padded) - 2))

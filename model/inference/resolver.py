@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .linking import FEATURES
+from .features import FEATURES
 
 NONE_FEATURES = ("bias", "ner")  # of the choice "none of them": 1, and the log-odds of the span
 EVIDENCE = {

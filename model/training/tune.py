@@ -28,7 +28,7 @@ from ..document import Mention
 from ..evaluation.comparison import mean_figure
 from ..evaluation.scores import count
 from ..files import write_text
-from ..inference.cascade import SECOND_LOOK, Cascade, Linked, load_cascade
+from ..inference.cascade import RECALL_BIAS, Cascade, Linked, load_cascade
 from ..inference.report import Report
 from ..inference.resolver import Example, Resolver
 from ..progress import Progress, each_tenth, silent
@@ -52,7 +52,7 @@ def tune(
     """
     texts = [text_of(document) for document in documents]
     prior = count_concepts(seen, vocabulary=cascade.vocabulary)
-    cascade.resolver, cascade.second_look = replace(cascade.resolver, prior=prior), SECOND_LOOK
+    cascade.resolver, cascade.recall_bias = replace(cascade.resolver, prior=prior), RECALL_BIAS
     with torch.inference_mode():
         windows, hidden, spans = cascade.find_spans(texts)
         linked = cascade.link(texts, windows, hidden, spans, Report())

@@ -7,7 +7,7 @@ import torch
 from experiments.systems import Pipeline
 from model.document import Text
 from model.inference.bank import EntityBank
-from model.inference.cascade import SECOND_LOOK, Cascade
+from model.inference.cascade import RECALL_BIAS, Cascade
 from tests.model import tiny
 
 
@@ -25,8 +25,8 @@ def test_the_pipeline_reads_doubtful_spans_where_its_linker_refuses() -> None:
     texts = [Text(document.sentences, {}) for document in tiny.gold()]
     found = []
     with torch.inference_mode():
-        for look in (0.0, SECOND_LOOK):
-            pipeline.second_look = alone.second_look = look
+        for look in (0.0, RECALL_BIAS):
+            pipeline.recall_bias = alone.recall_bias = look
             found.append(pipeline.find_spans(texts)[2])
             assert found[-1] == alone.find_spans(texts)[2]
     assert len(found[1]) > len(found[0])

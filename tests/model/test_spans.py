@@ -98,4 +98,4 @@ def test_a_second_look_adds_doubtful_spans_that_touch_no_sure_one() -> None:
     assert find_word_spans(logged, words, tags=TAGS) == [[sure], []]
     # Held back by two in log-odds, O loses the third word; what would make the first span longer touches it.
     doubtful = WordSpan(2, 3, "Chemical", pytest.approx(0.4))
-    assert find_word_spans(logged, words, tags=TAGS, second_look=2.0) == [[sure, doubtful], []]
+    assert find_word_spans(logged, words, tags=TAGS, recall_bias=2.0) == [[sure, doubtful], []]

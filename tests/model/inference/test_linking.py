@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from model.document import Concept
-from model.inference.cascade import Found
-from model.inference.linking import FEATURES, Group, Span, appositions, features_of, group_spans, parts_of, spelling
+from model.inference.candidates import Found
+from model.inference.features import FEATURES, features_of, spelling
+from model.inference.linking import Group, Span, appositions, group_spans, parts_of
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 
@@ -63,7 +64,7 @@ def test_words_that_are_no_name_have_the_concept_they_end_with_among_their_candi
     assert [vocabulary.concepts[at].mesh_id for at in group.heads] == heads
     others = [at for at in range(3, 6) if at not in group.heads]
     found = Found(group, torch.zeros(1), torch.zeros(1), exact=[], by_name=others, by_context=[])
-    group.concepts = np.array(found.united(2))
+    group.concepts = np.array(found.merged(2))
     assert group.concepts.tolist() == others[:2] + group.heads
     zeros = np.zeros(len(group.concepts), np.float32)
     group.similarity = group.likeness = group.mid = group.high = zeros

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.inference.linking import FEATURES
+from model.inference.features import FEATURES
 from model.inference.resolver import EVIDENCE, NONE_FEATURES, Example, Resolver
 
 

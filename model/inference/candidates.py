@@ -1,0 +1,167 @@
+"""Candidate generation: the concepts that a group of spans may refer to.
+
+Three sources: the names of the vocabulary (exact look-up), the bank searched with the encoded words (as if they were
+a name), and the bank searched with the words as the encoder reads them in their sentences.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..document import Concept
+from ..network import BilinearAttention, E2emernModel
+from ..pieces import Window
+from ..vocabulary import Vocabulary, normalise
+from .bank import EntityBank, encode_names
+from .linking import Group, Span
+
+CANDIDATES = 12  # concepts for each group of spans
+CACHED_NAMES = 50_000  # encoded words kept for the next documents: 77 MB at 384 dimensions
+
+# A number of two digits after capitals, "FK317"; a single capital that is neither a Roman numeral nor in "E. coli".
+_MARK = re.compile(r"(?<=[A-Z])[ -]?(\d{2,})|(?<![^\W_'’])([A-HJ-UWYZ])(?![^\W_]|\.)")
+_PART = re.compile(r"\d+|[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What each source found for a group (concepts, best first), and the two queries to the bank, (D,) each."""
+
+    group: Group
+    context: Tensor
+    name: Tensor
+    exact: list[int]
+    by_name: list[int]
+    by_context: list[int]
+
+    def merged(self, k: int) -> list[int]:
+        """Return k concepts at most: exact matches, then two of the best by name for each of the best by context.
+
+        Concepts that have the words' head noun as a name are added to the k.
+        """
+        turns = zip_longest(self.by_name[::2], self.by_name[1::2], self.by_context)
+        ranked = [concept for turn in turns for concept in turn if concept is not None]
+        first = list(dict.fromkeys([*self.exact, *ranked]))[:k]
+        return list(dict.fromkeys([*first, *self.group.heads]))
+
+
+class CandidateSearch:
+    """Searches a vocabulary and its bank for the candidates of groups of spans.
+
+    Args:
+        tokens: word pieces in one batch of names.
+    """
+
+    def __init__(
+        self,
+        model: E2emernModel,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        vocabulary: Vocabulary,
+        bank: EntityBank,
+        tokens: int,
+    ) -> None:
+        self.model, self.tokenizer, self.vocabulary, self.bank = model, tokenizer, vocabulary, bank
+        self.tokens = tokens
+        self._encoded: dict[str, Tensor] = {}
+
+    def fill(
+        self,
+        groups: Sequence[Group],
+        spans: Sequence[Span],
+        windows: Sequence[Window],
+        hidden: Sequence[Tensor],
+        *,
+        k: int = CANDIDATES,
+    ) -> None:
+        """Give each group its candidates: k at most from the sources, and those that match its head noun."""
+        for found in self.search(groups, spans, windows, hidden, k=k):
+            group = found.group
+            marks = marks_of(group.words)
+            group.concepts = np.array(
+                [
+                    at
+                    for at in found.merged(k)
+                    if at in group.named or at in group.heads or bears_marks(marks, self.vocabulary.concepts[at])
+                ],
+                np.int64,
+            )
+            if len(group.concepts):
+                group.rows, group.similarity, group.likeness = self.bank.compare(
+                    group.concepts, context=found.context, name=found.name
+                )
+
+    def search(
+        self,
+        groups: Sequence[Group],
+        spans: Sequence[Span],
+        windows: Sequence[Window],
+        hidden: Sequence[Tensor],
+        *,
+        k: int,
+    ) -> Iterator[Found]:
+        """Yield what each source finds for each group: k concepts at most, best first."""
+        for kind in {group.entity_type for group in groups}:
+            mine = [group for group in groups if group.entity_type == kind]
+            within = self.vocabulary.slice_of(kind)
+            if within.start == within.stop:
+                continue
+            pooled = torch.stack([_pool(group, spans, windows, hidden) for group in mine])
+            contexts = self._as_queries(pooled)
+            names = self._encode([group.words for group in mine])
+            # Words that are a name gain nothing from a search by context, which takes time.
+            unnamed = [at for at, group in enumerate(mine) if group.match != "exact"]
+            by_context: list[list[int]] = [[] for _ in mine]
+            for at, concepts in zip(unnamed, self.bank.search(contexts[unnamed], within=within, k=k), strict=True):
+                by_context[at] = concepts
+            by_name = self.bank.search(names, within=within, k=k, cosine=True)
+            for at, group in enumerate(mine):
+                exact = sorted(group.named, key=lambda concept: not group.named[concept])[:k]
+                yield Found(group, contexts[at], names[at], exact, by_name[at], by_context[at])
+
+    def _encode(self, words: list[str]) -> Tensor:
+        """Return h_e of words as if they were names, float (S, D) on the model's device; keep them in a cache."""
+        if len(self._encoded) > CACHED_NAMES:
+            self._encoded.clear()
+        new = list(dict.fromkeys(each for each in words if each not in self._encoded))
+        if new:
+            encoded = encode_names(self.model, new, tokenizer=self.tokenizer, tokens=self.tokens)
+            self._encoded.update(zip(new, encoded, strict=True))
+        return torch.stack([self._encoded[each] for each in words]).to(self.model.device)
+
+    def _as_queries(self, pooled: Tensor) -> Tensor:
+        """Return queries q whose q . h_e is the bilinear attention's score; without that attention, h of length 1."""
+        attention = getattr(self.model, "attention", None)
+        if not isinstance(attention, BilinearAttention):
+            return pooled / pooled.norm(dim=-1, keepdim=True)
+        return pooled @ attention.product.float() / math.sqrt(pooled.shape[-1])
+
+
+def marks_of(words: str) -> frozenset[str]:
+    """Return the parts of a name that distinguish it from similar ones: the C of "hepatitis C", the 317 of "FK317"."""
+    return frozenset((number or letter).lower() for number, letter in _MARK.findall(words))
+
+
+def bears_marks(marks: frozenset[str], concept: Concept) -> bool:
+    """Return whether each of the marks occurs in some name of the concept."""
+    return not marks or marks <= {part for name in concept.names for part in _PART.findall(name.lower())}
+
+
+def _pool(group: Group, spans: Sequence[Span], windows: Sequence[Window], hidden: Sequence[Tensor]) -> Tensor:
+    """Return the mean of h over the group's spans, (D,); short forms count only if no span spells the words out."""
+    members = [spans[at] for at in group.spans]
+    literal = [span for span in members if normalise(span.text) == normalise(group.words)]
+    states = [
+        hidden[span.window][slice(*windows[span.window].pieces_of(span.first, span.last))].float().mean(0)
+        for span in literal or members
+    ]
+    return torch.stack(states).mean(0)
