@@ -157,10 +157,10 @@ def test_sentences_make_the_text_of_a_passage(parsed):
 def test_annotations_may_stand_at_the_document_and_have_several_locations(parsed):
     whole = annotation(4, "gout or pain", (12, 4))
     parts = annotation(4, "gout pain", (12, 4))
-    found = parsed({"id": "1", "passages": [passage(0, "Old gout or pain.")], "annotations": [whole, parts]})
-    assert found[0].annotations == (Annotation(4, 16, "gout or pain", "Disease"),)
-    assert [failure.reason for failure in found[1:]] == [
-        "annotation: found 'gout or pain' at 4-16, expected 'gout pain'"
+    (found,) = parsed({"id": "1", "passages": [passage(0, "Old gout or pain.")], "annotations": [whole, parts]})
+    assert found.annotations == (Annotation(4, 16, "gout or pain", "Disease"),)
+    assert [invalid.reason for invalid in found.invalid_annotations] == [
+        "found 'gout or pain' at 4-16, expected 'gout pain'"
     ]
 
 
@@ -179,23 +179,25 @@ def test_identifiers_of_annotations(parsed, infons, identifiers):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "reason"),
+    ("wrong", "kind", "reason"),
     [
-        (annotation(1, "Gout"), "annotation: 'Gout' at 1-5 lies outside the text of 0-4"),
-        (annotation(0, "gout"), "annotation: found 'Gout' at 0-4, expected 'gout'"),
-        (annotation(0, ""), "annotation: '' at 0-0 lies outside the text of 0-4"),
-        (dict(annotation(0, "Gout"), locations=[]), "annotation: 'Gout' has no location"),
+        (annotation(1, "Gout"), "outside the text", "'Gout' at 1-5 lies outside the text of 0-4"),
+        (annotation(0, "gout"), "other words at its offsets", "found 'Gout' at 0-4, expected 'gout'"),
+        (annotation(0, ""), "outside the text", "'' at 0-0 lies outside the text of 0-4"),
+        (dict(annotation(0, "Gout"), locations=[]), "malformed annotation", "'Gout' has no location"),
         (
             dict(annotation(0, "Gout"), locations=[{"offset": "x", "length": 4}]),
-            "annotation: location of 'Gout': offset is 'x', expected a number from 0 to 20000000",
+            "malformed annotation",
+            "location of 'Gout': offset is 'x', expected a number from 0 to 20000000",
         ),
     ],
 )
-def test_an_annotation_that_does_not_fit_is_a_failure_of_the_same_record(parsed, wrong, reason):
+def test_an_invalid_annotation_is_part_of_its_document(parsed, wrong, kind, reason):
     good = annotation(0, "Gout")
-    document, failure = parsed({"id": "1", "passages": [passage(0, "Gout", None, [good, wrong])]})
+    (document,) = parsed({"id": "1", "passages": [passage(0, "Gout", None, [good, wrong])]})
     assert document.annotations == (Annotation(0, 4, "Gout", "Disease"),)
-    assert (failure.record, failure.document_id, failure.reason) == (0, "1", reason)
+    (invalid,) = document.invalid_annotations
+    assert (invalid.kind, invalid.reason) == (kind, reason)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from model.document import Annotation, Document, Passage
+from model.document import Annotation, Document, InvalidAnnotation, Passage
 from tasks.errors import SourceError
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
@@ -124,18 +124,18 @@ def test_offsets_count_code_points(write):
     assert document.annotations == (Annotation(4, 8, "gout", "Disease", ("D006073",)),)
 
 
-def test_an_annotation_that_does_not_fit_is_a_failure_of_the_same_record(write):
+def test_invalid_annotations_are_part_of_their_document(write):
     path = write(
         "9|t|Before\n\n" + GOUT + "11\t0\t4\tgout\tDisease\tD006073\n"
         "11\t0\t4\tGout\tDisease\tD006073\n"
         "11\t90\t94\tGout\tDisease\tD006073\n"
     )
-    _, document, *failures = parse_pubtator(path)
+    _, document = parse_pubtator(path)
     assert document.annotations == (Annotation(0, 4, "Gout", "Disease", ("D006073",)),)
-    assert failures == [
-        Failure(1, "line 5", "annotation: found 'Gout' at 0-4, expected 'gout'", "11"),
-        Failure(1, "line 7", "annotation: 'Gout' at 90-94 lies outside the text of 0-41", "11"),
-    ]
+    assert document.invalid_annotations == (
+        InvalidAnnotation("line 5", "other words at its offsets", "found 'Gout' at 0-4, expected 'gout'"),
+        InvalidAnnotation("line 7", "outside the text", "'Gout' at 90-94 lies outside the text of 0-41"),
+    )
 
 
 @pytest.mark.parametrize(
