@@ -33,7 +33,8 @@ _MAGIC = (
     (b"\x89HDF\r\n", "an HDF5 file"),
     (b"\x89PNG\r\n", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
+    (b"GIF87a", "a GIF image"),
+    (b"GIF89a", "a GIF image"),
     (b"version https://git-lfs.github.com/", "a Git LFS pointer, not the file itself; get the file: git lfs pull"),
     (b"/annex/objects/", "a git-annex pointer, not the file itself; get the file: git annex get"),
 )
@@ -69,7 +70,7 @@ def foreign(start: bytes) -> str | None:
     if _BZIP2.match(start):
         return f"compressed with bzip2; {_DECOMPRESS}"
     if _HTML.match(start.removeprefix(codecs.BOM_UTF8).lstrip()):
-        return "an HTML page; the download was an error, login or start page: download the file again"
+        return "an HTML page, not the file itself; check the address and download it again"
     if encoding := _wide_encoding(start):
         return f"{encoding} text; convert it: iconv -f {encoding} -t UTF-8"
     return None

@@ -6,6 +6,7 @@ annotating finds them again. Other keys are passed over, too, so that lines may 
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,7 @@ def parse_jsonl(path: Path) -> Iterator[Record]:
     with open_source(path, expected="JSON lines, as exported") as source:
         record = 0
         for number, line in source.raw_lines():
-            if line.strip():
+            if line.removeprefix(codecs.BOM_UTF8).strip():
                 yield _read(line, record, f"line {number}")
                 record += 1
 
