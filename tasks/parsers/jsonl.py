@@ -60,9 +60,10 @@ def _read(line: bytes, record: int, position: str) -> Document | Failure:
     document_id = None
     try:
         raw = _object(line)
-        document_id = _text(raw, "document_id")
-        if not document_id or not document_id.strip():
+        given = _text(raw, "document_id")
+        if not given or not given.strip():
             raise RecordError("line without document_id")
+        document_id = given
         return _document(raw, document_id, record, position)
     except RecordError as error:
         return Failure(record, position, str(error), document_id)
