@@ -23,7 +23,7 @@ from model.inference.report import Report
 from model.progress import Progress, silent
 from tasks.annotate import Annotated, already_annotated, annotate_source
 from tasks.choices import find_mesh, find_model
-from tasks.errors import InputError
+from tasks.errors import InputError, ProblemsError, problems_in_lines
 from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
 from tasks.sources import Source, find_sources
 from warehouse.errors import WarehouseError
@@ -79,11 +79,11 @@ class Outcome:
         return damaged + [f"{name}: {reason}" for name, reason in self.failed.items()]
 
 
-class IncompleteError(InputError):
-    """Sources were damaged or could not be read; all others are done. `outcome` says which and what was done."""
+class IncompleteError(ProblemsError):
+    """Sources were damaged or could not be read; all others are done. `outcome` has which, and what was done."""
 
     def __init__(self, outcome: Outcome) -> None:
-        super().__init__("; ".join(outcome.problems))
+        super().__init__(outcome.problems)
         self.outcome = outcome
 
 
@@ -175,11 +175,13 @@ def run_over(
 
 
 def _published(home: Home, outcome: Outcome, *, over: Snapshot | None) -> Snapshot:
-    """Publish; a refusal tells which sources are missing too, since nobody else will."""
+    """Publish; notes of a refusal name the sources that are missing too, since nothing else will."""
     try:
         return publish(home, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh, over=over)
     except WarehouseError as error:
-        raise type(error)("; ".join([str(error), *outcome.problems])) from error
+        for line in problems_in_lines(outcome.problems):
+            error.add_note(line)
+        raise
 
 
 def work_here(

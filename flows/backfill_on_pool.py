@@ -16,7 +16,7 @@ from flows.annotate import IncompleteError
 from flows.backfill import stored_sources, unfinished
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
-from tasks.errors import InputError
+from tasks.errors import ProblemsError
 from warehouse.errors import OvertakenError
 from warehouse.layout import Home
 from warehouse.snapshot import current_snapshot, publish, still_current
@@ -61,7 +61,7 @@ def backfill_on_pool(
         except IncompleteError as error:  # a source that was cut short is as whole as it was
             outcome = error.outcome
         if failed := failed | outcome.failed:
-            raise InputError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+            raise ProblemsError(f"{name}: {reason}" for name, reason in failed.items())
         found, linked = outcome.versions.model, outcome.versions.mesh
         now = still_current(place, current, model_version=found, mesh_version=linked)
         if not unfinished(place, outcome.versions):

@@ -24,7 +24,7 @@ from flows.reporting import show_night
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, Settings, read_settings
 from tasks.choices import mesh_of_tables, need_model_of_tables
-from tasks.errors import InputError
+from tasks.errors import InputError, ProblemsError
 from tasks.ingest import FileOutcome, ingest
 from tasks.sources import Source, find_sources
 from warehouse.errors import OvertakenError
@@ -81,7 +81,7 @@ def nightly(
         watch(place)
     show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
     if problems:
-        raise InputError("; ".join(problems))
+        raise ProblemsError(problems)
 
 
 def _annotated(home: Home, settings: Settings) -> Outcome:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from model.document import MENTION_FIELDS, Annotation, Document, Mention, Passage
+from model.document import MENTION_FIELDS, Annotation, Document, InvalidAnnotation, Mention, Passage
 from tasks.concepts import keep_links
 from tasks.errors import InputError
 from tasks.exporters import bioc, jsonl, pubtator
@@ -108,6 +108,7 @@ def _document(row: Mapping[str, Any]) -> Document:
             Annotation(one["start"], one["end"], one["text"], one["entity_type"], tuple(one["identifiers"]))
             for one in row["annotations"]
         ),
+        invalid_annotations=tuple(InvalidAnnotation(**each) for each in row["invalid_annotations"]),
     )
 
 

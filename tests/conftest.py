@@ -32,6 +32,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of reported inputs beside the repository; the test is skipped where it is absent."""
+    cases = ROOT.parent / "shared" / "cases"
+    if not cases.is_dir():
+        pytest.skip("needs the reported inputs of ../shared/cases, which are not here")
+    return cases
+
+
+@pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A tiny trained model and its vocabulary, made once a session."""
     from tests.flows.world import make_world  # torch, for those tests alone that need it

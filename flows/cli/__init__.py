@@ -1,7 +1,7 @@
 """The command line: each command is one call into flows, tasks or the warehouse, and what it prints.
 
-One module for each group of commands. Errors of ours are one line on standard error and exit code 1; wrong usage is 2,
-Ctrl-C is 130. What is slow to import (torch, Prefect) is imported by the command that needs it.
+One module for each group of commands. Errors of ours are one line on standard error for each problem and exit code 1;
+wrong usage is 2, Ctrl-C is 130. What is slow to import (torch, Prefect) is imported by the command that needs it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 
-from tasks.errors import InputError
+from tasks.errors import InputError, ProblemsError
 from warehouse.errors import WarehouseError
 
 from . import (  # noqa: F401 (each adds its commands)
@@ -52,7 +52,7 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
     except (InputError, WarehouseError) as error:
         _let_go(error)
-        _end(_one_line(error))
+        _end(*_lines(error))
     except BrokenPipeError:  # the reader of a pipe has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -72,8 +72,9 @@ def _print_anything() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _end(line: str) -> None:
-    say(line)
+def _end(*lines: str) -> None:
+    for line in lines:
+        say(line)
     sys.exit(1)
 
 
@@ -93,3 +94,8 @@ def _of_the_system(error: OSError) -> str:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _lines(error: Exception) -> list[str]:
+    lines = str(error).splitlines() if isinstance(error, ProblemsError) else [_one_line(error)]
+    return [*lines, *getattr(error, "__notes__", ())]

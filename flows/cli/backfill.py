@@ -41,7 +41,7 @@ def backfill(
 
     from flows.backfill import backfill as run
     from flows.watching import StepWatch
-    from tasks.errors import InputError
+    from tasks.errors import ProblemsError
     from warehouse.selection import Selection
 
     selection = Selection(where=where, since=since) if where or since else None
@@ -68,4 +68,4 @@ def backfill(
     elif not outcome.waiting:
         say("not shown yet; show it with the same command and --publish")
     if outcome.failed:
-        raise InputError("; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items()))
+        raise ProblemsError(f"{name}: {reason}" for name, reason in outcome.failed.items())

@@ -20,9 +20,11 @@ from bioc.biocxml import BioCXMLDocumentWriter
 
 from model.document import Document, Mention, Passage
 from tasks.exporters.spans import Span, spans
+from tasks.parsers.annotations import OFFSETS_ASSIGNED
 
 # What XML 1.0 cannot hold, not even escaped.
 FORBIDDEN_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_ASSIGNED = "assigned"  # the value of a document's infon if offsets of its passages are ours
 SUBSTITUTE_IN_XML = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -67,6 +69,7 @@ def _document(document: Document, mentions: list[Mention]) -> BioCDocument:
         "published": document.published,
         "year": document.published and document.published[:4],  # the infon that PubTator Central's readers know
         "language": document.language,
+        "offsets": _ASSIGNED if any(each.kind == OFFSETS_ASSIGNED for each in document.invalid_annotations) else None,
     }
     written.infons = {key: str(value) for key, value in facts.items() if value is not None}
     annotations = [_annotation(str(number), span) for number, span in enumerate(spans(mentions), start=1)]

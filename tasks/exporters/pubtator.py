@@ -1,7 +1,8 @@
 """PubTator text: `id|t|title`, `id|a|abstract`, then one tab-separated line for each annotation, then a blank line.
 
 Format: Wei, Kao and Lu, PubTator (Nucleic Acids Research 2013) and NCBI's bioconcepts2pubtator_offsets. Offsets count
-code points of the title, one separator and the abstract, wherever the document itself had these passages.
+code points of the title, one separator and the abstract, wherever the document itself had these passages. Readers
+differ in whether they count white space around a text, so none is written, and offsets do not count it.
 """
 
 from __future__ import annotations
@@ -38,21 +39,32 @@ def write(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO) ->
 
 
 def _record(document: Document, mentions: list[Mention]) -> str:
-    name = document.document_id
-    lines = [f"{name}|t|{document.title}", f"{name}|a|{document.abstract}"]
+    name, title, abstract = document.document_id, document.title, document.abstract
+    lines = [f"{name}|t|{title.strip()}", f"{name}|a|{abstract.strip()}"]
+    text = f"{title.strip()} {abstract.strip()}"
     shifts = _shifts(document)
     for span in spans(mentions):
-        shift = next(shift for start, end, shift in shifts if start <= span.start and span.end <= end)
-        columns = (name, span.start + shift, span.end + shift, span.text, span.entity_type, span.identifier)
+        _, _, shift, low, high = next(each for each in shifts if each[0] <= span.start and span.end <= each[1])
+        start, end = (min(max(at + shift, low), high) for at in (span.start, span.end))
+        columns = (name, start, end, text[start:end], span.entity_type, span.identifier)
         lines.append("\t".join(map(str, columns)))
     return "\n".join(lines) + "\n\n"
 
 
-def _shifts(document: Document) -> list[tuple[int, int, int]]:
-    """Start and end of each passage, and how far it moves into `title + separator + abstract`."""
+def _shifts(document: Document) -> list[tuple[int, int, int, int, int]]:
+    """Start and end of each passage, how far it moves, and the bounds of its section in the text that is written."""
+    title, abstract = document.title, document.abstract
+    begin = len(title.strip()) + 1  # of the abstract
+    bounds = {"title": (0, begin - 1), "abstract": (begin, begin + len(abstract.strip()))}
+    at = {"title": -_margin(title), "abstract": begin - _margin(abstract)}
     shifts = []
-    at = {"title": 0, "abstract": len(document.title) + 1}
     for passage in document.passages:
-        shifts.append((passage.offset, passage.end, at[passage.section] - passage.offset))
+        shift = at[passage.section] - passage.offset
+        shifts.append((passage.offset, passage.end, shift, *bounds[passage.section]))
         at[passage.section] += len(passage.text) + 1  # passages of one section are joined by a space
     return shifts
+
+
+def _margin(text: str) -> int:
+    """Return the number of characters that stripping removes from the start of a text."""
+    return len(text) - len(text.lstrip())

@@ -1,4 +1,4 @@
-"""Parsers of the four formats of input; the format is found from the content, never from the name."""
+"""Parsers of the formats of input; the format is found from the content, never from the name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tasks.errors import SourceError
 from tasks.parsers import bioc_xml, pubmed
 from tasks.parsers.bioc_json import parse_bioc_json
 from tasks.parsers.bioc_xml import parse_bioc_xml
+from tasks.parsers.jsonl import is_jsonl, parse_jsonl
 from tasks.parsers.opening import open_source
 from tasks.parsers.pubmed import parse_pubmed
 from tasks.parsers.pubtator import is_pubtator, parse_pubtator
@@ -18,7 +19,7 @@ from tasks.parsers.xml_stream import root_tag
 
 __all__ = ["Deletion", "Failure", "Record", "detect_format", "parse"]
 
-_EXPECTED = "PubMed XML, PubTator, BioC XML or BioC JSON, plain, gzip or xz"
+_EXPECTED = "PubMed XML, PubTator, BioC XML, BioC JSON or exported JSON lines, plain, gzip or xz"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
@@ -26,6 +27,7 @@ _PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "pubtator": parse_pubtator,
     "bioc-xml": parse_bioc_xml,
     "bioc-json": parse_bioc_json,
+    "jsonl": parse_jsonl,
 }
 
 
@@ -40,7 +42,7 @@ def parse(path: Path) -> Iterator[Record]:
 
 
 def detect_format(path: Path, *, expected: str = _EXPECTED) -> str:
-    """Return the format of a file from its content: `pubmed`, `pubtator`, `bioc-xml` or `bioc-json`.
+    """Return the format of a file from its content: one of `pubmed`, `pubtator`, `bioc-xml`, `bioc-json` and `jsonl`.
 
     `expected` names the formats that are taken, for the error. Raises SourceError where the file is empty, cannot be
     read, or is of another format.
@@ -54,10 +56,11 @@ def detect_format(path: Path, *, expected: str = _EXPECTED) -> str:
                 return name
         raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {expected}")
     if start.startswith((b"{", b"[")):
-        return "bioc-json"
+        return "jsonl" if is_jsonl(start) else "bioc-json"
     if any(map(is_pubtator, start.decode("utf-8", "replace").split("\n"))):
         return "pubtator"
-    raise SourceError(f"{path}: starts with {start[:20]!r}; expected {expected}")
+    what = start[:20].decode("utf-8", "backslashreplace")
+    raise SourceError(f"{path}: starts with {what!r}; expected {expected}")
 
 
 def _start(path: Path, expected: str) -> bytes:

@@ -11,6 +11,10 @@ _IDENTIFIER = re.compile(r"(?:[A-Za-z]\w*:\s*)?[A-Za-z_]*\d+(?:\(Tax:\d+\))?\*?|
 _SPACE = re.compile(r"(?<=:)\s+")
 _SEPARATOR = re.compile(r"\s*[|+;,]\s*")
 _SHOWN = 80  # characters of a text quoted in a reason
+_OFFSET = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")  # 11.0, as tables of numbers are written
+_SEVERAL = re.compile(r"[0-9]+(?:[;,|:][0-9]+)+")
+
+OFFSETS_ASSIGNED = "offsets assigned"  # the kind of a passage that has no usable offset of its own
 
 
 class InvalidAnnotationError(ValueError):
@@ -32,6 +36,8 @@ def fitted(
 
     Offsets are code points, half-open. Raises InvalidAnnotationError if the text there is another.
     """
+    if start >= end:
+        raise InvalidAnnotationError("end not after start", f"{shown(mention)} at {start}-{end} is empty or reversed")
     if not 0 <= start < end <= len(text):
         reason = f"{shown(mention)} at {start}-{end} lies outside the text of 0-{len(text)}"
         raise InvalidAnnotationError("outside the text", reason)
@@ -39,6 +45,19 @@ def fitted(
         reason = f"found {shown(text[start:end])} at {start}-{end}, expected {shown(mention)}"
         raise InvalidAnnotationError("other words at its offsets", reason)
     return Annotation(start, end, mention, entity_type, split_identifiers(identifier), line)
+
+
+def read_offset(written: object) -> int:
+    """Read an offset or a length: digits, or a number without a fraction such as 11.0.
+
+    Raises InvalidAnnotationError for anything else, several offsets of a discontinuous mention among it.
+    """
+    given = "" if isinstance(written, bool) or written is None else str(written).strip()
+    if match := _OFFSET.fullmatch(given):
+        return int(match[1])
+    if _SEVERAL.fullmatch(given):
+        raise InvalidAnnotationError("discontinuous offsets", f"found offsets {shown(given)}, expected one number")
+    raise InvalidAnnotationError("offsets are not numbers", f"found offset {shown(str(written))}, expected a number")
 
 
 def split_identifiers(written: str) -> tuple[str, ...]:

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from model.document import Annotation, Document, InvalidAnnotation, Passage
-from tasks.parsers.annotations import InvalidAnnotationError, fitted, shown
+from tasks.parsers.annotations import OFFSETS_ASSIGNED, InvalidAnnotationError, fitted, read_offset, shown
 from tasks.parsers.records import Failure, RecordError
 
 MAX_OFFSET = 20_000_000  # code points; the gaps between passages are held as spaces
 
-_NUMBER = re.compile(r"[0-9]{1,9}")
 _PMID = re.compile(r"[0-9]{1,18}")
+_NAMED = 3  # passages named in a reason
 _IDENTIFIER_KEYS = ("identifier", "mesh", "omim")
 
 _Json = Mapping[str, object]
 
 
 def read_document(raw: object, record: int, position: str) -> Iterator[Document | Failure]:
-    """Yield the Document of a BioC document in the shape of BioC JSON, or a Failure where it is malformed.
+    """Yield the Document of a BioC document in the shape of BioC JSON, or a Failure without a usable id or text.
 
-    Numbers may be digits, as in XML. Annotations that cannot be used are in `invalid_annotations`.
+    Numbers may be digits, as in XML. What else cannot be used is in `invalid_annotations`. Passages without a usable
+    offset, or that overlap, are laid out one after another with a space between: see OFFSETS_ASSIGNED.
     """
     document_id = None
     try:
@@ -34,27 +35,85 @@ def read_document(raw: object, record: int, position: str) -> Iterator[Document 
             raise RecordError(f"document is {shown(str(raw))}, expected an object")
         document_id = _id(raw)
         passages = [_passage(passage, at) for at, passage in enumerate(_children(raw, "passages", required=True), 1)]
-        document = _document(raw, document_id, record, passages)
-        annotations, invalid = _annotations([raw, *passages], document.text, position)
+        placed, assigned = lay_out(passages)
     except RecordError as error:
         yield Failure(record, position, str(error), document_id)
         return
+    document = _document(raw, document_id, record, placed)
+    annotations, invalid = _annotations([Placed(raw, 0, ""), *placed], document.text, position)
+    invalid += [InvalidAnnotation(position, OFFSETS_ASSIGNED, assigned)] if assigned else []
     yield replace(document, annotations=tuple(annotations), invalid_annotations=tuple(invalid))
 
 
-def _document(raw: _Json, document_id: str, record: int, raw_passages: list[_Json]) -> Document:
-    passages: list[Passage] = []
-    for at, raw_passage in enumerate(raw_passages, 1):
-        offset, text = _placed_text(raw_passage, f"passage {at}")
-        if not text.strip():
-            continue
-        if passages and offset < passages[-1].end:
-            raise RecordError(
-                f"passage {at} starts at {offset}, before the end of the passage before it, {passages[-1].end}"
-            )
-        passages.append(Passage(_section(raw_passage), offset, text))
+@dataclass(slots=True)
+class Placed:
+    """A passage or one of its sentences at its place in the document."""
+
+    raw: _Json
+    offset: int
+    text: str
+    shift: int = 0  # how far it moved from the offset that the source gives, and its annotations with it
+    sentences: list[Placed] = field(default_factory=list)
+
+
+def lay_out(passages: list[_Json]) -> tuple[list[Placed], str]:
+    """Lay out passages at their own offsets if they ascend; return also which got another offset, in words, or "".
+
+    Raises RecordError if a text cannot be used.
+    """
+    placed: list[Placed] = []
+    moved: list[str] = []
+    end = None  # of the last passage that has a text
+    for at, raw in enumerate(passages, 1):
+        text = _string(raw, "text")
+        sentences = _sentences(raw, at) if not text else []
+        given = _offset(raw)
+        if given is None and sentences:
+            given = _offset(sentences[0][0])
+        offset = _free(given, end)
+        passage = Placed(raw, offset, text, offset - given if given is not None else 0)
+        for number, (sentence, words) in enumerate(sentences, 1):
+            own = _offset(sentence)
+            start = _free(None if own is None else own + passage.shift, offset + len(passage.text), first=number == 1)
+            passage.text = passage.text.ljust(start - offset) + words
+            passage.sentences.append(Placed(sentence, start, words, start - own if own is not None else 0))
+            if own is None or start != own + passage.shift:
+                moved.append(f"sentence {number} of passage {at}")
+        placed.append(passage)
+        if passage.text.strip():
+            end = offset + len(passage.text)
+            if offset != given:
+                moved.append(f"passage {at}")
+    return placed, _in_words(moved)
+
+
+def _free(given: int | None, end: int | None, *, first: bool = False) -> int:
+    """Return an offset, or one after the text before and a space if it has none or would overlap that text."""
+    if given is not None and given >= (end or 0):
+        return given
+    return 0 if end is None else end + (not first)
+
+
+def _in_words(moved: list[str]) -> str:
+    if not moved:
+        return ""
+    more = f" and {len(moved) - _NAMED:,} more" if len(moved) > _NAMED else ""
+    return f"{', '.join(moved[:_NAMED])}{more}: no usable offset, or an overlap; laid out after the text before"
+
+
+def _sentences(passage: _Json, at: int) -> list[tuple[_Json, str]]:
+    found = []
+    for number, sentence in enumerate(_children(passage, "sentences"), 1):
+        if not isinstance(sentence, Mapping):
+            raise RecordError(f"sentence {number} of passage {at} is {shown(str(sentence))}, expected an object")
+        found.append((sentence, _string(sentence, "text")))
+    return found
+
+
+def _document(raw: _Json, document_id: str, record: int, placed: list[Placed]) -> Document:
+    passages = tuple(Passage(_section(each.raw), each.offset, each.text) for each in placed if each.text.strip())
     infons: dict[str, str] = {}
-    for holder in [*reversed(raw_passages), raw]:  # the document's own win, then the first passage's
+    for holder in [*(each.raw for each in reversed(placed)), raw]:  # the document's own win, then the first passage's
         infons.update(_infons(holder))
     # LitCovid gives these three beside the infons
     infons.update({key: str(raw[key]) for key in ("pmid", "journal", "year") if raw.get(key)})
@@ -62,7 +121,7 @@ def _document(raw: _Json, document_id: str, record: int, raw_passages: list[_Jso
     return Document(
         document_id=document_id,
         record=record,
-        passages=tuple(passages),
+        passages=passages,
         pmid=_pmid(document_id, infons, {passage.section for passage in passages}),
         journal=infons.get("journal", "").split(";")[0].strip() or None,
         published=year if re.fullmatch(r"[0-9]{4}", year) else None,
@@ -92,39 +151,39 @@ def _passage(raw: object, at: int) -> _Json:
     return raw
 
 
-def _placed_text(passage: _Json, what: str) -> tuple[int, str]:
-    """Return a passage's offset and text; the text of its sentences, laid out at their offsets, where it has none."""
-    offset = _number(passage, "offset", what)
-    text = _string(passage, "text")
-    if not text:
-        for at, sentence in enumerate(_children(passage, "sentences"), 1):
-            if not isinstance(sentence, Mapping):
-                raise RecordError(f"sentence {at} of {what} is {shown(str(sentence))}, expected an object")
-            start = _number(sentence, "offset", f"sentence {at} of {what}")
-            if start < offset + len(text):
-                raise RecordError(f"sentence {at} of {what} starts at {start}, before {offset + len(text)}")
-            text = text.ljust(start - offset) + _string(sentence, "text")
-    return offset, text
-
-
-def _annotations(holders: list[_Json], text: str, position: str) -> tuple[list[Annotation], list[InvalidAnnotation]]:
+def _annotations(holders: list[Placed], text: str, position: str) -> tuple[list[Annotation], list[InvalidAnnotation]]:
     """Read the annotations of the document, its passages and their sentences: those that fit, and why others do not."""
     annotations: list[Annotation] = []
     invalid: list[InvalidAnnotation] = []
     for holder in holders:
-        sentences = [s for s in _children(holder, "sentences") if isinstance(s, Mapping)]
-        for raw in [a for part in [holder, *sentences] for a in _children(part, "annotations")]:
+        if not isinstance(holder.raw.get("infons") or {}, Mapping):
+            reason = f"infons: found {shown(str(holder.raw['infons']))}, expected an object"
+            invalid.append(InvalidAnnotation(position, "malformed infons", reason))
+        for part in [holder, *(holder.sentences or _unplaced_sentences(holder))]:
             try:
-                annotations.append(_annotation(raw, text))
-            except InvalidAnnotationError as error:
-                invalid.append(error.at(position))
+                raws = _children(part.raw, "annotations")
             except RecordError as error:
                 invalid.append(InvalidAnnotation(position, "malformed annotation", str(error)))
+                continue
+            for raw in raws:
+                try:
+                    annotations.append(_annotation(raw, text, shift=part.shift))
+                except InvalidAnnotationError as error:
+                    invalid.append(error.at(position))
+                except RecordError as error:
+                    invalid.append(InvalidAnnotation(position, "malformed annotation", str(error)))
     return sorted(annotations, key=lambda annotation: (annotation.start, annotation.end)), invalid
 
 
-def _annotation(raw: object, text: str) -> Annotation:
-    """Read an annotation; several locations make one from the first start to the last end, if its text stands there."""
+def _unplaced_sentences(passage: Placed) -> list[Placed]:
+    """Return the sentences of a passage that has a text itself: they only hold annotations."""
+    found = passage.raw.get("sentences")
+    sentences = found if isinstance(found, list) else []
+    return [Placed(each, passage.offset, "", passage.shift) for each in sentences if isinstance(each, Mapping)]
+
+
+def _annotation(raw: object, text: str, *, shift: int) -> Annotation:
+    """Read an annotation; several locations make one from the first start to the last end, if its text is there."""
     if not isinstance(raw, Mapping):
         raise RecordError(f"found {shown(str(raw))}, expected an object")
     mention = _string(raw, "text")
@@ -132,13 +191,17 @@ def _annotation(raw: object, text: str) -> Annotation:
     for location in _children(raw, "locations"):
         if not isinstance(location, Mapping):
             raise RecordError(f"location of {shown(mention)} is {shown(str(location))}, expected an object")
-        start = _number(location, "offset", f"location of {shown(mention)}")
-        spans.append((start, start + _number(location, "length", f"location of {shown(mention)}")))
+        start = read_offset(location.get("offset")) + shift
+        spans.append((start, start + read_offset(location.get("length"))))
     if not spans:
         raise RecordError(f"{shown(mention)} has no location")
+    if not isinstance(raw.get("infons") or {}, Mapping):
+        raise RecordError(f"infons of {shown(mention)}: found {shown(str(raw['infons']))}, expected an object")
     infons = {key.lower(): value for key, value in _infons(raw).items()}
     identifier = next((infons[key] for key in _IDENTIFIER_KEYS if infons.get(key)), "")
     start, end = min(spans)[0], max(end for _, end in spans)
+    if len(spans) > 1 and text[max(start, 0) : end] != mention:
+        raise InvalidAnnotationError("discontinuous offsets", f"{shown(mention)} has {len(spans)} locations")
     return fitted(start, end, mention, infons.get("type", ""), identifier, text=text)
 
 
@@ -169,16 +232,14 @@ def _string(raw: _Json, key: str) -> str:
 
 def _infons(raw: _Json) -> dict[str, str]:
     found = raw.get("infons")
-    if not found:
-        return {}
     if not isinstance(found, Mapping):
-        raise RecordError(f"infons: found {shown(str(found))}, expected an object")
+        return {}
     return {key: str(value) for key, value in found.items() if value is not None}
 
 
-def _number(raw: _Json, key: str, what: str) -> int:
-    found = raw.get(key)
-    written = "" if found is None or isinstance(found, bool | float) else str(found).strip()
-    if not _NUMBER.fullmatch(written) or int(written) > MAX_OFFSET:
-        raise RecordError(f"{what}: {key} is {shown(str(found))}, expected a number from 0 to {MAX_OFFSET}")
-    return int(written)
+def _offset(raw: _Json) -> int | None:
+    try:
+        found = read_offset(raw.get("offset"))
+    except InvalidAnnotationError:
+        return None
+    return found if 0 <= found <= MAX_OFFSET else None

@@ -100,7 +100,8 @@ def _mended(escape: re.Match[bytes]) -> bytes:
 def _damaged(path: Path, size: int, error: Exception) -> SourceError:
     first = error.args[0] if error.args else ""
     reason = (first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)).partition("\n")[0]
-    return SourceError(f"{path}: in the bytes up to {size:,}: not well-formed JSON ({reason}); download the file again")
+    todo = "convert it to UTF-8, or download it again" if "UTF8" in reason else "download the file again"
+    return SourceError(f"{path}: in the bytes up to {size:,}: not well-formed JSON ({reason}); {todo}")
 
 
 @dataclass(slots=True)

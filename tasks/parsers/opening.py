@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tasks.errors import SourceError
+from tasks.parsers.foreign import foreign, not_utf8
 
 GZIP_MAGIC = b"\x1f\x8b"
 XZ_MAGIC = b"\xfd7zXZ"
@@ -45,8 +46,8 @@ class SourceReader:
     def read(self, size: int = CHUNK) -> bytes:
         """Return the next bytes, at most `size` of them; empty at the end.
 
-        Raises SourceError when the source is empty, cannot be read, is a damaged gzip or xz, or unpacks to more than
-        `max_ratio` times its size.
+        Raises SourceError if the source is empty, cannot be read, holds what no parser reads (an archive, a PDF, see
+        `foreign`), is a damaged gzip or xz, or unpacks to more than `max_ratio` times its size.
         """
         try:
             # read1, since read would drop the bytes that precede a damage in the same call
@@ -59,8 +60,12 @@ class SourceReader:
             ) from error
         except OSError as error:
             raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from error
-        if not data and self._size == 0 and size:
-            raise SourceError(f"{self._path}: the file is empty; expected {self._expected}")
+        if self._size == 0 and size:
+            if not data:
+                raise SourceError(f"{self._path}: the file is empty; expected {self._expected}")
+            if what := foreign(data):
+                todo = "" if ";" in what else f"; expected {self._expected}"
+                raise SourceError(f"{self._path}: {what}{todo}")
         self._size += len(data)
         if self._packed and self._size > max(self._ratio_free, self._max_ratio * self._file.tell()):
             raise SourceError(
@@ -79,8 +84,18 @@ class SourceReader:
 
         Every line may begin with such a mark, since files are joined by `cat`.
 
-        Raises SourceError as `read` does, for a line that is no UTF-8 and for one longer than `MAX_LINE` bytes, after
-        the lines that precede it.
+        Raises SourceError as `raw_lines` does, and for a line that is not UTF-8, after the lines that precede it.
+        """
+        for number, line in self.raw_lines():
+            try:
+                yield number, line.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise SourceError(f"{self._path}: line {number}: {not_utf8(line, error.start)}") from error
+
+    def raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each line with its 1-based number, without its line end.
+
+        Raises SourceError as `read` does, and for a line longer than `MAX_LINE` bytes, after the lines that precede it.
         """
         number = 0
         rest = b""
@@ -90,14 +105,7 @@ class SourceReader:
                 whole, rest = [*whole, rest], b""
             for line in whole:
                 number += 1
-                try:
-                    text = line.decode("utf-8-sig")
-                except UnicodeDecodeError as error:
-                    raise SourceError(
-                        f"{self._path}: line {number}: byte {error.start + 1} is not UTF-8; "
-                        "download the file again or convert it"
-                    ) from error
-                yield number, text.removesuffix("\r")
+                yield number, line.removesuffix(b"\r")
             if len(rest) > MAX_LINE:
                 raise SourceError(
                     f"{self._path}: line {number + 1} is longer than {MAX_LINE:,} bytes; expected {self._expected}"

@@ -2,26 +2,37 @@
 
 Format: https://www.ncbi.nlm.nih.gov/research/pubtator3/tutorial (BioCreative V CDR, NCBI disease and BioRED corpora
 follow it). Offsets count code points of `title + " " + abstract`.
+
+A document is kept if its id and its text can be trusted. Every other line that cannot be used is one of its
+`invalid_annotations`. Relations are passed over: `id relation argument argument [novelty]`, and BioREDirect's
+`id argument argument Subject:argument|score`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from model.document import Annotation, Document, InvalidAnnotation, Passage
 from tasks.errors import SourceError
-from tasks.parsers.annotations import InvalidAnnotationError, fitted, shown
-from tasks.parsers.opening import open_source
+from tasks.parsers.annotations import InvalidAnnotationError, fitted, read_offset, shown
+from tasks.parsers.foreign import not_utf8
+from tasks.parsers.joined import Line, likely_title, separate_titles
+from tasks.parsers.opening import SourceReader, open_source
 from tasks.parsers.records import Failure, Record
 
 _TEXT = re.compile(r"([^|\t\s]+)\|([ta])\|(.*)", re.DOTALL)
 _RETURN = re.compile(r"\r[^|\t\s]+(?:\|[ta]\||\t)")  # a line after a carriage return
-_NUMBER = re.compile(r"[0-9]{1,9}")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # a byte, as `surrogateescape` decodes it
+_GLUED = re.compile(r"[0-9]\|t\|")  # in an annotation: the title of another record
+_NUMERIC = re.compile(r"\s*[-+]?\.?[0-9]")
+_NO_NUMBER = ("na", "nan", "nil", "none", "null")  # what tables have in place of an offset
 _PMID = re.compile(r"[0-9]{1,18}")
 
-_Line = tuple[int, str]  # 1-based line number, text without its line end
+_CARRIAGE_RETURNS = "lines end with a carriage return alone, expected a line feed; convert the file"
+_NOT_OF_THE_FORMAT = "not a line of the format"
 
 
 class _RecordError(ValueError):
@@ -35,16 +46,17 @@ class _RecordError(ValueError):
 def parse_pubtator(path: Path) -> Iterator[Record]:
     """Yield the records of a PubTator file in order: a Document or a Failure each.
 
-    Annotations that cannot be used are in the document's `invalid_annotations`. Relations are passed over.
-    Raises SourceError where the file cannot be read to its end, after the records that precede the damage.
+    Files may be joined without a line end between them: see `separate_titles`. Bytes that are not UTF-8 cost only the
+    record, or the annotation, that holds them.
+    Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
     with open_source(path, expected="PubTator text") as source:
-        for record, lines in enumerate(_blocks(source.lines())):
+        for record, lines in enumerate(_blocks(separate_titles(_decoded(source)))):
             try:
                 yield _document(record, lines)
             except _RecordError as error:
                 document_id = re.split(r"[|\t]", lines[0][1], maxsplit=1)[0].strip()[:100]
-                yield Failure(record, f"line {error.number}", str(error), document_id or None)
+                yield Failure(record, f"line {error.number}", str(error), _NOT_UTF8.sub("\ufffd", document_id) or None)
 
 
 def is_pubtator(line: str) -> bool:
@@ -52,12 +64,17 @@ def is_pubtator(line: str) -> bool:
     return _TEXT.match(line) is not None
 
 
-def _blocks(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
+def _decoded(source: SourceReader) -> Iterator[Line]:
+    for number, line in source.raw_lines():
+        yield number, line.decode("utf-8-sig", "surrogateescape")
+
+
+def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
     """Group the lines of one document: to the next blank line, title, or text of another id.
 
-    An abstract goes with the title of its id across blank lines.
+    The abstract and the annotations of its id continue a document across blank lines.
     """
-    block: list[_Line] = []
+    block: list[Line] = []
     document_id = None
     ended = False  # by a blank line
     try:
@@ -66,10 +83,13 @@ def _blocks(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
                 ended = True
                 continue
             match = _TEXT.match(line)
-            goes_on = match and match[2] == "a" and match[1] == document_id
-            if block and not goes_on and (ended or match):
+            if match:
+                continues = match[2] == "a" and match[1] == document_id
+            else:
+                continues = not ended or _first_column(line) == document_id
+            if block and not continues:
                 yield block
-                block = []
+                block, document_id = [], None
             block.append((number, line))
             document_id = match[1] if match else document_id
             ended = False
@@ -81,12 +101,13 @@ def _blocks(lines: Iterator[_Line]) -> Iterator[list[_Line]]:
         yield block
 
 
-def _document(record: int, lines: list[_Line]) -> Document:
-    document_id, title, abstract, mentions = _read(lines)
+def _document(record: int, lines: list[Line]) -> Document:
+    block = _read(lines)
+    title, abstract = block.texts.get("t", ""), block.texts.get("a", "")
     if title != title.rstrip():
-        # Dumps pad titles with a space that their offsets do not count; where a source counts it, keep it.
+        # Dumps pad titles with a space that their offsets do not count; if a source counts it, keep it.
         layouts = [title.rstrip(), title]
-        title = max(layouts, key=lambda layout: sum(_fits(m, f"{layout} {abstract}") for _, m in mentions))
+        title = max(layouts, key=lambda layout: sum(_fits(m, f"{layout} {abstract}") for _, m in block.mentions))
     passages = tuple(
         passage
         for passage in (Passage("title", 0, title), Passage("abstract", len(title) + 1, abstract))
@@ -94,62 +115,122 @@ def _document(record: int, lines: list[_Line]) -> Document:
     )
     text = f"{title} {abstract}" if passages else ""
     annotations: list[Annotation] = []
-    invalid: list[InvalidAnnotation] = []
-    for number, (start, end, mention, entity_type, identifier) in mentions:
+    for number, (start, end, mention, entity_type, identifier) in block.mentions:
         try:
             annotations.append(fitted(start, end, mention, entity_type, identifier, text=text, line=number))
         except InvalidAnnotationError as error:
-            invalid.append(error.at(f"line {number}"))
+            block.invalid.append((number, error))
     return Document(
-        document_id=document_id,
+        document_id=block.document_id,
         record=record,
         passages=passages,
-        pmid=int(document_id) if _PMID.fullmatch(document_id) else None,
+        pmid=int(block.document_id) if _PMID.fullmatch(block.document_id) else None,
         annotations=tuple(annotations),
-        invalid_annotations=tuple(invalid),
+        invalid_annotations=tuple(_located(block.invalid)),
     )
 
 
 _Mention = tuple[int, int, str, str, str]  # start, end, text, type, identifiers as written
 
 
-def _read(lines: list[_Line]) -> tuple[str, str, str, list[tuple[int, _Mention]]]:
-    texts: dict[str, str] = {}
-    mentions: list[tuple[int, _Mention]] = []
-    document_id = None
+@dataclass(slots=True)
+class _Block:
+    """The lines of one document, read: texts by `t` and `a`, and the others with their line numbers."""
+
+    document_id: str
+    texts: dict[str, str] = field(default_factory=dict)
+    mentions: list[tuple[int, _Mention]] = field(default_factory=list)
+    invalid: list[tuple[int, InvalidAnnotationError]] = field(default_factory=list)
+
+
+def _read(lines: list[Line]) -> _Block:
+    number, line = lines[0]
+    match = _TEXT.match(line)
+    if match is None:
+        raise _RecordError(number, f"found {shown(line)}, expected a line such as 'id|t|title' first")
+    block = _Block(match[1])
+    doubtful: tuple[int, str] | None = None  # a text that another record's title may end
     for number, line in lines:
-        if _RETURN.search(line):
-            raise _RecordError(number, "lines end with a carriage return alone, expected a line feed; convert the file")
-        if match := _TEXT.match(line):
-            document_id, kind, text = match.groups()
-            if kind in texts:
-                raise _RecordError(number, f"a second |{kind}| line; expected one a document")
-            texts[kind] = text
-            continue
-        columns = line.split("\t")
-        if document_id is None:
-            raise _RecordError(number, f"found {shown(line)}, expected a line such as 'id|t|title' first")
-        if columns[0].strip() != document_id:
-            raise _RecordError(number, f"line of {shown(columns[0])} in document {document_id}")
-        if mention := _mention(columns):
-            mentions.append((number, mention))
-        elif not _is_relation(columns):
-            raise _RecordError(number, f"found {shown(line)}, expected text, annotation or relation")
-    assert document_id is not None  # a block has a line, and a first line without an id raises
-    return document_id, texts.get("t", ""), texts.get("a", ""), mentions
+        match = _TEXT.match(line)
+        title = likely_title(match[3]) if match else None
+        if title:
+            doubtful = number, title
+        elif match or _first_column(line) == block.document_id:
+            doubtful = None
+        try:
+            if match:
+                _add_text(block, number, match)
+            elif mention := _mention(line, block.document_id):
+                block.mentions.append((number, mention))
+        except InvalidAnnotationError as error:
+            block.invalid.append((number, error))
+    if doubtful:
+        number, title = doubtful
+        raise _RecordError(number, f"{shown(title)} within a text; if a record begins there, put a line end before it")
+    return block
 
 
-def _mention(columns: list[str]) -> _Mention | None:
-    """Read `id start end mention type [identifiers [parts of a composite, score]]`."""
-    if len(columns) < 5 or not (_NUMBER.fullmatch(columns[1]) and _NUMBER.fullmatch(columns[2])):
+def _add_text(block: _Block, number: int, match: re.Match[str]) -> None:
+    """Add a title or an abstract. Raises _RecordError if it cannot be trusted."""
+    _, kind, text = match.groups()
+    if reason := _not_utf8(match[0]):
+        raise _RecordError(number, reason)
+    if _RETURN.search(match[0]):
+        raise _RecordError(number, _CARRIAGE_RETURNS)
+    if kind in block.texts:
+        if block.texts[kind] != text:
+            raise _RecordError(number, f"a second |{kind}| line with other text; expected one a document")
+        raise InvalidAnnotationError("text repeated", f"a second |{kind}| line with the same text")
+    block.texts[kind] = text
+
+
+def _mention(line: str, document_id: str) -> _Mention | None:
+    """Read `id start end mention type [identifiers [parts of a composite, score]]`; None for a relation.
+
+    Raises InvalidAnnotationError if the line is neither.
+    """
+    if reason := _not_utf8(line):
+        raise InvalidAnnotationError("not UTF-8", reason)
+    if _RETURN.search(line):
+        raise InvalidAnnotationError(_NOT_OF_THE_FORMAT, _CARRIAGE_RETURNS)
+    columns = line.rstrip("\t ").split("\t")
+    if len(columns) == 1 or _GLUED.search(line):
+        raise InvalidAnnotationError(_NOT_OF_THE_FORMAT, f"found {shown(line)}, expected text, annotation or relation")
+    if columns[0].strip() != document_id:
+        raise InvalidAnnotationError("line of another document", f"line of {shown(columns[0])} in {document_id}")
+    if _is_relation(columns):
         return None
-    identifier = columns[5] if len(columns) > 5 else ""
-    return int(columns[1]), int(columns[2]), columns[3], columns[4].strip(), identifier
+    if len(columns) < 4 or not any(map(_NUMERIC.match, columns[1:3])):
+        raise InvalidAnnotationError(_NOT_OF_THE_FORMAT, f"found {shown(line)}, expected text, annotation or relation")
+    start, end = map(read_offset, columns[1:3])
+    entity_type, identifier = (*columns[4:6], "", "")[:2]
+    if not entity_type.strip():
+        raise InvalidAnnotationError("no type", f"{shown(columns[3])} at {start}-{end} has no type")
+    return start, end, columns[3], entity_type.strip(), identifier
 
 
 def _is_relation(columns: list[str]) -> bool:
-    """Tell whether a line is `id relation argument argument [novelty]`."""
-    return len(columns) in (4, 5) and bool(re.match(r"[A-Za-z]", columns[1]))
+    if len(columns) == 4 and columns[3].startswith("Subject:"):
+        return True
+    has_name = re.match(r"[A-Za-z]", columns[1]) and columns[1].strip().lower() not in _NO_NUMBER
+    return len(columns) in (4, 5) and bool(has_name)
+
+
+def _first_column(line: str) -> str:
+    return line.partition("\t")[0].strip()
+
+
+def _not_utf8(line: str) -> str | None:
+    found = _NOT_UTF8.search(line)
+    if not found:
+        return None
+    written = line.encode("utf-8", "surrogateescape")
+    return not_utf8(written, len(line[: found.start()].encode()))
+
+
+def _located(invalid: list[tuple[int, InvalidAnnotationError]]) -> Iterator[InvalidAnnotation]:
+    for number, error in sorted(invalid, key=lambda each: each[0]):
+        yield error.at(f"line {number}")
 
 
 def _fits(mention: _Mention, text: str) -> bool:

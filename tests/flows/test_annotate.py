@@ -104,13 +104,9 @@ def test_damaged_sources_do_not_stop_the_others(world: World, tmp_path: Path) ->
     for _ in range(2):
         with pytest.raises(IncompleteError) as raised:
             annotate(world, tmp_path / "home", cut, empty, other, good)
-        told = str(raised.value).split("; ")
-        assert [line.split(":")[0] for line in told if ".xml" in line or ".html" in line] == [
-            "cut.xml.gz",
-            "empty.xml",
-            "page.html",
-        ]
-        assert told[0].startswith("cut.xml.gz: damaged: gzip damaged after ")
+        lines = str(raised.value).splitlines()
+        assert [line.split(":")[0] for line in lines] == ["cut.xml.gz", "empty.xml", "page.html"]
+        assert lines[0].startswith("cut.xml.gz: damaged: gzip damaged after ")
     parsed = dict(rows(tmp_path / "home", "SELECT source, documents FROM sources"))
     assert parsed["good.xml"] == 3
     assert 0 < int(str(parsed["cut.xml.gz"])) < 3000

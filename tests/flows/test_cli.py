@@ -327,6 +327,24 @@ def test_an_error_that_somebody_keeps_ends_in_one_line() -> None:
     assert (ended.returncode, ended.stderr) == (1, "e2emern: refused\n")
 
 
+def test_several_problems_are_one_line_each() -> None:
+    """Cause: twenty-nine bad files gave one line of 3,290 characters."""
+    code = (
+        "from flows import cli; from tasks.errors import ProblemsError\n"
+        "def fail(**options):\n"
+        "    error = ProblemsError(f'{number}.txt: the file\\n is empty' for number in range(COUNT))\n"
+        "    error.add_note('a note')\n"
+        "    raise error\n"
+        "cli.app = fail; cli.main()"
+    )
+    for count, last in ((29, []), (30, []), (1042, ["e2emern: and 1,012 more; see e2emern status"])):
+        program = [sys.executable, "-c", code.replace("COUNT", str(count))]
+        ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+        lines = [f"e2emern: {number}.txt: the file is empty" for number in range(min(count, 30))]
+        assert ended.returncode == 1
+        assert ended.stderr.splitlines() == [*lines, *last, "e2emern: a note"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_has_an_example(command: list[str]) -> None:
     ended = run(*command, "--help")

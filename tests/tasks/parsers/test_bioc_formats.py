@@ -157,11 +157,9 @@ def test_sentences_make_the_text_of_a_passage(parsed):
 def test_annotations_may_stand_at_the_document_and_have_several_locations(parsed):
     whole = annotation(4, "gout or pain", (12, 4))
     parts = annotation(4, "gout pain", (12, 4))
-    found = parsed({"id": "1", "passages": [passage(0, "Old gout or pain.")], "annotations": [whole, parts]})
-    assert found[0].annotations == (Annotation(4, 16, "gout or pain", "Disease"),)
-    assert [failure.reason for failure in found[1:]] == [
-        "annotation: found 'gout or pain' at 4-16, expected 'gout pain'"
-    ]
+    (found,) = parsed({"id": "1", "passages": [passage(0, "Old gout or pain.")], "annotations": [whole, parts]})
+    assert found.annotations == (Annotation(4, 16, "gout or pain", "Disease"),)
+    assert [invalid.reason for invalid in found.invalid_annotations] == ["'gout pain' has 2 locations"]
 
 
 @pytest.mark.parametrize(
@@ -179,23 +177,37 @@ def test_identifiers_of_annotations(parsed, infons, identifiers):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "reason"),
+    ("wrong", "kind", "reason"),
     [
-        (annotation(1, "Gout"), "annotation: 'Gout' at 1-5 lies outside the text of 0-4"),
-        (annotation(0, "gout"), "annotation: found 'Gout' at 0-4, expected 'gout'"),
-        (annotation(0, ""), "annotation: '' at 0-0 lies outside the text of 0-4"),
-        (dict(annotation(0, "Gout"), locations=[]), "annotation: 'Gout' has no location"),
+        (annotation(1, "Gout"), "outside the text", "'Gout' at 1-5 lies outside the text of 0-4"),
+        (annotation(0, "gout"), "other words at its offsets", "found 'Gout' at 0-4, expected 'gout'"),
+        (annotation(3, "Gout"), "outside the text", "'Gout' at 3-7 lies outside the text of 0-4"),
+        (annotation(-1, "Gout"), "outside the text", "'Gout' at -1-3 lies outside the text of 0-4"),
+        (annotation(0, ""), "end not after start", "'' at 0-0 is empty or reversed"),
+        (dict(annotation(0, "Gout"), locations=[]), "malformed annotation", "'Gout' has no location"),
         (
             dict(annotation(0, "Gout"), locations=[{"offset": "x", "length": 4}]),
-            "annotation: location of 'Gout': offset is 'x', expected a number from 0 to 20000000",
+            "offsets are not numbers",
+            "found offset 'x', expected a number",
+        ),
+        (
+            dict(annotation(0, "Gout"), locations=[{"offset": 0, "length": "1.5"}]),
+            "offsets are not numbers",
+            "found offset '1.5', expected a number",
+        ),
+        (
+            dict(annotation(0, "Gout"), locations=[{"offset": "0;6", "length": 4}]),
+            "discontinuous offsets",
+            "found offsets '0;6', expected one number",
         ),
     ],
 )
-def test_an_annotation_that_does_not_fit_is_a_failure_of_the_same_record(parsed, wrong, reason):
+def test_an_invalid_annotation_is_part_of_its_document(parsed, wrong, kind, reason):
     good = annotation(0, "Gout")
-    document, failure = parsed({"id": "1", "passages": [passage(0, "Gout", None, [good, wrong])]})
+    (document,) = parsed({"id": "1", "passages": [passage(0, "Gout", None, [good, wrong])]})
     assert document.annotations == (Annotation(0, 4, "Gout", "Disease"),)
-    assert (failure.record, failure.document_id, failure.reason) == (0, "1", reason)
+    (invalid,) = document.invalid_annotations
+    assert (invalid.kind, invalid.reason) == (kind, reason)
 
 
 @pytest.mark.parametrize(
@@ -203,36 +215,6 @@ def test_an_annotation_that_does_not_fit_is_a_failure_of_the_same_record(parsed,
     [
         ({"passages": []}, "document without id", None),
         ({"id": " ", "passages": []}, "document without id", None),
-        (
-            {"id": "2", "passages": [{"offset": "ten", "text": "x"}]},
-            "passage 1: offset is 'ten', expected a number from 0 to 20000000",
-            "2",
-        ),
-        (
-            {"id": "2", "passages": [passage(-1, "x")]},
-            "passage 1: offset is '-1', expected a number from 0 to 20000000",
-            "2",
-        ),
-        (
-            {"id": "2", "passages": [passage(30_000_000, "x")]},
-            "passage 1: offset is '30000000', expected a number from 0 to 20000000",
-            "2",
-        ),
-        (
-            {"id": "2", "passages": [{"text": "x"}]},
-            "passage 1: offset is 'None', expected a number from 0 to 20000000",
-            "2",
-        ),
-        (
-            {"id": "2", "passages": [passage(0, "Gout"), passage(3, "x")]},
-            "passage 2 starts at 3, before the end of the passage before it, 4",
-            "2",
-        ),
-        (
-            {"id": "2", "passages": [{"offset": 5, "sentences": [{"offset": 4, "text": "x"}]}]},
-            "sentence 1 of passage 1 starts at 4, before 5",
-            "2",
-        ),
     ],
 )
 def test_a_malformed_record_is_a_failure_and_the_next_goes_on(parsed, broken, reason, document_id):
@@ -256,21 +238,96 @@ def test_a_malformed_record_is_a_failure_and_the_next_goes_on(parsed, broken, re
             {"id": "2", "passages": [{"offset": 0, "sentences": [1]}]},
             "sentence 1 of passage 1 is '1', expected an object",
         ),
-        (
-            {"id": "2", "passages": [{"offset": 0, "text": "x", "annotations": 1}]},
-            "annotations: found '1', expected a list",
-        ),
-        ({"id": "2", "passages": [{"offset": 0, "text": "x", "infons": 1}]}, "infons: found '1', expected an object"),
-        (
-            {"id": "2", "passages": [{"offset": 0.5, "text": "x"}]},
-            "passage 1: offset is '0.5', expected a number from 0 to 20000000",
-        ),
     ],
 )
 def test_json_of_another_shape_is_a_failure(write, broken, reason):
     _, failure, last = parse_bioc_json(write(as_json([{"id": "1", "passages": []}, broken, {"id": 3, "passages": []}])))
     assert failure.reason == reason
     assert (last.document_id, last.record) == ("3", 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"annotations": 1}, "malformed annotation"),
+        ({"annotations": ["x"]}, "malformed annotation"),
+        ({"annotations": [{"text": 5, "locations": []}]}, "malformed annotation"),
+        ({"annotations": [{"text": "Gout", "locations": [7]}]}, "malformed annotation"),
+        ({"annotations": [{"text": "Gout", "locations": {"offset": 0}}]}, "malformed annotation"),
+        ({"annotations": [dict(annotation(0, "Gout"), infons="x")]}, "malformed annotation"),
+        ({"annotations": [dict(annotation(0, "Gout"), locations=[{"length": 4}])]}, "offsets are not numbers"),
+        ({"annotations": [dict(annotation(0, "Gout"), locations=[{"offset": True}])]}, "offsets are not numbers"),
+        ({"infons": "x"}, "malformed infons"),
+    ],
+)
+def test_what_annotating_does_not_need_costs_nothing_else(write, wrong, kind):
+    raw = {"id": "1", "passages": [{"offset": 0, "text": "Gout", **wrong}], "relations": 5}
+    (document,) = parse_bioc_json(write(as_json([raw])))
+    assert document.passages == (Passage("", 0, "Gout"),)
+    assert [(one.position, one.kind) for one in document.invalid_annotations] == [("document 1", kind)]
+
+
+def _gout(offset, start, section="abstract"):
+    """A passage whose annotation is at a place of its own; without an offset if that is None."""
+    raw = passage(offset, "Old gout.", section, [annotation(start, "gout")])
+    return {key: value for key, value in raw.items() if key != "offset" or value is not None}
+
+
+@pytest.mark.parametrize(
+    ("passages", "offsets", "starts", "moved"),
+    [
+        ([_gout(None, 4), _gout(None, 14)], [0, 10], [4, 14], "passage 1, passage 2"),
+        ([_gout(0, 4), _gout(None, 14)], [0, 10], [4, 14], "passage 2"),
+        ([_gout(0, 4), _gout(0, 4)], [0, 10], [4, 14], "passage 2"),
+        ([_gout(0, 4), _gout(3, 7), _gout(30, 34)], [0, 10, 30], [4, 14, 34], "passage 2"),
+        ([_gout(20, 24), _gout(0, 4)], [20, 30], [24, 34], "passage 2"),
+        ([_gout("ten", 4), _gout(-1, 14)], [0, 10], [4, 14], "passage 1, passage 2"),
+        ([_gout(0.5, 4), _gout(30_000_000, 14)], [0, 10], [4, 14], "passage 1, passage 2"),
+        ([_gout(0, 4)] * 5, [0, 10, 20, 30, 40], [4, 14, 24, 34, 44], "passage 2, passage 3, passage 4 and 1 more"),
+    ],
+    ids=["none", "one", "from 0 each", "overlap", "descending", "no numbers", "out of bounds", "many"],
+)
+def test_passages_without_a_usable_offset_are_laid_out(parsed, passages, offsets, starts, moved):
+    (document,) = parsed({"id": "1", "passages": passages})
+    assert [each.offset for each in document.passages] == offsets
+    assert [each.text for each in document.passages] == ["Old gout."] * len(offsets)
+    assert [each.start for each in document.annotations] == starts
+    (invalid,) = document.invalid_annotations
+    assert invalid.kind == "offsets assigned"
+    assert invalid.reason == f"{moved}: no usable offset, or an overlap; laid out after the text before"
+
+
+def test_annotations_that_do_not_fit_the_offsets_that_are_ours_are_invalid(parsed):
+    (document,) = parsed({"id": "1", "passages": [_gout(None, 4), _gout(None, 99)]})
+    assert [each.start for each in document.annotations] == [4]
+    assert [each.kind for each in document.invalid_annotations] == ["outside the text", "offsets assigned"]
+
+
+@pytest.mark.parametrize("offset", ["0.0", " 0 "])
+def test_offsets_may_be_numbers_without_a_fraction(parsed, offset):
+    (document,) = parsed({"id": "1", "passages": [passage(offset, "Gout", None, [annotation(0, "Gout")])]})
+    assert document.annotations == (Annotation(0, 4, "Gout", "Disease"),)
+    assert document.invalid_annotations == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text", "moved"),
+    [
+        (0, 3, "Gout. Pain.", "sentence 2 of passage 1"),
+        (0, None, "Gout. Pain.", "sentence 2 of passage 1"),
+        (None, 7, "Gout.  Pain.", "sentence 1 of passage 1"),
+    ],
+)
+def test_sentences_without_a_usable_offset_are_laid_out(write, first, second, text, moved):
+    sentences = [
+        {"offset": first, "text": "Gout.", "annotations": [annotation(first or 0, "Gout")]},
+        {"offset": second, "text": "Pain.", "annotations": [annotation(6 if second is None else second, "Pain")]},
+    ]
+    raw = {"id": "1", "passages": [{"offset": 0, "sentences": sentences}]}
+    (document,) = parse_bioc_json(write(as_json([raw])))
+    assert document.text == text
+    assert [document.text[found.start : found.end] for found in document.annotations] == ["Gout", "Pain"]
+    assert [each.reason.partition(":")[0] for each in document.invalid_annotations] == [moved]
 
 
 ONE = '{"id": "1", "passages": []}'

@@ -1,6 +1,6 @@
 import pytest
 
-from model.document import Annotation, Document, Passage
+from model.document import Annotation, Document, InvalidAnnotation, Passage
 from tasks.errors import SourceError
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
@@ -124,70 +124,151 @@ def test_offsets_count_code_points(write):
     assert document.annotations == (Annotation(4, 8, "gout", "Disease", ("D006073",)),)
 
 
-def test_an_annotation_that_does_not_fit_is_a_failure_of_the_same_record(write):
+def test_invalid_annotations_are_part_of_their_document(write):
     path = write(
         "9|t|Before\n\n" + GOUT + "11\t0\t4\tgout\tDisease\tD006073\n"
         "11\t0\t4\tGout\tDisease\tD006073\n"
         "11\t90\t94\tGout\tDisease\tD006073\n"
     )
-    _, document, *failures = parse_pubtator(path)
+    _, document = parse_pubtator(path)
     assert document.annotations == (Annotation(0, 4, "Gout", "Disease", ("D006073",)),)
-    assert failures == [
-        Failure(1, "line 5", "annotation: found 'Gout' at 0-4, expected 'gout'", "11"),
-        Failure(1, "line 7", "annotation: 'Gout' at 90-94 lies outside the text of 0-41", "11"),
-    ]
+    assert document.invalid_annotations == (
+        InvalidAnnotation("line 5", "other words at its offsets", "found 'Gout' at 0-4, expected 'gout'"),
+        InvalidAnnotation("line 7", "outside the text", "'Gout' at 90-94 lies outside the text of 0-41"),
+    )
 
 
 @pytest.mark.parametrize(
     ("broken", "failure"),
     [
-        (GOUT + "what is this\n", Failure(1, "line 5", "line of 'what is this' in document 11", "11")),
-        (GOUT + "11\tx\n", Failure(1, "line 5", "found '11\\tx', expected text, annotation or relation", "11")),
         (
-            GOUT + "11\tnil\t4\tGout\tDisease\tD006073\n",
-            Failure(
-                1,
-                "line 5",
-                "found '11\\tnil\\t4\\tGout\\tDisease\\tD006073', expected text, annotation or relation",
-                "11",
-            ),
+            GOUT + "\n11|a|Again.\n",
+            Failure(1, "line 6", "a second |a| line with other text; expected one a document", "11"),
         ),
-        (GOUT + "12\t0\t4\tGout\tDisease\tD006073\n", Failure(1, "line 5", "line of '12' in document 11", "11")),
-        (GOUT + "\n11|a|Again.\n", Failure(1, "line 6", "a second |a| line; expected one a document", "11")),
         (
             "11|t|Gout\r11|a|Urate\r11\t0\t4\tGout\tDisease\r\r12|t|Rash\r12|a|Fever\r",
             Failure(
                 1, "line 3", "lines end with a carriage return alone, expected a line feed; convert the file", "11"
             ),
         ),
-        (GOUT + "11|a|Again.\n", Failure(1, "line 5", "a second |a| line; expected one a document", "11")),
+        (
+            GOUT + "11|a|Again.\n",
+            Failure(1, "line 5", "a second |a| line with other text; expected one a document", "11"),
+        ),
         (
             "12\t0\t4\tGout\tDisease\n",
             Failure(
                 1, "line 3", "found '12\\t0\\t4\\tGout\\tDisease', expected a line such as 'id|t|title' first", "12"
             ),
         ),
+        (
+            "11|t|Gout\n11|a|Urate.2298|t|Rash\n",
+            Failure(1, "line 4", "'2298|t|' within a text; if a record begins there, put a line end before it", "11"),
+        ),
+        (
+            b"11|t|Sj\xf6gren\n11|a|Gout\n",
+            Failure(
+                1,
+                "line 3",
+                "byte 0xF6 is not UTF-8; the file looks like Latin-1 (Windows-1252); "
+                "convert it: iconv -f WINDOWS-1252 -t UTF-8",
+                "11",
+            ),
+        ),
+        (
+            "11|t|Gout\n11|a|痛风\n".encode("gbk"),
+            Failure(1, "line 4", "byte 0xB7 is not UTF-8; download the file again, or convert it to UTF-8", "11"),
+        ),
+        (
+            b"11|t|Go\xc3\xbbt\xff\n",
+            Failure(1, "line 3", "byte 0xFF is not UTF-8; download the file again, or convert it to UTF-8", "11"),
+        ),
+        (
+            b"\xff1|t|Gout\n",
+            Failure(
+                1,
+                "line 3",
+                "byte 0xFF is not UTF-8; the file looks like Latin-1 (Windows-1252); "
+                "convert it: iconv -f WINDOWS-1252 -t UTF-8",
+                "�1",
+            ),
+        ),
     ],
 )
-def test_a_malformed_record_is_a_failure_and_the_next_goes_on(write, broken, failure):
-    first, found, last = parse_pubtator(write("1|t|One\n\n" + broken + "\n3|t|Three\n"))
+def test_a_record_without_a_trusted_text_is_a_failure_and_the_next_is_read(write, broken, failure):
+    content = broken if isinstance(broken, bytes) else broken.encode()
+    first, found, last = parse_pubtator(write(b"1|t|One\n\n" + content + b"\n3|t|Three\n"))
     assert (first.document_id, first.record) == ("1", 0)
     assert found == failure
     assert (last.document_id, last.record) == ("3", 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("what is this", "not a line of the format"),
+        ("11\tx", "not a line of the format"),
+        ("11\tCID\tD1", "not a line of the format"),
+        ("11\tAssociation\tD1\tD2\tNovel\t0.99", "not a line of the format"),
+        ("11\t0\t4\tGout\tDisease\tMESH:D12298|t|Rash", "not a line of the format"),
+        ("11\t0\t4\tGout\tDisease\tD1\r12\t0\t4", "not a line of the format"),
+        ("11\tnil\t4\tGout\tDisease\tD1", "offsets are not numbers"),
+        ("11\tnil\t4\tGout\tDisease", "offsets are not numbers"),
+        ("11\t0\t\tGout\tDisease\tD1", "offsets are not numbers"),
+        ("11\t0.5\t4\tGout\tDisease\tD1", "offsets are not numbers"),
+        ("11\t0;11\t4;18\tGout aspirin\tDisease\tD1", "discontinuous offsets"),
+        ("11\t0,11\t4,18\tGout aspirin\tDisease\tD1", "discontinuous offsets"),
+        ("11\t-1\t4\tGout\tDisease\tD1", "outside the text"),
+        ("11\t0\t400\tGout\tDisease\tD1", "outside the text"),
+        ("11\t4\t0\tGout\tDisease\tD1", "end not after start"),
+        ("11\t4\t4\t\tDisease\tD1", "end not after start"),
+        ("11\t1\t5\tGout\tDisease\tD1", "other words at its offsets"),
+        ("11\t0\t4\tGout", "no type"),
+        ("11\t0\t4\tGout\t\tD1", "no type"),
+        ("12\t0\t4\tGout\tDisease\tD1", "line of another document"),
+        ("11|a|Aspirin raised urate.", "text repeated"),
+        (b"11\t0\t4\tGo\xfct\tDisease\tD1", "not UTF-8"),
+    ],
+)
+def test_a_line_that_annotating_does_not_need_costs_nothing_else(write, line, kind):
+    line = line if isinstance(line, bytes) else line.encode()
+    good = b"11\t11\t18\taspirin\tChemical\tD001241\n"
+    (document,) = parse_pubtator(write(GOUT.encode() + line + b"\n" + good))
+    assert document.text == "Gout after aspirin. Aspirin raised urate."
+    assert document.annotations == (Annotation(11, 18, "aspirin", "Chemical", ("D001241",)),)
+    assert [(one.position, one.kind) for one in document.invalid_annotations] == [("line 3", kind)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "11\tCID\tD001241\tD006073",
+        "11\tCID\tD001241\tD006073\t\t",
+        "11\tAssociation\t3630\tD006073\tNovel",
+        "11\tAssociation|0.98\t3630\tD006073\tNovel|0.7",
+        "11\t3630\tD006073\tSubject:3630|0.91",
+        "11\t3630\t1080\tSubject:3630|0.91",
+    ],
+)
+def test_relations_are_passed_over(write, line):
+    (document,) = parse_pubtator(write(GOUT + line + "\n"))
+    assert (document.annotations, document.invalid_annotations) == ((), ())
+
+
+def test_offsets_may_be_numbers_without_a_fraction_and_lines_may_end_with_tabs(write):
+    (document,) = parse_pubtator(write(GOUT + "11\t0.0\t4.00\tGout\tDisease\tD006073\t\t\n"))
+    assert document.annotations == (Annotation(0, 4, "Gout", "Disease", ("D006073",)),)
+
+
+def test_annotations_belong_to_their_document_across_blank_lines(write):
+    (document,) = parse_pubtator(write(GOUT + "\n11\t0\t4\tGout\tDisease\tD006073\n"))
+    assert document.annotations == (Annotation(0, 4, "Gout", "Disease", ("D006073",)),)
 
 
 @pytest.mark.parametrize(("document_id", "pmid"), [("7", 7), ("PMC7", None), ("9" * 30, None)])
 def test_only_a_number_is_a_pmid(write, document_id, pmid):
     (document,) = parse_pubtator(write(f"{document_id}|t|Title\n"))
     assert (document.document_id, document.pmid) == (document_id, pmid)
-
-
-def test_bytes_that_are_no_utf8_end_the_file_with_an_error(write):
-    path = write(b"1|t|One\n\n2|t|Tw\xff\n\n3|t|Three\n")
-    records = parse_pubtator(path)
-    assert next(records).document_id == "1"
-    with pytest.raises(SourceError, match=r"line 3: byte 7 is not UTF-8; download the file again or convert it$"):
-        next(records)
 
 
 def test_a_return_within_a_text_ends_no_line(write):

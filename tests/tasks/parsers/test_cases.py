@@ -1,0 +1,83 @@
+"""Inputs of kinds that were reported, each with its right answer."""
+
+from pathlib import Path
+
+import pytest
+
+from model.document import Document
+from tasks.errors import SourceError
+from tasks.parsers import parse
+from tasks.parsers.records import Failure
+
+BREAST = (
+    "Aspirin in breast cancer.",
+    "Aspirin (ASA) lowers the risk of breast and ovarian cancer in patients with gout.",
+)
+INS = ("Insulin in diabetes mellitus.", "INS variants cause diabetes mellitus and gout.")
+MIXED = [
+    ("981", "Gout and aspirin.", "Asthma in men."),
+    ("982", "Psoriasis and methotrexate.", "Hepatitis was seen."),
+]
+TEXTS = {
+    "pt47_cat_plain.txt": MIXED,
+    "pt42_cat_nonl_ann.txt": [("961", *MIXED[0][1:]), ("962", *MIXED[1][1:])],
+    "pt14b_rel6.txt": [("201", *BREAST), ("202", *BREAST)],
+    "pt24_float_neg.txt": [(str(number), *BREAST) for number in range(201, 206)],
+    "pt41_bioredirect.txt": [(str(number), *INS) for number in (801, 802, 803)],
+    "bc08_no_offset.json": [("311", "Gout and aspirin.", "Aspirin in asthma.")],
+    "pt30_latin1.txt": [("201", *BREAST), ("203", *BREAST)],
+    "pt32_ptc_outside.txt": [("201", *BREAST)],
+}
+ANNOTATIONS = {
+    "pt47_cat_plain.txt": [],
+    "pt42_cat_nonl_ann.txt": [
+        ("961", "Gout", ("MESH:D006073",)),
+        ("962", "Psoriasis", ("MESH:D011565",)),
+        ("962", "Hepatitis", ("MESH:D056486",)),
+    ],
+    "pt14b_rel6.txt": [("201", "gout", ("MESH:D001943",))],
+    "pt24_float_neg.txt": [("202", "breast cancer", ("D1",))],
+    "pt41_bioredirect.txt": [
+        (number, *found) for number in ("801", "802", "803") for found in (("INS", ("3630",)), ("gout", ("D006073",)))
+    ],
+    "bc08_no_offset.json": [],
+    "pt30_latin1.txt": [],
+    "pt32_ptc_outside.txt": [],
+}
+INVALID = {
+    "pt47_cat_plain.txt": [],
+    "pt42_cat_nonl_ann.txt": [],
+    "pt14b_rel6.txt": [("201", "line 4", "not a line of the format")],
+    "pt24_float_neg.txt": [
+        ("201", "line 3", "outside the text"),
+        ("203", "line 11", "discontinuous offsets"),
+        ("204", "line 15", "no type"),
+        ("205", "line 19", "end not after start"),
+    ],
+    "pt41_bioredirect.txt": [],
+    "bc08_no_offset.json": [("311", "document 1", "offsets assigned")],
+    "pt30_latin1.txt": [],
+    "pt32_ptc_outside.txt": [("201", f"line {number}", "outside the text") for number in range(3, 8)],
+}
+
+
+@pytest.mark.parametrize("name", list(TEXTS))
+def test_a_reported_input_has_its_right_answer(shared_cases: Path, name: str) -> None:
+    records = list(parse(shared_cases / name))
+    documents = [record for record in records if isinstance(record, Document)]
+    assert [(each.document_id, each.title, each.abstract) for each in documents] == TEXTS[name]
+    assert [
+        (each.document_id, found.text, found.identifiers) for each in documents for found in each.annotations
+    ] == ANNOTATIONS[name]
+    assert [
+        (each.document_id, invalid.position, invalid.kind) for each in documents for invalid in each.invalid_annotations
+    ] == INVALID[name]
+    failures = [record for record in records if isinstance(record, Failure)]
+    assert [(each.record, each.position, each.document_id) for each in failures] == (
+        [(1, "line 4", "202")] if name == "pt30_latin1.txt" else []
+    )
+
+
+def test_a_reported_archive_is_refused_by_name(shared_cases: Path) -> None:
+    with pytest.raises(SourceError, match="a tar archive; unpack it and give the files$"):
+        list(parse(shared_cases / "ar06_pubtator.tar.gz"))
