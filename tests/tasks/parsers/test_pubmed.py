@@ -76,9 +76,6 @@ def test_title_and_abstract_are_flattened(write, inside, passages):
     assert document.passages == tuple(Passage(*passage) for passage in passages)
 
 
-def test_an_entity_of_the_external_dtd_stays_as_written(write):
-    (document,) = parse_pubmed(write(file_of(article("<ArticleTitle>TNF-&alpha;</ArticleTitle>"))))
-    assert document.title == "TNF-&alpha;"
 
 
 @pytest.mark.parametrize(
