@@ -25,7 +25,7 @@ from tasks.mesh.records import (
     type_of,
 )
 from tasks.parsers.records import Failure, RecordError
-from tasks.parsers.xml_stream import elements, flat_text, wrong_root
+from tasks.parsers.xml_stream import elements, flat_text, position_of, wrong_root
 
 DESCRIPTORS_ROOT, SUPPLEMENTARY_ROOT = "DescriptorRecordSet", "SupplementalRecordSet"
 
@@ -70,11 +70,11 @@ def _parse(
     for record, (element, before) in enumerate(elements(path, roots)):
         try:
             if element.tag not in tags:
-                raise RecordError(wrong_root(element, roots))
+                raise RecordError(wrong_root(element, " or ".join(roots)))
             yield read(element, record)
         except RecordError as error:
             mesh_id = _text(element.find(identifier))[:100] or None
-            yield Failure(record, f"line {before + (element.sourceline or 0)}", str(error), mesh_id)
+            yield Failure(record, position_of(element, before), str(error), mesh_id)
 
 
 def _descriptor(element: etree._Element, record: int) -> MeshRecord:

@@ -11,7 +11,7 @@ from lxml import etree
 from model.document import Document
 from tasks.parsers.bioc import read_document
 from tasks.parsers.records import Failure, Record
-from tasks.parsers.xml_stream import elements, flat_text, unknown_entities, wrong_root
+from tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
 
 ROOTS = {"collection": ("document",)}
 
@@ -22,11 +22,11 @@ def parse_bioc_xml(path: Path) -> Iterator[Record]:
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
     for record, (element, before) in enumerate(elements(path, ROOTS)):
-        position = f"line {before + (element.sourceline or 0)}"
+        position = position_of(element, before)
         if element.tag != "document":
-            yield Failure(record, position, wrong_root(element, ROOTS))
+            yield Failure(record, position, wrong_root(element, "BioC XML"))
             continue
-        unknown = unknown_entities(element, position)
+        unknown = unknown_entities(element, before)
         for each in read_document(_document(element), record, position):
             if unknown and isinstance(each, Document):
                 each = replace(each, invalid_annotations=(*each.invalid_annotations, *unknown))

@@ -26,14 +26,16 @@ _FORBIDDEN = "forbidden in XML"  # an error handler: U+FFFE makes the parser ref
 
 
 class XmlInput:
-    """The bytes of a source that no parser has been given yet, and how many lines precede them.
+    """The bytes of a source that no parser has been given yet.
 
-    UTF-16 is handed out as UTF-8, with `encoding` for the parser; any other encoding as it is.
+    `lines` counts the line ends in what precedes the next document: those between documents are counted here, those in
+    a document by its parser, which does it anyway, and are added by the caller. UTF-16 is handed out as UTF-8, with
+    `encoding` for the parser; any other encoding as it is.
     """
 
     def __init__(self, source: SourceReader) -> None:
         self.waiting = b""  # read, not yet taken
-        self.lines = 0  # line ends among the bytes taken
+        self.lines = 0
         self.encoding: str | None = None  # which overrides what the document declares
         self._chunks = source.chunks()
         while len(self.waiting) < 2 and self.fill():
@@ -51,7 +53,6 @@ class XmlInput:
     def take(self, size: int) -> bytes:
         """Take the next bytes, at most `size` of them."""
         taken, self.waiting = self.waiting[:size], self.waiting[size:]
-        self.lines += taken.count(b"\n")
         return taken
 
     def to_document(self) -> bool:
@@ -60,7 +61,7 @@ class XmlInput:
         False at the end of the source; True, too, if the source ends within such a comment or instruction.
         """
         while True:
-            self.take(len(self.waiting) - len(self.waiting.lstrip(_BETWEEN)))
+            self._skip(len(self.waiting) - len(self.waiting.lstrip(_BETWEEN)))
             while len(self.waiting) < len("<?xml ") and self.fill():
                 pass
             if self.waiting[:1] in _BETWEEN:  # empty, too
@@ -99,11 +100,15 @@ class XmlInput:
 
     def _skip_past(self, end: bytes) -> bool:
         while (at := self.waiting.find(end)) < 0:
-            self.take(max(0, len(self.waiting) - len(end) + 1))
+            self._skip(max(0, len(self.waiting) - len(end) + 1))
             if not self.fill():
+                self._skip(len(self.waiting))
                 return False
-        self.take(at + len(end))
+        self._skip(at + len(end))
         return True
+
+    def _skip(self, size: int) -> None:
+        self.lines += self.take(size).count(b"\n")
 
 
 def _transcoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:

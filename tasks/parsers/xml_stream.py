@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from html.entities import html5
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lxml import etree
 
 from model.document import InvalidAnnotation
 from tasks.errors import SourceError
 from tasks.parsers.annotations import shown
+from tasks.parsers.contents import describe_root, describe_start
 from tasks.parsers.opening import SourceReader, open_source
 from tasks.parsers.xml_input import XmlInput
 
@@ -24,8 +26,7 @@ _SAFE: dict[str, Any] = {
     "remove_comments": True,
     "remove_pis": True,
 }
-_PROBE = 4096  # bytes; the root element starts within them
-_MAX_PROLOG = 1024 * 1024  # bytes before the root element
+_MAX_PROLOG = 1024 * 1024  # bytes; the start tag of the root element ends within them
 _TEX = ("{*}annotation", "{*}annotation-xml", "mml:annotation", "mml:annotation-xml")  # the last: prefix undeclared
 _TEX_NAMES = frozenset({"annotation", "annotation-xml"})
 _SHOWN = 100  # characters of a message of the parser
@@ -34,9 +35,9 @@ _SHOWN = 100  # characters of a message of the parser
 def elements(path: Path, roots: Mapping[str, Collection[str]]) -> Iterator[tuple[etree._Element, int]]:
     """Yield the records of every XML document of a file, each with the number of lines that precede its document.
 
-    `roots` gives the tags of the records by the tag of the root element. A record's line in the file is these lines
-    plus its `sourceline`. It is emptied when the next is asked for. Of a document with another root element the root
-    element alone is yielded, emptied; `wrong_root` says why it cannot be used.
+    `roots` gives the tags of the records by the tag of the root element. A record is emptied when the next is asked
+    for. Of a document with another root element the root element alone is yielded, emptied; `wrong_root` says why it
+    cannot be used.
 
     Raises SourceError if the file cannot be read or is no well-formed XML, after the elements that precede the
     damage, and if a DTD declares entities.
@@ -46,6 +47,8 @@ def elements(path: Path, roots: Mapping[str, Collection[str]]) -> Iterator[tuple
         found = False
         while xml.to_document():
             found = True
+            if xml.waiting[:1] not in b"<":
+                raise SourceError(f"{path}: line {xml.lines + 1} holds {_no_xml(xml.waiting)}; remove it")
             yield from _elements(xml, path, roots)
         if not found:
             raise SourceError(f"{path}: holds no XML element, only comments or spaces")
@@ -59,7 +62,15 @@ def root_tag(source: SourceReader, path: Path) -> str:
     xml = XmlInput(source)
     if not xml.to_document():
         raise SourceError(f"{path}: holds no XML element, only comments or spaces")
-    return str(_root(xml, path).tag)
+    return str(_root(xml, path)[0].tag)
+
+
+def position_of(element: etree._Element, before: int) -> str:
+    """Return where in its file an element begins, if `before` lines precede its XML document.
+
+    Ask for it only if it is needed: the parser walks over the document for a line beyond 65,535.
+    """
+    return f"line {before + cast(int, element.sourceline)}"
 
 
 def flat_text(element: etree._Element) -> str:
@@ -76,65 +87,78 @@ def flat_text(element: etree._Element) -> str:
     return "".join(_texts(element))
 
 
-def unknown_entities(element: etree._Element, position: str) -> tuple[InvalidAnnotation, ...]:
-    """Return an entry for each named entity in an element that is none of HTML's, and so has no known character."""
+def unknown_entities(element: etree._Element, before: int) -> tuple[InvalidAnnotation, ...]:
+    """Return an entry for each named entity in an element that is none of HTML's, and so has no known character.
+
+    `before` lines precede the element's XML document in its file.
+    """
     return tuple(
-        InvalidAnnotation(position, "unknown entity", f"{shown(str(entity.text))} is no entity of HTML; kept as it is")
+        InvalidAnnotation(
+            position_of(element, before),
+            "unknown entity",
+            f"{shown(str(entity.text))} is no entity of HTML; kept as it is",
+        )
         for entity in element.iter(etree.Entity)
         if _character(entity) is None
     )
 
 
-def wrong_root(element: etree._Element, roots: Collection[str]) -> str:
+def wrong_root(element: etree._Element, expected: str) -> str:
     """Return why a document of another root element cannot be used, as the reason of a Failure."""
-    expected = " or ".join(f"<{root}>" for root in sorted(roots))
-    return f"an XML document with root element <{str(element.tag)[:_SHOWN]}>; expected {expected}"
+    what = describe_root(str(element.tag)) or f"XML with root element <{str(element.tag)[:_SHOWN]}>"
+    return f"{what}; expected {expected}"
 
 
-def _elements(
-    xml: XmlInput, path: Path, roots: Mapping[str, Collection[str]]
-) -> Iterator[tuple[etree._Element, int]]:
+def _elements(xml: XmlInput, path: Path, roots: Mapping[str, Collection[str]]) -> Iterator[tuple[etree._Element, int]]:
     """Yield the records of the next XML document."""
-    root = _root(xml, path)
+    root, size = _root(xml, path)
     first = xml.lines
     tags = roots.get(str(root.tag))
     wanted = None if tags is None else (*tags, str(root.tag))  # of another document every element, to empty it
     parser = etree.XMLPullParser(events=("end",), tag=wanted, encoding=xml.encoding, **_SAFE)
     name = etree.QName(root).localname
     end_tag = f"</{root.prefix}:{name}" if root.prefix else f"</{name}"
+    piece = xml.take(size)
     ended = False
     while not ended:
-        piece = xml.take_up_to(end_tag.encode())
         fault = _feed(parser, piece)
-        for _, element in parser.read_events():
+        for element in _read(parser):
             ended = element.getparent() is None
             if element.tag in (tags or ()) or (ended and tags is None):
                 yield element, first
             _forget(element)
         if fault is not None and not ended:
-            raise _damaged(path, fault, first)
+            what = describe_root(str(root.tag))
+            raise SourceError(f"{path}: line {first + 1} holds {what}") if what else _damaged(path, fault, first)
         if not piece and not ended:
-            raise SourceError(f"{path}: ends early, in line {xml.lines + 1} and without {end_tag}>; download it again")
+            last = first + _line(parser)
+            raise SourceError(f"{path}: ends early, in line {last} and without {end_tag}>; download it again")
+        if not ended:
+            piece = xml.take_up_to(end_tag.encode())
+    xml.lines += _line(parser) - 1
 
 
-def _root(xml: XmlInput, path: Path) -> etree._Element:
-    """Return the start of the root element that comes next, leaving the input where it is."""
+def _root(xml: XmlInput, path: Path) -> tuple[etree._Element, int]:
+    """Return the start of the root element that comes next, and in how many bytes its start tag ends.
+
+    The input is left where it is. An empty root element may end with its start tag.
+    """
     parser = etree.XMLPullParser(events=("start",), encoding=xml.encoding, **_SAFE)
     fed = 0
-    while fed < _MAX_PROLOG:
-        piece = xml.waiting[fed : fed + _PROBE]
-        if not piece:
+    while len(xml.waiting) <= _MAX_PROLOG:
+        end = xml.waiting.find(b">", fed) + 1
+        if not end:
             if xml.fill():
                 continue
             raise SourceError(f"{path}: ends early, in line {_last(xml)} and before any XML element; download it again")
-        fault = _feed(parser, piece)
-        for _, root in parser.read_events():
+        fault = _feed(parser, xml.waiting[fed:end])
+        for root in _read(parser):
             _refuse_entities(root, path)
-            return root
+            return root, end
         if fault is not None:
             raise _damaged(path, fault, xml.lines)
-        fed += len(piece)
-    raise SourceError(f"{path}: holds no XML element in {fed:,} bytes; expected an XML file")
+        fed = end
+    raise SourceError(f"{path}: holds no XML element in {_MAX_PROLOG:,} bytes; expected an XML file")
 
 
 def _last(xml: XmlInput) -> int:
@@ -155,6 +179,19 @@ def _feed(parser: etree.XMLPullParser, piece: bytes) -> etree._LogEntry | None:
     return log[0] if raised and len(log) else None
 
 
+def _line(parser: etree.XMLPullParser) -> int:
+    """Return the line that a parser has come to, and end it: it names the line in its errors alone."""
+    with suppress(etree.XMLSyntaxError):
+        parser.feed(b"\0\0")
+        parser.close()
+    return max(entry.line for entry in parser.feed_error_log)
+
+
+def _read(parser: etree.XMLPullParser) -> Iterator[etree._Element]:
+    for _, element in parser.read_events():
+        yield cast(etree._Element, element)
+
+
 def _refuse_entities(element: etree._Element, path: Path) -> None:
     """Raise SourceError if the DTD of an element's document declares entities."""
     dtd = element.getroottree().docinfo.internalDTD
@@ -162,6 +199,11 @@ def _refuse_entities(element: etree._Element, path: Path) -> None:
         raise SourceError(
             f"{path}: its DTD declares entities; refused as unsafe, expand them first if you trust the file"
         )
+
+
+def _no_xml(text: bytes) -> str:
+    what = describe_start(text, xml=False) or f"{shown(text[:_SHOWN].decode('utf-8', 'replace').split(chr(10))[0])}"
+    return f"what is no XML ({what})"
 
 
 def _texts(element: etree._Element) -> Iterator[str]:

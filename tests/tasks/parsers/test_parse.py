@@ -63,7 +63,12 @@ def bioc_json(titles):
     return json.dumps({"source": "", "documents": documents}, ensure_ascii=False)
 
 
-FORMATS = {"pubmed": pubmed, "pubtator": pubtator, "bioc-xml": bioc_xml, "bioc-json": bioc_json}
+def medline(titles):
+    return "".join(f"PMID- {pmid}\nTI  - {title}\nAB  - {title}\n\n" for pmid, title in enumerate(titles, 1))
+
+
+EXPECTED = "PubMed XML or MEDLINE text, PubTator, BioC XML or BioC JSON, plain, gzip or xz"
+FORMATS = {"pubmed": pubmed, "medline": medline, "pubtator": pubtator, "bioc-xml": bioc_xml, "bioc-json": bioc_json}
 EVERY_FORMAT = pytest.mark.parametrize("name", list(FORMATS))
 
 
@@ -85,7 +90,7 @@ def outcome(content: bytes):
     ("name", "before"),
     [
         *((name, before) for name in FORMATS for before in ("", "\ufeff")),
-        *((name, before) for name in ("pubtator", "bioc-json") for before in ("\n\n", "\ufeff\n")),
+        *((name, before) for name in FORMATS for before in ("\n\n", "\ufeff\n")),
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -110,15 +115,30 @@ def test_a_malformed_first_record_hides_no_format(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "source: the file is empty; expected PubMed XML, PubTator, BioC XML or BioC JSON, plain, gzip or xz"),
+        (
+            "",
+            f"source: the file is empty; expected {EXPECTED}",
+        ),
         (
             " \n",
-            "source: holds nothing but spaces; expected PubMed XML, PubTator, BioC XML or BioC JSON, plain, gzip or xz",
+            f"source: holds nothing but spaces; expected {EXPECTED}",
         ),
         ("id,title\n1,Gout\n", "source: starts with b'id,title.n1,Gout.n'; expected PubMed XML"),
-        ("<html><p></html>", "source: XML with root element <html>; expected PubMed XML"),
-        ("<!-- nothing -->", "source: not well-formed XML"),
-        ("<PubmedArticleSet", "source: not well-formed XML"),
+        ("<rss><p/></rss>", "source: XML with root element <rss>; expected PubMed XML"),
+        ("<!-- nothing -->", "source: holds no XML element, only comments or spaces"),
+        ("<PubmedArticleSet", "source: ends early, in line 1 and before any XML element; download it again"),
+        ("<html><p></html>", "source: holds an HTML page; download the file itself"),
+        ("\n<!DOCTYPE HTML>\n<title>", "source: holds an HTML page; download the file itself"),
+        (
+            '{"error":"API rate limit exceeded","count":"11"}',
+            r"source: holds an error message of a server \(API rate limit exceeded\); download it again",
+        ),
+        ('{"header":{"type":"esearch"}}', "source: holds an answer of E-utilities without abstracts; fetch the rec"),
+        ("<eSearchResult/>", "source: holds an answer of E-utilities without abstracts; fetch the records with efetch"),
+        ("<eFetchResult><ERROR>x</ERROR></eFetchResult>", "source: holds an error message of E-utilities; fetch"),
+        ("%PDF-1.4", "source: holds a PDF document; get the records as PubMed XML or as text"),
+        ("TY  - JOUR\nTI  - Gout\n", "source: holds RIS citations; save them from PubMed in its own format"),
+        ("PMID- 1\n".encode("utf-16"), "source: holds text in UTF-16; convert it to UTF-8"),
         (gzip.compress(gzip.compress(b"1|t|Gout\n", mtime=0), mtime=0), r"source: starts with b'.x1f.x8b"),
     ],
 )
@@ -174,7 +194,8 @@ def test_truncation_loses_no_record_before_it(name, packed, data):
     complete = sum(1 for end in _ends(source, name) if end <= before)
     assert records[:complete] == whole[:complete]
     assert len(records) <= complete + 1
-    if packed or (name != "pubtator" and kept < len(source.rstrip())):  # a cut PubTator file may be a whole one
+    text = name in ("pubtator", "medline")  # a cut text may be a whole one
+    if packed or (not text and kept < len(source.rstrip())):
         assert error is not None
 
 
@@ -184,7 +205,7 @@ def _unpacked(content):
 
 def _ends(source, name):
     """Where each record is complete: at its end tag, or at its blank line."""
-    end = {"pubmed": b"</PubmedArticle>", "pubtator": b"\n\n", "bioc-xml": b"</document>", "bioc-json": b"}]}"}[name]
+    end = {"pubmed": b"</PubmedArticle>", "bioc-xml": b"</document>", "bioc-json": b"}]}"}.get(name, b"\n\n")
     return [match.end() for match in re.finditer(re.escape(end), source)]
 
 
@@ -203,7 +224,7 @@ def test_random_unicode_is_kept(name, titles):
     documents = [record for record in records if isinstance(record, Document)]
     assert [document.document_id for document in documents] == [str(pmid) for pmid in range(1, len(titles) + 1)]
     for document, title in zip(documents, titles, strict=True):
-        expected = " ".join(title.split()) if name == "pubmed" else title
+        expected = " ".join(title.split()) if name in ("pubmed", "medline") else title
         if expected.strip():
             stripped = expected.rstrip()  # spaces that end a title are dropped where the mention fits without them
             fits = name == "pubtator" and f"{stripped} {expected}"[: len(expected)] == expected
