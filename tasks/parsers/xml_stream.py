@@ -184,7 +184,7 @@ def _line(parser: etree.XMLPullParser) -> int:
     with suppress(etree.XMLSyntaxError):
         parser.feed(b"\0\0")
         parser.close()
-    return max(entry.line for entry in parser.feed_error_log)
+    return int(max(entry.line for entry in parser.feed_error_log))
 
 
 def _read(parser: etree.XMLPullParser) -> Iterator[etree._Element]:
