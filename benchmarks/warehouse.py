@@ -43,6 +43,7 @@ SELECT $source AS source, $digest AS digest, row_number() OVER () - 1 AS record,
     1 AS version, 'A title of seven words or so' AS title, 'An abstract.' AS abstract,
     [{{'section': 'title', 'offset': 0, 'text': 'A title of seven words or so'}}] AS passages,
     'Journal ' || pmid % 500 AS journal, (2000 + pmid % 25)::VARCHAR AS published, 'eng' AS language,
+    NULL::VARCHAR AS vernacular_title, NULL::VARCHAR AS abstract_type,
     sha256($source || pmid::VARCHAR) AS text_sha256, [] AS annotations, [] AS invalid_annotations
 FROM (SELECT unnest(range($first, $stop, $step)) AS pmid)
 """

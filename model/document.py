@@ -68,6 +68,8 @@ class Document:
     journal: str | None = None
     published: str | None = None  # ISO 8601, as precise as the source: 2021, 2021-03 or 2021-03-17
     language: str | None = None  # as the source gives it: eng
+    vernacular_title: str | None = None  # the title in the language of the article; no part of the text
+    abstract_type: str | None = None  # Type of the OtherAbstract that is the abstract if there is no other: PIP
     annotations: tuple[Annotation, ...] = ()
     invalid_annotations: tuple[InvalidAnnotation, ...] = ()
 

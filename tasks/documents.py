@@ -192,6 +192,8 @@ def _row(document: Document) -> dict[str, Any]:
         "journal": document.journal,
         "published": document.published,
         "language": document.language,
+        "vernacular_title": document.vernacular_title,
+        "abstract_type": document.abstract_type,
         "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "annotations": [_annotation_row(annotation) for annotation in document.annotations],
         "invalid_annotations": [_fields(invalid) for invalid in document.invalid_annotations],

@@ -17,8 +17,8 @@ from tasks.parsers.opening import open_source
 from warehouse.digests import digesting
 from warehouse.layout import CHECKSUMS, Home, SourceKey
 
-# What one document of each format has once: PubMed XML, BioC XML, BioC JSON, PubTator.
-_RECORD = re.compile(rb"<Pubmed(?:Book)?Article>|<document>|\"passages\"|\|t\|")
+# What one document of each format has once: PubMed XML, MEDLINE text, BioC XML, BioC JSON, PubTator.
+_RECORD = re.compile(rb"<MedlineCitation[ >]|<PubmedBookArticle>|PMID- |<document>|\"passages\"|\|t\|")
 _LONGEST_MARK = 18  # bytes, less one: a mark may be cut by the end of a chunk
 
 

@@ -48,6 +48,14 @@ DOCUMENTS = pa.schema(
         _column("journal", pa.string(), "Journal title"),
         _column("published", pa.string(), "Date of publication, ISO 8601, as precise as the source"),
         _column("language", pa.string(), "Language code of the source, such as eng"),
+        _column(
+            "vernacular_title", pa.string(), "Title in the language of the article; not annotated, no part of the text"
+        ),
+        _column(
+            "abstract_type",
+            pa.string(),
+            "Type of PubMed's OtherAbstract, such as PIP, that is the abstract; null for the article's own",
+        ),
         _column("text_sha256", pa.string(), "SHA-256 of the text and offsets of all passages", nullable=False),
         _column("annotations", pa.list_(_ANNOTATION), "Mentions that the source itself carries", nullable=False),
         _column(

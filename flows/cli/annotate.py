@@ -35,7 +35,7 @@ def annotate(
     mesh: Mesh = MESH,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
 ) -> None:
-    """Annotate PubMed XML, PubTator and BioC files, plain, gzip or xz, and publish the tables.
+    """Annotate PubMed XML and text, PubTator and BioC files, plain, gzip or xz, and publish the tables.
 
     Sources that are done are skipped, so the same command continues after a stop and takes in new files only. Exit
     code 0 says that every record is accounted for.

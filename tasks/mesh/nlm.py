@@ -25,7 +25,7 @@ from tasks.mesh.records import (
     type_of,
 )
 from tasks.parsers.records import Failure, RecordError
-from tasks.parsers.xml_stream import elements, flat_text
+from tasks.parsers.xml_stream import elements, flat_text, position_of, wrong_root
 
 DESCRIPTORS_ROOT, SUPPLEMENTARY_ROOT = "DescriptorRecordSet", "SupplementalRecordSet"
 
@@ -42,7 +42,7 @@ def parse_descriptors(path: Path) -> Iterator[MeshRecord]:
 
     Raises SourceError where the file cannot be read to its end, is no well-formed XML or declares entities.
     """
-    yield from _parse(path, "DescriptorRecord", "DescriptorUI", _descriptor)
+    yield from _parse(path, {DESCRIPTORS_ROOT: ("DescriptorRecord",)}, "DescriptorUI", _descriptor)
 
 
 def parse_supplementary(path: Path, *, headings: Mapping[str, str | None]) -> Iterator[MeshRecord]:
@@ -54,21 +54,27 @@ def parse_supplementary(path: Path, *, headings: Mapping[str, str | None]) -> It
     """
     yield from _parse(
         path,
-        "SupplementalRecord",
+        {SUPPLEMENTARY_ROOT: ("SupplementalRecord",)},
         "SupplementalRecordUI",
         lambda element, record: _supplementary(element, record, headings),
     )
 
 
 def _parse(
-    path: Path, tag: str, identifier: str, read: Callable[[etree._Element, int], MeshRecord]
+    path: Path,
+    roots: Mapping[str, tuple[str, ...]],
+    identifier: str,
+    read: Callable[[etree._Element, int], MeshRecord],
 ) -> Iterator[MeshRecord]:
-    for record, element in enumerate(elements(path, [tag])):
+    tags = {tag for each in roots.values() for tag in each}
+    for record, (element, before) in enumerate(elements(path, roots)):
         try:
+            if element.tag not in tags:
+                raise RecordError(wrong_root(element, " or ".join(roots)))
             yield read(element, record)
         except RecordError as error:
             mesh_id = _text(element.find(identifier))[:100] or None
-            yield Failure(record, f"line {element.sourceline}", str(error), mesh_id)
+            yield Failure(record, position_of(element, before), str(error), mesh_id)
 
 
 def _descriptor(element: etree._Element, record: int) -> MeshRecord:

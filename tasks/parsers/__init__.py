@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from tasks.errors import SourceError
 from tasks.parsers import bioc_xml, pubmed
 from tasks.parsers.bioc_json import parse_bioc_json
 from tasks.parsers.bioc_xml import parse_bioc_xml
+from tasks.parsers.contents import describe_root, describe_start
 from tasks.parsers.jsonl import is_jsonl, parse_jsonl
+from tasks.parsers.medline import is_medline, parse_medline
 from tasks.parsers.opening import open_source
 from tasks.parsers.pubmed import parse_pubmed
 from tasks.parsers.pubtator import is_pubtator, parse_pubtator
@@ -19,11 +22,19 @@ from tasks.parsers.xml_stream import root_tag
 
 __all__ = ["Deletion", "Failure", "Record", "detect_format", "parse"]
 
-_EXPECTED = "PubMed XML, PubTator, BioC XML, BioC JSON or exported JSON lines, plain, gzip or xz"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_EXPECTED = "PubMed XML or MEDLINE text, PubTator, BioC XML, BioC JSON or exported JSON lines, plain, gzip or xz"
+_START = 1024  # bytes; enough to find a format
+_SPACE = codecs.BOM_UTF8 + string.whitespace.encode()
+_UTF16_XML = {
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+}
 
 _PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "pubmed": parse_pubmed,
+    "medline": parse_medline,
     "pubtator": parse_pubtator,
     "bioc-xml": parse_bioc_xml,
     "bioc-json": parse_bioc_json,
@@ -42,31 +53,52 @@ def parse(path: Path) -> Iterator[Record]:
 
 
 def detect_format(path: Path, *, expected: str = _EXPECTED) -> str:
-    """Return the format of a file from its content: one of `pubmed`, `pubtator`, `bioc-xml`, `bioc-json` and `jsonl`.
+    """Return the format of a file from its content: a key of `_PARSERS`, such as `pubmed`.
 
-    `expected` names the formats that are taken, for the error. Raises SourceError where the file is empty, cannot be
+    `expected` names the formats that are taken, for the error. Raises SourceError if the file is empty, cannot be
     read, or is of another format.
     """
     start = _start(path, expected)
-    if start.startswith((b"<", *_UTF16)):
+    if _is_xml(start):
         with open_source(path) as source:
             tag = root_tag(source, path)
         for name, roots in (("pubmed", pubmed.ROOTS), ("bioc-xml", bioc_xml.ROOTS)):
             if tag in roots:
                 return name
+        if what := describe_root(tag):
+            raise SourceError(f"{path}: holds {what}")
         raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {expected}")
+    if what := describe_start(start):
+        raise SourceError(f"{path}: holds {what}")
     if start.startswith((b"{", b"[")):
         return "jsonl" if is_jsonl(start) else "bioc-json"
-    if any(map(is_pubtator, start.decode("utf-8", "replace").split("\n"))):
+    lines = start.decode("utf-8", "replace").split("\n")
+    if any(map(is_pubtator, lines)):
         return "pubtator"
+    if any(map(is_medline, lines)):
+        return "medline"
     what = start[:20].decode("utf-8", "backslashreplace")
     raise SourceError(f"{path}: starts with {what!r}; expected {expected}")
 
 
+def _is_xml(start: bytes) -> bool:
+    if encoding := _UTF16_XML.get(start[:2]):
+        return start.decode(encoding, "replace").lstrip("\ufeff \t\r\n").startswith("<")
+    return start.startswith(b"<")
+
+
 def _start(path: Path, expected: str) -> bytes:
     """Return the first bytes of a file, from its first character that is no space."""
+    start = b""
     with open_source(path, expected=expected) as source:
-        for chunk in source.chunks():
-            if start := chunk.removeprefix(codecs.BOM_UTF8).lstrip():
-                return start
-    raise SourceError(f"{path}: holds nothing but spaces; expected {expected}")
+        try:
+            for chunk in source.chunks():  # which are as small as the members of a gzip file
+                start = (start + chunk).lstrip(_SPACE)
+                if len(start) >= _START:
+                    break
+        except SourceError:
+            if not start:
+                raise
+    if not start:
+        raise SourceError(f"{path}: holds nothing but spaces; expected {expected}")
+    return start

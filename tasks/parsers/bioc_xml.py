@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lxml import etree
 
+from model.document import Document
 from tasks.parsers.bioc import read_document
-from tasks.parsers.records import Record
-from tasks.parsers.xml_stream import elements, flat_text
+from tasks.parsers.records import Failure, Record
+from tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
 
-ROOTS = frozenset({"collection"})
+ROOTS = {"collection": ("document",)}
 
 
 def parse_bioc_xml(path: Path) -> Iterator[Record]:
     """Yield the records of a BioC XML file in order: a Document or a Failure each, as `read_document` does.
 
-    Raises SourceError where the file cannot be read to its end, after the records that precede the damage.
+    Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
-    for record, element in enumerate(elements(path, ("document",))):
-        yield from read_document(_document(element), record, f"line {element.sourceline}")
+    for record, (element, before) in enumerate(elements(path, ROOTS)):
+        position = position_of(element, before)
+        if element.tag != "document":
+            yield Failure(record, position, wrong_root(element, "BioC XML"))
+            continue
+        unknown = unknown_entities(element, before)
+        for each in read_document(_document(element), record, position):
+            if unknown and isinstance(each, Document):
+                each = replace(each, invalid_annotations=(*each.invalid_annotations, *unknown))
+            yield each
 
 
 def _document(element: etree._Element) -> dict[str, object]:
@@ -56,7 +66,7 @@ def _annotations(element: etree._Element) -> list[dict[str, object]]:
 
 
 def _infons(element: etree._Element) -> dict[str, str]:
-    return {infon.get("key", ""): infon.text or "" for infon in element.findall("infon")}
+    return {infon.get("key", ""): flat_text(infon) for infon in element.findall("infon")}
 
 
 def _text(element: etree._Element) -> str | None:

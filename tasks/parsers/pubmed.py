@@ -1,4 +1,4 @@
-"""PubMed XML: baseline and update files, and what E-utilities return.
+"""PubMed XML, and the older MEDLINE XML: baseline and update files, and what E-utilities return.
 
 Format: https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_250101.dtd, elements described at
 https://www.nlm.nih.gov/bsd/licensee/elements_descriptions.html. Text is laid out as `title + " " + abstract`.
@@ -8,81 +8,102 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import date
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 from lxml import etree
 
-from model.document import Document, Passage
+from model.document import Document
 from tasks.parsers.annotations import shown
+from tasks.parsers.citation import PMID, abstract_of, iso_date, passages, plain, title_of
 from tasks.parsers.records import Deletion, Failure, Record, RecordError
-from tasks.parsers.xml_stream import elements, flat_text
+from tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
 
-ROOTS = frozenset({"PubmedArticleSet", "PubmedBookArticleSet", "PubmedArticle", "PubmedBookArticle", "DeleteCitation"})
+ROOTS = {
+    **dict.fromkeys(
+        ("PubmedArticleSet", "PubmedBookArticleSet", "PubmedArticle", "PubmedBookArticle", "DeleteCitation"),
+        ("PubmedArticle", "PubmedBookArticle", "DeleteCitation"),
+    ),
+    **dict.fromkeys(("MedlineCitationSet", "MedlineCitation"), ("MedlineCitation", "DeleteCitation")),
+}
 
-_TAGS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
-_NUMBER = re.compile(r"0*[1-9][0-9]{0,17}")
 _VERSION = re.compile(r"0*[1-9][0-9]{0,8}")
-_YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 def parse_pubmed(path: Path) -> Iterator[Record]:
     """Yield the records of a PubMed XML file in order: a Document, a Deletion or a Failure each.
 
-    Every PubmedArticle and PubmedBookArticle is a record, and every PMID of a DeleteCitation.
-    Raises SourceError where the file cannot be read to its end, after the records that precede the damage.
+    Every PubmedArticle, PubmedBookArticle and MedlineCitation of a MedlineCitationSet is a record, and every PMID of a
+    DeleteCitation. The English OtherAbstract is the abstract of a citation that has no other. Named entities without
+    a known character are in the `invalid_annotations` of their Document.
+    Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
     numbers = count()
-    for element in elements(path, _TAGS):
+    for element, before in elements(path, ROOTS):
         records = element.findall("PMID") if element.tag == "DeleteCitation" else [element]
         for part in records:
             record = next(numbers)
             try:
-                yield _READERS[str(element.tag)](part, record)
+                if element.tag not in _READERS:
+                    raise RecordError(wrong_root(element, "PubMed XML"))
+                read = _READERS[str(element.tag)](part, record)
+                if isinstance(read, Document) and ("&" in read.abstract or "&" in read.title):
+                    read = replace(read, invalid_annotations=unknown_entities(part, before))
+                yield read
             except RecordError as error:
-                pmid = part if part.tag == "PMID" else part.find("*/PMID")
+                pmid = part if part.tag == "PMID" else part.find("PMID" if part.tag == "MedlineCitation" else "*/PMID")
                 document_id = None if pmid is None else _flat(pmid)[:100] or None
-                yield Failure(record, f"line {part.sourceline}", str(error), document_id)
+                yield Failure(record, position_of(part, before), str(error), document_id)
 
 
 def _article(element: etree._Element, record: int) -> Document:
-    citation = element.find("MedlineCitation")
+    citation = _child(element, "MedlineCitation")
     if citation is None:
         raise RecordError("article without MedlineCitation")
-    pmid, version = _pmid(citation.find("PMID"))
-    article = citation.find("Article")
+    return _citation(citation, record)
+
+
+def _citation(citation: etree._Element, record: int) -> Document:
+    pmid, version = _pmid(_child(citation, "PMID"))
+    article = _child(citation, "Article")
     if article is None:
         raise RecordError("article without Article")
-    journal = article.find("Journal")
+    journal = _child(article, "Journal")
+    abstract, abstract_type = _abstract(_child(article, "Abstract")), None
+    if not abstract:
+        abstract, abstract_type = _other_abstract(citation)
     return Document(
         document_id=str(pmid),
         record=record,
-        passages=_passages(_flat(article.find("ArticleTitle")), _abstract(article)),
+        passages=passages(title_of(_flat(_child(article, "ArticleTitle"))), abstract),
         pmid=pmid,
         version=version,
-        journal=None if journal is None else _flat(journal.find("Title")) or None,
-        published=None if journal is None else _published(journal.find("JournalIssue/PubDate")),
-        language=_flat(article.find("Language")) or None,
+        journal=_flat(_child(journal, "Title")) or None,
+        published=_published(_child(_child(journal, "JournalIssue"), "PubDate")),
+        language=_flat(_child(article, "Language")) or None,
+        vernacular_title=_flat(_child(article, "VernacularTitle")) or None,
+        abstract_type=abstract_type,
     )
 
 
 def _book_article(element: etree._Element, record: int) -> Document:
     """A chapter has its own title; a whole book has the book's."""
-    document = element.find("BookDocument")
+    document = _child(element, "BookDocument")
     if document is None:
         raise RecordError("book article without BookDocument")
-    pmid, version = _pmid(document.find("PMID"))
-    title = _flat(document.find("ArticleTitle")) or _flat(document.find("Book/BookTitle"))
+    pmid, version = _pmid(_child(document, "PMID"))
+    book = _child(document, "Book")
+    title = title_of(_flat(_child(document, "ArticleTitle"))) or title_of(_flat(_child(book, "BookTitle")))
     return Document(
         document_id=str(pmid),
         record=record,
-        passages=_passages(title, _abstract(document)),
+        passages=passages(title, _abstract(_child(document, "Abstract"))),
         pmid=pmid,
         version=version,
-        published=_published(document.find("ContributionDate")) or _published(document.find("Book/PubDate")),
-        language=_flat(document.find("Language")) or None,
+        published=_published(_child(document, "ContributionDate")) or _published(_child(book, "PubDate")),
+        language=_flat(_child(document, "Language")) or None,
+        vernacular_title=_flat(_child(document, "VernacularTitle")) or None,
     )
 
 
@@ -93,17 +114,23 @@ def _deletion(element: etree._Element, record: int) -> Deletion:
 
 _READERS: dict[str, Callable[[etree._Element, int], Document | Deletion]] = {
     "PubmedArticle": _article,
+    "MedlineCitation": _citation,
     "PubmedBookArticle": _book_article,
     "DeleteCitation": _deletion,
 }
 
 
+def _child(element: etree._Element | None, tag: str) -> etree._Element | None:
+    """The first child of a tag; several times as fast as `find`, which takes a path."""
+    return None if element is None else next(element.iterchildren(tag), None)
+
+
 def _pmid(element: etree._Element | None) -> tuple[int, int]:
-    """Read a PMID and its Version, which is 1 where there is none."""
+    """Read a PMID and its Version, which is 1 if there is none."""
     if element is None:
         raise RecordError("no PMID")
     number = _flat(element)
-    if not _NUMBER.fullmatch(number):
+    if not PMID.fullmatch(number):
         raise RecordError(f"PMID is {shown(number)}, expected a number above 0")
     version = element.get("Version", "1")
     if not _VERSION.fullmatch(version):
@@ -111,46 +138,37 @@ def _pmid(element: etree._Element | None) -> tuple[int, int]:
     return int(number), int(version)
 
 
-def _passages(title: str, abstract: str) -> tuple[Passage, ...]:
-    passages = (Passage("title", 0, title), Passage("abstract", len(title) + 1, abstract))
-    return tuple(passage for passage in passages if passage.text)
+def _other_abstract(citation: etree._Element) -> tuple[str, str | None]:
+    """The first English OtherAbstract that has text, and its Type; English is what the DTD takes without a Language."""
+    for other in citation.iterfind("OtherAbstract"):
+        if other.get("Language", "eng").strip().lower() in ("eng", "en"):
+            text = abstract_of(_abstract(other))
+            if text:
+                return text, other.get("Type", "").strip() or "OtherAbstract"
+    return "", None
 
 
-def _abstract(parent: etree._Element) -> str:
-    """Join the sections, each as `LABEL: text` where it has a label."""
+def _abstract(element: etree._Element | None) -> str:
+    """Join the sections of an Abstract or OtherAbstract, each as `LABEL: text` if it has a label."""
+    if element is None:
+        return ""
     parts = []
-    for section in parent.findall("Abstract/AbstractText"):
+    for section in element.iterchildren("AbstractText"):
         text = _flat(section)
-        label = " ".join(section.get("Label", "").split()).rstrip(":")
-        parts.append(f"{label}: {text}" if label and text else text)
+        label = section.get("Label")
+        if label and text and (label := " ".join(label.split()).rstrip(":")):
+            text = f"{label}: {text}"
+        parts.append(text)
     return " ".join(part for part in parts if part)
 
 
 def _flat(element: etree._Element | None) -> str:
-    """The text of an element and all its markup, with every run of whitespace as one space."""
-    return "" if element is None else " ".join(flat_text(element).split())
+    """The text of an element and all its markup, with every run of white space as one space."""
+    return "" if element is None else plain(flat_text(element))
 
 
 def _published(element: etree._Element | None) -> str | None:
-    """Read a date as ISO 8601, as precise as it is: a season or a range of months gives the year alone."""
     if element is None:
         return None
     parts = {str(part.tag): _flat(part) for part in element}
-    year = parts.get("Year", "")
-    if not _YEAR.fullmatch(year):
-        found = _YEAR.search(year or parts.get("MedlineDate", ""))
-        return found[0] if found else None
-    month = _month(parts.get("Month", ""))
-    if month is None:
-        return year
-    try:
-        return date(int(year), month, int(parts.get("Day", "")[:2])).isoformat()
-    except ValueError:  # no day, or none of that month
-        return f"{year}-{month:02}"
-
-
-def _month(text: str) -> int | None:
-    if re.fullmatch(r"0?[1-9]|1[0-2]", text):
-        return int(text)
-    name = text[:3].lower()
-    return _MONTHS.index(name) + 1 if name in _MONTHS else None
+    return iso_date(parts.get("Year") or parts.get("MedlineDate", ""), parts.get("Month", ""), parts.get("Day", ""))

@@ -70,6 +70,16 @@ def test_every_record_becomes_a_row(cascade: Cascade, tmp_path: Path) -> None:
     ]
 
 
+def test_another_abstract_and_a_vernacular_title_have_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "dump.nbib"
+    path.write_text("PMID- 7\nTI  - [Not Available].\nOAB - PIP: Pills cause a rash.\nOABL- eng\nTT  - Gicht.\n")
+    (source,) = find_sources([path])
+    books = parse_source(source, home=Home(tmp_path / "home"), report=Report())
+    (row,) = read(tmp_path / "home", "documents")
+    assert (books.format, row["title"], row["abstract"]) == ("medline", "", "Pills cause a rash.")
+    assert (row["abstract_type"], row["vernacular_title"]) == ("PIP", "Gicht.")
+
+
 def test_the_same_source_gives_the_same_bytes(cascade: Cascade, tmp_path: Path) -> None:
     path = tmp_path / "dump.xml"
     path.write_text(pubmed(articles(300, first=100), bad=2))

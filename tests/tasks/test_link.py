@@ -30,8 +30,7 @@ GIVEN = """\
 2|a|
 2\t0\t8\tMigraine\tDisease\tMESH:D008881
 
-3|t|No patients with rash.
-not a line
+3	not a title
 
 4|t|Severe breast and colon cancer.
 4|a|
@@ -72,7 +71,9 @@ def test_ids_are_replaced_and_faults_reported(cascade: Cascade, tmp_path: Path) 
         examples=["line 10: found 'Headache' at 0-8, expected 'Migraine'"],
     )
     assert counts == LinkCounts(documents=3, mentions=4, linked=4, failures=1, passed_over=passed_over)
-    assert [(failure.document_id, failure.reason) for failure in told] == [("3", "line of 'not a line' in document 3")]
+    assert [(failure.document_id, failure.reason) for failure in told] == [
+        ("3", "found '3\\tnot a title', expected a line such as 'id|t|title' first")
+    ]
     assert [path.name for path in output.parent.iterdir()] == ["linked.PubTator"]
 
 

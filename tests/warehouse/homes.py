@@ -42,6 +42,8 @@ def document(record: int, document_id: str, *, version: int = 1, text: str = "A 
         "journal": None,
         "published": "2021",
         "language": "eng",
+        "vernacular_title": None,
+        "abstract_type": None,
         "text_sha256": "0" * 64,
         "annotations": [],
         "invalid_annotations": [],

@@ -79,5 +79,5 @@ def test_a_reported_input_has_its_right_answer(shared_cases: Path, name: str) ->
 
 
 def test_a_reported_archive_is_refused_by_name(shared_cases: Path) -> None:
-    with pytest.raises(SourceError, match="a tar archive; unpack it and give the files$"):
+    with pytest.raises(SourceError, match=r"a tar archive; unpack it and give the files$"):
         list(parse(shared_cases / "ar06_pubtator.tar.gz"))

@@ -83,8 +83,19 @@ def jsonl(titles):
     )
 
 
-FORMATS = {"pubmed": pubmed, "pubtator": pubtator, "bioc-xml": bioc_xml, "bioc-json": bioc_json, "jsonl": jsonl}
-EXPECTED = "PubMed XML, PubTator, BioC XML, BioC JSON or exported JSON lines, plain, gzip or xz"
+def medline(titles):
+    return "".join(f"PMID- {pmid}\nTI  - {title}\nAB  - {title}\n\n" for pmid, title in enumerate(titles, 1))
+
+
+FORMATS = {
+    "pubmed": pubmed,
+    "medline": medline,
+    "pubtator": pubtator,
+    "bioc-xml": bioc_xml,
+    "bioc-json": bioc_json,
+    "jsonl": jsonl,
+}
+EXPECTED = "PubMed XML or MEDLINE text, PubTator, BioC XML, BioC JSON or exported JSON lines, plain, gzip or xz"
 EVERY_FORMAT = pytest.mark.parametrize("name", list(FORMATS))
 
 
@@ -106,7 +117,7 @@ def outcome(content: bytes):
     ("name", "before"),
     [
         *((name, before) for name in FORMATS for before in ("", "\ufeff")),
-        *((name, before) for name in ("pubtator", "bioc-json", "jsonl") for before in ("\n\n", "\ufeff\n")),
+        *((name, before) for name in FORMATS for before in ("\n\n", "\ufeff\n")),
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -134,10 +145,19 @@ def test_a_malformed_first_record_hides_no_format(write):
         ("", f"source: the file is empty; expected {EXPECTED}"),
         (" \n", f"source: holds nothing but spaces; expected {EXPECTED}"),
         ("id,title\n1,Gout\n", f"source: starts with 'id,title.n1,Gout.n'; expected {EXPECTED}$"),
-        ("<page><p></p></page>", f"source: XML with root element <page>; expected {EXPECTED}$"),
+        ("<rss><p/></rss>", f"source: XML with root element <rss>; expected {EXPECTED}$"),
+        ("<!-- nothing -->", "source: holds no XML element, only comments or spaces"),
+        ("<PubmedArticleSet", "source: ends early, in line 1 and before any XML element; download it again"),
         ("<html><p></html>", "source: an HTML page, not the file itself; check the address and download it again$"),
-        ("<!-- nothing -->", "source: not well-formed XML"),
-        ("<PubmedArticleSet", "source: not well-formed XML"),
+        ("\n<!DOCTYPE HTML>\n<title>", "source: an HTML page, not the file itself; check the address"),
+        (
+            '{"error":"API rate limit exceeded","count":"11"}',
+            r"source: holds an error message of a server \(API rate limit exceeded\); download it again",
+        ),
+        ('{"header":{"type":"esearch"}}', "source: holds an answer of E-utilities without abstracts; fetch the rec"),
+        ("<eSearchResult/>", "source: holds an answer of E-utilities without abstracts; fetch the records with efetch"),
+        ("<eFetchResult><ERROR>x</ERROR></eFetchResult>", "source: holds an error message of E-utilities; fetch"),
+        ("TY  - JOUR\nTI  - Gout\n", "source: holds RIS citations; save them from PubMed in its own format"),
         (
             gzip.compress(gzip.compress(b"1|t|Gout\n", mtime=0), mtime=0),
             "source: compressed twice; decompress it once$",
@@ -196,8 +216,8 @@ def test_truncation_loses_no_record_before_it(name, packed, data):
     complete = sum(1 for end in _ends(source, name) if end <= before)
     assert records[:complete] == whole[:complete]
     assert len(records) <= complete + 1
-    by_line = name in ("pubtator", "jsonl")  # a cut file may be a whole one
-    if packed or (not by_line and kept < len(source.rstrip())):
+    text = name in ("pubtator", "jsonl", "medline")  # a cut text may be a whole one
+    if packed or (not text and kept < len(source.rstrip())):
         assert error is not None
 
 
@@ -207,9 +227,14 @@ def _unpacked(content):
 
 def _ends(source, name):
     """Where each record is complete: at its end tag, or at its blank line."""
-    end = {"pubmed": b"</PubmedArticle>", "pubtator": b"\n\n", "bioc-xml": b"</document>", "bioc-json": b"}]}"}.get(
-        name, b"\n"
-    )
+    ends = {
+        "pubmed": b"</PubmedArticle>",
+        "medline": b"\n\n",
+        "pubtator": b"\n\n",
+        "bioc-xml": b"</document>",
+        "bioc-json": b"}]}",
+    }
+    end = ends.get(name, b"\n")
     return [match.end() for match in re.finditer(re.escape(end), source)]
 
 
@@ -228,7 +253,7 @@ def test_random_unicode_is_kept(name, titles):
     documents = [record for record in records if isinstance(record, Document)]
     assert [document.document_id for document in documents] == [str(pmid) for pmid in range(1, len(titles) + 1)]
     for document, title in zip(documents, titles, strict=True):
-        expected = " ".join(title.split()) if name == "pubmed" else title
+        expected = " ".join(title.split()) if name in ("pubmed", "medline") else title
         if expected.strip():
             stripped = expected.rstrip()  # spaces that end a title are dropped where the mention fits without them
             fits = name == "pubtator" and f"{stripped} {expected}"[: len(expected)] == expected

@@ -1,6 +1,6 @@
 import pytest
 
-from model.document import Document, Passage
+from model.document import Document, InvalidAnnotation, Passage
 from tasks.errors import SourceError
 from tasks.parsers import parse
 from tasks.parsers.pubmed import parse_pubmed
@@ -68,17 +68,33 @@ def test_every_field_of_an_article(write):
             (("abstract", 1, "AIM: x"),),
         ),
         ("<ArticleTitle>a</ArticleTitle><VernacularTitle>b</VernacularTitle>", (("title", 0, "a"),)),
+        ("<ArticleTitle>[Not Available].</ArticleTitle>", ()),
+        ("<ArticleTitle>[Not available]</ArticleTitle>", ()),
+        ("<ArticleTitle>[In process citation]</ArticleTitle>", ()),
+        ("<ArticleTitle>[Article in German].</ArticleTitle>", ()),
+        ("<ArticleTitle>Not available in pharmacies.</ArticleTitle>", (("title", 0, "Not available in pharmacies."),)),
+        (
+            '<ArticleTitle>Of <mml:math xmlns:mml="m"><mml:semantics><mml:mi>β</mml:mi><mml:annotation encoding="tex">'
+            r"$$\beta$$</mml:annotation></mml:semantics></mml:math> cells<sup>2</sup></ArticleTitle>",
+            (("title", 0, "Of β cells2"),),
+        ),
+        (
+            "<ArticleTitle>Of <math><semantics><mi>x</mi><annotation-xml><ci>y</ci></annotation-xml>"
+            "</semantics></math>.</ArticleTitle>",
+            (("title", 0, "Of x."),),
+        ),
+        (
+            r"<ArticleTitle>TGF-\documentclass[12pt]{minimal} \usepackage{upgreek} \begin{document}$$\upbeta$$"
+            r"\end{document} and \documentclass{minimal}\begin{document}$$x^2$$\end{document}.</ArticleTitle>",
+            (("title", 0, "TGF-β and $$x^2$$."),),
+        ),
+        (r"<ArticleTitle>\documentclass{minimal}\begin{document}$$x</ArticleTitle>", (("title", 0, "$$x"),)),
         ("", ()),
     ],
 )
 def test_title_and_abstract_are_flattened(write, inside, passages):
     (document,) = parse_pubmed(write(file_of(article(inside))))
     assert document.passages == tuple(Passage(*passage) for passage in passages)
-
-
-def test_an_entity_of_the_external_dtd_stays_as_written(write):
-    (document,) = parse_pubmed(write(file_of(article("<ArticleTitle>TNF-&alpha;</ArticleTitle>"))))
-    assert document.title == "TNF-&alpha;"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +176,74 @@ def test_the_line_of_a_failure_deep_in_a_file(write):
     assert failure.position == "line 70003"
 
 
+def other_abstract(text, attributes='Type="PIP" Language="eng"'):
+    return f"<OtherAbstract {attributes}><AbstractText>{text}</AbstractText></OtherAbstract>"
+
+
+NO_TEXT = other_abstract("Abstract available from the publisher.", 'Type="Publisher" Language="eng"')
+
+
+@pytest.mark.parametrize(
+    ("abstract", "others", "text", "kind"),
+    [
+        ("", other_abstract("Pills."), "Pills.", "PIP"),
+        ("", other_abstract("Pills.", 'Type="KIE"'), "Pills.", "KIE"),
+        ("", other_abstract("Pills.", 'Language="ENG"'), "Pills.", "OtherAbstract"),
+        ("", other_abstract("Pilules.", 'Type="Publisher" Language="fre"'), "", None),
+        ("", other_abstract("Pilules.", 'Type="Publisher" Language="fre"') + other_abstract("Pills."), "Pills.", "PIP"),
+        ("", NO_TEXT + other_abstract("Pills."), "Pills.", "PIP"),
+        ("", NO_TEXT, "", None),
+        ("<Abstract><AbstractText/></Abstract>", other_abstract("Pills."), "Pills.", "PIP"),
+        ("<Abstract><AbstractText>Own.</AbstractText></Abstract>", other_abstract("Pills."), "Own.", None),
+    ],
+)
+def test_the_english_other_abstract_is_the_abstract_of_an_article_without(write, abstract, others, text, kind):
+    record = article(f"<ArticleTitle>Gout</ArticleTitle>{abstract}").replace("</Article>", f"</Article>{others}")
+    (document,) = parse_pubmed(write(file_of(record)))
+    assert (document.title, document.abstract, document.abstract_type) == ("Gout", text, kind)
+
+
+def test_the_vernacular_title_is_kept_apart_from_the_text(write):
+    inside = "<ArticleTitle>{}</ArticleTitle><VernacularTitle>Die Gicht</VernacularTitle>"
+    chapter = (
+        "<PubmedBookArticle><BookDocument><PMID>8</PMID><VernacularTitle>La goutte</VernacularTitle></BookDocument>"
+    )
+    records = (article(inside.format("[Gout]")), article(inside.format("")), chapter + "</PubmedBookArticle>")
+    assert [(document.text, document.vernacular_title) for document in parse_pubmed(write(file_of(*records)))] == [
+        ("[Gout]", "Die Gicht"),
+        ("", "Die Gicht"),
+        ("", "La goutte"),
+    ]
+
+
+def test_named_entities_of_html_are_their_characters(write):
+    inside = (
+        "<ArticleTitle>TNF-&alpha; in&nbsp;<i>&Omega;</i>&lt;</ArticleTitle><Abstract><AbstractText>R &amp; D &foo;, "
+        "<b>&bar;</b>&amp;beta;</AbstractText></Abstract>"
+    )
+    document, other = parse_pubmed(write(file_of(article(inside), article())))
+    assert (document.title, document.abstract) == ("TNF-α in Ω<", "R & D &foo;, &bar;&beta;")
+    assert document.invalid_annotations == (
+        InvalidAnnotation("line 3", "unknown entity", "'&foo;' is no entity of HTML; kept as it is"),
+        InvalidAnnotation("line 3", "unknown entity", "'&bar;' is no entity of HTML; kept as it is"),
+    )
+    assert other.invalid_annotations == ()
+
+
+def test_the_older_root_of_medline(write):
+    citation = (
+        '<MedlineCitation Owner="NLM">{}<Article><ArticleTitle>Gout</ArticleTitle></Article><CommentsCorrectionsList>'
+        "<CommentsCorrections><PMID>1</PMID></CommentsCorrections></CommentsCorrectionsList></MedlineCitation>\n"
+    )
+    content = citation.format('<PMID Version="2">7</PMID>') + citation.format("<PMID>x</PMID>")
+    deleted = "<DeleteCitation><PMID>8</PMID></DeleteCitation>"
+    assert list(parse(write(f"<MedlineCitationSet>{content}{deleted}</MedlineCitationSet>"))) == [
+        Document("7", 0, (Passage("title", 0, "Gout"),), 7, 2),
+        Failure(1, "line 2", "PMID is 'x', expected a number above 0", "x"),
+        Deletion(2, 8),
+    ]
+
+
 LAUGHS = "<!DOCTYPE PubmedArticleSet [<!ENTITY a 'lol'><!ENTITY b '&a;&a;'>{}]>".format(
     "".join(f"<!ENTITY {name} '{f'&{before};' * 10}'>" for before, name in zip("bcdefghi", "cdefghij", strict=True))
 )
@@ -190,6 +274,6 @@ def test_records_before_broken_xml_are_kept(write):
     assert next(records).pmid == 7
     with pytest.raises(
         SourceError,
-        match=r"line 5, column 1: error parsing attribute name\); download the file again$",
+        match=r"line 5, column 1 \(error parsing attribute name\); correct it there, or download the file again$",
     ):
         next(records)
