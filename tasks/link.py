@@ -123,7 +123,7 @@ def _link(asked: Sequence[_Asked], *, cascade: Cascade) -> list[dict[_Place, lis
 def _relinked(line: bytes, annotation: Annotation, identifiers: list[str], counts: LinkCounts) -> bytes:
     """Return a line with its identifier column replaced; as it is if that holds more than the annotation's own ids."""
     body = line.removesuffix(b"\n").removesuffix(b"\r")
-    columns = body.decode().split("\t")
+    columns = body.decode("utf-8", "surrogateescape").split("\t")
     written = columns[_IDENTIFIERS] if len(columns) > _IDENTIFIERS else ""
     is_joined = _NEXT_TEXT.search(written) or split_identifiers(written) != annotation.identifiers
     if columns[3:4] != [annotation.text] or is_joined:
@@ -133,7 +133,7 @@ def _relinked(line: bytes, annotation: Annotation, identifiers: list[str], count
     counts.mentions += 1
     counts.linked += bool(identifiers)
     columns[_IDENTIFIERS : _IDENTIFIERS + 1] = [SEPARATOR.join(identifiers) or UNLINKED]
-    return "\t".join(columns).encode() + line[len(body) :]
+    return "\t".join(columns).encode("utf-8", "surrogateescape") + line[len(body) :]
 
 
 def _lines(path: Path) -> Generator[bytes, None, None]:

@@ -73,7 +73,7 @@ def test_a_typo_is_told_before_torch_and_prefect_are_imported(line: str, message
     assert told.stdout == message + "\n"
 
 
-@pytest.mark.parametrize(("content", "found"), [("hello", "starts with b'hello'"), ("", "the file is empty")])
+@pytest.mark.parametrize(("content", "found"), [("hello", "starts with 'hello'"), ("", "the file is empty")])
 def test_a_file_of_no_spans_is_told_what_is_taken(tmp_path: Path, content: str, found: str) -> None:
     path = tmp_path / "spans.txt"
     path.write_text(content)

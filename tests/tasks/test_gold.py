@@ -49,7 +49,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
     [
         (["none.txt"], "none.txt: no such gold file; expected FILE or CORPUS/SPLIT=FILE"),
         (["{tmp}/empty.txt"], "empty.txt: the file is empty; expected PubTator text$"),
-        (["{tmp}/junk.txt"], "junk.txt: line 4: line of 'junk' in document 7$"),
+        (["{tmp}/junk.txt"], "junk.txt: line 4: a second .a. line with other text; expected one a document$"),
         (
             ["{tmp}/plain.txt"],
             "plain.txt: 0 of 0 annotations usable: found none, expected Disease or Chemical in any known spelling$",
@@ -68,7 +68,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
 )
 def test_gold_that_cannot_be_used_is_told_in_a_line(tmp_path: Path, named: list[str], reason: str) -> None:
     (tmp_path / "empty.txt").touch()
-    (tmp_path / "junk.txt").write_text(PUBTATOR.strip() + "\njunk\n")
+    (tmp_path / "junk.txt").write_text(PUBTATOR.strip() + "\n7|a|Other.\n")
     (tmp_path / "plain.txt").write_text("7|t|Gout\n7|a|No pain.\n")
     (tmp_path / "gold.txt").write_text(PUBTATOR)
     (tmp_path / "text.parquet").write_text("no Parquet")

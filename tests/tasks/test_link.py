@@ -133,6 +133,15 @@ def test_a_line_that_another_document_begins_in_stays(cascade: Cascade, tmp_path
     assert counts.passed_over.examples == ["line 4: 'Aspirin' shares its line with other text"]
 
 
+def test_bytes_that_are_not_utf8_stay(cascade: Cascade, tmp_path: Path) -> None:
+    """An annotation may share its line with the title of another document, of any encoding."""
+    given = b"1|t|Rash.\n1|a|Pain.\n1\t0\t4\tRash\tDisease\tD92|t|Sj\xf6gren.\n2|a|Pain.\n2\t0\t4\tPain\tDisease\tD9\n"
+    given += b"3|t|Breast cancer.\n3|a|\n3\t0\t13\tBreast cancer\tDisease\tMESH:D001\n"
+    found, counts = linked(cascade, tmp_path, given)
+    assert found == given
+    assert (counts.documents, counts.mentions, counts.failures) == (2, 1, 1)
+
+
 def test_files_of_many_documents_are_copied_in_order(cascade: Cascade, tmp_path: Path) -> None:
     one = "{n}|t|Breast cancer.\n{n}|a|\n{n}\t0\t13\tBreast cancer\tdisease\t\n\n"
     two = "{n}|t|Nothing {n}.\n{n}|a|\n\n"
