@@ -20,6 +20,7 @@ from tasks.parsers.foreign import foreign, not_utf8
 GZIP_MAGIC = b"\x1f\x8b"
 XZ_MAGIC = b"\xfd7zXZ"
 CHUNK = 64 * 1024  # bytes
+_HEAD = 1024  # bytes from which contents that no parser reads are recognized
 MAX_LINE = 16 * 1024 * 1024  # bytes
 MAX_RATIO = 200  # decompressed over compressed bytes; PubMed's own files stay below 15
 RATIO_FREE = 100_000_000  # decompressed bytes below which any ratio is accepted
@@ -34,7 +35,9 @@ class SourceReader:
         self._file = file
         self._max_ratio = max_ratio
         self._ratio_free = ratio_free
-        self._size = 0  # bytes handed out
+        self._size = 0  # bytes unpacked
+        self._head: bytes | None = None  # the first bytes, as far as they are not handed out
+        self._damage: SourceError | None = None  # met while reading the first bytes
         magic = file.read(len(XZ_MAGIC))
         file.seek(0)
         self._packed: gzip.GzipFile | lzma.LZMAFile | None = None
@@ -49,6 +52,33 @@ class SourceReader:
         Raises SourceError if the source is empty, cannot be read, holds what no parser reads (an archive, a PDF, see
         `foreign`), is a damaged gzip or xz, or unpacks to more than `max_ratio` times its size.
         """
+        if self._head is None:
+            self._head = self._read_head()
+        if self._head or not size:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        if self._damage:
+            raise self._damage
+        return self._unpack(size)
+
+    def _read_head(self) -> bytes:
+        """Read ahead, since a packed source may give a few bytes at a time, and refuse what no parser reads."""
+        head = self._unpack(CHUNK)
+        while len(head) < _HEAD:
+            try:
+                more = self._unpack(CHUNK)
+            except SourceError as error:  # after what precedes it
+                self._damage = error
+                break
+            if not more:
+                break
+            head += more
+        if what := foreign(head):
+            todo = "" if ";" in what else f"; expected {self._expected}"
+            raise SourceError(f"{self._path}: {what}{todo}")
+        return head
+
+    def _unpack(self, size: int) -> bytes:
         try:
             # read1, since read would drop the bytes that precede a damage in the same call
             data = self._packed.read1(size) if self._packed else self._file.read(size)
@@ -60,12 +90,8 @@ class SourceReader:
             ) from error
         except OSError as error:
             raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from error
-        if self._size == 0 and size:
-            if not data:
-                raise SourceError(f"{self._path}: the file is empty; expected {self._expected}")
-            if what := foreign(data):
-                todo = "" if ";" in what else f"; expected {self._expected}"
-                raise SourceError(f"{self._path}: {what}{todo}")
+        if not data and self._size == 0:
+            raise SourceError(f"{self._path}: the file is empty; expected {self._expected}")
         self._size += len(data)
         if self._packed and self._size > max(self._ratio_free, self._max_ratio * self._file.tell()):
             raise SourceError(

@@ -111,3 +111,10 @@ def test_ids_are_not_taken_for_magic_numbers(write, document_id):
 )
 def test_an_encoding_is_guessed_from_a_line(line, at, message):
     assert not_utf8(line, at) == message
+
+
+def test_an_archive_in_small_gzip_members_is_named(write):
+    whole = tar()
+    members = b"".join(gzip.compress(whole[at : at + 7]) for at in range(0, len(whole), 7))
+    with pytest.raises(SourceError, match="a tar archive; unpack it and give the files"):
+        list(parse(write(members)))
