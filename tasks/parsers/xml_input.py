@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from tasks.parsers.opening import CHUNK, SourceReader
+from tasks.parsers.opening import SourceReader
 
+_PIECE = 16 * 1024  # bytes; the tree of a larger one is given back to the system and asked for again each time
 _BETWEEN = b" \t\r\n" + codecs.BOM_UTF8  # bytes of a byte order mark are in no other place where these may be
 _SKIPPED = ((b"<!--", b"-->"), (b"<?", b"?>"))
 _DECLARATION = re.compile(rb"<\?xml[ \t\r\n]")
@@ -37,7 +38,7 @@ class XmlInput:
         self.waiting = b""  # read, not yet taken
         self.lines = 0
         self.encoding: str | None = None  # which overrides what the document declares
-        self._chunks = source.chunks()
+        self._chunks = iter(lambda: source.read(_PIECE), b"")
         while len(self.waiting) < 2 and self.fill():
             pass
         if found := _UTF16.get(self.waiting[:2]):
@@ -91,7 +92,7 @@ class XmlInput:
                 at = self.waiting.rfind(b"<", max(0, len(self.waiting) - len(end_tag)))
                 if at < 0 or not end_tag.startswith(self.waiting[at:]):
                     at = len(self.waiting)
-            elif len(self.waiting) - at > CHUNK:  # far too long for a tag
+            elif len(self.waiting) - at > _PIECE:  # far too long for a tag
                 at += len(end_tag)
             if at > 0:
                 return self.take(at)
