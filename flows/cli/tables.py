@@ -80,8 +80,9 @@ def sql(
 ) -> None:
     """Answer a query of your own from the current snapshot; `e2emern query` has answers to common questions.
 
-    Tables: documents, mentions, concepts, entities, entity_tree, failures, deletions, annotations, sources, files,
-    superseded, hidden, runs, models, evaluations, checks, snapshot; DESCRIBE lists the columns of each.
+    Tables: documents, mentions, concepts, entities, entity_tree, failures, deletions, annotations,
+    invalid_annotations, sources, files, superseded, hidden, runs, models, evaluations, checks, snapshot; DESCRIBE
+    lists the columns of each.
     """
     from flows.answers import print_answer
     from warehouse.sql import is_cut
