@@ -48,7 +48,7 @@ def annotate(
     if holds_sample(Home(home), sample=SAMPLE):
         say(f"{home} also holds the invented documents of {SAMPLE.name}; give another --home to keep yours apart")
     outcome, incomplete = _annotate(context, inputs, home=Home(home), model=model, mesh=mesh, device=device)
-    show_outcome(outcome, Home(home), console=Console())
+    show_outcome(outcome, Home(home), console=Console(), notes=Console(stderr=True))
     if incomplete:
         raise incomplete
 
@@ -73,7 +73,7 @@ def demo(
     outcome, incomplete = _annotate(context, [str(SAMPLE)], home=place, model=None, mesh=MESH, device=device)
     if outcome.snapshot:
         show_sample(place, SAMPLE.name, console=console)
-    show_outcome(outcome, place, console=console)
+    show_outcome(outcome, place, console=console, notes=Console(stderr=True))
     if incomplete:
         raise incomplete
 

@@ -116,7 +116,7 @@ def _values(given: list[str]) -> dict[str, str | None]:
 
 @app.command(epilog="Example: e2emern status --home home")
 def status(home: Folder) -> None:
-    """Tell what a home holds: its snapshot, its last run, failures by reason, damaged sources."""
+    """Show what a home holds: its snapshot, its last run, damaged sources, failures and invalid annotations by kind."""
     from flows.answers import print_status
     from warehouse.status import status as status_of
 

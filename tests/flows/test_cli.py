@@ -76,7 +76,9 @@ def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, en
     assert (len(servers), alive) == (1, [])  # the server ends with its command, however that ends
 
     done = run(*annotate(world, home, *inputs), environment=environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    example = "e2emern: notes.pubtator: line 4: document 201: found 'The p' at 0-5, expected 'never'\n"
+    assert done.returncode == 0
+    assert done.stderr in (example, "")  # nothing if the killed run had annotated that source
     assert "73 mentions of 7 concepts" in done.stdout or "were annotated before" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("14 documents, 50 mentions of 7 concepts")
     annotate_sources(inputs, tmp_path / "plain", model=world.model, mesh=world.mesh, device="cpu")
@@ -182,6 +184,7 @@ def test_status(home: Path) -> None:
         "  3 annotated",
         "champion the bundled model",
         "1 failure: no PMID",
+        "1 invalid annotation: 1 other words at its offsets",
     ]
 
 
