@@ -42,7 +42,6 @@ STATUS_WIDTH = 160
 """Most characters of a line of `e2emern status` if the output is not a terminal."""
 
 _SHOWN_DOCUMENTS = 3
-_EXAMPLE_WIDTH = 240  # characters of a reason that is printed as an example
 
 _RICHEST = """
 SELECT document_id FROM mentions WHERE source = {source} AND mesh_id IS NOT NULL
@@ -203,15 +202,9 @@ def _rounded(score: float | None) -> float | None:
     return None if score is None else round(score, 3)
 
 
-def show_outcome(outcome: Outcome, home: Home, *, console: Console, notes: Console) -> None:
-    """Print what a run did, and where the tables are; on `notes`, some invalid annotations of its sources."""
+def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
+    """Print what a run did, and where the tables are."""
     say = partial(show_line, console=console)
-    invalid = outcome.invalid_annotations(home)
-    for line in invalid.examples:
-        show_line(f"e2emern: {cut(line, _EXAMPLE_WIDTH)}", console=notes)
-    if more := invalid.total - len(invalid.examples):
-        rest = f"e2emern query invalid-annotations --home {home.root}"
-        show_line(f"e2emern: and {counted(more, 'more invalid annotation')}; see {rest}", console=notes)
 
     if outcome.annotated:
         report, books = outcome.report, [one.books for one in outcome.annotated]
@@ -232,8 +225,8 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console, notes: Conso
             ],
         )
         show_summary(summary, console=console)
-    if invalid.total:
-        say(f"{counted(invalid.total, 'invalid annotation')}: {by_kind(invalid.kinds)}")
+        if invalid := sum(one.counts.invalid_annotations for one in books):
+            say(f"{counted(invalid, 'invalid annotation')}; see e2emern query invalid-annotations --home {home.root}")
     if outcome.carried:
         say(f"{outcome.carried:,} of these documents have the text they had: their mentions were carried over")
     if outcome.unchanged:

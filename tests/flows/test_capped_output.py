@@ -6,16 +6,16 @@ import io
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flows.annotate import IncompleteError, Outcome, annotate_sources
+from flows.annotate import annotate_sources
 from flows.answers import STATUS_LINES, STATUS_WIDTH, print_status, show_outcome
 from flows.cli import app
-from flows.cli.application import Examples
-from tasks.models import Versions
+from flows.cli.application import Examples, report_examples
 from tests.flows.world import World
 from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key
 from warehouse.layout import Home
@@ -100,30 +100,28 @@ def test_what_status_leaves_out_is_counted(tmp_path: Path) -> None:
     assert len(lines) == 27
 
 
-def test_annotate_counts_invalid_annotations_by_kind(world: World, tmp_path: Path) -> None:
+def test_annotate_counts_invalid_annotations_by_kind(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, home = tmp_path / "notes.pubtator", Home(tmp_path / "home")
     outside = "".join(f"9\t{at}\t{at + 4}\tnone\tDisease\tD005\n" for at in range(100, 150))
     path.write_text(f"9|t|Headache.\n9|a|\n9\t0\t8\tHeadache\tDisease\tD005\n9\t0\t4\tnone\tDisease\tD005\n{outside}")
     outcome = annotate_sources([path], home.root, model=world.model, mesh=world.mesh, device="cpu")
-    output, notes = io.StringIO(), io.StringIO()
-    show_outcome(outcome, home, console=Console(file=output), notes=Console(file=notes))
-    assert "1 document, 1 mention of 1 concept, 0 failures in " in output.getvalue()
-    assert "51 invalid annotations: 50 outside the text, 1 other words at its offsets\n" in output.getvalue()
-    lines = notes.getvalue().splitlines()
-    assert lines[:2] == [
-        "e2emern: notes.pubtator: line 4: document 9: found 'Head' at 0-4, expected 'none'",
-        "e2emern: notes.pubtator: line 5: document 9: 'none' at 100-104 lies outside the text of 0-10",
+    output = io.StringIO()
+    show_outcome(outcome, home, console=Console(file=output))
+    lines = output.getvalue().splitlines()
+    assert lines[0].startswith("1 document, 1 mention of 1 concept, 0 failures in ")
+    assert lines[4] == f"51 invalid annotations; see e2emern query invalid-annotations --home {home.root}"
+    assert len(lines) == 6
+    found = outcome.invalid_annotations(home)
+    report_examples(found.kinds, found.examples)
+    reported = capsys.readouterr().err.splitlines()
+    assert reported[:3] == [
+        "e2emern: 51 invalid annotations: 50 outside the text, 1 other words at its offsets",
+        "e2emern: for example, notes.pubtator: line 4: document 9: found 'Head' at 0-4, expected 'none'",
+        "e2emern: for example, notes.pubtator: line 5: document 9: 'none' at 100-104 lies outside the text of 0-10",
     ]
-    assert lines[10:] == [
-        f"e2emern: and 41 more invalid annotations; see e2emern query invalid-annotations --home {home.root}"
-    ]
-
-
-def test_an_error_names_ten_sources_at_most() -> None:
-    outcome = Outcome(Versions("m", "v"), failed={f"{at:03}.xml": "the file is empty" for at in range(1200)})
-    assert str(IncompleteError(outcome)) == (
-        "; ".join(f"{at:03}.xml: the file is empty" for at in range(10)) + "; and 1,190 more"
-    )
+    assert len(reported) == 11
 
 
 def test_examples_of_each_kind() -> None:

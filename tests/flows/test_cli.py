@@ -76,7 +76,10 @@ def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, en
     assert (len(servers), alive) == (1, [])  # the server ends with its command, however that ends
 
     done = run(*annotate(world, home, *inputs), environment=environment)
-    example = "e2emern: notes.pubtator: line 4: document 201: found 'The p' at 0-5, expected 'never'\n"
+    example = (
+        "e2emern: 1 invalid annotation: 1 other words at its offsets\n"
+        "e2emern: for example, notes.pubtator: line 4: document 201: found 'The p' at 0-5, expected 'never'\n"
+    )
     assert done.returncode == 0
     assert done.stderr in (example, "")  # nothing if the killed run had annotated that source
     assert "73 mentions of 7 concepts" in done.stdout or "were annotated before" in done.stdout

@@ -8,7 +8,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from flows.annotate import IncompleteError, Outcome, annotate_sources
@@ -105,12 +104,9 @@ def test_counts_of_small_files(world: World, tmp_path: Path) -> None:
     assert len(status_lines(home)) <= STATUS_LINES
 
 
-def test_every_dump_and_case_at_once(world: World, tmp_path: Path, shared_data: Path) -> None:
-    cases = shared_data.parent / "cases"
-    if not cases.is_dir():
-        pytest.skip("needs the cases of ../shared/cases, which are not here")
+def test_every_dump_and_case_at_once(world: World, tmp_path: Path, shared_data: Path, shared_cases: Path) -> None:
     dumps = sorted(path for path in (shared_data / "dumps").glob("*/*") if path.is_file())
-    small = sorted(path for path in cases.iterdir() if path.name != "README.md")
+    small = sorted(path for path in shared_cases.iterdir() if path.name != "README.md")
     home = Home(tmp_path / "home")
     parse_only(home, dumps, read_versions(world.model, world.mesh))
     outcome = annotate(home, world, small)
@@ -134,7 +130,7 @@ def test_every_dump_and_case_at_once(world: World, tmp_path: Path, shared_data: 
         assert re.search(r"utf-?8|latin|1252", reasons, re.IGNORECASE)
     assert rows(
         home.root, "SELECT kind, count(*) FROM invalid_annotations WHERE source = 'pt32_ptc_outside.txt' GROUP BY 1"
-    ) == [("outside the text", len(re.findall(r"(?m)^201\t", (cases / "pt32_ptc_outside.txt").read_text())))]
+    ) == [("outside the text", len(re.findall(r"(?m)^201\t", (shared_cases / "pt32_ptc_outside.txt").read_text())))]
     lines = status_lines(home)
     assert len(lines) <= STATUS_LINES
     assert sum("invalid annotation" in line for line in lines) == 1
