@@ -282,6 +282,13 @@ def foreign_model(home: Home) -> None:
     add_source(home, SECOND, [document(0, "2")], mentions=[mention(0, "2") | {"model_version": "other"}])
 
 
+def lose_invalid_annotations(home: Home) -> None:
+    counts = SourceCounts(
+        parsed=1, documents=1, annotated=1, without_text=0, failed=0, deleted=0, invalid_annotations=2
+    )
+    add_source(home, SECOND, [document(0, "2")], counts=counts)
+
+
 def lose_vocabulary(home: Home) -> None:
     add_source(home, SECOND)
     home.entity_tree(MESH).unlink()
@@ -299,6 +306,11 @@ def lose_vocabulary(home: Home) -> None:
             lose_failures,
             PublishRefusedError,
             "expected [('pubmed21n1000.xml.gz', '2222222222222222', 1)] from the books",
+        ),
+        (
+            lose_invalid_annotations,
+            PublishRefusedError,
+            "found 0 invalid annotations, expected 2 as recorded; delete it",
         ),
         (lose_the_unread, PublishRefusedError, f"failures/{MODEL}@{MESH}/{SECOND.stem}.parquet is missing; delete "),
         (lose_a_file, PublishRefusedError, f"deletions/{SECOND.stem}.parquet is missing; delete "),
