@@ -28,10 +28,12 @@ from tasks.models import Versions, keep_vocabulary, load, pick_device, read_vers
 from tasks.sources import Source, find_sources
 from warehouse.errors import WarehouseError
 from warehouse.files import sweep
+from warehouse.invalid import InvalidAnnotations, invalid_annotations
 from warehouse.layout import Home
 from warehouse.ledger import SourceBooks, pending
 from warehouse.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
 from warehouse.snapshot import Snapshot, publish
+from warehouse.wording import examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class Outcome:
     def carried(self) -> int:
         """Documents whose text was annotated before, so that their mentions were carried over."""
         return sum(one.books.counts.carried for one in self.annotated)
+
+    def invalid_annotations(self, home: Home) -> InvalidAnnotations:
+        """Return the invalid annotations of the sources that were annotated."""
+        books = (one.books for one in self.annotated)
+        return invalid_annotations(home, [one.key for one in books if one.counts.invalid_annotations])
 
     @property
     def problems(self) -> list[str]:
@@ -233,7 +240,7 @@ def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, options: d
         message = f"{type(error).__name__}: {error}".splitlines()[0]
         write_run(home, finish_run(_with_outcomes(run, sources, outcome), error=message))
         raise
-    write_run(home, finish_run(_with_outcomes(run, sources, outcome), error="; ".join(outcome.problems) or None))
+    write_run(home, finish_run(_with_outcomes(run, sources, outcome), error=examples(outcome.problems) or None))
 
 
 def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> RunRecord:

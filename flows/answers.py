@@ -31,10 +31,15 @@ from warehouse.layout import Home
 from warehouse.sql import query
 from warehouse.status import Status
 from warehouse.trace import Origin, Trace
-from warehouse.wording import counted
+from warehouse.wording import MOST_EXAMPLES, by_kind, counted, cut, examples
 
 if TYPE_CHECKING:
     from flows.annotate import Outcome
+
+STATUS_LINES = 40
+"""Most lines of `e2emern status`, whatever the home holds."""
+STATUS_WIDTH = 160
+"""Most characters of a line of `e2emern status` if the output is not a terminal."""
 
 _SHOWN_DOCUMENTS = 3
 
@@ -76,35 +81,52 @@ def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
 
 
 def print_status(status: Status, *, console: Console) -> None:
-    """Print the state of a home, a fact a line."""
-    lines = []
-    if snapshot := status.snapshot:
-        lines += [
-            f"snapshot {snapshot.number} of {snapshot.created:%Y-%m-%d %H:%M} UTC, "
-            f"model {snapshot.model_version}, MeSH {snapshot.mesh_version}",
-            f"  {counted(snapshot.sources, 'source')}, {counted(snapshot.documents, 'document')}, "
-            f"{counted(snapshot.mentions, 'mention')} ({status.linked_share:.1%} linked) of "
-            f"{counted(snapshot.concepts, 'concept')}",
-            f"  {counted(snapshot.failures, 'failure')}, {counted(snapshot.deletions, 'deletion')}, "
-            f"{snapshot.superseded:,} superseded",
-        ]
-    else:
-        lines.append("no snapshot yet")
-    if run := status.last_run:
-        ended = f"finished {run.finished[:19]}" if run.finished else "not finished"
-        lines.append(f"last run {run.run_id} on {run.host}, {counted(len(run.sources), 'source')}, {ended}")
-        met = Counter(source.outcome for source in run.sources)
-        lines += [f"  {', '.join(f'{count:,} {outcome}' for outcome, count in met.items())}"] if met else []
-        lines += [f"  stopped: {run.error}"] if run.error else []
-    lines.append(f"champion {status.champion or 'the bundled model'}")
-    if status.backlog:
-        first, more = status.backlog[:3], len(status.backlog) - 3
-        waiting = "1 dump file waits" if len(status.backlog) == 1 else f"{len(status.backlog):,} dump files wait"
-        lines.append(f"{waiting}: {', '.join(first)}{' ...' if more > 0 else ''}")
-    lines += [f"damaged: {source}: {error}" for source, error in status.damaged.items()]
-    lines += [f"{counted(number, 'failure')}: {reason}" for reason, number in status.failures_by_reason.items()]
+    """Print the state of a home: one fact a line, `STATUS_LINES` at most, cut to the terminal or to `STATUS_WIDTH`."""
+    width = console.width if console.is_terminal else STATUS_WIDTH
+    lines = [*_of_snapshot(status), *_of_last_run(status), f"champion {status.champion or 'the bundled model'}"]
+    if waiting := len(status.backlog):
+        wait = "1 dump file waits" if waiting == 1 else f"{waiting:,} dump files wait"
+        lines.append(f"{wait}: {examples(status.backlog, separator=', ', most=3)}")
+    lines += _first([f"damaged: {source}: {error}" for source, error in status.damaged.items()], "damaged sources")
+    reasons = [f"{counted(number, 'failure')}: {reason}" for reason, number in status.failures.items()]
+    lines += _first(reasons, "kinds of failure; see e2emern query failures")
+    if invalid := status.invalid_annotations:
+        lines.append(f"{counted(sum(invalid.values()), 'invalid annotation')}: {by_kind(invalid)}")
     for line in lines:
-        show_line(line, console=console)
+        indent = "  " if line.startswith("  ") else ""
+        show_line(indent + cut(line, width - len(indent)), console=console)
+
+
+def _of_snapshot(status: Status) -> list[str]:
+    snapshot = status.snapshot
+    if snapshot is None:
+        return ["no snapshot yet"]
+    return [
+        f"snapshot {snapshot.number} of {snapshot.created:%Y-%m-%d %H:%M} UTC, "
+        f"model {snapshot.model_version}, MeSH {snapshot.mesh_version}",
+        f"  {counted(snapshot.sources, 'source')}, {counted(snapshot.documents, 'document')}, "
+        f"{counted(snapshot.mentions, 'mention')} ({status.linked_share:.1%} linked) of "
+        f"{counted(snapshot.concepts, 'concept')}",
+        f"  {counted(snapshot.failures, 'failure')}, {counted(snapshot.deletions, 'deletion')}, "
+        f"{snapshot.superseded:,} superseded",
+    ]
+
+
+def _of_last_run(status: Status) -> list[str]:
+    run = status.last_run
+    if run is None:
+        return []
+    ended = f"finished {run.finished[:19]}" if run.finished else "not finished"
+    lines = [f"last run {run.run_id} on {run.host}, {counted(len(run.sources), 'source')}, {ended}"]
+    if run.sources:
+        lines.append(f"  {by_kind(Counter(source.outcome for source in run.sources))}")
+    return lines + ([f"  stopped: {run.error}"] if run.error else [])
+
+
+def _first(lines: list[str], noun: str) -> list[str]:
+    """Return the first lines, and how many more there are of what `noun` names."""
+    more = len(lines) - MOST_EXAMPLES
+    return [*lines[:MOST_EXAMPLES], *([f"and {more:,} more {noun}"] if more > 0 else [])]
 
 
 def print_trace(trace: Trace, *, console: Console) -> None:
@@ -141,6 +163,9 @@ def print_trace(trace: Trace, *, console: Console) -> None:
         what = f"shown from {each.source} ({each.digest}) record {each.record}" if each.source else each.standing
         versions = f"model {each.model_version}, MeSH {each.mesh_version}"
         say(f"{which}, from {each.since:%Y-%m-%d %H:%M} UTC: {what}; {versions}")
+    for invalid in trace.invalid_annotations:
+        say(f"{counted(invalid['annotations'], 'invalid annotation')}: {invalid['kind']}")
+        say(f"  {invalid['position']}: {invalid['reason']}")
     for failed in trace.failures:
         say(f"failure: {failed.reason}")
         say(f"  {of(failed.origin)}, {failed.position}")
@@ -200,6 +225,8 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
             ],
         )
         show_summary(summary, console=console)
+        if invalid := sum(one.counts.invalid_annotations for one in books):
+            say(f"{counted(invalid, 'invalid annotation')}; see e2emern query invalid-annotations --home {home.root}")
     if outcome.carried:
         say(f"{outcome.carried:,} of these documents have the text they had: their mentions were carried over")
     if outcome.unchanged:

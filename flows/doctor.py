@@ -13,7 +13,7 @@ from flows.settings import read_settings
 from tasks.errors import InputError
 from warehouse.doctor import CODES, examine
 from warehouse.layout import Home
-from warehouse.wording import counted
+from warehouse.wording import counted, examples
 
 
 @flow(name="doctor", flow_run_name="doctor", persist_result=False)
@@ -38,6 +38,5 @@ def doctor(home: Path | None = None, repair: bool = False) -> None:
         f"{place.root}: {counted(len(findings), 'finding')}, {len(findings) - len(remain):,} repaired"
     )
     if remain:
-        told = "; ".join(f"{one.code} {one.path}" for one in remain[:10])
-        told += f"; and {len(remain) - 10:,} more" if len(remain) > 10 else ""
-        raise InputError(f"{counted(len(remain), 'finding')} left: {told}; see docs/doctor.md")
+        listed = examples([f"{one.code} {one.path}" for one in remain])
+        raise InputError(f"{counted(len(remain), 'finding')} left: {listed}; see docs/doctor.md")

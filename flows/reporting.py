@@ -18,8 +18,9 @@ from flows.annotate import Outcome
 from tasks.annotate import Annotated
 from tasks.sources import Source, count_records
 from warehouse.layout import Home
-from warehouse.wording import counted
+from warehouse.wording import by_kind, counted
 
+_NIGHT = ("documents", "mentions", "failures", "deletions", "invalid annotations")  # counts of a source
 _STEP_S = 2.0  # seconds between two updates of an artifact
 
 
@@ -70,7 +71,8 @@ def log_annotated(done: Annotated, *, seconds: float) -> None:
     counts = done.books.counts
     get_run_logger().info(
         f"{done.books.key.name}: {counted(counts.documents, 'document')}, {counted(done.mentions, 'mention')}, "
-        f"{counted(counts.failed, 'failure')}, {counted(counts.deleted, 'deletion')} "
+        f"{counted(counts.failed, 'failure')}, {counted(counts.deleted, 'deletion')}, "
+        f"{counted(counts.invalid_annotations, 'invalid annotation')} "
         f"in {seconds:,.1f} s ({counts.documents / max(seconds, 1e-9):,.1f} documents/s)"
     )
 
@@ -91,16 +93,18 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
             "mentions": one.mentions,
             "failures": counts.failed,
             "deletions": counts.deleted,
+            "invalid annotations": counts.invalid_annotations,
             "state": one.books.status if one.books.error is None else f"{one.books.status}: {one.books.error}",
         }
         for one in outcome.annotated
     ]
-    total = {name: sum(row[name] for row in rows) for name in ("documents", "mentions", "failures", "deletions")}
+    total = {name: sum(row[name] for row in rows) for name in _NIGHT}
     rate = total["documents"] / max(seconds, 1e-9)
     rows += [{"source": name, "state": f"failed: {reason}"} for name, reason in outcome.failed.items()]
     rows.append({"source": f"all {len(rows):,}", **total, "state": f"{rate:,.1f} documents/s over {seconds:,.0f} s"})
     snapshot = outcome.snapshot
-    told = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
+    dumps = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
+    invalid = by_kind(outcome.invalid_annotations(home).kinds)
     shown = (
         f"[snapshot {snapshot.number}]({home.snapshot(snapshot.number).as_uri()}): "
         f"{counted(snapshot.documents, 'document')}, {counted(snapshot.mentions, 'mention')}"
@@ -110,5 +114,6 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
     create_table_artifact(
         rows,
         key=artifact_key("night", home.root.name),
-        description=f"Dump files: {told}. {counted(len(outcome.unchanged), 'source')} done before. Now {shown}.",
+        description=f"Dump files: {dumps}. {counted(len(outcome.unchanged), 'source')} done before. Now {shown}."
+        + (f" Invalid annotations: {invalid}." if invalid else ""),
     )

@@ -22,7 +22,7 @@ from model.version import model_version, weights_digest
 from model.vocabulary import Vocabulary
 from warehouse.files import written_whole
 from warehouse.layout import Home, digest_file
-from warehouse.wording import by_kind, counted
+from warehouse.wording import MOST_EXAMPLES, by_kind, counted
 
 from .choices import find_model, find_recipe
 from .corrections import CORPUS, SPLIT, Corrections, read_corrections
@@ -188,8 +188,10 @@ def _tell_corrections(corrected: Corrections, tell: Tell) -> None:
         tell(f"corrections: {file}: {counted(documents, 'document')}")
     for file, types in corrected.passed_over.items():
         tell(f"corrections: {file}: passed over: {by_kind(types)}")
-    for one in corrected.refused:
+    for one in corrected.refused[:MOST_EXAMPLES]:
         tell(f"corrections: {one.file}: {one.position}: document {one.document_id or 'unknown'} refused: {one.reason}")
+    if (more := len(corrected.refused) - MOST_EXAMPLES) > 0:
+        tell(f"corrections: and {counted(more, 'more document')} refused; retraining.json has all of them")
 
 
 def _described(read: Config, corrected: Corrections, of_train: Sequence[GoldDocument]) -> dict[str, Any]:

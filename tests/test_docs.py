@@ -16,8 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from defaults import MODEL
-from warehouse import schemas
-from warehouse.catalog import TABLES, VIEWS
+from warehouse.catalog import LISTS, TABLES, VIEWS
 from warehouse.constraints import CONSTRAINTS
 from warehouse.queries import library
 
@@ -37,9 +36,7 @@ TEACHER = MODEL / "metrics.teacher.json"  # trained on train alone
 
 def tables_page() -> str:
     """Return docs/tables.md, made from the schemas."""
-    described = dict(VIEWS)
-    described["annotations"] = (schemas.ANNOTATIONS, "Mentions that the sources themselves carry")
-    described |= TABLES
+    described = VIEWS | {name: (schema, text) for name, (schema, text, _sql) in LISTS.items()} | TABLES
     lines = [
         "# Tables",
         "",
@@ -258,7 +255,7 @@ def test_the_help_of_sql_names_every_table() -> None:
 
     listed = re.search(r"Tables: (.*?);", sql.__doc__ or "", re.DOTALL)
     assert listed is not None
-    assert set(re.split(r",\s+", listed[1])) == {*VIEWS, *TABLES, "annotations"}
+    assert set(re.split(r",\s+", listed[1])) == {*VIEWS, *LISTS, *TABLES}
 
 
 if __name__ == "__main__":

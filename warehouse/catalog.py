@@ -42,14 +42,21 @@ SELECT {columns} FROM read_parquet({files})
 ANTI JOIN (SELECT file, place AS hidden_place FROM hidden WHERE view = {view})
     ON file_index = file AND {place} = hidden_place
 """
-ANNOTATIONS_SQL = f"""
+_ANNOTATIONS_SQL = f"""
 SELECT {ORIGIN}, document_id, pmid, annotation.start, annotation."end", annotation.text, annotation.entity_type,
     annotation.identifiers, annotation.normalized_type, annotation.normalized_ids
 FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM documents)
 """
-INVALID_ANNOTATIONS_SQL = f"""
-SELECT {ORIGIN}, document_id, pmid, unnest(invalid_annotations, recursive := true) FROM documents
-"""
+_INVALID_SQL = f"SELECT {ORIGIN}, document_id, pmid, unnest(invalid_annotations, recursive := true) FROM documents"
+# Every view over the lists of `documents`: its schema, what it is, its query.
+LISTS: dict[str, tuple[pa.Schema, str, str]] = {
+    "annotations": (schemas.ANNOTATIONS, "Mentions that the sources themselves carry", _ANNOTATIONS_SQL),
+    "invalid_annotations": (
+        schemas.INVALID_ANNOTATIONS,
+        "Annotations and lines of sources that could not be used, though their documents were",
+        _INVALID_SQL,
+    ),
+}
 TABLES: dict[str, tuple[pa.Schema, str]] = {
     "sources": (schemas.SOURCES, "Input files and what became of their records"),
     "superseded": (schemas.SUPERSEDED, "Documents in files that are not shown, and why"),
@@ -63,7 +70,7 @@ TABLES: dict[str, tuple[pa.Schema, str]] = {
     "snapshot": (schemas.SNAPSHOT, "This snapshot, one row"),
 }
 DEFINITION = "\n".join(
-    [ANNOTATIONS_SQL, INVALID_ANNOTATIONS_SQL, _WHOLE_SQL, _PARTLY_SQL]
+    [_WHOLE_SQL, _PARTLY_SQL, *(sql for _schema, _text, sql in LISTS.values())]
     + [f"{name} {text} {schema.names}" for name, (schema, text) in (*VIEWS.items(), *TABLES.items())]
 )
 
@@ -106,13 +113,11 @@ def create_view(
     _describe(connection, "VIEW", name, schema, description)
 
 
-def create_annotations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the views of the mentions that sources carry themselves, usable and invalid, one a row."""
-    connection.execute(f"CREATE VIEW annotations AS {ANNOTATIONS_SQL}")
-    _describe(connection, "VIEW", "annotations", schemas.ANNOTATIONS, "Mentions that sources carry themselves")
-    connection.execute(f"CREATE VIEW invalid_annotations AS {INVALID_ANNOTATIONS_SQL}")
-    description = "Annotations and lines of sources that could not be used, though their documents were"
-    _describe(connection, "VIEW", "invalid_annotations", schemas.INVALID_ANNOTATIONS, description)
+def create_lists(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the views of `LISTS`, an element of the list a row."""
+    for name, (schema, description, sql) in LISTS.items():
+        connection.execute(f"CREATE VIEW {name} AS {sql}")
+        _describe(connection, "VIEW", name, schema, description)
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[dict[str, object]]) -> None:

@@ -198,7 +198,7 @@ def fill(
         relative = path.relative_to(home.root)
         catalog.create_view(connection, view, [relative])
         rows.append(_file_row(view, relative, None, known_or_read(home.root, relative, known=facts)))
-    catalog.create_annotations(connection)
+    catalog.create_lists(connection)
     catalog.create_table(connection, "files", rows)
     catalog.create_table(connection, "concepts", [])
     connection.execute(f"INSERT INTO concepts {_CONCEPTS_SQL}")

@@ -1,4 +1,4 @@
-"""What a home holds and how it stands, for a person to read at a glance."""
+"""What a home holds and in which state it is, for a person to read at a glance."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from warehouse.layout import CHECKSUMS, Home, file_name
 from warehouse.models import champion
+from warehouse.queries import library
 from warehouse.runs import FLOW_RUN, RunRecord, read_runs
 from warehouse.snapshot import Snapshot, current_snapshot, open_snapshot
+
+_INVALID_SQL = "SELECT kind, count(*) AS number FROM invalid_annotations GROUP BY kind ORDER BY number DESC, kind"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,8 @@ class Status:
     snapshot: Snapshot | None
     champion: str | None
     backlog: tuple[str, ...]
-    failures_by_reason: dict[str, int]  # most frequent first
+    failures: dict[str, int]  # by reason, most frequent first, without its numbers and quoted words if it is repeated
+    invalid_annotations: dict[str, int]  # by kind, most frequent first; of the documents that the snapshot shows
     damaged: dict[str, str]  # source -> what is damaged
 
     @property
@@ -36,19 +40,20 @@ class Status:
 
 
 def status(home: Home) -> Status:
-    """Returns the state of a home. Raises `WarehouseError` when it is not there or its snapshot cannot be opened."""
+    """Return the state of a home. Raises `WarehouseError` if it does not exist or its snapshot cannot be opened."""
     home.check()
     runs = read_runs(home)
     snapshot = current_snapshot(home)
     failures: dict[str, int] = {}
+    invalid: dict[str, int] = {}
     damaged: dict[str, str] = {}
     if snapshot is not None:
         with open_snapshot(home) as connection:
-            failures = dict(
-                connection.execute(
-                    "SELECT reason, count(*) AS n FROM failures GROUP BY ALL ORDER BY n DESC, reason"
-                ).fetchall()
-            )
+            for kind, number, _sources, example in connection.execute(library()["failures"].sql).fetchall():
+                failures[kind if number > 1 else example["reason"]] = number
+            (carried,) = connection.execute("SELECT sum(invalid_annotations) FROM sources WHERE current").fetchall()[0]
+            if carried:  # most homes have none: then no file is read
+                invalid = dict(connection.execute(_INVALID_SQL).fetchall())
             damaged = dict(
                 connection.execute(
                     "SELECT source, coalesce(error, '') FROM sources WHERE current AND status = 'damaged' ORDER BY rank"
@@ -59,7 +64,8 @@ def status(home: Home) -> Status:
         snapshot=snapshot,
         champion=champion(home),
         backlog=tuple(_backlog(home, snapshot)),
-        failures_by_reason=failures,
+        failures=failures,
+        invalid_annotations=invalid,
         damaged=damaged,
     )
 

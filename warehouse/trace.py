@@ -33,6 +33,11 @@ WHERE document_id = $id ORDER BY ALL
 _WITHDRAWALS_SQL = """
 SELECT source, digest, record FROM read_parquet({files}) WHERE pmid = TRY_CAST($id AS BIGINT) ORDER BY ALL
 """
+_INVALID_SQL = """
+SELECT kind, count(*) AS annotations, first(position) AS position, first(reason) AS reason
+FROM invalid_annotations WHERE document_id = $id AND source = $source AND digest = $digest AND record = $record
+GROUP BY kind ORDER BY annotations DESC, kind
+"""
 _FAILURES_SQL = """
 SELECT source, digest, record, position, reason FROM read_parquet({files}) WHERE document_id = $id ORDER BY ALL
 """
@@ -141,13 +146,15 @@ class Failed:
 class Trace:
     """All that a home knows of one document; revisions and withdrawals in the order in which they were taken in.
 
-    `passages` (section, offset, text) and `mentions` (as in the table of that name, ascending by span) are those of the
-    revision that the current snapshot shows; without one there are none.
+    `passages` (section, offset, text), `mentions` (as in the table of that name, ascending by span) and
+    `invalid_annotations` (kind, annotations: how many, position and reason of the first) are those of the revision that
+    the current snapshot shows; without one there are none.
     """
 
     document_id: str
     passages: tuple[dict[str, Any], ...]
     mentions: tuple[dict[str, Any], ...]
+    invalid_annotations: tuple[dict[str, Any], ...]
     revisions: tuple[Revision, ...]
     withdrawals: tuple[Origin, ...]
     annotated: tuple[Annotated, ...]
@@ -226,6 +233,7 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
         document_id=document_id,
         passages=tuple(row["passage"] for row in _dicts(connection, _PASSAGES_SQL, document_id, now)),
         mentions=tuple(_dicts(connection, _MENTIONS_SQL, document_id, now)),
+        invalid_annotations=tuple(_dicts(connection, _INVALID_SQL, document_id, now)),
         revisions=tuple(sorted(revisions.values(), key=lambda revision: _moment(revision.origin))),
         withdrawals=tuple(sorted((origin(*row) for row in rows(_WITHDRAWALS_SQL, "deletions")), key=_moment)),
         annotated=tuple(

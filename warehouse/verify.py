@@ -31,6 +31,9 @@ _FOREIGN_SQL = """
 SELECT DISTINCT filename, model_version, mesh_version FROM read_parquet({mentions}, filename = true)
 WHERE model_version <> $model OR mesh_version <> $mesh LIMIT 1
 """
+_INVALID_SQL = """
+SELECT filename, sum(len(invalid_annotations)) FROM read_parquet({documents}, filename = true) GROUP BY filename
+"""
 
 
 def verify_sources(
@@ -62,6 +65,8 @@ def verify_sources(
             expected.setdefault(kind, {})[files[kind]] = (key, number)
     for files_of_view in expected.values():
         _verify_rows(connection, files_of_view)
+    invalid = {files["documents"]: (key, counts.invalid_annotations) for key, (counts, _, files) in sources.items()}
+    _verify_invalid_annotations(connection, invalid)
     check_constraints(connection, expected, vocabulary=vocabulary)
     lists = {view: file_list(files_of_view) for view, files_of_view in expected.items()}
     versions = {"model": model_version, "mesh": mesh_version}
@@ -97,5 +102,18 @@ def _verify_rows(connection: duckdb.DuckDBPyConnection, expected: Mapping[Path, 
         if found.get(path, []) != wanted:
             raise PublishRefusedError(
                 f"{path}: found rows {found.get(path, [])}, expected {wanted} from the books; "
+                f"delete it and the mentions of {key.name}, and annotate again"
+            )
+
+
+def _verify_invalid_annotations(
+    connection: duckdb.DuckDBPyConnection, expected: Mapping[Path, tuple[SourceKey, int]]
+) -> None:
+    rows = connection.execute(_INVALID_SQL.format(documents=file_list(expected))).fetchall()
+    found = {Path(filename): number for filename, number in rows}
+    for path, (key, number) in expected.items():
+        if found.get(path, 0) != number:
+            raise PublishRefusedError(
+                f"{path}: found {found.get(path, 0)} invalid annotations, expected {number} as recorded; "
                 f"delete it and the mentions of {key.name}, and annotate again"
             )

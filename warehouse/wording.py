@@ -1,8 +1,8 @@
-"""How counts are said: a light module, which every message may use."""
+"""How counts and lists are written: a light module, which every message may use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 MOST_KINDS = 10  # of which a summary gives each count
@@ -21,3 +21,17 @@ def by_kind(counts: Mapping[str, int]) -> str:
     if rest := ordered[MOST_KINDS:]:
         parts.append(f"{sum(number for _, number in rest):,} of {counted(len(rest), 'other kind')}")
     return ", ".join(parts)
+
+
+def examples(items: Sequence[str], *, separator: str = "; ", most: int = MOST_EXAMPLES) -> str:
+    """Return the first items in one line, and how many others there are: `a; b; and 1,190 more`."""
+    shown = list(items[:most])
+    if more := len(items) - len(shown):
+        shown.append(f"and {more:,} more")
+    return separator.join(shown)
+
+
+def cut(line: str, width: int) -> str:
+    """Return a text as one line of `width` characters at most; an ellipsis marks what was cut."""
+    line = " ".join(line.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

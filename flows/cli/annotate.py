@@ -11,7 +11,7 @@ from rich.console import Console
 from defaults import MESH, SAMPLE
 from warehouse.layout import Home
 
-from .application import Device, Folder, Mesh, app, say
+from .application import Device, Folder, Mesh, app, report_examples, say
 
 if TYPE_CHECKING:
     from flows.annotate import IncompleteError, Outcome
@@ -49,6 +49,8 @@ def annotate(
         say(f"{home} also holds the invented documents of {SAMPLE.name}; give another --home to keep yours apart")
     outcome, incomplete = _annotate(context, inputs, home=Home(home), model=model, mesh=mesh, device=device)
     show_outcome(outcome, Home(home), console=Console())
+    invalid = outcome.invalid_annotations(Home(home))
+    report_examples(invalid.kinds, invalid.examples)
     if incomplete:
         raise incomplete
 
@@ -74,6 +76,8 @@ def demo(
     if outcome.snapshot:
         show_sample(place, SAMPLE.name, console=console)
     show_outcome(outcome, place, console=console)
+    invalid = outcome.invalid_annotations(place)
+    report_examples(invalid.kinds, invalid.examples)
     if incomplete:
         raise incomplete
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -99,3 +100,25 @@ def report_examples(counts: Mapping[str, int], examples: Sequence[str], *, noun:
         say(f"{counted(sum(counts.values()), noun)}: {by_kind(counts)}")
         for example in examples[:MOST_EXAMPLES]:
             say(f"for example, {example}")
+
+
+class Examples:
+    """Print the first lines of each kind; `finish` prints how many more there were: `fetched: and 1,190 more`."""
+
+    def __init__(self, report: Callable[[str], None] = say, *, most: int | None = MOST_EXAMPLES) -> None:
+        """Print with `report`; all lines if `most` is None."""
+        self._report = report
+        self._most = most
+        self._counts: Counter[str] = Counter()
+
+    def add(self, kind: str, line: str) -> None:
+        """Count a line, and print it if it is one of the first of its kind."""
+        self._counts[kind] += 1
+        if self._most is None or self._counts[kind] <= self._most:
+            self._report(line)
+
+    def finish(self) -> None:
+        """Print how many lines of each kind were left out."""
+        for kind, number in self._counts.items():
+            if self._most is not None and number > self._most:
+                self._report(f"{kind}: and {number - self._most:,} more")

@@ -7,15 +7,18 @@ from typing import Annotated
 import typer
 
 from warehouse.layout import Home
-from warehouse.wording import counted
+from warehouse.wording import MOST_EXAMPLES, counted
 
-from .application import Folder, app, say
+from .application import Examples, Folder, app, say
 
 
 @app.command(epilog="Example: e2emern doctor --home home --repair")
 def doctor(
     home: Folder,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what is safe to.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List every finding, not the first ten of each code.")
+    ] = False,
 ) -> None:
     """Check every file of a home against what was published, and find what has no business there.
 
@@ -25,15 +28,17 @@ def doctor(
     from warehouse.shelf import numbers
 
     findings = examine(Home(home), repair=repair)
+    listed = Examples(print, most=None if everything else MOST_EXAMPLES)
     for finding in findings:
         done = f"; {finding.repaired}" if finding.repaired else ""
-        print(f"{finding.code}  {finding.path}: {finding.what} ({CODES[finding.code]}){done}")
+        listed.add(finding.code, f"{finding.code}  {finding.path}: {finding.what} ({CODES[finding.code]}){done}")
+    listed.finish()
     remain = sum(finding.repaired is None for finding in findings)
     if not findings:
         say(f"{home} is sound" if numbers(Home(home)) else f"{home} is sound, and has no snapshot")
     else:
         advice = "see docs/doctor.md" if repair else "see docs/doctor.md, or try --repair"
-        told = f"{counted(len(findings), 'finding')}, {len(findings) - remain:,} repaired"
-        say(f"{told}; {advice}" if remain else told)
+        summary = f"{counted(len(findings), 'finding')}, {len(findings) - remain:,} repaired"
+        say(f"{summary}; {advice}" if remain else summary)
     if remain:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ import typer
 
 from warehouse.layout import Home
 
-from .application import Folder, app, say
+from .application import Examples, Folder, app
 
 if TYPE_CHECKING:
     from tasks.ingest import FileOutcome
@@ -34,10 +34,24 @@ def ingest(
     A file that is there and unchanged is not fetched again; a transfer that was stopped is resumed. Exit
     code 0 says that every file is there as its source has it.
     """
+    from rich.console import Console
+
+    from flows.view import show_progress
     from tasks.ingest import ingest as fetch
 
     folder = dumps or Home(home).dumps
-    outcomes = fetch(sources, folder, pattern=pattern, limit=limit, watch=_tell)
+    listed = Examples()
+    with show_progress(console=Console(stderr=True), unit="files") as advance:
+
+        def watch(outcome: FileOutcome) -> None:
+            advance(1)
+            if outcome.outcome == "fetched":
+                listed.add("fetched", f"{outcome.name}: fetched, {outcome.bytes / 1e6:,.1f} MB")
+            elif outcome.outcome == "failed":
+                listed.add("failed", f"{outcome.name}: {outcome.reason}")
+
+        outcomes = fetch(sources, folder, pattern=pattern, limit=limit, watch=watch)
+    listed.finish()
     fetched, unchanged, failed = (
         [one for one in outcomes if one.outcome == kind] for kind in ("fetched", "unchanged", "failed")
     )
@@ -45,10 +59,3 @@ def ingest(
     print(f"{folder}: {len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed")
     if failed:
         raise typer.Exit(1)
-
-
-def _tell(outcome: FileOutcome) -> None:
-    if outcome.outcome == "fetched":
-        say(f"{outcome.name}: fetched, {outcome.bytes / 1e6:,.1f} MB")
-    elif outcome.outcome == "failed":
-        say(f"{outcome.name}: {outcome.reason}")

@@ -8,7 +8,7 @@ import typer
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.wording import counted
+from warehouse.wording import counted, examples
 
 from .application import Folder, group, say
 
@@ -133,10 +133,11 @@ def prune(
     print(
         f"deleted {counted(len(done.deleted), 'snapshot')} and {counted(done.files, 'file')} of "
         f"{done.bytes / 1e6:,.1f} MB; "
-        f"kept {', '.join(map(str, done.kept))}"
+        f"kept {examples([*map(str, done.kept)], separator=', ')}"
     )
     if done.in_use:
-        say(f"{', '.join(map(str, done.in_use))} open or current a moment ago; the next prune takes them")
+        in_use = examples([*map(str, done.in_use)], separator=", ")
+        say(f"{in_use} open or current a moment ago; the next prune takes them")
 
 
 @snapshots_app.command(
@@ -147,7 +148,11 @@ def relocate(home: Folder) -> None:
     from warehouse.shelf import relocate as relocate_home
 
     moved = relocate_home(Home(home))
-    print(f"snapshots {', '.join(map(str, moved))} read {home} now" if moved else f"all snapshots read {home} already")
+    print(
+        f"snapshots {examples([*map(str, moved)], separator=', ')} read {home} now"
+        if moved
+        else f"all snapshots read {home} already"
+    )
 
 
 def _listed(listed: Listed) -> str:

@@ -80,8 +80,9 @@ def sql(
 ) -> None:
     """Answer a query of your own from the current snapshot; `e2emern query` has answers to common questions.
 
-    Tables: documents, mentions, concepts, entities, entity_tree, failures, deletions, annotations, sources, files,
-    superseded, hidden, runs, models, evaluations, checks, snapshot; DESCRIBE lists the columns of each.
+    Tables: documents, mentions, concepts, entities, entity_tree, failures, deletions, annotations,
+    invalid_annotations, sources, files, superseded, hidden, runs, models, evaluations, checks, snapshot; DESCRIBE
+    lists the columns of each.
     """
     from flows.answers import print_answer
     from warehouse.sql import is_cut
@@ -115,7 +116,7 @@ def _values(given: list[str]) -> dict[str, str | None]:
 
 @app.command(epilog="Example: e2emern status --home home")
 def status(home: Folder) -> None:
-    """Tell what a home holds: its snapshot, its last run, failures by reason, damaged sources."""
+    """Show what a home holds: its snapshot, its last run, damaged sources, failures and invalid annotations by kind."""
     from flows.answers import print_status
     from warehouse.status import status as status_of
 

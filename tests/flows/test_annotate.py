@@ -53,8 +53,10 @@ def test_from_files_to_answers(world: World, tmp_path: Path) -> None:
     """
     assert rows(tmp_path / "home", under_neoplasms) == [("D001", "Breast Neoplasms"), ("D002", "Colonic Neoplasms")]
     assert rows(tmp_path / "home", "SELECT source, reason FROM failures ORDER BY ALL") == [
-        ("notes.pubtator", "annotation: found 'The p' at 0-5, expected 'never'"),
         ("pubmed30n0001.xml", "no PMID"),
+    ]
+    assert rows(tmp_path / "home", "SELECT source, document_id, kind, reason FROM invalid_annotations") == [
+        ("notes.pubtator", "201", "other words at its offsets", "found 'The p' at 0-5, expected 'never'"),
     ]
     assert rows(tmp_path / "home", "SELECT document_id, reason FROM superseded ORDER BY ALL")[:2] == [
         ("101", "deleted"),

@@ -78,7 +78,7 @@ def dump(number: int, *, documents: int = 20) -> bytes:
 
 
 def write_sources(folder: Path) -> list[Path]:
-    """Three sound sources: PubMed with a bad record, a deletion and a revision; PubTator with an invalid annotation"""
+    """Three sound sources: PubMed with a bad record, a deletion and a revision; PubTator with an invalid annotation."""
     folder.mkdir(parents=True, exist_ok=True)
     first, second, third = folder / "pubmed30n0001.xml", folder / "pubmed30n0002.xml.gz", folder / "notes.pubtator"
     first.write_text(pubmed([*articles(9, first=100), (120, "", "")], bad=1))

@@ -117,6 +117,7 @@ def add_source(
         without_text=0,
         failed=len(failures) + len(unread),
         deleted=len(deletions),
+        invalid_annotations=sum(len(row["invalid_annotations"]) for row in documents),
     )
     books = SourceBooks(
         key=source,

@@ -29,6 +29,11 @@ def paper(record: int, document_id: str, published: str | None, journal: str = "
     return document(record, document_id) | {"published": published, "journal": journal} | more
 
 
+def outside(line: int) -> dict[str, str]:
+    """An invalid annotation at a line."""
+    return {"position": f"line {line}", "kind": "outside the text", "reason": f"at {line}0"}
+
+
 def said(
     record: int, document_id: str, text: str, mesh_id: str | None, *, start: int, sentence: int = 0, **more: Any
 ) -> dict[str, Any]:
@@ -66,8 +71,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     add_source(
         home,
         one,
-        [paper(0, "11", "2020-03"), paper(1, "12", "2021", "Nature")],
-        failures=[(2, "no PMID"), (3, "annotation: found 'x' at 5-6, expected 'y'")],
+        [
+            paper(0, "11", "2020-03", invalid_annotations=[outside(9), outside(5), {**outside(7), "kind": "no type"}]),
+            paper(1, "12", "2021", "Nature", invalid_annotations=[outside(12)]),  # revised by the second source
+        ],
+        failures=[(2, "no PMID"), (3, "found 'x' at 5-6, expected 'y'")],
         mentions=[
             said(0, "11", "breast cancer", BREAST, start=0),
             said(0, "11", "Aspirin", ASPIRIN, start=20),
@@ -84,11 +92,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         home,
         two,
         [
-            paper(0, "12", "2021", "Nature", text_sha256="1" * 64),
+            paper(0, "12", "2021", "Nature", text_sha256="1" * 64, invalid_annotations=[outside(3)]),
             paper(1, "13", "2021-07", annotations=[note, invalid]),
             paper(2, "14", None),
         ],
-        failures=[(3, "annotation: found 'zz' at 15-17, expected 'y'")],
+        failures=[(3, "found 'zz' at 15-17, expected 'y'")],
         mentions=[
             said(0, "12", "cancer", NEOPLASMS, start=0),
             said(0, "12", "xyz", None, start=20),
@@ -201,22 +209,56 @@ ANSWERS: list[tuple[str, dict[str, Any], list[tuple[Any, ...]]]] = [
         {},
         [
             (
-                "annotation: found ... at N-N, expected ...",
+                "found ... at N-N, expected ...",
                 2,
                 2,
                 {
                     "source": "pubmed26n0001.xml",
                     "position": "line 3",
-                    "reason": "annotation: found 'x' at 5-6, expected 'y'",
+                    "reason": "found 'x' at 5-6, expected 'y'",
                 },
             ),
             ("no PMID", 1, 1, {"source": "pubmed26n0001.xml", "position": "line 2", "reason": "no PMID"}),
         ],
     ),
     (
+        "invalid-annotations",
+        {},
+        [
+            (
+                "pubmed26n0001.xml",
+                "outside the text",
+                2,
+                1,
+                {"document_id": "11", "position": "line 5", "reason": "at 50"},
+            ),
+            ("pubmed26n0001.xml", "no type", 1, 1, {"document_id": "11", "position": "line 7", "reason": "at 70"}),
+            (
+                "pubmed26n0002.xml",
+                "outside the text",
+                1,
+                1,
+                {"document_id": "12", "position": "line 3", "reason": "at 30"},
+            ),
+        ],
+    ),
+    (
+        "invalid-annotations",
+        {"name": "n0002"},
+        [
+            (
+                "pubmed26n0002.xml",
+                "outside the text",
+                1,
+                1,
+                {"document_id": "12", "position": "line 3", "reason": "at 30"},
+            )
+        ],
+    ),
+    (
         "sources",
         {"name": "n0001"},
-        [("pubmed26n0001.xml", "1" * 16, True, "complete", 4, 2, 1, 0, 2, 0, 4, FIRST, STARTED)],
+        [("pubmed26n0001.xml", "1" * 16, True, "complete", 4, 2, 1, 0, 2, 4, 4, FIRST, STARTED)],
     ),
     (
         "new-documents",

@@ -16,6 +16,7 @@ import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention, publish_it
 from warehouse import contents, schemas
+from warehouse.catalog import LISTS, TABLES, VIEWS
 from warehouse.errors import PublishRefusedError, UnbalancedError, WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.ledger import SourceCounts
@@ -75,16 +76,8 @@ def test_first_snapshot(home: Home) -> None:
     assert rows(home, "SELECT name FROM entities WHERE mesh_id = 'D001943'") == [("Breast Neoplasms",)]
     under = "SELECT document_id, mesh_id FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id = 'D009369'"
     assert rows(home, f"{under} ORDER BY ALL") == [("11", "D001943"), ("12", "C562840")]
-    counts = (
-        4,
-        2,
-        2,
-        0,
-        1,
-        1,
-        0,
-        0,
-    )  # parsed, documents, annotated, without text, failed, deleted, invalid annotations, carried
+    # parsed, documents, annotated, without text, failed, deleted, invalid annotations, carried
+    counts = (4, 2, 2, 0, 1, 1, 0, 0)
     assert rows(home, "FROM sources") == [
         ("pubmed21n0001.xml.gz", "1" * 16, 0, True, "pubmed-xml", 100, "complete", None, *counts, 4, run, run, None)
     ]
@@ -115,19 +108,7 @@ def test_every_column_is_described(home: Home) -> None:
     add_source(home, FIRST)
     publish_it(home)
     described = rows(home, "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal")
-    names = ["documents", "mentions", "annotations", "entities", "entity_tree", "failures", "deletions"]
-    names += [
-        "sources",
-        "superseded",
-        "hidden",
-        "files",
-        "runs",
-        "models",
-        "snapshot",
-        "concepts",
-        "evaluations",
-        "checks",
-    ]
+    names = [*VIEWS, *LISTS, *TABLES]
     assert sorted(described) == sorted(
         (name, column.name, column.metadata[b"description"].decode())
         for name in names
@@ -135,7 +116,7 @@ def test_every_column_is_described(home: Home) -> None:
     )
     of_views = "SELECT comment FROM duckdb_views() WHERE NOT internal UNION ALL SELECT comment FROM duckdb_tables()"
     assert all(comment for (comment,) in rows(home, of_views))
-    assert len(rows(home, of_views)) == 17
+    assert len(rows(home, of_views)) == len(names) == 18
 
 
 @pytest.mark.parametrize("faulty", [FIRST, SECOND])
@@ -301,6 +282,13 @@ def foreign_model(home: Home) -> None:
     add_source(home, SECOND, [document(0, "2")], mentions=[mention(0, "2") | {"model_version": "other"}])
 
 
+def lose_invalid_annotations(home: Home) -> None:
+    counts = SourceCounts(
+        parsed=1, documents=1, annotated=1, without_text=0, failed=0, deleted=0, invalid_annotations=2
+    )
+    add_source(home, SECOND, [document(0, "2")], counts=counts)
+
+
 def lose_vocabulary(home: Home) -> None:
     add_source(home, SECOND)
     home.entity_tree(MESH).unlink()
@@ -318,6 +306,11 @@ def lose_vocabulary(home: Home) -> None:
             lose_failures,
             PublishRefusedError,
             "expected [('pubmed21n1000.xml.gz', '2222222222222222', 1)] from the books",
+        ),
+        (
+            lose_invalid_annotations,
+            PublishRefusedError,
+            "found 0 invalid annotations, expected 2 as recorded; delete it",
         ),
         (lose_the_unread, PublishRefusedError, f"failures/{MODEL}@{MESH}/{SECOND.stem}.parquet is missing; delete "),
         (lose_a_file, PublishRefusedError, f"deletions/{SECOND.stem}.parquet is missing; delete "),

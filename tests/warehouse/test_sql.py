@@ -66,7 +66,7 @@ def test_forms_of_select(home: Home, sql: str, rows: list[tuple[object, ...]]) -
 
 def test_describe_names_the_columns(home: Home) -> None:
     assert query(home, "DESCRIBE entity_tree")["column_name"].to_pylist() == ["mesh_id", "ancestor_id"]
-    assert query(home, "SHOW TABLES").num_rows == 17
+    assert query(home, "SHOW TABLES").num_rows == 18
     assert query(home, "SUMMARIZE entity_tree")["column_name"].to_pylist() == ["mesh_id", "ancestor_id"]
 
 

@@ -16,6 +16,10 @@ from warehouse.snapshot import publish
 from warehouse.status import Status, status
 
 
+def invalid(kind: str) -> dict[str, str]:
+    return {"position": "line 1", "kind": kind, "reason": "found 'a'"}
+
+
 def test_home_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match=r"absent is not there; annotate something into it first$"):
         status(Home(tmp_path / "absent"))
@@ -23,7 +27,9 @@ def test_home_that_is_not_there(tmp_path: Path) -> None:
 
 def test_home_without_snapshot(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    empty = Status(last_run=None, snapshot=None, champion=None, backlog=(), failures_by_reason={}, damaged={})
+    empty = Status(
+        last_run=None, snapshot=None, champion=None, backlog=(), failures={}, invalid_annotations={}, damaged={}
+    )
     assert status(home) == empty
     assert empty.linked_share == 0.0
     add_run(home, key("a"))
@@ -39,8 +45,15 @@ def test_home_with_snapshot(tmp_path: Path) -> None:
     add_source(
         home,
         key("a"),
-        [document(0, "1")],
-        failures=[(1, "no PMID"), (2, "too long"), (3, "no PMID")],
+        [document(0, "1") | {"invalid_annotations": [*[invalid("outside the text")] * 2, invalid("no type")]}],
+        failures=[
+            (1, "no PMID"),
+            (2, "record of 5,000 characters"),
+            (3, "no PMID"),
+            (4, "found 'a' in line 4"),
+            (5, "found 'b' in line 5"),
+            (6, "found 'c' in line 6"),
+        ],
         mentions=[mention(0, "1"), mention(0, "1", "D001241"), mention(0, "1", None), mention(0, "1", start=2)],
     )
     add_source(home, key("b"), error="truncated at byte 7")
@@ -48,8 +61,12 @@ def test_home_with_snapshot(tmp_path: Path) -> None:
     found = status(home)
     assert found.snapshot == snapshot
     assert found.linked_share == 0.75
-    assert found.failures_by_reason == {"no PMID": 2, "too long": 1}
-    assert list(found.failures_by_reason) == ["no PMID", "too long"]
+    assert list(found.failures.items()) == [
+        ("found ... in line N", 3),
+        ("no PMID", 2),
+        ("record of 5,000 characters", 1),  # alone of its kind: in its own words
+    ]
+    assert list(found.invalid_annotations.items()) == [("outside the text", 2), ("no type", 1)]
     assert found.damaged == {"b": "truncated at byte 7"}
     assert (snapshot.sources, snapshot.damaged, snapshot.documents, snapshot.concepts) == (2, 1, 1, 2)
 

@@ -33,6 +33,9 @@ def ran(home: Home, day: int, *sources: SourceKey) -> None:
     )
 
 
+INVALID = ((3, "outside the text"), (4, "no type"), (5, "outside the text"))
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Snapshot 1: 11 and a note; 2: 11 is revised, the note reissued; 3: 11 is withdrawn."""
@@ -48,7 +51,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         [document(0, "11", version=2) | {"title": "Better", "text_sha256": "1" * 64}],
         mentions=[mention(0, "11"), mention(0, "11", start=3), mention(0, "11", "D001241", start=6)],
     )
-    add_source(home, NOTES_AGAIN, [document(0, "n1"), document(1, "n2")], unread=[(1, "model: too long")])
+    invalid = [{"position": f"line {line}", "kind": kind, "reason": "found 'a'"} for line, kind in INVALID]
+    add_source(
+        home,
+        NOTES_AGAIN,
+        [document(0, "n1") | {"invalid_annotations": invalid}, document(1, "n2")],
+        unread=[(1, "model: too long")],
+    )
     ran(home, 2, TWO, NOTES_AGAIN)
     publish(home, model_version=MODEL, mesh_version=MESH)
     add_source(home, THREE, [], deletions=[(0, 11)])
@@ -109,9 +118,26 @@ def test_the_text_and_the_mentions_are_those_of_the_revision_that_is_shown(home:
     assert (trace(home, "11").passages, trace(home, "11").mentions) == ((), ())
 
 
+def test_invalid_annotations_are_counted_by_kind_with_the_first_of_each(home: Home) -> None:
+    assert trace(home, "n1").invalid_annotations == (
+        {"kind": "outside the text", "annotations": 2, "position": "line 3", "reason": "found 'a'"},
+        {"kind": "no type", "annotations": 1, "position": "line 4", "reason": "found 'a'"},
+    )
+    assert trace(home, "n2").invalid_annotations == ()
+
+
 def test_json(home: Home) -> None:
     told = json.loads(trace(home, "12").to_json())
-    lists = ["passages", "mentions", "revisions", "withdrawals", "annotated", "appearances", "failures"]
+    lists = [
+        "passages",
+        "mentions",
+        "invalid_annotations",
+        "revisions",
+        "withdrawals",
+        "annotated",
+        "appearances",
+        "failures",
+    ]
     assert list(told) == ["document_id", *lists]
     assert told["revisions"][0]["origin"] == {
         "source": ONE.name,

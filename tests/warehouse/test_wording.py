@@ -1,8 +1,11 @@
-"""How counts are written in messages."""
+"""How counts and lists are written in messages."""
 
 from __future__ import annotations
 
-from warehouse.wording import by_kind, counted
+from hypothesis import given
+from hypothesis import strategies as st
+
+from warehouse.wording import by_kind, counted, cut, examples
 
 
 def test_counts() -> None:
@@ -13,3 +16,23 @@ def test_counts() -> None:
 
 def test_many_kinds_are_cut() -> None:
     assert by_kind({f"kind {at:02}": 20 - at for at in range(13)}).endswith("11 kind 09, 27 of 3 other kinds")
+
+
+def test_the_first_and_how_many_more() -> None:
+    assert examples([]) == ""
+    assert examples(["a", "b"]) == "a; b"
+    assert examples([str(number) for number in range(10)]) == "0; 1; 2; 3; 4; 5; 6; 7; 8; 9"
+    assert examples([str(number) for number in range(1200)], separator=", ", most=2) == "0, 1, and 1,198 more"
+
+
+def test_long_lines_are_cut() -> None:
+    assert cut("found\n 'a'\r\tat 3", 20) == "found 'a' at 3"
+    assert cut("0123456789", 10) == "0123456789"
+    assert cut("0123456789x", 10) == "012345678…"
+
+
+@given(st.text(), st.integers(min_value=1, max_value=50))
+def test_a_cut_line_is_one_line_of_that_width(text: str, width: int) -> None:
+    line = cut(text, width)
+    assert len(line) <= width
+    assert len(line.splitlines()) <= 1

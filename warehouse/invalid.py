@@ -1,0 +1,63 @@
+"""Count the invalid annotations of sources by kind, with examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+
+import duckdb
+
+from warehouse.catalog import file_list
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home, SourceKey
+from warehouse.wording import MOST_EXAMPLES
+
+_AT_ONCE = 64  # files that one query reads
+
+_INVALID_SQL = """
+WITH
+    invalid AS (
+        SELECT source, record, document_id, unnest(invalid_annotations, recursive := true) FROM read_parquet({files})
+    ),
+    ranked AS (SELECT *, row_number() OVER (PARTITION BY kind ORDER BY source, record) AS place FROM invalid)
+SELECT kind, count(*), list(struct_pack(source, position, document_id, reason) ORDER BY place) FILTER (place <= {most})
+FROM ranked GROUP BY kind
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidAnnotations:
+    """Invalid annotations of some sources: how many of each kind, and `MOST_EXAMPLES` lines at most, of all kinds."""
+
+    kinds: dict[str, int]  # most frequent first
+    examples: list[str]
+
+    @property
+    def total(self) -> int:
+        """How many there are of all kinds together."""
+        return sum(self.kinds.values())
+
+
+def invalid_annotations(home: Home, sources: Iterable[SourceKey]) -> InvalidAnnotations:
+    """Return the invalid annotations in the documents files of sources, whether or not they are published.
+
+    Raises `WarehouseError` if a file cannot be read.
+    """
+    kinds: Counter[str] = Counter()
+    examples: dict[str, list[str]] = {}
+    paths = [home.documents(source) for source in sorted(sources)]
+    with duckdb.connect() as connection:
+        for first in range(0, len(paths), _AT_ONCE):
+            sql = _INVALID_SQL.format(files=file_list(paths[first : first + _AT_ONCE]), most=MOST_EXAMPLES)
+            try:
+                rows = connection.execute(sql).fetchall()
+            except duckdb.Error as error:
+                raise WarehouseError(f"invalid annotations cannot be read: {str(error).splitlines()[0]}") from error
+            for kind, number, listed in rows:
+                kinds[kind] += number
+                lines = ("{source}: {position}: document {document_id}: {reason}".format(**one) for one in listed)
+                examples.setdefault(kind, []).extend(lines)
+    in_turn = (line for lines in zip_longest(*(examples[kind] for kind in sorted(examples))) for line in lines if line)
+    return InvalidAnnotations(dict(kinds.most_common()), list(islice(in_turn, MOST_EXAMPLES)))
