@@ -1,7 +1,7 @@
-"""The main job: find sources, annotate those that are not done, publish a snapshot, say what became of every record.
+"""The main job: find sources, annotate those that are not done, publish a snapshot, account for every record.
 
-`annotate` is the Prefect flow, one task run for each source; `annotate_sources` is the same without Prefect. The model
-is loaded once, and only when there is something to annotate.
+`annotate_sources` does it in this process, without Prefect; `flows.scale_out` has the workers of a pool do it. The
+model is loaded once, and only if there is something to annotate.
 """
 
 from __future__ import annotations
@@ -9,16 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
-
 from defaults import MESH
-from flows.settings import Device
 from model.inference.report import Report
 from model.progress import Progress, silent
 from tasks.annotate import Annotated, already_annotated, annotate_source
@@ -43,10 +38,6 @@ class Watch:
     sources: Callable[[list[Source]], None] = lambda todo: None
     names: Progress = silent
     documents: Callable[[int], None] = lambda more: None
-
-
-WATCH: ContextVar[Watch] = ContextVar("WATCH")
-"""Set by a caller of the flow who wants to watch it; a flow's own parameters have to fit into JSON."""
 
 
 @dataclass(slots=True)
@@ -92,27 +83,6 @@ class IncompleteError(ProblemsError):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.problems)
         self.outcome = outcome
-
-
-@flow(name="annotate", flow_run_name="annotate into {home}", persist_result=False)
-def annotate(
-    inputs: list[str],
-    home: Path,
-    model: Path | None = None,
-    mesh: Path = MESH,
-    device: Device = "auto",
-) -> Outcome:
-    """Annotate PubMed, PubTator and BioC files into the tables of a home.
-
-    Args:
-        inputs: files, folders or glob patterns.
-        home: folder of the tables.
-        model: model folder, or a version of the home; without it the home's champion, or else the bundled model.
-        mesh: entities table, Parquet, or the name of a version of MeSH in the home.
-        device: where the model runs.
-    """
-    each = task(name="annotate source", task_run_name="{source.key.name}", cache_policy=NO_CACHE)(annotate_source)
-    return annotate_sources(inputs, home, model=model, mesh=mesh, device=device, each=each, watch=WATCH.get(None))
 
 
 def annotate_sources(

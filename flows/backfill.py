@@ -1,35 +1,27 @@
-"""Annotates again, with another model, documents that are in the home: all of them, or those that are asked for.
+"""Annotate all documents of the home again with another model.
 
-No dump file is needed. Sources are the unit of work as when annotating; where only some documents of a source are asked
-for, they stand as a part of it (`warehouse.parts`) until the source is done as a whole. The current snapshot goes on
-showing the former model until every source that it shows is done with the new one.
+No dump file is needed. The unit of work is a source, as in `flows.annotate`. The current snapshot shows the former
+model until every source that it shows is done with the new one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows.annotate import IncompleteError, Watch, Work, open_home, run_over, work_here
 from model.progress import Progress, silent
-from tasks.annotate import Annotated, annotate_source
+from tasks.annotate import Annotated
 from tasks.choices import find_mesh, find_model
-from tasks.errors import InputError
-from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
+from tasks.models import Versions, keep_vocabulary, pick_device, read_versions
 from tasks.sources import Source
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.ledger import pending, read_parsed
-from warehouse.parts import begin_part, done_records, drop_parts
-from warehouse.selection import Selection, current_sources, select_records
+from warehouse.selection import current_sources
 from warehouse.snapshot import Snapshot, current_snapshot, publish, still_current
 from warehouse.wording import counted
-
-if TYPE_CHECKING:
-    from model.inference.cascade import Cascade
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,20 +50,19 @@ def backfill(
     *,
     model: Path | str,
     mesh: Path | str | None = None,
-    selection: Selection | None = None,
     device: str = "auto",
     publishing: bool = False,
     names: Progress = silent,
     documents: Callable[[int, int], None] = lambda done, total: None,
 ) -> Backfilled:
-    """Annotate with another model what the current snapshot shows, or what is selected of it, and say what was done.
+    """Annotate with another model what the current snapshot shows, and return what was done.
 
     `mesh` is an entities table or the name of a version in the home; without it, the snapshot's. What is done already
     is skipped, so the same call resumes after a stop. `publishing` makes the result the current snapshot. `names`
     reports the progress of the bank; `documents` is called with how many documents are done, and how many there are.
 
     Raises InputError where the model, the vocabulary or the device cannot be used, WarehouseError where the home has
-    no snapshot, the selection cannot be answered, or the result cannot be published: not all sources are done with
+    no snapshot, or the result cannot be published: not all sources are done with
     this model, or the gate refuses it.
     """
     place = Home(home)
@@ -83,24 +74,17 @@ def backfill(
     outcome = Backfilled(versions=read_versions(folder, table))
     versions = {"model_version": outcome.versions.model, "mesh_version": outcome.versions.mesh}
     pick_device(device)
-    asked = None if selection is None else select_records(place, selection)
     open_home(place)
     keep_vocabulary(place, table, mesh_version=outcome.versions.mesh)
 
     progress = _Progress(documents)
-    if asked is None:
-        sources, outcome.failed = stored_sources(place)
-        watch = Watch(sources=lambda todo: progress.expect(place, todo), names=names, documents=progress.advance)
-        work = work_here(place, model=folder, mesh=table, device=device, watch=watch)
-        _whole(sources, place, outcome, work=work, device=device)
-    else:
-        load_once = cache(lambda: load(folder, table, home=place, device=device, progress=names))
-        _parts(asked, place, outcome, cascade=load_once, progress=progress)
+    sources, outcome.failed = stored_sources(place)
+    watch = Watch(sources=lambda todo: progress.expect(place, todo), names=names, documents=progress.advance)
+    work = work_here(place, model=folder, mesh=table, device=device, watch=watch)
+    _annotate(sources, place, outcome, work=work, device=device)
 
     now = still_current(place, current, **versions) if publishing else None
     outcome.sources, outcome.waiting = len(current_sources(place)), len(unfinished(place, outcome.versions))
-    if not outcome.waiting:
-        drop_parts(place, **versions)
     if publishing:
         _check_whole(outcome)
         outcome.snapshot = publish(
@@ -114,7 +98,7 @@ def unfinished(home: Home, versions: Versions) -> list[SourceKey]:
     return pending(home, current_sources(home), model_version=versions.model, mesh_version=versions.mesh)
 
 
-def _whole(sources: list[Source], home: Home, outcome: Backfilled, *, work: Work, device: str) -> None:
+def _annotate(sources: list[Source], home: Home, outcome: Backfilled, *, work: Work, device: str) -> None:
     options = {"backfill": "all", "device": device}
     try:
         done = run_over(sources, home, versions=outcome.versions, options=options, work=work, publishing=False)
@@ -124,31 +108,6 @@ def _whole(sources: list[Source], home: Home, outcome: Backfilled, *, work: Work
         outcome.add(one)
     outcome.before = sum(books.counts.documents for books in done.unchanged)
     outcome.failed |= done.failed
-
-
-def _parts(
-    asked: Mapping[SourceKey, list[int]],
-    home: Home,
-    outcome: Backfilled,
-    *,
-    cascade: Callable[[], Cascade],
-    progress: _Progress,
-) -> None:
-    versions = {"model_version": outcome.versions.model, "mesh_version": outcome.versions.mesh}
-    todo: dict[SourceKey, list[int]] = {}
-    for key in pending(home, asked, **versions):
-        done = done_records(home, key, **versions)
-        if left := [record for record in asked[key] if record not in done]:
-            todo[key] = left
-    progress.total = sum(map(len, todo.values()))
-    outcome.before = sum(map(len, asked.values())) - progress.total
-    for key, records in todo.items():
-        try:
-            part, books = begin_part(home, key, records, **versions)
-            source = Source(part.documents(key), key, books.bytes)
-            outcome.add(annotate_source(source, cascade=cascade(), home=part, watch=progress.advance))
-        except (InputError, WarehouseError) as error:
-            outcome.failed[key.name] = str(error)
 
 
 def stored_sources(home: Home) -> tuple[list[Source], dict[str, str]]:
@@ -173,8 +132,7 @@ def _check_whole(outcome: Backfilled) -> None:
     if outcome.waiting:
         raise WarehouseError(
             f"{outcome.waiting:,} of {counted(outcome.sources, 'source')} not done with model {outcome.versions.model} "
-            f"and MeSH {outcome.versions.mesh}, and their documents would be missing; nothing was published: "
-            "run backfill without --where and --since"
+            f"and MeSH {outcome.versions.mesh}, and their documents would be missing; nothing was published"
         )
 
 

@@ -2,8 +2,7 @@
 
 Most records of a PubMed update, of a re-issued file and of a new yearly baseline have the text they had before. Such a
 document, equal in id and in `text_sha256`, is not read again: its rows come from the mentions file of an earlier source
-of the same model and vocabulary, or of a part of the source that was annotated ahead (`warehouse.parts`), and differ
-from those in source, digest, record and PMID alone.
+of the same model and vocabulary, and differ from those in source, digest, record and PMID alone.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ import pyarrow.parquet as pq
 
 from warehouse.catalog import file_list, identifier
 from warehouse.layout import Home, SourceKey
-from warehouse.parts import part_homes
 from warehouse.schemas import MENTIONS
 
 _MEMORY = "1GB"  # for DuckDB; what the join needs beyond it goes to disk
@@ -70,14 +68,13 @@ class Carried:
 def carried_mentions(home: Home, key: SourceKey, *, model_version: str, mesh_version: str) -> Carried:
     """Returns what need not be annotated again of a source whose documents file is there.
 
-    Looks into every other source, and every part of one, that this model has annotated and whose ids reach into those
+    Looks into every other source that this model has annotated and whose ids reach into those
     of this one. A file that cannot be read carries nothing: its documents are annotated again.
     """
     versions = {"model_version": model_version, "mesh_version": mesh_version}
     earlier = [
         other
-        for place in (home, *part_homes(home, **versions))
-        for other in _annotated(place, **versions)
+        for other in _annotated(home, **versions)
         if other.documents != home.documents(key) and _overlap(other.documents, home.documents(key))
     ]
     with tempfile.TemporaryDirectory(prefix="e2emern-carry-") as spill:

@@ -83,10 +83,6 @@ class Home:
         folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
         return folder / f"{key.stem}.parquet"
 
-    def parts(self, *, model_version: str, mesh_version: str) -> Path:
-        """The folder of parts of sources that one model has annotated ahead of the rest."""
-        return self.root / "backfill" / _versions(model_version, mesh_version)
-
     def claim(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
         """What whoever annotates a source holds a lock on."""
         folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)

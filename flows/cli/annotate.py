@@ -47,7 +47,7 @@ def annotate(
         context.fail("give files, folders or patterns to annotate; `e2emern demo` annotates the bundled sample")
     if holds_sample(Home(home), sample=SAMPLE):
         say(f"{home} also holds the invented documents of {SAMPLE.name}; give another --home to keep yours apart")
-    outcome, incomplete = _annotate(context, inputs, home=Home(home), model=model, mesh=mesh, device=device)
+    outcome, incomplete = _annotate(inputs, home=Home(home), model=model, mesh=mesh, device=device)
     show_outcome(outcome, Home(home), console=Console())
     invalid = outcome.invalid_annotations(Home(home))
     report_examples(invalid.kinds, invalid.examples)
@@ -57,7 +57,6 @@ def annotate(
 
 @app.command(epilog="Example: e2emern demo --home demo")
 def demo(
-    context: typer.Context,
     home: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the tables, without other sources.")] = Path(
         "demo"
     ),
@@ -72,7 +71,7 @@ def demo(
 
     place, console = Home(home), Console()
     check_home_of_sample(place, sample=SAMPLE)
-    outcome, incomplete = _annotate(context, [str(SAMPLE)], home=place, model=None, mesh=MESH, device=device)
+    outcome, incomplete = _annotate([str(SAMPLE)], home=place, model=None, mesh=MESH, device=device)
     if outcome.snapshot:
         show_sample(place, SAMPLE.name, console=console)
     show_outcome(outcome, place, console=console)
@@ -83,10 +82,9 @@ def demo(
 
 
 def _annotate(
-    context: typer.Context, inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device
+    inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device
 ) -> tuple[Outcome, IncompleteError | None]:
-    """Run the flow with progress on standard error, and return what it did and which sources lack records."""
-    from flows.temporary_server import temporary_server
+    """Annotate with progress on standard error, and return what it did and which sources lack records."""
     from tasks.choices import check_choices, find_model
 
     check_choices(inputs, home=home, model=find_model(model, home=home), mesh=mesh)
@@ -94,19 +92,12 @@ def _annotate(
         from tasks.models import pick_device
 
         pick_device(device.value)
-    with temporary_server(verbose=context.find_root().params["verbose"]) as ready:
-        from model.inference import cascade  # noqa: F401 (torch is imported while the server starts)
+    from flows.annotate import IncompleteError, Watch, annotate_sources
+    from flows.watching import TerminalWatch
 
-        ready()
-        from flows.annotate import WATCH, IncompleteError, Watch
-        from flows.annotate import annotate as annotate_flow
-        from flows.watching import TerminalWatch
-
-        with TerminalWatch(Console(stderr=True)) as shown:
-            token = WATCH.set(Watch(shown.sources, shown.names, shown.documents))
-            try:
-                return annotate_flow(inputs=inputs, home=home.root, model=model, mesh=mesh, device=device.value), None
-            except IncompleteError as error:
-                return error.outcome, error
-            finally:
-                WATCH.reset(token)
+    with TerminalWatch(Console(stderr=True)) as shown:
+        watch = Watch(shown.sources, shown.names, shown.documents)
+        try:
+            return annotate_sources(inputs, home.root, model=model, mesh=mesh, device=device.value, watch=watch), None
+        except IncompleteError as error:
+            return error.outcome, error

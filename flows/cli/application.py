@@ -68,7 +68,7 @@ Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="No links to the
 @app.callback(invoke_without_command=True)
 def top(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show what Prefect logs, and where errors arise.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show where errors arise.")] = False,
 ) -> None:
     """Annotate PubMed and PubTator dumps with diseases and chemicals, linked to MeSH, in SQL tables."""
     if show_version:

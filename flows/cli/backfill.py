@@ -22,13 +22,6 @@ def backfill(
             metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the snapshot's"
         ),
     ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(metavar="SQL", help="Only documents for which this is true of the columns of `documents`."),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only documents published since: YEAR, YEAR-MM or YEAR-MM-DD.")
-    ] = None,
     publish: Annotated[bool, typer.Option("--publish", help="Show the result when every source is done.")] = False,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
 ) -> None:
@@ -42,15 +35,12 @@ def backfill(
     from flows.backfill import backfill as run
     from flows.watching import StepWatch
     from tasks.errors import ProblemsError
-    from warehouse.selection import Selection
 
-    selection = Selection(where=where, since=since) if where or since else None
     with StepWatch(Console(stderr=True)) as shown:
         outcome = run(
             home,
             model=model,
             mesh=mesh,
-            selection=selection,
             device=device.value,
             publishing=publish,
             names=shown.step,

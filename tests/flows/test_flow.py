@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.exceptions import ParameterTypeError
 from prefect.flows import Flow
 from prefect.server.events.actions import RunDeployment
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.annotate import WATCH, IncompleteError, Watch, annotate
 from flows.annotate_batch import SourceFile, annotate_batch
 from flows.backfill import backfill
 from flows.evaluate import evaluate
@@ -28,7 +25,7 @@ from model.version import model_version
 from tasks.errors import InputError
 from tasks.models import Versions
 from tests.conftest import ROOT
-from tests.flows.world import World, another, by_one_worker, dump, rows, tables, write_sources
+from tests.flows.world import World, another, by_one_worker, dump, rows
 from warehouse.claims import is_claimed
 from warehouse.layout import Home, SourceKey
 from warehouse.models import add_model
@@ -41,39 +38,6 @@ def prefect_server() -> Iterator[None]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
-
-
-@pytest.mark.usefixtures("prefect_server")
-def test_the_flow_does_what_the_plain_function_does(world: World, tmp_path: Path) -> None:
-    from flows.annotate import annotate_sources
-
-    inputs = [str(path) for path in write_sources(tmp_path / "in")]
-    done: list[int] = []
-    token = WATCH.set(Watch(documents=done.append))
-    state = annotate(inputs, tmp_path / "home", world.model, world.mesh, "cpu", return_state=True)
-    WATCH.reset(token)
-    assert (state.is_completed(), sum(done)) == (True, 19)
-    annotate_sources(inputs, tmp_path / "plain", model=world.model, mesh=world.mesh, device="cpu")
-    assert tables(tmp_path / "home") == tables(tmp_path / "plain")
-
-    run = state.state_details.flow_run_id
-    assert run
-    with get_client(sync_client=True) as client:
-        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
-    assert [one.name for one in found] == [f"annotate into {tmp_path / 'home'}"]
-
-
-@pytest.mark.usefixtures("prefect_server")
-def test_a_damaged_source_fails_the_flow_after_the_others_are_done(world: World, tmp_path: Path) -> None:
-    empty = tmp_path / "empty.xml"
-    empty.touch()
-    inputs = [str(empty), *map(str, write_sources(tmp_path / "in"))]
-    state = annotate(inputs, tmp_path / "home", world.model, world.mesh, "cpu", return_state=True)
-    assert state.is_failed()
-    with pytest.raises(IncompleteError, match=r"^empty.xml: the file is empty") as raised:
-        state.result()
-    assert len(raised.value.outcome.annotated) == 3
-    assert rows(tmp_path / "home", "SELECT count(*) FROM documents") == [(14,)]
 
 
 @pytest.mark.usefixtures("prefect_server")
