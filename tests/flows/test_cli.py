@@ -256,8 +256,8 @@ def test_annotate_without_inputs_does_nothing(tmp_path: Path, usage_error: Calla
     ("line", "message"),
     [
         ("annotate '' --home h", "'INPUT': the value is empty"),
-        ("backfill --home h --model m --where '' --publish", "'--mesh': the value is empty"),
-        ("backfill --home h --model m --where --publish", "'--mesh': found the option --publish, expected a value"),
+        ("backfill --home h --model m --mesh '' --publish", "'--mesh': the value is empty"),
+        ("backfill --home h --model m --mesh --publish", "'--mesh': found the option --publish, expected a value"),
         ("evaluate gold --output ''", "'--output': the value is empty"),
         ("evaluate '' --output scores", "'GOLD...': the value is empty"),
         ("corpus a/dev='' '' --output c.parquet", "'CORPUS/SPLIT=FILE...': the value is empty"),
