@@ -2,12 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-POOL := e2emern
 INSTALLED := .venv/.installed
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install annotate server deploy worker worker-that-waits worker-that-works e2e test soak lint bench lock
+.PHONY: help install annotate server deploy worker worker-that-waits worker-that-works night e2e test soak lint bench lock
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -23,33 +22,37 @@ $(INSTALLED): requirements.lock pyproject.toml
 annotate: install ## Annotate the bundled sample into home/, and show what was found
 	$(BIN)/e2emern demo --home home
 
-# The server that they talk to, and what flows work on (docs/settings.md); all else starts a server of its own.
-server deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
-server deploy worker: export PREFECT_SERVER_EPHEMERAL_ENABLED ?= false
-server deploy worker: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
-server deploy worker: export DO_NOT_TRACK ?= 1
-server deploy worker: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emern.toml)
-server deploy worker: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
+# The server that these use, and what flows work on (docs/settings.md). Without its address Prefect would start another
+# server for one command.
+server deploy worker night: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+server deploy worker night: export PREFECT_SERVER_EPHEMERAL_ENABLED ?= false
+server deploy worker night: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+server deploy worker night: export DO_NOT_TRACK ?= 1
+server deploy worker night: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emern.toml)
+server deploy worker night: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
 
 # So that a restart crashes no run that goes one at a time (deploy/prefect.env).
 server: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrency.lease_storage.filesystem
 server: install ## Start the Prefect server of an installation
 	$(BIN)/prefect server start
 
-deploy: install ## Register the deployments of prefect.yaml with the server
-	$(BIN)/prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(BIN)/prefect work-pool create $(POOL) --type process
+deploy: install ## Create the queues, and register the deployments of prefect.yaml with the server
+	$(BIN)/python -m flows.queues
 	$(BIN)/prefect --no-prompt deploy --all
 
-# One that waits for batches, and one that does one thing at a time: two, so that neither holds the other up. Both are
-# jobs of make and not of a shell, which would have them ignore Ctrl-C.
+# One worker waits for batches, the other does one thing at a time, so that neither blocks the other. Both are jobs of
+# make and not of a shell, which would make them ignore Ctrl-C. Each ends if `make deploy` has not created its queues.
 worker: install ## Start the workers of this host
 	$(MAKE) --no-print-directory --jobs 2 worker-that-waits worker-that-works
 
 worker-that-waits:
-	$(BIN)/prefect worker start --pool $(POOL) --work-queue default
+	$(BIN)/python -m flows.worker --work-queue default
 
 worker-that-works:
-	$(BIN)/prefect worker start --pool $(POOL) --work-queue annotate --work-queue train --work-queue backfill --limit 1
+	$(BIN)/python -m flows.worker --work-queue annotate --work-queue train --work-queue backfill --limit 1
+
+night: install ## Begin a night now, without waiting for its time
+	$(BIN)/prefect deployment run nightly/nightly
 
 e2e: install ## Run the tests of a whole installation, with a server and workers of their own
 	$(BIN)/pytest tests/e2e

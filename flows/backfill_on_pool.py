@@ -14,15 +14,13 @@ from prefect.logging import get_run_logger
 
 from flows.annotate import IncompleteError
 from flows.backfill import stored_sources, unfinished
+from flows.queues import BACKFILL
 from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
 from tasks.errors import ProblemsError
 from warehouse.errors import OvertakenError
 from warehouse.layout import Home
 from warehouse.snapshot import current_snapshot, publish, still_current
-
-QUEUE = "backfill"
-"""Workers take its batches where no night has any: the server makes it after the queues of `prefect.yaml`."""
 
 
 @flow(name="backfill", flow_run_name="backfill", persist_result=False)
@@ -55,7 +53,7 @@ def backfill_on_pool(
                 model=model,
                 mesh=mesh or current.mesh_version,
                 settings=settings,
-                queue=QUEUE,
+                queue=BACKFILL,
                 publishing=False,
             )
         except IncompleteError as error:  # a source that was cut short is as whole as it was

@@ -28,6 +28,7 @@ from prefect.states import Crashed
 from defaults import MESH
 from flows.annotate import Outcome, open_home, run_over
 from flows.annotate_batch import SourceFile
+from flows.queues import ANNOTATE
 from flows.settings import Settings
 from tasks.annotate import Annotated, already_annotated
 from tasks.choices import find_mesh, find_model
@@ -41,8 +42,6 @@ from warehouse.runs import FLOW_RUN, read_runs
 from warehouse.snapshot import Snapshot
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
-QUEUE = "annotate"
-"""The queue that `prefect.yaml` puts it in."""
 
 _MOST_LOST = 5  # so many workers may die over one batch before it counts as what kills them
 _QUIET_S = 300.0  # without any batch being finished, after which it is told that they wait
@@ -56,14 +55,14 @@ def annotate_on_pool(
     model: str | None,
     mesh: str | None,
     settings: Settings,
-    queue: str = QUEUE,
+    queue: str = ANNOTATE,
     publishing: bool = True,
     over: Snapshot | None = None,
 ) -> Outcome:
     """Have the sources annotated that are not done, publish, and return what was done, as `annotate_sources` does.
 
-    Without a model it is the home's champion or the bundled one, without a vocabulary the bundled one. Workers take
-    batches of a queue that was made later where no earlier one has any.
+    Without a model it is the home's champion or the bundled one, without a vocabulary the bundled one. The queue
+    is one of `flows.queues`.
 
     Raises InputError where the model or the vocabulary cannot be used or nothing is deployed, WarehouseError where
     nothing can be published, and IncompleteError, after all other sources are done and published, where some are not.

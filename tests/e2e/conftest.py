@@ -8,29 +8,38 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.installation import Installation
+from tests.tasks.ingest.serving import Site, serving
 
 if TYPE_CHECKING:
     from tests.flows.world import World
 
 
 @pytest.fixture(scope="session")
-def installation(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A server with everything deployed, and no worker yet."""
+def site() -> Iterator[Site]:
+    """What the nights of the installation fetch."""
+    with serving() as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def installation(world: World, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A server with everything deployed, on an empty Prefect home, and the workers of one host."""
     folder = tmp_path_factory.mktemp("installation")
     settings = {
-        "E2EMERN_HOME": str(folder / "home"),
-        "E2EMERN_MODEL": str(world.model),
-        "E2EMERN_MESH": str(world.mesh),
-        "E2EMERN_DEVICE": "cpu",
-        "E2EMERN_BATCH": "3",
-        "E2EMERN_POLL": "0.5",
-        "E2EMERN_PATIENCE": "60",
+        "home": str(folder / "home"),
+        "sources": [site.url],
+        "model": str(world.model),
+        "mesh": str(world.mesh),
+        "device": "cpu",
+        "batch": 3,
+        "poll": 0.5,
+        "patience": 60,
     }
     installation = Installation(folder, settings)
     try:
         installation.start_server()
-        installation.prefect("work-pool", "create", "e2emern", "--type", "process")
-        installation.prefect("--no-prompt", "deploy", "--all")
+        installation.deploy()
+        installation.start_workers()
         yield installation
     finally:
         installation.stop()

@@ -1,12 +1,14 @@
-"""An installation on loopback: a Prefect server, workers and what they are told, in a folder of its own."""
+"""An installation on loopback, in a folder of its own, started by the commands of README.md and of deploy/."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,12 +21,14 @@ import httpx
 import psutil
 
 from tests.conftest import ROOT
+from tests.e2e.commands import Unit, read_unit, read_variables, readme_commands
 
 T = TypeVar("T")
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE = 600.0  # seconds; a busy machine is slow, and a broken one has to end
-PREFECT = str(Path(sys.executable).with_name("prefect"))
+SERVER, DEPLOY, WORKERS, NIGHT = readme_commands()
+OTHERS = ("PREFECT_", "E2EMERN_", "MAKE", "MFLAGS")  # variables that would reach the installation from outside
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Installation:
     """Its processes end with `stop`."""
 
     folder: Path
-    settings: dict[str, str]
+    settings: dict[str, Any]
     port: int = 0
     server: subprocess.Popen[bytes] | None = None
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -46,36 +50,67 @@ class Installation:
         return f"http://127.0.0.1:{self.port}/api"
 
     def environment(self) -> dict[str, str]:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "E2EMERN_"))}
-        return (
-            ours
-            | deployed_settings()
-            | {
-                "PREFECT_HOME": str(self.folder / "prefect"),
-                "PREFECT_API_URL": self.url,
-                "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
-                "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "2",
-                "PREFECT_WORKER_QUERY_SECONDS": "1",
-                "PREFECT_CLIENT_MAX_RETRIES": "20",
-                "DO_NOT_TRACK": "1",
-                "OMP_NUM_THREADS": "1",
-                **self.settings,
-            }
-        )
+        """What all commands get: the folder and port of this installation, and shorter waits."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
+        return ours | {
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_SERVER_UI_ENABLED": "false",
+            "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
+            "PREFECT_CLIENT_MAX_RETRIES": "20",
+            "OMP_NUM_THREADS": "1",
+        }
 
-    def start_server(self) -> None:
-        command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui"]
-        self.server = self._popen(command, log="server")
+    def make_environment(self) -> dict[str, str]:
+        """What the commands of the README get beside: an address, settings, and that `make install` was run."""
+        installed = self.folder / "installed"
+        installed.touch()
+        return self.environment() | {
+            "PREFECT_API_URL": self.url,
+            "PREFECT_SERVER_API_PORT": str(self.port),
+            "MAKEFLAGS": f"INSTALLED={installed}",
+            "E2EMERN_CONFIG": "",
+            **{f"E2EMERN_{name.upper()}": in_environment(value) for name, value in self.settings.items()},
+        }
+
+    def unit(self, name: str, instance: str) -> Unit:
+        """A unit of deploy/, with this installation's address, database and port."""
+        folder = self.folder / "etc"
+        folder.mkdir(exist_ok=True)
+        variables = read_variables((ROOT / "deploy" / "prefect.env").read_text("utf-8")) | {"PREFECT_API_URL": self.url}
+        del variables["PREFECT_API_DATABASE_CONNECTION_URL"]  # SQLite in PREFECT_HOME, and no PostgreSQL
+        (folder / "prefect.env").write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
+        settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.settings.items())
+        (folder / "e2emern.toml").write_text(settings)
+        unit = read_unit(name, instance=instance, configured_in=folder)
+        return Unit([str(self.port) if word == "4200" else word for word in unit.command], unit.variables)
+
+    def start_server(self, *, unit: str | None = None) -> None:
+        """Start the server as README.md does, or as a unit."""
+        self.server = self._start_unit(unit, "") if unit else self._make(SERVER, log="server")
         wait_for(lambda: self._answers(), what="the server answers")
 
     def stop_server(self) -> None:
         assert self.server
         end_tree(self.server, signal.SIGTERM)
 
-    def start_worker(self, name: str) -> None:
-        """Starts a worker of all queues, in a folder that is no checkout."""
-        command = [PREFECT, "worker", "start", "--pool", "e2emern", "--name", name, "--limit", "3"]
-        self.workers[name] = self._popen(command, log=name)
+    def deploy(self) -> str:
+        """Deploy as README.md does, and return what that prints."""
+        return self._run(DEPLOY)
+
+    def start_workers(self) -> None:
+        """Start the workers of a host as README.md does."""
+        self.workers["README"] = self._make(WORKERS, log="workers")
+
+    def start_worker(self, unit: str, instance: str = "") -> None:
+        """Start the worker of a unit, in a folder that is no checkout."""
+        self.workers[unit] = self._start_unit(unit, instance)
+
+    def night(self) -> dict[str, Any]:
+        """Begin a night as README.md does, and return its run at its end."""
+        (run,) = re.findall(r"UUID: (\S+)", self._run(NIGHT))
+        return wait_for(self._end_of(run), what="the night ends")
 
     def kill_worker(self, name: str) -> None:
         """Kills a worker and all that it has started, as a host that goes down does."""
@@ -84,13 +119,6 @@ class Installation:
     def kill_workers(self) -> None:
         for name in list(self.workers):
             self.kill_worker(name)
-
-    def prefect(self, *words: str) -> str:
-        done = subprocess.run(
-            [PREFECT, *words], cwd=ROOT, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._ask("POST", path, dict(body or {}))
@@ -103,12 +131,7 @@ class Installation:
         """Begins a run of a deployment, and returns what returns it when it has ended."""
         wanted = {"parameters": parameters, "idempotency_key": str(uuid4())}
         begun = self.post(f"deployments/{self._deployed(deployment)}/create_flow_run", wanted)
-
-        def ended() -> dict[str, Any] | None:
-            now: dict[str, Any] = self._ask("GET", f"flow_runs/{begun['id']}")
-            return now if now.get("state_type") in ENDED else None
-
-        return ended
+        return self._end_of(begun["id"])
 
     def runs(self, deployment: str, state: str) -> list[str]:
         """The ids of the runs of a deployment that are in a state."""
@@ -122,6 +145,14 @@ class Installation:
     def delete(self, run: str) -> None:
         """Deletes a run, as one may in the UI."""
         self._ask("DELETE", f"flow_runs/{run}")
+
+    def queues(self) -> list[tuple[str, int]]:
+        """The queues of the pool with their priorities."""
+        return [(one["name"], one["priority"]) for one in self.post("work_pools/e2emern/queues/filter")]
+
+    def delete_queue(self, queue: str) -> None:
+        """Deletes a queue, as one may in the UI."""
+        self._ask("DELETE", f"work_pools/e2emern/queues/{queue}")
 
     @contextmanager
     def paused(self, queue: str) -> Iterator[None]:
@@ -207,18 +238,40 @@ class Installation:
             return httpx.get(f"{self.url}/health", timeout=5).status_code == 200
         return False
 
-    def _popen(self, command: list[str], *, log: str) -> subprocess.Popen[bytes]:
+    def _end_of(self, run: str) -> Callable[[], dict[str, Any] | None]:
+        def ended() -> dict[str, Any] | None:
+            now: dict[str, Any] = self._ask("GET", f"flow_runs/{run}")
+            return now if now.get("state_type") in ENDED else None
+
+        return ended
+
+    def _run(self, command: str) -> str:
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=ROOT,
+            env=self.make_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def _make(self, command: str, *, log: str) -> subprocess.Popen[bytes]:
+        return self._popen(shlex.split(command), cwd=ROOT, env=self.make_environment(), log=log)
+
+    def _start_unit(self, name: str, instance: str) -> subprocess.Popen[bytes]:
+        unit = self.unit(name, instance)
+        return self._popen(unit.command, cwd=self.folder, env=self.environment() | unit.variables, log=name)
+
+    def _popen(self, command: list[str], *, cwd: Path, env: dict[str, str], log: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{log}.log").open("ab") as file:
-            return subprocess.Popen(
-                command, cwd=self.folder, env=self.environment(), stdout=file, stderr=file, start_new_session=True
-            )
+            return subprocess.Popen(command, cwd=cwd, env=env, stdout=file, stderr=file, start_new_session=True)
 
 
-def deployed_settings() -> dict[str, str]:
-    """What deploy/prefect.env tells Prefect on every host, but for where the server and its database are."""
-    lines = (ROOT / "deploy" / "prefect.env").read_text().splitlines()
-    told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    return {name: value for name, value in told.items() if not name.endswith(("_URL", "_HOST"))}
+def in_environment(setting: object) -> str:
+    return " ".join(setting) if isinstance(setting, list) else str(setting)
 
 
 def end_tree(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

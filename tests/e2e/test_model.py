@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.backfill_on_pool import QUEUE
 from tests.e2e.installation import Installation
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import CONCEPTS, World, dump, rows
@@ -24,16 +23,14 @@ E2EMERN = str(Path(sys.executable).with_name("e2emern"))
 
 
 @pytest.fixture(scope="module")
-def home(installation: Installation, world: World) -> Iterator[Home]:
-    """A home whose champion is poor, with seven nights that brought nothing, and a worker."""
+def home(installation: Installation, world: World) -> Home:
+    """A home whose champion is poor, with seven nights that brought nothing."""
     home = Home(installation.folder / "tended")
     crown(home, make_challengers(installation.folder / "gold", world) / "poor")
     for day in range(1, 8):
         began = f"2026-01-{day:02}T02:30:00+00:00"
         write_run(home, RunRecord(run_id=f"2026010{day}T023000Z-1", started=began, finished=began, host="night"))
-    installation.start_worker("tending")
-    yield home
-    installation.kill_worker("tending")
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +63,9 @@ def test_drift_has_a_model_trained_that_takes_over(
 
     backfilled = installation.triggered("e2emern promoted")
     assert backfilled["state_type"] == "COMPLETED", backfilled["state"]["message"]
-    batches = installation.post("flow_runs/filter", {"work_pool_queues": {"name": {"any_": [QUEUE]}}})
+    batches = installation.post("flow_runs/filter", {"work_pool_queues": {"name": {"any_": ["backfill"]}}})
     assert [(one["name"], one["state_type"]) for one in batches] == [("annotate pubmed30n0001.xml.gz", "COMPLETED")]
-    queues = [one["name"] for one in installation.post("work_pools/e2emern/queues/filter")]  # by priority
-    assert queues.index("annotate") < queues.index(QUEUE)  # a night goes before it
+    assert installation.queues()[-1] == ("backfill", 4)  # a night goes before it
     assert rows(home.root, "SELECT model_version, documents FROM snapshot") == [(better, 20)]
     assert rows(home.root, "SELECT count(*) > 20 FROM mentions WHERE mesh_id = 'D001'") == [(True,)]
     tell("drift has a better model trained, promoted and annotate all again")

@@ -2,84 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from flows.annotate import annotate_sources
-from flows.backfill_on_pool import QUEUE
-from tests.conftest import ROOT
 from tests.disk import full_disk
 from tests.e2e.installation import Installation, wait_for
 from tests.flows.world import World, dump, rows, tables
-from tests.tasks.ingest.serving import serving
 from warehouse.layout import Home
 from warehouse.snapshot import current_snapshot
 
-DESCRIBED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-
-
-def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell: Callable[[str], None]) -> None:
-    deployed = {one["name"]: one for one in installation.post("deployments/filter")}
-    assert set(deployed) == {one["name"] for one in DESCRIBED["deployments"]}
-    for described in DESCRIBED["deployments"]:
-        found = deployed[described["name"]]
-        pool = described["work_pool"]
-        assert (found["work_pool_name"], found["work_queue_name"]) == (pool["name"], pool["work_queue_name"])
-        assert found["entrypoint"] == described["entrypoint"]
-        assert found["enforce_parameter_schema"]
-        schedules = [
-            {"cron": one["schedule"]["cron"], "timezone": one["schedule"]["timezone"], "active": one["active"]}
-            for one in found["schedules"]
-        ]
-        assert schedules == described.get("schedules", [])
-        limit = found["global_concurrency_limit"]
-        assert (limit and limit["limit"]) == described.get("concurrency_limit", {}).get("limit")
-    queues = {one["name"] for one in installation.post("work_pools/e2emern/queues/filter")}
-    assert queues - {QUEUE} == {"default", "annotate", "train"}  # which a backfill has made, or not yet
-    automations = installation.post("automations/filter")
-    triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
-    assert len(automations) == len(triggers)
-    tell(f"{len(deployed)} deployments, {len(automations)} triggers")
-
-
-def test_the_server_plans_the_nights(installation: Installation, tell: Callable[[str], None]) -> None:
-    (nightly,) = [one for one in DESCRIBED["deployments"] if one["name"] == "nightly"]
-    minute, hour, *_ = nightly["schedules"][0]["cron"].split()
-    wanted = {"deployments": {"name": {"any_": ["nightly"]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    planned = wait_for(lambda: installation.post("flow_runs/filter", wanted), what="nights are planned")
-    times = [datetime.fromisoformat(run["expected_start_time"]) for run in planned if run["auto_scheduled"]]
-    assert times
-    assert {(time.hour, time.minute) for time in times} == {(int(hour), int(minute))}
-    assert len({time.date() for time in times}) == len(times)
-    tell(f"{len(times)} nights planned")
-
-
-def test_from_a_file_on_a_server_to_an_answer(installation: Installation, tell: Callable[[str], None]) -> None:
-    """A night fetches, annotates and publishes; a file that cannot be read is told, and mended by the next night."""
-    home = installation.folder / "home"
-    installation.start_worker("first")
-    with serving() as site:
-        site.add("pubmed30n0001.xml.gz", dump(1))
-        site.add("pubmed30n0002.xml.gz", gzip.compress(b"<html></html>", mtime=0))
-        night = installation.run("nightly", sources=[site.url])
-        assert night["state_type"] == "FAILED"
-        assert "pubmed30n0002.xml.gz: " in night["state"]["message"]
-        assert rows(home, "SELECT count(*) FROM documents") == [(20,)]
-
-        site.add("pubmed30n0002.xml.gz", dump(2))
-        night = installation.run("nightly", sources=[site.url])
-    assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
-    assert rows(home, "SELECT count(*) FROM documents") == [(40,)]
-    assert rows(home, "SELECT count(*) > 40 FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id='D009369'")
-    artifacts = {one["key"] for one in installation.post("artifacts/latest/filter")}
-    assert {"night-home", "progress-pubmed30n0001-xml-gz", "progress-pubmed30n0002-xml-gz"} <= artifacts
-    tell("a night from HTTP to SQL, an unreadable file mended by the next")
+WORKER = "e2emern-worker@.service"
 
 
 def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
@@ -90,14 +26,14 @@ def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
     source.mkdir()
     for number in range(1, 13):
         (source / f"pubmed30n{number:04}.xml.gz").write_bytes(dump(number, documents=60))
-    installation.start_worker("second")
+    installation.start_worker(WORKER, "0")
     ended = installation.begin("nightly", home=str(home), sources=[str(source)])
-    wait_for(lambda: at_work(installation, "second"), what="the second worker is at work")
-    installation.kill_worker("second")
+    wait_for(lambda: at_work(installation, WORKER), what="the second worker is at work")
+    installation.kill_worker(WORKER)
     wait_for(lambda: len(list(home.glob("mentions/*/[!.]*.parquet"))) >= 2, what="two sources are done")
     with installation.place_of("backfill") as keep_place:
         installation.stop_server()
-        installation.start_server()
+        installation.start_server(unit="e2emern-server.service")
         keep_place()  # Prefect ends a run that cannot, some minutes later
     night = wait_for(ended, what="the night ends")
     assert night["state_type"] == "COMPLETED", night["state"]["message"]
@@ -121,7 +57,6 @@ def test_batches_outlast_the_run_that_sent_them(installation: Installation, tell
         (source / f"pubmed30n{number:04}.xml.gz").write_bytes(dump(number))
     given = {"home": str(home), "sources": [str(source)]}
     with installation.paused("annotate"):
-        installation.start_worker("third")
         installation.begin("nightly", **given)
         (dead,) = wait_for(lambda: installation.runs("nightly", "RUNNING"), what="a night")
         wait_for(lambda: len(installation.runs("annotate-sources", "SCHEDULED")) == 2, what="its batches")
@@ -129,7 +64,8 @@ def test_batches_outlast_the_run_that_sent_them(installation: Installation, tell
         installation.kill_workers()
         installation.set_state(dead, "CRASHED")  # its place is free, as after some minutes
 
-        installation.start_worker("fourth")
+        installation.start_worker("e2emern-coordinator.service")
+        installation.start_worker(WORKER, "0")
         ended = installation.begin("nightly", **given)
         (alive,) = wait_for(lambda: installation.runs("nightly", "RUNNING"), what="the next night")
         wait_for(lambda: "in 2 batches" in installation.log(alive), what="it finds the batches")

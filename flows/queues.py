@@ -1,0 +1,129 @@
+"""The work pool of an installation and its queues: `make deploy` creates them, each worker checks them at its start.
+
+Prefect answers 404 to a worker that names a missing queue, and the worker then takes nothing from any queue without a
+word. So every queue exists before the first worker starts, and a worker reports one that is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.settings import get_current_settings
+from prefect.workers.process import ProcessWorker
+
+from tasks.errors import InputError
+
+POOL = "e2emern"
+DEFAULT = "default"
+"""Flows that send batches and wait for them, and the doctor. Prefect creates it with the pool."""
+ANNOTATE = "annotate"
+"""Batches of a night, and flows that link."""
+TRAIN = "train"
+"""Flows that train or evaluate."""
+BACKFILL = "backfill"
+"""Batches of a backfill: a worker takes one only if no other queue has a run for it."""
+QUEUES = (DEFAULT, ANNOTATE, TRAIN, BACKFILL)
+"""The first has priority 1, the highest."""
+
+_PATIENCE_S = 60.0
+
+
+@contextmanager
+def connect(*, patience: float = _PATIENCE_S) -> Iterator[SyncPrefectClient]:
+    """Yield a client of the Prefect server, which may still be starting.
+
+    Args:
+        patience: seconds to wait for the server to answer.
+
+    Raises:
+        InputError: no server is configured, it does not answer, or a request fails.
+    """
+    url = get_current_settings().api.url
+    if not url:
+        raise InputError("no Prefect server is configured; set PREFECT_API_URL, or use make, which does")
+    try:
+        with get_client(sync_client=True) as client:
+            _wait_for_answer(client, url, patience)
+            yield client
+    except httpx.HTTPError as error:
+        raise InputError(f"the Prefect server at {url} cannot be used: {' '.join(str(error).split())}") from error
+
+
+def _wait_for_answer(client: SyncPrefectClient, url: str, patience: float) -> None:
+    until = time.monotonic() + patience
+    waiting = False
+    while error := client.api_healthcheck():
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if time.monotonic() >= until:
+            raise InputError(f"the Prefect server at {url} does not answer ({reason}); start it: make server")
+        if not waiting:
+            report(f"waiting for the Prefect server at {url} ({reason})")
+            waiting = True
+        time.sleep(1)
+
+
+def create_queues(client: SyncPrefectClient) -> None:
+    """Create the pool and each queue that is missing, and put the queues in their order.
+
+    Queues that others have added to the pool stay; they are moved behind ours only if ours are out of order.
+
+    Raises:
+        InputError: the pool exists, but its workers start no processes.
+    """
+    template = ProcessWorker.get_default_base_job_template()
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template))
+    if (kind := client.read_work_pool(POOL).type) != ProcessWorker.type:
+        raise InputError(
+            f"work pool {POOL} has type {kind}, expected {ProcessWorker.type}; run: prefect work-pool delete {POOL}"
+        )
+    existing = {queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
+    for priority, name in enumerate(QUEUES, start=1):
+        if name not in existing:
+            with suppress(ObjectAlreadyExists):
+                client.create_work_queue(name, priority=priority, work_pool_name=POOL)
+    found = client.read_work_queues(work_pool_name=POOL)  # by priority
+    if [queue.name for queue in found if queue.name in QUEUES] != list(QUEUES):
+        found.sort(key=lambda queue: QUEUES.index(queue.name) if queue.name in QUEUES else len(QUEUES))
+        for priority, queue in enumerate(found, start=1):
+            client.update_work_queue(queue.id, priority=priority)
+
+
+def missing_queues(client: SyncPrefectClient, wanted: Collection[str]) -> str | None:
+    """Return one line that names the missing pool or the missing queues; None if all exist."""
+    try:
+        found = [queue.name for queue in client.read_work_queues(work_pool_name=POOL)]
+    except ObjectNotFound:
+        return f"the Prefect server has no work pool {POOL}; run: make deploy"
+    if missing := [name for name in wanted if name not in found]:
+        return f"work pool {POOL} has no queue {', '.join(missing)} (found {', '.join(found)}); run: make deploy"
+    return None
+
+
+def report(line: str) -> None:
+    """Print a line on standard error, at once."""
+    print(f"e2emern: {line}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Create the pool and its queues."""
+    try:
+        with connect() as client:
+            create_queues(client)
+    except InputError as error:
+        report(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    report(f"work pool {POOL} has the queues {', '.join(QUEUES)}")
+
+
+if __name__ == "__main__":
+    main()

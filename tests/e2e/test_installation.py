@@ -1,0 +1,108 @@
+"""An installation by the commands of README.md: what they make, and the way from a file on a server to an answer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shlex
+import subprocess
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import yaml
+
+from tests.conftest import ROOT
+from tests.e2e.commands import readme_commands
+from tests.e2e.installation import Installation, wait_for
+from tests.flows.world import dump, rows
+from tests.tasks.ingest.serving import Site
+
+DESCRIBED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+
+
+def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell: Callable[[str], None]) -> None:
+    deployed = {one["name"]: one for one in installation.post("deployments/filter")}
+    assert set(deployed) == {one["name"] for one in DESCRIBED["deployments"]}
+    for described in DESCRIBED["deployments"]:
+        found = deployed[described["name"]]
+        pool = described["work_pool"]
+        assert (found["work_pool_name"], found["work_queue_name"]) == (pool["name"], pool["work_queue_name"])
+        assert found["entrypoint"] == described["entrypoint"]
+        assert found["enforce_parameter_schema"]
+        schedules = [
+            {"cron": one["schedule"]["cron"], "timezone": one["schedule"]["timezone"], "active": one["active"]}
+            for one in found["schedules"]
+        ]
+        assert schedules == described.get("schedules", [])
+        limit = found["global_concurrency_limit"]
+        assert (limit and limit["limit"]) == described.get("concurrency_limit", {}).get("limit")
+    assert installation.queues() == [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
+    automations = installation.post("automations/filter")
+    triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
+    assert len(automations) == len(triggers)
+    tell(f"{len(deployed)} deployments, {len(automations)} triggers")
+
+
+def test_the_server_plans_the_nights(installation: Installation, tell: Callable[[str], None]) -> None:
+    (nightly,) = [one for one in DESCRIBED["deployments"] if one["name"] == "nightly"]
+    minute, hour, *_ = nightly["schedules"][0]["cron"].split()
+    wanted = {"deployments": {"name": {"any_": ["nightly"]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    planned = wait_for(lambda: installation.post("flow_runs/filter", wanted), what="nights are planned")
+    times = [datetime.fromisoformat(run["expected_start_time"]) for run in planned if run["auto_scheduled"]]
+    assert times
+    assert {(time.hour, time.minute) for time in times} == {(int(hour), int(minute))}
+    assert len({time.date() for time in times}) == len(times)
+    tell(f"{len(times)} nights planned")
+
+
+def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
+    installation: Installation, site: Site, tell: Callable[[str], None]
+) -> None:
+    """A night fetches, annotates, publishes, and reports a file that cannot be read; the next night mends that."""
+    assert readme_commands() == ["make server", "make deploy", "make worker", "make night"]
+    home = installation.folder / "home"
+    site.add("pubmed30n0001.xml.gz", dump(1))
+    site.add("pubmed30n0002.xml.gz", gzip.compress(b"<html></html>", mtime=0))
+    night = installation.night()
+    assert night["state_type"] == "FAILED"
+    assert "pubmed30n0002.xml.gz: " in night["state"]["message"]
+    assert rows(home, "SELECT count(*) FROM documents") == [(20,)]
+
+    site.add("pubmed30n0002.xml.gz", dump(2))
+    night = installation.night()
+    assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
+    assert rows(home, "SELECT count(*) > 40 FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id='D009369'")
+    artifacts = {one["key"] for one in installation.post("artifacts/latest/filter")}
+    assert {"night-home", "progress-pubmed30n0001-xml-gz", "progress-pubmed30n0002-xml-gz"} <= artifacts
+
+    question = f".venv/bin/e2emern sql --home {home} --format json 'SELECT count(*) AS n FROM documents'"
+    answer = subprocess.run(shlex.split(question), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert json.loads(answer) == [{"n": 40}]
+    tell("README's commands, a night from HTTP to SQL, an unreadable file mended by the next")
+
+
+def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(
+    installation: Installation, tell: Callable[[str], None]
+) -> None:
+    """Prefect's worker would take nothing from any of its queues, without a word; `make deploy` mends it."""
+    installation.delete_queue("backfill")
+    missing = "work pool e2emern has no queue backfill (found default, annotate, train); run: make deploy"
+    unit = installation.unit("e2emern-worker@.service", "0")
+    started = subprocess.run(
+        unit.command,
+        cwd=installation.folder,
+        env=installation.environment() | unit.variables,
+        capture_output=True,
+        text=True,
+    )
+    assert (started.returncode, started.stdout, started.stderr) == (1, "", f"e2emern: {missing}\n")
+
+    log = installation.folder / "workers.log"
+    wait_for(
+        lambda: f"e2emern: this worker takes no runs: {missing}\n" in log.read_text(), what="the worker reports it"
+    )
+    installation.deploy()
+    assert installation.queues() == [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
+    wait_for(lambda: "e2emern: this worker takes runs again\n" in log.read_text(), what="the worker works again")
+    tell("a missing queue reported, and created")
