@@ -112,7 +112,8 @@ def _wide_encoding(start: bytes) -> str | None:
     """Return the name of an encoding of two or four bytes a character; None for others, and for XML."""
     for mark, name in _WIDE:
         if start.startswith(mark):
-            return None if start.removeprefix(mark).lstrip(b"\0 \r\n\t\xfe\xff").startswith(b"<") else name
+            text = start.removeprefix(mark).lstrip(b"\0 \r\n\t\xfe\xff")
+            return None if not text or text.startswith(b"<") else name  # none yet: a gzip member may be so short
     seen = start[:_SEEN]
     if len(seen) < 8 or seen.startswith(b"<"):
         return None
