@@ -233,3 +233,28 @@ def test_the_input_is_never_overwritten(cascade: Cascade, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="is the input itself"):
         link_file(given, given, cascade=cascade)
     assert given.read_text(encoding="utf-8") == GIVEN
+
+
+@pytest.mark.parametrize(
+    ("name", "mentions", "wordless"),
+    [
+        ("ln_types_ncbi.PubTator", 3, 0),
+        ("ln_types_biored.PubTator", 3, 0),
+        ("ln_types_upper.PubTator", 3, 0),
+        ("ln_empty_mention_text.PubTator", 0, 3),
+        ("ln_others.PubTator", 1, 0),
+    ],
+)
+def test_reported_files_are_linked(
+    cascade: Cascade, tmp_path: Path, shared_cases: Path, name: str, mentions: int, wordless: int
+) -> None:
+    given = (shared_cases / name).read_bytes()
+    found, counts = linked(cascade, tmp_path, given)
+    assert (counts.documents, counts.mentions, counts.passed_over.wordless) == (1, mentions, wordless)
+    changed = [
+        (before.split(b"\t"), after.split(b"\t"))
+        for before, after in zip(given.splitlines(), found.splitlines(), strict=True)
+        if before != after
+    ]
+    assert all(before[:5] == after[:5] and before[6:] == after[6:] for before, after in changed)
+    assert len(changed) <= mentions

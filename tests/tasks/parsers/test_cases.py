@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from model.document import Document
+from tasks.corpora import read_gold
 from tasks.errors import SourceError
 from tasks.parsers import parse
-from tasks.parsers.records import Failure
+from tasks.parsers.records import Deletion, Failure
 
 BREAST = (
     "Aspirin in breast cancer.",
@@ -81,3 +82,60 @@ def test_a_reported_input_has_its_right_answer(shared_cases: Path, name: str) ->
 def test_a_reported_archive_is_refused_by_name(shared_cases: Path) -> None:
     with pytest.raises(SourceError, match=r"a tar archive; unpack it and give the files$"):
         list(parse(shared_cases / "ar06_pubtator.tar.gz"))
+
+
+PUBMED = {
+    "px04_mathml_tex.xml": [("104", "Aspirin in breast cancer.", "Effect of ketamine β in depression.", None, None)],
+    "px05_otherabstract.xml": [
+        ("105", "Aspirin in breast cancer.", "Levonorgestrel did not cause hypertension.", None, "PIP")
+    ],
+    "px06_vernacular.xml": [
+        ("106", "", "", "Die Behandlung der Gicht mit Colchicin.", None),
+        ("107", "", "", "Diabetes mellitus im Alter.", None),
+    ],
+    "px15_medlinecitationset.xml": [("120", "Gout and allopurinol.", "", None, None)],
+    "px20_entity_ext.xml": [
+        (
+            "127",
+            "TNF-α and β-carotene in asthma patients.",
+            "Aspirin lowers the risk of breast cancer.",
+            None,
+            None,
+        )
+    ],
+    "px23_concat.xml": [
+        (number, "Aspirin in breast cancer.", "Aspirin lowers the risk of breast cancer.", None, None)
+        for number in ("131", "132")
+    ],
+    "px31_medline_text.txt": [("140", "Aspirin in gout.", "Aspirin harms in gout.", None, None)],
+}
+
+
+@pytest.mark.parametrize("name", list(PUBMED))
+def test_a_reported_pubmed_file_has_its_right_answer(shared_cases: Path, name: str) -> None:
+    records = list(parse(shared_cases / name))
+    documents = [record for record in records if isinstance(record, Document)]
+    found = [
+        (each.document_id, each.title, each.abstract, each.vernacular_title, each.abstract_type) for each in documents
+    ]
+    assert found == PUBMED[name]
+    others = [record for record in records if not isinstance(record, Document)]
+    assert others == ([Deletion(1, 9, 1)] if name == "px15_medlinecitationset.xml" else [])
+
+
+GOLD = {
+    "ln_types_ncbi.PubTator": [("Chemical", "D001241"), ("Disease", "D001943"), ("Disease", "D006073")],
+    "ln_types_biored.PubTator": [("Chemical", "D001241"), ("Disease", "D001943"), ("Disease", "D006073")],
+    "ln_types_upper.PubTator": [("Chemical", "D001241"), ("Disease", "D001943"), ("Disease", "D006073")],
+    "ev_partial_types.PubTator": [("Chemical", "D001241"), ("Disease", "D001943"), ("Disease", "D006073")],
+    "id_mesh.PubTator": [("Chemical", "D001241"), ("Disease", "D001943"), ("Disease", "D006073")],
+    "id_cuiless.PubTator": [("Chemical", None), ("Disease", None), ("Disease", "D006073")],
+}
+
+
+@pytest.mark.parametrize("name", list(GOLD))
+def test_reported_spellings_of_types_and_ids(shared_cases: Path, name: str) -> None:
+    """What `evaluate`, `corpus` and `statistics` read of a gold file."""
+    (document,) = read_gold(shared_cases / name, corpus="case", split="gold")
+    found = [(mention.entity_type, next(iter(mention.concepts), None)) for mention in document.mentions]
+    assert found == GOLD[name]
