@@ -1,4 +1,4 @@
-"""Measures the project beside its own parts: `make bench`, or `python -m benchmarks [--size full] [--only NAME]`.
+"""Measures the project against its own parts: `make bench`, or `python -m benchmarks [--size full] [--only NAME]`.
 
 Every figure is a ratio of two sides measured in alternation in one run, or a peak; `benchmarks/results.json` has them
 with the machine, the model and the sizes. The sentence splitters have a command of their own, `benchmarks.sentences`.
@@ -109,7 +109,7 @@ def _row(name: str, result: Result, seconds: float) -> str:
 
 
 def _command(name: str, options: argparse.Namespace) -> str:
-    """How to measure one alone, as it was measured."""
+    """Return how to measure one alone, as it was measured."""
     words = ["python", "-m", "benchmarks", "--only", name]
     for option in ("size", "abstracts", "mentions", "rounds", "model", "mesh", "device", "passages"):
         value = getattr(options, option)

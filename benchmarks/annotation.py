@@ -1,4 +1,4 @@
-"""Annotation of a PubMed file, from parsing to Parquet, beside the bare encoder on the very same batches.
+"""Annotation of a PubMed file, from parsing to Parquet, compared with the bare encoder on the same batches.
 
 The batches are taken from a first annotation, which also warms both sides up: whatever the encoder was given there, in
 that order and with that padding, it is given again alone, in the same precision, with neither tokenizer nor heads.
@@ -37,7 +37,7 @@ class Rounds:
 
 
 def annotate_over_encoder(setting: Setting) -> Result:
-    """Abstracts a second of `annotate_source` over those of the bare encoder on the same batches."""
+    """Return the abstracts a second of `annotate_source` over those of the bare encoder on the same batches."""
     rounds = rounds_of(setting)
     corpus = corpus_of(setting, name="annotated.xml.gz", abstracts=setting.abstracts)
     pieces = sum(int(mask.sum()) for _, mask in rounds.batches)
@@ -60,7 +60,7 @@ def annotate_over_encoder(setting: Setting) -> Result:
 
 
 def linking_over_encoder(setting: Setting) -> Result:
-    """Seconds of linking (candidates, mid and high level) over those of the bare encoder, at the full bank."""
+    """Return the seconds of linking (candidates, mid and high level) over the bare encoder's, with the full bank."""
     rounds = rounds_of(setting)
     cascade = cascade_of(setting)
     linking = [sum(one.report.seconds.get(stage, 0.0) for stage in LINKING) for one in rounds.annotated]
@@ -77,7 +77,7 @@ def linking_over_encoder(setting: Setting) -> Result:
 
 @cache
 def rounds_of(setting: Setting) -> Rounds:
-    """Annotates and encodes in alternation; one measurement for both ratios."""
+    """Annotate and encode in alternation; one measurement serves both ratios."""
     corpus = corpus_of(setting, name="annotated.xml.gz", abstracts=setting.abstracts)
     [source] = find_sources([corpus.path])
     cascade = cascade_of(setting)
@@ -100,14 +100,14 @@ def rounds_of(setting: Setting) -> Rounds:
 
 @contextmanager
 def sentences_seen(cascade: Cascade, keep: Callable[..., None]) -> Iterator[None]:
-    """Tells `keep` what the encoder is given while it reads sentences, not what it is given for names."""
+    """Call `keep` with the inputs of the encoder for sentences, not those for names."""
     read = cascade.read_spans
 
-    def read_and_tell(*args: Any, **options: Any) -> Any:
+    def read_and_keep(*args: Any, **options: Any) -> Any:
         with cascade.model.encoder.register_forward_pre_hook(keep, with_kwargs=True):
             return read(*args, **options)
 
-    with patch.object(cascade, "read_spans", read_and_tell):
+    with patch.object(cascade, "read_spans", read_and_keep):
         yield
 
 

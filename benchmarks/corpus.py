@@ -1,8 +1,8 @@
-"""Writes PubMed files of any length to measure with: the same file for the same arguments.
+"""Writes PubMed files of any length for the measurements: the same file for the same arguments.
 
-The abstracts are passages of PubMed text where a file of them is at hand. Else they are put together from the sentences
-of the bundled sample in varied order, which is honest about lengths but not about variety. The rest of a record
-is invented and as heavy as in NLM's files, about 10 kB: how fast a parser is beside lxml hangs on what it may skip.
+The abstracts are passages of PubMed text, if a file of them is given. Otherwise they combine the sentences of the
+bundled sample in varied order, which is realistic in length but not in variety. The rest of a record is invented and as
+large as in NLM's files, about 10 kB: the speed of a parser relative to lxml depends on what it may skip.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Corpus:
     text: str  # where the text is from
 
     def described(self) -> dict[str, object]:
-        """What stands beside a result."""
+        """Return the figures of the file for a result."""
         return {
             "abstracts": self.abstracts,
             "words_per_abstract": round(self.words / self.abstracts, 1),
@@ -48,11 +48,11 @@ class Corpus:
 
 
 def write_pubmed(path: Path, *, abstracts: int, passages: Path | None = None) -> Corpus:
-    """Write a PubMed file of so many articles, gzip where its name ends so.
+    """Write a PubMed file, gzip if its name ends in .gz.
 
     Args:
         path: the file to write.
-        abstracts: how many articles.
+        abstracts: number of articles.
         passages: an xz file of PubMed text, one passage a line; None takes the sentences of the bundled sample.
     """
     texts = _from_sample() if passages is None else _from_passages(passages)
@@ -73,7 +73,7 @@ def write_pubmed(path: Path, *, abstracts: int, passages: Path | None = None) ->
 
 
 def _file(texts: Iterator[tuple[str, str]]) -> Iterator[str | int]:
-    """The pieces of the file, and after each article the words of its text."""
+    """Return the pieces of the file, and after each article the words of its text."""
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<PubmedArticleSet>\n'
     for number, (title, abstract) in enumerate(texts):
         yield _ARTICLE.format(pmid=90_000_001 + number, title=_escaped(title), abstract=_escaped(abstract))
@@ -82,7 +82,7 @@ def _file(texts: Iterator[tuple[str, str]]) -> Iterator[str | int]:
 
 
 def _from_sample() -> Iterator[tuple[str, str]]:
-    """A title and six to fourteen sentences of the sample, without end."""
+    """Yield a title and six to fourteen sentences of the sample, without end."""
     documents = [record for record in parse_pubmed(SAMPLE) if isinstance(record, Document)]
     titles = [document.title for document in documents if document.title]
     sentences = [
@@ -97,7 +97,7 @@ def _from_sample() -> Iterator[tuple[str, str]]:
 
 
 def _from_passages(path: Path) -> Iterator[tuple[str, str]]:
-    """Passages in varied order, without end; the first sentence, roughly, is the title."""
+    """Yield passages in varied order, without end; the first sentence, roughly, is the title."""
     for passage in cycle(_passages(path)):
         title, stop, abstract = passage.partition(". ")
         yield title + stop.strip(), abstract

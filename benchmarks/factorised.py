@@ -1,6 +1,6 @@
-"""What it saves that the encoder never sees a (sentence, entity) pair.
+"""The gain of never encoding (sentence, entity) pairs.
 
-The paper's network asks about one entity at a time, with the sentence encoded again for each. Here a sentence is
+The paper's network scores one entity at a time, and encodes the sentence again for each. Here a sentence is
 encoded once and scored against all entities by two matrix products (`E2emernModel.score_bank`). Both give the same
 scores.
 """
@@ -26,9 +26,9 @@ CLOSE = 1e-4  # how far two scores of a pair may be apart, in float32
 
 @torch.inference_mode()
 def factorised_over_pairwise(setting: Setting) -> Result:
-    """How many times faster a batch is scored against N entities at once than pair by pair.
+    """Return how many times faster a batch is scored against N entities at once than pair by pair.
 
-    Raises ValueError where the scores differ.
+    Raises ValueError if the scores differ.
     """
     cascade = cascade_of(setting)
     model, tokenizer, _ = load_model(setting.model, device=str(cascade.model.device), dtype=torch.float32)
@@ -57,12 +57,12 @@ def factorised_over_pairwise(setting: Setting) -> Result:
 
 
 def at_once(model: E2emernModel, ids: Tensor, mask: Tensor, entities: Tensor) -> Tensor:
-    """Scores (B, M) of every sentence and entity, each sentence encoded once."""
+    """Score (B, M) of every sentence and entity, each sentence encoded once."""
     return model.score_bank(model.encode(ids, mask), mask, entities).cpu()
 
 
 def pair_by_pair(model: E2emernModel, ids: Tensor, mask: Tensor, entities: Tensor) -> Tensor:
-    """The same scores with the sentence encoded for every entity, all pairs of one entity in a batch."""
+    """Return the same scores with the sentence encoded for every entity, all pairs of one entity in a batch."""
     columns = []
     for entity in entities:
         one = entity[None, None]  # (1, 1, D)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: what is measured on which files, the two sides of a ratio in alternation, the machine."""
+"""What the benchmarks share: settings, input files, measuring two sides in alternation, the machine."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Result = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a run of the benchmarks measures."""
+    """The settings of a run of the benchmarks."""
 
-    folder: Path  # for files and tables that are thrown away afterwards
+    folder: Path  # for temporary files and tables
     abstracts: int  # in each timed round
-    many: int  # abstracts annotated while memory is watched
-    mentions: int = 20_000  # rows that are generated to be asked
+    many: int  # abstracts annotated while memory is measured
+    mentions: int = 20_000  # rows that are generated for the queries
     rounds: int = 3
     model: Path = MODEL
     mesh: Path = MESH
@@ -43,13 +43,13 @@ class Setting:
 
 @cache
 def cascade_of(setting: Setting) -> Cascade:
-    """The model with its whole bank, loaded once for all benchmarks."""
+    """Return the model with its whole bank, loaded once for all benchmarks."""
     return load(setting.model, setting.mesh, home=setting.home, device=setting.device)
 
 
 @cache
 def corpus_of(setting: Setting, *, name: str, abstracts: int) -> Corpus:
-    """A PubMed file, written once for all benchmarks that read it."""
+    """Return a PubMed file, written once for all benchmarks that read it."""
     return write_pubmed(setting.folder / name, abstracts=abstracts, passages=setting.passages)
 
 
@@ -60,7 +60,7 @@ def alternated(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[tuple[float, float]]:
-    """The seconds of both sides in each round: A B A B A B, so that a slow hour of the machine falls on both."""
+    """Return the seconds of both sides in each round: A B A B A B, so that a slow hour of the machine falls on both."""
     seconds = []
     for _ in range(rounds):
         begun = clock()
@@ -72,7 +72,7 @@ def alternated(
 
 
 def spread(seconds: Sequence[tuple[float, float]], *, sides: tuple[str, str]) -> Result:
-    """How many times as long the second side took: median, least and greatest of the rounds, and all seconds."""
+    """Return how many times as long the second side took: median, least and greatest of the rounds, and all seconds."""
     ratios = [second / first for first, second in seconds]
     return {
         "ratio": round(median(ratios), 3),
@@ -83,7 +83,7 @@ def spread(seconds: Sequence[tuple[float, float]], *, sides: tuple[str, str]) ->
 
 
 def machine() -> Result:
-    """The machine that is measured on, and how busy it was with other work."""
+    """Return the machine that is measured on, and how busy it was with other work."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

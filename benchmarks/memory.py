@@ -1,4 +1,4 @@
-"""The peak of memory while a long file is annotated and published, in a process of its own."""
+"""The peak memory while a long file is annotated and published, in a separate process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def peak_memory(setting: Setting) -> Result:
-    """Gigabytes (10^9 bytes) of resident memory at the peak, from loading the model to the published snapshot."""
+    """Return the peak of resident memory in gigabytes (10^9 bytes), from loading the model to publishing."""
     corpus = corpus_of(setting, name="long.xml.gz", abstracts=setting.many)
     options = [
         corpus.path,
-        setting.folder / "long-home",  # of its own: a text that was annotated before is not read again
+        setting.folder / "long-home",  # separate: text that was annotated before is not annotated again
         setting.model.resolve(),
         setting.mesh.resolve(),
         setting.device,

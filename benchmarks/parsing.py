@@ -1,4 +1,4 @@
-"""The PubMed parser beside bare lxml on the same file, in CPU time."""
+"""The PubMed parser and bare lxml on the same file, in CPU time."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from benchmarks.measuring import Result, Setting, alternated, corpus_of, spread
 from tasks.parsers.pubmed import parse_pubmed
 
 _RECORDS = ("PubmedArticle", "PubmedBookArticle")
-_TIMES = 8  # as many records as abstracts are annotated in a round: parsing is that much faster, and more
+_TIMES = 8  # records for each abstract that is annotated in a round: parsing is faster by more than that
 
 
 def pubmed_parse_over_lxml(setting: Setting) -> Result:
-    """Records a second of `parse_pubmed` over those of an `iterparse` that walks the same file and clears it.
+    """Return the records a second of `parse_pubmed` over those of an `iterparse` over the same file that clears it.
 
-    The iterparse asks for whole records only, so that none of its time is spent in Python: the fastest walk there is.
-    Both sides read plain XML; unpacking gzip would be the same work for both and hide the difference.
+    The iterparse yields whole records only, so that it spends no time in Python: no walk is faster. Both sides read
+    plain XML; decompressing gzip would be the same work for both and hide the difference.
     """
     corpus = corpus_of(setting, name="parsed.xml", abstracts=_TIMES * setting.abstracts)
     return {**compare(corpus.path, rounds=setting.rounds), "target": ">= 0.50", **corpus.described()}
 
 
 def compare(path: Path, *, rounds: int) -> Result:
-    """Both sides in alternation. Raises ValueError where they do not find the same records."""
+    """Measure both sides in alternation. Raises ValueError if they do not find the same records."""
     ours, theirs = count_parsed(path), count_walked(path)
     if ours != theirs:
         raise ValueError(f"{path}: the parser found {ours} records, lxml {theirs}")

@@ -8,7 +8,7 @@ from resource import RUSAGE_SELF, getrusage
 
 
 def peak_bytes() -> int:
-    """The greatest resident size of this process so far.
+    """Return the greatest resident size of this process so far.
 
     Linux counts what the parent held before the exec into `ru_maxrss`, so its own account is read where it is there.
     """

@@ -1,9 +1,9 @@
 """Compares sentence splitters on the gold mentions of the corpora: `python -m benchmarks.sentences`.
 
-A splitter must not cut a mention in two, and must not buy that by leaving sentences together. So beside the mentions
-it cuts stand the plain sentence ends it misses: a lower-case word of four letters or more, a full stop, a space, and a
-word such as "The" or "We". Both regular expressions here look for just that, so the figure says little of the plain
-one. `tasks.sentences` is syntok; the others are peers only: `pip install -e ".[bench]"`.
+A splitter must not cut a mention in two, nor avoid that by joining sentences. So the table has both the mentions that
+it cuts and the plain sentence ends that it misses: a lower-case word of four letters or more, a full stop, a space, and
+a word such as "The" or "We". Both regular expressions here search for just that, which favours the plain one.
+`tasks.sentences` is syntok; the others are only for comparison: `pip install -e ".[bench]"`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLAIN_END = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one splitter did to the documents; lengths in code points."""
+    """The result of one splitter; lengths in code points."""
 
     cut: int
     mentions: int
@@ -40,7 +40,7 @@ class Score:
     texts_per_second: float  # of processor time
 
     def row(self) -> str:
-        """The figures as a line of the table."""
+        """Return the figures as a line of the table."""
         lengths = sorted(self.lengths)
         return (
             f"{self.cut:5d}{1000 * self.cut / self.mentions:9.2f}{1000 * self.missed / len(lengths):9.2f}"
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def splitters() -> Iterator[tuple[str, Splitter]]:
-    """The project's splitter, a plain regular expression, and those peers that are installed."""
+    """Return the project's splitter, a plain regular expression, and those peers that are installed."""
     yield "tasks.sentences", sentence_starts
     plain = re.compile(r"[.!?][\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
     yield "plain regex", lambda text: [0, *(match.end() for match in plain.finditer(text))]
@@ -89,7 +89,7 @@ def splitters() -> Iterator[tuple[str, Splitter]]:
 
 
 def score(splitter: Splitter, documents: list[Document]) -> Score:
-    """Splits every passage, timing only the splitter, and counts against the gold mentions."""
+    """Split every passage, time only the splitter, and count cut mentions and missed ends."""
     texts = [(document, passage) for document in documents for passage in document.passages]
     begun = time.process_time()
     split = [splitter(passage.text) for _, passage in texts]

@@ -1,6 +1,6 @@
-"""How much of a training step is the encoder's own work.
+"""The share of the encoder in a training step.
 
-Batches are of the bundled sample, with the mentions that the model itself finds in it as gold.
+Batches are from the bundled sample, with the mentions that the model finds as gold.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCHES = 4  # in a round
 
 
 def train_over_encoder(setting: Setting) -> Result:
-    """Seconds of the bare encoder, forward and backward over texts and names, over those of whole training steps."""
+    """Return the seconds of the bare encoder, forward and backward, over those of whole training steps."""
     trainer = trainer_of(setting)
     batches = list(islice(trainer.sampler.epoch(0), BATCHES))
     encode(trainer, batches[:1])
@@ -43,7 +43,7 @@ def train_over_encoder(setting: Setting) -> Result:
 
 
 def trainer_of(setting: Setting) -> Trainer:
-    """A training that goes on from the model, with the default recipe, on what the model says of the sample."""
+    """Return a training that continues the model, with the default recipe, on its own mentions of the sample."""
     cascade = cascade_of(setting)
     documents = [record for record in parse_pubmed(SAMPLE) if isinstance(record, Document)]
     sentences = [split_sentences(document) for document in documents]
@@ -78,13 +78,13 @@ def trainer_of(setting: Setting) -> Trainer:
 
 
 def steps(trainer: Trainer, count: int) -> None:
-    """Whole training steps, from drawing a batch to changed weights; the rate is small, so that nothing drifts."""
+    """Run whole training steps, from drawing a batch to new weights; the rate is small, so that nothing drifts."""
     for batch in islice(trainer.sampler.epoch(0), count):
         trainer.take_step([batch], 1e-6)
 
 
 def encode(trainer: Trainer, batches: list[Batch]) -> None:
-    """The encoder alone, forward and backward, over the texts and the names of batches."""
+    """Return the encoder alone, forward and backward, over the texts and the names of batches."""
     model, device = trainer.model, trainer.model.device
     for drawn in batches:
         batch = drawn.to(str(device))

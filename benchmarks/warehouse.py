@@ -1,9 +1,9 @@
-"""Questions to a home of many mentions, beside the same questions to one big sorted Parquet file.
+"""Queries to a home of many mentions, compared with the same queries to one big sorted Parquet file.
 
-Sources of 30,000 documents, as PubMed's, with 12 mentions each, and revisions of one in 50 documents in update files,
-evenly, so that every source of the baseline has rows that are hidden: the worst case. The file beside has what the view
-`mentions` shows, sorted by PMID; publishing stands beside making it. DuckDB has two threads and 2 GB, what it needs
-beyond that goes to disk; a process of its own makes one source after the other and tells its peak of resident memory.
+Sources have 30,000 documents, like PubMed's, with 12 mentions each. Update files revise one in 50 documents, evenly, so
+that every source of the baseline has hidden rows: the worst case. The single file has the rows of the view `mentions`,
+sorted by PMID; publishing is compared with writing it. DuckDB has two threads and 2 GB, and spills to disk. A separate
+process generates one source after the other and reports its peak of resident memory.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ QUESTIONS = {
 
 
 def warehouse_over_file(setting: Setting) -> Result:
-    """How many times as long a question takes as to the sorted file, that with the most; each of them; publishing."""
+    """Return the greatest ratio of a query's time to that on the sorted file, those of all queries, and publishing."""
     folder = setting.folder / "warehouse"
     command = [sys.executable, "-m", "benchmarks.warehouse", str(folder), str(setting.mentions), str(setting.rounds)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
@@ -96,7 +96,7 @@ def warehouse_over_file(setting: Setting) -> Result:
 
 
 def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
-    """Make the home and the file, and ask both. Raises ValueError where they answer differently, or show too much."""
+    """Make the home and the file, and query both. Raises ValueError if their answers or counts are wrong."""
     home = Home(folder)
     concepts = [_concept(number) for number in range(_CONCEPTS)]
     write_entities(home, concepts, mesh_version=MESH)
@@ -113,18 +113,18 @@ def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
     written = time.perf_counter()
     publish(home, model_version=MODEL, mesh_version=MESH)
     night = time.perf_counter() - written
-    beside = folder / "sorted.parquet"
+    single = folder / "sorted.parquet"
     with open_snapshot(home, config=_CONFIG | {"temp_directory": str(folder / "spill")}) as connection:
         begun_sorting = time.perf_counter()
-        connection.execute(f"COPY (FROM mentions ORDER BY pmid, start) TO {literal(str(beside))} (COMPRESSION zstd)")
+        connection.execute(f"COPY (FROM mentions ORDER BY pmid, start) TO {literal(str(single))} (COMPRESSION zstd)")
         sorting = time.perf_counter() - begun_sorting
-        _tell("publish", spread([(sorting, publishing)], sides=("file", "views")))
+        _print("publish", spread([(sorting, publishing)], sides=("file", "views")))
         questions = {}
         for name, sql in QUESTIONS.items():
-            questions[name] = _asked(connection, sql, beside, rounds=rounds)
-            _tell(name, questions[name])
+            questions[name] = _asked(connection, sql, single, rounds=rounds)
+            _print(name, questions[name])
     slowest = max(questions.values(), key=lambda one: float(str(one["ratio"])))
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != beside)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != single)
     return {
         **{figure: slowest[figure] for figure in ("ratio", "min", "max")},
         "target": "< 1.6",
@@ -137,21 +137,21 @@ def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
         "generate_seconds": round(made - begun, 1),
         "gigabytes": {"publish": round(publishing_peak / 1e9, 2), "with questions": round(peak_bytes() / 1e9, 2)},
         "gigabytes_on_disk": {
-            "file": round(beside.stat().st_size / 1e9, 2),
+            "file": round(single.stat().st_size / 1e9, 2),
             "views": round(sum(path.stat().st_size for path in files) / 1e9, 2),
         },
         **{name: str(value) for name, value in _CONFIG.items()},
     }
 
 
-def _tell(name: str, result: Result) -> None:
+def _print(name: str, result: Result) -> None:
     seconds = cast(dict[str, list[float]], result["seconds"])
     sides = ", ".join(f"{side} {median(each):.3f} s" for side, each in seconds.items())
     print(f"  {name:14s}{result['ratio']:>8}   {sides}", file=sys.stderr, flush=True)
 
 
-def _asked(connection: duckdb.DuckDBPyConnection, sql: str, beside: Path, *, rounds: int) -> Result:
-    file, view = (sql.format(mentions=one) for one in (f"read_parquet({literal(str(beside))})", "mentions"))
+def _asked(connection: duckdb.DuckDBPyConnection, sql: str, single: Path, *, rounds: int) -> Result:
+    file, view = (sql.format(mentions=one) for one in (f"read_parquet({literal(str(single))})", "mentions"))
     answers = [connection.execute(one).fetchall() for one in (file, view)]  # and both are warm
     if answers[0] != answers[1]:
         raise ValueError(f"the file answers {answers[0][:3]}, the view {answers[1][:3]}, to {sql}")
@@ -162,7 +162,7 @@ def _asked(connection: duckdb.DuckDBPyConnection, sql: str, beside: Path, *, rou
 
 
 def _sources(documents: int) -> Iterator[tuple[str, range]]:
-    """Baseline files of ascending PMIDs, then update files of those that are revised."""
+    """Yield baseline files of ascending PMIDs, then update files of revised ones."""
     pmids = range(1_000_000, 1_000_000 + documents)
     number = 0
     for each in (pmids, pmids[::_REVISED]):
@@ -183,7 +183,7 @@ def _write_source(home: Home, source: str, pmids: range) -> None:
         deleted=0,
         invalid_annotations=0,
     )
-    books = parsed.annotated(without_text=0, unread=0, carried=0)
+    counts = parsed.annotated(without_text=0, unread=0, carried=0)
     for path, schema in (
         (home.deletions(key), DELETIONS),
         (home.failures(key), FAILURES),
@@ -199,7 +199,7 @@ def _write_source(home: Home, source: str, pmids: range) -> None:
     with duckdb.connect(config=_CONFIG) as connection:
         for path, schema, metadata, query in (
             (home.documents(key), DOCUMENTS, parsed.to_metadata(), sql["documents"]),
-            (home.mentions(key, **versions), MENTIONS, books.to_metadata(), sql["mentions"]),
+            (home.mentions(key, **versions), MENTIONS, counts.to_metadata(), sql["mentions"]),
         ):
             with TableWriter(path, schema, metadata=metadata) as writer:
                 for batch in connection.sql(query, params=given).to_arrow_reader(65_536):
@@ -207,7 +207,7 @@ def _write_source(home: Home, source: str, pmids: range) -> None:
 
 
 def _concept(number: int) -> dict[str, object]:
-    """A concept of twenty trees, with eight below each as long as there are enough."""
+    """Return a concept of one of twenty trees, each node with eight children."""
     return {
         "mesh_id": f"D{number:06d}",
         "name": f"Concept {number}",

@@ -1,4 +1,4 @@
-"""The paper's tables on our encoder: its ablation, attentions, frameworks and baselines, trained and scored anew.
+"""The paper's tables on our encoder: ablation, attentions, frameworks and baselines, trained and scored again.
 
-Needs model/ alone, and a prepared corpus: it runs on a GPU machine without Prefect, DuckDB or parsers.
+Needs only model/ and a prepared corpus, so that it runs on a GPU machine without Prefect, DuckDB or parsers.
 """

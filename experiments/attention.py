@@ -1,6 +1,6 @@
 """Table 3 of the paper: how much attention each word of a sentence gets for an entity.
 
-The sentences are our own. Where the attention cannot see the entity, the rows of two entities are the same.
+The sentences are our own. If the attention ignores the entity, the rows of two entities are the same.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Attention:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Attention:
-        """Reads one as JSON keeps it."""
+        """Read one from JSON."""
         return cls(kept["row"], kept["mesh_id"], kept["name"], tuple(kept["words"]), tuple(kept["weights"]))
 
 
 @torch.inference_mode()
 def attend(row: str, folder: Path, *, vocabulary: Vocabulary, cases: Sequence[Case], device: str) -> list[Attention]:
-    """The attention of a trained model in every case whose concepts the vocabulary holds."""
+    """Return the attention of a trained model in every case whose concepts the vocabulary holds."""
     model, tokenizer, _ = load_model(folder, device=device, dtype=torch.float32)
     found = []
     for text, concepts in cases:
@@ -72,7 +72,7 @@ def attend(row: str, folder: Path, *, vocabulary: Vocabulary, cases: Sequence[Ca
 
 
 def draw(attentions: Sequence[Attention]) -> str:
-    """Attentions to one sentence as text: under each word a bar, as high as its share of the row's greatest."""
+    """Draw the attentions to one sentence as text: under each word a bar, relative to the row's greatest."""
     words = attentions[0].words
     titles = [f"{each.row}, {each.name}" for each in attentions]
     margin = max(map(len, titles))

@@ -1,4 +1,4 @@
-"""The baselines without a network: names of the vocabulary found as they are, and TF-IDF over letter trigrams."""
+"""Baselines without a network: look-up of the vocabulary's names, and TF-IDF over letter trigrams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.vocabulary import Vocabulary, normalise
 
 
 def dictionary_of(vocabulary: Vocabulary) -> LookUp:
-    """A look-up of the names of a vocabulary; of concepts with one name, one that prefers it, then the first."""
+    """Return a look-up of the names of a vocabulary; of concepts with one name, one that prefers it, then the first."""
     ranked = sorted(
         (
             (place > 0, at, name)
@@ -30,7 +30,7 @@ def dictionary_of(vocabulary: Vocabulary) -> LookUp:
 
 
 class TfIdf:
-    """Finds the name whose letter trigrams are most like those of given words.
+    """Finds the name whose letter trigrams are most similar to those of the given words.
 
     The cosine of TF-IDF vectors (Salton and Buckley 1988), of trigrams in place of DNorm's words (Leaman et al. 2013)
     and without its learned matrix. Written out, since a machine that trains has no library for it.
@@ -42,7 +42,7 @@ class TfIdf:
         self.nearest = cache(self._nearest)
 
     def _nearest(self, words: str, entity_type: str) -> tuple[str | None, float]:
-        """The concept of the nearest name of a type, and the cosine; (None, 0) where no trigram is shared."""
+        """Return the concept of the nearest name of a type, and the cosine; (None, 0) where no trigram is shared."""
         index = self._index.get(entity_type)
         if index is None:
             return None, 0.0
@@ -77,7 +77,7 @@ class _Index:
         self.first = np.concatenate([[0], np.cumsum(holders)])
 
     def cosines(self, words: str) -> np.ndarray:
-        """The cosine of given words with every name: float32 (names,)."""
+        """Return the cosine of given words with every name: float32 (names,)."""
         scores = np.zeros(len(self.owner), np.float32)
         counts = {self.number[gram]: n for gram, n in _trigrams(words).items() if gram in self.number}
         weights = {gram: n * float(self.idf[gram]) for gram, n in counts.items()}

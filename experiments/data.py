@@ -1,7 +1,7 @@
-"""What the experiments train, tune and score on, cut to a budget; the same for every row and seed.
+"""The data of the experiments, reduced to a budget; the same for every row and seed.
 
-The documents that thresholds and the resolver are fitted on come from the training splits and are not trained on, so
-that the dev splits are only ever scored.
+Thresholds and the resolver are fitted on documents of the training splits that are not trained on, so that the dev
+splits are only scored.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from model.vocabulary import Vocabulary, normalise
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much of the data is used, and for how long it is trained on.
+    """How much of the data is used, and for how many epochs.
 
     Attributes:
         documents: of each training split; None: all but those to tune on.
         tuning: further documents of each training split, for thresholds and the resolver.
         dev: documents of each dev split; None: all.
-        concepts: how many concepts the vocabulary has beside those that the documents name; None: all of them.
+        concepts: number of concepts in addition to those that the documents name; None: all.
         epochs: over the training documents.
     """
 
@@ -69,7 +69,7 @@ class Data:
         return Slicer.of(self.train, canonical=self.vocabulary.canonical)
 
     def described(self) -> dict[str, object]:
-        """What the results were made from: counts, and a digest of texts and gold."""
+        """Return a description of the data: counts, and a digest of texts and gold."""
         parts = {"train": self.train, "tune": self.tune, "dev": self.dev}
         corpora = sorted({document.corpus for part in parts.values() for document in part})
         return {
@@ -95,13 +95,13 @@ def prepare(
     always: Sequence[str],
     folder: Path,
 ) -> Data:
-    """Cuts a corpus and a vocabulary to a budget and writes both to `folder`.
+    """Reduce a corpus and a vocabulary to a budget, and write both to `folder`.
 
     Args:
         corpus: prepared corpus (`model.corpus`).
         mesh: entities table.
         train, dev: splits, as `corpus/split`.
-        always: concepts to keep in the vocabulary whatever the documents name.
+        always: concepts to keep in the vocabulary in any case.
 
     Raises:
         ValueError: a split is not in the corpus, or holds too few documents to tune on and to train on.
@@ -129,7 +129,7 @@ def prepare(
 
 
 def unseen_shares(data: Data) -> dict[str, dict[str, float]]:
-    """The left part of the paper's Figure 4: the share of dev sentences with something that training does not hold.
+    """Return the left part of the paper's Figure 4: the share of dev sentences with words unseen in training.
 
     Returns: by corpus, the share with a mention of other words than any of training (`mention`), and with such a
         mention or a word that no training sentence holds (`word or mention`).
@@ -154,7 +154,7 @@ def _shuffled(documents: list[GoldDocument]) -> list[GoldDocument]:
 
 
 def _write_vocabulary(source: Path, path: Path, *, named: Sequence[str], others: int | None) -> None:
-    """Writes the named concepts and so many others, drawn at random."""
+    """Write the named concepts, and a number of random others."""
     table = pq.read_table(source)
     if others is not None:
         whole = Vocabulary.read(source)

@@ -1,4 +1,4 @@
-"""The page that says what came out, docs/results.md: written from the results alone, claims and all."""
+"""The page of the results, docs/results.md: written from the results alone, including the verdicts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROTOCOLS = {
 
 
 def write_page(results: Mapping[str, Any]) -> str:
-    """The page of the results as `results.json` keeps them."""
+    """Return the page of the results as `results.json` keeps them."""
     gains: Gains = {
         (g["better"], g["worse"], g["protocol"], g["slice"], g["corpus"], g["entity_type"]): g for g in results["gains"]
     }
@@ -37,7 +37,7 @@ def write_page(results: Mapping[str, Any]) -> str:
     lines += ["", "## What holds here", "", *_claims(gains)]
     lines += ["", "## Rows", "", *(f"* `{row}`: {ROWS[row].about}{_fewer(row, results['runs'])}" for row in rows)]
     missing = [f"`{row}`" for row in ROWS if row not in rows]
-    if missing and OURS in rows:  # else it is no table, but some rows by themselves
+    if missing and OURS in rows:  # else these are only some rows, not the table
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     for protocol, title in _PROTOCOLS.items():
         if any(key[1] == protocol for key in means):
@@ -60,7 +60,7 @@ e2emern corpus ncbi-disease/train=NCBItrainset_corpus.txt ncbi-disease/dev=NCBId
     bc5cdr/train=CDR_TrainingSet.PubTator.txt bc5cdr/dev=CDR_DevelopmentSet.PubTator.txt \\
     --annotates ncbi-disease=Disease --output corpus.parquet
 python -m experiments --corpus corpus.parquet --budget {budget}                        # all that is not finished
-python -m experiments --corpus corpus.parquet --budget {budget} --row printed --again  # one row anew
+python -m experiments --corpus corpus.parquet --budget {budget} --row printed --again  # one row again
 ```"""
 _GIVEN = (
     "Each sentence is asked about the concepts that gold names in it, and as many wrong ones. Real text comes without "
@@ -90,12 +90,12 @@ def _about(made_from: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> Itera
         + (f", those that the documents name and {budget['concepts']:,} others." if budget["concepts"] else ".")
     )
     if commits := Counter(run["commit"] for run in runs if run["commit"]):
-        told = [f"`{commit}`" + ("" if count == len(runs) else f" ({count} runs)") for commit, count in commits.items()]
-        yield f"* **Code**: commit {', '.join(told)}."
+        code = [f"`{commit}`" + ("" if count == len(runs) else f" ({count} runs)") for commit, count in commits.items()]
+        yield f"* **Code**: commit {', '.join(code)}."
     yield (
         "* **Figures**: per cent; mean of the seeds, and their range. `gain` is what ours gains over the row, with the"
         " 95 % interval of\n  a paired bootstrap over documents, pooled over the seeds that both have; **bold**"
-        " where it excludes zero."
+        " if it excludes zero."
     )
     if budget["concepts"] or budget["documents"]:
         yield (
@@ -105,7 +105,7 @@ def _about(made_from: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> Itera
 
 
 def _fewer(row: str, runs: list[Mapping[str, Any]]) -> str:
-    """Which seeds a row was run with, where others were run with more."""
+    """Return the seeds of a row, if others were run with more."""
     seeds = [run["seed"] for run in runs if run["row"] == row]
     if not ROWS[row].is_random or len(seeds) == len({run["seed"] for run in runs}):
         return ""
@@ -113,18 +113,18 @@ def _fewer(row: str, runs: list[Mapping[str, Any]]) -> str:
 
 
 def _claims(gains: Gains) -> Iterator[str]:
-    """What the paper says, and whether the figures bear it out, first in a sentence and then one by one."""
+    """Yield the verdicts on the paper's claims, first in a sentence and then one by one."""
     tested = {
         claim: gains[key]
         for claim in CLAIMS
         if (key := (claim.better, claim.worse, claim.protocol, claim.slice, MEAN, MEAN)) in gains
     }
     if not tested:
-        yield "Ours has not been run beside another row."
+        yield "Ours has not been run with another row."
         return
     hold = sum(found["low"] > 0 for found in tested.values())
     fail = sum(found["high"] < 0 for found in tested.values())
-    yield f"Of {len(tested)} claims that these rows test: {hold} borne out, {fail} contradicted, " + (
+    yield f"Of {len(tested)} claims that these rows test: {hold} confirmed, {fail} contradicted, " + (
         f"{len(tested) - hold - fail} not shown either way."
     )
     yield ""

@@ -1,9 +1,9 @@
-"""The results as they are kept: a JSON file of figures to read and commit, and beside it the counts they come from.
+"""The results: a JSON file of figures to read and commit, and the counts that they are computed from.
 
-`results.json` says what was made from what, the figures of every run (a row with a seed), their mean and range, and
-what ours gains over each row. `results.parquet` has the counts of every document of every run, so that a row that is
-run later is compared with ours without running ours again. Both are written beside their names and renamed, the JSON
-file last: a run that it names is finished.
+`results.json` has the provenance of the results, the figures of every run (a row with a seed), their mean and range,
+and the gain of ours over each row. `results.parquet` has the counts of every document of every run, so that a later row can
+be compared with ours without running ours again. Both are written atomically, the JSON file last: the runs that it
+names are finished.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _COLUMNS: list[pa.Field[Any]] = [
     *(pa.field(name, pa.int32()) for name in _NUMBERS),
 ]
 _COUNTS = pa.schema(_COLUMNS)
-MEAN = "mean"  # stands for the corpus and the type of a figure that is the mean over all of them
+MEAN = "mean"  # as corpus and type: the mean over all of them
 
 
 class ResultsError(ValueError):
-    """The results cannot be taken up as they are; the message is one line that says what to do."""
+    """The results cannot be resumed; the message is one line that says what to do."""
 
 
 @dataclass(slots=True)
 class Results:
-    """All that is known of all rows.
+    """The results of all rows.
 
     Attributes:
         made_from: budget, recipe, encoder and data: the same for all runs.
         runs: counts by row and seed.
-        commits: the commit of the code that made a run, where it was known.
+        commits: the commit of the code of a run, if known.
         unseen: see `data.unseen_shares`.
     """
 
@@ -58,7 +58,7 @@ class Results:
 
     @classmethod
     def read(cls, path: Path, *, made_from: dict[str, Any]) -> Results:
-        """Takes up the results of `path`, if there are any.
+        """Read the results of `path`, if any.
 
         Raises:
             ResultsError: they were made from something else, or are damaged.
@@ -76,7 +76,7 @@ class Results:
                 [Attention.of(each) for each in kept["attention"]],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ResultsError(f"{path}: not results of ours ({error!r}); name another --output") from error
+            raise ResultsError(f"{path}: not valid results ({error!r}); name another --output") from error
         made_from = json.loads(json.dumps(made_from))
         for key in made_from:
             if results.made_from.get(key) != made_from[key]:
@@ -85,7 +85,7 @@ class Results:
         return results
 
     def write(self, path: Path) -> None:
-        """Writes both files."""
+        """Write both files."""
         _write_counts(self.runs, _counts_path(path))
         content = {
             "made_from": self.made_from,
@@ -101,7 +101,7 @@ class Results:
         write_text(path, _compact(content))
 
     def means(self) -> Iterator[dict[str, Any]]:
-        """The figures of each row: mean, least and greatest of its seeds, and the mean over corpora and types."""
+        """Yield the figures of each row: mean, least and greatest of its seeds, and the mean over corpora and types."""
         for row in self._rows():
             runs = [counts for (name, _), counts in self._ordered() if name == row]
             values: dict[tuple[str, ...], list[float]] = {}
@@ -125,9 +125,9 @@ class Results:
                 }
 
     def gains(self) -> Iterator[dict[str, Any]]:
-        """What one row gains over another, of the pairs that are compared, with its 95 % interval.
+        """Yield the gain of one row over another, for the pairs that are compared, with its 95 % interval.
 
-        The counts of the seeds that both rows have are added up document by document, and documents are drawn (paired
+        The counts of the seeds that both rows have are summed by document, and documents are resampled (paired
         bootstrap).
         """
         for better, worse in self._pairs():
@@ -143,7 +143,7 @@ class Results:
                 yield {"better": better, "worse": worse, **_place(key), **interval}
 
     def _sliced(self, better: str, worse: str, pooled: Mapping[str, Counts]) -> dict[tuple[str, ...], Difference]:
-        """The mean over corpora and types within each slice, which `compare` leaves out."""
+        """Return the mean over corpora and types within each slice, which `compare` leaves out."""
         found: dict[tuple[str, ...], Difference] = {}
         for part in sorted({cell.slice for cell in pooled[better]} - {"all"}):
             whole = {
@@ -164,7 +164,7 @@ class Results:
         return bool(set.intersection(*seeds))
 
     def _pooled(self, *rows: str) -> dict[str, Counts]:
-        """The counts of each of some rows, added up over the seeds that all have that depend on one."""
+        """Return the counts of each of some rows, added up over the seeds that all have that depend on one."""
         seeds = {row: {seed for name, seed in self.runs if name == row} for row in rows}
         shared = set.intersection(*(seeds[row] for row in rows if ROWS[row].is_random))
         pooled: dict[str, Counts] = {}
@@ -227,7 +227,7 @@ def _read_counts(path: Path) -> dict[tuple[str, int], Counts]:
 
 
 def _compact(content: dict[str, Any]) -> str:
-    """JSON with one line for each row of a list, so that differences can be read."""
+    """Return JSON with one line for each row of a list, so that diffs are readable."""
 
     def line(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)

@@ -15,8 +15,8 @@ class Row:
 
     Attributes:
         system: what annotates with it (`experiments.systems`): cascade, pipeline, low, tf-idf or dictionary.
-        about: what it is, for the page.
-        recipe: what its training changes of the recipe (`model.training.recipe`); None where it trains nothing.
+        about: its description, for the page.
+        recipe: its changes to the recipe (`model.training.recipe`); None if nothing is trained.
     """
 
     system: str
@@ -32,7 +32,7 @@ class Row:
 _LOW: dict[str, Any] = {"use_mid": False, "use_high": False, "candidate_weight": 0.0}
 
 ROWS: Mapping[str, Row] = {
-    "dictionary": Row("dictionary", "baseline: the longest names of the vocabulary that stand in the text", None),
+    "dictionary": Row("dictionary", "baseline: the longest names of the vocabulary in the text", None),
     "low": Row(
         "low", "baseline: the low level alone (the paper's BioBERT row); its spans looked up among the names", _LOW
     ),
@@ -65,10 +65,10 @@ ROWS: Mapping[str, Row] = {
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Something that the paper says one system gains over another, and where to look whether it does here.
+    """A gain of one system over another that the paper claims, and the figure that tests it here.
 
     Attributes:
-        paper: the gain that the paper prints, in points of F1 on NCBI and BC5CDR; empty where it prints none.
+        paper: the gain that the paper prints, in points of F1 on NCBI and BC5CDR; empty if it prints none.
     """
 
     says: str

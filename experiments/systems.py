@@ -1,6 +1,6 @@
-"""Trains the system of a row with a seed, tunes it, and counts what it gets right on dev, document by document.
+"""Trains the system of a row with a seed, calibrates it, and scores it on dev, document by document.
 
-Every system is tuned on the same documents by the same rules: the threshold of spans, and what weighs the evidence.
+The span threshold and the resolver of every system are fitted on the same documents by the same rules.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Setting:
     """What all rows share.
 
     Attributes:
-        recipe: what every training begins with; a row and a seed change it.
-        folder: where models are kept, `ROW.SEED` each.
+        recipe: the recipe that rows and seeds change.
+        folder: folder of the models, `ROW.SEED` each.
     """
 
     data: Data
@@ -59,7 +59,7 @@ class Setting:
 
 
 def run(name: str, seed: int, setting: Setting) -> Counts:
-    """The counts of a row's system on dev: all protocols, and the slices of `ner`.
+    """Return the counts of a row's system on dev: all protocols, and the slices of `ner`.
 
     Raises:
         RecipeError: the encoder or the data do not fit.
@@ -69,7 +69,7 @@ def run(name: str, seed: int, setting: Setting) -> Counts:
 
 
 def train_row(name: str, seed: int, setting: Setting) -> Path:
-    """The folder of a row's model, trained if it is not yet."""
+    """Return the folder of a row's model, trained if it is not yet."""
     changes: Mapping[str, Any] = ROWS[name].recipe or {}
     output = setting.folder / f"{name}.{seed}"
     train(
@@ -142,18 +142,18 @@ _SYSTEMS: Mapping[str, Callable[[str, int, Setting], Counts]] = {
 
 
 class Pipeline(Cascade):
-    """One model recognises and another one links: the spans are the recogniser's, all else is the linker's."""
+    """Two models: the spans are the recogniser's, everything else is the linker's."""
 
     recogniser: Cascade
 
     def read_spans(
         self, texts: Sequence[Text], *, given: Sequence[Sequence[tuple[int, int, str]]] | None = None
     ) -> tuple[list[Window], list[Tensor], list[Span]]:
-        """The linker's windows and states, with the spans that are given, or those of the recogniser."""
+        """Return the linker's windows and states, with the spans that are given, or those of the recogniser."""
         windows, hidden, spans = super().read_spans(texts, given=[[] for _ in texts] if given is None else given)
         if given is not None:
             return windows, hidden, spans
-        self.recogniser.recall_bias = self.recall_bias  # who links decides whether doubtful spans are read
+        self.recogniser.recall_bias = self.recall_bias  # the linker decides whether low-confidence spans are found
         return windows, hidden, self.recogniser.read_spans(texts)[2]
 
 
@@ -162,10 +162,10 @@ def _load(folder: Path, setting: Setting) -> Cascade:
 
 
 def _score_cascade(cascade: Cascade, setting: Setting) -> Counts:
-    """Tunes a cascade and counts it under every protocol, and gold spans by what one level alone says of them."""
+    """Calibrate a cascade and count it under every protocol, and the links of gold spans by one level alone."""
     data, canonical = setting.data, cascade.vocabulary.canonical
     cascade.span_threshold = 0.0
-    if any(_find_spans(cascade, data.tune)):  # else there is nothing to fit to: training has hardly begun
+    if any(_find_spans(cascade, data.tune)):  # else there is nothing to fit on: the training was too short
         tune(cascade, data.tune, seen=data.train)
     found, _ = annotate_gold(cascade, data.dev)
     counts = count(data.dev, found, canonical=canonical, slicer=data.slicer)
@@ -183,7 +183,7 @@ def _score_cascade(cascade: Cascade, setting: Setting) -> Counts:
 
 
 def _recogniser(seed: int, setting: Setting) -> Cascade:
-    """The model of `low`, with its threshold of spans chosen on the documents to tune on."""
+    """Return the model of `low`, with its threshold of spans chosen on the documents to tune on."""
     folder, data = train_row("low", seed, setting), setting.data
     model, tokenizer, version = load_model(folder, device=setting.device)
     nothing = Vocabulary(data.vocabulary.concepts[:1], version=data.vocabulary.version)  # nothing is searched for
@@ -196,8 +196,8 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
 
     def ner_f1(threshold: float) -> float:
         cascade.span_threshold = threshold
-        standing = _by_document(cascade.agree(texts, windows, spans), len(texts))
-        found = _link(standing, data.tune, lambda words, kind: None)
+        kept = _by_document(cascade.agree(texts, windows, spans), len(texts))
+        found = _link(kept, data.tune, lambda words, kind: None)
         return mean_figure(count(data.tune, found, canonical=str, protocols=("ner",)))
 
     cascade.span_threshold = max(THRESHOLDS, key=ner_f1)
@@ -206,7 +206,7 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
 
 @torch.inference_mode()
 def _find_spans(cascade: Cascade, documents: Sequence[GoldDocument]) -> list[list[Span]]:
-    """The spans of each document."""
+    """Return the spans of each document."""
     return _by_document(cascade.find_spans(list(map(text_of, documents)))[2], len(documents))
 
 
@@ -218,7 +218,7 @@ def _by_document(spans: Sequence[Span], documents: int) -> list[list[Span]]:
 
 
 def _link(spans: Sequence[Sequence[Span]], documents: Sequence[GoldDocument], linker: Linker) -> list[list[Mention]]:
-    """Spans with the concepts of their words, a short form counting as its long form."""
+    """Return mentions of the spans, linked by their words; a short form counts as its long form."""
     return [
         [
             Mention(s.start, s.end, s.text, s.entity_type, 0, s.score,
@@ -230,7 +230,7 @@ def _link(spans: Sequence[Sequence[Span]], documents: Sequence[GoldDocument], li
 
 
 def _score_spans(recogniser: Cascade, linker: Linker, setting: Setting, *, given: Linker | None = None) -> Counts:
-    """Counts the recogniser's spans as they are linked, and gold spans by `given`, or else by the same linker."""
+    """Count the recogniser's spans as they are linked, and gold spans linked by `given`, or else by the same linker."""
     data = setting.data
     found = _link(_find_spans(recogniser, data.dev), data.dev, linker)
     counts = count(data.dev, found, canonical=data.vocabulary.canonical, slicer=data.slicer)

@@ -1,11 +1,11 @@
-"""The science: the three-level network, its training, its inference and its scores.
+"""The three-level network, its training, inference and evaluation.
 
-Knows nothing of Prefect or DuckDB, so that it runs on a bare GPU machine.
+Imports neither Prefect nor DuckDB, so that it runs on a bare GPU machine.
 """
 
 import os
 
-# On CPUs torch keeps the last 1,024 kernels that it made for the shapes of its operands, in two caches, each read
-# when it is first used. Batches of text hardly ever have a shape twice: the kernels would fill gigabytes, in vain.
+# On CPUs torch caches 1,024 kernels, one for each shape of operands, in two caches that read their size at first use.
+# Batches of text rarely have the same shape twice, so that these kernels would fill gigabytes for nothing.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "16")

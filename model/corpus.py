@@ -1,7 +1,7 @@
-"""Gold documents to train on and to score against, kept as one Parquet file that any machine can read.
+"""Gold documents for training and evaluation, in one Parquet file.
 
-The file is prepared once (`e2emern corpus`), with sentences and abbreviations already found, so that
-training needs neither a parser nor a sentence splitter.
+`e2emern corpus` prepares the file once, with sentences and abbreviations, so that training needs neither a parser nor a
+sentence splitter.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ CORPUS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class GoldMention:
-    """A mention as its corpus annotates it; `concepts` is empty where the corpus says -1."""
+    """A mention as its corpus annotates it; `concepts` is empty if the corpus gives -1."""
 
     start: int
     end: int
     entity_type: str
     concepts: tuple[str, ...]
-    composite: bool = False  # several concepts stand in one span, as in "breast and ovarian cancer"
+    composite: bool = False  # the span names several concepts, as in "breast and ovarian cancer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class GoldDocument:
 
 
 def text_of(document: GoldDocument) -> Text:
-    """What the cascade reads of a gold document."""
+    """Return the part of a gold document that the cascade reads."""
     return Text(document.sentences, dict(document.abbreviations))
 
 
 def write_corpus(documents: Iterable[GoldDocument], path: Path) -> int:
-    """Writes the documents beside `path`, renames, and returns how many there were."""
+    """Write the documents to `path`, whole or not at all, and return their number."""
     rows = [
         {
             "corpus": document.corpus,
@@ -101,7 +101,7 @@ def write_corpus(documents: Iterable[GoldDocument], path: Path) -> int:
 
 
 def read_corpus(path: Path, *, splits: Iterable[str] | None = None) -> list[GoldDocument]:
-    """Reads the documents of `path`, of the named splits only (`corpus/split`) where any are named.
+    """Read the documents of `path`; with `splits` (`corpus/split`), those of the named splits only.
 
     Raises:
         ValueError: the file lacks a column of `CORPUS_SCHEMA`, or a named split.

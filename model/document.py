@@ -1,7 +1,7 @@
-"""The words of the project: a document, its passages, its sentences, and the mentions found in it.
+"""The data types of the project: a document, its passages and sentences, and the mentions found in it.
 
 All offsets are half-open and count code points of the document's own text: `title + " " + abstract` for
-PubMed and PubTator, and BioC's own document offsets for BioC.
+PubMed and PubTator, and BioC's document offsets for BioC.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class InvalidAnnotation:
     """An annotation, a relation or another line of a document that could not be used. The document is kept.
 
     Attributes:
-        position: where in the input file: `line 12`, or the document's element.
+        position: its place in the input file: `line 12`, or the document's element.
         kind: what is wrong, without any value, so that equal faults can be counted: `outside the text`.
         reason: what was found and what was expected, in one line.
     """
@@ -98,7 +98,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What the cascade reads of a document: its sentences, and its abbreviations with their long forms."""
+    """The part of a document that the cascade reads: its sentences, and its abbreviations with their long forms."""
 
     sentences: Sequence[Sentence]
     abbreviations: Mapping[str, str] = field(default_factory=dict)
@@ -130,10 +130,10 @@ class Concept:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A span that the model found, and the concept it stands for.
+    """A span that the model found, and the concept it is linked to.
 
-    `mesh_id` is None when the span was recognised but not linked; scores are probabilities, and None where
-    that level had nothing to score. `how` names the evidence that decided the link.
+    `mesh_id` is None if the span was recognised but not linked. Scores are probabilities, and None if that level had
+    nothing to score. `how` names the evidence that decided the link.
     """
 
     start: int
@@ -151,7 +151,7 @@ class Mention:
 
 
 MENTION_FIELDS = tuple(each.name for each in fields(Mention))
-"""The columns of a table of mentions that say what was found."""
+"""The columns that describe a mention, in every table of mentions."""
 
 
 def _lay_out(pieces: Iterable[tuple[int, str]]) -> str:

@@ -1,6 +1,6 @@
-"""Files that are whole or absent: written beside their name, flushed to the disk, renamed.
+"""Atomic writes: a file is written under a temporary name, flushed to the disk and renamed.
 
-The warehouse has the same with locks (`warehouse.files`), which this package must not import.
+`warehouse.files` does the same with locks; this package must not import it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 @contextmanager
 def beside(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
-    """Gives a path to write to that becomes `path` when the block ends without an exception.
+    """Yield a temporary path that is renamed to `path` when the block ends without an exception.
 
     Args:
-        suffix: of the name until then; one of its own for each of several writers.
+        suffix: of the temporary name; several writers of one file need different ones.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + suffix)
@@ -37,19 +37,19 @@ def beside(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
 
 
 def file_digest(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file."""
+    """Return the first 16 hex digits of the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def check_columns(path: Path, names: Sequence[str], *, expected: str) -> None:
-    """Checks that a Parquet file has columns of these names. Raises ValueError."""
+    """Check that a Parquet file has columns of these names. Raises ValueError."""
     found = pq.read_schema(path).names
     if missing := [name for name in names if name not in found]:
         raise ValueError(f"{path}: no column {', '.join(missing)}; expected {expected}")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text in UTF-8, whole or not at all."""
+    """Write text in UTF-8, whole or not at all."""
     with beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

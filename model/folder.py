@@ -15,7 +15,7 @@ from .version import model_version
 
 
 def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes a transformers folder with fp16 safetensors weights."""
+    """Write a transformers folder with fp16 safetensors weights."""
     state = {name: value.detach().to("cpu", torch.float16) for name, value in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
@@ -24,13 +24,13 @@ def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: 
 def load_model(
     folder: Path, *, device: str, dtype: torch.dtype | None = None
 ) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
-    """Loads weights (safetensors only), tokenizer and version; the version is 12 hex digits of the weights' SHA-256.
+    """Load a model (safetensors only), its tokenizer and its version (`version.model_version`).
 
     Args:
-        dtype: of the weights; the device's fastest where it is not given.
+        dtype: of the weights; by default the fastest of the device.
 
     Raises:
-        ValueError: the folder lacks a file that a model needs, one is damaged, or the weights are not those of the
+        ValueError: the folder lacks a file of a model, a file is damaged, or the weights do not match the
             configuration.
     """
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
@@ -42,6 +42,6 @@ def load_model(
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].removeprefix(f"{folder}: ")
-        raise ValueError(f"{folder}: not a model of ours: {reason}") from error
+        raise ValueError(f"{folder}: not an e2emern model: {reason}") from error
     nn.Module.to(model, device, dtype)
     return model.eval(), tokenizer, model_version(folder)

@@ -5,11 +5,11 @@
     high   which tokens mention e?               G = sigmoid(W_g [H; H_a] + b_g)
                                                  H_f = H * (1 - G) + H_e * G,  y_h = softmax(W_h h_f + b_h)
 
-Three attentions a_i are offered, since the one the paper prints cannot see the entity (`PrintedAttention`), and for the
-ablation `uniform`, which is none.
-None of the levels runs the encoder per (sentence, entity) pair: sentences and entity names are encoded
-apart, and the levels combine the two. Shapes: B sentences, N word pieces, M entities, D hidden size,
-L labels. Entities are (B, M, D), or (1, M, D) when all sentences share them.
+Three attentions a_i can be chosen, since the weights of the one that the paper prints do not depend on the entity
+(`PrintedAttention`); `uniform`, for the ablation, is the plain mean.
+No level runs the encoder per (sentence, entity) pair: sentences and entity names are encoded separately, and the levels
+combine the two. Shapes: B sentences, N word pieces, M entities, D hidden size, L labels. Entities are (B, M, D), or
+(1, M, D) if all sentences share them.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ FUSIONS = ("gate", "concatenation")
 
 
 class E2emernConfig(PreTrainedConfig):
-    """What the network is made of.
+    """The configuration of the network.
 
     Args:
         encoder: configuration of any `AutoModel` encoder, as a dictionary with `model_type`.
-        entity_types: types the low level tells apart, in the order of their tags.
-        tag_scheme: `BIO` or `BIOES`, how the tags of words write mentions (`spans`).
+        entity_types: types of the low level, in the order of their tags.
+        tag_scheme: `BIO` or `BIOES`, how tags encode mentions (`spans`).
         attention: `printed`, `released`, `bilinear`, or `uniform` (mean of the tokens, for the ablation).
         fusion: `gate` or `concatenation` (the paper's "w/o gate": W_h reads [h_i; h_a; h_e]).
         use_mid, use_high: whether the level exists.
         low_weight: weight of the low level; 1 in equation 4, 0 for a linker alone.
         mid_weight, high_weight: lambda and mu of equation 4.
         candidate_weight: weight of the candidate loss, ours (see `candidate_loss`).
-        span_threshold: least probability of a span that is linked to no concept; fitted on dev.
-        resolver: weights of the evidence at inference (see `linking.Resolver`); fitted on dev.
+        span_threshold: least probability of a span that is not linked to a concept; fitted on dev.
+        resolver: weights of the evidence at inference (see `inference.resolver`); fitted on dev.
 
     Raises:
         ValueError: an unknown attention, fusion or tag scheme.
@@ -99,20 +99,20 @@ class E2emernConfig(PreTrainedConfig):
 
     @property
     def reads_entities(self) -> bool:
-        """Whether anything but the low level is there: a level, or the candidate loss of the bilinear attention."""
+        """Whether the network uses entities: a level, or the candidate loss of the bilinear attention."""
         return self.use_mid or self.use_high or (self.attention == "bilinear" and self.candidate_weight > 0)
 
 
 @dataclass(frozen=True)
 class Attended:
-    """What the attention of the mid level makes of sentences and entities."""
+    """The output of the mid level's attention for sentences and entities."""
 
     weights: Tensor  # (B, M, N) or (B, 1, N): a_i, zero on padding
     features: Tensor  # (B, M, D): h_a
 
 
 class E2emernModel(PreTrainedModel):
-    """The network. Build a new one with `E2emernModel.on_encoder`, a saved one with `E2emernModel.load`."""
+    """The network. `E2emernModel.on_encoder` makes a new one, `E2emernModel.load` loads a saved one."""
 
     config_class = E2emernConfig
     base_model_prefix = "encoder"
@@ -141,26 +141,26 @@ class E2emernModel(PreTrainedModel):
 
     @classmethod
     def load(cls, name: str | Path, *, dtype: torch.dtype = torch.float32) -> E2emernModel:
-        """Loads a saved model (safetensors only), whole: transformers fills what is missing with random numbers.
+        """Load a saved model (safetensors only). Without this check transformers would fill missing weights randomly.
 
         Raises:
-            ValueError: its weights lack one that its configuration asks for, or have another.
+            ValueError: a weight of its configuration is missing, or another one is present.
         """
         loaded = cls.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
-        model, found = cast(tuple[E2emernModel, dict[str, Any]], loaded)  # transformers tells of the model alone
-        for said, keys in (("lack", found["missing_keys"]), ("have the unexpected", found["unexpected_keys"])):
+        model, found = cast(tuple[E2emernModel, dict[str, Any]], loaded)  # transformers' types name the model alone
+        for verb, keys in (("lack", found["missing_keys"]), ("have the unexpected", found["unexpected_keys"])):
             if keys:
-                raise ValueError(f"{name}: its weights {said} {min(keys)}; they are not those of its configuration")
+                raise ValueError(f"{name}: its weights {verb} {min(keys)}; they are not those of its configuration")
         return model
 
     @classmethod
     def on_encoder(cls, name: str, **options: Any) -> E2emernModel:
-        """Puts new heads on the pre-trained encoder `name`: a transformers folder, a hub name, or a model of ours.
+        """Put new heads on the pre-trained encoder `name`: a transformers folder, a hub name, or a saved model.
 
-        What a model of ours has learnt in heads that the new one has too, is kept.
+        Heads of a saved model that fit the new one are kept.
 
         Raises:
-            ValueError: the weights of a model of ours are not those of its own configuration.
+            ValueError: the weights of a saved model do not match its configuration.
         """
         of_ours = isinstance(AutoConfig.from_pretrained(name), E2emernConfig)
         before = cls.load(name) if of_ours else None
@@ -180,26 +180,26 @@ class E2emernModel(PreTrainedModel):
                 nn.init.zeros_(module.bias)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """H = h_1..h_N, one row per word piece: (B, N) ids and mask to (B, N, D)."""
+        """Return H = h_1..h_N, one row per word piece: (B, N) ids and mask to (B, N, D)."""
         hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return hidden
 
     def encode_names(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """h_e, the mean-pooled encoding of entity names: (M, N) ids and mask to (M, D)."""
+        """Return h_e, the mean-pooled encoding of entity names: (M, N) ids and mask to (M, D)."""
         return mean_pooled(self.encode(input_ids, attention_mask), attention_mask)
 
     def low(self, hidden: Tensor) -> Tensor:
-        """Logits of the low level: (B, N, D) to (B, N, L)."""
+        """Return the logits of the low level: (B, N, D) to (B, N, L)."""
         logits: Tensor = self.low_head(hidden)
         return logits
 
     def attend(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
-        """The entity-attention feature h_a: H (B, N, D), mask (B, N), entities (B or 1, M, D)."""
+        """Return the entity-attention feature h_a: H (B, N, D), mask (B, N), entities (B or 1, M, D)."""
         attended: Attended = self.attention(hidden, mask, entities)
         return attended
 
     def mid(self, attended: Attended, entities: Tensor) -> Tensor:
-        """Logits of the mid level, before the sigmoid: (B, M)."""
+        """Return the logits of the mid level, before the sigmoid: (B, M)."""
         features = attended.features
         size = features.shape[-1]
         of_entity, of_text = self.mid_head.weight[0].split(size)  # W_m [h_e; h_a] without building the pair
@@ -209,7 +209,7 @@ class E2emernModel(PreTrainedModel):
         return logits
 
     def high(self, hidden: Tensor, attended: Attended, entities: Tensor) -> Tensor:
-        """Logits of the high level: H (B, N, D), entities (B or 1, M, D) to (B, M, N, L)."""
+        """Return the logits of the high level: H (B, N, D), entities (B or 1, M, D) to (B, M, N, L)."""
         size = hidden.shape[-1]
         features = attended.features
         if self.config.fusion == "concatenation":
@@ -224,7 +224,7 @@ class E2emernModel(PreTrainedModel):
         return logits
 
     def score_bank(self, hidden: Tensor, mask: Tensor, bank: Tensor) -> Tensor:
-        """Mid logits of every sentence against every entity of a bank (M, D), without building h_a: (B, M).
+        """Return the mid logits of every sentence with every entity of a bank (M, D), without building h_a: (B, M).
 
         Equal to `mid(attend(...))`; with bilinear attention it is the two matrix products of
         `sum_i softmax_i(H W_a E')_ie (H W_m E')_ie`, and memory is B x N x M instead of B x M x D.
@@ -241,7 +241,7 @@ class E2emernModel(PreTrainedModel):
 
 
 def mean_pooled(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The mean of H over the pieces that are no padding: (M, N, D) and mask (M, N) to (M, D)."""
+    """Return the mean of H over the pieces that are not padding: (M, N, D) and mask (M, N) to (M, D)."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)
 
@@ -265,10 +265,10 @@ class PrintedAttention(nn.Module):
 
 
 class ReleasedAttention(nn.Module):
-    """The attention of the authors' released code: h_a = ELU(W tanh([sum_i a_i h_i; h_e]) + b).
+    """The attention of the code that the authors released: h_a = ELU(W tanh([sum_i a_i h_i; h_e]) + b).
 
-    Its weights a_i are as blind to the entity as the printed ones, but the two non-linearities after
-    pooling let text and entity meet.
+    Its weights a_i do not depend on the entity either, but the two non-linearities after pooling combine text and
+    entity.
     """
 
     def __init__(self, size: int) -> None:
@@ -278,7 +278,7 @@ class ReleasedAttention(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
         size = hidden.shape[-1]
-        scores = (hidden @ self.score.weight[0, :size]).unsqueeze(1)  # what softmax cancels is left out
+        scores = (hidden @ self.score.weight[0, :size]).unsqueeze(1)  # without the terms that softmax cancels
         pooled = _average(scores, hidden, mask)
         of_text, of_entity = self.mix.weight.split(size, dim=1)
         mixed = torch.tanh(pooled.features) @ of_text.T + F.linear(torch.tanh(entities), of_entity, self.mix.bias)
@@ -286,14 +286,14 @@ class ReleasedAttention(nn.Module):
 
 
 class BilinearAttention(nn.Module):
-    """a_ie = softmax_i(h_i' W h_e / sqrt(D)): ours, which sees the entity. W starts as the identity."""
+    """a_ie = softmax_i(h_i' W h_e / sqrt(D)): our own, which depends on the entity. W starts as the identity."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.product = nn.Parameter(torch.eye(size))
 
     def scores(self, hidden: Tensor, entities: Tensor) -> Tensor:
-        """h_i' W h_e / sqrt(D): (B, N, D) and (B or 1, M, D) to (B, M, N)."""
+        """Return h_i' W h_e / sqrt(D): (B, N, D) and (B or 1, M, D) to (B, M, N)."""
         return entities @ (hidden @ self.product).transpose(1, 2) / math.sqrt(hidden.shape[-1])
 
     def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
@@ -311,7 +311,7 @@ class UniformAttention(nn.Module):
         return Attended(pooled.weights, pooled.features.expand(-1, entities.shape[1], -1))
 
 
-AutoConfig.register(E2emernConfig.model_type, E2emernConfig)  # lets AutoTokenizer read our folders
+AutoConfig.register(E2emernConfig.model_type, E2emernConfig)  # so that AutoTokenizer reads our folders
 
 _ATTENTION_OF = {
     "printed": PrintedAttention,
@@ -322,6 +322,6 @@ _ATTENTION_OF = {
 
 
 def _average(scores: Tensor, hidden: Tensor, mask: Tensor) -> Attended:
-    """Softmax of scores (B, M, N) over the tokens that are not padding, and the mean of H under it."""
+    """Return the softmax of scores (B, M, N) over the tokens that are not padding, and the mean of H under it."""
     weights = scores.masked_fill(~mask.bool().unsqueeze(1), -torch.inf).softmax(-1)
     return Attended(weights, weights.to(hidden.dtype) @ hidden)

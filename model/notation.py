@@ -21,7 +21,7 @@ _SPELLINGS = {
         "Drug", "Drugs",
     ),
 }  # fmt: skip
-_IGNORED = re.compile(r"[\s_-]+")  # in a type, beside its case
+_IGNORED = re.compile(r"[\s_-]+")  # in a type, in addition to its case
 _NO_ID = frozenset({"", "-", "-1", "none", "null", "nil", "na", "n/a", "nan", "cui-less", "cuiless", "cui_less"})
 
 _OMIM = re.compile(r"o?mim\s*[:_]\s*|https?://(?:www\.)?omim\.org/(?:\w+/)*", re.IGNORECASE)
@@ -48,7 +48,7 @@ def normalize_type(written: str) -> str | None:
 
 
 def normalize_id(written: str) -> str | None:
-    """Return a concept id as vocabularies write it: `D006073`, `C537734`, or OMIM's bare `114480`; None if it is no id.
+    """Return a concept id as vocabularies write it: `D006073`, `C537734`, OMIM's bare `114480`; None if it is not one.
 
     Dropped are prefixes of MeSH and OMIM in any case, their URLs, trailing asterisks and white space around each.
     Ids of other namespaces, such as `CHEBI:15365`, stay as they are.

@@ -1,7 +1,7 @@
-"""Turns sentences into word pieces and batches of like length.
+"""Tokenization: sentences to word pieces, and batches of similar length.
 
-A word is what the tokenizer's own pre-tokenizer calls one (BERT: a run of letters and digits, or one
-punctuation mark). Tags are given to words and read from their first word piece.
+A word is a token of the tokenizer's own pre-tokenizer (BERT: a run of letters and digits, or one punctuation mark).
+Words are tagged at their first word piece.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .document import Sentence
 
-LONGEST_WINDOW = 256  # word pieces, where the encoder reads as many
+LONGEST_WINDOW = 256  # word pieces, or fewer if the encoder reads fewer
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The word pieces of a sentence, or of a part of it where it is longer than the encoder reads.
+    """The word pieces of a sentence, or of a part of it if it is longer than the encoder reads.
 
     `first` holds each word's first piece, `start` and `end` each word's code points in the document.
     """
@@ -39,22 +39,22 @@ class Window:
         return len(self.ids)
 
     def words_of(self, start: int, end: int) -> tuple[int, int] | None:
-        """The half-open range of words that overlap code points start..end; None where none does."""
+        """Return the half-open range of words that overlap code points start..end; None if none does."""
         first = int(np.searchsorted(self.end, start, "right"))
         last = int(np.searchsorted(self.start, end, "left"))
         return (first, last) if first < last else None
 
     def pieces_of(self, first: int, last: int) -> tuple[int, int]:
-        """The half-open range of pieces of the words first..last, for pooling over a span."""
+        """Return the half-open range of pieces of the words first..last, for pooling over a span."""
         return int(self.first[first]), int(self.first[last]) if last < len(self.first) else len(self.ids) - 1
 
 
 def make_windows(
     documents: Iterable[Iterable[Sentence]], *, tokenizer: PreTrainedTokenizerBase, max_pieces: int
 ) -> list[Window]:
-    """Tokenizes the sentences of documents; each becomes one window, or several when it is long.
+    """Tokenize the sentences of documents; each gives one window, or several if it is long.
 
-    Sentences without any word piece (white space, control characters) become none.
+    Sentences without any word piece (white space, control characters) give none.
     """
     triples = [(d, s, sentence) for d, sentences in enumerate(documents) for s, sentence in enumerate(sentences)]
     if not triples:
@@ -74,7 +74,7 @@ def make_windows(
         begin = 0
         while begin < len(first):
             stop = int(np.searchsorted(last, first[begin] + body, "right"))
-            stop = max(stop, begin + 1)  # a word of more pieces than fit is cut short
+            stop = max(stop, begin + 1)  # a word of more pieces than fit is truncated
             low, high = int(first[begin]), min(int(last[stop - 1]), int(first[begin]) + body)
             windows.append(
                 Window(
@@ -92,9 +92,9 @@ def make_windows(
 
 
 def positions_of(encoder: PreTrainedModel) -> int:
-    """How many word pieces an encoder reads at once.
+    """Return how many word pieces an encoder reads at once.
 
-    RoBERTa and its like number them from behind the padding's id, so their last positions are out of reach.
+    RoBERTa and similar encoders number positions from the padding's id on, so that their last ones are never used.
     """
     tables = (module for name, module in encoder.named_modules() if name.endswith("position_embeddings"))
     before = next((table.padding_idx for table in tables if isinstance(table, nn.Embedding)), None)
@@ -103,17 +103,17 @@ def positions_of(encoder: PreTrainedModel) -> int:
 
 
 def longest_window(encoder: PreTrainedModel) -> int:
-    """The most word pieces of a window for an encoder."""
+    """Return the most word pieces of a window for an encoder."""
     return min(LONGEST_WINDOW, positions_of(encoder))
 
 
 def pieces_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of a tokenizer's word pieces and their ids."""
+    """Return the SHA-256 of a tokenizer's word pieces and their ids."""
     return hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
 def batches_of(lengths: Sequence[int], *, tokens: int) -> list[np.ndarray]:
-    """Groups positions by like length so that longest x count <= `tokens`; longest first, ties in order."""
+    """Group positions by similar length so that longest x count <= `tokens`; longest first, ties in order."""
     order = np.argsort(-np.asarray(lengths), kind="stable")
     batches, begin = [], 0
     while begin < len(order):
@@ -124,7 +124,7 @@ def batches_of(lengths: Sequence[int], *, tokens: int) -> list[np.ndarray]:
 
 
 def pad(sequences: Sequence[np.ndarray], *, padding: int) -> tuple[Tensor, Tensor]:
-    """Pads id sequences to one length: ids and mask, both int64 (sequences, longest)."""
+    """Pad id sequences to one length: ids and mask, both int64 (sequences, longest)."""
     longest = max(len(sequence) for sequence in sequences)
     ids = np.full((len(sequences), longest), padding, np.int64)
     mask = np.zeros((len(sequences), longest), np.int64)

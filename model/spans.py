@@ -1,7 +1,8 @@
-"""How mentions are written as tags of words, and read off them again.
+"""Tags of words to spans and back.
 
-The tags of a model are O and, for each entity type, those of its scheme: BIO has B-X where a mention begins and I-X
-where it goes on; BIOES has E-X besides where it ends, and S-X for a mention of one word (Ratinov and Roth, CoNLL 2009).
+The tags of a model are O and, for each entity type X, those of its scheme. BIO has B-X for the first word of a mention
+and I-X for the others. BIOES also has E-X for the last one, and S-X for a mention of one word (Ratinov and Roth, CoNLL
+2009).
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ class WordSpan:
 
 
 def tag_names(entity_types: Sequence[str], *, scheme: str) -> list[str]:
-    """The tags of a scheme in order: O, then those of the first type, of the second, ..."""
+    """Return the tags of a scheme in order: O, then those of the first type, of the second, ..."""
     return ["O"] + [f"{place}-{kind}" for kind in entity_types for place in scheme if place != "O"]
 
 
 def tag_mention(words: int, entity_type: str, *, tags: list[str]) -> list[int]:
-    """The tag of each of the words of a mention."""
+    """Return the tag of each of the words of a mention."""
     places = "B" + "I" * (words - 1)
     if _marks_ends(tags):
         places = "S" if words == 1 else f"B{'I' * (words - 2)}E"
@@ -40,19 +41,17 @@ def tag_mention(words: int, entity_type: str, *, tags: list[str]) -> list[int]:
 def find_word_spans(
     log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str], recall_bias: float = 0.0
 ) -> list[list[WordSpan]]:
-    """The spans of each window, from the log-probabilities of its words' tags (windows, longest, L).
+    """Return the spans of each window, decoded from the log-probabilities of its words' tags (windows, longest, L).
 
-    With a `second_look`, those are added that are read where the tag O is held back by so much, in log-odds, and that
-    touch none of the first: doubtful ones, for what follows to decide.
+    With a `recall_bias`, decode a second time with the tag O made less probable by that much, in log-odds. Add those
+    spans that touch none of the first: they have low confidence, and a later stage decides.
     """
     found = _spans_of_windows(log_probabilities, log_probabilities, words, tags=tags)
     if recall_bias:
-        held_back = log_probabilities - recall_bias * np.eye(1, len(tags))
-        for sure, doubtful in zip(
-            found, _spans_of_windows(held_back, log_probabilities, words, tags=tags), strict=True
-        ):
+        biased = log_probabilities - recall_bias * np.eye(1, len(tags))
+        for sure, further in zip(found, _spans_of_windows(biased, log_probabilities, words, tags=tags), strict=True):
             taken = list(sure)
-            sure += [span for span in doubtful if not any(a.first < span.last and span.first < a.last for a in taken)]
+            sure += [span for span in further if not any(a.first < span.last and span.first < a.last for a in taken)]
     return found
 
 
@@ -67,9 +66,9 @@ def _spans_of_windows(
 
 
 def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]) -> np.ndarray:
-    """The most probable tag sequences that write mentions (Viterbi).
+    """Return the most probable valid tag sequences (Viterbi).
 
-    In them I-X and E-X follow only B-X or I-X; where the scheme marks ends, these two are followed by nothing else.
+    In a valid sequence I-X and E-X follow only B-X or I-X; in BIOES, only I-X or E-X follow these two.
 
     Args:
         log_probabilities: (windows, longest, L), one row per word.
@@ -81,7 +80,7 @@ def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[
     closed = _marks_ends(tags)
     allowed = np.array([[_may_follow(before, tag, closed=closed) for tag in tags] for before in tags])
     transition = np.where(allowed, 0.0, -np.inf)
-    start, end = transition[0], transition[:, 0]  # a sentence stands between words that are no mention
+    start, end = transition[0], transition[:, 0]  # a sentence starts and ends outside of mentions
     best = log_probabilities[:, 0] + start
     came_from = np.zeros(log_probabilities.shape, np.int64)
     stay = np.arange(len(tags))
@@ -100,10 +99,10 @@ def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[
 
 
 def spans_of(chosen: np.ndarray, probabilities: np.ndarray, *, tags: list[str]) -> list[WordSpan]:
-    """The spans of one window, from its tags (words,) and tag probabilities (words, L).
+    """Return the spans of one window, from its tags (words,) and tag probabilities (words, L).
 
-    A span's score is the probability of its tags and, where they do not mark its end, of the word after it not going
-    on, each word taken as independent of the others.
+    A span's score is the product of its tags' probabilities and, in BIO, the probability that the next word does not
+    continue it: words are taken as independent.
     """
     spans = []
     word = 0
@@ -116,8 +115,8 @@ def spans_of(chosen: np.ndarray, probabilities: np.ndarray, *, tags: list[str]) 
         last = word + 1
         while last < len(chosen) and tags[chosen[last]] in (f"I-{kind}", f"E-{kind}"):
             last += 1
-        going_on = np.arange(word + 1, last)
-        score = float(probabilities[word, tag]) * float(probabilities[going_on, chosen[going_on]].prod())
+        inner = np.arange(word + 1, last)
+        score = float(probabilities[word, tag]) * float(probabilities[inner, chosen[inner]].prod())
         if last < len(chosen) and not _marks_ends(tags):
             score *= 1.0 - float(probabilities[last, tags.index(f"I-{kind}")])
         spans.append(WordSpan(word, last, kind, score))

@@ -21,7 +21,7 @@ _RULES = [
 
 
 def american(words: str) -> str:
-    """The words in American spelling; those that have it already are returned as they are."""
+    """Return the words in American spelling; those that have it already are returned as they are."""
     for pattern, spelling in _RULES:
         words = pattern.sub(spelling, words)
     return words

@@ -1,7 +1,7 @@
-"""The concepts to link to, and look-up of a mention's exact words among their names.
+"""The concepts to link to, and the exact look-up of words among their names.
 
-Reads the entities table (one Parquet file per MeSH version). Concepts are ordered by type, so that "all
-diseases" is a slice, and names follow the order of their concepts.
+Reads the entities table (one Parquet file for each MeSH version). Concepts are ordered by type, so that "all diseases"
+is a slice; names follow the order of their concepts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LONGEST_SYMBOL = 2  # letters, of names whose case matters
 
 
 def normalise(name: str) -> str:
-    """Folds case, accents, Greek letters and punctuation: "β-Thalassemia" and "beta thalassemia" agree."""
+    """Fold case, accents, Greek letters and punctuation: "β-Thalassemia" and "beta thalassemia" agree."""
     if name.isascii():
         return _NOT_WORD.sub(" ", name.lower()).strip()
     folded = unicodedata.normalize("NFKD", name.lower())
@@ -36,7 +36,7 @@ def normalise(name: str) -> str:
 
 
 def bag_of_words(name: str) -> str:
-    """Folds plural and word order too: "Neoplasms, Breast" and "breast neoplasm" agree."""
+    """Fold plural and word order too: "Neoplasms, Breast" and "breast neoplasm" agree."""
     return _bag(normalise(name))
 
 
@@ -69,14 +69,14 @@ class Vocabulary:
             for place, name in enumerate(concept.names):
                 folded = normalise(name)
                 if folded.replace(" ", "").isdigit():
-                    continue  # a catalogue's number, which names nothing in a text
+                    continue  # a catalogue number, which is not a name in text
                 for index, key in ((self._exact, folded), (self._bags, _bag(folded))):
                     owners = index.setdefault(key, {})
                     owners[at] = owners.get(at, False) or place == 0
 
     @classmethod
     def read(cls, path: Path) -> Vocabulary:
-        """Reads an entities table.
+        """Read an entities table.
 
         Raises:
             ValueError: the table lacks a column, is empty or holds more than one version.
@@ -111,21 +111,21 @@ class Vocabulary:
         return bare if bare in self.position else self.aliases.get(bare, bare)
 
     def slice_of(self, entity_type: str) -> slice:
-        """The positions of all concepts of a type; empty for a type without any."""
+        """Return the positions of all concepts of a type; empty for a type without any."""
         return self._slices.get(entity_type, slice(0, 0))
 
     def select(
         self, *, branches: Sequence[str] = (), allow: Sequence[str] = (), deny: Sequence[str] = ()
     ) -> np.ndarray:
-        """Which concepts may be linked to: bool (concepts,).
+        """Return which concepts may be linked to: bool (concepts,).
 
         Args:
             branches: tree numbers; concepts at or under one of them, and supplementary records mapped to these.
-            allow: ids that may be linked to as well, or alone where no branch is named.
+            allow: ids that may be linked to as well; without branches, these alone.
             deny: ids that may not.
 
         Raises:
-            ValueError: an id is not in the vocabulary, or no concept stands under a branch.
+            ValueError: an id is not in the vocabulary, or no concept is under a branch.
         """
         for identifier in (*allow, *deny):
             if self.canonical(identifier) not in self.position:
@@ -153,10 +153,10 @@ class Vocabulary:
         return hashed.hexdigest()[:16]
 
     def look_up(self, words: str, *, entity_type: str) -> tuple[str, dict[int, bool]]:
-        """The concepts of a type that have these very words as a name, and how they agree.
+        """Return the concepts of a type with these words as a name, and how they match.
 
-        Symbols have to agree in case, names of one or two letters and single words that mix cases: "no" is not
-        Nobelium, nor is "CoCl2" the COCl2 that is phosgene.
+        The case of symbols must match: of names of one or two letters, and of single words in mixed case. "no" is not
+        Nobelium, and "CoCl2" is not COCl2, phosgene.
 
         Returns `("exact" | "variant" | "none", {concept position: whether it is the preferred name})`;
         a variant differs by word order or plural.
@@ -173,8 +173,8 @@ class Vocabulary:
             return "variant", found
         return "none", {}
 
-    def bearers(self, folded: str, *, entity_type: str) -> list[int]:
-        """The concepts of a type that have these words, as `normalise` folds them, as a name: positions."""
+    def concepts_named(self, folded: str, *, entity_type: str) -> list[int]:
+        """Return the concepts of a type that have these words, as `normalise` folds them, as a name: positions."""
         return list(self._of_type(self._exact.get(folded), entity_type))
 
     def _of_type(self, found: dict[int, bool] | None, entity_type: str) -> dict[int, bool]:

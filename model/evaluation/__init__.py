@@ -1,1 +1,1 @@
-"""What predictions are worth: protocols, slices, bounds, comparisons and the page that tells of them."""
+"""Evaluation: protocols, slices, baselines, comparisons and the report."""

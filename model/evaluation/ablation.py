@@ -1,9 +1,9 @@
-"""What each source of candidates finds, and what each kind of evidence is worth, on gold spans.
+"""Ablation of the linker on gold spans: the sources of candidates, and the kinds of evidence.
 
     python -m model.evaluation.ablation MODEL --corpus FILE --mesh FILE --splits ncbi-disease/dev,bc5cdr/dev
 
-Recall@k of each source and of their union; then accuracy@1 of resolvers that see some of the evidence only, each
-fitted anew and cross-validated over documents.
+Prints recall@k of each source and of all together, then accuracy@1 of resolvers that are fitted on a part of the
+evidence, cross-validated over documents.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EVIDENCE_SEEN: Mapping[str, tuple[str, ...]] = {
     **{f"without {left_out}": tuple(kind for kind in EVIDENCE if kind != left_out) for left_out in
        ("likeness", "bank", "mid", "high", "prior")},
 }  # fmt: skip
-"""The kinds of evidence that a resolver of the ablation sees."""
+"""The kinds of evidence that each resolver of the ablation is fitted on."""
 
 Table = dict[str, dict[str, list[float]]]
 """Figures by corpus and type, then by row."""
@@ -48,7 +48,7 @@ Table = dict[str, dict[str, list[float]]]
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A group of gold spans, what was found for it, and the gold concepts of each of its mentions."""
+    """A group of gold spans, its candidates by source, and the gold concepts of each of its mentions."""
 
     document: int
     corpus: str
@@ -59,7 +59,7 @@ class _Case:
 
 
 def recall_of_sources(cases: Sequence[_Case]) -> Table:
-    """Share of mentions of which a gold concept is among the first k that a source found, for k of `DEPTHS`."""
+    """Return the share of mentions with a gold concept among the first k of a source, for each k of `DEPTHS`."""
     hits: dict[str, dict[str, list[int]]] = {}
     mentions: Counter[str] = Counter()
     for case in cases:
@@ -75,7 +75,7 @@ def recall_of_sources(cases: Sequence[_Case]) -> Table:
 
 
 def ablate(cases: Sequence[_Case], *, folds: int = FOLDS) -> Table:
-    """Accuracy@1 over mentions of each row of `EVIDENCE_SEEN`, cross-validated over documents."""
+    """Return the accuracy@1 over mentions of each row of `EVIDENCE_SEEN`, cross-validated over documents."""
     table: Table = {}
     for row, kinds in EVIDENCE_SEEN.items():
         seen = np.isin(FEATURES, ["disease", *(name for kind in kinds for name in EVIDENCE[kind])]).astype(np.float32)
@@ -88,7 +88,7 @@ def ablate(cases: Sequence[_Case], *, folds: int = FOLDS) -> Table:
             ]
             if not training:
                 continue
-            resolver = Resolver.fit(training, fits=1)  # rows are compared with each other; five take five times as long
+            resolver = Resolver.fit(training, fits=1)  # enough to compare rows; five fits take five times as long
             for case in cases:
                 if case.document % folds == fold:
                     scores = resolver.scores(case.example[0] * seen)
@@ -100,7 +100,7 @@ def ablate(cases: Sequence[_Case], *, folds: int = FOLDS) -> Table:
 
 
 def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: int = 100) -> list[_Case]:
-    """Links the gold spans of documents, and keeps what was found and weighed."""
+    """Link the gold spans of documents, and return the candidates and evidence of each group."""
     cases = []
     for begin in range(0, len(documents), chunk):
         some = documents[begin : begin + chunk]
@@ -144,7 +144,7 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
 
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
-    """Prints both tables from the command line."""
+    """Print both tables from the command line."""
     parser = model_parser("python -m model.evaluation.ablation", description=__doc__)
     options = parser.parse_args(arguments)
     cascade = load_cascade(
@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def print_table(table: Table, *, columns: Sequence[str]) -> None:
-    """Prints figures in per cent, as Markdown."""
+    """Print figures in per cent, as Markdown."""
     print(f"\n| gold spans | | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
     for corpus, rows in sorted(table.items()):
         for row, figures in rows.items():

@@ -1,8 +1,7 @@
-"""What a figure stands between: the floor of look-up, and the ceiling that the vocabulary sets.
+"""Baselines: the floor of a look-up, and the ceiling that the vocabulary sets.
 
-The floor finds the words that training annotates, longest first, and gives each the concept that training gives it
-most often. The ceiling is gold itself, without the concepts that the vocabulary does not hold. Both are predictors
-like any model, and scored by the same rules.
+The floor finds the strings that training annotates, longest first, and gives each its most frequent concept there. The
+ceiling is gold itself, without the concepts that the vocabulary lacks. Both are scored like any model.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from ..vocabulary import Vocabulary, normalise
 from .scores import Counts, count, count_links
 from .slices import Slicer
 
-DEPTHS = (1, 4, 8, 16, 64)  # how many of the best candidates are looked at for recall@k
+DEPTHS = (1, 4, 8, 16, 64)  # the values of k for recall@k
 
 _WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the figures of any model on some documents stand between.
+    """The floor and ceiling of any model on some documents.
 
     Attributes:
-        floor: counts of looking up the strings of the training documents; empty where none are given.
-        ceiling: counts of gold as far as the vocabulary holds its concepts.
+        floor: counts of looking up the strings of the training documents; empty without any.
+        ceiling: counts of gold with the concepts that are in the vocabulary.
         exact_match: counts of looking up gold spans among the names of the vocabulary; protocol `link` only.
         omim: by (corpus, split), how many gold ids are OMIM's, and how many of these map to no MeSH record.
     """
@@ -49,7 +48,7 @@ def find_bounds(
     seen: Sequence[GoldDocument] = (),
     slicer: Slicer | None = None,
 ) -> Bounds:
-    """The floor and the ceiling of any model on these documents.
+    """Return the floor and the ceiling of any model on these documents.
 
     Args:
         seen: the training documents, whose strings the floor looks up.
@@ -69,14 +68,14 @@ def find_bounds(
     def words(document: GoldDocument, mention: GoldMention) -> str:
         return document.text[mention.start : mention.end]
 
-    remembered = links(lambda d, m: [memory.concept_of(words(d, m), m.entity_type) or ""])
+    looked_up = links(lambda d, m: [memory.concept_of(words(d, m), m.entity_type) or ""])
     held = links(
         lambda d, m: [c for c in map(canonical, m.concepts) if c in vocabulary.position][:1],
         {"link": 1} | {f"recall@{depth}": depth for depth in DEPTHS},
     )
     splits = sorted({(document.corpus, document.split) for document in documents})
     return Bounds(
-        floor=(found(memory.annotate) | remembered) if seen else {},
+        floor=(found(memory.annotate) | looked_up) if seen else {},
         ceiling=found(lambda d: oracle(d, vocabulary)) | held,
         exact_match=links(lambda d, m: [exact_match(words(d, m), m.entity_type, vocabulary) or ""]),
         omim={
@@ -86,10 +85,10 @@ def find_bounds(
 
 
 class LookUp:
-    """The strings of training documents, with their commonest first concept.
+    """The strings of training documents, with their most frequent first concept.
 
     Args:
-        seen: the documents to remember.
+        seen: the training documents.
     """
 
     def __init__(self, seen: Sequence[GoldDocument], vocabulary: Vocabulary) -> None:
@@ -104,11 +103,11 @@ class LookUp:
         self._longest = max((len(words.split()) for _, words in counts), default=0)
 
     def concept_of(self, words: str, entity_type: str) -> str | None:
-        """The concept remembered for these words; None for words not seen, or seen without a concept."""
+        """Return the concept of these words in training; None for words not seen, or seen without a concept."""
         return self._concept.get((entity_type, normalise(words)))
 
     def annotate(self, document: GoldDocument) -> list[Mention]:
-        """The remembered strings that stand in the sentences of a document, longest first from the left."""
+        """Return the occurrences of training strings in a document, from left to right, longest first."""
         return [mention for at in range(len(document.sentences)) for mention in self._in_sentence(document, at)]
 
     def _in_sentence(self, document: GoldDocument, at: int) -> Iterator[Mention]:
@@ -130,7 +129,7 @@ class LookUp:
 
 
 def oracle(document: GoldDocument, vocabulary: Vocabulary) -> list[Mention]:
-    """Gold as predictions: one for each concept that the vocabulary holds, else one without a concept."""
+    """Return gold as predictions: one for each concept of the vocabulary, or else one without a concept."""
     mentions = []
     for m in document.mentions:
         concepts = dict.fromkeys(vocabulary.canonical(concept) for concept in m.concepts)
@@ -142,7 +141,7 @@ def oracle(document: GoldDocument, vocabulary: Vocabulary) -> list[Mention]:
 
 
 def exact_match(words: str, entity_type: str, vocabulary: Vocabulary) -> str | None:
-    """The baseline of names: the concept that bears these words, a preferred name and a smaller id first."""
+    """Return the concept with this name, a preferred name and a smaller id first; None without any."""
     how, found = vocabulary.look_up(words, entity_type=entity_type)
     if how != "exact":
         return None
@@ -150,11 +149,11 @@ def exact_match(words: str, entity_type: str, vocabulary: Vocabulary) -> str | N
 
 
 def unmapped_omim(documents: Sequence[GoldDocument], vocabulary: Vocabulary) -> tuple[int, int]:
-    """How many gold ids of all mentions are OMIM's, and how many of these map to no MeSH record."""
+    """Return how many gold ids of all mentions are OMIM's, and how many of these map to no MeSH record."""
     given = [concept for d in documents for m in d.mentions for concept in m.concepts if is_omim(concept)]
     return len(given), sum(not vocabulary.canonical(concept).startswith(("C", "D")) for concept in given)
 
 
 def _commonest(found: Counter[str | None]) -> str | None:
-    """The commonest concept, the first seen of equals; None only where none was ever given."""
+    """Return the most frequent concept, the first seen of equals; None if none was ever given."""
     return max((concept for concept in found if concept is not None), key=lambda one: found[one], default=None)

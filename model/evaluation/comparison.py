@@ -1,4 +1,4 @@
-"""Whether one model is better than another: paired bootstrap over documents (Efron and Tibshirani 1993).
+"""Compares two models by a paired bootstrap over documents (Efron and Tibshirani 1993).
 
 Both models are counted on the same documents. Documents are drawn with replacement within each split, the same draws
 for both models and for all cells of the split, and the figure of each draw is that of the summed counts.
@@ -22,7 +22,7 @@ ROUNDS = 2000
 class Difference:
     """A figure of two models, and the 95 % interval of challenger - champion.
 
-    The figure is F1, and the share of gold that is right for `link` and `recall@k`, which have no wrong extras.
+    The figure is F1; for `link` and `recall@k`, which have no false positives, the share of gold that is right.
     """
 
     champion: float
@@ -32,7 +32,7 @@ class Difference:
 
     @property
     def value(self) -> float:
-        """How much better the challenger is; negative where it is worse."""
+        """Challenger minus champion."""
         return self.challenger - self.champion
 
     @property
@@ -51,7 +51,7 @@ class Comparison:
     """Two models on the same documents.
 
     Attributes:
-        cells: the difference in every cell that both models have counts of.
+        cells: the difference in every cell that both models are counted on.
         overall: by protocol, the difference of the mean over corpora, splits and types, whole documents.
     """
 
@@ -60,7 +60,7 @@ class Comparison:
 
 
 def compare(champion: Counts, challenger: Counts, *, rounds: int = ROUNDS, seed: int = 0) -> Comparison:
-    """Compares two models by their counts of the same documents.
+    """Compare two models by their counts of the same documents.
 
     Raises:
         ValueError: a split has another number of documents for one model than for the other, or the models share no
@@ -77,7 +77,7 @@ def compare(champion: Counts, challenger: Counts, *, rounds: int = ROUNDS, seed:
         if len(first) != len(second):
             raise ValueError(f"{cell.corpus}/{cell.split}: found {len(first)} and {len(second)} documents")
         split = (cell.corpus, cell.split)
-        if split not in draws:  # of each split's own seed, so that other splits change nothing
+        if split not in draws:  # a seed for each split, so that other splits change nothing
             random = np.random.default_rng((seed, crc32("/".join(split).encode())))
             draws[split] = random.multinomial(len(first), np.full(len(first), 1 / len(first)), size=rounds)
         weights = draws[split]
@@ -99,7 +99,7 @@ def compare(champion: Counts, challenger: Counts, *, rounds: int = ROUNDS, seed:
 
 
 def figure(counts: np.ndarray, protocol: str) -> np.ndarray:
-    """The leading figure of counts (..., 3): F1, and for given spans the share that is right; 0 of nothing."""
+    """Return the main figure of counts (..., 3): F1, or the share that is right of given spans; 0 without any."""
     tp, fp, fn = (counts[..., column] for column in range(3))
     if is_of_given_spans(protocol):
         return np.asarray(tp / np.maximum(1, tp + fn))
@@ -107,17 +107,17 @@ def figure(counts: np.ndarray, protocol: str) -> np.ndarray:
 
 
 def mean_figure(counts: Counts) -> float:
-    """The mean of the leading figures of all cells; 0 of none."""
+    """Return the mean of the main figures of all cells; 0 without any."""
     return float(np.mean([figure(each.sum(0), cell.protocol) for cell, each in counts.items()])) if counts else 0.0
 
 
 def is_of_given_spans(protocol: str) -> bool:
-    """Whether the gold spans are given, so that there are no wrong extras: `link` and `recall@k`."""
+    """Return whether the gold spans are given, so that false positives cannot occur: `link` and `recall@k`."""
     return protocol == "link" or protocol.startswith("recall@")
 
 
 def mean_and_range(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of some seeds, the least and the greatest."""
+    """Return the mean of some seeds, the least and the greatest."""
     return float(np.mean(values)), min(values), max(values)
 
 

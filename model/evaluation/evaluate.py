@@ -1,4 +1,4 @@
-"""Evaluates a model on gold documents under every protocol, beside its floor and its ceiling.
+"""Evaluates a model on gold documents under every protocol, next to a floor and a ceiling.
 
 python -m model.evaluation.evaluate MODEL --corpus FILE --mesh FILE --splits bc5cdr/dev --output scores.json
 """
@@ -43,9 +43,9 @@ def evaluate(
     slicer: Slicer | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Counts what a model gets right in every document, under the protocols named.
+    """Count what a model gets right in every document, under the named protocols.
 
-    A model without a high level is not counted under `paper`, which asks it.
+    A model without a high level is not counted under `paper`, which needs it.
     """
     canonical = cascade.vocabulary.canonical
     counts: Counts = {}
@@ -69,7 +69,7 @@ def annotate_gold(
     *,
     progress: Progress = silent,
 ) -> tuple[list[list[Mention]], Report]:
-    """Runs the whole cascade on the raw text of gold documents."""
+    """Run the whole cascade on the raw text of gold documents."""
     mentions: list[list[Mention]] = []
     report = Report()
     for chunk in _chunks(documents):
@@ -83,9 +83,9 @@ def annotate_gold(
 def link_gold(
     cascade: Cascade, documents: Sequence[GoldDocument], *, resolvers: Sequence[Resolver] = ()
 ) -> list[_Rankings]:
-    """Links the gold spans as each resolver ranks their candidates, or the cascade's own where none are named.
+    """Rank the candidates of gold spans with each resolver, or with the cascade's own.
 
-    Returns: for each resolver, for each document, for each of its mentions the concepts, best first.
+    Returns: for each resolver, document and mention, the concepts, best first.
     """
     resolvers = resolvers or [cascade.resolver]
     answers: list[_Rankings] = [[] for _ in resolvers]
@@ -103,10 +103,10 @@ def rank_gold(
     deepest: int = DEPTHS[-1],
     progress: Progress = silent,
 ) -> tuple[_Rankings, _Rankings]:
-    """Links the gold spans, and finds as many candidates for them as `deepest`.
+    """Link the gold spans, and find `deepest` candidates for each.
 
-    Returns: for each document, for each of its mentions the concepts, best first: as the resolver ranks them, and as
-        the candidate stage does: concepts that bear the very words first, then the best of its sources by turns.
+    Returns: for each document and mention, the concepts, best first: as the resolver ranks them, and as the candidate
+        search does (`candidates.Found.merged`).
     """
     answers: _Rankings = []
     candidates: _Rankings = []
@@ -120,7 +120,7 @@ def rank_gold(
 
 @torch.inference_mode()
 def _link_chunk(cascade: Cascade, documents: Sequence[GoldDocument], *, deepest: int = 0) -> tuple[Linked, list[Group]]:
-    """The gold spans with the candidates that a cascade weighs, and, where asked, groups with as many as `deepest`."""
+    """Return the gold spans as the cascade links them, and groups with `deepest` candidates, if not 0."""
     texts = [text_of(document) for document in documents]
     given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in documents]
     windows, hidden, spans = cascade.find_spans(texts, given=given)
@@ -131,7 +131,7 @@ def _link_chunk(cascade: Cascade, documents: Sequence[GoldDocument], *, deepest:
 
 
 def _resolved(cascade: Cascade, documents: Sequence[GoldDocument], linked: Linked, resolver: Resolver) -> _Rankings:
-    """The candidates of each gold mention as a resolver ranks them."""
+    """Return the candidates of each gold mention as a resolver ranks them."""
     ranked = [
         group.concepts[np.argsort(-resolver.scores(features), kind="stable")]
         for group, features in zip(linked.groups, linked.features, strict=True)
@@ -146,7 +146,7 @@ def _ranked(
     groups: Sequence[Group],
     ranked: Sequence[np.ndarray],
 ) -> _Rankings:
-    """The ids of the concepts that are ranked for the group of each gold mention."""
+    """Return the ids of the concepts that are ranked for the group of each gold mention."""
     concepts = cascade.vocabulary.concepts
     found: dict[tuple[int, str], list[tuple[int, int, list[str]]]] = {}
     for group, mine in zip(groups, ranked, strict=True):
@@ -160,7 +160,7 @@ def _ranked(
 
 
 def _nearest(mention: GoldMention, spans: Sequence[tuple[int, int, list[str]]]) -> list[str]:
-    """What was found for a mention: spans hold whole words, and gold may begin or end within one."""
+    """Return the concepts of the span nearest to a mention: gold may begin or end within a word, spans do not."""
     overlapping = [span for span in spans if span[0] < mention.end and mention.start < span[1]]
     return min(
         overlapping,
@@ -176,7 +176,7 @@ def _chunks(documents: Sequence[GoldDocument]) -> Iterator[Sequence[GoldDocument
 
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
-    """Evaluates from the command line."""
+    """Evaluate from the command line."""
     parser = model_parser("python -m model.evaluation.evaluate", description=__doc__)
     parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the floor")
     parser.add_argument("--output", type=Path, help="where to write the rows as JSON")

@@ -1,4 +1,4 @@
-"""The figures of an evaluation as a table, one figure a row: what the warehouse keeps and queries compare."""
+"""The figures of an evaluation as a tidy table, one figure a row, for the warehouse and its queries."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Evaluation:
 
 
 def tidy_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:
-    """The figures of a model as rows of EVALUATIONS; a cell without any gold or prediction has none."""
+    """Return the figures of a model as rows of EVALUATIONS, without cells that have neither gold nor predictions."""
     cells = sorted(evaluation.counts)
     exact = [cell for cell in cells if cell.protocol == "link" and cell in bounds.exact_match]
     rows = []
@@ -87,13 +87,13 @@ def tidy_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:
 
 
 def write_figures(rows: list[dict[str, Any]], path: Path) -> None:
-    """Writes rows of EVALUATIONS as Parquet, whole or not at all."""
+    """Write rows of EVALUATIONS as Parquet, whole or not at all."""
     with beside(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=EVALUATIONS), temporary, compression="zstd")
 
 
 def wide_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:
-    """The figures of whole documents, one row for each corpus, protocol and type: what stands on a model card."""
+    """Return the figures of whole documents, one row for each corpus, protocol and type, as on a model card."""
     merged: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     for row in tidy_rows(evaluation, bounds):
         if row["slice"] != ALL:
@@ -112,12 +112,12 @@ def wide_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:
 
 
 def protocol_of(cell: Cell) -> str:
-    """The protocol by which a cell's figures are filed: recall of the candidate stage belongs to `link`."""
+    """Return the protocol of a cell's figures; recall of the candidate stage belongs to `link`."""
     return "link" if is_of_given_spans(cell.protocol) else cell.protocol
 
 
 def bound(counts: Counts, cell: Cell, figure: str) -> float | None:
-    """The floor or ceiling of a figure; None where the cell has none."""
+    """Return the floor or ceiling of a figure; None if the cell has none."""
     if cell not in counts:
         return None
     return dict(_figures(cell, summed(counts[cell])))[figure]

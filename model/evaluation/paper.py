@@ -1,9 +1,9 @@
-"""The paper's own protocol, for comparing with the paper only: the gold entities are given.
+"""The paper's own protocol, only for comparison with the paper: the gold entities are given.
 
-Each sentence is asked about every concept that gold names in it, and about wrong ones of the same types. The high
-level says which tokens mention the concept; a mention is right when its tokens equal gold's, and every span found for
-a wrong concept is a false positive. (The scorer released with the paper counts neither those nor what is missed.)
-Real text comes without gold entities, so no figure of this protocol says how well a model annotates.
+Each sentence is paired with every concept that gold names in it, and with wrong ones of the same types. The high level
+finds the tokens that mention the concept. A mention is right if its tokens equal gold's, and every span found for a
+wrong concept is a false positive. (The scorer released with the paper counts neither those nor misses.) Real text comes
+without gold entities, so that this protocol does not measure how well a model annotates.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TOKENS = 1024  # word pieces in a batch: the gate is (sentences, entities, piec
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A sentence, and for each concept asked of it the words (first, last, type) that mention it; none if wrong."""
+    """A sentence, and for each concept asked about the words (first, last, type) that mention it; none if wrong."""
 
     window: Window
     answers: dict[int, set[tuple[int, int, str]]]
@@ -43,16 +43,16 @@ def count_paper(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Counts:
-    """Counts of every document under the protocol `paper`.
+    """Count what the high level gets right in every document, under the protocol `paper`.
 
     Args:
-        wrong: how many wrong concepts are asked for each right one.
+        wrong: number of wrong concepts for each right one.
 
     Raises:
         ValueError: the model has no high level.
     """
     if not cascade.model.config.use_high:
-        raise ValueError("the model has no high level, which the protocol `paper` asks")
+        raise ValueError("the model has no high level, which the protocol `paper` needs")
     questions = ask(cascade, documents, wrong=wrong, seed=seed)
     tally = Tally(documents)
     for at, document in enumerate(documents):
@@ -77,7 +77,7 @@ def count_paper(
 
 
 def ask(cascade: Cascade, documents: Sequence[GoldDocument], *, wrong: int, seed: int) -> list[Question]:
-    """The sentences that mention a concept of the vocabulary, with what is asked of each."""
+    """Return the sentences that mention a concept of the vocabulary, with their questions."""
     vocabulary = cascade.vocabulary
     random = np.random.default_rng(seed)
     windows = make_windows(
@@ -106,7 +106,7 @@ def ask(cascade: Cascade, documents: Sequence[GoldDocument], *, wrong: int, seed
 
 
 def _answers(cascade: Cascade, questions: Sequence[Question]) -> list[dict[int, set[tuple[int, int, str]]]]:
-    """The spans that the high level finds for every concept asked of every sentence."""
+    """Return the spans that the high level finds for every concept asked of every sentence."""
     model, tags = cascade.model, cascade.model.config.tags
     ids, mask = pad([question.window.ids for question in questions], padding=cascade.tokenizer.pad_token_id)
     ids, mask = ids.to(model.device), mask.to(model.device)

@@ -1,4 +1,4 @@
-"""An evaluation as a page to read: Markdown tables in per cent, that stand as well in a terminal."""
+"""An evaluation as a page: Markdown tables in per cent, which are readable in a terminal too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GIVEN = "Under `paper` the gold entities of each sentence were given to the mod
 
 
 def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: Comparison | None = None) -> str:
-    """The page for one model, or for several seeds of one: their mean and range of what all were asked.
+    """Return the page for one model, or for several seeds of one: their mean and range in the cells that all share.
 
     Args:
         comparison: with another model, the champion.
@@ -105,7 +105,7 @@ def _differences(comparison: Comparison) -> Iterator[list[str]]:
 
 
 def _name(cell: Cell) -> str:
-    """The name of a cell's leading figure."""
+    """Return the name of a cell's main figure."""
     if cell.protocol == "link":
         return "accuracy@1"
     return cell.protocol if is_of_given_spans(cell.protocol) else "f1"
@@ -140,7 +140,7 @@ def _order(cell: Cell) -> tuple[object, ...]:
 
 
 def _aligned(rows: Iterator[list[str]]) -> list[str]:
-    """Rows, the first of which is the heading, as a Markdown table with columns of one width."""
+    """Return rows, the first of which is the heading, as a Markdown table with columns of one width."""
     table = list(rows)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = [

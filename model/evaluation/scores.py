@@ -1,4 +1,4 @@
-"""Scores predictions against gold documents, under protocols that cannot be fooled.
+"""Scores predictions against gold documents, under protocols that count every error.
 
     ner        start, end and type all equal gold
     link       the concept given to a gold span is among its gold concepts
@@ -6,9 +6,9 @@
     mention    span, type and concept all right
     document   distinct (document, type, concept) pairs
 
-Missed gold is a false negative and an extra prediction a false positive everywhere. Predictions of a type
-that a corpus does not annotate are not scored. Gold without a concept (-1) counts in `ner` only. Counts are kept
-for each document, so that any sum, slice or resampling of them can be taken afterwards.
+Missed gold is a false negative and an extra prediction a false positive everywhere. Predictions of a type that a corpus
+does not annotate are not scored. Gold without a concept (-1) counts in `ner` only. Counts are kept for each document:
+they can be summed, sliced and resampled later.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """What one set of counts is about."""
+    """The key of a set of counts."""
 
     corpus: str
     split: str
@@ -75,7 +75,7 @@ class Verdict:
 
 
 def judge_ner(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer) -> Verdict:
-    """Strict spans."""
+    """Judge strict spans."""
     return _compare(
         _united(((m.start, m.end), labels) for m, labels in wanted),
         _united(((m.start, m.end), labels) for m, labels in given),
@@ -83,7 +83,7 @@ def judge_ner(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer
 
 
 def judge_mention(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer) -> Verdict:
-    """Spans with their concept: a gold span is found when one of its concepts is predicted for it.
+    """Judge spans with their concept: a gold span is found if one of its concepts is predicted for it.
 
     Every further concept that is not gold for the span is a false positive of its own.
     """
@@ -102,7 +102,7 @@ def judge_mention(wanted: Wanted, given: Given, canonical: Canonical, slicer: Sl
 
 
 def judge_document(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer) -> Verdict:
-    """Distinct concepts; every part of a composite gold id is a concept of its own, seen or unseen by itself."""
+    """Judge distinct concepts; each part of a composite gold id is a concept of its own, seen or unseen by itself."""
     return _compare(
         _united(
             (canonical(concept), slicer.narrowed(labels, concept)) for m, labels in wanted for concept in m.concepts
@@ -126,7 +126,7 @@ def count(
     protocols: Iterable[str] = tuple(JUDGES),
     slicer: Slicer | None = None,
 ) -> Counts:
-    """Counts of every document under the protocols that read raw text, whole and by slice."""
+    """Count what is right in every document under the protocols for raw text, in all and by slice."""
     slicer = slicer or Slicer.whole()
     wanted = slicer.of_gold(gold)
     given = slicer.of_predicted(gold, predicted)
@@ -150,11 +150,11 @@ def count_links(
     depths: Mapping[str, int],
     slicer: Slicer | None = None,
 ) -> Counts:
-    """Counts of every document of the gold spans that were linked right.
+    """Count the gold spans of every document that were linked correctly.
 
     Args:
-        rankings: for each document the concepts given to each of its mentions, in their order.
-        depths: how many of the best concepts are looked at, by the protocol to count it under: `{"link": 1}`.
+        rankings: for each document, the concepts given to each of its mentions.
+        depths: the number of best concepts that count, by protocol: `{"link": 1}`.
     """
     slicer = slicer or Slicer.whole()
     tally = Tally(gold, slices=slicer.names)
@@ -184,7 +184,7 @@ class Tally:
             self._sizes[split] = self._sizes.get(split, 0) + 1
 
     def add(self, protocol: str, document: int, entity_type: str, verdict: Verdict) -> None:
-        """Adds the verdict on a type in a document, given by its position in gold."""
+        """Add the verdict on a type in a document, given by its position in gold."""
         corpus, split, row = self._place[document]
         for name in self.slices:
             cell = Cell(corpus, split, protocol, name, entity_type)
@@ -195,12 +195,12 @@ class Tally:
 
 
 def summed(counts: np.ndarray) -> Score:
-    """The score of counts (documents, 3)."""
+    """Return the score of counts (documents, 3)."""
     return Score(*(int(value) for value in counts.sum(0)))
 
 
 def _united(items: Iterable[tuple[Key, Labels]]) -> dict[Key, Labels]:
-    """The labels of each key, of all items that have it: what is seen in one place is not unseen in another."""
+    """Return the labels of each key, merged over its items; "seen" in one overrules "unseen" in another."""
     found: dict[Key, Labels] = {}
     for key, labels in items:
         found[key] = found[key] | labels if key in found else labels

@@ -1,12 +1,12 @@
-"""The slices of an evaluation: which mentions are like those seen in training, abbreviated, composite, or refined.
+"""The slices of an evaluation: mentions that are seen in training, abbreviated, composite, or refined.
 
-Gold and predicted mentions are labelled by the same rules, so that a wrong prediction counts against the slice that
-it claims to belong to. A mention without a concept is in neither slice of concepts.
+Gold and predicted mentions are labelled by the same rules, so that a wrong prediction counts against the slice that it
+seems to belong to. A mention without a concept is in neither slice of concepts.
 
     string seen / unseen    whether training annotates these words (case, accents and punctuation folded) as this type
     concept seen / unseen   whether training annotates all of its concepts; under `document`, the pair's own
     abbreviation            the words are a short form that the document defines
-    composite               several concepts stand in one span
+    composite               the span names several concepts
     refined                 the words are unseen, and it is their first mention in the split (Sung et al. 2020, BioSyn)
 """
 
@@ -41,7 +41,7 @@ class Slicer:
     """Labels mentions with the slices they belong to.
 
     Attributes:
-        names: the slices to tell apart, ALL among them.
+        names: the slices, including ALL.
         strings: the words that training annotates, with their type.
         concepts: the concepts that training annotates.
     """
@@ -53,12 +53,12 @@ class Slicer:
 
     @classmethod
     def whole(cls) -> Slicer:
-        """No slices: every mention belongs to `all`."""
+        """Make a slicer without slices: every mention belongs to `all`."""
         return cls((ALL,), frozenset(), frozenset(), str)
 
     @classmethod
     def of(cls, seen: Sequence[GoldDocument], *, canonical: Callable[[str], str]) -> Slicer:
-        """All slices, given what was seen in training."""
+        """Make a slicer with all slices, from the training documents."""
         return cls(
             (ALL, *SLICES),
             frozenset((m.entity_type, normalise(d.text[m.start : m.end])) for d in seen for m in d.mentions),
@@ -67,7 +67,7 @@ class Slicer:
         )
 
     def of_gold(self, gold: Sequence[GoldDocument]) -> list[list[Labels]]:
-        """The labels of every gold mention of every document."""
+        """Return the labels of every gold mention of every document."""
         if len(self.names) == 1:
             return [[_EVERYWHERE] * len(document.mentions) for document in gold]
         before: set[tuple[str, ...]] = set()
@@ -87,7 +87,7 @@ class Slicer:
         ]
 
     def of_predicted(self, gold: Sequence[GoldDocument], predicted: Sequence[Sequence[Mention]]) -> list[list[Labels]]:
-        """The labels of every predicted mention of every document."""
+        """Return the labels of every predicted mention of every document."""
         if len(self.names) == 1:
             return [[_EVERYWHERE] * len(mentions) for mentions in predicted]
         before: set[tuple[str, ...]] = set()
@@ -110,14 +110,14 @@ class Slicer:
         return labels
 
     def narrowed(self, labels: Labels, concept: str) -> Labels:
-        """The labels of a mention as those of one of its concepts: whether it is seen is its own."""
+        """Return the labels of a mention for one of its concepts, which is seen or unseen by itself."""
         if "concept seen" not in self.names:
             return labels
         return labels - _OF_CONCEPTS | {self._familiar((concept,))}
 
     @staticmethod
     def settled(labels: Labels) -> Labels:
-        """The labels without those that others of the same item overrule: what is seen somewhere is seen."""
+        """Return the labels without "unseen" if the same item is also "seen"."""
         overruled = {f"{what} unseen" for what in ("string", "concept") if f"{what} seen" in labels}
         return labels - overruled if overruled else labels
 

@@ -1,4 +1,4 @@
-"""What a gold corpus holds, counted: the items of Table 1 of the paper, and those that tell why a corpus is hard."""
+"""Statistics of a gold corpus: the items of Table 1 of the paper, and some that explain why a corpus is hard."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Statistics:
 def statistics(
     documents: Sequence[GoldDocument], *, canonical: Callable[[str], str] = lambda identifier: identifier
 ) -> list[Statistics]:
-    """Counts every split of every corpus, and all splits of a corpus together where there are several.
+    """Count every split of every corpus, and all splits of a corpus together if it has several.
 
     Args:
         canonical: an id as the vocabulary writes it, so that alternative ids of one concept count once.

@@ -1,1 +1,1 @@
-"""Raw text to mentions: the three levels as a cascade, the bank of names, and the resolver."""
+"""Inference, from raw text to mentions: the cascade of three levels, the bank of names, and the resolver."""

@@ -1,11 +1,13 @@
-"""Makes the spans of a document agree with each other.
+"""Makes the spans of a document consistent with each other.
 
-The low level reads one sentence at a time. What the whole document says settles four things: words that
-are surely a mention in one place may be taken in a doubtful one; an abbreviation stands for its long form
-everywhere (Schwartz and Hearst 2003), and so does a short name for the name that it stands behind in
-brackets; an abbreviation whose long form is no mention is none either; and the same words are of one type:
-that of the long form or of what it ends with ("ribavirin-induced hemolytic anemia" is an anemia, and so is
-RIHA), else the one that their spans are surest of.
+The low level reads one sentence at a time. The whole document decides four things:
+
+* Words with a confident span in one place keep a low-confidence span in another.
+* An abbreviation means its long form everywhere (Schwartz and Hearst 2003), and so does a short name in brackets after
+  another name.
+* An abbreviation is not a mention if its long form is none.
+* The same words have one type. It is the type of the long form or of its end ("ribavirin-induced hemolytic anemia" is
+  an anemia, and so is RIHA), or else the type with the greatest total probability.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from ..pieces import Window
 from ..vocabulary import normalise
 from .linking import Span
 
-SURE = 0.5  # probability of a span that says what type its abbreviation is of
+CONFIDENT = 0.5  # least probability of a span that decides the type of its abbreviation
 
 Place = tuple[int, int, int]
 """Start and end in code points of the document, and the window."""
@@ -32,12 +34,12 @@ def agree(
     abbreviations: Sequence[Mapping[str, str]],
     threshold: float,
 ) -> list[Span]:
-    """The spans that stand, ordered by document and start, and those that abbreviations add.
+    """Return the spans that are kept and those that abbreviations add, ordered by document and start.
 
     Args:
         sentences: the sentences' texts of each document.
         abbreviations: short form to long form, of each document.
-        threshold: least probability of a span's words, at their best place in the document.
+        threshold: least probability of a span at the best place of its words in the document.
     """
     found: dict[int, list[Span]] = {}
     for span in spans:
@@ -45,9 +47,9 @@ def agree(
     of_document: dict[int, list[int]] = {}
     for at, window in enumerate(windows):
         of_document.setdefault(window.document, []).append(at)
-    standing = []
+    kept = []
     for document, every in sorted(found.items()):
-        mine = _sure(every, abbreviations[document], threshold)
+        mine = _confident(every, abbreviations[document], threshold)
         for short, long in abbreviations[document].items():
             places = _occurrences(long, of_document[document], windows, sentences[document])
             if kind := _type_at_end(places, mine):
@@ -58,12 +60,12 @@ def agree(
                 mine += _added(short, surest, mine, of_document[document], windows, sentences[document])
             elif places and not any(_touch(span, place) for place in places for span in mine):
                 mine = [span for span in mine if span.text != short]
-        standing += sorted(_of_one_type(mine, abbreviations[document]), key=lambda span: span.start)
-    return standing
+        kept += sorted(_of_one_type(mine, abbreviations[document]), key=lambda span: span.start)
+    return kept
 
 
-def _sure(spans: Sequence[Span], abbreviations: Mapping[str, str], threshold: float) -> list[Span]:
-    """The spans of a document whose words reach the threshold at their best place."""
+def _confident(spans: Sequence[Span], abbreviations: Mapping[str, str], threshold: float) -> list[Span]:
+    """Return the spans of a document whose words reach the threshold at their best place."""
     best: dict[tuple[str, str], float] = {}
     for span in spans:
         key = span.entity_type, _meant(span, abbreviations)
@@ -72,7 +74,7 @@ def _sure(spans: Sequence[Span], abbreviations: Mapping[str, str], threshold: fl
 
 
 def _of_one_type(spans: Sequence[Span], abbreviations: Mapping[str, str]) -> list[Span]:
-    """The spans of a document, those of the same words of the type that they are surest of, taken together."""
+    """Return the spans of a document, with one type for the same words: the one with the greatest total probability."""
     weights: dict[str, dict[str, float]] = {}
     for span in spans:
         of_type = weights.setdefault(_meant(span, abbreviations), {})
@@ -91,12 +93,12 @@ def _meant(span: Span, abbreviations: Mapping[str, str]) -> str:
 
 
 def _type_at_end(places: Sequence[Place], spans: Sequence[Span]) -> str | None:
-    """The type of the surest span that a long form is or ends with; None where there is none to rely on."""
+    """Return the type of the most probable span at the end of a long form; None if none is confident."""
     at_end = [
         span
         for start, end, _ in places
         for span in spans
-        if span.end == end and span.start >= start and span.score >= SURE
+        if span.end == end and span.start >= start and span.score >= CONFIDENT
     ]
     return max(at_end, key=lambda span: span.score).entity_type if at_end else None
 
@@ -109,7 +111,7 @@ def _added(
     windows: Sequence[Window],
     sentences: Sequence[str],
 ) -> list[Span]:
-    """A span for each place where the short form stands alone, of the long form's type and probability."""
+    """Return a span for each occurrence of the short form as a word, of the long form's type and probability."""
     added = []
     for place in _occurrences(short, places, windows, sentences):
         start, end, at = place
@@ -128,7 +130,7 @@ def _touch(span: Span, place: Place) -> bool:
 
 
 def _occurrences(words: str, places: list[int], windows: Sequence[Window], sentences: Sequence[str]) -> list[Place]:
-    """Where words stand on their own: start, end (code points of the document), and the window."""
+    """Return the occurrences of words that are not part of a longer word."""
     pattern = re.compile(rf"(?<![^\W_]){re.escape(words)}(?![^\W_])")
     found = []
     for at in places:

@@ -1,9 +1,9 @@
 """The entity bank: every name of every concept, encoded once and searched exhaustively.
 
-A vector h_e takes 384 floats and there are hundreds of thousands of names, so the bank keeps each as `rank`
-signed bytes in the basis of the largest principal components (Pearson 1901): h_e = mean + (scale * codes) basis.
-Scores of a text against the whole bank are one matrix product in that basis; the h_e that the mid and high
-levels need for the few best are expanded from their codes. `rank` = hidden size loses nothing but rounding.
+A vector h_e has 384 floats, and there are hundreds of thousands of names. So the bank keeps each name as `rank` signed
+bytes in the basis of the largest principal components (Pearson 1901): h_e = mean + (scale * codes) basis. Scores of a
+text with the whole bank are one matrix product in that basis; the mid and high levels expand the few best h_e from
+their codes. With `rank` = hidden size, only rounding is lost.
 
     python -m model.inference.bank MODEL --mesh FILE      encodes a vocabulary into MODEL/bank.safetensors
 """
@@ -42,12 +42,12 @@ ENCODED = "word pieces"  # the unit of progress: time is proportional to them, n
 class EntityBank:
     """The encoded names of a vocabulary, for one model.
 
-    Rows follow the vocabulary's order; names of a concept that differ only by word order or plural share one.
+    Rows follow the vocabulary's order. Names of a concept that differ only by word order or plural share a row.
 
     Attributes:
         codes: int8 (rows, R).
         owner: int32 (rows,), position of the row's concept.
-        first_row: int64 (concepts + 1,), where each concept's rows begin.
+        first_row: int64 (concepts + 1,), the row at which each concept's rows begin.
     """
 
     def __init__(self, *, codes: Tensor, scale: Tensor, basis: Tensor, mean: Tensor, owner: np.ndarray) -> None:
@@ -57,9 +57,9 @@ class EntityBank:
         # |mean + z B|^2 for a basis B of orthonormal rows.
         squares = mean.square().sum() + 2 * coordinates @ (basis @ mean) + coordinates.square().sum(1)
         self._inverse_length = squares.clamp(min=1e-6).rsqrt()
-        # bf16 halves what a search reads, where it is fast; products of int8 codes would need a kernel of their own.
+        # If bf16 is fast, it halves the bytes that a search reads; products of int8 codes would need their own kernel.
         self._searched = coordinates.to(fastest_dtype("cpu"))
-        # With the mean's share of the product as a last column, a cosine is one product as well.
+        # With the mean's part of the product as a last column, a cosine is one matrix product too.
         lengths = self._inverse_length[:, None]
         self._directions = torch.cat([coordinates * lengths, lengths], dim=1).to(fastest_dtype("cpu"))
 
@@ -67,7 +67,7 @@ class EntityBank:
         return len(self.codes)
 
     def to(self, device: str) -> EntityBank:
-        """The same bank, searched on a device."""
+        """Return a copy of the bank on a device."""
         moved = object.__new__(EntityBank)
         moved.__dict__.update(self.__dict__)
         for name in ("codes", "scale", "basis", "mean", "_searched", "_directions", "_inverse_length"):
@@ -77,13 +77,13 @@ class EntityBank:
         return moved
 
     def vectors(self, rows: Tensor) -> Tensor:
-        """h_e of the given rows: (...) to float32 (..., D)."""
+        """Return h_e of the given rows: (...) to float32 (..., D)."""
         return self.mean + (self.codes[rows].float() * self.scale) @ self.basis
 
     def search(self, queries: Tensor, *, within: slice, k: int, cosine: bool = False) -> list[list[int]]:
-        """Finds for each query q the k concepts of largest q . h_e, best first, taking each concept's best name.
+        """Return for each query q the k concepts with the largest q . h_e of their best names, best first.
 
-        Fewer only where there are fewer.
+        Fewer than k if there are fewer concepts.
 
         Args:
             queries: float (S, D); for the bilinear attention q = W' h_i, averaged over a span.
@@ -102,7 +102,7 @@ class EntityBank:
             for row, best in enumerate(rows):
                 concepts = list(dict.fromkeys(self.owner[best].tolist()))
                 read = len(best)
-                while len(concepts) < k and read < last - first:  # a concept of many names took their places
+                while len(concepts) < k and read < last - first:  # some concepts have many names among the best
                     read = min(4 * read, last - first)
                     deeper = scores[row].topk(read).indices.cpu().numpy() + first
                     concepts = list(dict.fromkeys(self.owner[deeper].tolist()))
@@ -112,9 +112,9 @@ class EntityBank:
     def compare(
         self, concepts: np.ndarray, *, context: Tensor, name: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Scores concepts (K,) by their best names: q . h_e of a context (D,), and the cosine with a name (D,).
+        """Score concepts (K,) by their best names: q . h_e of a context (D,), and the cosine with a name (D,).
 
-        Returns the rows of the likest names by cosine, the scores and the cosines, (K,) each.
+        Return the rows of the nearest names by cosine, the scores and the cosines, (K,) each.
         """
         first, last = self.first_row[concepts], self.first_row[concepts + 1]
         counts = last - first
@@ -130,7 +130,7 @@ class EntityBank:
         return np.array(likest, np.int64), np.maximum.reduceat(scores, begins), np.maximum.reduceat(cosines, begins)
 
     def save(self, path: Path, *, weights: str, vocabulary: Vocabulary) -> None:
-        """Writes the bank as safetensors, whole or not at all; several may write the same one."""
+        """Write the bank as safetensors, whole or not at all; several processes may write the same one."""
         tensors = {
             "codes": self.codes.cpu().contiguous(),
             "scale": self.scale.cpu().contiguous(),
@@ -143,7 +143,7 @@ class EntityBank:
 
     @classmethod
     def load(cls, path: Path, *, weights: str, vocabulary: Vocabulary) -> EntityBank | None:
-        """Reads a saved bank; None if there is none or it belongs to other weights or another vocabulary."""
+        """Read a saved bank; None if there is none or it belongs to other weights or another vocabulary."""
         if not path.exists():
             return None
         with safe_open(path, "pt") as file:
@@ -165,14 +165,13 @@ class EntityBank:
         part: Path | None = None,
         progress: Progress = silent,
     ) -> EntityBank:
-        """Encodes the names of a vocabulary: about 2 minutes for 250 k names on 2 cores.
+        """Encode the names of a vocabulary: about 2 minutes for 250 k names on 2 cores.
 
         Args:
             rank: how many principal components to keep; the hidden size at most.
-            tokens: word pieces in one batch; what is fastest on the device where it is not given.
-            part: file that keeps what is encoded, for a run of the same weights that goes on (`part.Part`).
-            progress: called with (word pieces done, word pieces in all): before the first batch, with those of an
-                earlier run, and after each batch. Time goes with word pieces, not with names: the longest come first.
+            tokens: word pieces in one batch; by default the fastest number on the device.
+            part: file that keeps the encoded names, so that a killed run can be resumed (`part.Part`).
+            progress: called before the first batch, with the word pieces of an earlier run, and after each batch.
         """
         kept, owner = distinct_names(vocabulary)
         names = [vocabulary.names[at] for at in kept]
@@ -188,7 +187,7 @@ class EntityBank:
 
 
 def read_bank(folder: Path, vocabulary: Vocabulary) -> EntityBank | None:
-    """The bank of a model folder; None if there is none of its weights and this vocabulary."""
+    """Return the bank of a model folder; None if there is none of its weights and this vocabulary."""
     return EntityBank.load(folder / "bank.safetensors", weights=weights_digest(folder), vocabulary=vocabulary)
 
 
@@ -200,7 +199,7 @@ def build_bank(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> None:
-    """Encodes a vocabulary for the model of a folder and keeps it there; a run that was killed is taken up."""
+    """Encode a vocabulary for a model folder and write the bank there; resume a killed run."""
     model, tokenizer, _ = load_model(folder, device=device)
     make_bank(
         folder / "bank.safetensors",
@@ -223,7 +222,7 @@ def make_bank(
     rank: int = 96,
     progress: Progress = silent,
 ) -> EntityBank:
-    """Encodes a vocabulary and keeps it at a path; takes up a run that was killed, and waits for one that goes on."""
+    """Encode a vocabulary and write the bank to a path; resume a killed run, and wait for another process's."""
     part = path.with_name(f"bank.{weights}.{vocabulary.digest}.part")
     bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, rank=rank, part=part, progress=progress)
     bank.save(path, weights=weights, vocabulary=vocabulary)
@@ -232,7 +231,7 @@ def make_bank(
 
 
 def distinct_names(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the names to encode, and the concept of each: one a concept and bag of words."""
+    """Return the positions of the names to encode, one for each concept and bag of words, and their concepts."""
     kept, owner, seen = [], [], set()
     for at, (name, concept) in enumerate(zip(vocabulary.names, vocabulary.name_owner.tolist(), strict=True)):
         key = (concept, bag_of_words(name))
@@ -253,10 +252,10 @@ def encode_names(
     part: Path | None = None,
     progress: Progress = silent,
 ) -> Tensor:
-    """h_e of every name, float32 (names, D) on the CPU, in batches of like length.
+    """Return h_e of every name, float32 (names, D) on the CPU; batches hold names of similar length.
 
     Args:
-        tokens, part, progress: as `EntityBank.build` has them.
+        tokens, part, progress: as for `EntityBank.build`.
     """
     tokens = tokens or fastest_batch(str(model.device))
     encoded = tokenizer(list(names), truncation=True, max_length=LONGEST_NAME)["input_ids"]
@@ -288,7 +287,7 @@ def _key(weights: str, vocabulary: Vocabulary) -> dict[str, str]:
 
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
-    """Builds the bank that ships with a model, from the command line."""
+    """Build the bank of a model from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m model.inference.bank", description="Encode a vocabulary for a model."
     )

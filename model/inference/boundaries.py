@@ -1,8 +1,8 @@
-"""Settles where spans begin and end.
+"""Corrects where spans begin and end.
 
-The tags of single words leave three kinds of error that a look at the words mends: a hyphen, a semicolon or "of the" at
-the end of a mention, half of a pair of brackets, and a part of a name for the whole of it. "Migraine with aura" was
-"migraine" and "aura", and "di(n-butyl) phthalate" was "n-butyl) phthalate".
+Tags of single words lead to three kinds of error that rules can correct: a hyphen, a semicolon or "of the" at the end
+of a mention, half of a pair of brackets, and a part of a name instead of the whole. Examples: "migraine" and "aura" for
+"migraine with aura", and "n-butyl) phthalate" for "di(n-butyl) phthalate".
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from ..pieces import Window
 from ..vocabulary import Vocabulary, normalise
 from .linking import Span
 
-FURTHER = 6  # words that a span may grow by, to either side
-LONGEST = 8  # words of a name that a span may grow to; longer ones brought nothing on dev
-NO_SUBSTANCE = ("D08", "D12", "D27")  # trees of enzymes, proteins and actions: no chemicals as the corpora have it
+FURTHER = 6  # words that a span may grow by on each side
+LONGEST = 8  # words of a name that a span may grow to; longer ones gained nothing on dev
+NO_SUBSTANCE = ("D08", "D12", "D27")  # enzymes, proteins and actions, which the corpora do not annotate as chemicals
 
 _NO_END = frozenset("-;:,./") | {"an", "and", "by", "for", "from", "in", "of", "or", "the", "to", "with"}
-_SEVERAL = re.compile(r"[,;] | [(\[]|[)\]] |/|%")  # joins names, or puts them in another order
+_SEVERAL = re.compile(r"[,;] | [(\[]|[)\]] |/|%")  # joins names, or reverses their order
 
 
 def settle_boundaries(
     spans: Sequence[Span], *, windows: Sequence[Window], sentences: Sequence[Sequence[str]], vocabulary: Vocabulary
 ) -> list[Span]:
-    """The spans without punctuation or joining words at their ends, grown to the longest name of their type.
+    """Return the spans without punctuation or function words at their ends, grown to the longest name of their type.
 
-    A span does not grow over one of another type. Of spans that came to overlap the longest is left, as sure as the
-    surest of them.
+    A span does not grow over one of another type. Of spans that then overlap the longest is kept, with the greatest
+    score of them.
 
     Args:
         sentences: the sentences' texts of each document.
@@ -42,8 +42,8 @@ def settle_boundaries(
         window = windows[at]
         line = _Line(window, sentences[window.document][window.sentence])
         trimmed = [line.trimmed(span) for span in mine]
-        trimmed = [line.opened(span, beside=trimmed) for span in trimmed]
-        grown = [line.grown(span, beside=trimmed, vocabulary=vocabulary) for span in trimmed]
+        trimmed = [line.opened(span, others=trimmed) for span in trimmed]
+        grown = [line.grown(span, others=trimmed, vocabulary=vocabulary) for span in trimmed]
         settled += _without_overlap(grown)
     return settled
 
@@ -63,7 +63,7 @@ class _Line:
         return self.sentence[self.window.start[first] - self.begin : self.window.end[last - 1] - self.begin]
 
     def at(self, span: Span, first: int, last: int) -> Span:
-        """The span with other words."""
+        """Return the span with other words."""
         start, end = int(self.window.start[first]), int(self.window.end[last - 1])
         return replace(span, start=start, end=end, text=self.text(first, last), first=first, last=last)
 
@@ -75,8 +75,8 @@ class _Line:
             first += 1
         return span if (first, last) == (span.first, span.last) else self.at(span, first, last)
 
-    def opened(self, span: Span, *, beside: Sequence[Span]) -> Span:
-        """The span from the beginning of the word that its half pair of brackets opens in, as in "di(n-butyl)"."""
+    def opened(self, span: Span, *, others: Sequence[Span]) -> Span:
+        """Return the span extended to the start of the word with its opening bracket, as in "di(n-butyl)"."""
         closed = 0
         for word in reversed(self.words[span.first : span.last]):
             closed = closed + 1 if word == ")" else max(0, closed - 1) if word == "(" else closed
@@ -88,15 +88,15 @@ class _Line:
             return span
         while first and self._is_joined(first) and (self.words[first - 1].isalnum() or self.words[first - 1] == "-"):
             first -= 1
-        if not self.words[first].isalnum() or _meets_other(span, first, span.last, beside):
+        if not self.words[first].isalnum() or _meets_other(span, first, span.last, others):
             return span
         return self.at(span, first, span.last)
 
     def _is_joined(self, word: int) -> bool:
-        """Whether nothing stands between a word and the one before."""
+        """Return whether a word follows the one before without a space."""
         return bool(self.window.end[word - 1] == self.window.start[word])
 
-    def grown(self, span: Span, *, beside: Sequence[Span], vocabulary: Vocabulary) -> Span:
+    def grown(self, span: Span, *, others: Sequence[Span], vocabulary: Vocabulary) -> Span:
         own = self.folded(span.first, span.last)
         ranges = (
             (first, last)
@@ -105,14 +105,14 @@ class _Line:
             if self.folded(first, last) != own
         )
         for first, last in sorted(ranges, key=lambda words: words[0] - words[1]):
-            if self._is_name(first, last, span.entity_type, vocabulary) and not _meets_other(span, first, last, beside):
+            if self._is_name(first, last, span.entity_type, vocabulary) and not _meets_other(span, first, last, others):
                 return self.at(span, first, last)
         return span
 
     def _is_name(self, first: int, last: int, kind: str, vocabulary: Vocabulary) -> bool:
-        """Whether words are a name that begins and ends with a word, and is one name as it stands."""
-        bearers = vocabulary.bearers(self.folded(first, last), entity_type=kind)
-        if not any(_is_annotated(vocabulary.concepts[at].tree_numbers) for at in bearers):
+        """Return whether words are one name of the vocabulary that begins and ends with a word."""
+        named = vocabulary.concepts_named(self.folded(first, last), entity_type=kind)
+        if not any(_is_annotated(vocabulary.concepts[at].tree_numbers) for at in named):
             return False
         text = self.text(first, last)
         ends = (text[0].isalnum() or text[0] in "([") and (text[-1].isalnum() or text[-1] in ")]")
@@ -120,9 +120,9 @@ class _Line:
         return ends and balanced and not _SEVERAL.search(text)
 
 
-def _meets_other(span: Span, first: int, last: int, beside: Sequence[Span]) -> bool:
-    """Whether words that a span would grow to belong to one of another type."""
-    return any(each.first < last and first < each.last for each in beside if each.entity_type != span.entity_type)
+def _meets_other(span: Span, first: int, last: int, others: Sequence[Span]) -> bool:
+    """Return whether words that a span would grow to overlap a span of another type."""
+    return any(each.first < last and first < each.last for each in others if each.entity_type != span.entity_type)
 
 
 def _is_annotated(trees: Sequence[str]) -> bool:

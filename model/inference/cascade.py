@@ -360,7 +360,7 @@ def load_cascade(
         fitted: use the resolver of the configuration; if false, one that is still to be fitted.
 
     Raises:
-        ValueError: the folder does not hold a valid model, or its resolver is of another version.
+        ValueError: the folder is not an e2emern model, or its resolver is of another version.
     """
     vocabulary = Vocabulary.read(mesh)
     model, tokenizer, version = load_model(folder, device=device, dtype=dtype)

@@ -1,9 +1,8 @@
-"""Gathers the evidence for each concept that a span may stand for.
+"""Groups spans of a document that mean the same, so that they are linked as one.
 
-Spans of one document that stand for the same words are one group: repeats of a string agree, and an
-abbreviation is looked up by its long form (Schwartz and Hearst 2003), as is a name that stands in brackets
-behind another. A span that names several concepts ("breast and ovarian cancer") belongs to a group for each.
-`resolver` weighs what is gathered here.
+Repeats of a string form one group. An abbreviation belongs to the group of its long form (Schwartz and Hearst 2003),
+and so does a name in brackets after another name. A span that names several concepts ("breast and ovarian cancer")
+belongs to a group for each.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ import numpy as np
 from ..spelling import american
 from ..vocabulary import Vocabulary, normalise
 
-MOST_HEADS = 2
-LONGEST_SHORT_FORM = 10  # letters; of a name that another in brackets explains
+MOST_HEADS = 2  # concepts that match the head noun
+LONGEST_SHORT_FORM = 10  # letters of a short form in or before brackets
 
 _OPENING = re.compile(r" ?[(\[]")
 _CLOSING = (")", "]", ";", ",")
@@ -29,7 +28,7 @@ _JOINED = re.compile(r"\s*(?:,\s*(?:and/or|and|or)?|/|\band/or\b|\band\b|\bor\b)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Words of a document to be linked, with where the model can read them."""
+    """A span of a document to be linked, and its window."""
 
     document: int
     start: int
@@ -50,10 +49,10 @@ class Group:
     entity_type: str
     spans: list[int]
     match: str = "none"  # how the words agree with a name: exact, variant or none
-    named: dict[int, bool] = field(default_factory=dict)  # concepts that bear the words, and as preferred name
-    heads: list[int] = field(default_factory=list)  # concepts that bear the longest end of the words that is a name
+    named: dict[int, bool] = field(default_factory=dict)  # concepts with that name; whether it is the preferred one
+    heads: list[int] = field(default_factory=list)  # concepts that match the head noun, see `heads_of`
     concepts: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # candidates (K,), as found
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # bank row of each one's likest name
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # bank row of each one's nearest name
     similarity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     likeness: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     mid: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
@@ -63,17 +62,17 @@ class Group:
 def group_spans(
     spans: Sequence[Span], *, abbreviations: Sequence[Mapping[str, str]], vocabulary: Vocabulary
 ) -> list[Group]:
-    """Groups spans by document, type and words, an abbreviation counting as its long form, and looks the words up.
+    """Group spans by document, type and words, and look up the words; an abbreviation counts as its long form.
 
-    Short forms within the words are spelt out, "HCV infection", and left out in brackets, "hepatitis C virus (HCV)
-    infection".
+    Short forms within the words are expanded ("HCV infection"), and removed in brackets ("hepatitis C virus (HCV)
+    infection").
     """
     groups: dict[tuple[int, str, str], Group] = {}
     for at, span in enumerate(spans):
         short_forms = abbreviations[span.document]
         words = short_forms.get(span.text, span.text)
         if vocabulary.look_up(words, entity_type=span.entity_type)[0] != "exact":
-            words = _spelt_out(words, short_forms)
+            words = _expanded(words, short_forms)
         if vocabulary.look_up(words, entity_type=span.entity_type)[0] != "exact":
             words = american(words)
         for part in parts_of(words, entity_type=span.entity_type, vocabulary=vocabulary):
@@ -87,23 +86,23 @@ def group_spans(
     return list(groups.values())
 
 
-def _spelt_out(words: str, short_forms: Mapping[str, str]) -> str:
-    """Words without the short forms that they explain in brackets, and with the long form of others."""
+def _expanded(words: str, short_forms: Mapping[str, str]) -> str:
+    """Return the words without the short forms in brackets, and with the long forms of all others."""
     bare = _IN_BRACKETS.sub(lambda found: "" if found[1] in short_forms else found[0], words)
     return " ".join(short_forms.get(word, word) for word in bare.split()) or words
 
 
 def parts_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[str]:
-    """The names that joined words stand for: "breast and ovarian cancer" is "breast cancer" and "ovarian cancer".
+    """Split coordinated names: "breast and ovarian cancer" gives "breast cancer" and "ovarian cancer".
 
-    Words that are a name themselves, or of which a part is none, stay whole.
+    Words that are a name, or that have a part that is not one, stay whole.
     """
     joined = _JOINED.split(words)
     if len(joined) < 2 or vocabulary.look_up(words, entity_type=entity_type)[1]:
         return [words]
     *firsts, last = joined
     tails = last.split()
-    for shared in range(len(tails)):  # "cancer" of "ovarian cancer"; the longest shared tail first, none at the end
+    for shared in range(len(tails)):  # "cancer" of "ovarian cancer"; the longest shared tail first, no tail last
         tail = " ".join(tails[shared + 1 :])
         parts = [f"{first} {tail}".strip() for first in firsts] + [last]
         owners = [vocabulary.look_up(part, entity_type=entity_type)[1] for part in parts]
@@ -113,7 +112,7 @@ def parts_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[st
 
 
 def heads_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[int]:
-    """The concepts, two at most, that bear the longest end of the words that is a name: "tumors" of "ocular tumors"."""
+    """Return the concepts, two at most, named by the longest suffix that is a name: "tumors" of "ocular tumors"."""
     split = words.split()
     for begin in range(1, len(split)):
         if found := vocabulary.look_up(" ".join(split[begin:]), entity_type=entity_type)[1]:
@@ -124,14 +123,14 @@ def heads_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[in
 def appositions(
     spans: Sequence[Span], *, texts: Sequence[str], vocabulary: Vocabulary, across_types: bool = False
 ) -> list[dict[str, str]]:
-    """Names that another name beside them in brackets explains, as `aspirin` does in "aspirin (ASA)", by document.
+    """Return short form to long form of names next to each other in brackets, "aspirin (ASA)", for each document.
 
-    The shorter of the two, one word of a few letters, is explained; not where it is itself the better known name.
+    The short form is the shorter one: one word of a few letters. The long form must be a name of the vocabulary.
 
     Args:
-        texts: the text of each document, laid out by the spans' code points.
-        across_types: also where their types differ and the shorter is capitals that are no name of its own type, as
-            where "TDF" was taken for a disease in "tenofovir (TDF)".
+        texts: the text of each document; the spans' offsets refer to it.
+        across_types: include pairs of different types, if the short form is in capitals and not a name of its own
+            type: "TDF" taken for a disease in "tenofovir (TDF)".
     """
     found: list[dict[str, str]] = [{} for _ in texts]
     ordered = sorted(spans, key=lambda span: (span.document, span.start))
@@ -150,11 +149,11 @@ def appositions(
 
 
 def with_plurals(explained: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
-    """What is explained, and those of the words that are its plural or singular: SSRIs where SSRI is."""
+    """Return the short forms and, of the given words, their plurals or singulars: SSRIs if SSRI is explained."""
     others = {each: each[:-1] if each.endswith("s") else f"{each}s" for each in words if each.rstrip("s").isupper()}
     return {each: explained[other] for each, other in others.items() if other in explained} | dict(explained)
 
 
 def _is_nameless(span: Span, vocabulary: Vocabulary) -> bool:
-    """Whether a span is capitals that no concept of its type has as a name."""
+    """Return whether a span is in capitals and not a name of its type."""
     return span.text.isupper() and not vocabulary.look_up(span.text, entity_type=span.entity_type)[1]

@@ -1,4 +1,4 @@
-"""What an annotation tells of itself: what the levels did, and how long each stage took."""
+"""A report of an annotation: what the levels did, and how long each stage took."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Report:
-    """What the levels did, and the seconds each took."""
+    """What the levels did, and the seconds of each stage."""
 
     sentences: int = 0
     spans_found: int = 0
@@ -29,7 +29,7 @@ class Report:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Adds the seconds of the block to a stage."""
+        """Add the duration of the block to a stage."""
         begun = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun

@@ -1,8 +1,7 @@
-"""Weighs the evidence of `linking` and gives each group one of its candidates, or none of them.
+"""Weighs the evidence of `features`, and chooses one of a group's candidates or none of them.
 
-A conditional logit (McFadden 1974) over the candidates and "none of them", whose utility is linear in the
-evidence plus a few hidden units, since a level counts for more where no name agrees than where one does.
-The weights are data, kept in the model's configuration, so that one file says what decides.
+A conditional logit (McFadden 1974) over the candidates and "none of them". The utility is linear in the evidence plus a
+few hidden units, since the levels matter more if no name matches. The weights are data in the model's configuration.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ EVIDENCE = {
     "high": ("high",),
     "prior": ("prior", "depth", "names", "descriptor", "supplementary"),
 }
-"""What may have decided a link (`how`), and the features that speak for it."""
+"""The kinds of evidence that decide a link (`how`), and their features."""
 
 OFTEN = 3.0  # the prior of a concept that 19 of 1,000 training documents name; chosen on dev
-RULED_OUT = 50.0  # what the utility of a candidate loses that is no name of the words where another alone is
+RULED_OUT = 50.0  # subtracted from the utility of all others if the words are the name of one candidate alone
 _EXACT, _SOLE, _PRIOR = (FEATURES.index(name) for name in ("exact", "sole", "prior"))
 
 Example = tuple[np.ndarray, float, np.ndarray]
-"""A group's features (K, features), the probability of its spans, and bool (K,) the right candidates."""
+"""A group's features (K, features), the probability of its spans, and the correct candidates, bool (K,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +59,22 @@ class Resolver:
 
     @classmethod
     def unfitted(cls) -> Resolver:
-        """Weights for a model whose resolver has not been fitted: words first, then similarity, never none."""
+        """Return weights for a model without a fitted resolver: names first, then similarity, never "none"."""
         chosen = {"exact": 6.0, "exact_preferred": 1.0, "variant": 4.0, "lead": 1.0, "mid": 0.1, "high": 0.1}
         weights = np.array([chosen.get(name, 0.0) for name in FEATURES], np.float32)
         return cls(weights, np.array([-20.0, 0.0], np.float32))
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Resolver:
-        """Reads what `to_dict` gave.
+        """Read what `to_dict` returned.
 
         Raises:
-            ValueError: evidence without a weight: the model was tuned by another version of this module.
+            ValueError: the features differ: another version of this module fitted the resolver.
         """
         expected = {"weights", "none_weights", "hidden", "prior"}
         if stored.keys() != expected or stored["weights"].keys() != set(FEATURES):
             raise ValueError(
-                "the resolver weighs other evidence than this version gathers; run python -m model.training.tune"
+                "the resolver was fitted for other features than this version has; run python -m model.training.tune"
             )
         return cls(
             weights=np.array([stored["weights"][name] for name in FEATURES], np.float32),
@@ -89,7 +88,7 @@ class Resolver:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The weights by name, for the configuration."""
+        """Return the weights by name, for the configuration."""
         return {
             "weights": _named(FEATURES, self.weights),
             "none_weights": _named(NONE_FEATURES, self.none_weights),
@@ -101,14 +100,14 @@ class Resolver:
         }
 
     def inclined(self, shift: float) -> Resolver:
-        """The same weights, with "none of them" likelier by `shift` in log-odds."""
+        """Return the same weights, with "none of them" more probable by `shift` in log-odds."""
         return replace(self, none_weights=self.none_weights + np.array([shift, 0], np.float32))
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """The utility u of each candidate: (K, features) to (K,).
+        """Return the utility u of each candidate: (K, features) to (K,).
 
-        Words that are the name of one concept alone mean no other, whatever the rest of the evidence says, unless the
-        training documents often name a rival: "male infertility" is not the better known female one.
+        Words that are the name of one concept alone mean that concept, whatever the other evidence, unless the training
+        documents often name a rival: "male infertility" is not the better known female one.
         """
         units: np.ndarray = np.tanh(features @ self.hidden.T + self.bias) @ self.output
         scores: np.ndarray = features @ self.weights + units
@@ -118,7 +117,7 @@ class Resolver:
         return scores
 
     def resolve(self, features: np.ndarray, *, ner: float) -> tuple[int, float] | None:
-        """The best candidate's place and probability; None without candidates, or where none is likelier."""
+        """Return the best candidate's position and probability; None without candidates, or if "none of them" wins."""
         if not len(features):
             return None
         scores = self.scores(features)
@@ -131,9 +130,9 @@ class Resolver:
         return best, float(np.exp(scores[best] - top)) / total
 
     def evidence(self, features: np.ndarray, place: int) -> str:
-        """Which evidence decided: the key of `EVIDENCE` without which the choice would lose most to its rival.
+        """Return the kind of evidence, a key of `EVIDENCE`, without which the choice would lose most to its rival.
 
-        The rival is the next best candidate, or, for an only candidate, one without any evidence.
+        The rival is the next best candidate; that of a single candidate has no evidence.
         """
         mine = features[place]
         against = np.delete(features, place, axis=0)
@@ -156,15 +155,15 @@ class Resolver:
         steps: int = 120,
         prior: Mapping[str, float] | None = None,
     ) -> Resolver:
-        """Maximises the likelihood of the right choices (L-BFGS, all weights decayed towards zero).
+        """Maximise the likelihood of the correct choices (L-BFGS with weight decay).
 
-        One fit depends on where its hidden units began, by up to a point of accuracy: the mean of several does not.
+        One fit depends on the initial hidden units, by up to a point of accuracy; the mean of several does not.
 
         Args:
-            examples: one a group; no candidate is right where "none of them" is.
+            examples: one for each group; without a correct candidate, "none of them" is correct.
             units: of the hidden layer of one fit.
-            fits: from so many random beginnings; their mean is one resolver with the hidden units of all.
-            decay: of the squared weights of standardised features.
+            fits: number of random initialisations; their mean is one resolver with the hidden units of all.
+            decay: of the squared weights, on standardised features.
         """
         widest = max(len(features) for features, _, _ in examples)
         table = torch.zeros(len(examples), widest, len(FEATURES))
@@ -206,7 +205,7 @@ class Resolver:
         all_linear, all_none, all_hidden, all_bias, all_output = zip(*map(fit_once, range(fits)), strict=True)
         linear, none_weights = torch.stack(all_linear).mean(0), torch.stack(all_none).mean(0)
         hidden, bias, output = torch.cat(all_hidden), torch.cat(all_bias), torch.cat(all_output) / fits
-        none_weights[0] += (linear * mean / deviation).sum()  # the standardisation goes into the weights
+        none_weights[0] += (linear * mean / deviation).sum()  # fold the standardisation into the weights
         bias -= hidden @ (mean / deviation)
         return cls(
             weights=(linear / deviation).numpy(),

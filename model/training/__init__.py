@@ -1,1 +1,1 @@
-"""How a model comes about: recipes, samples, losses, pre-training, search, and the fit of what inference weighs."""
+"""Training: recipes, samples, losses, pre-training, hyper-parameter search, and the calibration of inference."""

@@ -1,7 +1,7 @@
 """The mean of the weights of several models (model soups, Wortsman et al. 2022).
 
-Models that were trained from one encoder by one recipe, with different seeds, lie near enough for their mean to be a
-model too. It finds more than they do and errs more often; a further training goes on from it.
+Models that were trained from one encoder by one recipe, with different seeds, are so near that their mean is a model
+too. It finds more mentions than they do, and makes more errors; further training starts from it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ MADE_OF = "average.json"
 
 
 def average(folders: Sequence[Path], output: Path) -> None:
-    """Writes the model whose every weight is the mean of the models' weights; its resolver is not fitted.
+    """Write the model whose every weight is the mean of the models' weights; its resolver is not fitted.
 
-    `average.json` says of which models it is the mean. It is written first: what else is in a folder without it is not
-    ours to write over.
+    `average.json` names the models. It is written first: a model in a folder without that file is never overwritten.
 
     Raises:
-        RecipeError: a folder holds no model of ours, models are of different shapes, tags or word pieces, one is named
-            twice, or `output` is one of them or holds anything but a mean.
+        RecipeError: a folder is not an e2emern model, models differ in shapes, tags or word pieces, one is named twice,
+            or `output` is one of them or holds a model that is not a mean.
     """
     if output.resolve() in [folder.resolve() for folder in folders]:
         raise RecipeError(f"{output}: is one of the models to average; choose another --output")

@@ -1,7 +1,7 @@
-"""Saves and restores the state of a long training so that a killed run goes on where it stopped.
+"""Saves and restores the state of a long training, so that a killed run can be resumed.
 
-Everything is safetensors and JSON, never pickle. A checkpoint is a folder written beside its final
-name and renamed, so a kill while saving leaves the previous checkpoint in place.
+Everything is safetensors and JSON, never pickle. A checkpoint is a folder that is written under a temporary name and
+renamed, so that a kill while saving leaves the previous checkpoint in place.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def save_checkpoint(
     progress: dict[str, Any],
     best: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes weights, optimizer moments, `progress` (JSON values) and the `best` weights to `folder/checkpoint`."""
+    """Write weights, optimizer moments, `progress` (JSON values) and the `best` weights to `folder/checkpoint`."""
     new = folder / f"{CHECKPOINT}.tmp"
     if new.exists():
         shutil.rmtree(new)
@@ -56,7 +56,7 @@ def save_checkpoint(
 
 
 def read_progress(folder: Path) -> dict[str, Any] | None:
-    """The progress saved in `folder`; None where there is no checkpoint."""
+    """Return the progress saved in `folder`; None without a checkpoint."""
     found = _place(folder)
     progress: dict[str, Any] | None = json.loads((found / "progress.json").read_text()) if found else None
     return progress
@@ -65,10 +65,10 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
 def load_checkpoint(
     folder: Path, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> dict[str, Tensor] | None:
-    """Restores `model` and `optimizer` in place and returns the best weights, None where none are kept.
+    """Restore `model` and `optimizer` in place, and return the best weights, None if none are kept.
 
     Raises:
-        FileNotFoundError: there is no checkpoint (`read_progress` tells).
+        FileNotFoundError: no checkpoint exists (see `read_progress`).
     """
     found = _place(folder)
     if found is None:
@@ -85,18 +85,18 @@ def load_checkpoint(
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Deletes the checkpoint of a training that is done, and what a kill left of one."""
+    """Delete the checkpoint of a finished training, and the remains of killed saves."""
     for name in (f"{CHECKPOINT}.tmp", _OLD, CHECKPOINT):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def copy_weights(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The weights on the CPU, each in storage of its own: tied weights share theirs, which safetensors refuses."""
+    """Return the weights on the CPU in separate storage; safetensors refuses tied weights that share theirs."""
     return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.state_dict().items()}
 
 
 def trim_curve(curve: Path, *, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Drops the rows of a curve of JSON lines that a killed run wrote after its last checkpoint."""
+    """Drop the rows of a curve of JSON lines that a killed run wrote after its last checkpoint."""
     if curve.exists():
         rows = curve.read_text().splitlines(keepends=True)
         kept = [row for row in rows if row.endswith("\n") and keep(json.loads(row))]
@@ -104,5 +104,5 @@ def trim_curve(curve: Path, *, keep: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def _place(folder: Path) -> Path | None:
-    """Where the checkpoint is: under its name, or under that of the old one if a save was killed while renaming."""
+    """Return the folder of the checkpoint: the old one if a save was killed while renaming, None without any."""
     return next((folder / name for name in (CHECKPOINT, _OLD) if (folder / name).exists()), None)

@@ -1,4 +1,4 @@
-"""Read the encoder that a training begins with; an error is one line with the reason it cannot be used."""
+"""Reads the encoder that a training starts from; errors are one line with the reason."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def reading(encoder: str, *, folder: Path) -> Iterator[str]:
 
 
 def check_pieces(encoder: str, *, tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> None:
-    """Raises RecipeError where a tokenizer is not the encoder's own.
+    """Raise RecipeError if a tokenizer is not the encoder's own.
 
-    For a folder without one transformers makes one up, which knows no word.
+    For a folder without a tokenizer transformers makes an empty one.
     """
     pieces, embedded = len(tokenizer), len(cast(nn.Embedding, network.get_input_embeddings()).weight)
     if not embedded / 2 <= pieces <= embedded:  # tables are padded, but never to twice the size
@@ -51,10 +51,10 @@ def check_pieces(encoder: str, *, tokenizer: PreTrainedTokenizerBase, network: P
 
 
 def _ask_hub(name: str) -> None:
-    """Asks the hub once for what is neither a folder nor kept from before; transformers would ask for a minute.
+    """Ask the hub once for an encoder that is neither a folder nor cached; transformers would retry for a minute.
 
     Raises:
-        OSError: it does not answer.
+        OSError: the hub does not answer.
     """
     if Path(name).is_dir():
         return
@@ -62,6 +62,6 @@ def _ask_hub(name: str) -> None:
         if try_to_load_from_cache(name, "config.json") is None:
             get_hf_file_metadata(hf_hub_url(name, "config.json"))
     except (HfHubHTTPError, ValueError):
-        return  # the hub knows of no such name, or it can be none: transformers says so
-    except Exception as error:  # each HTTP client has errors of its own, and any of them says the hub is away
+        return  # not a name of the hub: transformers reports that
+    except Exception as error:  # HTTP clients raise errors of many types: the hub cannot be reached
         raise OSError(f"there is no such folder, and the hub does not answer: {error}") from error

@@ -1,7 +1,7 @@
 """The joint loss (equations 1 to 4), with partial annotation masked, and our candidate loss.
 
-Every loss is a sum over a batch, divided by how much the whole batch holds (`Totals`). So the losses of the parts of a
-batch that was too big for the memory add up to that of the batch.
+Every loss is a sum over a batch, divided by the totals of the whole batch (`Totals`). So the losses of the parts of a
+batch that does not fit into memory add up to that of the batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..network import BilinearAttention, E2emernModel, mean_pooled
 from .samples import Batch
 
-NAME_GROUPS = 2  # names are sorted by length and encoded in so many groups, each no wider than it needs
+NAME_GROUPS = 2  # of names of similar length, to save padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Losses:
     candidate: Tensor
 
     def values(self) -> list[float]:
-        """The total and its parts as numbers, in the order of the fields."""
+        """Return the total and its parts as numbers, in the order of the fields."""
         parts = (self.total, self.low, self.mid, self.high, self.candidate)
         values: list[float] = torch.stack([part.detach().float() for part in parts]).tolist()
         return values
@@ -37,7 +37,7 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the losses of a batch are divided by: how many tokens, pairs and spans count in it."""
+    """The divisors of the losses of a batch: how many tokens, pairs and spans count in it."""
 
     tokens: Tensor
     asked: Tensor
@@ -47,7 +47,7 @@ class Totals:
 
     @classmethod
     def of(cls, batch: Batch) -> Totals:
-        """The totals of a whole batch."""
+        """Return the totals of a whole batch."""
         positives = (batch.known * batch.contained).sum()
         return cls(
             batch.counted.sum(),
@@ -59,10 +59,10 @@ class Totals:
 
 
 def joint_loss(model: E2emernModel, batch: Batch, *, totals: Totals | None = None) -> Losses:
-    """Runs all levels on a batch; a level that is switched off counts zero.
+    """Run all levels on a batch; the loss of a level that is switched off is zero.
 
     Args:
-        totals: of the whole batch, where `batch` is a part of one.
+        totals: of the whole batch, if `batch` is a part of one.
     """
     config, totals = model.config, totals or Totals.of(batch)
     groups = groups_of_names(batch.name_ids, batch.name_mask) if config.reads_entities else []
@@ -90,17 +90,16 @@ def joint_loss(model: E2emernModel, batch: Batch, *, totals: Totals | None = Non
 
 
 def tag_loss(logits: Tensor, allowed: Tensor, weights: Tensor, *, total: Tensor | None = None) -> Tensor:
-    """Equations 1 and 3: mean negative log-likelihood of the tags, over the tokens that count.
+    """Return the loss of equations 1 and 3: mean negative log-likelihood of the tags, over the tokens that count.
 
-    A corpus that annotates one type says nothing about the others: there an O token may be O or any tag
-    of the other types, and the loss is that of their summed probability. With one allowed tag it is the
-    cross-entropy.
+    A corpus that annotates one type does not exclude the others: an O token may be O or any tag of the other types, and
+    the loss is that of their summed probability. With one allowed tag it is the cross-entropy.
 
     Args:
         logits: (..., L).
         allowed: (..., L) bool, the tags that the annotation does not exclude, at least one a token.
         weights: (...), 0 for tokens that do not count (padding, word pieces inside a word).
-        total: what the sum is divided by; that of the weights where it is not given.
+        total: divisor of the sum; by default the sum of the weights.
     """
     log_probabilities = logits.float().log_softmax(-1).masked_fill(~allowed, -torch.inf)
     # Tokens that do not count may allow nothing; their loss must be finite for its gradient to be zero.
@@ -117,11 +116,11 @@ def mention_loss(
     positives: Tensor | None = None,
     negatives: Tensor | None = None,
 ) -> Tensor:
-    """Equation 2: binary cross-entropy of "the text mentions e", (B, M), positives and negatives balanced.
+    """Return the loss of equation 2: binary cross-entropy of "the text mentions e", (B, M), with balanced sides.
 
-    Every sentence is compared with every entity of the batch, so negatives outnumber positives by far;
-    each side is averaged on its own. `weights` is 0 where the annotation does not say (an entity of a type
-    the corpus does not annotate). The sides are divided by `positives` and `negatives`, or else by their weights.
+    Every sentence is compared with every entity of the batch, so that negatives far outnumber positives; each side is
+    averaged separately. `weights` is 0 if the annotation is silent (an entity of a type that the corpus does not
+    annotate). The sides are divided by `positives` and `negatives`, or else by their weights.
     """
     losses = F.binary_cross_entropy_with_logits(logits.float(), contained.float(), reduction="none") * weights
     right = (weights * contained).sum() if positives is None else positives
@@ -132,22 +131,22 @@ def mention_loss(
 
 
 def candidate_loss(scores: Tensor, right: Tensor, *, total: int | None = None) -> Tensor:
-    """Cross-entropy of a gold span's concept among the entities of the batch (InfoNCE; ours).
+    """Return the cross-entropy of a gold span's concept among the entities of the batch (InfoNCE; ours).
 
-    The bilinear attention's scores, averaged over the words of a span, are also what candidates are found
-    with; this loss teaches them to.
+    The bilinear attention's scores, averaged over the words of a span, also retrieve candidates; this loss trains them
+    to.
 
     Args:
         scores: (S, M), one row per gold span.
         right: (S, M) bool, the span's concepts, at least one a row.
-        total: what the sum is divided by; S where it is not given.
+        total: divisor of the sum; by default S.
     """
     log_probabilities = scores.float().log_softmax(-1).masked_fill(~right, -torch.inf)
     return -log_probabilities.logsumexp(-1).sum() / max(1, len(scores) if total is None else total)
 
 
 def groups_of_names(ids: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Names sorted by length in groups of equal size, each no wider than it needs."""
+    """Split names, sorted by length, into groups of equal size; each is as wide as its longest name."""
     parts = []
     for some, shown in zip(ids.tensor_split(NAME_GROUPS), mask.tensor_split(NAME_GROUPS), strict=True):
         if len(some):
@@ -157,9 +156,9 @@ def groups_of_names(ids: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def _encode(model: E2emernModel, groups: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """H of each group of (ids, mask), with one look-up of the word embeddings for all.
+    """Return H of each group of (ids, mask), with one look-up of the word embeddings for all.
 
-    The gradient of a look-up is as large as the embeddings, however few pieces it reads: one is enough.
+    The gradient of a look-up is as large as the embeddings, however few pieces it reads.
     """
     flat = torch.cat([ids.flatten() for ids, _ in groups])
     embedded = model.encoder.get_input_embeddings()(flat).split([ids.numel() for ids, _ in groups])

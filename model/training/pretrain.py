@@ -1,9 +1,9 @@
 """Continues masked-language pre-training of an encoder on plain text (BERT, Devlin et al. 2019, section 3.1).
 
-Text is packed into rows of equal length once and kept as a memory-mapped file; each step draws its own
-random numbers from (seed, step), so a run that is killed and started again gives the same weights as one
-that was not. The learning rate warms up, stays, and falls at the end (Hu et al. 2024, MiniCPM, arXiv
-2404.06395); the state before the fall is kept, so that a run that is done can go on with a larger budget.
+Text is packed once into rows of equal length, in a memory-mapped file. Each step draws its random numbers from (seed,
+step), so that a resumed run ends with the same weights as an uninterrupted one. The learning rate warms up, stays
+constant, and falls at the end (Hu et al. 2024, MiniCPM, arXiv 2404.06395). The state before the fall is kept, so that a
+finished run can continue with a larger budget.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class MaskedLanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, input_ids: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy in nats over the positions where `labels` (rows, length) is not -100; 0 without any."""
+        """Return the mean cross-entropy in nats where labels (rows, length) are not -100; 0 without any."""
         hidden = self.encoder(input_ids=input_ids).last_hidden_state
         chosen = labels != -100  # only masked positions pay for the softmax over the vocabulary
         hidden = self.norm(F.gelu(self.transform(hidden[chosen])))
@@ -64,7 +64,7 @@ class MaskedLanguageModel(nn.Module):
 
 
 def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, folder: Path) -> np.ndarray:
-    """Packs the lines of `text` (plain or .xz) into rows of `length` piece ids, in a file that is memory-mapped.
+    """Pack the lines of `text` (plain or .xz) into rows of `length` piece ids, in a file that is memory-mapped.
 
     Rows start with [CLS] and end with [SEP]; lines follow each other, separated by [SEP]; what does not fill a last
     row is left out. Returns int32 (rows, length). The file is named after the content of `text` and the word
@@ -92,9 +92,9 @@ def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, fo
 
 
 def continuing_pieces(tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """Tells which pieces go on with a word, as bool (vocabulary,): WordPiece's `##`.
+    """Return which pieces continue a word, as bool (vocabulary,): those with WordPiece's `##`.
 
-    In the vocabularies of other tokenizers none does, and every piece counts as a word of its own.
+    Other tokenizers have no such pieces; there every piece counts as a word.
     """
     continues = torch.zeros(len(tokenizer), dtype=torch.bool)
     continues[[number for piece, number in tokenizer.get_vocab().items() if piece.startswith("##")]] = True
@@ -104,19 +104,19 @@ def continuing_pieces(tokenizer: PreTrainedTokenizerBase) -> Tensor:
 def mask_words(
     rows: Tensor, *, continues: Tensor, tokenizer: PreTrainedTokenizerBase, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Chooses a fifth of the words with all their pieces: 80 % become [MASK], 10 % random, 10 % stay.
+    """Choose a fifth of the words with all their pieces: 80 % become [MASK], 10 % random, 10 % stay.
 
-    Devlin et al. 2019, with the whole words of their later release: the rest of a chemical's name would give a single
-    piece of it away.
+    Devlin et al. 2019, with the whole words of their later release: a single piece of a chemical's name can be guessed
+    from the others.
 
     Args:
         rows: ids of pieces, (rows, length).
-        continues: of `continuing_pieces`.
-        tokenizer: says which pieces are special, and what the mask is.
-        generator: of all that is random.
+        continues: the result of `continuing_pieces`.
+        tokenizer: defines the special pieces and the mask.
+        generator: of all random numbers.
 
     Returns:
-        Inputs and labels, both (rows, length); labels are -100 where nothing was chosen.
+        Inputs and labels, both (rows, length); labels are -100 at positions that were not chosen.
     """
     special = torch.zeros_like(rows, dtype=torch.bool)
     for piece in tokenizer.all_special_ids:
@@ -133,13 +133,13 @@ def mask_words(
 
 
 def learning_rate(step: int, *, steps: int, warmup: int, decay: float, peak: float) -> float:
-    """Linear warm-up to `peak`, then level, then linear to zero over the last `decay` share of the steps."""
+    """Return the rate: linear warm-up to `peak`, constant, then linear to zero over the last `decay` of steps."""
     last = steps - stable_steps(steps, decay)
     return peak * min(1.0, (step + 1) / max(1, warmup), (steps - step) / max(1, last))
 
 
 def stable_steps(steps: int, decay: float) -> int:
-    """How many of the steps are taken before the rate falls; all of them are the same under a larger budget."""
+    """Return how many steps precede the fall of the rate; a larger budget shares them."""
     return steps - round(steps * decay)
 
 
@@ -160,10 +160,10 @@ def pretrain(
     stop_after: int | None = None,
     log: Callable[[str], None] = print,
 ) -> None:
-    """Reads `encoder`, trains it on `tokens` word pieces of `text` and writes a transformers folder to `output`.
+    """Train `encoder` on `tokens` word pieces of `text` and write a transformers folder to `output`.
 
-    Resumes where a killed run stopped; a run that is done goes on from before its rate fell if `tokens` is larger
-    now. The loss curve is `output/loss.jsonl`; `output/pretraining.json` is written last.
+    A killed run is resumed. A finished run continues from before its rate fell if `tokens` is larger now. The loss
+    curve is `output/loss.jsonl`; `output/pretraining.json` is written last.
 
     Args:
         tokens: word pieces to see in all.
@@ -172,12 +172,12 @@ def pretrain(
         warmup: steps.
         decay: share of the steps over which the rate falls to zero.
         save_every: seconds between checkpoints.
-        stop_after: stops after so many steps of this run, leaving a checkpoint.
-        tell: takes the lines of progress.
+        stop_after: steps of this run after which it saves a checkpoint and stops.
+        log: receives the log lines.
 
     Raises:
-        RecipeError: the encoder or the text cannot be used, the encoder does not read rows of this length, or `output`
-            holds another pre-training, one that has seen more, or a model of another origin.
+        RecipeError: the encoder or the text cannot be used, the rows are too long for the encoder, or `output` holds
+            another pre-training, one with a larger budget, or a model of another origin.
     """
     output.mkdir(parents=True, exist_ok=True)
     if not (output / DONE).exists() and read_progress(output / STABLE) is None:
@@ -267,7 +267,7 @@ def _load(encoder: str) -> tuple[MaskedLanguageModel, PreTrainedTokenizerBase]:
 def _resume(
     output: Path, made_from: dict[str, Any], steps: int, *, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> int | None:
-    """Restores the last state that a run of `steps` steps goes through, and returns its step; None where it is done."""
+    """Restore the last saved state that a run of `steps` steps shares, and return its step; None if it is finished."""
     done = output / DONE
     too_far = False
     if done.exists():
@@ -292,7 +292,7 @@ def _resume(
 
 
 def _rows_of(step: int, available: int, rows_per_step: int, seed: int) -> np.ndarray:
-    """Indices of the rows of one step: consecutive pieces of one permutation per epoch."""
+    """Return the indices of the rows of one step: consecutive parts of one permutation per epoch."""
     per_epoch = max(1, available // rows_per_step)
     epoch, place = divmod(step, per_epoch)
     order = np.random.default_rng((seed, epoch)).permutation(available)
@@ -300,7 +300,7 @@ def _rows_of(step: int, available: int, rows_per_step: int, seed: int) -> np.nda
 
 
 def read_lines(text: Path, size: int = 2000) -> Iterator[list[str]]:
-    """The lines of a text (plain or .xz), `size` at a time. Raises RecipeError where it cannot be read."""
+    """Return the lines of a text (plain or .xz), `size` at a time. Raises RecipeError if it cannot be read."""
     try:
         with lzma.open(text, "rt", encoding="utf-8") if text.suffix == ".xz" else text.open(encoding="utf-8") as lines:
             while batch := [line.strip() for line in islice(lines, size)]:
@@ -310,7 +310,7 @@ def read_lines(text: Path, size: int = 2000) -> Iterator[list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Pre-trains from the command line."""
+    """Pre-train from the command line."""
     parser = argparse.ArgumentParser(prog="python -m model.training.pretrain", description=__doc__)
     parser.add_argument("--encoder", required=True, help="a transformers folder or hub name to start from")
     parser.add_argument("--text", required=True, type=Path, help="one passage a line, plain or .xz")

@@ -1,7 +1,7 @@
-"""A training as a TOML file says it: the recipe, the data it names, and the space to search for better ones.
+"""A training file (TOML): the recipe, the data, and the search space.
 
-Every key of `Recipe` stands at the top of the file under its own name. Beside them stand the data, either a prepared
-`corpus` or gold files by `[corpora.NAME]`, tagged sentences `silver`, the entities table `mesh`, and `[search]`
+The keys of `Recipe` are top-level keys of the file. The data are either a prepared `corpus` or gold files in tables
+`[corpora.NAME]`, tagged sentences `silver`, and the entities table `mesh`; `[search]` is the search space
 (`model.training.search`). Relative paths are relative to the file. docs/training.md describes every key.
 """
 
@@ -26,11 +26,11 @@ SCHEDULES = ("linear", "constant")
 
 
 class RecipeError(ValueError):
-    """A training cannot begin as it is described; the message is one line that says what to change."""
+    """A training cannot start as described; the message is one line that says what to change."""
 
 
 class MissingExtraError(RecipeError):
-    """A package of the extra `train` is not installed; `needed` is what it is needed for."""
+    """A package of the extra `train` is not installed; `needed` is the feature that needs it."""
 
     def __init__(self, needed: str) -> None:
         super().__init__(
@@ -41,7 +41,7 @@ class MissingExtraError(RecipeError):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides the outcome of a training, besides its data.
+    """Everything except the data that determines the outcome of a training.
 
     Raises:
         RecipeError: a value is out of range.
@@ -49,7 +49,7 @@ class Recipe:
 
     encoder: str
     train: tuple[str, ...]  # splits, as `corpus/split`
-    dev: tuple[str, ...] = ()  # splits that choose the epoch
+    dev: tuple[str, ...] = ()  # splits that select the epoch
     tag_scheme: str = "BIO"
     attention: str = "bilinear"
     fusion: str = "gate"
@@ -61,7 +61,7 @@ class Recipe:
     candidate_weight: float = 0.1
     silver_weight: float = 1.0
     epochs: int = 8
-    patience: int = 0  # epochs without gain on dev before the end; 0: all epochs
+    patience: int = 0  # stop after this many epochs without gain on dev; 0: never
     tokens: int = 1024  # word pieces a batch
     accumulate: int = 1  # batches a step
     encoder_rate: float = 3e-4
@@ -78,12 +78,12 @@ class Recipe:
     seed: int = 0
 
     def on(self, device: str) -> Recipe:
-        """The same recipe with the precision of a device, where it is `auto`."""
+        """Return the same recipe with `auto` precision replaced by that of the device."""
         return replace(self, precision=fastest_precision(device)) if self.precision == "auto" else self
 
     @property
     def annotates(self) -> bool:
-        """Whether what it trains can annotate: finds spans, and has a level that links them."""
+        """Whether the trained model can annotate: it finds spans, and has a level that links them."""
         return self.low_weight > 0 and (self.use_mid or self.use_high)
 
     def __post_init__(self) -> None:
@@ -94,16 +94,16 @@ class Recipe:
             if not least <= getattr(self, key) <= most:
                 raise RecipeError(f"{key} is {getattr(self, key)}, expected {_range(least, most)}")
         if not self.train:
-            raise RecipeError('train names no split, expected such as train = ["bc5cdr/train"]')
+            raise RecipeError('train names no split, expected for example train = ["bc5cdr/train"]')
         if both := sorted(set(self.train) & set(self.dev)):
-            raise RecipeError(f"{both[0]} stands in train and in dev; dev chooses the epoch and must not be trained on")
+            raise RecipeError(f"{both[0]} is in train and in dev; dev selects the epoch and must not be trained on")
         if self.patience and not self.dev:
             raise RecipeError("patience without dev: name the splits that decide when to stop")
 
 
 @dataclass(frozen=True, slots=True)
 class GoldFile:
-    """One split of a gold corpus, and the types of which it marks every mention."""
+    """One split of a gold corpus, and the types of which it annotates every mention."""
 
     corpus: str
     split: str
@@ -118,11 +118,11 @@ class Config:
     path: Path
     recipe: Recipe
     corpus: Path | None  # a prepared corpus (`model.corpus`)
-    gold: tuple[GoldFile, ...]  # gold files, where there is no prepared corpus
+    gold: tuple[GoldFile, ...]  # gold files, without a prepared corpus
     silver: Path | None  # sentences that models have tagged (`model.training.silver`)
     mesh: Path | None
     search: Mapping[str, Any]
-    folder: Path  # that a relative encoder is looked for in
+    folder: Path  # a relative encoder is relative to it
 
 
 def read_config(
@@ -134,17 +134,17 @@ def read_config(
     with_dev: bool = False,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Reads a training file.
+    """Read a training file.
 
     Args:
-        data: folder that gold files and a corpus are relative to, instead of the file's own.
-        corpus: a prepared corpus, in place of the data that the file names.
-        silver: sentences that models have tagged, in place of those that the file names.
-        with_dev: trains on the dev splits too, so that nothing chooses the epoch: all are taken, the last is kept.
-        changes: keys of the recipe that take the place of the file's; an encoder is relative to the working folder.
+        data: base folder of gold files and corpus; by default the folder of the file.
+        corpus: a prepared corpus that replaces the file's data.
+        silver: sentences that models have tagged, which replace the file's.
+        with_dev: train on the dev splits too; then all epochs are run and the last is kept.
+        changes: keys of the recipe that replace the file's; an encoder is relative to the working folder.
 
     Raises:
-        RecipeError: no TOML, an unknown key, a value of another type or out of range, or no data.
+        RecipeError: not TOML, an unknown key, a value of another type or out of range, or no data.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -176,24 +176,24 @@ def read_config(
 
 
 def make_recipe(values: Mapping[str, Any]) -> Recipe:
-    """Makes a recipe of values as TOML has them.
+    """Make a recipe from the values of a TOML file.
 
     Raises:
-        RecipeError: an unknown key, a missing one, or a value that does not fit.
+        RecipeError: an unknown key, a missing one, or an invalid value.
     """
     types = get_type_hints(Recipe)
     for key in values:
-        if key in _BESIDE:
-            raise RecipeError(f"{key} is no key of the recipe: it belongs in the file")
+        if key in _OTHER_KEYS:
+            raise RecipeError(f"{key} is not a key of the recipe: it belongs in the file")
         if key not in types:
-            raise RecipeError(f"unknown key {key}{near(key, [*types, *_BESIDE])}")
+            raise RecipeError(f"unknown key {key}{near(key, [*types, *_OTHER_KEYS])}")
     if missing := [each.name for each in fields(Recipe) if each.default is MISSING and each.name not in values]:
         raise RecipeError(f"{missing[0]} is missing")
     return Recipe(**{key: convert(key, value, types[key]) for key, value in values.items()})
 
 
 def convert(key: str, value: Any, kind: Any) -> Any:
-    """A value of TOML as the type of its key. Raises RecipeError where it is of another."""
+    """Return a TOML value as the type of its key. Raises RecipeError if it has another type."""
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
@@ -204,16 +204,16 @@ def convert(key: str, value: Any, kind: Any) -> Any:
 
 
 def near(word: str, known: list[str]) -> str:
-    """`; did you mean X?`, or nothing where nothing is like it."""
+    """Return `; did you mean X?`, or an empty string if no known word is similar."""
     found = get_close_matches(word, known, n=2)
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def find_encoder(name: str, *, folder: Path) -> str:
-    """Return the place of an encoder: a folder in `folder` or of an installed package, or else a name of the hub.
+    """Return where to read an encoder: a folder in `folder` or in an installed package, or else a name of the hub.
 
     Raises:
-        MissingExtraError: it is of the package that the extra `train` installs.
+        MissingExtraError: it is in the package that the extra `train` installs.
     """
     if (folder / name).is_dir():
         return str(folder / name)
@@ -227,7 +227,7 @@ def find_encoder(name: str, *, folder: Path) -> str:
     return name
 
 
-_BESIDE = ("corpus", "corpora", "silver", "mesh", "search")
+_OTHER_KEYS = ("corpus", "corpora", "silver", "mesh", "search")
 _CHOICES = {
     "tag_scheme": TAG_SCHEMES,
     "attention": ATTENTIONS,
@@ -237,7 +237,7 @@ _CHOICES = {
 }
 _MANY = float("inf")
 _LARGEST = 1e38  # of 32 bits
-_LARGEST_SEED = 10**12  # random numbers are drawn from 64 bits, of the seed and the step
+_LARGEST_SEED = 10**12  # seed and step share 64 bits
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "tokens", "accumulate", "random_negatives"), (1, _MANY)),
     **dict.fromkeys(("patience", "hard_negatives", "asked_negatives"), (0, _MANY)),
@@ -282,7 +282,7 @@ def _gold_files(name: str, table: Any, folder: Path) -> list[GoldFile]:
 
 
 def _check_data(recipe: Recipe, corpus: Path | None, gold: tuple[GoldFile, ...]) -> None:
-    """Raises RecipeError where the data are not said, said twice, or lack a split of the recipe."""
+    """Raise RecipeError if the data are missing, named twice, or lack a split of the recipe."""
     if corpus and gold:
         raise RecipeError("corpus and corpora: name either a prepared corpus or gold files")
     if not corpus and not gold:
@@ -290,4 +290,4 @@ def _check_data(recipe: Recipe, corpus: Path | None, gold: tuple[GoldFile, ...])
     named = [f"{file.corpus}/{file.split}" for file in gold]
     for split in (*recipe.train, *recipe.dev):
         if gold and split not in named:
-            raise RecipeError(f"{split} is no split of corpora{near(split, named)}")
+            raise RecipeError(f"{split} is not a split of corpora{near(split, named)}")

@@ -1,8 +1,8 @@
-"""Training samples (section 3.3): sentences with their gold tags, and batches with entities to ask about.
+"""Training samples (section 3.3): sentences with their gold tags, and batches with candidate entities.
 
-A sentence is encoded once and shared by all entities of its batch: those it mentions, those its
-neighbours mention, hard negatives that share a word with a right answer, and random ones. Entities and
-the name each is asked by are drawn anew every epoch.
+A sentence is encoded once and shared by all entities of its batch: those that it mentions, those that other sentences
+mention, hard negatives that share a word with a correct answer, and random ones. Every epoch draws other entities and
+another name of each.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tensors of one step: B sentences of N pieces, M entities, S gold spans, K entities asked of the high level."""
+    """Tensors of one step: B sentences of N pieces, M entities, S gold spans, K entities given to the high level."""
 
     ids: Tensor  # (B, N)
     mask: Tensor  # (B, N)
@@ -43,20 +43,20 @@ class Batch:
     name_ids: Tensor  # (M, n)
     name_mask: Tensor  # (M, n)
     contained: Tensor  # (B, M) bool: the sentence mentions the entity
-    known: Tensor  # (B, M), 0 where the corpus does not annotate the entity's type
+    known: Tensor  # (B, M), 0 if the corpus does not annotate the entity's type
     span_row: Tensor  # (S,) the sentence of each span
     span_pieces: Tensor  # (S, N), rows that sum to 1 over the span's pieces
     span_right: Tensor  # (S, M) bool
-    asked: Tensor  # (B, K) entities asked of the high level, positions in M
+    asked: Tensor  # (B, K) entities given to the high level, positions in M
     asked_counted: Tensor  # (B, K, N), 0 for padding
     asked_tags: Tensor  # (B, K, N, L) bool, as `allowed`
 
     def to(self, device: str) -> Batch:
-        """The same batch on a device."""
+        """Return the same batch on a device."""
         return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
 
     def split(self, parts: int) -> list[Batch]:
-        """The batch in at most `parts` parts of its sentences, each with all entities."""
+        """Return the batch in at most `parts` parts of its sentences, each with all entities."""
         if parts == 1:
             return [self]
         made = []
@@ -81,7 +81,7 @@ def make_samples(
     vocabulary: Vocabulary,
     max_pieces: int = 256,
 ) -> list[Sample]:
-    """One sample per sentence; concepts that the vocabulary lacks are left out."""
+    """Return one sample for each window; concepts that the vocabulary lacks are left out."""
     sentences = (document.sentences for document in documents)
     windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces)
     samples = []
@@ -126,14 +126,14 @@ class Sampler:
                 self._neighbours.setdefault(word, []).append(at)
 
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from batch number `skip` on."""
+        """Return the batches of an epoch, from batch number `skip` on."""
         order = self.plan(epoch)
         for number in range(skip, len(order)):
             random = np.random.default_rng((self.seed, epoch, number))
             yield self._batch([self.samples[at] for at in order[number]], random)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
-        """Which samples stand in which batch: like lengths together, batches in random order."""
+        """Return the samples of each batch: similar lengths together, batches in random order."""
         random = np.random.default_rng((self.seed, epoch))
         shuffled = random.permutation(len(self.samples))
         plan = []
@@ -147,7 +147,7 @@ class Sampler:
         ids, mask = pad([sample.window.ids for sample in samples], padding=self.tokenizer.pad_token_id)
         rows, longest = ids.shape
         asked_by = [(_draw(vocabulary.concepts[e].names, random), e) for e in self._entities(samples, random)]
-        asked_by.sort(key=lambda pair: len(pair[0]))  # the shorter half is encoded apart, with less padding
+        asked_by.sort(key=lambda pair: len(pair[0]))  # the shorter half is encoded separately, with less padding
         names, entities = [name for name, _ in asked_by], [entity for _, entity in asked_by]
         column = {concept: at for at, concept in enumerate(entities)}
         encoded = self.tokenizer(names, truncation=True, max_length=LONGEST_NAME)["input_ids"]
@@ -211,7 +211,7 @@ class Sampler:
         longest: int,
         random: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The entities asked of the high level: each that the sentence mentions, and some that it does not."""
+        """Return the entities given to the high level: each that the sentence mentions, and some that it does not."""
         questions = []
         for row in range(len(samples)):
             right = np.flatnonzero(contained[row])
@@ -238,6 +238,6 @@ def _draw(names: Sequence[str], random: np.random.Generator) -> str:
 
 
 def _mark(allowed: np.ndarray, pieces: np.ndarray, kind: str, *, tags: list[str]) -> None:
-    """Allows exactly the tags of a mention at the first pieces of its words."""
+    """Allow exactly the tags of a mention at the first pieces of its words."""
     allowed[pieces] = False
     allowed[pieces, tag_mention(len(pieces), kind, tags=tags)] = True

@@ -1,7 +1,7 @@
-"""Searches for a better recipe with Optuna (Akiba et al. 2019): trials are trainings, judged by F1 of spans on dev.
+"""Searches for a better recipe with Optuna (Akiba et al. 2019): trials are trainings, scored by F1 of spans on dev.
 
-The study is `search.db` in the output folder, each trial a folder in `trials`, so that a search that is killed goes on
-where it stopped, in the middle of a trial too. A trial that falls behind the median of the others is ended early.
+The study is `search.db` in the output folder, and each trial is a folder in `trials`, so that a killed search can be
+resumed, even in the middle of a trial. A trial below the median of the others is stopped early.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AfterEpoch = Callable[[int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A key that takes one of some values."""
+    """A key with one of some values."""
 
     values: tuple[Any, ...]
 
@@ -35,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A key that takes a number between two, both included; whole where both are, evenly in the logarithm if `log`."""
+    """A key with a number from `low` to `high`; an integer if both are; uniform in the logarithm if `log`."""
 
     low: float
     high: float
@@ -49,7 +49,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best trial: its number, F1 on dev, the values that it drew and its folder."""
+    """The best trial: its number, F1 on dev, the drawn values and its folder."""
 
     number: int
     f1: float
@@ -58,14 +58,14 @@ class Found:
 
 
 def read_space(table: Mapping[str, Any]) -> dict[str, Choice | Range]:
-    """Reads `[search]`: `key = [values]`, or `key = {low = 1e-5, high = 1e-3, log = true}`.
+    """Read `[search]`: `key = [values]`, or `key = {low = 1e-5, high = 1e-3, log = true}`.
 
     Raises:
-        RecipeError: the table is empty, a key is none of the recipe's, or a value does not fit it.
+        RecipeError: the table is empty, a key is unknown, or a value is invalid.
     """
     types = get_type_hints(Recipe)
     if not table:
-        raise RecipeError("no [search] table, which says what to vary")
+        raise RecipeError("no [search] table, which names the keys to vary")
     space: dict[str, Choice | Range] = {}
     for key, given in table.items():
         if key not in types:
@@ -93,23 +93,23 @@ def search(
     train_trial: Callable[[Recipe, Path, AfterEpoch], Trained],
     log: Callable[[str], None] = print,
 ) -> Found:
-    """Trains until `trials` trials have ended, those of earlier runs included, and returns the best.
+    """Train until `trials` trials have ended, including those of earlier runs, and return the best.
 
     Only the best trial keeps its weights; all keep their curves.
 
     Args:
-        recipe: what is not drawn.
-        data: what the trials' data are known by (`train.data_digests`).
-        train_trial: trains a recipe in a folder, and calls back after each epoch.
+        recipe: the values that are not drawn.
+        data: digests of the trials' data (`train.data_digests`).
+        train_trial: trains a recipe in a folder, and calls its last argument after each epoch.
 
     Raises:
         MissingExtraError: optuna or the encoder is not installed.
-        RecipeError: the recipe names no dev, the study in `output` is of another recipe,
-            space or data, or every trial failed.
+        RecipeError: the recipe has no dev, the study in `output` is of another recipe, space or data, or every trial
+            failed.
     """
     optuna = _optuna()
     if not recipe.dev:
-        raise RecipeError("a search needs dev: name the splits that judge the trials")
+        raise RecipeError("a search needs dev: name the splits that score the trials")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     output.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
@@ -121,7 +121,7 @@ def search(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
     _check_same(study, [asdict(recipe), {key: asdict(way) for key, way in space.items()}, data], output)
-    _take_up_killed(study)
+    _requeue_killed(study)
     while len(_ended(study)) < trials:
         trial = study.ask()
         folder = output / "trials" / str(trial.user_attrs.get("folder", trial.number))
@@ -134,12 +134,12 @@ def search(
 
         try:
             drawn = {key: way.draw(trial, key) for key, way in space.items()}
-            log(f"trial {trial.number}: {_shown(drawn)}")
+            log(f"trial {trial.number}: {_as_options(drawn)}")
             trained = train_trial(replace(recipe, **drawn), folder, after_epoch)
         except optuna.TrialPruned:
             log(f"trial {trial.number}: ended early, below the median of the others")
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except MissingExtraError:  # no fault of the trial, which the next run resumes
+        except MissingExtraError:  # not the trial's fault: the next run resumes it
             raise
         except RecipeError as error:
             log(f"trial {trial.number}: {error}")
@@ -156,7 +156,7 @@ def search(
     drawn = {key: way.draw(optuna.trial.FixedTrial(best.params), key) for key, way in space.items()}
     found = Found(best.number, float(study.best_value), drawn, output / "trials" / best.user_attrs["folder"])
     ended = counted(len(_ended(study)), "trial")
-    log(f"best of {ended}: F1 {100 * found.f1:.2f} with {_shown(drawn)}, in {found.folder}")
+    log(f"best of {ended}: F1 {100 * found.f1:.2f} with {_as_options(drawn)}, in {found.folder}")
     return found
 
 
@@ -169,7 +169,7 @@ def _optuna() -> Any:
 
 
 def _check_same(study: optuna.Study, about: Sequence[Any], output: Path) -> None:
-    """Notes in a new study what it is about; raises RecipeError where an old one is about something else."""
+    """Record in a new study what it is about; raise RecipeError if an old one is about something else."""
     wanted = json.dumps(about)
     if study.user_attrs.setdefault("about", wanted) != wanted:
         raise RecipeError(
@@ -178,8 +178,8 @@ def _check_same(study: optuna.Study, about: Sequence[Any], output: Path) -> None
     study.set_user_attr("about", wanted)
 
 
-def _take_up_killed(study: optuna.Study) -> None:
-    """Asks anew for the trials that a killed run left unfinished, in the same folders: they go on there."""
+def _requeue_killed(study: optuna.Study) -> None:
+    """Queue the trials that a killed run left unfinished again, in the same folders: they are resumed there."""
     states = _optuna().trial.TrialState
     for trial in study.get_trials(states=(states.RUNNING,)):
         study.tell(trial.number, state=states.FAIL)
@@ -187,7 +187,7 @@ def _take_up_killed(study: optuna.Study) -> None:
 
 
 def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that count: all but those that were killed or wait."""
+    """Return the trials that have ended, except those that were killed."""
     states = _optuna().trial.TrialState
     ended = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
     return [trial for trial in ended if trial.state != states.FAIL or "failed" in trial.user_attrs]
@@ -204,6 +204,6 @@ def _drop_weights(study: optuna.Study, output: Path) -> None:
             (folder / "model.safetensors").unlink(missing_ok=True)
 
 
-def _shown(drawn: Mapping[str, Any]) -> str:
-    """Drawn values as the options of `e2emern train` that set them."""
+def _as_options(drawn: Mapping[str, Any]) -> str:
+    """Return drawn values as options of `e2emern train`."""
     return " ".join(f"--set {key}={json.dumps(value)}" for key, value in drawn.items())

@@ -1,8 +1,8 @@
-"""Sentences that models have tagged, for another to learn from (knowledge distillation, Hinton et al. 2015).
+"""Sentences that teacher models have tagged, to train a student (knowledge distillation, Hinton et al. 2015).
 
-What several models think of a word together is better than what one of them does, and a single model can learn it from
-text that nobody has annotated. Of every word the teachers' mean probabilities are kept, not the best tag alone: how
-unsure they are is a part of what they know.
+An ensemble is better than each of its models, and a single model can learn its predictions from text that nobody has
+annotated. The teachers' mean probabilities of each word's tags are kept, not the best tag alone: their uncertainty
+carries information.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ class SilverBatch:
     probabilities: Tensor  # (B, N, L) at the first piece of every word, zero elsewhere
 
     def to(self, device: str) -> SilverBatch:
-        """The same batch on a device."""
+        """Return the same batch on a device."""
         return SilverBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
 
     def split(self, parts: int) -> list[SilverBatch]:
-        """The batch in at most `parts` parts of its sentences."""
+        """Return the batch in at most `parts` parts of its sentences."""
         split = (getattr(self, name).tensor_split(min(parts, len(self.ids))) for name in self.__slots__)
         return [SilverBatch(*part) for part in zip(*split, strict=True)]
 
 
 class Silver:
-    """Tagged sentences in batches of like length, without end: when all were seen, they come in another order.
+    """Tagged sentences in an endless sequence of batches of similar length; each pass has another order.
 
     Args:
-        sentences: of each, the ids of its pieces, the first piece of each word, and probabilities (words, L).
+        sentences: for each, the ids of its pieces, the first piece of each word, and probabilities (words, L).
         padding: id of the padding piece.
         tokens: word pieces a batch.
     """
@@ -68,7 +68,7 @@ class Silver:
         return len(self._batches)
 
     def batch(self, number: int) -> SilverBatch:
-        """The batch of this number, from 0 on without end; the same number gives the same batch."""
+        """Return the batch of this number, from 0 on without end; the same number gives the same batch."""
         seen, place = divmod(number, len(self))
         order = np.random.default_rng((self.seed, seen)).permutation(len(self))
         chosen = [self.sentences[at] for at in self._batches[order[place]]]
@@ -80,17 +80,17 @@ class Silver:
 
 
 def silver_loss(model: E2emernModel, batch: SilverBatch, *, total: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of the low level's tags to the teachers' probabilities, over words.
+    """Return mean cross-entropy of the low level's tags to the teachers' probabilities, over words.
 
     Args:
-        total: how many words the sum is divided by; those of the batch where it is not given.
+        total: number of words that the sum is divided by; by default those of the batch.
     """
     logged = model.low(model.encode(batch.ids, batch.mask)).float().log_softmax(-1)
     return -(batch.probabilities * logged).sum() / (words_of(batch) if total is None else total).clamp(min=1)
 
 
 def words_of(batch: SilverBatch) -> Tensor:
-    """How many words a batch has."""
+    """Return the number of words of a batch."""
     return (batch.probabilities.sum(-1) > 0).sum()
 
 
@@ -98,7 +98,7 @@ def words_of(batch: SilverBatch) -> Tensor:
 def tag_windows(
     models: Sequence[E2emernModel], windows: Sequence[Window], *, padding: int, tokens: int = 4096
 ) -> list[np.ndarray]:
-    """The mean probabilities of the models' tags for the words of each window: float32 (words, L).
+    """Return the mean probabilities of the models' tags for the words of each window: float32 (words, L).
 
     Args:
         padding: id of the padding piece.
@@ -119,7 +119,7 @@ def tag_windows(
 
 
 def silver_table(windows: Sequence[Window], tagged: Sequence[np.ndarray]) -> pa.Table:
-    """Windows and their words' probabilities as rows of `SILVER_SCHEMA`."""
+    """Return windows and their words' probabilities as rows of `SILVER_SCHEMA`."""
     rows = {
         "pieces": [window.ids for window in windows],
         "first": [window.first for window in windows],
@@ -129,17 +129,17 @@ def silver_table(windows: Sequence[Window], tagged: Sequence[np.ndarray]) -> pa.
 
 
 def described(table: pa.Table, *, tags: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> pa.Table:
-    """The table, with what a reader has to know of it."""
+    """Return the table with the tags and the digest of the word pieces in its metadata."""
     return table.replace_schema_metadata({"tags": " ".join(tags), "pieces": pieces_digest(tokenizer)})
 
 
 def read_silver(
     path: Path, *, tags: Sequence[str], tokenizer: PreTrainedTokenizerBase, tokens: int, seed: int
 ) -> Silver:
-    """Reads what `e2emern silver` wrote.
+    """Read a file that `e2emern silver` wrote.
 
     Raises:
-        RecipeError: it is no such file, or was made with other tags or other word pieces.
+        RecipeError: it is not such a file, or has other tags or other word pieces.
     """
     try:
         table = pq.read_table(path)
@@ -147,8 +147,8 @@ def read_silver(
         raise RecipeError(f"{path}: cannot be read as tagged sentences: {str(error).splitlines()[0]}") from error
     if table.schema.remove_metadata() != SILVER_SCHEMA or not table.num_rows:
         raise RecipeError(f"{path}: expected tagged sentences, as `e2emern silver` writes them")
-    wanted, said = described(table, tags=tags, tokenizer=tokenizer).schema.metadata, table.schema.metadata or {}
-    if any(said.get(key) != value for key, value in wanted.items()):
+    wanted, found = described(table, tags=tags, tokenizer=tokenizer).schema.metadata, table.schema.metadata or {}
+    if any(found.get(key) != value for key, value in wanted.items()):
         raise RecipeError(f"{path}: its sentences were tagged by models of other tags or other word pieces")
     sentences = list(_sentences(table, labels=len(tags)))
     return Silver(sentences, padding=int(tokenizer.pad_token_id), tokens=tokens, seed=seed)

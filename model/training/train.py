@@ -1,10 +1,10 @@
-"""Trains the three levels together (section 3.3) as a TOML file says.
+"""Trains the three levels together (section 3.3) as a TOML file describes.
 
     python -m model.training.train --config FILE --output DIR
 
-Random numbers of a step depend on (seed, step) alone, and a checkpoint holds weights, moments and the place in the
-data, so a run that is killed and started again ends with the weights of one that was not. `e2emern train` does the
-same and reads gold files too; here the file names a prepared corpus.
+The random numbers of a step depend on (seed, step) alone, and a checkpoint holds weights, moments and the position in
+the data, so that a resumed run ends with the same weights as an uninterrupted one. `e2emern train` does the same and
+also reads gold files; here the file names a prepared corpus.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REPORT_EVERY = 50  # steps
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training came to: F1 of spans on dev after each epoch (empty without dev), and whether it is done."""
+    """The result of a training: F1 of spans on dev after each epoch (empty without dev), and whether it is finished."""
 
     folder: Path
     dev_f1: tuple[float, ...]
@@ -60,23 +60,23 @@ def train(
     after_epoch: Callable[[int, float], None] = lambda epoch, f1: None,
     log: Callable[[str], None] = print,
 ) -> Trained:
-    """Trains as `recipe` says and writes a transformers folder to `output`; resumes from `output/checkpoint`.
+    """Train as `recipe` describes and write a transformers folder to `output`; resume from `output/checkpoint`.
 
-    Beside the weights stand the curves, `loss.jsonl` and `dev.jsonl`, and `recipe.json`, which is written last.
+    The folder also gets the curves, `loss.jsonl` and `dev.jsonl`, and `recipe.json`, which is written last.
 
     Args:
         corpus: Parquet file of gold documents (`model.corpus`).
         silver: Parquet file of sentences that models have tagged (`model.training.silver`).
         mesh: entities table.
-        folder: where a relative encoder is looked for.
+        folder: base folder of a relative encoder.
         save_every: seconds between checkpoints.
-        stop_after: stops after so many steps of this run, leaving a checkpoint.
-        after_epoch: called with every epoch that was scored on dev, those before a resumption too, and its F1.
-        tell: takes the lines of progress.
+        stop_after: steps of this run after which it saves a checkpoint and stops.
+        after_epoch: called with every epoch that was scored on dev, including those of earlier runs, and its F1.
+        log: receives the log lines.
 
     Raises:
-        RecipeError: the encoder or the data do not fit, or `output` holds a training of something else, or a
-            model of another origin.
+        RecipeError: the encoder or the data cannot be used, or `output` holds another training, or a model of another
+            origin.
     """
     output.mkdir(parents=True, exist_ok=True)
     vocabulary = read_vocabulary(mesh)
@@ -114,7 +114,7 @@ def train(
 
 
 def read_vocabulary(mesh: Path) -> Vocabulary:
-    """Reads an entities table. Raises RecipeError where it is none."""
+    """Read an entities table. Raises RecipeError if it cannot be read."""
     if not mesh.is_file():
         raise RecipeError(f"{mesh}: no such entities table")
     try:
@@ -125,7 +125,7 @@ def read_vocabulary(mesh: Path) -> Vocabulary:
 
 
 def data_digests(*, corpus: Path, silver: Path | None, vocabulary: Vocabulary) -> dict[str, str | None]:
-    """What a training and a search know their data by."""
+    """Return the digests that identify the data of a training or a search."""
     return {
         "corpus_digest": file_digest(corpus),
         "silver_digest": file_digest(silver) if silver else None,
@@ -134,7 +134,7 @@ def data_digests(*, corpus: Path, silver: Path | None, vocabulary: Vocabulary) -
 
 
 def rate_at(step: int, *, steps: int, recipe: Recipe) -> float:
-    """Share of the peak rate: up over the first `warmup` of the steps, then level, or linear down to zero."""
+    """Return the share of the peak rate: linear warm-up, then constant or linear to zero, as the schedule says."""
     first = max(1, int(steps * recipe.warmup))
     if step < first:
         return (step + 1) / first
@@ -144,7 +144,7 @@ def rate_at(step: int, *, steps: int, recipe: Recipe) -> float:
 def _run(
     trainer: Trainer, *, save_every: float, stop_after: int | None, after_epoch: Callable[[int, float], None]
 ) -> bool:
-    """Takes all steps that are left; False where it stopped before the end."""
+    """Take all remaining steps; return False if it stopped before the end."""
     recipe, state, sampler = trainer.recipe, trainer.state, trainer.sampler
     steps = sum(-(-len(sampler.plan(epoch)) // recipe.accumulate) for epoch in range(recipe.epochs))
     counts = ((len(sampler.samples), "sentence"), (recipe.epochs, "epoch"), (steps, "step"))
@@ -178,7 +178,7 @@ def _run(
 
 
 def _report(trainer: Trainer, place: str, speed: str) -> None:
-    """Adds the mean losses since the last report to the curve, and tells them."""
+    """Add the mean losses since the last report to the curve, and log them."""
     state = trainer.state
     means = [sum(column) / len(column) for column in zip(*state.recent, strict=True)]
     row = dict(zip(LOSSES, (round(mean, 5) for mean in means), strict=True))
@@ -198,7 +198,7 @@ def _read_dev(folder: Path) -> tuple[float, ...]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Trains from the command line."""
+    """Train from the command line."""
     parser = argparse.ArgumentParser(prog="python -m model.training.train", description=__doc__)
     parser.add_argument("--config", required=True, type=Path, help="TOML file (docs/training.md)")
     parser.add_argument("--output", required=True, type=Path, help="folder of the model and its checkpoint")

@@ -1,4 +1,4 @@
-"""One training in progress: its model, its optimizer, its place in the data, and what a step and an epoch do."""
+"""A training in progress: its model, its optimizer, its position in the data, its steps and epochs."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ LOSSES = ("total", "low", "mid", "high", "candidate", "silver")
 
 @dataclass(slots=True)
 class TrainingState:
-    """The place of a training, as a checkpoint keeps it."""
+    """The position of a training, as a checkpoint keeps it."""
 
     made_from: dict[str, Any]  # recipe and data
     step: int = 0
     epoch: int = 0
     batch: int = 0  # of the epoch, the next one
-    parts: int = 1  # that a batch is taken in, for the memory's sake
+    parts: int = 1  # of a batch, so that each fits into memory
     dev_f1: list[float] = field(default_factory=list)
     recent: list[list[float]] = field(default_factory=list)  # losses since the last row of the curve
     scaler: dict[str, Any] = field(default_factory=dict)
 
     def stopped(self, patience: int) -> bool:
-        """Whether dev has not gained for `patience` epochs."""
+        """Return whether dev has not gained for `patience` epochs."""
         return bool(patience and self.dev_f1) and len(self.dev_f1) - 1 - self.best >= patience
 
     @property
@@ -70,25 +70,25 @@ class Trainer:
     best: dict[str, Tensor] | None = None
 
     def take_step(self, batches: list[Batch], rate: float) -> None:
-        """Changes the weights once, by the mean gradient of `batches`; `rate` is the share of the peak rates."""
+        """Update the weights by the mean gradient of `batches`; `rate` is the share of the peak rates."""
         recipe, state = self.recipe, self.state
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         while (losses := self._backward(batches)) is None:
             state.parts *= 2
-            self.log(f"out of memory: batches are taken in {state.parts} parts from here on, with the same losses")
+            self.log(f"out of memory: each batch is now split into {state.parts} parts, with the same losses")
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if not math.isfinite(losses[0]) and recipe.precision != "fp16":  # where steps that overflow are left out
+        if not math.isfinite(losses[0]) and recipe.precision != "fp16":  # which skips steps that overflow
             raise RecipeError(f"the loss is {losses[0]} at step {state.step}; lower encoder_rate or head_rate")
         state.step += 1
         state.batch += len(batches)
         state.recent.append(losses)
 
     def _backward(self, batches: list[Batch]) -> list[float] | None:
-        """Adds up the gradients of the step and returns its mean losses; None where the memory did not suffice."""
+        """Accumulate the gradients of the step and return its mean losses; None if the memory did not suffice."""
         recipe, state, device = self.recipe, self.state, self.model.device.type
         torch.manual_seed(recipe.seed * 1_000_003 + state.step)
         self.optimizer.zero_grad()
@@ -116,7 +116,7 @@ class Trainer:
         return None
 
     def _learn_silver(self, silver: Silver, *, count: int) -> float:
-        """Adds the gradients of as many batches of tagged sentences as the step has of gold, and returns their loss."""
+        """Add the gradients of as many tagged batches as the step has gold batches, and return their loss."""
         loss = 0.0
         for number in range(count):
             whole = silver.batch(self.state.step * self.recipe.accumulate + number).to(str(self.model.device))
@@ -129,7 +129,7 @@ class Trainer:
         return loss
 
     def autocast(self) -> torch.autocast:
-        """The recipe's precision, as a context."""
+        """Return the recipe's precision, as a context."""
         precision = self.recipe.precision
         return torch.autocast(self.model.device.type, PRECISIONS[precision], enabled=precision != "fp32")
 
@@ -143,7 +143,7 @@ class Trainer:
         self.model.train()
 
     def _score(self, dev: DevSplit) -> None:
-        """Scores the dev split, and keeps the weights if they are the best so far."""
+        """Score the dev split, and keep the weights if they are the best so far."""
         state = self.state
         with self.autocast():
             score = score_spans(self.model, dev)
@@ -158,7 +158,7 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Writes a checkpoint."""
+        """Write a checkpoint."""
         self.state.scaler = self.scaler.state_dict()
         save_checkpoint(
             self.output,
@@ -169,7 +169,7 @@ class Trainer:
         )
 
     def resume(self) -> None:
-        """Takes up the checkpoint of the output folder, if there is one, and cuts the curves to it."""
+        """Resume from the checkpoint of the output folder, if any, and truncate the curves to it."""
         found = read_progress(self.output)
         if found is not None:
             check_same(found["made_from"], self.state.made_from, self.output)
@@ -192,7 +192,7 @@ def make_trainer(
     log: Callable[[str], None],
     made_from: dict[str, Any],
 ) -> Trainer:
-    """Loads the encoder and the data that a recipe names, ready for the first step or a resumption.
+    """Load the encoder and the data of a recipe, ready for the first step or for `resume`.
 
     Raises:
         RecipeError: the encoder, the corpus or the tagged sentences cannot be loaded, or the corpus lacks a split or
@@ -201,7 +201,7 @@ def make_trainer(
     torch.manual_seed(recipe.seed)
     model, tokenizer = _load_encoder(recipe, folder)
     nn.Module.to(model, device)
-    if model.device.type == "cpu":  # on CPUs, the backward pass of the fused attention is the slower one
+    if model.device.type == "cpu":  # on CPUs, the fused attention has the slower backward pass
         model.encoder.set_attn_implementation("eager")
     set_dropout(model, recipe.dropout)
     if recipe.freeze_embeddings:
@@ -245,7 +245,7 @@ def make_trainer(
 
 
 def parameter_groups(model: E2emernModel, recipe: Recipe) -> list[dict[str, Any]]:
-    """The encoder at `encoder_rate`, the heads at `head_rate`; a group's `peak` is its highest rate."""
+    """Return the encoder at `encoder_rate`, the heads at `head_rate`; a group's `peak` is its highest rate."""
     encoder = {id(parameter) for parameter in model.encoder.parameters()}
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
@@ -255,14 +255,14 @@ def parameter_groups(model: E2emernModel, recipe: Recipe) -> list[dict[str, Any]
 
 
 def set_dropout(model: E2emernModel, share: float) -> None:
-    """Sets the dropout of hidden states; that of attention weights is off, for the fused kernels' sake."""
+    """Set the dropout of hidden states, and switch off that of attention weights, as the fused kernels need."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0 if name.endswith("attention.self.dropout") else share
 
 
 def check_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
-    """Raises RecipeError where a folder holds a training of another recipe or other data."""
+    """Raise RecipeError if a folder holds a training with another recipe or other data."""
     for key, value in wanted.items():
         if found.get(key) != value:
             raise RecipeError(
@@ -272,13 +272,13 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> N
 
 
 def check_free(folder: Path) -> None:
-    """Raises RecipeError where a folder without a checkpoint holds a model or an encoder, which would be lost."""
+    """Raise RecipeError if a folder without a checkpoint holds a model or an encoder, which would be overwritten."""
     if (folder / "config.json").exists() and read_progress(folder) is None:
         raise RecipeError(f"{folder} holds a model that was not made by this command; choose another --output")
 
 
 def add_row(curve: Path, row: dict[str, Any]) -> None:
-    """Appends a row to a curve of JSON lines."""
+    """Append a row to a curve of JSON lines."""
     with curve.open("a") as file:
         file.write(json.dumps(row) + "\n")
 

@@ -1,12 +1,16 @@
-"""Fits on development documents what inference weighs, and keeps it in the model's configuration.
+"""Calibrates inference on development documents, and keeps the result in the model's configuration.
 
     python -m model.training.tune MODEL --corpus FILE --mesh FILE --splits ncbi-disease/dev,bc5cdr/dev
 
-Three things: the weights of the resolver (likelihood; the low level's own spans are linked, doubtful, right and wrong
-ones alike, so that "none of them" is learned too), how much "none of them" is held back (for `document` F1), and the
-least probability of a span that is linked to nothing (for `ner` F1). F1 is the mean over corpora and types. How much
-is held back is chosen by cross-validation over documents, and so is told what the resolver gains, since figures on the
-documents it was fitted to are too good.
+Three things are fitted:
+
+* the weights of the resolver, by likelihood, on the spans that the low level finds. These include wrong and
+  low-confidence ones, so that "none of them" is learned too.
+* the bias of "none of them", for `document` F1, by cross-validation over documents.
+* the least probability of a span that is not linked, for `ner` F1.
+
+F1 is the mean over corpora and types. The reported accuracy is cross-validated too, since figures on the documents of
+the fit are too high.
 """
 
 from __future__ import annotations
@@ -42,13 +46,13 @@ SHIFTS = (-5.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
 def tune(
     cascade: Cascade, documents: Sequence[GoldDocument], *, seen: Sequence[GoldDocument] = ()
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Sets the cascade's span threshold and resolver.
+    """Fit the cascade's span threshold and resolver.
 
     Args:
-        seen: the training documents, which say how often each concept is named.
+        seen: the training documents, whose concepts are counted for the prior.
 
-    Returns: what the configuration keeps, and the cross-validated accuracy@1 of the spans found, by corpus and type;
-    nothing where no span was found to fit on.
+    Returns: the values for the configuration, and the cross-validated accuracy@1 of the found spans by corpus and type;
+    both empty if no span was found to fit on.
     """
     texts = [text_of(document) for document in documents]
     prior = count_concepts(seen, vocabulary=cascade.vocabulary)
@@ -94,7 +98,7 @@ def tune_folder(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Fits the model of a folder as `tune` does, and keeps what is fitted there; `progress` is of a missing bank."""
+    """Fit the model of a folder as `tune` does, and keep the result there; `progress` reports on a new bank."""
     cascade = load_cascade(folder, mesh=mesh, banks=folder, device=device, fitted=False, progress=progress)
     fitted, validated = tune(cascade, documents, seen=seen)
     keep_fitted(folder, fitted)
@@ -102,10 +106,10 @@ def tune_folder(
 
 
 def read_fitted(folder: Path) -> dict[str, Any] | None:
-    """What was fitted for the model of a folder; None where nothing was.
+    """Return the fitted values of a model folder; None if nothing was fitted.
 
     Raises:
-        ValueError: it was fitted by another version of this module.
+        ValueError: another version of this module fitted them.
     """
     config = json.loads((folder / "config.json").read_bytes())
     if not config.get("resolver"):
@@ -115,15 +119,15 @@ def read_fitted(folder: Path) -> dict[str, Any] | None:
 
 
 def keep_fitted(folder: Path, fitted: Mapping[str, Any]) -> None:
-    """Keeps what was fitted in the configuration of a model folder, which is a part of the model's version."""
+    """Write fitted values to the configuration of a model folder, which changes the model's version."""
     path = folder / "config.json"
     write_text(path, json.dumps(json.loads(path.read_text()) | dict(fitted), indent=2, sort_keys=True) + "\n")
 
 
 def count_concepts(documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> dict[str, float]:
-    """How often a thousand documents name each concept of the vocabulary, by id in order.
+    """Return how often a thousand documents name each concept of the vocabulary, sorted by id.
 
-    Per thousand, so that a resolver serves a model that was trained on more of the same.
+    Rates, not counts, so that a resolver also serves a model that was trained on more documents.
     """
     named = Counter(
         vocabulary.canonical(concept)
@@ -139,7 +143,7 @@ def count_concepts(documents: Sequence[GoldDocument], *, vocabulary: Vocabulary)
 
 
 def fit_folds(examples: Sequence[tuple[int, Example]], linked: Linked, *, otherwise: Resolver) -> list[Resolver]:
-    """For each fold of the documents a resolver that is fitted to all others; `otherwise` where these are none."""
+    """Return for each fold of the documents a resolver fitted to the others; `otherwise` without any example."""
     resolvers = []
     for fold in range(FOLDS):
         training = [example for at, example in examples if _document_of(linked, at) % FOLDS != fold]
@@ -153,7 +157,7 @@ def cross_validated(
     linked: Linked,
     documents: Sequence[GoldDocument],
 ) -> dict[str, float]:
-    """Accuracy@1 of groups that have a right concept, each weighed by the resolver that was fitted without its fold."""
+    """Return accuracy@1 of groups with a correct candidate, each resolved by the resolver fitted without its fold."""
     right: dict[str, list[bool]] = {}
     for at, (features, _, correct) in examples:
         document = _document_of(linked, at)
@@ -174,10 +178,10 @@ def _document_of(linked: Linked, group: int) -> int:
 
 
 def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: Cascade) -> list[tuple[int, Example]]:
-    """One example a group, beside the group's position: its evidence, its probability, and which candidates gold names.
+    """Return one example for each group, with the group's position.
 
-    A candidate is right when a gold mention of the type that overlaps one of the group's spans has it.
-    Types that the corpus does not annotate give no examples.
+    A candidate is correct if a gold mention of the type that overlaps one of the group's spans has it. Types that the
+    corpus does not annotate give no examples.
     """
     examples = []
     for position, (group, features) in enumerate(zip(linked.groups, linked.features, strict=True)):
@@ -199,7 +203,7 @@ def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: C
 
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
-    """Tunes from the command line."""
+    """Calibrate a model from the command line."""
     parser = model_parser("python -m model.training.tune", description=__doc__)
     parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the prior")
     options = parser.parse_args(arguments)

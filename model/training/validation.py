@@ -1,4 +1,4 @@
-"""Scores the low level on the dev split between epochs: strict spans, no bank and no agreement of a document needed."""
+"""Scores the low level on the dev split between epochs: strict spans, without a bank or document consistency."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DevSplit:
 def make_dev(
     documents: Sequence[GoldDocument], *, tokenizer: PreTrainedTokenizerBase, max_pieces: int = 256
 ) -> DevSplit:
-    """Prepares gold documents once for all epochs."""
+    """Prepare gold documents once for all epochs."""
     sentences = (document.sentences for document in documents)
     windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces)
     gold = frozenset((d, m.start, m.end, m.entity_type) for d, each in enumerate(documents) for m in each.mentions)
@@ -38,7 +38,7 @@ def make_dev(
 
 @torch.inference_mode()
 def score_spans(model: E2emernModel, dev: DevSplit, *, tokens: int = 4096) -> Score:
-    """Micro counts of spans whose start, end and type equal gold, of the types that each document annotates.
+    """Return the micro-averaged score of strict spans, for the annotated types of each document.
 
     Args:
         tokens: word pieces a batch.

@@ -25,7 +25,7 @@ from tests.flows.world import World
 
 @pytest.fixture(scope="module")
 def setting(world: World, tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    """A tiny model, and 20 abstracts."""
+    """Return a tiny model, and 20 abstracts."""
     folder = tmp_path_factory.mktemp("benchmarks")
     return Setting(folder=folder, abstracts=20, many=10, rounds=2, model=world.model, mesh=world.mesh, device="cpu")
 

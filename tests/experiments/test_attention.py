@@ -1,4 +1,4 @@
-"""Attention is drawn as it is, and told apart from one that sees no entity."""
+"""Attention is drawn, and one that ignores the entity is recognised."""
 
 from __future__ import annotations
 

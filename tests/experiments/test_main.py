@@ -1,4 +1,4 @@
-"""A miniature of the whole table: every row trains, is scored, compared and told, in one command."""
+"""A miniature of the whole table: every row trains, is scored, compared and reported, in one command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.model import tiny
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What every command of these tests is given: a random encoder, a corpus, a vocabulary and folders to write to."""
+    """Return the arguments of every command here: a random encoder, a corpus, a vocabulary and output folders."""
     folder = tmp_path_factory.mktemp("experiments")
     tiny.save_encoder(folder / "encoder")
     train = [
@@ -36,7 +36,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def results(given: list[str]) -> Path:
-    """The results of every row."""
+    """Return the results of every row."""
     assert main([*given, "--epochs", "2"]) == 0
     return Path(given[given.index("--output") + 1])
 

@@ -82,7 +82,7 @@ def test_the_page_says_what_was_trained_on_what() -> None:
 
 def test_rows_without_ours_are_not_compared() -> None:
     alone = {**RESULT, "rows": RESULT["rows"][:1], "gains": [], "attention": []}
-    assert "Ours has not been run beside another row." in write_page(alone)
+    assert "Ours has not been run with another row." in write_page(alone)
 
 
 def test_the_page_in_the_docs_is_that_of_the_results() -> None:

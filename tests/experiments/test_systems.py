@@ -11,7 +11,7 @@ from model.inference.cascade import RECALL_BIAS, Cascade
 from tests.model import tiny
 
 
-def test_the_pipeline_reads_doubtful_spans_where_its_linker_refuses() -> None:
+def test_the_pipeline_finds_low_confidence_spans_if_its_linker_can_refuse() -> None:
     network, vocabulary = tiny.network(hidden=32), tiny.vocabulary()
     network.low_head.bias.data[0] += 5  # O is likeliest everywhere, by little in places
     bank = EntityBank.build(network, vocabulary, tokenizer=tiny.tokenizer(), rank=32)

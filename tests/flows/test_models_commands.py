@@ -123,7 +123,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     ended = run("models", "add", tmp_path / "none", "--home", tmp_path)
     assert str(ended.exception) == f"{tmp_path / 'none'}: no such model folder"
     ended = run("models", "add", tiny.save_encoder(tmp_path / "encoder"), "--home", tmp_path)
-    assert str(ended.exception).startswith(f"{tmp_path / 'encoder'}: not a model of ours: ")
+    assert str(ended.exception).startswith(f"{tmp_path / 'encoder'}: not an e2emern model: ")
     assert run("models", "list", "--home", tmp_path).stdout == "the bundled model is the champion\n"
     with pytest.raises(FileNotFoundError):
         (tmp_path / "models" / "aaa").stat()

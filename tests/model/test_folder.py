@@ -16,7 +16,7 @@ from tests.model import tiny
 
 
 def save(folder: Path, *, without: str = "", beside: str = "") -> Path:
-    """A model folder whose weights lack one, or have one more."""
+    """Return a model folder whose weights lack one, or have one more."""
     save_model(tiny.network(), tiny.tokenizer(), folder)
     weights = load_file(folder / "model.safetensors")
     if without:
@@ -31,14 +31,14 @@ def save(folder: Path, *, without: str = "", beside: str = "") -> Path:
     ("options", "message"),
     [
         ({"without": "low_head.weight"}, "its weights lack low_head.weight; they are not those of its configuration"),
-        ({"beside": "old_head.bias"}, "its weights have the unexpected old_head.bias; they are not those of its"),
+        ({"added": "old_head.bias"}, "its weights have the unexpected old_head.bias; they are not those of its"),
     ],
 )
 def test_weights_that_are_not_those_of_the_configuration_are_refused(
     tmp_path: Path, options: dict[str, str], message: str
 ) -> None:
     folder = save(tmp_path / "model", **options)
-    with pytest.raises(ValueError, match=f"^{re.escape(f'{folder}: not a model of ours: {message}')}"):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{folder}: not an e2emern model: {message}')}"):
         load_model(folder, device="cpu")
     with pytest.raises(ValueError, match=f"^{re.escape(f'{folder}: {message}')}"):
         E2emernModel.on_encoder(str(folder))
@@ -49,7 +49,7 @@ def test_weights_that_are_not_those_of_the_configuration_are_refused(
 def test_a_damaged_file_is_refused(tmp_path: Path, name: str, content: str) -> None:
     folder = save(tmp_path / "model")
     (folder / name).write_text(content)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(folder))}: not a model of ours: ."):
+    with pytest.raises(ValueError, match=f"^{re.escape(str(folder))}: not an e2emern model: ."):
         load_model(folder, device="cpu")
 
 
@@ -57,5 +57,5 @@ def test_a_configuration_of_something_unknown_is_refused(tmp_path: Path) -> None
     folder = save(tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"attention": "additive"}))
-    with pytest.raises(ValueError, match=f"^{re.escape(str(folder))}: not a model of ours: attention is 'additive'"):
+    with pytest.raises(ValueError, match=f"^{re.escape(str(folder))}: not an e2emern model: attention is 'additive'"):
         load_model(folder, device="cpu")

@@ -16,7 +16,7 @@ CLOSED = ["O", *(f"{place}-{kind}" for kind in ("Disease", "Chemical") for place
 
 
 def is_legal(path: tuple[int, ...], tags: list[str]) -> bool:
-    """Whether tags write mentions, from what each scheme says of two neighbours; no mention is around the sentence."""
+    """Return whether each pair of neighbouring tags is valid in its scheme; outside of the sentence all is O."""
     names = ["O", *(tags[tag] for tag in path), "O"]
     for before, now in itertools.pairwise(names):
         if now[0] in "IE" and not (before[0] in "BI" and before[2:] == now[2:]):
@@ -87,7 +87,7 @@ def test_a_span_whose_end_is_marked_is_as_probable_as_its_tags() -> None:
     ]
 
 
-def test_a_second_look_adds_doubtful_spans_that_touch_no_sure_one() -> None:
+def test_the_recall_bias_adds_low_confidence_spans_that_touch_no_other() -> None:
     probabilities = np.array(
         [[0.1, 0.9, 0, 0, 0], [0.55, 0, 0.45, 0, 0], [0.6, 0, 0, 0.4, 0], [0.95, 0.05, 0, 0, 0], [1, 0, 0, 0, 0]]
     )
@@ -96,6 +96,6 @@ def test_a_second_look_adds_doubtful_spans_that_touch_no_sure_one() -> None:
     words = np.array([5, 3])
     sure = WordSpan(0, 1, "Disease", pytest.approx(0.9 * 0.55))
     assert find_word_spans(logged, words, tags=TAGS) == [[sure], []]
-    # Held back by two in log-odds, O loses the third word; what would make the first span longer touches it.
-    doubtful = WordSpan(2, 3, "Chemical", pytest.approx(0.4))
-    assert find_word_spans(logged, words, tags=TAGS, recall_bias=2.0) == [[sure, doubtful], []]
+    # With O two log-odds less probable, the third word is found; a longer first span would touch it.
+    further = WordSpan(2, 3, "Chemical", pytest.approx(0.4))
+    assert find_word_spans(logged, words, tags=TAGS, recall_bias=2.0) == [[sure, further], []]

@@ -127,7 +127,7 @@ def test_two_versions_in_one_table_are_refused(tmp_path: Path) -> None:
         Vocabulary.read(tmp_path / "e.parquet")
 
 
-def test_digest_tells_vocabularies_apart() -> None:
+def test_vocabularies_differ_in_their_digest() -> None:
     other = Vocabulary(tiny.CONCEPTS[:-1], version="tiny")
     assert tiny.vocabulary().digest == tiny.vocabulary().digest
     assert tiny.vocabulary().digest != other.digest

@@ -50,7 +50,7 @@ def vocabulary() -> Vocabulary:
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A WordPiece tokenizer over `WORDS` and single letters."""
+    """Return a WordPiece tokenizer over `WORDS` and single letters."""
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
     pieces = [
         "[PAD]",
@@ -71,7 +71,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def encoder(*, hidden: int = 16, kind: str = "bert", positions: int = 64) -> BertModel | RobertaModel:
-    """A random encoder of two layers."""
+    """Return a random encoder of two layers."""
     torch.manual_seed(0)
     shape = {
         "vocab_size": len(tokenizer()), "hidden_size": hidden, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -83,7 +83,7 @@ def encoder(*, hidden: int = 16, kind: str = "bert", positions: int = 64) -> Ber
 
 
 def network(*, hidden: int = 16, kind: str = "bert", **options: object) -> E2emernModel:
-    """The network on a random encoder, with random heads, in evaluation mode."""
+    """Return the network on a random encoder, with random heads, in evaluation mode."""
     base = encoder(hidden=hidden, kind=kind)
     model = E2emernModel(E2emernConfig(encoder=base.config.to_dict(), **options), base)
     torch.manual_seed(1)
@@ -95,7 +95,7 @@ def network(*, hidden: int = 16, kind: str = "bert", **options: object) -> E2eme
 
 
 def save_encoder(folder: Path) -> Path:
-    """Writes the random encoder and the tokenizer as a transformers folder."""
+    """Write the random encoder and the tokenizer as a transformers folder."""
     encoder(hidden=32).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
@@ -104,7 +104,7 @@ def save_encoder(folder: Path) -> Path:
 def gold(
     *, corpus: str = "tiny", split: str = "train", types: tuple[str, ...] = ("Disease", "Chemical")
 ) -> list[GoldDocument]:
-    """One document a sentence of `SENTENCES`."""
+    """Return one document a sentence of `SENTENCES`."""
     documents = []
     for number, (text, mentions) in enumerate(SENTENCES):
         documents.append(
@@ -121,14 +121,14 @@ def gold(
 
 
 def save_training(folder: Path) -> None:
-    """Writes what a training reads: `encoder`, `corpus.parquet` (train and dev), `entities/tiny.parquet`."""
+    """Write what a training reads: `encoder`, `corpus.parquet` (train and dev), `entities/tiny.parquet`."""
     save_encoder(folder / "encoder")
     write_corpus(gold() * 3 + gold(split="dev"), folder / "corpus.parquet")
     save_entities(folder)
 
 
 def save_entities(folder: Path, concepts: Sequence[Concept] = CONCEPTS) -> Path:
-    """Writes `entities/tiny.parquet`, a vocabulary of MeSH tiny, and returns its path."""
+    """Write `entities/tiny.parquet`, a vocabulary of MeSH tiny, and returns its path."""
     rows = [
         {
             "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
@@ -143,7 +143,7 @@ def save_entities(folder: Path, concepts: Sequence[Concept] = CONCEPTS) -> Path:
 
 
 def learn(network: E2emernModel, vocabulary: Vocabulary) -> E2emernModel:
-    """Trains a network until it knows the five sentences by heart, and returns it."""
+    """Train a network until it knows the five sentences by heart, and returns it."""
     samples = make_samples(gold(), tokenizer=tokenizer(), vocabulary=vocabulary)
     sampler = Sampler(samples, vocabulary=vocabulary, tokenizer=tokenizer(), tags=network.config.tags)
     optimizer = torch.optim.AdamW(network.train().parameters(), lr=5e-3)

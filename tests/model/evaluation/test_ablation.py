@@ -13,7 +13,7 @@ from tests.model import tiny
 
 @pytest.fixture(scope="module")
 def cascade() -> Cascade:
-    """An untrained network: only names can be right by more than chance."""
+    """Return an untrained network: only names can be right by more than chance."""
     network = tiny.network(hidden=32)
     bank = EntityBank.build(network, tiny.vocabulary(), tokenizer=tiny.tokenizer(), rank=32)
     return Cascade(network, tokenizer=tiny.tokenizer(), vocabulary=tiny.vocabulary(), bank=bank, model_version="m")
@@ -23,7 +23,7 @@ def test_recall_of_each_source(cascade: Cascade) -> None:
     table = recall_of_sources(read_cases(cascade, tiny.gold()))
     assert table.keys() == {"tiny Chemical", "tiny Disease"}
     assert table["tiny Disease"]["exact"] == [1.0] * len(DEPTHS)
-    assert table["tiny Disease"]["name"] == [1.0] * len(DEPTHS)  # a name is likest to itself
+    assert table["tiny Disease"]["name"] == [1.0] * len(DEPTHS)  # a name is nearest to itself
     assert table["tiny Chemical"]["union"] == [1.0] * len(DEPTHS)
     assert table["tiny Disease"]["context"] == [0.0] * len(DEPTHS)  # not asked where the words are a name
 

@@ -23,7 +23,7 @@ def document(*mentions: GoldMention, number: int = 0, types: tuple[str, ...] = (
 
 
 def scores(gold: list[GoldDocument], predicted: list[list[Mention]]) -> dict[str, Score]:
-    """The scores of diseases by protocol."""
+    """Return the scores of diseases by protocol."""
     counts = count(gold, predicted, canonical=lambda identifier: identifier.removeprefix("MESH:"))
     return {cell.protocol: summed(each) for cell, each in counts.items() if cell.entity_type == "Disease"}
 
@@ -165,14 +165,14 @@ def test_slices_of_gold_and_of_what_is_predicted() -> None:
     assert found["mention", "composite"] == Score(1, 1, 0)
     assert found["mention", "concept seen"] == Score(1, 1, 3)
     assert found["document", "all"] == Score(2, 1, 2)  # D1 and D4 of D1, D4, D8, D9; D7 is wrong
-    assert found["document", "string unseen"] == Score(1, 1, 1)  # D1 stands in seen words too
+    assert found["document", "string unseen"] == Score(1, 1, 1)  # D1 is in seen words too
 
 
 # What its evaluator says of its own sample: BioCreative V CDR, readme of BC5CDR_Evaluation 0.0.3.
 OFFICIAL_MENTIONS = Score(303, 105, 121)
 OFFICIAL_IDS = Score(150, 56, 64)
 # "neuromuscular blockade" of one document was D009468 in the sample that the task published first, CDR_sample.txt; the
-# gold file has D020879. docs/evaluation.md tells why the answer above must be that of the former.
+# gold file has D020879. docs/evaluation.md explains why the answer above must be that of the former.
 REVISED = ("10457883", 353, 375)
 FORMER = ("D009468",)
 

@@ -12,7 +12,7 @@ from tests.model import tiny
 
 
 def world(*texts: str) -> tuple[list[Window], list[str]]:
-    """Windows and sentences of one document, its sentences a space apart."""
+    """Return windows and sentences of one document, its sentences a space apart."""
     sentences, at = [], 0
     for text in texts:
         sentences.append(Sentence(at, at + len(text), text))
@@ -35,13 +35,13 @@ def agreed(
     return [(one.start, one.text) for one in found]
 
 
-def test_a_doubtful_span_falls() -> None:
+def test_a_low_confidence_span_is_dropped() -> None:
     windows, texts = world("severe rash", "colon cancer")
     spans = [span(windows, texts, 0, "rash", 0.3), span(windows, texts, 1, "colon cancer", 0.8)]
     assert agreed(windows, texts, spans) == [(12, "colon cancer")]
 
 
-def test_a_doubtful_span_stands_where_its_words_are_sure_elsewhere() -> None:
+def test_a_low_confidence_span_is_kept_if_its_words_are_confident_elsewhere() -> None:
     windows, texts = world("severe rash", "the Rash")
     spans = [span(windows, texts, 0, "rash", 0.3), span(windows, texts, 1, "Rash", 0.8)]
     assert agreed(windows, texts, spans) == [(7, "rash"), (16, "Rash")]
@@ -105,7 +105,7 @@ def test_an_abbreviation_is_of_the_type_of_what_its_long_form_ends_with() -> Non
     ]
 
 
-def test_a_doubtful_end_of_a_long_form_says_nothing_of_its_abbreviation() -> None:
+def test_a_low_confidence_end_of_a_long_form_does_not_decide_the_type() -> None:
     windows, texts = world("treated colon (TC)", "TC")
     spans = [
         span(windows, texts, 0, "colon", 0.3),

@@ -1,4 +1,4 @@
-"""A bank is built whichever way its run ends, and tells how far it is."""
+"""A bank is built even if its run is killed, and reports its progress."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
-def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bank(model: Path) -> None:
+def test_a_killed_run_is_resumed_and_gives_the_same_bank(model: Path) -> None:
     build_bank(model, tiny.vocabulary(), rank=8)
     whole = load_file(model / "bank.safetensors")
     (model / "bank.safetensors").unlink()
@@ -49,25 +49,25 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bank(model: Path) 
     [part] = model.glob("*.part")
     with part.open("r+b") as file:
         file.truncate(part.stat().st_size - 5)  # a batch that was half written
-    done_of_run: list[int] = []
-    build_bank(model, tiny.vocabulary(), rank=8, progress=lambda what, done, total: done_of_run.append(done))
-    assert done_of_run == DONE[2:]  # the first were not encoded again
+    done_by_run: list[int] = []
+    build_bank(model, tiny.vocabulary(), rank=8, progress=lambda what, done, total: done_by_run.append(done))
+    assert done_by_run == DONE[2:]  # the first were not encoded again
     assert_same(load_file(model / "bank.safetensors"), whole)
     assert not part.exists()
 
 
-def test_the_first_run_over_a_vocabulary_that_was_killed_is_taken_up(model: Path, tmp_path: Path) -> None:
+def test_a_killed_first_run_over_a_vocabulary_is_resumed(model: Path, tmp_path: Path) -> None:
     mesh, banks = tiny.save_entities(tmp_path), tmp_path / "banks"
     with pytest.raises(KeyboardInterrupt):
         load_cascade(model, mesh=mesh, banks=banks, progress=killed_after(40))
-    done_of_run: list[int] = []
-    load_cascade(model, mesh=mesh, banks=banks, progress=lambda what, done, total: done_of_run.append(done))
-    assert done_of_run == DONE[3:]
+    done_by_run: list[int] = []
+    load_cascade(model, mesh=mesh, banks=banks, progress=lambda what, done, total: done_by_run.append(done))
+    assert done_by_run == DONE[3:]
     load_cascade(model, mesh=mesh, banks=banks, progress=killed_after(0))  # which it does not call any more
     assert [path.suffix for path in banks.iterdir()] == [".safetensors"]
 
 
-def test_what_was_encoded_of_other_names_is_not_taken(model: Path) -> None:
+def test_vectors_of_other_names_are_not_reused(model: Path) -> None:
     fewer = Vocabulary(tiny.CONCEPTS[1:], version="tiny")
     build_bank(model, fewer, rank=8)
     whole = load_file(model / "bank.safetensors")
@@ -77,12 +77,14 @@ def test_what_was_encoded_of_other_names_is_not_taken(model: Path) -> None:
     assert_same(load_file(model / "bank.safetensors"), whole)
 
 
-def test_the_command_tells_what_it_cannot_use(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_what_it_cannot_use(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for words in ([model, "--mesh", "none"], [tmp_path, "--mesh", tiny.save_entities(tmp_path)]):
         assert main([str(word) for word in words]) == 1
-        told = capsys.readouterr().err
-        assert told.startswith("error: ")
-        assert told.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("error: ")
+        assert printed.count("\n") == 1
 
 
 def test_progress_is_in_word_pieces_from_the_start_of_the_first_batch(model: Path) -> None:

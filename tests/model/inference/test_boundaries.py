@@ -33,7 +33,7 @@ VOCABULARY = Vocabulary(
 
 
 def spans_of(text: str, *marked: tuple[str, str, float]) -> tuple[Window, list[Span]]:
-    """One sentence's window and spans: words, type and probability, found from left to right."""
+    """Return one sentence's window and spans: words, type and probability, found from left to right."""
     (window,) = make_windows([[Sentence(0, len(text), text)]], tokenizer=tiny.tokenizer(), max_pieces=256)
     spans, begin = [], 0
     for words, kind, score in marked:
@@ -54,7 +54,7 @@ def settle(text: str, window: Window, spans: list[Span]) -> list[Span]:
 
 
 def settled(text: str, *marked: tuple[str, str, float]) -> list[tuple[str, str, float]]:
-    """The spans of one sentence, settled: words, type and probability."""
+    """Return the spans of one sentence, settled: words, type and probability."""
     return [(span.text, span.entity_type, span.score) for span in settle(text, *spans_of(text, *marked))]
 
 

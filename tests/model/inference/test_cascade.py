@@ -149,7 +149,7 @@ def test_a_fuller_name_goes_before_the_long_form_and_plurals_are_explained_too(m
 def test_numbers_and_single_letters_stand_in_names_of_the_concept(
     model: E2emernModel, words: str, linked: bool
 ) -> None:
-    """FK317 is no tacrolimus, which is FK506, nor is "hepatitis C" hepatitis B."""
+    """FK317 is not tacrolimus (FK506), and "hepatitis C" is not hepatitis B."""
     text = Text((Sentence(0, len(words), words),))
     [[mention]], _ = cascade_of(model).annotate([text], given=[[(0, len(words), "Chemical")]])
     assert mention.mesh_id == ("C007" if linked else None)

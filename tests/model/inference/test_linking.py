@@ -96,7 +96,7 @@ def test_joined_names_are_parted_where_each_part_is_one(words: str, parts: list[
         ("Aspirin (ASA) was given.", ("Aspirin", "ASA"), {"ASA": "Aspirin"}),
         ("ASA [aspirin] was given.", ("ASA", "aspirin"), {"ASA": "aspirin"}),
         ("Aspirin, ASA was given.", ("Aspirin", "ASA"), {}),
-        ("Axbycide (ABC) was given.", ("Axbycide", "ABC"), {}),  # the longer is no name of the vocabulary
+        ("Axbycide (ABC) was given.", ("Axbycide", "ABC"), {}),  # the longer is not a name of the vocabulary
         ("Aspirin (a b) was given.", ("Aspirin", "a b"), {}),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_name_in_brackets_is_explained_by_the_one_before(
     ("text", "short", "explained"),
     [
         ("Cisplatin (CDDP) was given.", "CDDP", {"CDDP": "Cisplatin"}),
-        ("Cisplatin (headache) was given.", "headache", {}),  # a word is no short form of another type's name
+        ("Cisplatin (headache) was given.", "headache", {}),  # a word is not a short form of another type's name
         ("Cisplatin (HEADACHE) was given.", "HEADACHE", {}),  # nor is a disease by its own name
     ],
 )

@@ -1,4 +1,4 @@
-"""Pre-training on a little text: it learns, resumes, and goes on with a larger budget."""
+"""Pre-training on a little text: it learns, resumes, and continues with a larger budget."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LINES = [text for text, _ in tiny.SENTENCES] * 6
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two encoders and a text; `wide` reads rows of 128 word pieces."""
+    """Return a folder with two encoders and a text; `wide` reads rows of 128 word pieces."""
     folder = tmp_path_factory.mktemp("data")
     tiny.save_encoder(folder / "encoder")
     tiny.encoder(positions=128).save_pretrained(folder / "wide")
@@ -39,12 +39,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(data: Path, output: Path, **options: object) -> list[str]:
-    told = list[str]()
+    lines = list[str]()
     settings: dict[str, object] = {
-        "tokens": 40 * 64, "length": 16, "rows_per_step": 4, "peak": 1e-2, "warmup": 4, "log": told.append, **options,
+        "tokens": 40 * 64, "length": 16, "rows_per_step": 4, "peak": 1e-2, "warmup": 4, "log": lines.append, **options,
     }  # fmt: skip
     pretrain(**{"encoder": str(data / "encoder"), "text": data / "text.txt", "output": output, **settings})  # type: ignore[arg-type]
-    return told
+    return lines
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -77,8 +77,8 @@ def test_a_run_that_is_done_goes_on_with_a_larger_budget(data: Path, tmp_path: P
     run(data, tmp_path / "whole", tokens=60 * 64)
     run(data, tmp_path / "grown")
     run(data, tmp_path / "grown", tokens=60 * 64, stop_after=1)
-    told = run(data, tmp_path / "grown", tokens=60 * 64)
-    assert "from step 33" in told[0]  # 32 steps before the rate fell, and one
+    lines = run(data, tmp_path / "grown", tokens=60 * 64)
+    assert "from step 33" in lines[0]  # 32 steps before the rate fell, and one
     assert same(tmp_path / "whole", tmp_path / "grown")
     with pytest.raises(RecipeError, match="has seen more than this budget allows before the rate falls"):
         run(data, tmp_path / "grown", tokens=8 * 64)
@@ -161,11 +161,11 @@ def test_pieces_of_another_tokenizer_are_not_taken(data: Path, tmp_path: Path) -
         assert tokenizer.convert_ids_to_tokens(rows[0, 4:6].tolist()) == pieces
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.01])  # which is no step of forty
+@pytest.mark.parametrize("decay", [0.0, 0.01])  # which is less than one step of forty
 def test_a_run_whose_rate_does_not_fall_goes_on_too(data: Path, tmp_path: Path, decay: float) -> None:
     run(data, tmp_path / "out", decay=decay)
-    told = run(data, tmp_path / "out", decay=decay, tokens=48 * 64)
-    assert "from step 40" in told[0]
+    lines = run(data, tmp_path / "out", decay=decay, tokens=48 * 64)
+    assert "from step 40" in lines[0]
     with pytest.raises(RecipeError, match="has seen more than this budget allows before the rate falls"):
         run(data, tmp_path / "out", decay=decay, tokens=20 * 64)
 

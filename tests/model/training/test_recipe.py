@@ -82,8 +82,8 @@ def test_training_on_dev_too_leaves_nothing_to_choose_by(tmp_path: Path) -> None
         ("epochs = 4", 'corpus = "c.parquet"', "corpus and corpora: name either a prepared corpus or gold files"),
         ('train = ["ncbi/train", "tags/train"]', "train = []", "train names no split, expected such as"),
         ('train = ["ncbi/train", "tags/train"]', "", "train is missing"),
-        ('"tags/train"]', '"tag/train"]', "tag/train is no split of corpora; did you mean tags/train or ncbi/train?"),
-        ('"tags/train"]', '"ncbi/dev"]', "ncbi/dev stands in train and in dev"),
+        ('"tags/train"]', '"tag/train"]', "tag/train is not a split of corpora; did you mean tags/train or"),
+        ('"tags/train"]', '"ncbi/dev"]', "ncbi/dev is in train and in dev"),
         ('dev = ["ncbi/dev"]', "patience = 2", "patience without dev"),
         ('dev = ["ncbi/dev"]', 'dev = "ncbi/dev"', "dev is 'ncbi/dev', expected a list of strings"),
         ('train = "tags.tsv"', "train = 3", "corpora.tags.train is 3, expected a string"),
@@ -103,7 +103,7 @@ def test_a_mistake_is_one_line_with_the_file(tmp_path: Path, before: str, after:
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_without_data_is_told_how_to_name_them(tmp_path: Path) -> None:
+def test_a_file_without_data_reports_how_to_name_them(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no data: name gold files"):
         read_config(write(tmp_path, 'encoder = "e"\ntrain = ["a/train"]'))
 
@@ -164,5 +164,5 @@ def _toml(value: object) -> str:
 
 @pytest.mark.parametrize("key", ["corpus", "corpora", "silver", "mesh", "search"])
 def test_what_stands_beside_the_recipe_is_not_changed_with_it(tmp_path: Path, key: str) -> None:
-    with pytest.raises(RecipeError, match=f"t.toml: {key} is no key of the recipe: it belongs in the file"):
+    with pytest.raises(RecipeError, match=f"t.toml: {key} is not a key of the recipe: it belongs in the file"):
         read_config(write(tmp_path, WHOLE), changes={key: "x.parquet"})

@@ -30,7 +30,7 @@ def recipe(**options: object) -> Recipe:
 
 def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path: Path) -> None:
     trained: list[tuple[str, Recipe]] = []
-    told: list[str] = []
+    lines: list[str] = []
     killed = False
 
     def train_trial(drawn: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
@@ -59,7 +59,7 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path
             output=tmp_path / "out",
             data=DATA,
             train_trial=train_trial,
-            log=told.append,
+            log=lines.append,
         )
 
     with pytest.raises(KeyboardInterrupt):
@@ -67,13 +67,13 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path
     assert killed
     best = run(3)
     assert [name for name, _ in trained] == ["0", "1", "1", "3"]
-    assert trained[1][1] == trained[2][1]  # the killed trial goes on with what it drew
+    assert trained[1][1] == trained[2][1]  # the killed trial resumes with the same values
     assert {one.attention for _, one in trained} <= {"bilinear", "uniform"}
     assert all(1e-3 <= one.head_rate <= 1e-1 and one.epochs in (2, 3) for _, one in trained)
     kept = list((tmp_path / "out" / "trials").glob("*/model.safetensors"))
     assert [path.parent for path in kept] == [best.folder]  # type: ignore[attr-defined]
-    assert told[-1].startswith("best of 3 trials: F1 ")
-    assert "--set head_rate=0.0" in told[-1]
+    assert lines[-1].startswith("best of 3 trials: F1 ")
+    assert "--set head_rate=0.0" in lines[-1]
     run(3)
     assert len(trained) == 4  # done is done
     with pytest.raises(RecipeError, match="holds a search of another recipe, space or data"):
@@ -82,7 +82,7 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path
 
 def test_a_trial_behind_the_median_is_ended_early_and_one_that_fails_counts(tmp_path: Path) -> None:
     scores = iter([0.8, 0.8, 0.8, 0.8, 0.1, 0.9])
-    told: list[str] = []
+    lines: list[str] = []
 
     def train_trial(drawn: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
         score = next(scores)
@@ -92,9 +92,9 @@ def test_a_trial_behind_the_median_is_ended_early_and_one_that_fails_counts(tmp_
             after_epoch(epoch, score)
         return Trained(folder, (score,) * 3, finished=True)
 
-    search(recipe(), SPACE, trials=6, output=tmp_path, data=DATA, train_trial=train_trial, log=told.append)
-    assert "trial 4: ended early, below the median of the others" in told
-    assert "trial 5: the loss is nan at step 3; lower encoder_rate or head_rate" in told
+    search(recipe(), SPACE, trials=6, output=tmp_path, data=DATA, train_trial=train_trial, log=lines.append)
+    assert "trial 4: ended early, below the median of the others" in lines
+    assert "trial 5: the loss is nan at step 3; lower encoder_rate or head_rate" in lines
 
 
 def test_a_search_whose_trials_all_fail_says_why(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_space_is_lists_and_ranges() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({}, r"no \[search\] table, which says what to vary"),
+        ({}, r"no \[search\] table, which names the keys to vary"),
         ({"rate": [1]}, "search: unknown key rate"),
         ({"epochs": [1.5]}, "search.epochs is 1.5, expected a whole number"),
         ({"epochs": {"low": 5, "high": 2}}, "search.epochs is .*, expected numbers with low <= high"),

@@ -30,7 +30,7 @@ from tests.model import tiny
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an encoder, a corpus and an entities table."""
+    """Return a folder with an encoder, a corpus and an entities table."""
     folder = tmp_path_factory.mktemp("data")
     tiny.save_training(folder)
     return folder
@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def silver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny sentences, tagged by a model that knows them by heart."""
+    """Return the tiny sentences, tagged by a model that knows them by heart."""
     sentences = (document.sentences for document in tiny.gold())
     windows = make_windows(sentences, tokenizer=tiny.tokenizer(), max_pieces=64)
     teacher = tiny.learn(tiny.network(), tiny.vocabulary())
@@ -72,7 +72,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def same(first: Path, second: Path) -> bool:
-    """Whether two trainings came to the same weights, over the same curves."""
+    """Return whether two trainings came to the same weights, over the same curves."""
     one, other = weights(first), weights(second)
     curves = [name for name in ("loss.jsonl", "dev.jsonl") if (first / name).exists()]
     return set(one) == set(other) and all(
@@ -91,7 +91,7 @@ def same(first: Path, second: Path) -> bool:
     ],
     ids=["plain", "accumulated, stopping early", "scaled", "taught"],
 )
-def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(
+def test_a_resumed_training_ends_with_the_same_weights(
     data: Path, silver: Path, tmp_path: Path, options: dict[str, object]
 ) -> None:
     made, taught_by = recipe(data, **options), silver if "silver_weight" in options else None
@@ -142,7 +142,7 @@ def test_training_lowers_every_loss_and_keeps_its_curve(data: Path, tmp_path: Pa
         assert curve[-1][part] < 0.8 * curve[0][part], part
 
 
-def test_a_model_learns_from_another_what_no_gold_tells(data: Path, silver: Path, tmp_path: Path) -> None:
+def test_a_student_learns_from_a_teacher_what_gold_lacks(data: Path, silver: Path, tmp_path: Path) -> None:
     untaught = [
         replace(document, mentions=(), annotated_types=("Chemical",))
         for document in tiny.gold()
@@ -188,7 +188,7 @@ def test_a_batch_too_big_for_the_memory_is_halved_with_the_same_result(
 ) -> None:
     made = recipe(data, epochs=2, tokens=120, dropout=0.0, precision="fp32", encoder_rate=1e-4)
     run(data, tmp_path / "whole", made=made)
-    forward, told = BertModel.forward, list[str]()
+    forward, lines = BertModel.forward, list[str]()
 
     def small(self: BertModel, *arguments: object, **options: object) -> object:
         if options["inputs_embeds"].shape[0] > 8:  # type: ignore[attr-defined]  # more sentences or names than fit
@@ -196,8 +196,8 @@ def test_a_batch_too_big_for_the_memory_is_halved_with_the_same_result(
         return forward(self, *arguments, **options)
 
     monkeypatch.setattr(BertModel, "forward", small)
-    run(data, tmp_path / "halved", made=made, log=told.append)
-    assert "out of memory: batches are taken in 2 parts from here on, with the same losses" in told
+    run(data, tmp_path / "halved", made=made, log=lines.append)
+    assert "out of memory: each batch is now split into 2 parts, with the same losses" in lines
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "halved")
     for name in first:
         torch.testing.assert_close(first[name], second[name], atol=2e-3, rtol=0)
@@ -230,9 +230,9 @@ def test_an_output_of_another_recipe_is_left_alone(data: Path, tmp_path: Path) -
     run(data, tmp_path / "model")
     with pytest.raises(RecipeError, match="holds a training with seed 0, and this one has 7"):
         run(data, tmp_path / "model", made=recipe(data, seed=7))
-    told = list[str]()
-    assert run(data, tmp_path / "model", log=told.append).finished
-    assert told == [f"{tmp_path / 'model'} is trained already"]
+    lines = list[str]()
+    assert run(data, tmp_path / "model", log=lines.append).finished
+    assert lines == [f"{tmp_path / 'model'} is trained already"]
 
 
 def test_a_model_of_ours_is_an_encoder_too(data: Path, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(data: Path, tmp_path: Path, mo
     assert asked == ["https://huggingface.co/my-encodr/resolve/main/config.json"]
 
 
-def test_a_reason_of_several_lines_is_told_whole(data: Path, tmp_path: Path) -> None:
+def test_a_reason_of_several_lines_is_reported_whole(data: Path, tmp_path: Path) -> None:
     (data / "modern").mkdir()
     (data / "modern" / "config.json").write_text('{"model_type": "modernbert"}')
     with pytest.raises(RecipeError, match=r"^encoder modern: .* backend tokenizer from one of: \(1\) a .* \(3\)"):

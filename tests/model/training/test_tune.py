@@ -37,10 +37,10 @@ def test_what_is_fitted_is_a_part_of_the_model(learned: Path, capsys: pytest.Cap
         str(learned / "entities/tiny.parquet"),
     ]
     assert main([*command, "--splits", "tiny/dev", "--seen", "tiny/train"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     fitted = read_fitted(learned)
     assert fitted is not None
-    assert told["span_threshold"] == fitted["span_threshold"]
+    assert printed["span_threshold"] == fitted["span_threshold"]
     assert fitted["resolver"]["prior"] == count_concepts(tiny.gold() * 3, vocabulary=tiny.vocabulary())
     assert json.loads((learned / "config.json").read_text()) == before | fitted
 
@@ -49,7 +49,7 @@ def test_a_resolver_of_other_evidence_is_refused_until_it_is_fitted_anew(learned
     model, mesh = shutil.copytree(learned, tmp_path / "model"), learned / "entities/tiny.parquet"
     keep_fitted(model, {"resolver": {"weights": {"magic": 1.0}}})
     for read in (read_fitted, partial(load_cascade, mesh=mesh, banks=model)):
-        with pytest.raises(ValueError, match="the resolver weighs other evidence than this version gathers"):
+        with pytest.raises(ValueError, match="the resolver was fitted for other features than this version has"):
             read(model)
     tune_folder(model, mesh=mesh, documents=tiny.gold(), seen=tiny.gold())
     assert read_fitted(model) is not None
@@ -76,13 +76,11 @@ def test_what_cannot_be_used_is_one_line(learned: Path, capsys: pytest.CaptureFi
     command = [str(learned), "--corpus", str(corpus), "--mesh", str(mesh), "--splits", "tiny/test"]
     for run in (main, evaluate, ablation):
         assert run(command) == 1
-        told = capsys.readouterr().err.splitlines()[-1]
-        assert told == f"error: {corpus}: no split tiny/test; it holds tiny/dev, tiny/train"
+        printed = capsys.readouterr().err.splitlines()[-1]
+        assert printed == f"error: {corpus}: no split tiny/test; it holds tiny/dev, tiny/train"
 
 
-def test_a_folder_to_write_figures_to_is_told_before_the_work(
-    learned: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_as_output_is_refused_before_the_work(learned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         evaluate(["none", "--corpus", "none", "--mesh", "none", "--output", str(learned)])
     assert capsys.readouterr().err.endswith(f"--output {learned}: is a folder, expected a file to write to\n")
