@@ -1,9 +1,9 @@
 """The results: a JSON file of figures to read and commit, and the counts that they are computed from.
 
 `results.json` has the provenance of the results, the figures of every run (a row with a seed), their mean and range,
-and the gain of ours over each row. `results.parquet` has the counts of every document of every run, so that a later row can
-be compared with ours without running ours again. Both are written atomically, the JSON file last: the runs that it
-names are finished.
+and the gain of ours over each row. `results.parquet` has the counts of every document of every run, so that a later
+row can be compared with ours without running ours again. Both are written atomically, the JSON file last: the runs that
+it names are finished.
 """
 
 from __future__ import annotations

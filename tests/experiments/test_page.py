@@ -44,7 +44,7 @@ RESULT: dict[str, Any] = {
 
 def test_claims_are_judged_by_their_intervals() -> None:
     lines = write_page(RESULT).splitlines()
-    assert "Of 3 claims that these rows test: 1 borne out, 1 contradicted, 1 not shown either way." in lines
+    assert "Of 3 claims that these rows test: 1 confirmed, 1 contradicted, 1 not shown either way." in lines
     judged = [line.split(" | ")[5:] for line in lines if line.startswith("| ") and "| `document` |" in line]
     assert judged == [
         ["**+1.1 (+0.2 to +2.1)**", "holds |"],

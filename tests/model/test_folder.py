@@ -15,14 +15,14 @@ from model.network import E2emernModel
 from tests.model import tiny
 
 
-def save(folder: Path, *, without: str = "", beside: str = "") -> Path:
+def save(folder: Path, *, without: str = "", added: str = "") -> Path:
     """Return a model folder whose weights lack one, or have one more."""
     save_model(tiny.network(), tiny.tokenizer(), folder)
     weights = load_file(folder / "model.safetensors")
     if without:
         del weights[without]
-    if beside:
-        weights[beside] = torch.zeros(3)
+    if added:
+        weights[added] = torch.zeros(3)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 

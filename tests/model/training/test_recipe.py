@@ -80,7 +80,7 @@ def test_training_on_dev_too_leaves_nothing_to_choose_by(tmp_path: Path) -> None
         ("epochs = 4", "use_mid = 1", "use_mid is 1, expected true or false"),
         ("epochs = 4", 'precision = "int8"', "precision is 'int8', expected one of auto, bf16, fp16, fp32"),
         ("epochs = 4", 'corpus = "c.parquet"', "corpus and corpora: name either a prepared corpus or gold files"),
-        ('train = ["ncbi/train", "tags/train"]', "train = []", "train names no split, expected such as"),
+        ('train = ["ncbi/train", "tags/train"]', "train = []", "train names no split, expected for example"),
         ('train = ["ncbi/train", "tags/train"]', "", "train is missing"),
         ('"tags/train"]', '"tag/train"]', "tag/train is not a split of corpora; did you mean tags/train or"),
         ('"tags/train"]', '"ncbi/dev"]', "ncbi/dev is in train and in dev"),
