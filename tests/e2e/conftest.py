@@ -32,7 +32,7 @@ def installation(world: World, site: Site, tmp_path_factory: pytest.TempPathFact
         "mesh": str(world.mesh),
         "device": "cpu",
         "batch": 3,
-        "poll": 0.5,
+        "poll": 1.0,
         "patience": 60,
     }
     installation = Installation(folder, settings)

@@ -57,7 +57,7 @@ class Installation:
             "PREFECT_SERVER_UI_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "2",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
+            "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
             "PREFECT_CLIENT_MAX_RETRIES": "20",
             "OMP_NUM_THREADS": "1",
         }
