@@ -87,8 +87,8 @@ def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, en
     partly = run(*annotate(world, home, empty, fourth, *inputs), environment=environment)
     assert (partly.returncode, partly.stderr) == (
         1,
-        "e2emern: empty.xml: the file is empty; expected PubMed XML or MEDLINE text, PubTator, BioC XML or BioC JSON, "
-        "plain, gzip or xz\n",
+        "e2emern: empty.xml: the file is empty; expected PubMed XML or MEDLINE text, PubTator, BioC XML, BioC JSON "
+        "or exported JSON lines, plain, gzip or xz\n",
     )
     assert "3 sources were annotated before" in partly.stdout
     assert rows(home, "SELECT count(*) FROM documents") == [(16,)]
