@@ -14,8 +14,9 @@ from typing import BinaryIO
 from model.document import Document, Mention
 from tasks.exporters.spans import spans
 
-# Tabs part the columns, and every character at which some reader of lines breaks a line ends a record's line.
-FORBIDDEN = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+# Tabs part the columns, every character at which some reader of lines breaks a line ends a record's line, and `|t|` or
+# `|a|` makes any line a title or an abstract to some.
+FORBIDDEN = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]|\|(?=[ta]\|)")
 SUBSTITUTE = " "
 
 _ID = re.compile(r"[^|\s]+")
@@ -46,6 +47,8 @@ def _record(document: Document, mentions: list[Mention]) -> str:
     for span in spans(mentions):
         _, _, shift, low, high = next(each for each in shifts if each[0] <= span.start and span.end <= each[1])
         start, end = (min(max(at + shift, low), high) for at in (span.start, span.end))
+        if start == end:  # nothing but white space that is not written
+            continue
         columns = (name, start, end, text[start:end], span.entity_type, span.identifier)
         lines.append("\t".join(map(str, columns)))
     return "\n".join(lines) + "\n\n"

@@ -22,6 +22,8 @@ _LIKELY = re.compile(r"[0-9]{4,}\|t\|")  # shorter numbers occur in formulas suc
 def separate_titles(lines: Iterator[Line]) -> Iterator[Line]:
     """Yield the lines, each proven title on its own; both parts of a glued line keep its number.
 
+    A blank line is put between the two, since they are of different files.
+
     Raises SourceError as `lines` does, after the lines that precede it.
     """
     held: list[Line] = []  # a line that may hold a glued title, and the blank lines after it
@@ -53,6 +55,7 @@ def _separated(held: list[Line], *, following: str) -> Iterator[Line]:
     at = _glued_at(line, following)
     if at:
         yield number, line[:at].removesuffix("\ufeff").removesuffix("\r")
+        yield number, ""
     yield number, line[at:]
     yield from blank
 

@@ -99,10 +99,13 @@ def _document(raw: _Json, document_id: str, record: int, position: str) -> Docum
         journal=_text(raw, "journal"),
         published=_text(raw, "published"),
         language=_text(raw, "language"),
+        vernacular_title=_text(raw, "vernacular_title"),
+        abstract_type=_text(raw, "abstract_type"),
     )
     annotations: list[Annotation] = []
     invalid = _invalid(raw)
-    for each in _list(raw, "annotations"):
+    given = raw.get("annotations") or []
+    for each in given if isinstance(given, list) else [given]:
         try:
             annotations.append(_annotation(each, document.text))
         except InvalidAnnotationError as error:

@@ -4,14 +4,14 @@ Format: https://www.ncbi.nlm.nih.gov/research/pubtator3/tutorial (BioCreative V 
 follow it). Offsets count code points of `title + " " + abstract`.
 
 A document is kept if its id and its text can be trusted. Every other line that cannot be used is one of its
-`invalid_annotations`. Relations are passed over: `id relation argument argument [novelty]`, and BioREDirect's
-`id argument argument Subject:argument|score`.
+`invalid_annotations`. Relations are passed over: `id relation argument argument [novelty [score]]`, BioREDirect's
+`id argument argument Subject:argument|score`, and `id argument argument`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,8 @@ _RETURN = re.compile(r"\r[^|\t\s]+(?:\|[ta]\||\t)")  # a line after a carriage r
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # a byte, as `surrogateescape` decodes it
 _GLUED = re.compile(r"[0-9]\|t\|")  # in an annotation: the title of another record
 _NUMERIC = re.compile(r"\s*[-+]?\.?[0-9]")
+_DIRECTION = re.compile(r"(?:Subject|Object):")
+_LONG_ID = 4  # characters; a formula may hold a shorter one before `|a|`
 _NO_NUMBER = ("na", "nan", "nil", "none", "null")  # what tables have in place of an offset
 _PMID = re.compile(r"[0-9]{1,18}")
 
@@ -72,10 +74,11 @@ def _decoded(source: SourceReader) -> Iterator[Line]:
 def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
     """Group the lines of one document: to the next blank line, title, or text of another id.
 
-    The abstract and the annotations of its id continue a document across blank lines.
+    The abstract and the annotations of its id continue a document across blank lines. So does another title of its id
+    that no blank line precedes: it is of one document that cannot be trusted, while the same title begins it again.
     """
     block: list[Line] = []
-    document_id = None
+    document_id = title = None
     ended = False  # by a blank line
     try:
         for number, line in lines:
@@ -84,14 +87,16 @@ def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
                 continue
             match = _TEXT.match(line)
             if match:
-                continues = match[2] == "a" and match[1] == document_id
+                is_other_title = match[2] == "t" and not ended and title not in (None, match[3])
+                continues = match[1] == document_id and (match[2] == "a" or is_other_title)
             else:
                 continues = not ended or _first_column(line) == document_id
             if block and not continues:
                 yield block
-                block, document_id = [], None
+                block, document_id, title = [], None, None
             block.append((number, line))
-            document_id = match[1] if match else document_id
+            if match:
+                document_id, title = match[1], match[3] if match[2] == "t" else title
             ended = False
     except SourceError:
         if block and ended:
@@ -160,7 +165,7 @@ def _read(lines: list[Line]) -> _Block:
         try:
             if match:
                 _add_text(block, number, match)
-            elif mention := _mention(line, block.document_id):
+            elif mention := _mention(line, block):
                 block.mentions.append((number, mention))
         except InvalidAnnotationError as error:
             block.invalid.append((number, error))
@@ -177,6 +182,8 @@ def _add_text(block: _Block, number: int, match: re.Match[str]) -> None:
         raise _RecordError(number, reason)
     if _RETURN.search(match[0]):
         raise _RecordError(number, _CARRIAGE_RETURNS)
+    if reason := _own_line_within(text, kind, block.document_id):
+        raise _RecordError(number, reason)
     if kind in block.texts:
         if block.texts[kind] != text:
             raise _RecordError(number, f"a second |{kind}| line with other text; expected one a document")
@@ -184,7 +191,18 @@ def _add_text(block: _Block, number: int, match: re.Match[str]) -> None:
     block.texts[kind] = text
 
 
-def _mention(line: str, document_id: str) -> _Mention | None:
+def _own_line_within(text: str, kind: str, document_id: str) -> str | None:
+    """Return what is wrong with a text that holds the next line of its document, as after a lost line end."""
+    annotation = re.search(rf"(?<![0-9]){re.escape(document_id)}\t-?[0-9]+\t-?[0-9]+\t", text)
+    abstract = f"{document_id}|a|"
+    has_abstract = kind == "t" and len(document_id) >= _LONG_ID and abstract in text
+    if not annotation and not has_abstract:
+        return None
+    found = annotation[0] if annotation else abstract
+    return f"{shown(found)} within a text; put a line end before it"
+
+
+def _mention(line: str, block: _Block) -> _Mention | None:
     """Read `id start end mention type [identifiers [parts of a composite, score]]`; None for a relation.
 
     Raises InvalidAnnotationError if the line is neither.
@@ -196,9 +214,9 @@ def _mention(line: str, document_id: str) -> _Mention | None:
     columns = line.rstrip("\t ").split("\t")
     if len(columns) == 1 or _GLUED.search(line):
         raise InvalidAnnotationError(_NOT_OF_THE_FORMAT, f"found {shown(line)}, expected text, annotation or relation")
-    if columns[0].strip() != document_id:
-        raise InvalidAnnotationError("line of another document", f"line of {shown(columns[0])} in {document_id}")
-    if _is_relation(columns):
+    if columns[0].strip() != block.document_id:
+        raise InvalidAnnotationError("line of another document", f"line of {shown(columns[0])} in {block.document_id}")
+    if _is_relation(columns, block.texts.values()):
         return None
     if len(columns) < 4 or not any(map(_NUMERIC.match, columns[1:3])):
         raise InvalidAnnotationError(_NOT_OF_THE_FORMAT, f"found {shown(line)}, expected text, annotation or relation")
@@ -209,11 +227,18 @@ def _mention(line: str, document_id: str) -> _Mention | None:
     return start, end, columns[3], entity_type.strip(), identifier
 
 
-def _is_relation(columns: list[str]) -> bool:
-    if len(columns) == 4 and columns[3].startswith("Subject:"):
+def _is_relation(columns: list[str], texts: Iterable[str]) -> bool:
+    """Return whether a line is a relation. One with words of a text in the place of a mention is an annotation."""
+    if len(columns) < 3:
+        return False
+    first, second = columns[1].strip(), columns[2].strip()
+    if len(columns) == 4 and _DIRECTION.match(columns[3]):
         return True
-    has_name = re.match(r"[A-Za-z]", columns[1]) and columns[1].strip().lower() not in _NO_NUMBER
-    return len(columns) in (4, 5) and bool(has_name)
+    if not first[:1].isalpha():
+        return len(columns) == 3 and first.isdigit() and second[:1].isalpha()
+    is_offset = _NUMERIC.match(second) or second.lower() in ("", *_NO_NUMBER)
+    is_annotation = len(columns) > 4 and is_offset and any(columns[3] in text for text in texts)
+    return first.lower() not in _NO_NUMBER and not is_annotation
 
 
 def _first_column(line: str) -> str:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model.document import Annotation, Document
@@ -44,6 +44,7 @@ def texts(records):
         ("71|t|Gout.\n71|a|Rash.\ufeff72|t|Acne.\n72|a|Seen.", [("71", "Gout.", "Rash."), ("72", "Acne.", "Seen.")]),
         ("71|t|Gout.\r\n71|a|Rash.\r72|t|Acne.\r\n72|a|No.", [("71", "Gout.", "Rash."), ("72", "Acne.", "No.")]),
         ("71|t|Gout.\n71|a|Rash.71|t|Gout.\n71|a|Rash.", [("71", "Gout.", "Rash.")] * 2),
+        ("71|t|Go71|t|Gout.\n71|a|Rash.", [("71", "Go", ""), ("71", "Gout.", "Rash.")]),
         ("71|t|Gout.\n71|a|\n\n7|72|t|Acne.\n72|a|Seen.", [("71", "Gout.", ""), ("72", "Acne.", "Seen.")]),
         ("71|t|Gout.\n71|a|\n772|t|Acne.\n72|a|Seen.", [("71", "Gout.", ""), ("72", "Acne.", "Seen.")]),
     ],
@@ -57,6 +58,7 @@ def texts(records):
         "byte order mark",
         "cut line end",
         "the same record again",
+        "the same record after a part of it",
         "cut after an id's bar",
         "cut within an id",
     ],
@@ -112,6 +114,7 @@ def _files(draw, letter):
 @SETTINGS
 @given(first=_files("X"), second=_files("Y"), mark=st.booleans(), data=st.data())
 def test_joining_two_files_mixes_nothing_wherever_the_first_was_cut(first, second, mark, data):
+    assume(second[1][0][0] not in [each[0] for each in first[1]])  # two titles of one id are not trusted
     kept = data.draw(st.integers(0, len(first[0])))
     records = read(first[0][:kept] + b"\xef\xbb\xbf" * mark + second[0])
     found = texts(records)
@@ -123,6 +126,22 @@ def test_joining_two_files_mixes_nothing_wherever_the_first_was_cut(first, secon
         if isinstance(record, Document):
             for annotation in record.annotations:
                 assert all(len(each) <= len("MESH:D999999") for each in annotation.identifiers)
+
+
+@SETTINGS
+@given(
+    at=st.integers(0, 100),
+    length=st.integers(0, 40),
+    put=st.binary(max_size=6) | st.text("0123456789\t.;,|- ta\r", max_size=6).map(str.encode),
+)
+def test_any_bytes_in_an_annotation_line_keep_all_documents(at, length, put):
+    lines = [f"{name}|t|Gout\n{name}|a|Rash.\n{name}\t0\t4\tGout\tDisease\tD006073\n" for name in ("71", "72", "73")]
+    line = b"72\t0\t4\tGout\tDisease\tD006073"
+    damaged = (line[: at % (len(line) + 1)] + put + line[at % (len(line) + 1) + length :]).replace(b"\n", b"")
+    assume(b"|t|" not in damaged and b"|a|" not in damaged)
+    records = read("\n".join(lines).encode().replace(line, damaged))
+    assert texts(records) == [("71", "Gout", "Rash."), ("72", "Gout", "Rash."), ("73", "Gout", "Rash.")]
+    assert not [record for record in records if isinstance(record, Failure)]
 
 
 @SETTINGS

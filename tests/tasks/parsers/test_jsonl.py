@@ -1,10 +1,12 @@
 """JSON lines of our own export: what is read of them, and what a damaged line costs."""
 
 import json
+from dataclasses import fields
 
 import pytest
 
-from model.document import Annotation, Document, InvalidAnnotation, Passage
+from model.document import Annotation, Document, InvalidAnnotation, Mention, Passage
+from tasks.export import export
 from tasks.parsers import detect_format, parse
 from tasks.parsers.records import Failure
 
@@ -24,6 +26,7 @@ def test_a_document_with_all_its_fields(write):
     invalid = {"position": "line 3", "kind": "no type", "reason": "'x' has no type"}
     raw = {
         **{"version": 2, "journal": "J", "published": "2021-03", "language": "eng"},
+        **{"vernacular_title": "Gicht", "abstract_type": "PIP"},
         **{"annotations": [GOUT], "invalid_annotations": [invalid], "mentions": [{"start": 0}], "more": {}},
         **LINE,
     }
@@ -39,6 +42,8 @@ def test_a_document_with_all_its_fields(write):
             journal="J",
             published="2021-03",
             language="eng",
+            vernacular_title="Gicht",
+            abstract_type="PIP",
             annotations=(Annotation(4, 8, "gout", "Disease", ("p|SUB|1", "D006073")),),
             invalid_annotations=(InvalidAnnotation("line 3", "no type", "'x' has no type"),),
         )
@@ -80,6 +85,30 @@ def test_an_invalid_annotation_is_part_of_its_document(write, annotation, kind):
     (document,) = parse(write(lines({**LINE, "annotations": [GOUT, annotation]})))
     assert document.annotations == (Annotation(4, 8, "gout", "Disease", ("p|SUB|1", "D006073")),)
     assert [(each.position, each.kind) for each in document.invalid_annotations] == [("line 1", kind)]
+
+
+def test_annotations_that_are_not_a_list_are_invalid(write):
+    (document,) = parse(write(lines({**LINE, "annotations": 5})))
+    assert [each.kind for each in document.invalid_annotations] == ["malformed annotation"]
+
+
+def test_every_field_of_a_document_comes_back(tmp_path):
+    """A field that is added to `Document` must be read back, too."""
+    invalid = InvalidAnnotation("line 3", "no type", "'x' has no type")
+    facts = {field.name: field.name for field in fields(Document)}
+    document = Document(
+        **{
+            **facts,
+            "record": 0,
+            "pmid": 7,
+            "version": 2,
+            "passages": (Passage("title", 3, " Gout\t\n"), Passage("intro", 20, "𝛼")),
+            "annotations": (Annotation(4, 8, "Gout", "Disease", ("D006073",)),),
+            "invalid_annotations": (invalid,),
+        }
+    )
+    export([(document, [Mention(4, 8, "Gout", "Disease", 0, 0.5)])], tmp_path / "out", form="jsonl")
+    assert list(parse(tmp_path / "out")) == [document]
 
 
 def test_passages_without_a_usable_offset_are_laid_out(write):

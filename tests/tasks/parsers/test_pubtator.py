@@ -156,6 +156,22 @@ def test_invalid_annotations_are_part_of_their_document(write):
             Failure(1, "line 5", "a second |a| line with other text; expected one a document", "11"),
         ),
         (
+            "11|t|Rash.\n" + GOUT,
+            Failure(1, "line 4", "a second |t| line with other text; expected one a document", "11"),
+        ),
+        (
+            GOUT + "11|t|Rash.\n11\t0\t4\tRash\tDisease\n",
+            Failure(1, "line 5", "a second |t| line with other text; expected one a document", "11"),
+        ),
+        (
+            "1234|t|Gout.1234|a|Urate.\n",
+            Failure(1, "line 3", "'1234|a|' within a text; put a line end before it", "1234"),
+        ),
+        (
+            "11|t|Gout.\n11|a|Urate.11\t0\t4\tGout\tDisease\n",
+            Failure(1, "line 4", r"'11\t0\t4\t' within a text; put a line end before it", "11"),
+        ),
+        (
             "12\t0\t4\tGout\tDisease\n",
             Failure(
                 1, "line 3", "found '12\\t0\\t4\\tGout\\tDisease', expected a line such as 'id|t|title' first", "12"
@@ -208,8 +224,9 @@ def test_a_record_without_a_trusted_text_is_a_failure_and_the_next_is_read(write
     [
         ("what is this", "not a line of the format"),
         ("11\tx", "not a line of the format"),
-        ("11\tCID\tD1", "not a line of the format"),
-        ("11\tAssociation\tD1\tD2\tNovel\t0.99", "not a line of the format"),
+        ("11\t0\t4", "not a line of the format"),
+        ("11\tx\t4\tGout\tDisease\tD1", "offsets are not numbers"),
+        ("11\tx\t4\tGout\tDisease", "offsets are not numbers"),
         ("11\t0\t4\tGout\tDisease\tMESH:D12298|t|Rash", "not a line of the format"),
         ("11\t0\t4\tGout\tDisease\tD1\r12\t0\t4", "not a line of the format"),
         ("11\tnil\t4\tGout\tDisease\tD1", "offsets are not numbers"),
@@ -242,8 +259,14 @@ def test_a_line_that_annotating_does_not_need_costs_nothing_else(write, line, ki
 @pytest.mark.parametrize(
     "line",
     [
+        "11\tCID\tD001241",
+        "11\tD001241\tD006073",
+        "11\t3630\tD006073",
         "11\tCID\tD001241\tD006073",
         "11\tCID\tD001241\tD006073\t\t",
+        "11\tAssociation\tD001241\tD006073\tNovel\t0.99",
+        "11\tAssociation\t3630\t7157\tNovel\t0.99\tmore",
+        "11\t3630\t7157\tObject:3630|0.91",
         "11\tAssociation\t3630\tD006073\tNovel",
         "11\tAssociation|0.98\t3630\tD006073\tNovel|0.7",
         "11\t3630\tD006073\tSubject:3630|0.91",
@@ -253,6 +276,13 @@ def test_a_line_that_annotating_does_not_need_costs_nothing_else(write, line, ki
 def test_relations_are_passed_over(write, line):
     (document,) = parse_pubtator(write(GOUT + line + "\n"))
     assert (document.annotations, document.invalid_annotations) == ((), ())
+
+
+def test_the_same_record_again_is_another_record(write):
+    assert [(one.record, one.abstract) for one in parse_pubtator(write(GOUT + GOUT))] == [
+        (0, "Aspirin raised urate."),
+        (1, "Aspirin raised urate."),
+    ]
 
 
 def test_offsets_may_be_numbers_without_a_fraction_and_lines_may_end_with_tabs(write):
