@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..arguments import counted
+from ..arguments import counted, fails_in_one_line
 from ..files import beside, file_digest, write_text
 from ..network import E2emernConfig
 from ..pieces import pieces_digest, positions_of
@@ -221,13 +221,7 @@ def pretrain(
         inputs, labels = mask_words(batch, continues=continues, tokenizer=tokenizer, generator=generator)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps=steps, warmup=warmup, decay=decay, peak=peak)
-        with torch.autocast(torch.device(device).type, PRECISIONS[precision], enabled=precision != "fp32"):
-            loss = model(inputs.to(device), labels.to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        recent.append(loss.item())
+        recent.append(_update(model, optimizer, inputs.to(device), labels.to(device), precision=precision))
         if not math.isfinite(recent[-1]):
             raise RecipeError(f"the loss is {recent[-1]} at step {step}; lower the peak rate")
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
@@ -248,6 +242,19 @@ def pretrain(
     tokenizer.save_pretrained(output)
     write_text(output / DONE, json.dumps(made_from | {"steps": steps}, indent=1) + "\n")
     remove_checkpoint(output)
+
+
+def _update(
+    model: MaskedLanguageModel, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, *, precision: str
+) -> float:
+    """Update the weights by one batch, and return its loss."""
+    with torch.autocast(inputs.device.type, PRECISIONS[precision], enabled=precision != "fp32"):
+        loss = model(inputs, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.item())
 
 
 def _load(encoder: str) -> tuple[MaskedLanguageModel, PreTrainedTokenizerBase]:
@@ -309,6 +316,7 @@ def read_lines(text: Path, size: int = 2000) -> Iterator[list[str]]:
         raise RecipeError(f"{text}: not a whole text, plain or .xz, in UTF-8: {error}") from error
 
 
+@fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Pre-train from the command line."""
     parser = argparse.ArgumentParser(prog="python -m model.training.pretrain", description=__doc__)
@@ -322,11 +330,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     logging.disable_progress_bar()  # of the weights
-    try:
-        pretrain(**vars(parser.parse_args(arguments)), log=lambda line: print(line, flush=True))
-    except (RecipeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    pretrain(**vars(parser.parse_args(arguments)), log=lambda line: print(line, flush=True))
     return 0
 
 

@@ -123,31 +123,7 @@ def search(
     _check_same(study, [asdict(recipe), {key: asdict(way) for key, way in space.items()}, data], output)
     _requeue_killed(study)
     while len(_ended(study)) < trials:
-        trial = study.ask()
-        folder = output / "trials" / str(trial.user_attrs.get("folder", trial.number))
-        trial.set_user_attr("folder", folder.name)
-
-        def after_epoch(epoch: int, f1: float, trial: Any = trial) -> None:
-            trial.report(f1, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        try:
-            drawn = {key: way.draw(trial, key) for key, way in space.items()}
-            log(f"trial {trial.number}: {_as_options(drawn)}")
-            trained = train_trial(replace(recipe, **drawn), folder, after_epoch)
-        except optuna.TrialPruned:
-            log(f"trial {trial.number}: ended early, below the median of the others")
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except MissingExtraError:  # not the trial's fault: the next run resumes it
-            raise
-        except RecipeError as error:
-            log(f"trial {trial.number}: {error}")
-            trial.set_user_attr("failed", str(error))
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, max(trained.dev_f1))
-            log(f"trial {trial.number}: F1 {100 * max(trained.dev_f1):.2f} on dev")
+        _run_trial(study, recipe, space, output=output, train_trial=train_trial, log=log)
         _drop_weights(study, output)
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not complete:
@@ -158,6 +134,44 @@ def search(
     ended = counted(len(_ended(study)), "trial")
     log(f"best of {ended}: F1 {100 * found.f1:.2f} with {_as_options(drawn)}, in {found.folder}")
     return found
+
+
+def _run_trial(
+    study: optuna.Study,
+    recipe: Recipe,
+    space: Mapping[str, Choice | Range],
+    *,
+    output: Path,
+    train_trial: Callable[[Recipe, Path, AfterEpoch], Trained],
+    log: Callable[[str], None],
+) -> None:
+    """Train one trial and record its outcome; a trial without an installed extra is left to the next run."""
+    optuna = _optuna()
+    trial = study.ask()
+    folder = output / "trials" / str(trial.user_attrs.get("folder", trial.number))
+    trial.set_user_attr("folder", folder.name)
+
+    def after_epoch(epoch: int, f1: float) -> None:
+        trial.report(f1, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    state, f1 = optuna.trial.TrialState.COMPLETE, None
+    try:
+        drawn = {key: way.draw(trial, key) for key, way in space.items()}
+        log(f"trial {trial.number}: {_as_options(drawn)}")
+        f1 = max(train_trial(replace(recipe, **drawn), folder, after_epoch).dev_f1)
+        log(f"trial {trial.number}: F1 {100 * f1:.2f} on dev")
+    except optuna.TrialPruned:
+        log(f"trial {trial.number}: ended early, below the median of the others")
+        state = optuna.trial.TrialState.PRUNED
+    except MissingExtraError:
+        raise
+    except RecipeError as error:
+        log(f"trial {trial.number}: {error}")
+        trial.set_user_attr("failed", str(error))
+        state = optuna.trial.TrialState.FAIL
+    study.tell(trial, f1, state)
 
 
 def _optuna() -> Any:

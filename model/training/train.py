@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from ..arguments import counted
+from ..arguments import counted, fails_in_one_line
 from ..files import file_digest, write_text
 from ..folder import save_model
 from ..vocabulary import Vocabulary
@@ -197,6 +197,7 @@ def _read_dev(folder: Path) -> tuple[float, ...]:
     return tuple(json.loads(row)["f1"] for row in curve.read_text().splitlines()) if curve.exists() else ()
 
 
+@fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Train from the command line."""
     parser = argparse.ArgumentParser(prog="python -m model.training.train", description=__doc__)
@@ -213,28 +214,24 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     changes = {key: getattr(options, key) for key in ("encoder", "seed") if getattr(options, key) is not None}
     logging.disable_progress_bar()  # of the weights
-    try:
-        config = read_config(options.config, corpus=options.corpus, silver=options.silver, changes=changes)
-        corpus, mesh = config.corpus, options.mesh or config.mesh
-        if corpus is None:
-            parser.error(f"{options.config} names gold files; prepare them (e2emern corpus) and give --corpus")
-        if mesh is None:
-            parser.error(f"{options.config} names no entities table; give --mesh")
-        train(
-            config.recipe,
-            corpus=corpus,
-            silver=config.silver,
-            mesh=mesh,
-            output=options.output,
-            folder=config.folder,
-            device=options.device,
-            save_every=options.save_every,
-            stop_after=options.stop_after,
-            log=lambda line: print(line, flush=True),
-        )
-    except (RecipeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    config = read_config(options.config, corpus=options.corpus, silver=options.silver, changes=changes)
+    corpus, mesh = config.corpus, options.mesh or config.mesh
+    if corpus is None:
+        parser.error(f"{options.config} names gold files; prepare them (e2emern corpus) and give --corpus")
+    if mesh is None:
+        parser.error(f"{options.config} names no entities table; give --mesh")
+    train(
+        config.recipe,
+        corpus=corpus,
+        silver=config.silver,
+        mesh=mesh,
+        output=options.output,
+        folder=config.folder,
+        device=options.device,
+        save_every=options.save_every,
+        stop_after=options.stop_after,
+        log=lambda line: print(line, flush=True),
+    )
     return 0
 
 
