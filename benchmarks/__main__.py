@@ -26,7 +26,7 @@ from benchmarks.warehouse import warehouse_over_file
 from defaults import MESH, MODEL
 from tasks.errors import InputError
 from tasks.models import read_versions
-from warehouse.files import written_whole
+from warehouse.files import atomic_write
 
 BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
     "annotate_over_encoder": annotate_over_encoder,
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if output is None:
         print(json.dumps(results, indent=2))
     else:
-        with written_whole(output) as file:
+        with atomic_write(output) as file:
             file.write(json.dumps(results, indent=2).encode() + b"\n")
         print(f"written to {output}")
     return 0

@@ -14,9 +14,9 @@ from torch import Tensor
 from benchmarks.measuring import Result, Setting, alternated, cascade_of, spread
 from defaults import SAMPLE
 from model.document import Document
-from model.folder import load_model
 from model.network import E2emernModel
-from model.pieces import make_windows, pad
+from model.pretrained import load_model
+from model.tokenization import make_windows, pad
 from tasks.parsers.pubmed import parse_pubmed
 from tasks.sentences import split_sentences
 

@@ -22,13 +22,13 @@ import pyarrow as pa
 
 from benchmarks.measuring import Result, Setting, alternated, spread
 from benchmarks.peak import peak_bytes
-from warehouse.catalog import literal
-from warehouse.entities import write_entities
 from warehouse.layout import Home, SourceKey
-from warehouse.ledger import ParsedBooks
+from warehouse.mesh.entities import write_entities
 from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
-from warehouse.snapshot import open_snapshot, publish
+from warehouse.snapshots.publish import open_snapshot, publish
+from warehouse.snapshots.views import literal
+from warehouse.sources.counts import ParseSummary
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL, MESH = "generated", "generated"
@@ -174,7 +174,7 @@ def _sources(documents: int) -> Iterator[tuple[str, range]]:
 def _write_source(home: Home, source: str, pmids: range) -> None:
     key = SourceKey(source, "0" * 16)
     versions = {"model_version": MODEL, "mesh_version": MESH}
-    parsed = ParsedBooks(
+    parsed = ParseSummary(
         key=key,
         format="PubMed XML",
         bytes=1,

@@ -21,15 +21,14 @@ from typing import Any
 import torch
 
 from defaults import MESH
+from experiments.attention import CASES, attend
+from experiments.data import BUDGETS, Data, prepare, unseen_shares
+from experiments.page import write_page
+from experiments.results import Results
+from experiments.rows import OURS, ROWS
+from experiments.systems import Setting, run, train_row
 from model.training.recipe import Recipe, find_encoder
 from model.version import weights_digest
-
-from .attention import CASES, attend
-from .data import BUDGETS, Data, prepare, unseen_shares
-from .page import write_page
-from .results import Results
-from .rows import OURS, ROWS
-from .systems import Setting, run, train_row
 
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from model.document import Sentence
-from model.folder import load_model
 from model.inference.bank import encode_names
-from model.pieces import make_windows
+from model.pretrained import load_model
+from model.tokenization import make_windows
 from model.vocabulary import Vocabulary
 
 Case = tuple[str, tuple[str, ...]]  # a sentence, and the concepts asked about

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from model.corpus import GoldDocument, GoldMention
-from model.evaluation.bounds import LookUp
+from model.evaluation.baselines import LookUp
 from model.vocabulary import Vocabulary, normalise
 
 

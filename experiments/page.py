@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from .attention import Attention, draw
-from .results import MEAN
-from .rows import CLAIMS, OURS, ROWS, Claim
+from experiments.attention import Attention, draw
+from experiments.results import MEAN
+from experiments.rows import CLAIMS, OURS, ROWS, Claim
 
 Gains = Mapping[tuple[str, ...], Mapping[str, float]]  # (better, worse, protocol, slice, corpus, type) to the gain
 Means = Mapping[tuple[str, ...], Mapping[str, Any]]  # (row, protocol, slice, corpus, type) to mean and range

@@ -18,12 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from experiments.attention import Attention
+from experiments.rows import CLAIMS, OURS, ROWS
 from model.evaluation.comparison import Difference, compare, figure, mean_and_range
 from model.evaluation.scores import Cell, Counts, summed
 from model.files import beside, write_text
-
-from .attention import Attention
-from .rows import CLAIMS, OURS, ROWS
 
 _WORDS = ("row", "corpus", "split", "protocol", "slice", "entity_type")
 _NUMBERS = ("seed", "document", "tp", "fp", "fn")  # document: its position in the split

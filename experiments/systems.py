@@ -14,29 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.baselines import TfIdf, dictionary_of
+from experiments.data import Data
+from experiments.rows import ROWS
 from model.corpus import GoldDocument, GoldMention, text_of
 from model.document import Mention, Text
-from model.evaluation.bounds import exact_match
+from model.evaluation.baselines import exact_match
 from model.evaluation.comparison import mean_figure
 from model.evaluation.evaluate import annotate_gold, link_gold
 from model.evaluation.paper import count_paper
 from model.evaluation.scores import Counts, count, count_links
 from model.evaluation.slices import ALL
-from model.folder import load_model
 from model.inference.bank import EntityBank
 from model.inference.cascade import Cascade, load_cascade
 from model.inference.features import FEATURES
-from model.inference.linking import Span
+from model.inference.grouping import Span
 from model.inference.resolver import Resolver
-from model.pieces import Window
+from model.pretrained import load_model
+from model.tokenization import Window
+from model.training.calibrate import THRESHOLDS, tune
 from model.training.recipe import Recipe
 from model.training.train import train
-from model.training.tune import THRESHOLDS, tune
 from model.vocabulary import Vocabulary
-
-from .baselines import TfIdf, dictionary_of
-from .data import Data
-from .rows import ROWS
 
 Linker = Callable[[str, str], str | None]  # words and entity type to a concept
 SLICES = ("string seen", "string unseen")  # of the protocol `ner` alone

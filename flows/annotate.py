@@ -1,6 +1,6 @@
 """The main job: find sources, annotate those that are not done, publish a snapshot, account for every record.
 
-`annotate_sources` does it in this process, without Prefect; `flows.scale_out` has the workers of a pool do it. The
+`annotate_sources` does it in this process, without Prefect; `flows.pool` has the workers of a pool do it. The
 model is loaded once, and only if there is something to annotate.
 """
 
@@ -14,20 +14,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 from defaults import MESH
-from model.inference.report import Report
+from model.inference.timings import Report
 from model.progress import Progress, silent
 from tasks.annotate import Annotated, already_annotated, annotate_source
-from tasks.choices import find_mesh, find_model
 from tasks.errors import InputError, ProblemsError, problems_in_lines
 from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
+from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source, find_sources
 from warehouse.errors import WarehouseError
 from warehouse.files import sweep
 from warehouse.invalid import InvalidAnnotations, invalid_annotations
 from warehouse.layout import Home
-from warehouse.ledger import SourceBooks, pending
-from warehouse.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
-from warehouse.snapshot import Snapshot, publish
+from warehouse.snapshots.publish import Snapshot, publish
+from warehouse.sources.counts import SourceSummary, pending
+from warehouse.sources.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
 from warehouse.wording import examples
 
 
@@ -46,7 +46,7 @@ class Outcome:
 
     versions: Versions
     annotated: list[Annotated] = field(default_factory=list)
-    unchanged: list[SourceBooks] = field(default_factory=list)
+    unchanged: list[SourceSummary] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # source and why nothing of it could be used
     snapshot: Snapshot | None = None
     seconds: float = 0.0
@@ -108,15 +108,15 @@ def annotate_sources(
     sources = find_sources(inputs, home=place)
     open_home(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
-    work = work_here(place, model=folder, mesh=mesh, device=device, each=each, watch=watch)
-    return run_over(sources, place, versions=versions, options={"device": device}, work=work)
+    work = local_worker(place, model=folder, mesh=mesh, device=device, each=each, watch=watch)
+    return run_sources(sources, place, versions=versions, options={"device": device}, work=work)
 
 
 Work = Callable[[list[Source], Outcome], None]
 """Annotates sources that are not done, and adds what became of each to the outcome."""
 
 
-def run_over(
+def run_sources(
     sources: list[Source],
     home: Home,
     *,
@@ -161,7 +161,7 @@ def _published(home: Home, outcome: Outcome, *, over: Snapshot | None) -> Snapsh
         raise
 
 
-def work_here(
+def local_worker(
     home: Home,
     *,
     model: Path,

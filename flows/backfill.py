@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.annotate import IncompleteError, Watch, Work, open_home, run_over, work_here
+from flows.annotate import IncompleteError, Watch, Work, local_worker, open_home, run_sources
 from model.progress import Progress, silent
 from tasks.annotate import Annotated
-from tasks.choices import find_mesh, find_model
 from tasks.models import Versions, keep_vocabulary, pick_device, read_versions
+from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
-from warehouse.ledger import pending, read_parsed
-from warehouse.selection import current_sources
-from warehouse.snapshot import Snapshot, current_snapshot, publish, still_current
-from warehouse.wording import counted
+from warehouse.queries.selection import current_sources
+from warehouse.snapshots.publish import Snapshot, current_snapshot, publish, still_current
+from warehouse.sources.counts import pending, read_parse_summary
+from warehouse.wording import plural
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def backfill(
     progress = _Progress(documents)
     sources, outcome.failed = stored_sources(place)
     watch = Watch(sources=lambda todo: progress.expect(place, todo), names=names, documents=progress.advance)
-    work = work_here(place, model=folder, mesh=table, device=device, watch=watch)
+    work = local_worker(place, model=folder, mesh=table, device=device, watch=watch)
     _annotate(sources, place, outcome, work=work, device=device)
 
     now = still_current(place, current, **versions) if publishing else None
@@ -101,7 +101,7 @@ def unfinished(home: Home, versions: Versions) -> list[SourceKey]:
 def _annotate(sources: list[Source], home: Home, outcome: Backfilled, *, work: Work, device: str) -> None:
     options = {"backfill": "all", "device": device}
     try:
-        done = run_over(sources, home, versions=outcome.versions, options=options, work=work, publishing=False)
+        done = run_sources(sources, home, versions=outcome.versions, options=options, work=work, publishing=False)
     except IncompleteError as error:  # a source that was cut short is as whole as it was
         done = error.outcome
     for one in done.annotated:
@@ -119,7 +119,7 @@ def stored_sources(home: Home) -> tuple[list[Source], dict[str, str]]:
     for key in current_sources(home):
         files = (home.documents(key), home.deletions(key), home.failures(key))
         try:
-            books = read_parsed(home.documents(key))
+            books = read_parse_summary(home.documents(key))
             if missing := [path for path in files if not path.exists()]:
                 raise WarehouseError(f"{missing[0]} is missing; see e2emern doctor")
             found.append(Source(home.documents(key), key, books.bytes))
@@ -131,7 +131,7 @@ def stored_sources(home: Home) -> tuple[list[Source], dict[str, str]]:
 def _check_whole(outcome: Backfilled) -> None:
     if outcome.waiting:
         raise WarehouseError(
-            f"{outcome.waiting:,} of {counted(outcome.sources, 'source')} not done with model {outcome.versions.model} "
+            f"{outcome.waiting:,} of {plural(outcome.sources, 'source')} not done with model {outcome.versions.model} "
             f"and MeSH {outcome.versions.mesh}, and their documents would be missing; nothing was published"
         )
 
@@ -145,7 +145,7 @@ class _Progress:
     total: int = 0
 
     def expect(self, home: Home, todo: list[Source]) -> None:
-        self.total = sum(read_parsed(home.documents(source.key)).documents for source in todo)
+        self.total = sum(read_parse_summary(home.documents(source.key)).documents for source in todo)
 
     def advance(self, more: int) -> None:
         self.done += more

@@ -14,13 +14,13 @@ from prefect.logging import get_run_logger
 
 from flows.annotate import IncompleteError
 from flows.backfill import stored_sources, unfinished
+from flows.pool import annotate_on_pool
 from flows.queues import BACKFILL
-from flows.scale_out import annotate_on_pool
 from flows.settings import Device, read_settings
 from tasks.errors import ProblemsError
 from warehouse.errors import OvertakenError
 from warehouse.layout import Home
-from warehouse.snapshot import current_snapshot, publish, still_current
+from warehouse.snapshots.publish import current_snapshot, publish, still_current
 
 
 @flow(name="backfill", flow_run_name="backfill", persist_result=False)

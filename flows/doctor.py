@@ -8,12 +8,12 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from flows.reporting import artifact_key
+from flows.artifacts import artifact_key
 from flows.settings import read_settings
 from tasks.errors import InputError
 from warehouse.doctor import CODES, examine
 from warehouse.layout import Home
-from warehouse.wording import counted, examples
+from warehouse.wording import examples, plural
 
 
 @flow(name="doctor", flow_run_name="doctor", persist_result=False)
@@ -34,9 +34,7 @@ def doctor(home: Path | None = None, repair: bool = False) -> None:
     ]
     create_table_artifact(table, key=artifact_key("doctor", place.root.name), description="docs/doctor.md has the rest")
     remain = [one for one in findings if one.repaired is None]
-    get_run_logger().info(
-        f"{place.root}: {counted(len(findings), 'finding')}, {len(findings) - len(remain):,} repaired"
-    )
+    get_run_logger().info(f"{place.root}: {plural(len(findings), 'finding')}, {len(findings) - len(remain):,} repaired")
     if remain:
         listed = examples([f"{one.code} {one.path}" for one in remain])
-        raise InputError(f"{counted(len(remain), 'finding')} left: {listed}; see docs/doctor.md")
+        raise InputError(f"{plural(len(remain), 'finding')} left: {listed}; see docs/doctor.md")

@@ -12,11 +12,11 @@ from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from flows.reporting import artifact_key
+from flows.artifacts import artifact_key
 from flows.settings import read_settings
-from tasks.drift import Drift, DriftLimits, note_news, read_drift, read_news
+from tasks.evaluation.drift import Drift, DriftLimits, note_news, read_drift, read_news
 from warehouse.layout import Home
-from warehouse.wording import counted
+from warehouse.wording import plural
 
 DRIFT = "e2emern.drift"
 CORRECTIONS = "e2emern.corrections"
@@ -86,5 +86,5 @@ def _show(home: Home, found: Drift) -> None:
         }
         for one in found.figures
     ]
-    said = f"{found.date} beside {counted(found.nights, 'night')}" + ("" if rows else ", too few to tell drift")
+    said = f"{found.date} beside {plural(found.nights, 'night')}" + ("" if rows else ", too few to tell drift")
     create_table_artifact(rows, key=artifact_key("drift", home.root.name), description=said)

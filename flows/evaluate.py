@@ -14,13 +14,13 @@ from defaults import MESH, SAMPLE
 from flows.retrain import publish_ledger, show_evaluation
 from flows.settings import Device, read_settings
 from model.progress import Progress, silent
-from tasks.assessment import assess
-from tasks.choices import find_mesh, find_model, mesh_of_tables
-from tasks.gate import Margins
-from tasks.gold import find_gold
+from tasks.evaluation.promotion import assess
+from tasks.evaluation.promotion_gate import Margins
 from tasks.models import read_versions
-from warehouse.evaluations import Judged
+from tasks.resolve import find_mesh, find_model, snapshot_mesh
+from tasks.training.gold import find_gold
 from warehouse.layout import Home
+from warehouse.registry.evaluations import Judged
 
 
 @flow(name="evaluate", flow_run_name="evaluate", persist_result=False)
@@ -55,7 +55,7 @@ def evaluate(
         gold=gold,
         seen=seen or [],
         model=model,
-        mesh=Path(settings.mesh or mesh_of_tables(place) or MESH),
+        mesh=Path(settings.mesh or snapshot_mesh(place) or MESH),
         device=settings.device,
         margins=margins,
         sample=sample,

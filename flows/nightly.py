@@ -18,18 +18,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from flows.annotate import IncompleteError, Outcome
-from flows.annotate_batch import is_passing
+from flows.annotate_sources import is_transient
+from flows.artifacts import show_night
 from flows.drift import watch
-from flows.reporting import show_night
-from flows.scale_out import annotate_on_pool
+from flows.pool import annotate_on_pool
 from flows.settings import Device, Settings, read_settings
-from tasks.choices import mesh_of_tables, need_model_of_tables
 from tasks.errors import InputError, ProblemsError
 from tasks.ingest import FileOutcome, ingest
+from tasks.resolve import require_snapshot_model, snapshot_mesh
 from tasks.sources import Source, find_sources
 from warehouse.errors import OvertakenError
 from warehouse.layout import Home
-from warehouse.snapshot import current_snapshot
+from warehouse.snapshots.publish import current_snapshot
 
 
 @task(
@@ -38,7 +38,7 @@ from warehouse.snapshot import current_snapshot
     persist_result=False,
     retries=2,
     retry_delay_seconds=60,
-    retry_condition_fn=is_passing,
+    retry_condition_fn=is_transient,
 )
 def fetch(sources: list[str], home: Home, *, pattern: str) -> list[FileOutcome]:
     """Fetch the dump files that are new or changed."""
@@ -88,7 +88,7 @@ def _annotated(home: Home, settings: Settings) -> Outcome:
     """Annotate and publish; again where the tables went over to another model or MeSH meanwhile, and with that."""
     while True:
         current = current_snapshot(home)
-        model, mesh = settings.model or need_model_of_tables(home), settings.mesh or mesh_of_tables(home)
+        model, mesh = settings.model or require_snapshot_model(home), settings.mesh or snapshot_mesh(home)
         try:
             return annotate_on_pool(_dumps(home), home, model=model, mesh=mesh, settings=settings, over=current)
         except IncompleteError as error:

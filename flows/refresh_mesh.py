@@ -11,11 +11,11 @@ from pydantic import Field
 
 from flows.relink import relink
 from flows.settings import Device, read_settings
-from tasks.choices import model_of_tables
 from tasks.mesh.importing import import_mesh
+from tasks.resolve import snapshot_model
 from warehouse.layout import Home
-from warehouse.snapshot import current_snapshot
-from warehouse.wording import counted
+from warehouse.snapshots.publish import current_snapshot
+from warehouse.wording import plural
 
 
 @flow(name="refresh-mesh", flow_run_name="refresh MeSH", persist_result=False)
@@ -40,11 +40,11 @@ def refresh_mesh(
     settings = read_settings(home=home, device=device)
     place = Home(settings.home)
     imported = import_mesh(sources, version=version, home=place)
-    concepts, failed = counted(imported.concepts, "concept"), counted(imported.failed, "record")
+    concepts, failed = plural(imported.concepts, "concept"), plural(imported.failed, "record")
     log.info(f"MeSH {imported.mesh_version}: {concepts}, {failed} failed")
     current = current_snapshot(place)
     if current is None or current.mesh_version == imported.mesh_version:
         return
-    model = model_of_tables(place) or settings.model
+    model = snapshot_model(place) or settings.model
     outcome = relink(settings.home, mesh=imported.mesh_version, model=model, device=settings.device)
-    log.info(f"{counted(outcome.total('spans'), 'mention')} linked anew; snapshot {outcome.snapshot.number}")
+    log.info(f"{plural(outcome.total('spans'), 'mention')} linked anew; snapshot {outcome.snapshot.number}")

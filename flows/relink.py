@@ -13,19 +13,19 @@ from pathlib import Path
 from model.inference.cascade import Cascade
 from model.progress import Progress, silent
 from model.vocabulary import bag_of_words
-from tasks.choices import find_model, model_of_tables
 from tasks.errors import InputError
 from tasks.models import load, pick_device, read_versions
 from tasks.relink import Relinked, relink_source
-from warehouse.entities import entities_path
+from tasks.resolve import find_model, snapshot_model
 from warehouse.errors import WarehouseError
 from warehouse.files import sweep
 from warehouse.layout import Home, SourceKey
-from warehouse.ledger import pending, read_books
-from warehouse.mesh_changes import mesh_changes
-from warehouse.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
-from warehouse.selection import current_sources
-from warehouse.snapshot import Snapshot, current_snapshot, publish, still_current
+from warehouse.mesh.changes import mesh_changes
+from warehouse.mesh.entities import entities_path
+from warehouse.queries.selection import current_sources
+from warehouse.snapshots.publish import Snapshot, current_snapshot, publish, still_current
+from warehouse.sources.counts import pending, read_source_summary
+from warehouse.sources.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def relink(
     if mesh == current.mesh_version:
         return RelinkOutcome(old=mesh, new=mesh, sources={}, before=current.sources, snapshot=current)
     table = entities_path(place, mesh_version=mesh)
-    folder = find_model(model or model_of_tables(place), home=place)
+    folder = find_model(model or snapshot_model(place), home=place)
     found = read_versions(folder, table).model
     if found != current.model_version:
         raise InputError(
@@ -112,7 +112,7 @@ def _left(home: Home, *, model_version: str, old: str, new: str) -> list[SourceK
 
 def _sources(home: Home, *, model_version: str, mesh_version: str) -> list[SourceKey]:
     folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
-    return [read_books(path).key for path in sorted(folder.glob("[!.]*.parquet"))]
+    return [read_source_summary(path).key for path in sorted(folder.glob("[!.]*.parquet"))]
 
 
 def _begun(home: Home, *, old: str, model: str, mesh: str) -> RunRecord:

@@ -20,19 +20,19 @@ from prefect.logging import get_run_logger
 
 from defaults import MESH, SAMPLE
 from flows.annotate import open_home
-from flows.reporting import artifact_key
+from flows.artifacts import artifact_key
 from flows.settings import Device, read_settings
-from tasks.assessment import assess, verdict_lines
-from tasks.choices import find_mesh, find_model, mesh_of_tables, read_mesh_version
-from tasks.gate import Margins
+from tasks.evaluation.promotion import assess, verdict_lines
+from tasks.evaluation.promotion_gate import Margins
 from tasks.models import keep_vocabulary
-from tasks.retraining import CHAMPION, Plan, is_what_it_would_make, make_challenger, plan_retraining
+from tasks.resolve import find_mesh, find_model, read_mesh_version, snapshot_mesh
+from tasks.training.retrain import CHAMPION, Plan, already_trained, make_challenger, plan_retraining
 from warehouse.errors import OvertakenError, PublishRefusedError
-from warehouse.evaluations import Judged, headline, read_report
-from warehouse.files import written_whole
+from warehouse.files import atomic_write
 from warehouse.layout import Home
-from warehouse.models import Change, add_model, champion, changes, promote
-from warehouse.snapshot import current_snapshot, publish
+from warehouse.registry.evaluations import Judged, headline, read_report
+from warehouse.registry.models import Change, add_model, champion, changes, promote
+from warehouse.snapshots.publish import current_snapshot, publish
 
 PROMOTED = "e2emern.promoted"
 """The event of a promotion; its resource says as `e2emern.backfill` (yes or no) whether a backfill is wanted."""
@@ -88,7 +88,7 @@ def retrain(
         corrections=corrections,
         encoder=encoder,
         gold=gold or [],
-        mesh=Path(settings.mesh or mesh_of_tables(place) or MESH),
+        mesh=Path(settings.mesh or snapshot_mesh(place) or MESH),
         device=settings.device,
         margins=margins,
         sample=sample,
@@ -98,7 +98,7 @@ def retrain(
     log.info(done.said)
     if done.judged:
         show_evaluation(place, done.judged)
-    if promoted := done.promoted or (unfollowed(place) if backfill else None):
+    if promoted := done.promoted or (pending_promotion(place) if backfill else None):
         resource = {"prefect.resource.id": f"e2emern.home.{place.root.name}", "e2emern.home": str(place.root)}
         emit_event(
             PROMOTED,
@@ -142,7 +142,7 @@ def retrain_model(
         mesh=table,
         tell=tell,
     )
-    if is_what_it_would_make(plan, folder):
+    if already_trained(plan, folder):
         return Retrained("the champion was trained with this recipe on these documents: nothing to do")
     made: Path = step(make_challenger)(plan, device=device, tell=tell)
 
@@ -176,7 +176,7 @@ def show_evaluation(home: Home, judged: Judged) -> None:
     )
 
 
-def unfollowed(home: Home) -> Change | None:
+def pending_promotion(home: Home) -> Change | None:
     """Return the promotion through the gate that the tables do not follow, as where a run died before it told of it.
 
     None where they do, or the last change of the champion is a rollback or somebody's own decision.
@@ -225,5 +225,5 @@ def _describe(home: Home, folder: Path, judged: Judged) -> None:
     }
     lines = [*verdict_lines(judged), "", "Trained on:", "", "```json", json.dumps(judged.data, indent=1), "```", ""]
     for name, text in (("metrics.json", json.dumps(told, indent=1) + "\n"), ("README.md", "\n".join(lines))):
-        with written_whole(folder / name) as file:
+        with atomic_write(folder / name) as file:
             file.write(text.encode())

@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .document import Sentence, Text
-from .files import beside, check_columns
+from model.document import Sentence, Text
+from model.files import beside, check_columns
 
 _SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
 _PAIR = pa.struct([("short", pa.string()), ("long", pa.string())])

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
-from .notation import ENTITY_TYPES
-from .spans import TAG_SCHEMES, tag_names
+from model.notation import ENTITY_TYPES
+from model.tagging import TAG_SCHEMES, tag_names
 
 ATTENTIONS = ("printed", "released", "bilinear", "uniform")
 FUSIONS = ("gate", "concatenation")

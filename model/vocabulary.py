@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from .document import Concept
-from .files import check_columns
-from .notation import normalize_id
+from model.document import Concept
+from model.files import check_columns
+from model.notation import normalize_id
 
 _COLUMNS = ("mesh_id", "names", "entity_type", "tree_numbers", "record_type", "mapped_to", "aliases", "mesh_version")
 _GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "κ": "kappa", "ω": "omega"}

@@ -15,16 +15,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from model.document import MENTION_FIELDS, Document, Mention, Text
-from model.inference.report import Report
+from model.inference.timings import Report
 from tasks.documents import parse_source, read_documents
-from tasks.reading import read_each, reason
+from tasks.isolate import map_isolating_failures, reason
 from tasks.sources import Source
 from tasks.texts import text_of
-from warehouse.carry import Carried, carried_mentions
 from warehouse.layout import Home
-from warehouse.ledger import SourceBooks, read_books
 from warehouse.parquet import Rows, TableWriter
 from warehouse.schemas import FAILURES, MENTIONS
+from warehouse.sources.counts import SourceSummary, read_source_summary
+from warehouse.sources.reuse import Carried, reused_mentions
 
 if TYPE_CHECKING:
     from model.inference.cascade import Cascade
@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 class Annotated:
     """What became of one source. `report` holds the seconds of each stage; `split` overlaps the others."""
 
-    books: SourceBooks
+    books: SourceSummary
     mentions: int = 0
     concepts: frozenset[str] = frozenset()
     report: Report = field(default_factory=Report)
@@ -54,7 +54,7 @@ def annotate_source(
     report = Report()
     parsed = parse_source(source, home=home, report=report)
     with report.timed("carry"):
-        carried = carried_mentions(home, source.key, **versions)
+        carried = reused_mentions(home, source.key, **versions)
     tally = _Tally()
     with (
         TableWriter(home.mentions(source.key, **versions), MENTIONS) as mentions,  # the last to take its name
@@ -76,9 +76,9 @@ def annotate_source(
     return Annotated(books=books, mentions=mentions.rows, concepts=frozenset(tally.concepts), report=report)
 
 
-def already_annotated(source: Source, *, home: Home, model_version: str, mesh_version: str) -> SourceBooks:
+def already_annotated(source: Source, *, home: Home, model_version: str, mesh_version: str) -> SourceSummary:
     """Return the books of a source that is done. Raises WarehouseError where they cannot be read."""
-    return read_books(home.mentions(source.key, model_version=model_version, mesh_version=mesh_version))
+    return read_source_summary(home.mentions(source.key, model_version=model_version, mesh_version=mesh_version))
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ def _read(chunk: _Chunk, cascade: Cascade, report: Report) -> list[list[Mention]
 
     found: list[list[Mention] | str] = [text if isinstance(text, str) else [] for text in chunk.texts]
     texts = {at: text for at, text in enumerate(chunk.texts) if isinstance(text, Text) and text.sentences}
-    for at, one in zip(texts, read_each(list(texts.values()), annotate), strict=True):
+    for at, one in zip(texts, map_isolating_failures(list(texts.values()), annotate), strict=True):
         found[at] = one if isinstance(one, str) else _fault(chunk.documents[at], one) or one
     return found
 

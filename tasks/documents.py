@@ -15,17 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.document import Annotation, Document, Passage
-from model.inference.report import Report
+from model.inference.timings import Report
 from model.notation import normalize_id, normalize_type
 from tasks.errors import SourceError
 from tasks.parsers import Deletion, Failure, detect_format, parse
 from tasks.sources import Source
-from warehouse.digests import forget_digest
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, digest_file
-from warehouse.ledger import ParsedBooks, read_parsed
 from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES
+from warehouse.sources.counts import ParseSummary, read_parse_summary
+from warehouse.sources.hash_cache import forget_digest
 
 CHUNK_RECORDS = 256
 CHUNK_CHARACTERS = 1_000_000  # full texts are long: so many abstracts' worth
@@ -33,7 +33,7 @@ CHUNK_CHARACTERS = 1_000_000  # full texts are long: so many abstracts' worth
 _READ = ["record", "document_id", "pmid", "passages"]  # what a model needs of a document
 
 
-def parse_source(source: Source, *, home: Home, report: Report) -> ParsedBooks:
+def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
     """Write the documents, deletions and failures of a source, if they are not there yet, and return its books.
 
     Of a damaged source the records that precede the damage are kept, and the damage itself is a failure.
@@ -42,7 +42,7 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParsedBooks:
     files = (home.documents(source.key), home.deletions(source.key), home.failures(source.key))
     if all(path.exists() for path in files):
         try:
-            return read_parsed(files[0])
+            return read_parse_summary(files[0])
         except WarehouseError:  # damaged: it is made anew
             pass
     origin = {"source": source.key.name, "digest": source.key.digest}
@@ -131,9 +131,9 @@ class _Tally:
         self.deleted += len(chunk.deletions)
         self.damage = chunk.damage
 
-    def books(self, source: Source, form: str) -> ParsedBooks:
+    def books(self, source: Source, form: str) -> ParseSummary:
         status: Literal["complete", "damaged"] = "damaged" if self.damage else "complete"
-        return ParsedBooks(
+        return ParseSummary(
             key=source.key,
             format=form,
             bytes=source.bytes,

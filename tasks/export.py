@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from model.document import MENTION_FIELDS, Annotation, Document, InvalidAnnotation, Mention, Passage
-from tasks.concepts import keep_links
+from tasks.concept_filter import keep_links
 from tasks.errors import InputError
 from tasks.exporters import bioc, jsonl, pubtator
-from warehouse.annotated import annotated_rows
-from warehouse.files import written_whole
+from warehouse.files import atomic_write
 from warehouse.layout import Home
+from warehouse.queries.documents import annotated_rows
 
 Annotated = tuple[Document, list[Mention]]
 
@@ -61,7 +61,7 @@ FORMATS = tuple(_FORMATS)
 def read_annotated(home: Home, *, selected: Container[str] | None = None) -> Iterator[Annotated]:
     """Yield the documents of the current snapshot with their mentions, ordered by source and record.
 
-    Where ids are selected, mentions of other concepts come without one (`tasks.concepts.keep_links`).
+    Where ids are selected, mentions of other concepts come without one (`tasks.concept_filter.keep_links`).
 
     Raises:
         WarehouseError: nothing was published, or a file of the snapshot cannot be read.
@@ -180,7 +180,7 @@ def _opened(output: str | Path) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(output)
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         if path.suffix == ".gz":
             # No name and no time in the header: the same documents give the same bytes.
             with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:

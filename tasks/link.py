@@ -17,17 +17,17 @@ from pathlib import Path
 
 from model.document import Annotation, Document, InvalidAnnotation
 from model.inference.cascade import Cascade
-from tasks.choices import check_spans
 from tasks.errors import InputError
-from tasks.exporters.spans import SEPARATOR, UNLINKED, identifier
+from tasks.exporters.grouping import SEPARATOR, UNLINKED, identifier
+from tasks.isolate import map_isolating_failures
 from tasks.parsers.annotations import shown, split_identifiers
-from tasks.parsers.opening import open_source
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
+from tasks.parsers.source_reader import open_source
 from tasks.passed_over import PassedOver
-from tasks.reading import read_each
+from tasks.resolve import check_spans
 from tasks.texts import text_of
-from warehouse.files import written_whole
+from warehouse.files import atomic_write
 
 CHUNK_DOCUMENTS = 128
 
@@ -63,7 +63,7 @@ def link_file(
     """
     check_spans(path, output=output)
     counts = LinkCounts()
-    with written_whole(output) as out, closing(_lines(path)) as lines:
+    with atomic_write(output) as out, closing(_lines(path)) as lines:
         done = 0
         for new in _linked(path, cascade, counts, tell):
             last = max(new, default=done)
@@ -82,7 +82,9 @@ def _linked(
     """Yield what the next documents' annotations are linked to, the best first, by 1-based line number."""
     for chunk in _chunks(_asked(path, cascade.model.config.entity_types, counts, tell)):
         new: dict[int, tuple[Annotation, list[str]]] = {}
-        for (document, spans), found in zip(chunk, read_each(chunk, partial(_link, cascade=cascade)), strict=True):
+        for (document, spans), found in zip(
+            chunk, map_isolating_failures(chunk, partial(_link, cascade=cascade)), strict=True
+        ):
             if isinstance(found, str):
                 counts.failures += 1
                 tell(Failure(document.record, "text", found, document.document_id))

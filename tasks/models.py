@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from model.progress import Progress, silent
 from model.version import model_version
-from tasks.choices import check_model, read_mesh_version
 from tasks.errors import InputError
-from warehouse.entities import keep_entities
+from tasks.resolve import check_model, read_mesh_version
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.mesh.entities import keep_entities
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -82,7 +82,7 @@ def hide_progress_bars() -> None:
 
 def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
     """Load a model folder without any vocabulary: network, tokenizer, version. Raises InputError where it is none."""
-    from model.folder import load_model
+    from model.pretrained import load_model
 
     check_model(folder)
     try:

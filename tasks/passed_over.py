@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from model.document import Annotation, Document, InvalidAnnotation
 from model.notation import ENTITY_TYPES, normalize_type
-from warehouse.wording import MOST_EXAMPLES, by_kind, counted
+from warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
 _LONGEST_TYPE = 40  # characters of a type in a report
 
@@ -60,7 +60,7 @@ class PassedOver:
             return None
         total = self.types.total()
         return (
-            f"0 of {counted(total, 'annotation')} usable: found {by_kind(self.types) or 'none'}, "
+            f"0 of {plural(total, 'annotation')} usable: found {by_kind(self.types) or 'none'}, "
             f"expected {' or '.join(types)} in any known spelling"
         )
 

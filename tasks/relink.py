@@ -22,15 +22,15 @@ import torch
 
 from model.document import MENTION_FIELDS, Document, Mention
 from model.inference.cascade import Cascade
-from model.inference.report import Report
+from model.inference.timings import Report
 from tasks.documents import read_documents
-from tasks.reading import read_each
+from tasks.isolate import map_isolating_failures
 from tasks.texts import text_of
 from warehouse.layout import Home, SourceKey
-from warehouse.ledger import read_books
-from warehouse.mesh_changes import MeshChanges
+from warehouse.mesh.changes import MeshChanges
 from warehouse.parquet import TableWriter
 from warehouse.schemas import FAILURES, MENTIONS
+from warehouse.sources.counts import read_source_summary
 
 _PLACE = itemgetter("start", "end", "entity_type")
 _UNLINKED = dict.fromkeys(("mesh_id", "mesh_name", "mid_score", "high_score", "link_score", "how"))
@@ -67,7 +67,7 @@ def relink_source(
     before = home.mentions(key, model_version=model_version, mesh_version=old)
     versions = {"model_version": model_version, "mesh_version": changes.new}
     records = changes.touched(before)
-    books = read_books(before)
+    books = read_source_summary(before)
     tally = Relinked(mentions=0)
     with tempfile.TemporaryDirectory(prefix="e2emern-relink-") as folder:
         fresh = Path(folder) / "fresh.parquet"
@@ -106,7 +106,7 @@ def _linked_anew(stored: Sequence[_Stored], cascade: Cascade, tally: Relinked) -
     """The rows of documents, linked anew, and what was done. One that the model cannot read keeps its concepts."""
     rows: list[_Row] = []
     spans = changed = unread = 0
-    for (_, before), found in zip(stored, read_each(stored, partial(_link, cascade=cascade)), strict=True):
+    for (_, before), found in zip(stored, map_isolating_failures(stored, partial(_link, cascade=cascade)), strict=True):
         if isinstance(found, str):
             known = cascade.vocabulary.position
             rows += [row if row["mesh_id"] in known else row | _UNLINKED for row in before]

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.errors import InputError, SourceError
-from tasks.parsers.opening import open_source
-from warehouse.digests import digesting
+from tasks.parsers.source_reader import open_source
 from warehouse.layout import CHECKSUMS, Home, SourceKey
+from warehouse.sources.hash_cache import digesting
 
 # What one document of each format has once: PubMed XML, MEDLINE text, BioC XML, BioC JSON, PubTator.
 _RECORD = re.compile(rb"<MedlineCitation[ >]|<PubmedBookArticle>|PMID- |<document>|\"passages\"|\|t\|")
@@ -34,9 +34,9 @@ class Source:
 def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> list[Source]:
     """Return the files that files, folders and glob patterns name, in order and once each.
 
-    A folder stands for all files in it and its folders, but for hidden ones, checksums, and the home, should it be in
-    there. A file whose digest the home keeps (`warehouse.digests`) is not read. Raises InputError where an input names
-    nothing, a file cannot be read, or two of one name have different content.
+    A folder means all files in it and its folders, except hidden ones, checksums, and the home if it is inside. A file
+    whose digest the home keeps (`warehouse.sources.hash_cache`) is not read. Raises InputError if an input matches
+    nothing, a file cannot be read, or two files of one name have different content.
     """
     sources: dict[str, Source] = {}
     paths = find_files(inputs, home=home)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from model.vocabulary import Vocabulary
-
-from .errors import InputError
+from tasks.errors import InputError
 
 
 def read_vocabulary(mesh: Path) -> Vocabulary:

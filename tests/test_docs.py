@@ -16,9 +16,9 @@ import typer
 from typer.testing import CliRunner
 
 from defaults import MODEL
-from warehouse.catalog import LISTS, TABLES, VIEWS
-from warehouse.constraints import CONSTRAINTS
 from warehouse.queries import library
+from warehouse.snapshots.views import LISTS, TABLES, VIEWS
+from warehouse.sources.constraints import CONSTRAINTS
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES_PAGE = ROOT / "docs" / "tables.md"

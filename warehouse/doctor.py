@@ -16,15 +16,13 @@ from typing import Final
 
 import duckdb
 
-from warehouse.catalog import literal_path
-from warehouse.checksums import FileFacts, file_facts, recorded_facts
-from warehouse.digests import forget_digest, kept_digests
 from warehouse.errors import WarehouseError
 from warehouse.files import is_locked, sweep
 from warehouse.layout import Home, digest_file
 from warehouse.parquet import read_metadata
-from warehouse.runs import RunRecord, may_be_running, read_run, write_run
-from warehouse.shelf import (
+from warehouse.snapshots.file_stats import FileFacts, file_facts, recorded_facts
+from warehouse.snapshots.publish import open_path
+from warehouse.snapshots.refs import (
     linked_number,
     numbers,
     point,
@@ -35,7 +33,9 @@ from warehouse.shelf import (
     rollbacks_path,
     withdrawn,
 )
-from warehouse.snapshot import open_path
+from warehouse.snapshots.views import literal_path
+from warehouse.sources.hash_cache import forget_digest, kept_digests
+from warehouse.sources.runs import RunRecord, may_be_running, read_run, write_run
 
 CODES: Final = {
     "broken-link": "warehouse.duckdb shows no snapshot that can be read",

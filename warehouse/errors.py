@@ -15,7 +15,7 @@ class SchemaMismatchError(WarehouseError):
     """Rows do not fit the columns of their table."""
 
 
-class UnbalancedError(WarehouseError):
+class CountMismatchError(WarehouseError):
     """The counts of a source do not add up, or differ from the rows in its files."""
 
 

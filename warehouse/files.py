@@ -18,7 +18,7 @@ _TEMPORARY = ".writing-"
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Opens a file for writing that gets its name `path` only when the block ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

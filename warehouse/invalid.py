@@ -9,9 +9,9 @@ from itertools import islice, zip_longest
 
 import duckdb
 
-from warehouse.catalog import file_list
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
+from warehouse.snapshots.views import file_list
 from warehouse.wording import MOST_EXAMPLES
 
 _AT_ONCE = 64  # files that one query reads

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.errors import SchemaMismatchError, WarehouseError
-from warehouse.files import written_whole
+from warehouse.files import atomic_write
 
 _BLOCK_ROWS = 256  # row groups end at a multiple of this
 _GROUP_ROWS = 256 * 1024  # a dictionary is read anew in each group, so few are fast
@@ -42,7 +42,7 @@ class TableWriter:
         self._group_bytes = 0
 
     def __enter__(self) -> TableWriter:
-        self._file: AbstractContextManager[BinaryIO] = written_whole(self.path)
+        self._file: AbstractContextManager[BinaryIO] = atomic_write(self.path)
         self._sink = pq.ParquetWriter(self._file.__enter__(), self.schema, compression="zstd")
         return self
 

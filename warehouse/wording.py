@@ -9,7 +9,7 @@ MOST_KINDS = 10  # of which a summary gives each count
 MOST_EXAMPLES = 10  # of one fault, in a report
 
 
-def counted(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """Return a number of things in words: `1 source`, `2,000 sources`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
@@ -19,7 +19,7 @@ def by_kind(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     parts = [f"{number:,} {kind}" for kind, number in islice(ordered, MOST_KINDS)]
     if rest := ordered[MOST_KINDS:]:
-        parts.append(f"{sum(number for _, number in rest):,} of {counted(len(rest), 'other kind')}")
+        parts.append(f"{sum(number for _, number in rest):,} of {plural(len(rest), 'other kind')}")
     return ", ".join(parts)
 
 

@@ -12,12 +12,14 @@ import os
 import sys
 import traceback
 
+from flows.cli.application import app, say
 from tasks.errors import InputError, ProblemsError
 from warehouse.errors import WarehouseError
 
 from . import (  # noqa: F401 (each adds its commands)
     annotate,
     backfill,
+    distill,
     doctor,
     evaluate,
     ingest,
@@ -27,11 +29,9 @@ from . import (  # noqa: F401 (each adds its commands)
     query,
     snapshots,
     tables,
-    teach,
     trace,
     train,
 )
-from .application import app, say
 
 _INTERRUPTED = 130  # exit code after Ctrl-C, as shells give it
 _FULL = (errno.ENOSPC, errno.EDQUOT)

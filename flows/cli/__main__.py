@@ -1,5 +1,5 @@
 """`python -m flows.cli` is `e2emern`."""
 
-from . import main
+from flows.cli import main
 
 main()

@@ -9,9 +9,8 @@ import typer
 from rich.console import Console
 
 from defaults import MESH, SAMPLE
+from flows.cli.application import Device, Folder, Mesh, app, report_examples, say
 from warehouse.layout import Home
-
-from .application import Device, Folder, Mesh, app, report_examples, say
 
 if TYPE_CHECKING:
     from flows.annotate import IncompleteError, Outcome
@@ -40,8 +39,8 @@ def annotate(
     Sources that are done are skipped, so the same command continues after a stop and takes in new files only. Exit
     code 0 says that every record is accounted for.
     """
-    from flows.answers import show_outcome
-    from tasks.choices import holds_sample
+    from flows.cli.render import show_outcome
+    from tasks.resolve import holds_sample
 
     if not inputs:
         context.fail("give files, folders or patterns to annotate; `e2emern demo` annotates the bundled sample")
@@ -66,8 +65,8 @@ def demo(
 
     The sample needs a home of its own: it is never mixed with other sources.
     """
-    from flows.answers import show_outcome, show_sample
-    from tasks.choices import check_home_of_sample
+    from flows.cli.render import show_outcome, show_sample
+    from tasks.resolve import check_home_of_sample
 
     place, console = Home(home), Console()
     check_home_of_sample(place, sample=SAMPLE)
@@ -85,7 +84,7 @@ def _annotate(
     inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device
 ) -> tuple[Outcome, IncompleteError | None]:
     """Annotate with progress on standard error, and return what it did and which sources lack records."""
-    from tasks.choices import check_choices, find_model
+    from tasks.resolve import check_choices, find_model
 
     check_choices(inputs, home=home, model=find_model(model, home=home), mesh=mesh)
     if device is Device.CUDA:
@@ -93,7 +92,7 @@ def _annotate(
 
         pick_device(device.value)
     from flows.annotate import IncompleteError, Watch, annotate_sources
-    from flows.watching import TerminalWatch
+    from flows.cli.progress import TerminalWatch
 
     with TerminalWatch(Console(stderr=True)) as shown:
         watch = Watch(shown.sources, shown.names, shown.documents)

@@ -12,9 +12,8 @@ from typing import Annotated
 
 import typer
 
-from warehouse.wording import MOST_EXAMPLES, by_kind, counted
-
-from .parts import Application
+from flows.cli.parts import Application
+from warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
 app = Application(
     name="e2emern",
@@ -24,7 +23,7 @@ app = Application(
     pretty_exceptions_enable=False,
 )
 
-TIMEOUT_S = 300.0  # as `warehouse.sql` has it, which is slower to import than --help is to answer
+TIMEOUT_S = 300.0  # as `warehouse.queries.sql` has it, which is slower to import than --help is to answer
 
 
 class Device(StrEnum):
@@ -97,7 +96,7 @@ def report_examples(counts: Mapping[str, int], examples: Sequence[str], *, noun:
         examples: one line each, with its place.
     """
     if counts:
-        say(f"{counted(sum(counts.values()), noun)}: {by_kind(counts)}")
+        say(f"{plural(sum(counts.values()), noun)}: {by_kind(counts)}")
         for example in examples[:MOST_EXAMPLES]:
             say(f"for example, {example}")
 

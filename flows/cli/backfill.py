@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from warehouse.wording import counted
-
-from .application import Device, Folder, app, say
+from flows.cli.application import Device, Folder, app, say
+from warehouse.wording import plural
 
 
 @app.command(epilog="Example: e2emern backfill --home home --model home/models/new --publish")
@@ -33,7 +32,7 @@ def backfill(
     from rich.console import Console
 
     from flows.backfill import backfill as run
-    from flows.watching import StepWatch
+    from flows.cli.progress import StepWatch
     from tasks.errors import ProblemsError
 
     with StepWatch(Console(stderr=True)) as shown:
@@ -48,12 +47,12 @@ def backfill(
         )
     versions = outcome.versions
     print(
-        f"Model {versions.model}, MeSH {versions.mesh}: {counted(outcome.documents, 'document')} annotated "
-        f"({outcome.carried:,} carried over) with {counted(outcome.mentions, 'mention')}, {outcome.before:,} done "
-        f"before; {outcome.sources - outcome.waiting:,} of {counted(outcome.sources, 'source')} done as a whole"
+        f"Model {versions.model}, MeSH {versions.mesh}: {plural(outcome.documents, 'document')} annotated "
+        f"({outcome.carried:,} carried over) with {plural(outcome.mentions, 'mention')}, {outcome.before:,} done "
+        f"before; {outcome.sources - outcome.waiting:,} of {plural(outcome.sources, 'source')} done as a whole"
     )
     if snapshot := outcome.snapshot:
-        mentions, concepts = counted(snapshot.mentions, "mention"), counted(snapshot.concepts, "concept")
+        mentions, concepts = plural(snapshot.mentions, "mention"), plural(snapshot.concepts, "concept")
         print(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")
     elif not outcome.waiting:
         say("not shown yet; show it with the same command and --publish")

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.application import Examples, Folder, app, say
 from warehouse.layout import Home
-from warehouse.wording import MOST_EXAMPLES, counted
-
-from .application import Examples, Folder, app, say
+from warehouse.wording import MOST_EXAMPLES, plural
 
 
 @app.command(epilog="Example: e2emern doctor --home home --repair")
@@ -25,7 +24,7 @@ def doctor(
     Each finding begins with a code, which docs/doctor.md explains. Exit code 1 says that findings remain.
     """
     from warehouse.doctor import CODES, examine
-    from warehouse.shelf import numbers
+    from warehouse.snapshots.refs import numbers
 
     findings = examine(Home(home), repair=repair)
     listed = Examples(print, most=None if everything else MOST_EXAMPLES)
@@ -38,7 +37,7 @@ def doctor(
         say(f"{home} is sound" if numbers(Home(home)) else f"{home} is sound, and has no snapshot")
     else:
         advice = "see docs/doctor.md" if repair else "see docs/doctor.md, or try --repair"
-        summary = f"{counted(len(findings), 'finding')}, {len(findings) - remain:,} repaired"
+        summary = f"{plural(len(findings), 'finding')}, {len(findings) - remain:,} repaired"
         say(f"{summary}; {advice}" if remain else summary)
     if remain:
         raise typer.Exit(1)

@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 
 from defaults import MESH, MODEL
-
-from .application import AnswerFormat, Device, app, say
+from flows.cli.application import AnswerFormat, Device, app, say
 
 
 class Protocol(StrEnum):
@@ -54,11 +53,11 @@ def evaluate(
 
     Every figure comes with the floor of looking up training strings and the ceiling that the vocabulary sets.
     """
-    from tasks.gold import find_gold
+    from tasks.training.gold import find_gold
 
     documents, training = find_gold(gold, tell=say), find_gold(seen or [], tell=say)
-    from flows.watching import StepWatch
-    from tasks.evaluate import evaluate_models, write_evaluation
+    from flows.cli.progress import StepWatch
+    from tasks.evaluation.evaluate import evaluate_models, write_evaluation
     from warehouse.layout import Home
 
     with StepWatch(Console(stderr=True)) as shown:
@@ -87,8 +86,8 @@ def statistics(
     form: Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")] = AnswerFormat.TABLE,
 ) -> None:
     """Count what gold corpora hold: documents, sentences, mentions, concepts, by split and in all."""
-    from flows.answers import print_answer
-    from tasks.gold import find_gold, read_statistics
+    from flows.cli.render import print_answer
+    from tasks.training.gold import find_gold, read_statistics
 
     print_answer(read_statistics(find_gold(gold, tell=say), mesh=mesh, tell=say), form=form.value, console=Console())
 
@@ -111,6 +110,6 @@ def corpus(
 
     Sentences are split and abbreviations found once, here.
     """
-    from tasks.corpora import join_corpora
+    from tasks.training.corpora import join_corpora
 
     join_corpora(gold, annotates=annotates or [], output=output, mesh=mesh)

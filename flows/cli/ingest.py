@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.application import Examples, Folder, app
 from warehouse.layout import Home
-
-from .application import Examples, Folder, app
 
 if TYPE_CHECKING:
     from tasks.ingest import FileOutcome
@@ -36,7 +35,7 @@ def ingest(
     """
     from rich.console import Console
 
-    from flows.view import show_progress
+    from flows.cli.terminal import show_progress
     from tasks.ingest import ingest as fetch
 
     folder = dumps or Home(home).dumps

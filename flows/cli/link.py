@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from defaults import MESH, MODEL
-from warehouse.wording import counted
-
-from .application import Allow, Branch, Deny, Device, Mesh, app, report_examples, say
+from flows.cli.application import Allow, Branch, Deny, Device, Mesh, app, report_examples, say
+from warehouse.wording import plural
 
 if TYPE_CHECKING:
     from tasks.parsers.records import Failure
@@ -35,9 +34,9 @@ def link(
     All else in the file stays as it is. What cannot be used is reported, annotations by type or by what is wrong.
     """
     from model.vocabulary import Vocabulary
-    from tasks.choices import check_spans, find_mesh
-    from tasks.concepts import select_concepts
+    from tasks.concept_filter import select_concepts
     from tasks.models import load, read_versions
+    from tasks.resolve import check_spans, find_mesh
     from warehouse.layout import Home
 
     table, selection = find_mesh(mesh, home=Home(home)), None
@@ -56,8 +55,8 @@ def link(
 
     counts = link_file(path, output, cascade=cascade, tell=tell)
     say(
-        f"wrote {counted(counts.documents, 'document')} to {output}: {counts.linked:,} of "
-        f"{counted(counts.mentions, 'mention')} linked, {counted(counts.failures, 'failure')}"
+        f"wrote {plural(counts.documents, 'document')} to {output}: {counts.linked:,} of "
+        f"{plural(counts.mentions, 'mention')} linked, {plural(counts.failures, 'failure')}"
     )
     if passed_over := counts.passed_over.summary():
         say(passed_over)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.application import AnswerFormat, Device, Folder, group, say
 from warehouse.layout import Home
-from warehouse.wording import counted
-
-from .application import AnswerFormat, Device, Folder, group, say
+from warehouse.wording import plural
 
 if TYPE_CHECKING:
     from tasks.mesh.importing import Imported
@@ -52,11 +51,11 @@ def mesh_import(
 
 def _told(imported: Imported, *, home: Path | None, output: Path | None) -> str:
     places = " and ".join(str(place) for place in (home, output) if place is not None)
-    concepts, names = counted(imported.concepts, "concept"), counted(imported.names, "name")
+    concepts, names = plural(imported.concepts, "concept"), plural(imported.names, "name")
     told = f"MeSH {imported.mesh_version} in {places}: {concepts} with {names}"
     if imported.unchanged:
         told += ", as before"
-    told += f"; of {counted(imported.read, 'record')}, joined to others: {imported.joined:,}, neither disease nor "
+    told += f"; of {plural(imported.read, 'record')}, joined to others: {imported.joined:,}, neither disease nor "
     told += f"chemical: {imported.left_out:,}, failed: {imported.failed:,}"
     return f"{told} (see {imported.failures})" if imported.failures else told
 
@@ -72,8 +71,8 @@ def mesh_list(
     import pyarrow as pa
     from rich.console import Console
 
-    from flows.answers import print_answer
-    from warehouse.entities import VocabularySummary, list_vocabularies
+    from flows.cli.render import print_answer
+    from warehouse.mesh.entities import VocabularySummary, list_vocabularies
 
     place = Home(home)
     place.check()
@@ -101,9 +100,9 @@ def mesh_diff(
     import pyarrow.compute as pc
     from rich.console import Console
 
-    from flows.answers import print_answer
+    from flows.cli.render import print_answer
     from model.vocabulary import bag_of_words
-    from warehouse.mesh_changes import KINDS, mesh_changes
+    from warehouse.mesh.changes import KINDS, mesh_changes
 
     with mesh_changes(Home(home), old=old, new=new, fold=bag_of_words) as changes:
         listed = changes.listed()
@@ -112,7 +111,7 @@ def mesh_diff(
         pa.concat_tables([rows.slice(0, limit) for rows in of_kind.values()]), form=form.value, console=Console()
     )
     told = [
-        f"{len(rows):,} {kind} ({counted(pc.sum(rows['mentions']).as_py() or 0, 'mention')})"
+        f"{len(rows):,} {kind} ({plural(pc.sum(rows['mentions']).as_py() or 0, 'mention')})"
         for kind, rows in of_kind.items()
     ]
     say(f"MeSH {new} against {old}: {', '.join(told)}")
@@ -141,8 +140,8 @@ def mesh_relink(
     """
     from rich.console import Console
 
+    from flows.cli.progress import TerminalWatch
     from flows.relink import relink
-    from flows.watching import TerminalWatch
 
     with TerminalWatch(Console(stderr=True)) as shown:
         outcome = relink(home, mesh=mesh, model=model, device=device.value, progress=shown.names)
@@ -152,12 +151,12 @@ def mesh_relink(
     again = f" ({outcome.before:,} more were done before)" if outcome.before else ""
     total = outcome.total
     print(
-        f"MeSH {outcome.old} to {outcome.new}: {counted(len(outcome.sources), 'source')}{again} with "
-        f"{counted(total('mentions'), 'mention')}; linked anew: {total('spans'):,} in "
-        f"{counted(total('documents'), 'document')}, {total('changed'):,} of them to another concept or to none"
+        f"MeSH {outcome.old} to {outcome.new}: {plural(len(outcome.sources), 'source')}{again} with "
+        f"{plural(total('mentions'), 'mention')}; linked anew: {total('spans'):,} in "
+        f"{plural(total('documents'), 'document')}, {total('changed'):,} of them to another concept or to none"
     )
     if unread := total("unread"):
-        say(f"not read again, with the concepts they had but for those that are gone: {counted(unread, 'document')}")
+        say(f"not read again, with the concepts they had but for those that are gone: {plural(unread, 'document')}")
     snapshot = outcome.snapshot
-    mentions, concepts = counted(snapshot.mentions, "mention"), counted(snapshot.concepts, "concept")
+    mentions, concepts = plural(snapshot.mentions, "mention"), plural(snapshot.concepts, "concept")
     print(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from defaults import MESH
+from flows.cli.application import Config, Data, Device, Folder, Mesh, app, group, say
 from tasks.errors import InputError
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.wording import counted
-
-from .application import Config, Data, Device, Folder, Mesh, app, group, say
+from warehouse.wording import plural
 
 if TYPE_CHECKING:
-    from warehouse.evaluations import Judged
+    from warehouse.registry.evaluations import Judged
 
 models_app = group("models", says="List, add, judge, retrain, promote and roll back the models of a home.")
 
@@ -29,8 +28,8 @@ Why = Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with you
 )
 def list_all(home: Folder) -> None:
     """List the models of a home, what the gate made of each, and every change of the champion."""
-    from warehouse.evaluations import evaluations
-    from warehouse.models import champion, changes, models
+    from warehouse.registry.evaluations import evaluations
+    from warehouse.registry.models import champion, changes, models
 
     place = Home(home)
     place.check()
@@ -53,8 +52,8 @@ def list_all(home: Folder) -> None:
 )
 def show(version: Version, home: Folder) -> None:
     """Show a model: its files, and the last evaluation of it, or its card where there is none."""
-    from warehouse.evaluations import evaluations, read_report
-    from warehouse.models import get_model
+    from warehouse.registry.evaluations import evaluations, read_report
+    from warehouse.registry.models import get_model
 
     place = Home(home)
     model = get_model(place, version)
@@ -76,7 +75,7 @@ def add(
 ) -> None:
     """Copy a model into the home, under the version that its content gives it."""
     from tasks.models import load_whole
-    from warehouse.models import add_model
+    from warehouse.registry.models import add_model
 
     *_, version = load_whole(folder, device="cpu")
     home.mkdir(parents=True, exist_ok=True)
@@ -147,9 +146,9 @@ def judge(
     """
     from rich.console import Console
 
+    from flows.cli.progress import StepWatch
     from flows.evaluate import judge as run
-    from flows.watching import StepWatch
-    from warehouse.evaluations import read_report
+    from warehouse.registry.evaluations import read_report
 
     place = Home(home)
     with StepWatch(Console(stderr=True)) as shown:
@@ -174,10 +173,10 @@ def promote(
     ] = None,
 ) -> None:
     """Make a model the champion; it has to have passed the gate against the one that is."""
-    from tasks.choices import find_model
-    from warehouse.evaluations import evaluations
-    from warehouse.models import champion, get_model
-    from warehouse.models import promote as promote_model
+    from tasks.resolve import find_model
+    from warehouse.registry.evaluations import evaluations
+    from warehouse.registry.models import champion, get_model
+    from warehouse.registry.models import promote as promote_model
 
     place = Home(home)
     get_model(place, version)
@@ -205,7 +204,7 @@ def promote(
 )
 def rollback(home: Folder, why: Why = None) -> None:
     """Make the model that the champion has replaced the champion again."""
-    from warehouse.models import roll_back_model
+    from warehouse.registry.models import roll_back_model
 
     if not home.is_dir():
         raise WarehouseError(f"{home} is not there")
@@ -216,13 +215,13 @@ def rollback(home: Folder, why: Why = None) -> None:
 @app.command(epilog="Example: e2emern drift --home home")
 def drift(home: Folder) -> None:
     """Compare the last night of a home with the nights before it."""
-    from tasks.drift import read_drift
+    from tasks.evaluation.drift import read_drift
 
     found = read_drift(Home(home))
     if found is None:
         raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
     if not found.figures:
-        print(f"{found.date}: {counted(found.nights, 'night')} before it, too few to tell")
+        print(f"{found.date}: {plural(found.nights, 'night')} before it, too few to tell")
     for one in found.figures:
         numbers = "" if one.usual is None or one.tonight is None else f"usually {one.usual:,.3f}, {one.tonight:,.3f}, "
         print(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")

@@ -10,11 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from flows.cli.application import TIMEOUT_S, AnswerFormat, Folder, Timeout, group, say
 from warehouse.layout import Home
 from warehouse.queries import TYPES, NamedQuery, Parameter, library
-from warehouse.wording import counted
-
-from .application import TIMEOUT_S, AnswerFormat, Folder, Timeout, group, say
+from warehouse.wording import plural
 
 _METAVARS = {
     "text": "TEXT",
@@ -33,14 +32,14 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
     """Make the function behind one command: typer reads its options from the signature."""
 
     def run(home: Path, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
-        from flows.answers import print_answer
-        from warehouse.questions import answer
-        from warehouse.sql import is_cut
+        from flows.cli.render import print_answer
+        from warehouse.queries.saved import answer
+        from warehouse.queries.sql import is_cut
 
         found = answer(Home(home), asked.name, given, limit_rows=limit, timeout_s=timeout)
         print_answer(found, form=form.value, console=Console())
         if is_cut(found):
-            say(f"cut after {counted(limit, 'row')}; raise --limit for more")
+            say(f"cut after {plural(limit, 'row')}; raise --limit for more")
 
     def show_sql(wanted: bool) -> None:
         if wanted:

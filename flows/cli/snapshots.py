@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.cli.application import Folder, group, say
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.wording import counted, examples
-
-from .application import Folder, group, say
+from warehouse.wording import examples, plural
 
 if TYPE_CHECKING:
-    from warehouse.history import Change, Listed
+    from warehouse.snapshots.diff import Change, Listed
 
 _TITLE = 80  # characters
 
@@ -25,8 +24,8 @@ snapshots_app = group("snapshots", says="List, compare, publish, roll back, prun
 )
 def list_all(home: Folder) -> None:
     """List the snapshots, newest first: when, what they show, how they stand."""
-    from warehouse.history import list_snapshots
-    from warehouse.shelf import rollbacks
+    from warehouse.snapshots.diff import list_snapshots
+    from warehouse.snapshots.refs import rollbacks
 
     for listed in list_snapshots(Home(home)):
         print(_listed(listed))
@@ -54,7 +53,7 @@ def publish_all(
     ] = None,
 ) -> None:
     """Publish what is annotated, without annotating anything."""
-    from warehouse.snapshot import current_snapshot, publish
+    from warehouse.snapshots.publish import current_snapshot, publish
 
     place = Home(home)
     current = current_snapshot(place)
@@ -67,7 +66,7 @@ def publish_all(
         accept=accept,
     )
     said = "shows all that is annotated already" if snapshot.unchanged else "is published"
-    documents, mentions = counted(snapshot.documents, "document"), counted(snapshot.mentions, "mention")
+    documents, mentions = plural(snapshot.documents, "document"), plural(snapshot.mentions, "mention")
     print(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
     if snapshot.exceeded and not snapshot.unchanged:
         say(f"beyond the limits: {snapshot.exceeded}")
@@ -80,7 +79,7 @@ def diff(
     home: Folder,
 ) -> None:
     """Tell which documents and concepts were gained, lost and changed from A to B, with examples."""
-    from warehouse.history import difference
+    from warehouse.snapshots.diff import difference
 
     found = difference(Home(home), before, after)
     was, is_now = found.before, found.after
@@ -97,7 +96,7 @@ def diff(
     print(f"concepts: {was.concepts:,} -> {is_now.concepts:,}: {_counts(concepts)}")
     for change, moved in concepts.examples.items():
         for one in moved:
-            print(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {counted(one.is_now, 'mention')}")
+            print(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {plural(one.is_now, 'mention')}")
     print(f"mentions: {was.mentions:,} -> {is_now.mentions:,}, linked {was.linked:,} -> {is_now.linked:,}")
 
 
@@ -111,11 +110,11 @@ def rollback(
     why: Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")] = None,
 ) -> None:
     """Make another snapshot the current one; publishing then waits for somebody to accept it."""
-    from warehouse.shelf import roll_back, standing_rollback
+    from warehouse.snapshots.refs import active_rollback, roll_back
 
     done = roll_back(Home(home), number, why=why)
     print(f"snapshot {done.shown} is current in place of {done.left}")
-    if standing_rollback(Home(home)):
+    if active_rollback(Home(home)):
         say("nothing more is published until somebody does with: e2emern snapshots publish --accept WHY")
 
 
@@ -127,11 +126,11 @@ def prune(
     keep: Annotated[int, typer.Option(min=1, metavar="N", help="Newest snapshots to keep; the current one stays too.")],
 ) -> None:
     """Delete old snapshots, and the files that no other one shows; work that was never published stays."""
-    from warehouse.pruning import prune as prune_home
+    from warehouse.snapshots.prune import prune as prune_home
 
     done = prune_home(Home(home), keep=keep)
     print(
-        f"deleted {counted(len(done.deleted), 'snapshot')} and {counted(done.files, 'file')} of "
+        f"deleted {plural(len(done.deleted), 'snapshot')} and {plural(done.files, 'file')} of "
         f"{done.bytes / 1e6:,.1f} MB; "
         f"kept {examples([*map(str, done.kept)], separator=', ')}"
     )
@@ -145,7 +144,7 @@ def prune(
 )
 def relocate(home: Folder) -> None:
     """Rewrite where the snapshots of a home that has moved read their files, for other DuckDB clients."""
-    from warehouse.shelf import relocate as relocate_home
+    from warehouse.snapshots.refs import relocate as relocate_home
 
     moved = relocate_home(Home(home))
     print(
@@ -158,9 +157,9 @@ def relocate(home: Folder) -> None:
 def _listed(listed: Listed) -> str:
     one = listed.snapshot
     line = (
-        f"{one.number:>5} {listed.state:9} {one.created:%Y-%m-%d %H:%M} {counted(one.sources, 'source')}, "
-        f"{counted(one.documents, 'document')}, {counted(one.mentions, 'mention')} of "
-        f"{counted(one.concepts, 'concept')}, "
+        f"{one.number:>5} {listed.state:9} {one.created:%Y-%m-%d %H:%M} {plural(one.sources, 'source')}, "
+        f"{plural(one.documents, 'document')}, {plural(one.mentions, 'mention')} of "
+        f"{plural(one.concepts, 'concept')}, "
         f"model {one.model_version}, MeSH {one.mesh_version}"
     )
     if one.exceeded:

@@ -10,11 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from flows.cli.application import TIMEOUT_S, Allow, AnswerFormat, Branch, Deny, Folder, Timeout, app, say
 from tasks.errors import InputError
 from warehouse.layout import Home
-from warehouse.wording import counted
-
-from .application import TIMEOUT_S, Allow, AnswerFormat, Branch, Deny, Folder, Timeout, app, say
+from warehouse.wording import plural
 
 
 class ExportFormat(StrEnum):
@@ -47,17 +46,17 @@ def export(
 
     place, selected = Home(home), None
     if branch or allow or deny:
-        from tasks.concepts import read_selection
+        from tasks.concept_filter import read_selection
 
         selected = read_selection(place, branches=branch or (), allow=allow, deny=deny)
     written = export_to(
         read_annotated(place, selected=selected), output, form=form.value, skip_full_text=skip_full_text
     )
-    say(f"wrote {counted(written.documents, 'document')} with {counted(written.mentions, 'mention')} to {output}")
+    say(f"wrote {plural(written.documents, 'document')} with {plural(written.mentions, 'mention')} to {output}")
     if written.skipped:
-        say(f"left out, as PubTator cannot hold them: {counted(written.skipped, 'document')}")
+        say(f"left out, as PubTator cannot hold them: {plural(written.skipped, 'document')}")
     if written.altered:
-        altered = counted(written.altered, "document")
+        altered = plural(written.altered, "document")
         say(f"in {altered}, characters that {form.value} forbids were replaced one for one")
 
 
@@ -84,15 +83,15 @@ def sql(
     invalid_annotations, sources, files, superseded, hidden, runs, models, evaluations, checks, snapshot; DESCRIBE
     lists the columns of each.
     """
-    from flows.answers import print_answer
-    from warehouse.sql import is_cut
-    from warehouse.sql import query as ask
+    from flows.cli.render import print_answer
+    from warehouse.queries.sql import is_cut
+    from warehouse.queries.sql import query as ask
 
     given = _standard_input() if query == "-" else query
     answer = ask(Home(home), given, parameters=_values(param or []), limit_rows=limit, timeout_s=timeout)
     print_answer(answer, form=form.value, console=Console())
     if is_cut(answer):
-        say(f"cut after {counted(limit, 'row')}; raise --limit for more")
+        say(f"cut after {plural(limit, 'row')}; raise --limit for more")
 
 
 def _standard_input() -> str:
@@ -117,7 +116,7 @@ def _values(given: list[str]) -> dict[str, str | None]:
 @app.command(epilog="Example: e2emern status --home home")
 def status(home: Folder) -> None:
     """Show what a home holds: its snapshot, its last run, damaged sources, failures and invalid annotations by kind."""
-    from flows.answers import print_status
-    from warehouse.status import status as status_of
+    from flows.cli.render import print_status
+    from warehouse.queries.status import status as status_of
 
     print_status(status_of(Home(home)), console=Console())

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from flows.cli.application import Folder, app
 from warehouse.layout import Home
-
-from .application import Folder, app
 
 
 class TraceFormat(StrEnum):
@@ -27,8 +26,8 @@ def trace(
     form: Annotated[TraceFormat, typer.Option("--format", help="How to print it.")] = TraceFormat.TEXT,
 ) -> None:
     """Show the text of a document with its mentions, and its history: revisions, withdrawals, snapshots, failures."""
-    from flows.answers import print_trace
-    from warehouse.trace import trace as trace_of
+    from flows.cli.render import print_trace
+    from warehouse.queries.trace import trace as trace_of
 
     history = trace_of(Home(home), document)
     if form is TraceFormat.JSON:

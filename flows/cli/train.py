@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from defaults import MESH
-from tasks.choices import find_recipe
+from flows.cli.application import Config, Data, Device, app, say
 from tasks.errors import InputError
-
-from .application import Config, Data, Device, app, say
+from tasks.resolve import find_recipe
 
 LARGEST_SEED = 10**12  # of a recipe
 
@@ -57,7 +56,7 @@ def train(
     """
     from model.training.recipe import RecipeError, read_config
     from tasks.models import hide_progress_bars, pick_device
-    from tasks.training import search_recipe, train_seeds
+    from tasks.training.train import search_recipe, train_seeds
 
     hide_progress_bars()
     path = find_recipe(config)
@@ -115,7 +114,7 @@ def pretrain(
     """
     from model.training.pretrain import pretrain as run
     from tasks.models import hide_progress_bars, pick_device
-    from tasks.training import one_line
+    from tasks.training.train import one_line
 
     hide_progress_bars()
     with one_line(lower="--rows"):

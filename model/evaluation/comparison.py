@@ -12,8 +12,8 @@ from zlib import crc32
 
 import numpy as np
 
-from .scores import Cell, Counts
-from .slices import ALL
+from model.evaluation.scores import Cell, Counts
+from model.evaluation.slices import ALL
 
 ROUNDS = 2000
 

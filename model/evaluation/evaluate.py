@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arguments import fails_in_one_line, log, model_parser
-from ..corpus import GoldDocument, GoldMention, read_corpus, text_of
-from ..document import Mention
-from ..files import write_text
-from ..inference.cascade import Cascade, Linked, load_cascade
-from ..inference.linking import Group, Span
-from ..inference.report import Report
-from ..inference.resolver import Resolver
-from ..progress import Progress, each_tenth, silent
-from .bounds import DEPTHS, find_bounds
-from .figures import Evaluation, wide_rows
-from .paper import count_paper
-from .report import write_report
-from .scores import JUDGES, Counts, count, count_links
-from .slices import Slicer
+from model.cli import fails_in_one_line, log, model_parser
+from model.corpus import GoldDocument, GoldMention, read_corpus, text_of
+from model.document import Mention
+from model.evaluation.baselines import DEPTHS, find_bounds
+from model.evaluation.metrics import Evaluation, wide_rows
+from model.evaluation.paper import count_paper
+from model.evaluation.report import write_report
+from model.evaluation.scores import JUDGES, Counts, count, count_links
+from model.evaluation.slices import Slicer
+from model.files import write_text
+from model.inference.cascade import Cascade, Linked, load_cascade
+from model.inference.grouping import Group, Span
+from model.inference.resolver import Resolver
+from model.inference.timings import Report
+from model.progress import Progress, each_tenth, silent
 
 PROTOCOLS = ("ner", "link", "mention", "document", "paper")
 

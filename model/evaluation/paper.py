@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..corpus import GoldDocument
-from ..inference.cascade import Cascade
-from ..pieces import Window, batches_of, make_windows, pad
-from ..progress import Progress, silent
-from ..spans import find_word_spans
-from .scores import Counts, Tally, Verdict
-from .slices import ALL
+from model.corpus import GoldDocument
+from model.evaluation.scores import Counts, Tally, Verdict
+from model.evaluation.slices import ALL
+from model.inference.cascade import Cascade
+from model.progress import Progress, silent
+from model.tagging import find_word_spans
+from model.tokenization import Window, batches_of, make_windows, pad
 
 _EVERYWHERE = frozenset({ALL})
 _TOKENS = 1024  # word pieces in a batch: the gate is (sentences, entities, pieces, hidden size)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..arguments import counted
-from .bounds import Bounds
-from .comparison import Comparison, Difference, figure, is_of_given_spans, mean_and_range
-from .figures import Evaluation, bound
-from .scores import Cell
-from .slices import ALL
+from model.cli import plural
+from model.evaluation.baselines import Bounds
+from model.evaluation.comparison import Comparison, Difference, figure, is_of_given_spans, mean_and_range
+from model.evaluation.metrics import Evaluation, bound
+from model.evaluation.scores import Cell
+from model.evaluation.slices import ALL
 
 _GIVEN = "Under `paper` the gold entities of each sentence were given to the model; real text comes without them."
 
@@ -33,7 +33,7 @@ def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: 
     for split in dict.fromkeys((cell.corpus, cell.split) for cell in cells):
         mine = [cell for cell in cells if (cell.corpus, cell.split) == split]
         documents = len(evaluations[0].counts[mine[0]])
-        lines += ["", f"## {split[0]}/{split[1]}, {counted(documents, 'document')}", ""]
+        lines += ["", f"## {split[0]}/{split[1]}, {plural(documents, 'document')}", ""]
         lines += _aligned(_whole(evaluations, bounds, [cell for cell in mine if cell.slice == ALL]))
         if any(cell.protocol == "paper" for cell in mine):
             lines += ["", _GIVEN]

@@ -19,9 +19,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..corpus import GoldDocument, GoldMention
-from ..document import Mention
-from .slices import ALL, Labels, Slicer
+from model.corpus import GoldDocument, GoldMention
+from model.document import Mention
+from model.evaluation.slices import ALL, Labels, Slicer
 
 Canonical = Callable[[str], str]
 Key = TypeVar("Key")

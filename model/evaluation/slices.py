@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..corpus import GoldDocument
-from ..document import Mention
-from ..vocabulary import normalise
+from model.corpus import GoldDocument
+from model.document import Mention
+from model.vocabulary import normalise
 
 ALL = "all"
 SLICES = (

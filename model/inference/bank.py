@@ -24,16 +24,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..arguments import fails_in_one_line
-from ..files import beside
-from ..folder import load_model
-from ..network import E2emernModel
-from ..pieces import batches_of, pad
-from ..precision import fastest_batch, fastest_dtype
-from ..progress import Progress, each_tenth, silent
-from ..version import weights_digest
-from ..vocabulary import Vocabulary, bag_of_words
-from .part import open_part
+from model.cli import fails_in_one_line
+from model.files import beside
+from model.inference.resumable import open_part
+from model.network import E2emernModel
+from model.precision import fastest_batch, fastest_dtype
+from model.pretrained import load_model
+from model.progress import Progress, each_tenth, silent
+from model.tokenization import batches_of, pad
+from model.version import weights_digest
+from model.vocabulary import Vocabulary, bag_of_words
 
 LONGEST_NAME = 64  # word pieces
 ENCODED = "word pieces"  # the unit of progress: time is proportional to them, not to names
@@ -125,9 +125,9 @@ class EntityBank:
         scores = (coordinates @ (self.basis @ context) + self.mean @ context).cpu().numpy()
         products = coordinates @ (self.basis @ name) + self.mean @ name
         cosines = (products * self._inverse_length[at_rows] / name.norm()).cpu().numpy()
-        likest = [first[at] + cosines[begin : begin + count].argmax() for at, (begin, count) in
+        nearest = [first[at] + cosines[begin : begin + count].argmax() for at, (begin, count) in
                   enumerate(zip(begins, counts, strict=True))]  # fmt: skip
-        return np.array(likest, np.int64), np.maximum.reduceat(scores, begins), np.maximum.reduceat(cosines, begins)
+        return np.array(nearest, np.int64), np.maximum.reduceat(scores, begins), np.maximum.reduceat(cosines, begins)
 
     def save(self, path: Path, *, weights: str, vocabulary: Vocabulary) -> None:
         """Write the bank as safetensors, whole or not at all; several processes may write the same one."""

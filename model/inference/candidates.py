@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..document import Concept
-from ..network import BilinearAttention, E2emernModel
-from ..pieces import Window
-from ..vocabulary import Vocabulary, normalise
-from .bank import EntityBank, encode_names
-from .linking import Group, Span
+from model.document import Concept
+from model.inference.bank import EntityBank, encode_names
+from model.inference.grouping import Group, Span
+from model.network import BilinearAttention, E2emernModel
+from model.tokenization import Window
+from model.vocabulary import Vocabulary, normalise
 
 CANDIDATES = 12  # concepts for each group of spans
 CACHED_NAMES = 50_000  # encoded words kept for the next documents: 77 MB at 384 dimensions
@@ -91,7 +91,7 @@ class CandidateSearch:
                 [
                     at
                     for at in found.merged(k)
-                    if at in group.named or at in group.heads or bears_marks(marks, self.vocabulary.concepts[at])
+                    if at in group.named or at in group.heads or has_marks(marks, self.vocabulary.concepts[at])
                 ],
                 np.int64,
             )
@@ -151,7 +151,7 @@ def marks_of(words: str) -> frozenset[str]:
     return frozenset((number or letter).lower() for number, letter in _MARK.findall(words))
 
 
-def bears_marks(marks: frozenset[str], concept: Concept) -> bool:
+def has_marks(marks: frozenset[str], concept: Concept) -> bool:
     """Return whether each of the marks occurs in some name of the concept."""
     return not marks or marks <= {part for name in concept.names for part in _PART.findall(name.lower())}
 

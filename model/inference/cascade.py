@@ -20,23 +20,23 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..document import Mention, Text
-from ..folder import load_model
-from ..network import Attended, E2emernModel
-from ..pieces import Window, batches_of, longest_window, make_windows, pad
-from ..precision import fastest_batch
-from ..progress import Progress, silent
-from ..spans import WordSpan, find_word_spans, tag_mention
-from ..version import weights_digest
-from ..vocabulary import Vocabulary
-from .agreement import agree
-from .bank import EntityBank, make_bank
-from .boundaries import settle_boundaries
-from .candidates import CandidateSearch
-from .features import features_of
-from .linking import Group, Span, appositions, group_spans, with_plurals
-from .report import Report
-from .resolver import Resolver
+from model.document import Mention, Text
+from model.inference.bank import EntityBank, make_bank
+from model.inference.boundaries import settle_boundaries
+from model.inference.candidates import CandidateSearch
+from model.inference.consistency import agree
+from model.inference.features import features_of
+from model.inference.grouping import Group, Span, appositions, group_spans, with_plurals
+from model.inference.resolver import Resolver
+from model.inference.timings import Report
+from model.network import Attended, E2emernModel
+from model.precision import fastest_batch
+from model.pretrained import load_model
+from model.progress import Progress, silent
+from model.tagging import WordSpan, find_word_spans, tag_mention
+from model.tokenization import Window, batches_of, longest_window, make_windows, pad
+from model.version import weights_digest
+from model.vocabulary import Vocabulary
 
 RECALL_BIAS = 2.0  # log-odds by which O is made less probable to find low-confidence spans; chosen on dev
 LEAST_CONFIDENCE = 0.05  # probability, at its best place in the document, of a span that may be linked

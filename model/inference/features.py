@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..vocabulary import Vocabulary, normalise
-from .linking import Group
+from model.inference.grouping import Group
+from model.vocabulary import Vocabulary, normalise
 
 FEATURES = (
     "exact_preferred",  # the words are the concept's preferred name

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .features import FEATURES
+from model.inference.features import FEATURES
 
 NONE_FEATURES = ("bias", "ner")  # of the choice "none of them": 1, and the log-odds of the span
 EVIDENCE = {
@@ -74,7 +74,8 @@ class Resolver:
         expected = {"weights", "none_weights", "hidden", "prior"}
         if stored.keys() != expected or stored["weights"].keys() != set(FEATURES):
             raise ValueError(
-                "the resolver was fitted for other features than this version has; run python -m model.training.tune"
+                "the resolver was fitted for other features than this version has; "
+                "run python -m model.training.calibrate"
             )
         return cls(
             weights=np.array([stored["weights"][name] for name in FEATURES], np.float32),

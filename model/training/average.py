@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from ..files import write_text
-from ..folder import load_model, save_model
-from ..network import E2emernConfig
-from ..pieces import pieces_digest
-from .recipe import RecipeError
+from model.files import write_text
+from model.network import E2emernConfig
+from model.pretrained import load_model, save_model
+from model.tokenization import pieces_digest
+from model.training.recipe import RecipeError
 
 MADE_OF = "average.json"
 

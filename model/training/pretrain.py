@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..arguments import counted, fails_in_one_line
+from ..arguments import fails_in_one_line, plural
 from ..files import beside, file_digest, write_text
 from ..network import E2emernConfig
 from ..pieces import pieces_digest, positions_of
@@ -204,8 +204,8 @@ def pretrain(
         log(f"{output} is pre-trained already")
         return
     trim_curve(output / "loss.jsonl", keep=lambda row: row["step"] <= first)
-    pieces, a_step = counted(rows.size, "word piece"), rows_per_step * length
-    log(f"{pieces}, {counted(steps, 'step')} of {a_step:,}, from step {first}")
+    pieces, a_step = plural(rows.size, "word piece"), rows_per_step * length
+    log(f"{pieces}, {plural(steps, 'step')} of {a_step:,}, from step {first}")
 
     def save(folder: Path, step: int) -> None:
         place = {"step": step, "steps": steps, "made_from": made_from}

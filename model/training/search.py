@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from ..arguments import counted
-from .checkpoint import remove_checkpoint
-from .recipe import MissingExtraError, Recipe, RecipeError, convert, near
-from .train import Trained
+from model.cli import plural
+from model.training.checkpoint import remove_checkpoint
+from model.training.recipe import MissingExtraError, Recipe, RecipeError, convert, near
+from model.training.train import Trained
 
 if TYPE_CHECKING:
     import optuna
@@ -131,7 +131,7 @@ def search(
     best = study.best_trial
     drawn = {key: way.draw(optuna.trial.FixedTrial(best.params), key) for key, way in space.items()}
     found = Found(best.number, float(study.best_value), drawn, output / "trials" / best.user_attrs["folder"])
-    ended = counted(len(_ended(study)), "trial")
+    ended = plural(len(_ended(study)), "trial")
     log(f"best of {ended}: F1 {100 * found.f1:.2f} with {_as_options(drawn)}, in {found.folder}")
     return found
 

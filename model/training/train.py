@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from ..arguments import counted, fails_in_one_line
+from ..arguments import fails_in_one_line, plural
 from ..files import file_digest, write_text
 from ..folder import save_model
 from ..vocabulary import Vocabulary
@@ -66,7 +66,7 @@ def train(
 
     Args:
         corpus: Parquet file of gold documents (`model.corpus`).
-        silver: Parquet file of sentences that models have tagged (`model.training.silver`).
+        silver: Parquet file of sentences that models have tagged (`model.training.distillation`).
         mesh: entities table.
         folder: base folder of a relative encoder.
         save_every: seconds between checkpoints.
@@ -148,12 +148,12 @@ def _run(
     recipe, state, sampler = trainer.recipe, trainer.state, trainer.sampler
     steps = sum(-(-len(sampler.plan(epoch)) // recipe.accumulate) for epoch in range(recipe.epochs))
     counts = ((len(sampler.samples), "sentence"), (recipe.epochs, "epoch"), (steps, "step"))
-    trainer.log(f"{', '.join(counted(*each) for each in counts)}, from step {state.step}")
+    trainer.log(f"{', '.join(plural(*each) for each in counts)}, from step {state.step}")
     first, tokens, started = state.step, 0, time.monotonic()
     saved = started
     for epoch in range(state.epoch, recipe.epochs):
         if state.stopped(recipe.patience):
-            trainer.log(f"no gain on dev in {counted(recipe.patience, 'epoch')}: epoch {state.best} is kept")
+            trainer.log(f"no gain on dev in {plural(recipe.patience, 'epoch')}: epoch {state.best} is kept")
             break
         drawn = sampler.epoch(epoch, skip=state.batch)
         while batches := list(islice(drawn, recipe.accumulate)):

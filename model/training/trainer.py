@@ -13,19 +13,19 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from ..arguments import counted
-from ..corpus import read_corpus
-from ..network import E2emernModel
-from ..pieces import longest_window
-from ..precision import PRECISIONS
-from ..vocabulary import Vocabulary
-from .checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
-from .encoders import check_pieces, reading
-from .losses import Totals, joint_loss
-from .recipe import Recipe, RecipeError
-from .samples import Batch, Sampler, make_samples
-from .silver import Silver, read_silver, silver_loss, words_of
-from .validation import DevSplit, make_dev, score_spans
+from model.cli import plural
+from model.corpus import read_corpus
+from model.network import E2emernModel
+from model.precision import PRECISIONS
+from model.tokenization import longest_window
+from model.training.checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
+from model.training.distillation import Silver, read_silver, silver_loss, words_of
+from model.training.encoders import check_pieces, reading
+from model.training.losses import Totals, joint_loss
+from model.training.recipe import Recipe, RecipeError
+from model.training.samples import Batch, Sampler, make_samples
+from model.training.validation import DevSplit, make_dev, score_spans
+from model.vocabulary import Vocabulary
 
 LOSSES = ("total", "low", "mid", "high", "candidate", "silver")
 
@@ -213,7 +213,7 @@ def make_trainer(
         raise RecipeError(str(error)) from error
     samples = make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces)
     if not samples:
-        found = counted(len(documents), "document")
+        found = plural(len(documents), "document")
         raise RecipeError(f"{corpus}: no word to train on, in {found} of {', '.join(recipe.train)}")
     tags, tagged = model.config.tags, None
     if silver is not None:

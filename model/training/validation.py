@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..corpus import GoldDocument
-from ..evaluation.scores import Score
-from ..network import E2emernModel
-from ..pieces import Window, batches_of, make_windows, pad
-from ..spans import find_word_spans
+from model.corpus import GoldDocument
+from model.evaluation.scores import Score
+from model.network import E2emernModel
+from model.tagging import find_word_spans
+from model.tokenization import Window, batches_of, make_windows, pad
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from bioc.biocjson import toJSON
 from bioc.biocxml import BioCXMLDocumentWriter
 
 from model.document import Document, Mention, Passage
-from tasks.exporters.spans import Span, spans
+from tasks.exporters.grouping import Span, spans
 from tasks.parsers.annotations import OFFSETS_ASSIGNED
 
 # What XML 1.0 cannot hold, not even escaped.

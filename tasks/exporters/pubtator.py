@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from model.document import Document, Mention
-from tasks.exporters.spans import spans
+from tasks.exporters.grouping import spans
 
 # Tabs part the columns, every character at which some reader of lines breaks a line ends a record's line, and `|t|` or
 # `|a|` makes any line a title or an abstract to some.

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.errors import InputError
+from tasks.ingest.download_folder import Shelf
 from tasks.ingest.outcome import FileOutcome, Patience, Watch
-from tasks.ingest.shelf import Shelf
 
 __all__ = ["PATTERN", "FileOutcome", "Patience", "Watch", "ingest"]
 
@@ -44,7 +44,7 @@ def ingest(
         for source in sources:
             try:
                 if source.startswith(("http://", "https://")):
-                    from tasks.ingest.remote import fetch_listing
+                    from tasks.ingest.http import fetch_listing
 
                     fetch_listing(
                         source,

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from tasks.errors import InputError
+from tasks.ingest.download_folder import Shelf, Version, is_safe, matches, read_md5
 from tasks.ingest.outcome import FileOutcome, Watch
-from tasks.ingest.shelf import Shelf, Version, is_safe, matches, read_md5
 from warehouse.layout import natural
 
 

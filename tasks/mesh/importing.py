@@ -21,14 +21,14 @@ from typing import Any
 import pyarrow as pa
 
 from tasks.errors import InputError, SourceError
-from tasks.mesh import compact, medic, nlm
+from tasks.mesh import medic, nlm, tsv
 from tasks.mesh.records import LeftOut, MeshConcept, MeshRecord
-from tasks.parsers.opening import open_source
 from tasks.parsers.records import Failure
+from tasks.parsers.source_reader import open_source
 from tasks.parsers.xml_stream import root_tag
-from warehouse.entities import keep_entities, sorted_rows
-from warehouse.files import sweep, written_whole
+from warehouse.files import atomic_write, sweep
 from warehouse.layout import Home, SourceKey, digest_file
+from warehouse.mesh.entities import keep_entities, sorted_rows
 from warehouse.parquet import TableWriter
 from warehouse.schemas import ENTITIES, FAILURES
 
@@ -123,7 +123,7 @@ def import_mesh(
 
 def _source(path: Path) -> _Source:
     if path.is_dir():
-        files = compact.table_files(path)
+        files = tsv.table_files(path)
         digest = hashlib.sha256("".join(map(digest_file, files)).encode()).hexdigest()[:16]
         return _Source(path, "compact tables", SourceKey(path.resolve().name, digest))
     form = _format_of(path)
@@ -177,7 +177,7 @@ def _records(source: _Source, headings: dict[str, str | None]) -> Iterator[MeshR
         case "MEDIC":
             return medic.parse_medic(source.path)
         case _:
-            return compact.parse_compact(source.path)
+            return tsv.parse_compact(source.path)
 
 
 def _rows(
@@ -280,5 +280,5 @@ def _keep_failures(failures: Path, kept: Path, imported: Imported) -> Path | Non
 
 
 def _copy(file: Path, kept: Path) -> None:
-    with file.open("rb") as source, written_whole(kept) as target:
+    with file.open("rb") as source, atomic_write(kept) as target:
         shutil.copyfileobj(source, target)

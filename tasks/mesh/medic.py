@@ -22,8 +22,8 @@ from tasks.mesh.records import (
     checked_tree_numbers,
     named,
 )
-from tasks.parsers.opening import open_source
 from tasks.parsers.records import Failure, RecordError
+from tasks.parsers.source_reader import open_source
 
 _NAME, _ID = "DiseaseName", "DiseaseID"
 _NEEDED = {_NAME, _ID, "AltDiseaseIDs", "ParentIDs", "TreeNumbers", "Synonyms"}

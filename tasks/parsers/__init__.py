@@ -14,10 +14,10 @@ from tasks.parsers.bioc_xml import parse_bioc_xml
 from tasks.parsers.contents import describe_root, describe_start
 from tasks.parsers.jsonl import is_jsonl, parse_jsonl
 from tasks.parsers.medline import is_medline, parse_medline
-from tasks.parsers.opening import open_source
 from tasks.parsers.pubmed import parse_pubmed
 from tasks.parsers.pubtator import is_pubtator, parse_pubtator
 from tasks.parsers.records import Deletion, Failure, Record
+from tasks.parsers.source_reader import open_source
 from tasks.parsers.xml_stream import root_tag
 
 __all__ = ["Deletion", "Failure", "Record", "detect_format", "parse"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from lxml import etree
 
 from model.document import Document
-from tasks.parsers.bioc import read_document
+from tasks.parsers.bioc_document import read_document
 from tasks.parsers.records import Failure, Record
 from tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
 

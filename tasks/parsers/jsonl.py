@@ -18,10 +18,10 @@ import ijson
 
 from model.document import Annotation, Document, InvalidAnnotation, Passage
 from tasks.parsers.annotations import OFFSETS_ASSIGNED, InvalidAnnotationError, fitted, read_offset, shown
-from tasks.parsers.bioc import lay_out
+from tasks.parsers.bioc_document import lay_out
 from tasks.parsers.foreign import not_utf8
-from tasks.parsers.opening import open_source
 from tasks.parsers.records import Failure, Record, RecordError
+from tasks.parsers.source_reader import open_source
 
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair, which UTF-8 cannot hold
 _Json = Mapping[str, object]

@@ -14,8 +14,8 @@ from pathlib import Path
 from model.document import Document
 from tasks.parsers.annotations import shown
 from tasks.parsers.citation import PMID, abstract_of, iso_date, passages, plain, title_of
-from tasks.parsers.opening import open_source
 from tasks.parsers.records import Failure, Record, RecordError
+from tasks.parsers.source_reader import open_source
 
 _FIELD = re.compile(r"([A-Z][A-Z0-9 ]{3})-(?: (.*))?")
 _CONTINUED = " " * 6

@@ -20,8 +20,8 @@ from tasks.errors import SourceError
 from tasks.parsers.annotations import InvalidAnnotationError, fitted, read_offset, shown
 from tasks.parsers.foreign import not_utf8
 from tasks.parsers.joined import Line, likely_title, separate_titles
-from tasks.parsers.opening import SourceReader, open_source
 from tasks.parsers.records import Failure, Record
+from tasks.parsers.source_reader import SourceReader, open_source
 
 _TEXT = re.compile(r"([^|\t\s]+)\|([ta])\|(.*)", re.DOTALL)
 _RETURN = re.compile(r"\r[^|\t\s]+(?:\|[ta]\||\t)")  # a line after a carriage return

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from tasks.parsers.opening import SourceReader
+from tasks.parsers.source_reader import SourceReader
 
 _PIECE = 16 * 1024  # bytes; the tree of a larger one is given back to the system and asked for again each time
 _BETWEEN = b" \t\r\n" + codecs.BOM_UTF8  # bytes of a byte order mark are in no other place where these may be

@@ -15,7 +15,7 @@ from model.document import InvalidAnnotation
 from tasks.errors import SourceError
 from tasks.parsers.annotations import shown
 from tasks.parsers.contents import describe_root, describe_start
-from tasks.parsers.opening import SourceReader, open_source
+from tasks.parsers.source_reader import SourceReader, open_source
 from tasks.parsers.xml_input import XmlInput
 
 _SAFE: dict[str, Any] = {

@@ -17,7 +17,7 @@ from benchmarks.parsing import compare
 from benchmarks.training import train_over_encoder
 from benchmarks.warehouse import QUESTIONS
 from model.document import Document
-from model.pieces import make_windows
+from model.tokenization import make_windows
 from tasks.parsers import parse
 from tasks.sentences import split_sentences
 from tests.flows.world import World

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.attention import Attention, attend, draw
-from model.folder import save_model
+from model.pretrained import save_model
 from tests.model import tiny
 
 CASES = (

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from model.corpus import write_corpus
-from model.folder import load_model, save_model
+from model.pretrained import load_model, save_model
 from model.version import model_version
-from tasks.gate import Margins
+from tasks.evaluation.promotion_gate import Margins
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
 from warehouse.layout import Home
-from warehouse.models import add_model, promote
+from warehouse.registry.models import add_model, promote
 
 MARGINS = Margins(least_gold=1, throughput=0.01)  # a millisecond a text: the ratio says nothing
 _RECIPE = """

@@ -21,7 +21,7 @@ from tasks.sources import Source, find_sources
 from tests.flows.world import World, articles, finished_files, pubmed, rows, tables, write_sources
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.runs import read_runs
+from warehouse.sources.runs import read_runs
 
 KILLS = 20
 HOMES = 5

@@ -23,7 +23,7 @@ from tasks.errors import InputError
 from tests.flows.world import World, by_one_worker, pubmed, rows
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.shelf import relocate
+from warehouse.snapshots.refs import relocate
 
 SPANS = 'SELECT document_id, start, "end", text, mesh_id FROM mentions ORDER BY ALL'
 DATED = (

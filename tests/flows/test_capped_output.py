@@ -13,15 +13,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from flows.annotate import annotate_sources
-from flows.answers import STATUS_LINES, STATUS_WIDTH, print_status, show_outcome
 from flows.cli import app
 from flows.cli.application import Examples, report_examples
+from flows.cli.render import STATUS_LINES, STATUS_WIDTH, print_status, show_outcome
 from tests.flows.world import World
 from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key
 from warehouse.layout import Home
-from warehouse.runs import RunRecord, SourceOutcome
-from warehouse.snapshot import Snapshot, publish
-from warehouse.status import Status, status
+from warehouse.queries.status import Status, status
+from warehouse.snapshots.publish import Snapshot, publish
+from warehouse.sources.runs import RunRecord, SourceOutcome
 
 NAMES = st.text(max_size=30) | st.text(min_size=150, max_size=300) | st.just("line\nof\r\nseveral\u2028lines")
 COUNTS = st.integers(min_value=1, max_value=10**12)

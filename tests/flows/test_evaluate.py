@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from model.corpus import write_corpus
-from model.evaluation.figures import EVALUATIONS
-from model.training.tune import keep_fitted
+from model.evaluation.metrics import EVALUATIONS
+from model.training.calibrate import keep_fitted
 from tasks.errors import InputError
 from tests.flows.world import World
 from tests.model import tiny

@@ -15,7 +15,7 @@ from prefect.server.events.actions import RunDeployment
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.annotate_batch import SourceFile, annotate_batch
+from flows.annotate_sources import SourceFile, annotate_batch
 from flows.backfill import backfill
 from flows.evaluate import evaluate
 from flows.nightly import nightly
@@ -26,9 +26,9 @@ from tasks.errors import InputError
 from tasks.models import Versions
 from tests.conftest import ROOT
 from tests.flows.world import World, another, by_one_worker, dump, rows
-from warehouse.claims import is_claimed
 from warehouse.layout import Home, SourceKey
-from warehouse.models import add_model
+from warehouse.registry.models import add_model
+from warehouse.sources.locks import is_claimed
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_batch_is_claimed_before_its_model_is_read(
         seen.append(is_claimed(Home(tmp_path / "home"), key, model_version=version, mesh_version="tiny"))
         return Versions(model="other", mesh="tiny")
 
-    monkeypatch.setattr("flows.annotate_batch.read_versions", read)
+    monkeypatch.setattr("flows.annotate_sources.read_versions", read)
     with pytest.raises(InputError, match=f": is model other, expected {version}; do all hosts have the same release"):
         annotate_batch.fn(sources, version=version, **given)
     assert seen == [True]

@@ -12,17 +12,17 @@ from typer.testing import CliRunner, Result
 from flows.annotate import annotate_sources
 from flows.cli import app
 from model.corpus import write_corpus
-from model.evaluation.figures import EVALUATIONS
+from model.evaluation.metrics import EVALUATIONS
 from model.version import model_version
 from tasks.errors import InputError
 from tests.flows.challengers import crown, make_challengers
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
 from warehouse.errors import WarehouseError
-from warehouse.evaluations import Check, Judged, evaluations, read_report, write_judged
 from warehouse.layout import Home
-from warehouse.models import champion, changes
-from warehouse.shelf import login
+from warehouse.registry.evaluations import Check, Judged, evaluations, read_report, write_judged
+from warehouse.registry.models import champion, changes
+from warehouse.snapshots.refs import login
 
 
 def run(*arguments: object) -> Result:

@@ -14,10 +14,9 @@ from typer.testing import CliRunner, Result
 from flows.cli import app
 from flows.cli.application import TIMEOUT_S
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse import sql
 from warehouse.layout import Home
-from warehouse.queries import library
-from warehouse.snapshot import publish
+from warehouse.queries import library, sql
+from warehouse.snapshots.publish import publish
 
 ONE, TWO = key("pubmed26n0001.xml", "1"), key("pubmed26n0002.xml", "2")
 

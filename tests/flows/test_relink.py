@@ -16,11 +16,11 @@ from model.version import model_version
 from tasks.errors import InputError
 from tasks.relink import Relinked, relink_source
 from tests.flows.world import World, another, rows, write_sources
-from warehouse.entities import write_entities
 from warehouse.errors import OvertakenError, WarehouseError
 from warehouse.layout import Home, SourceKey
-from warehouse.models import add_model
-from warehouse.shelf import relocate
+from warehouse.mesh.entities import write_entities
+from warehouse.registry.models import add_model
+from warehouse.snapshots.refs import relocate
 
 SPANS = 'SELECT source, document_id, start, "end", entity_type, mesh_id, mesh_name FROM mentions ORDER BY ALL'
 FEVER = (

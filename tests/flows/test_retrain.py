@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from flows.annotate import annotate_sources
-from flows.retrain import Retrained, retrain_model, unfollowed
+from flows.retrain import Retrained, pending_promotion, retrain_model
 from model.corpus import read_corpus
 from model.version import model_version
 from tasks.errors import InputError
-from tasks.retraining import is_what_it_would_make, make_challenger, plan_retraining
-from tasks.silver import make_silver
+from tasks.training.distill import make_silver
+from tasks.training.retrain import already_trained, make_challenger, plan_retraining
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import World, rows
-from warehouse.evaluations import read_report
 from warehouse.layout import Home
-from warehouse.models import add_model, champion, changes, models, promote, roll_back_model
+from warehouse.registry.evaluations import read_report
+from warehouse.registry.models import add_model, champion, changes, models, promote, roll_back_model
 
 ROOT = Path(__file__).parents[2]
 CORRECTED = """7|t|Cisplatin induced renal failure.
@@ -145,8 +145,8 @@ def test_a_challenger_learns_from_tagged_sentences_too(data: Path, world: World,
     assert plans[0].folder != plans[1].folder
     model = make_challenger(plans[1], device="cpu", tell=lambda line: None)
     assert json.loads((model / "recipe.json").read_text())["silver_digest"]
-    assert is_what_it_would_make(plans[1], model)
-    assert not is_what_it_would_make(plans[0], model)
+    assert already_trained(plans[1], model)
+    assert not already_trained(plans[0], model)
 
 
 KILLED = """
@@ -187,14 +187,14 @@ def test_a_promotion_that_the_tables_do_not_follow_is_found(data: Path, world: W
     home = Home(tmp_path / "home")
     poor = crown(home, data / "poor")
     annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
-    assert unfollowed(home) is None
+    assert pending_promotion(home) is None
     better = add_model(home, world.model, version=model_version(world.model)).version
     promoted = promote(home, better, over=poor, evaluation="one that it passed")
-    assert unfollowed(home) == promoted
+    assert pending_promotion(home) == promoted
     annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
-    assert unfollowed(home) is None
+    assert pending_promotion(home) is None
     roll_back_model(home)
-    assert unfollowed(home) is None
+    assert pending_promotion(home) is None
 
 
 class Stopped(BaseException):

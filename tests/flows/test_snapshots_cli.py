@@ -10,8 +10,8 @@ import pytest
 from flows.cli import main
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
 from warehouse.layout import Home
-from warehouse.shelf import login, rollbacks
-from warehouse.snapshot import publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.refs import login, rollbacks
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 
 from flows.cli import main
 from model.corpus import read_corpus
-from model.folder import save_model
 from model.inference.resolver import Resolver
-from model.training.tune import count_concepts
+from model.pretrained import save_model
+from model.training.calibrate import count_concepts
 from tasks.models import load
 from tests.model import tiny
 from warehouse.layout import Home

@@ -11,17 +11,17 @@ from pathlib import Path
 from rich.console import Console
 
 from flows.annotate import IncompleteError, Outcome, annotate_sources
-from flows.answers import STATUS_LINES, print_status
-from model.inference.report import Report
+from flows.cli.render import STATUS_LINES, print_status
+from model.inference.timings import Report
 from tasks.documents import parse_source
 from tasks.models import Versions, read_versions
 from tasks.sources import find_sources
 from tests.flows.world import World, articles, pubmed, rows
 from warehouse.layout import Home
-from warehouse.ledger import ParsedBooks
 from warehouse.parquet import TableWriter
+from warehouse.queries.status import status
 from warehouse.schemas import FAILURES, MENTIONS
-from warehouse.status import status
+from warehouse.sources.counts import ParseSummary
 
 REFUSED = "ar06_pubtator.tar.gz"
 LATIN = "pt30_latin1.txt"
@@ -51,7 +51,7 @@ def with_passages(value: object) -> int:
     return sum(map(with_passages, value)) if isinstance(value, list) else 0
 
 
-def parse_only(home: Home, paths: list[Path], versions: Versions) -> dict[str, ParsedBooks]:
+def parse_only(home: Home, paths: list[Path], versions: Versions) -> dict[str, ParseSummary]:
     """Parse files as `annotate` does, and write them down as annotated without any mention."""
     parsed = {}
     for source in find_sources(paths, home=home):
@@ -112,7 +112,7 @@ def test_every_dump_and_case_at_once(world: World, tmp_path: Path, shared_data: 
     outcome = annotate(home, world, small)
 
     expected = {path.name: records(path.read_bytes(), name=path.name) for path in (*dumps, *small)}
-    counts = {source: tuple(counted) for source, *counted in rows(home.root, COUNTS)}
+    counts = {source: tuple(plural) for source, *plural in rows(home.root, COUNTS)}
     refused = {REFUSED, LATIN} & set(outcome.failed)
     assert set(outcome.failed) == refused
     assert set(counts) == set(expected) - refused

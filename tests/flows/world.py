@@ -12,17 +12,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from flows.annotate import Outcome, run_over, work_here
+from flows.annotate import Outcome, local_worker, run_sources
 from model.document import Concept
-from model.folder import save_model
+from model.pretrained import save_model
 from model.vocabulary import Vocabulary
 from tasks.annotate import Annotated, annotate_source
-from tasks.choices import find_mesh, find_model
 from tasks.models import keep_vocabulary, read_versions
+from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source
 from tests.model import tiny
 from warehouse.layout import Home
-from warehouse.sql import query
+from warehouse.queries.sql import query
 
 CONCEPTS = (*tiny.CONCEPTS, Concept("D009369", "Disease", ("Neoplasms",), "descriptor", ("C04",)))
 TEXTS = [text for text, _ in tiny.SENTENCES]
@@ -124,8 +124,8 @@ def by_one_worker(befalls: list[Callable[[], object]]) -> Callable[..., Outcome]
         folder, table = find_model(model, home=home), find_mesh(Path(mesh), home=home)
         versions = read_versions(folder, table)
         keep_vocabulary(home, table, mesh_version=versions.mesh)
-        work = work_here(home, model=folder, mesh=table, device="cpu", each=each)
-        return run_over(sources, home, versions=versions, options={}, work=work, **options)
+        work = local_worker(home, model=folder, mesh=table, device="cpu", each=each)
+        return run_sources(sources, home, versions=versions, options={}, work=work, **options)
 
     return annotate
 

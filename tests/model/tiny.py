@@ -15,8 +15,8 @@ from model.network import E2emernConfig, E2emernModel
 from model.training.losses import joint_loss
 from model.training.samples import Sampler, make_samples
 from model.vocabulary import Vocabulary
-from warehouse.entities import write_entities
 from warehouse.layout import Home
+from warehouse.mesh.entities import write_entities
 
 WORDS = (
     "the a of in with and patients had was after treated by for no severe breast ovarian colon cancer neoplasm ##s "

@@ -24,7 +24,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from safetensors.torch import load_file, save_file
 
-import warehouse.compaction
+import warehouse.snapshots.compaction
 from flows.annotate import annotate_sources
 from flows.backfill import backfill
 from flows.relink import relink
@@ -34,11 +34,11 @@ from tests.soak.oracle import Rows, expected
 from tests.soak.work import Killer, asked
 from tests.soak.year import Dump, make_year
 from warehouse.doctor import examine
-from warehouse.entities import write_entities
 from warehouse.layout import Home
-from warehouse.pruning import prune
-from warehouse.shelf import roll_back
-from warehouse.snapshot import open_snapshot, publish
+from warehouse.mesh.entities import write_entities
+from warehouse.snapshots.prune import prune
+from warehouse.snapshots.publish import open_snapshot, publish
+from warehouse.snapshots.refs import roll_back
 
 _QUERIES = {
     "documents": "SELECT document_id, source, record, title, abstract FROM documents",
@@ -105,7 +105,7 @@ class Soak:
         (self.folder / "dumps").mkdir()
         asked(lambda: _make_worlds(self.folder))
         self.model = self.folder / "world" / "model"
-        warehouse.compaction.LOOSE = max(6, self.nights // 4)  # so that files are merged several times a year
+        warehouse.snapshots.compaction.LOOSE = max(6, self.nights // 4)  # so that files are merged several times a year
         events: dict[int, Callable[[], None]] = {
             self.nights * 3 // 10: self.prune,
             self.nights * 4 // 10: self.change_model,

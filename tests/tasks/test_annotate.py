@@ -13,7 +13,7 @@ import pytest
 
 from model.document import Mention, Text
 from model.inference.cascade import Cascade
-from model.inference.report import Report
+from model.inference.timings import Report
 from tasks.annotate import annotate_source
 from tasks.documents import parse_source, read_documents
 from tasks.errors import SourceError
@@ -22,8 +22,8 @@ from tasks.sources import find_sources
 from tests.flows.world import World, articles, pubmed
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.ledger import SourceCounts, read_books
 from warehouse.schemas import MENTIONS
+from warehouse.sources.counts import SourceCounts, read_source_summary
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_of_a_damaged_source_the_good_records_are_kept(cascade: Cascade, tmp_pat
     (failure,) = read(tmp_path / "home", "failures")
     assert (failure["record"], failure["position"]) == (4, "after record 3")
     (mentions,) = (tmp_path / "home" / "mentions").rglob("*.parquet")
-    books = read_books(mentions)
+    books = read_source_summary(mentions)
     assert (books.status, books.error) == ("damaged", failure["reason"])
     assert str(tmp_path) not in str(books.error)
 

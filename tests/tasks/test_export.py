@@ -22,7 +22,7 @@ from tasks.exporters.pubtator import FORBIDDEN
 from tasks.parsers import parse
 from tests.warehouse import homes
 from warehouse.layout import Home
-from warehouse.snapshot import publish
+from warehouse.snapshots.publish import publish
 
 TITLE = "Tamoxifen in breast and ovarian cancer 𝛽."
 ABSTRACT = "We saw fièvre and 🙂 hepatitis."
@@ -211,11 +211,11 @@ def test_a_mention_is_looked_for_in_the_passage_it_begins_in(tmp_path: Path, mon
     mentions = [Mention(at, at + 4, "gout", "Disease", 0, 0.5) for at in range(0, 2000, 5)]
     calls: list[object] = []
 
-    def counted(read: Callable[[Any], Any]) -> property:
+    def plural(read: Callable[[Any], Any]) -> property:
         return property(lambda this: calls.append(this) or read(this))
 
-    monkeypatch.setattr(Passage, "end", counted(lambda passage: passage.offset + len(passage.text)))
-    monkeypatch.setattr(BioCAnnotation, "total_span", counted(lambda annotation: annotation.locations[0]))
+    monkeypatch.setattr(Passage, "end", plural(lambda passage: passage.offset + len(passage.text)))
+    monkeypatch.setattr(BioCAnnotation, "total_span", plural(lambda annotation: annotation.locations[0]))
     assert export([(document, mentions)], tmp_path / "out", form="bioc-json") == Exported(documents=1, mentions=400)
     assert len(calls) < 2000
     (written,) = biocjson.loads((tmp_path / "out").read_text()).documents

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from warehouse.entities import write_entities
 from warehouse.layout import Home, SourceKey
-from warehouse.ledger import SourceBooks, SourceCounts
+from warehouse.mesh.entities import write_entities
 from warehouse.parquet import TableWriter
-from warehouse.runs import SourceOutcome, begin_run, finish_run, write_run
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
-from warehouse.snapshot import Snapshot, publish
+from warehouse.snapshots.publish import Snapshot, publish
+from warehouse.sources.counts import SourceCounts, SourceSummary
+from warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
 
 MODEL, MESH = "small-1", "2024"
 CONCEPTS = [
@@ -104,7 +104,7 @@ def add_source(
     counts: SourceCounts | None = None,
     error: str | None = None,
     model: str = MODEL,
-) -> SourceBooks:
+) -> SourceSummary:
     """Writes the files of a source, the mentions last."""
     origin = {"source": source.name, "digest": source.digest}
     if mentions is None:
@@ -119,7 +119,7 @@ def add_source(
         deleted=len(deletions),
         invalid_annotations=sum(len(row["invalid_annotations"]) for row in documents),
     )
-    books = SourceBooks(
+    books = SourceSummary(
         key=source,
         format="pubmed-xml",
         bytes=100,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
-from warehouse import compaction
 from warehouse.layout import Home
-from warehouse.pruning import prune
-from warehouse.shelf import roll_back
-from warehouse.snapshot import publish
+from warehouse.snapshots import compaction
+from warehouse.snapshots.prune import prune
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.refs import roll_back
 
 # Opens the current snapshot as any client would, asks it twice with others in between, and compares with what it says
 # of itself; ends when its standard input does.

@@ -17,15 +17,15 @@ import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, publish_it
 from warehouse import doctor
-from warehouse.digests import digesting
 from warehouse.doctor import CODES, Finding, examine
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.ledger import pending
-from warehouse.pruning import prune
-from warehouse.runs import begin_run, may_be_running, write_run
-from warehouse.shelf import current_number, roll_back, standing_rollback
-from warehouse.snapshot import current_snapshot, publish
+from warehouse.snapshots.prune import prune
+from warehouse.snapshots.publish import current_snapshot, publish
+from warehouse.snapshots.refs import active_rollback, current_number, roll_back
+from warehouse.sources.counts import pending
+from warehouse.sources.hash_cache import digesting
+from warehouse.sources.runs import begin_run, may_be_running, write_run
 
 ONE, TWO, NEW = key("a.xml", "1"), key("b.xml", "2"), key("c.xml", "3")
 VERSIONS = {"model_version": MODEL, "mesh_version": MESH}
@@ -308,7 +308,7 @@ def test_what_was_withdrawn_and_shown_again_may_be_linked(home: Home) -> None:
 def test_after_a_copy_without_links_the_rollback_still_stands(home: Home) -> None:
     copy_without_links(home)
     examine(home, repair=True)
-    assert (current_number(home), standing_rollback(home) is None) == (1, False)
+    assert (current_number(home), active_rollback(home) is None) == (1, False)
 
 
 def test_the_only_snapshot_is_damaged(home: Home) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from warehouse.errors import SchemaMismatchError, WarehouseError
-from warehouse.files import sweep, written_whole
+from warehouse.files import atomic_write, sweep
 from warehouse.parquet import TableWriter, read_metadata
 from warehouse.schemas import DELETIONS, FAILURES
 
@@ -167,7 +167,7 @@ def test_a_folder_that_refuses_is_told_by_the_file_that_was_asked_for(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(PermissionError) as raised, written_whole(tmp_path / "a.txt"):
+    with pytest.raises(PermissionError) as raised, atomic_write(tmp_path / "a.txt"):
         pass
     assert raised.value.filename == str(tmp_path / "a.txt")
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
-from warehouse.concepts import find_concept
-from warehouse.entities import write_entities
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey
+from warehouse.mesh.entities import write_entities
 from warehouse.queries import library, read_query
-from warehouse.questions import answer
-from warehouse.runs import RunRecord, SourceOutcome, write_run
-from warehouse.snapshot import publish
-from warehouse.sql import is_cut
+from warehouse.queries.concepts import find_concept
+from warehouse.queries.saved import answer
+from warehouse.queries.sql import is_cut
+from warehouse.snapshots.publish import publish
+from warehouse.sources.runs import RunRecord, SourceOutcome, write_run
 
 FIRST, SECOND = "20260101T000000.000000Z-00000000", "20260102T000000.000000Z-00000000"
 STARTED, AGAIN = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)

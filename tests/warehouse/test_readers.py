@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.warehouse.readers import read_while_publishing
-from warehouse import compaction
 from warehouse.layout import Home
+from warehouse.snapshots import compaction
 
 
 def test_readers_see_whole_snapshots_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.wording import by_kind, counted, cut, examples
+from warehouse.wording import by_kind, cut, examples, plural
 
 
 def test_counts() -> None:
-    assert [counted(number, "source") for number in (0, 1, 2000)] == ["0 sources", "1 source", "2,000 sources"]
+    assert [plural(number, "source") for number in (0, 1, 2000)] == ["0 sources", "1 source", "2,000 sources"]
     assert by_kind({}) == ""
     assert by_kind({"Species": 1, "Gene": 1200, "Cell": 1}) == "1,200 Gene, 1 Cell, 1 Species"
 

@@ -10,10 +10,10 @@ import pytest
 
 from model.corpus import GoldDocument, GoldMention, write_corpus
 from model.document import Sentence
-from model.evaluation.bounds import find_bounds
+from model.evaluation.baselines import find_bounds
 from model.evaluation.comparison import compare, figure
 from model.evaluation.evaluate import evaluate, main
-from model.evaluation.figures import EVALUATIONS, Evaluation, tidy_rows, wide_rows, write_figures
+from model.evaluation.metrics import EVALUATIONS, Evaluation, tidy_rows, wide_rows, write_figures
 from model.evaluation.paper import ask, count_paper
 from model.evaluation.report import write_report
 from model.evaluation.slices import Slicer

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.folder import save_model
 from model.inference.bank import build_bank, main
 from model.inference.cascade import load_cascade
+from model.pretrained import save_model
 from model.progress import Progress
 from model.vocabulary import Vocabulary
 from tests.model import tiny

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from model.document import Concept, Sentence
 from model.inference.boundaries import settle_boundaries
-from model.inference.linking import Span
-from model.pieces import Window, make_windows
+from model.inference.grouping import Span
+from model.tokenization import Window, make_windows
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 

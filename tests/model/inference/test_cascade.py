@@ -12,15 +12,15 @@ import torch
 
 from model.document import Concept, Sentence, Text
 from model.evaluation.evaluate import link_gold
-from model.folder import load_model, save_model
 from model.inference.bank import EntityBank, distinct_names, encode_names
 from model.inference.cascade import Cascade
-from model.inference.linking import group_spans
-from model.inference.report import Report
+from model.inference.grouping import group_spans
 from model.inference.resolver import EVIDENCE, Resolver
+from model.inference.timings import Report
 from model.network import E2emernModel
-from model.spans import TAG_SCHEMES
-from model.training.tune import tune
+from model.pretrained import load_model, save_model
+from model.tagging import TAG_SCHEMES
+from model.training.calibrate import tune
 from model.vocabulary import Vocabulary
 from tests.model import tiny
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.folder import load_model, save_model
 from model.network import E2emernModel
+from model.pretrained import load_model, save_model
 from model.training.average import average
 from model.training.recipe import RecipeError
 from model.version import model_version

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from model.folder import save_model
+from model.pretrained import save_model
 from model.training.pretrain import (
     MaskedLanguageModel,
     continuing_pieces,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.spans import tag_names
+from model.tagging import tag_names
 from model.training.samples import Sample, Sampler, make_samples
 from tests.model import tiny
 

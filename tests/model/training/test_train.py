@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from transformers import BertModel
 
 from model.corpus import GoldDocument, read_corpus, write_corpus
-from model.folder import load_model
-from model.pieces import make_windows
+from model.pretrained import load_model
+from model.tokenization import make_windows
 from model.training import encoders
+from model.training.distillation import described, silver_table, tag_windows
 from model.training.recipe import Recipe, RecipeError
-from model.training.silver import described, silver_table, tag_windows
 from model.training.train import Trained, main, rate_at, train
 from model.training.validation import make_dev, score_spans
 from tests.model import tiny

@@ -6,10 +6,10 @@ import pytest
 
 from model.document import Document
 from model.notation import normalize_id
-from tasks.corpora import read_gold
 from tasks.errors import SourceError
 from tasks.parsers import parse
 from tasks.parsers.records import Deletion, Failure
+from tasks.training.corpora import read_gold
 
 BREAST = (
     "Aspirin in breast cancer.",

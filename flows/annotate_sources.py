@@ -1,0 +1,118 @@
+"""`annotate-sources`, what scale-out multiplies: annotates a batch of sources with one load of the model.
+
+It publishes nothing: whoever sent the batch does, when all of them are done. Whoever is at work on a source claims it,
+so that a batch which is sent twice is not annotated twice; and before it reads the model, which may take longer than
+whoever waits for it looks on.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
+from prefect.tasks import Task
+from pydantic import BaseModel, Field
+
+from flows.annotate import local_worker, run_sources
+from flows.artifacts import log_annotated, progress_of
+from flows.settings import AbsolutePath, Device
+from tasks.annotate import Annotated, annotate_source
+from tasks.errors import InputError
+from tasks.models import read_versions
+from tasks.resolve import find_mesh, find_model, read_mesh_version
+from tasks.sources import Source
+from warehouse.layout import Home, SourceKey
+from warehouse.sources.locks import claimed
+from warehouse.sources.runs import FLOW_RUN
+
+if TYPE_CHECKING:
+    from model.inference.cascade import Cascade
+
+
+class SourceFile(BaseModel):
+    """A dump file as it stood when it was found."""
+
+    name: str = Field(min_length=1, description="What it is called in the tables.")
+    path: Path = Field(description="Where it is, or its documents once it is parsed; the same on every host.")
+    digest: str = Field(pattern="^[0-9a-f]{16}$", description="The first 16 hex digits of its SHA-256.")
+    bytes: int = Field(ge=0, description="Its size.")
+
+    @classmethod
+    def of(cls, source: Source) -> SourceFile:
+        """Returns the file of a source."""
+        return cls(name=source.key.name, path=source.path.resolve(), digest=source.key.digest, bytes=source.bytes)
+
+    @property
+    def source(self) -> Source:
+        """The source that stands in the file."""
+        return Source(self.path, SourceKey(self.name, self.digest), self.bytes)
+
+
+_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENETUNREACH, errno.EHOSTUNREACH})
+
+
+def is_transient(task: Task[..., object], run: TaskRun, state: State[object]) -> bool:
+    """Tells whether a failure may pass by itself: shared storage that is away for a moment."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and error.errno in _PASSING
+
+
+@task(
+    name="annotate source",
+    task_run_name="{source.key.name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=[10, 60, 300],
+    retry_condition_fn=is_transient,
+)
+def annotate_one(source: Source, *, cascade: Cascade, home: Home, watch: Callable[[int], None]) -> Annotated:
+    """Annotate a source as `annotate_source` does; show how far it is, and log a line when it is done."""
+    begun = time.monotonic()
+    with progress_of(source) as advance:
+
+        def tell(more: int) -> None:
+            advance(more)
+            watch(more)
+
+        done = annotate_source(source, cascade=cascade, home=home, watch=tell)
+    log_annotated(done, seconds=time.monotonic() - begun)
+    return done
+
+
+@flow(name="annotate-sources", persist_result=False)
+def annotate_batch(
+    sources: list[SourceFile], home: AbsolutePath, model: str, version: str, mesh: str, device: Device = "auto"
+) -> None:
+    """Annotate those of a batch of sources that are not done into the tables of a home.
+
+    Fails, after all others are done, where some are damaged or cannot be read.
+
+    Args:
+        sources: the dump files.
+        home: folder of the tables.
+        model: version of a model in the home, or a model folder.
+        version: of that model; another one is refused.
+        mesh: version of MeSH in the home, or an entities table.
+        device: where the model runs; auto is cuda where there is one.
+    """
+    place = Home(home)
+    table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
+    found = [one.source for one in sources]
+    work = local_worker(place, model=folder, mesh=table, device=device, each=annotate_one)
+    options = {"device": device, FLOW_RUN: str(flow_run.get_id())}
+    keys = [source.key for source in found]
+    with claimed(place, keys, model_version=version, mesh_version=read_mesh_version(table)):
+        versions = read_versions(folder, table)
+        if versions.model != version:
+            raise InputError(
+                f"{folder}: is model {versions.model}, expected {version}; do all hosts have the same release?"
+            )
+        run_sources(found, place, versions=versions, options=options, work=work, publishing=False)

@@ -1,0 +1,119 @@
+"""What operators see of a run in Prefect: a log line for each file, how far it is, a table for each night."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+
+from flows.annotate import Outcome
+from tasks.annotate import Annotated
+from tasks.sources import Source, count_records
+from warehouse.layout import Home
+from warehouse.wording import by_kind, plural
+
+_NIGHT = ("documents", "mentions", "failures", "deletions", "invalid annotations")  # counts of a source
+_STEP_S = 2.0  # seconds between two updates of an artifact
+
+
+def artifact_key(*words: str) -> str:
+    """Returns a key that Prefect allows: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+@contextmanager
+def progress_of(source: Source) -> Iterator[Callable[[int], None]]:
+    """Show how far a source is as an artifact of the run; yields what is told of documents that are done.
+
+    Where the server does not answer, or somebody has deleted the artifact, the work goes on and no more is shown.
+    """
+    records = max(count_records(source), 1)
+    said = f"{source.key.name}: {plural(records, 'record')}"
+    made: UUID | None = None
+    showing, done, told = True, 0, time.monotonic()
+
+    def show(percent: float) -> None:
+        nonlocal made, showing
+        if not showing:
+            return
+        try:
+            if made is None:
+                key = artifact_key("progress", source.key.name)
+                made = cast(UUID, create_progress_artifact(percent, key=key, description=said))  # no coroutine here
+            else:
+                update_progress_artifact(made, percent)
+        except (httpx.HTTPError, ObjectNotFound) as error:
+            showing = False  # Prefect has tried for a minute
+            get_run_logger().warning(f"{source.key.name}: its progress is shown no more ({type(error).__name__})")
+
+    def advance(more: int) -> None:
+        nonlocal done, told
+        done += more
+        if time.monotonic() - told >= _STEP_S:
+            show(min(100.0 * done / records, 99.0))
+            told = time.monotonic()
+
+    show(0.0)
+    yield advance
+    show(100.0)
+
+
+def log_annotated(done: Annotated, *, seconds: float) -> None:
+    """Log what became of one source."""
+    counts = done.books.counts
+    get_run_logger().info(
+        f"{done.books.key.name}: {plural(counts.documents, 'document')}, {plural(done.mentions, 'mention')}, "
+        f"{plural(counts.failed, 'failure')}, {plural(counts.deleted, 'deletion')}, "
+        f"{plural(counts.invalid_annotations, 'invalid annotation')} "
+        f"in {seconds:,.1f} s ({counts.documents / max(seconds, 1e-9):,.1f} documents/s)"
+    )
+
+
+def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds: float) -> None:
+    """Make the table of a night, an artifact of the run: a row for each source, and one for all together.
+
+    Args:
+        outcome: what was annotated.
+        home: the home of the tables.
+        fetched: how many files were fetched, unchanged, failed.
+        seconds: wall-clock seconds of the night.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "source": one.books.key.name,
+            "documents": (counts := one.books.counts).documents,
+            "mentions": one.mentions,
+            "failures": counts.failed,
+            "deletions": counts.deleted,
+            "invalid annotations": counts.invalid_annotations,
+            "state": one.books.status if one.books.error is None else f"{one.books.status}: {one.books.error}",
+        }
+        for one in outcome.annotated
+    ]
+    total = {name: sum(row[name] for row in rows) for name in _NIGHT}
+    rate = total["documents"] / max(seconds, 1e-9)
+    rows += [{"source": name, "state": f"failed: {reason}"} for name, reason in outcome.failed.items()]
+    rows.append({"source": f"all {len(rows):,}", **total, "state": f"{rate:,.1f} documents/s over {seconds:,.0f} s"})
+    snapshot = outcome.snapshot
+    dumps = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
+    invalid = by_kind(outcome.invalid_annotations(home).kinds)
+    shown = (
+        f"[snapshot {snapshot.number}]({home.snapshot(snapshot.number).as_uri()}): "
+        f"{plural(snapshot.documents, 'document')}, {plural(snapshot.mentions, 'mention')}"
+        if snapshot
+        else "nothing was published"
+    )
+    create_table_artifact(
+        rows,
+        key=artifact_key("night", home.root.name),
+        description=f"Dump files: {dumps}. {plural(len(outcome.unchanged), 'source')} done before. Now {shown}."
+        + (f" Invalid annotations: {invalid}." if invalid else ""),
+    )

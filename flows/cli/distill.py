@@ -1,0 +1,71 @@
+"""Making one model of several: `silver` and `average`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from defaults import MESH
+from flows.cli.application import Device, app, say
+from tasks.resolve import check_model
+from warehouse.wording import plural
+
+Models = Annotated[list[Path], typer.Option("--model", metavar="DIR", help="A model; to be given again.")]
+
+
+@app.command(epilog="Example: e2emern silver --text text.xz --model seed-0 --model seed-1 --output silver.parquet")
+def silver(
+    text: Annotated[Path, typer.Option(metavar="FILE", help="Text, a passage a line, plain or .xz.")],
+    model: Models,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file of tagged sentences.")],
+    pieces: Annotated[int, typer.Option(min=1, metavar="N", help="Word pieces to tag.")] = 700_000,
+    mesh: Annotated[Path, typer.Option(metavar="PATH", help="Entities table.", show_default="the bundled one")] = MESH,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the choice of passages.")] = 0,
+    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.AUTO,
+) -> None:
+    """Have models tag plain text, for another to learn from with `train --silver`.
+
+    Takes passages at random that are rich in names of MeSH, and keeps for each word the mean of what the models think.
+    Started again, it resumes.
+    """
+    from tasks.models import hide_progress_bars, pick_device
+    from tasks.training.distill import make_silver
+    from tasks.training.train import one_line
+
+    hide_progress_bars()
+    with one_line():
+        tagged = make_silver(
+            text,
+            teachers=model,
+            mesh=mesh,
+            output=output,
+            pieces=pieces,
+            seed=seed,
+            device=pick_device(device.value),
+            tell=say,
+        )
+    told = f"{plural(tagged.sentences, 'sentence')}, {plural(tagged.pieces, 'word piece')}"
+    print(f"{output}: {told}, of {plural(tagged.passages, 'passage')}")
+
+
+@app.command(epilog="Example: e2emern average --model seed-0 --model seed-1 --model seed-2 --output mean")
+def average(
+    model: Models,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the mean.")],
+) -> None:
+    """Write the mean of the weights of models of one kind, for a training to start from.
+
+    They have to be trained from one encoder, as the seeds of a recipe are.
+    """
+    from model.training.average import average as run
+    from tasks.models import hide_progress_bars
+    from tasks.training.train import one_line
+
+    hide_progress_bars()
+    for folder in model:
+        check_model(folder)
+    with one_line():
+        run(model, output)
+    print(output)

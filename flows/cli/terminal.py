@@ -1,0 +1,328 @@
+"""What a person sees in the terminal: annotated text, tables, the summary of a run, and progress.
+
+With colour, a mention is dark words on a light ground, so it reads the same on dark and light terminals. Without (not a
+terminal, `NO_COLOR`, a dumb terminal) it is marked as `[words|D012345]`, and nothing is wrapped, so that other programs
+can read it. Control characters in the text, which could drive a terminal, are shown as U+FFFD.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from rich import box, progress
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from model.document import Document, Mention
+from tasks.exporters.grouping import Span, spans
+from warehouse.wording import plural
+
+_GROUNDS = {"Disease": "#1a1a1a on #ff8a80", "Chemical": "#1a1a1a on #a8d8ff"}
+_OTHER_GROUND = "#1a1a1a on #d9d9d9"
+_LABEL = "italic"
+_UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LEAST = 16  # columns of a terminal for a text that is cut
+_PROVENANCE = ("text_sha256", "digest", "model_version", "mesh_version", "record", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What one level of the cascade did: `Level("low", "spans found", 512, seconds=1.5)`."""
+
+    name: str
+    did: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did; `failures` are records and annotations that could not be used, `seconds` wall-clock time."""
+
+    documents: int
+    mentions: int
+    concepts: int
+    failures: int
+    seconds: float
+    levels: Sequence[Level] = ()
+
+
+def show_document(document: Document, mentions: Iterable[Mention], *, console: Console) -> None:
+    """Print a document's passages, a line each, with its mentions marked.
+
+    In colour the concept's id follows the words, and at its first mention its name too.
+    """
+    marked = list(spans(mentions))
+    named: set[str] = set()
+    console.print(Text(_visible(document.document_id), style="bold"), soft_wrap=_plain(console))
+    for passage in document.passages:
+        inside = [span for span in marked if passage.offset <= span.start and span.end <= passage.end]
+        text = _marked(_visible(passage.text), passage.offset, inside, named, plain=_plain(console))
+        console.print(text, soft_wrap=_plain(console))
+
+
+def show_line(line: str, *, console: Console) -> None:
+    """Print a line as it is and as one, though names in it may have line ends."""
+    console.print(_visible(" ".join(line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
+
+
+def show_table(
+    rows: pa.Table | Sequence[Mapping[str, Any]], *, console: Console, advice: str = "widen the terminal"
+) -> None:
+    """Print rows under their column names, a line each, numbers to the right; nothing if there are no columns.
+
+    On a terminal a row takes one line. Long texts are cut with an ellipsis, numbers and codes never are. Columns for
+    which there is no room are left out, and a line names them and gives `advice`. Elsewhere nothing is cut.
+    """
+    names = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
+    records = records_of(rows) if isinstance(rows, pa.Table) else rows
+    values = {name: [record[name] for record in records] for name in names}
+    cells = {name: [_visible(_cell(value)) for value in column] for name, column in values.items()}
+    widths: dict[str, int] = {}
+    if console.is_terminal and not console.is_dumb_terminal:
+        cells = {name: [" ".join(cell.split("\n")) for cell in column] for name, column in cells.items()}
+        texts = {name for name, column in values.items() if any(" " in _cell(each) for each in column if _long(each))}
+        widths = fit_columns(cells, texts=texts, width=console.width)
+    table = Table(box=box.ASCII2 if _plain(console) else box.SIMPLE_HEAD, header_style="bold")
+    shown = list(widths) or names
+    for name in shown:
+        known = [value for value in values[name] if value is not None]
+        justify: Literal["left", "right"] = (
+            "right" if known and all(isinstance(v, int | float) for v in known) else "left"
+        )
+        header = Text(_visible(name))
+        table.add_column(header, justify=justify, overflow="ellipsis", no_wrap=bool(widths), width=widths.get(name))
+    for row in zip(*(cells[name] for name in shown), strict=True):
+        table.add_row(*map(Text, row))
+    if shown:
+        unbounded = Console(file=console.file, width=_UNBOUNDED, color_system=None)
+        (console if widths and _width(widths) <= console.width else unbounded).print(table)
+    if left_out := [name for name in names if name not in shown]:
+        show_line(f"{plural(len(left_out), 'column')} not shown: {', '.join(left_out)}; {advice}", console=console)
+
+
+def fit_columns(cells: Mapping[str, Sequence[str]], *, texts: Set[str], width: int) -> dict[str, int]:
+    """Return the width of each column of a table that has room in a terminal of `width` columns, one at least.
+
+    Columns of `texts` may be narrower than what they hold, all others keep their width. If there is no room for all
+    columns, those go first that record where a row comes from, then those to the right.
+    """
+    whole = {name: max(cell_len(text) for text in (_visible(name), *column)) for name, column in cells.items()}
+    kept = {
+        name: max(cell_len(_visible(name)), min(whole[name], _LEAST)) if name in texts else whole[name]
+        for name in cells
+    }
+    order = [name for name in _PROVENANCE if name in cells]
+    order += [name for name in reversed(kept) if name not in order]
+    for name in order[:-1]:
+        if _width(kept) > width:
+            del kept[name]
+    while (room := width - _width(kept)) > 0 and (narrow := [name for name in kept if kept[name] < whole[name]]):
+        for name in narrow[:room]:
+            kept[name] += 1
+    return kept
+
+
+def _long(value: object) -> bool:
+    """Return whether a value may be a long text; numbers, dates and times are not."""
+    return isinstance(value, str | list | tuple | dict)
+
+
+def _width(columns: Mapping[str, int]) -> int:
+    """Return the width of a table whose columns are so wide, with what is between them."""
+    return sum(columns.values()) + 3 * len(columns) + 1
+
+
+def show_summary(summary: Summary, *, console: Console) -> None:
+    """Print the counts of a run, its rate, and what each level did in which time."""
+    rate = summary.documents / summary.seconds if summary.seconds else 0.0
+    counts = (
+        f"{plural(summary.documents, 'document')}, {plural(summary.mentions, 'mention')} "
+        f"of {plural(summary.concepts, 'concept')}, {plural(summary.failures, 'failure')} "
+        f"in {_duration(summary.seconds)} ({rate:,.1f} documents/s)"
+    )
+    lines = [Text(counts, style="bold")]
+    name_width = max((len(level.name) for level in summary.levels), default=0)
+    count_width = max((len(f"{level.count:,}") for level in summary.levels), default=0)
+    did_width = max((len(level.did) for level in summary.levels), default=0)
+    for level in summary.levels:
+        count = f"{level.count:>{count_width},}"
+        lines.append(
+            Text(f"  {level.name:<{name_width}}  {count} {level.did:<{did_width}}  {_duration(level.seconds)}")
+        )
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def show_progress(
+    *,
+    console: Console,
+    total: int | None = None,
+    unit: str = "documents",
+    before: int = 0,
+    every: float = 10.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Callable[[int], None]]:
+    """Show how far work is, while the block runs, by a function that takes how many more are done.
+
+    `before` are done already, and do not count for the rate. A terminal shows a bar with the rate and the time left;
+    elsewhere a line is printed at most every `every` seconds. The time left needs a `total`.
+    """
+    begun = last = clock()
+    done = before
+
+    def line(now: float) -> str:
+        return _progress_line(done, total, unit, rate=(done - before) / (now - begun) if now > begun else 0.0)
+
+    def print_line(more: int) -> None:
+        nonlocal done, last
+        done += more
+        now = clock()
+        if now - last >= every:
+            last = now
+            console.print(Text(line(now)), soft_wrap=True)
+
+    if _plain(console):
+        yield print_line
+        return
+    text = progress.TextColumn("{task.description}", table_column=Column(no_wrap=True))
+    elapsed = progress.TimeElapsedColumn(table_column=Column(min_width=len("0:00:00")))
+    columns = [text, progress.BarColumn(bar_width=None), elapsed]
+    with progress.Progress(*columns, console=console, transient=True, expand=True) as bar:
+        task = bar.add_task(_progress_line(done, total, unit, rate=0.0), total=total, completed=done)
+
+        def move_bar(more: int) -> None:
+            nonlocal done
+            done += more
+            bar.update(task, completed=done, description=line(clock()))
+
+        yield move_bar
+
+
+def _progress_line(done: int, total: int | None, unit: str, *, rate: float) -> str:
+    of = "" if total is None else f" of {total:,}"
+    line = f"{done:,}{of} {unit}, {rate:,.{0 if rate >= 100 else 1}f}/s"
+    if total is not None and rate:
+        line += f", {_duration(max(0, total - done) / rate)} left"
+    return line
+
+
+def interval(value: pa.MonthDayNano) -> str:
+    """Return a span of time in words; its three numbers are none of each other: `1 months 2 days 0:00:05`."""
+    parts = [f"{number} {unit}" for number, unit in ((value.months, "months"), (value.days, "days")) if number]
+    if value.nanoseconds or not parts:
+        parts.append(str(timedelta(microseconds=value.nanoseconds / 1000)))
+    return " ".join(parts)
+
+
+def records_of(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a table, whose columns have a name each, as `values_of` gives them."""
+    columns = [values_of(column) for column in table.columns]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def values_of(column: pa.ChunkedArray[Any]) -> list[Any]:
+    """Return the values of a column; dates and times that Python has none for are text: `10000-01-01`, `infinity`."""
+    try:
+        return column.to_pylist()
+    except (OverflowError, ValueError):
+        return [_value(each) for each in column]
+
+
+def _value(value: Any) -> Any:
+    """Return an Arrow scalar as `as_py` does, with text for dates and times that it fails at."""
+    kind = value.type
+    if not value.is_valid:
+        return None
+    if pa.types.is_map(kind):
+        return [tuple(_value(entry).values()) for entry in value.values]
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return [_value(each) for each in value.values]
+    if pa.types.is_struct(kind):
+        return {name: _value(each) for name, each in value.items()}
+    if pa.types.is_union(kind):
+        return _value(value.value)
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return _far(value)
+
+
+def _far(value: Any) -> str:
+    """Return an Arrow date or timestamp of any year as text; the greatest number and its negative are infinity."""
+    if abs(value.value) == 2 ** (value.type.bit_width - 1) - 1:
+        return "infinity" if value.value > 0 else "-infinity"
+    if pa.types.is_date(value.type):
+        return str(np.datetime64(value.value, "D"))
+    zone = "+00:00" if value.type.tz else ""
+    return str(np.datetime64(value.value, value.type.unit)).replace("T", " ") + zone
+
+
+def _marked(text: str, offset: int, marked: list[Span], named: set[str], *, plain: bool) -> Text:
+    """Lay `marked` over `text`, which starts at `offset`; nested and crossing spans all keep their ends."""
+    edges = sorted({0, len(text), *(edge - offset for span in marked for edge in (span.start, span.end))})
+    out = Text()
+    for start, end in zip(edges, [*edges[1:], len(text)], strict=True):
+        closing = sorted((span for span in marked if span.end - offset == start), key=lambda span: -span.start)
+        for span in closing:
+            out.append(*_label(span, named, plain=plain))
+        opening = sum(span.start - offset == start for span in marked)
+        out.append("[" * opening if plain else "")
+        inside = [span for span in marked if span.start - offset <= start and end <= span.end - offset]
+        innermost = min(inside, key=lambda span: span.end - span.start, default=None)
+        ground = _GROUNDS.get(innermost.entity_type, _OTHER_GROUND) if innermost and not plain else ""
+        out.append(text[start:end], ground)
+    return out
+
+
+def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
+    ids = [mention.mesh_id or "-" for mention in span.mentions]
+    if plain:
+        return "|" + "|".join(ids) + "]", ""
+    told = []
+    for concept, mention in zip(ids, span.mentions, strict=True):
+        told.append(concept if concept in named or not mention.mesh_name else f"{concept} {mention.mesh_name}")
+        named.add(concept)
+    return _visible(" " + ", ".join(told)), _LABEL
+
+
+def _plain(console: Console) -> bool:
+    return console.no_color or console.color_system is None
+
+
+def _visible(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, pa.MonthDayNano):
+        return interval(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_cell(each)}" for name, each in value.items())
+    return str(value)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

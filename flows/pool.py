@@ -1,0 +1,280 @@
+"""Annotates many sources with any number of workers: batches of them, each a flow run of `annotate-sources`.
+
+The files in the home say what is done. A batch is sent under a key made of its sources, so that a sender that was
+killed and began again finds the runs of before; a run whose worker died is known by its claims, which died with it,
+marked as crashed, and sent again. Whatever the server says, a batch is finished when its files are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pyarrow.parquet as pq
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Crashed
+
+from defaults import MESH
+from flows.annotate import Outcome, open_home, run_sources
+from flows.annotate_sources import SourceFile
+from flows.queues import ANNOTATE
+from flows.settings import Settings
+from tasks.annotate import Annotated, already_annotated
+from tasks.errors import InputError
+from tasks.models import Versions, keep_vocabulary, read_versions
+from tasks.resolve import find_mesh, find_model
+from tasks.sources import Source
+from warehouse.layout import Home
+from warehouse.snapshots.publish import Snapshot
+from warehouse.sources.counts import pending
+from warehouse.sources.locks import is_claimed
+from warehouse.sources.runs import FLOW_RUN, read_runs
+
+DEPLOYMENT = "annotate-sources/annotate-sources"
+
+_MOST_LOST = 5  # so many workers may die over one batch before it counts as what kills them
+_QUIET_S = 300.0  # without any batch being finished, after which it is told that they wait
+_UNCLAIMED = 2  # looks in a row at which a run goes on and nobody is at work: one of them may be at its very end
+
+
+def annotate_on_pool(
+    sources: list[Source],
+    home: Home,
+    *,
+    model: str | None,
+    mesh: str | None,
+    settings: Settings,
+    queue: str = ANNOTATE,
+    publishing: bool = True,
+    over: Snapshot | None = None,
+) -> Outcome:
+    """Have the sources annotated that are not done, publish, and return what was done, as `annotate_sources` does.
+
+    Without a model it is the home's champion or the bundled one, without a vocabulary the bundled one. The queue
+    is one of `flows.queues`.
+
+    Raises InputError where the model or the vocabulary cannot be used or nothing is deployed, WarehouseError where
+    nothing can be published, and IncompleteError, after all other sources are done and published, where some are not.
+    """
+    folder = find_model(model, home=home)
+    table = find_mesh(Path(mesh) if mesh else MESH, home=home)
+    versions = read_versions(folder, table)
+    open_home(home)
+    keep_vocabulary(home, table, mesh_version=versions.mesh)  # where every worker finds it
+    pool = Pool(
+        home=home,
+        versions=versions,
+        model=str(folder),
+        device=settings.device,
+        queue=queue,
+        batch=settings.batch,
+        poll=settings.poll,
+        patience=settings.patience,
+    )
+    options: dict[str, str] = {"device": settings.device}
+    return run_sources(
+        sources, home, versions=versions, options=options, work=pool.annotate, publishing=publishing, over=over
+    )
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Sources that one run annotates, and where that stands."""
+
+    sources: list[Source]
+    run: FlowRun
+    sent: list[str] = field(default_factory=list)  # ids of all its runs
+    seen: float = 0.0  # when this run was first seen to be taken by a worker
+    unclaimed: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """The workers of `annotate-sources`: what batches are made of, and how they are waited for.
+
+    Attributes:
+        model: folder of the model, the same on every host.
+        queue: where its runs wait for a worker.
+        batch: sources in one batch.
+        poll: seconds between two looks.
+        patience: seconds after which a run that a worker took and never began is lost.
+    """
+
+    home: Home
+    versions: Versions
+    model: str
+    device: str
+    queue: str
+    batch: int
+    poll: float
+    patience: float
+
+    def annotate(self, todo: list[Source], outcome: Outcome) -> None:
+        """Send sources in batches, wait until each is done or has failed, and add what became of it to the outcome.
+
+        Raises InputError where `annotate-sources` is not deployed.
+        """
+        log = get_run_logger()
+        cut = [todo[at : at + self.batch] for at in range(0, len(todo), self.batch)]
+        log.info(f"{len(todo):,} sources to annotate in {len(cut):,} batches")
+        begun = moved = time.monotonic()
+        waiting = [self._begin(sources) for sources in cut]
+        with get_client(sync_client=True) as client:
+            while waiting:
+                time.sleep(self.poll)
+                before, waiting = len(waiting), [one for one in waiting if not self._ends(one, outcome, client)]
+                if len(waiting) < before:
+                    moved = time.monotonic()
+                    log.info(f"{len(waiting):,} batches are left")
+                elif time.monotonic() - moved > _QUIET_S:
+                    moved = time.monotonic()
+                    log.warning(f"{len(waiting):,} batches are not finished; is there a worker for queue {self.queue}?")
+        outcome.seconds = time.monotonic() - begun
+
+    def _begin(self, sources: list[Source]) -> _Batch:
+        run = self._send(sources)
+        return _Batch(sources, run, [str(run.id)])
+
+    def _send(self, sources: list[Source]) -> FlowRun:
+        """Begin a run for sources, or return one that goes on, whoever began it."""
+        said = [self.home.root, self.versions.model, self.versions.mesh, *(source.key.stem for source in sources)]
+        key = hashlib.sha256("\0".join(map(str, said)).encode()).hexdigest()[:16]
+        first, more = sources[0].key.name, len(sources) - 1
+        parameters = {
+            "sources": [SourceFile.of(source).model_dump(mode="json") for source in sources],
+            "home": str(self.home.root),
+            "model": self.model,
+            "version": self.versions.model,
+            "mesh": self.versions.mesh,
+            "device": self.device,
+        }
+        for attempt in count(1):
+            try:
+                begun = run_deployment(
+                    DEPLOYMENT,
+                    parameters=parameters,
+                    flow_run_name=f"annotate {first}{f' and {more} more' if more else ''}",
+                    work_queue_name=self.queue,
+                    idempotency_key=f"{key}-{attempt}",
+                    timeout=0,
+                )
+            except ObjectNotFound as error:
+                raise InputError(f"no deployment {DEPLOYMENT} on the server; deploy with: make deploy") from error
+            run = cast(FlowRun, begun)  # a coroutine only where it is called from one
+            if not run.state or not run.state.is_final():
+                return run
+        raise AssertionError  # count never ends
+
+    def _ends(self, batch: _Batch, outcome: Outcome, client: SyncPrefectClient) -> bool:
+        """Look at a batch; where it is at its end, add it to the outcome."""
+        log = get_run_logger()
+        left = self._left(batch)
+        if not left:
+            self._add(batch, outcome, {})
+            return True
+        try:
+            if (why := self._lost(batch, left, client)) is not None:
+                batch.lost += 1
+                log.warning(f"{batch.run.name}: {why}")
+                if batch.lost < _MOST_LOST:
+                    batch.run = self._send(batch.sources)
+                    batch.sent.append(str(batch.run.id))
+                    batch.seen, batch.unclaimed = 0.0, 0
+                    return False
+                self._add(batch, outcome, dict.fromkeys((one.key.name for one in left), f"{why}, {batch.lost} times"))
+                return True
+        except httpx.HTTPError as error:  # the server restarts: the batches go on meanwhile
+            log.warning(f"the Prefect server does not answer ({type(error).__name__}); the batches go on")
+            return False
+        if batch.run.state and batch.run.state.is_final() and (left := self._left(batch)):
+            told = _message(batch.run)
+            reasons = _failures(self.home, batch.sent)
+            self._add(batch, outcome, {one.key.name: reasons.get(one.key.name, told) for one in left})
+            return True
+        return False
+
+    def _lost(self, batch: _Batch, left: list[Source], client: SyncPrefectClient) -> str | None:
+        """Look at the run of a batch: why nobody will finish it, which the server is told; None where somebody may."""
+        try:
+            batch.run = client.read_flow_run(batch.run.id)
+        except ObjectNotFound:
+            return "somebody deleted its run"
+        state = batch.run.state
+        kind = state.type if state else StateType.SCHEDULED
+        if kind == StateType.CRASHED:
+            return f"its worker crashed ({_message(batch.run)})"
+        if kind == StateType.CANCELLED and _was_cancelled_with_its_sender(batch.run, client):
+            return "it was cancelled with an earlier run that had sent it"
+        if (why := self._abandoned(batch, left, kind)) is not None:
+            client.set_flow_run_state(batch.run.id, Crashed(message=why), force=True)
+        return why
+
+    def _abandoned(self, batch: _Batch, left: list[Source], kind: StateType) -> str | None:
+        """Why nobody is at work on a batch any more that the server thinks is under way; None where somebody is."""
+        if kind == StateType.PENDING:
+            batch.seen = batch.seen or time.monotonic()
+            if time.monotonic() - batch.seen > self.patience:
+                return f"its worker took it and never began in {self.patience:,.0f} s"
+        if kind == StateType.RUNNING:
+            versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
+            at_work = any(is_claimed(self.home, one.key, **versions) for one in left)
+            batch.unclaimed = 0 if at_work else batch.unclaimed + 1
+            if batch.unclaimed > _UNCLAIMED:
+                return "its worker was killed"
+        return None
+
+    def _left(self, batch: _Batch) -> list[Source]:
+        keys = [source.key for source in batch.sources]
+        versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
+        waiting = set(pending(self.home, keys, **versions))
+        return [source for source in batch.sources if source.key in waiting]
+
+    def _add(self, batch: _Batch, outcome: Outcome, failed: dict[str, str]) -> None:
+        outcome.failed |= failed
+        versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
+        for source in batch.sources:
+            if source.key.name not in failed:
+                books = already_annotated(source, home=self.home, **versions)
+                mentions = pq.read_metadata(self.home.mentions(source.key, **versions)).num_rows
+                outcome.annotated.append(Annotated(books=books, mentions=mentions))
+
+
+def _was_cancelled_with_its_sender(run: FlowRun, client: SyncPrefectClient) -> bool:
+    """Whether Prefect cancelled a run since it had been sent by another than this one, which was cancelled."""
+    with suppress(ObjectNotFound):
+        if run.parent_task_run_id and (stands := client.read_task_run(run.parent_task_run_id)).flow_run_id:
+            sender = client.read_flow_run(stands.flow_run_id)
+            return str(sender.id) != flow_run.get_id() and sender.state_type == StateType.CANCELLED
+    return False
+
+
+def _message(run: FlowRun) -> str:
+    """What the last state of a run says, without what Prefect puts before it."""
+    state = run.state
+    if state is None or state.type == StateType.COMPLETED:
+        return f"run {run.name} ended without it; do all hosts have the same release?"
+    told = " ".join((state.message or state.name or "").split())
+    return told.removeprefix("Flow run encountered an exception: ").removeprefix("InputError: ")
+
+
+def _failures(home: Home, runs: list[str]) -> dict[str, str]:
+    """Why sources could not be read, as the records of these flow runs tell."""
+    return {
+        source.name: source.error or "failed"
+        for run in read_runs(home)
+        if run.options.get(FLOW_RUN) in runs
+        for source in run.sources
+        if source.outcome == "failed"
+    }

@@ -1,0 +1,134 @@
+"""Tokenization: sentences to word pieces, and batches of similar length.
+
+A word is a token of the tokenizer's own pre-tokenizer (BERT: a run of letters and digits, or one punctuation mark).
+Words are tagged at their first word piece.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from model.document import Sentence
+
+LONGEST_WINDOW = 256  # word pieces, or fewer if the encoder reads fewer
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The word pieces of a sentence, or of a part of it if it is longer than the encoder reads.
+
+    `first` holds each word's first piece, `start` and `end` each word's code points in the document.
+    """
+
+    document: int  # position of the document in the batch of documents
+    sentence: int  # position of the sentence in the document
+    sentence_start: int  # first code point of the sentence in the document
+    ids: np.ndarray  # int32 (pieces,), special pieces included
+    first: np.ndarray  # int32 (words,)
+    start: np.ndarray  # int32 (words,)
+    end: np.ndarray  # int32 (words,)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def words_of(self, start: int, end: int) -> tuple[int, int] | None:
+        """Return the half-open range of words that overlap code points start..end; None if none does."""
+        first = int(np.searchsorted(self.end, start, "right"))
+        last = int(np.searchsorted(self.start, end, "left"))
+        return (first, last) if first < last else None
+
+    def pieces_of(self, first: int, last: int) -> tuple[int, int]:
+        """Return the half-open range of pieces of the words first..last, for pooling over a span."""
+        return int(self.first[first]), int(self.first[last]) if last < len(self.first) else len(self.ids) - 1
+
+
+def make_windows(
+    documents: Iterable[Iterable[Sentence]], *, tokenizer: PreTrainedTokenizerBase, max_pieces: int
+) -> list[Window]:
+    """Tokenize the sentences of documents; each gives one window, or several if it is long.
+
+    Sentences without any word piece (white space, control characters) give none.
+    """
+    triples = [(d, s, sentence) for d, sentences in enumerate(documents) for s, sentence in enumerate(sentences)]
+    if not triples:
+        return []
+    encoded = tokenizer([sentence.text for _, _, sentence in triples], add_special_tokens=False, verbose=False)
+    body = max_pieces - 2
+    windows = []
+    for at, (document, position, sentence) in enumerate(triples):
+        encoding = encoded.encodings[at]
+        ids, words = np.asarray(encoding.ids, np.int32), encoding.word_ids
+        if not len(ids):
+            continue
+        offsets = np.asarray(encoding.offsets, np.int32) + sentence.start
+        owner = np.asarray(words)
+        first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]).astype(np.int32)
+        last = np.r_[first[1:], len(ids)]
+        begin = 0
+        while begin < len(first):
+            stop = int(np.searchsorted(last, first[begin] + body, "right"))
+            stop = max(stop, begin + 1)  # a word of more pieces than fit is truncated
+            low, high = int(first[begin]), min(int(last[stop - 1]), int(first[begin]) + body)
+            windows.append(
+                Window(
+                    document=document,
+                    sentence=position,
+                    sentence_start=sentence.start,
+                    ids=np.r_[tokenizer.cls_token_id, ids[low:high], tokenizer.sep_token_id].astype(np.int32),
+                    first=first[begin:stop] - low + 1,
+                    start=offsets[first[begin:stop], 0],
+                    end=offsets[last[begin:stop] - 1, 1],
+                )
+            )
+            begin = stop
+    return windows
+
+
+def positions_of(encoder: PreTrainedModel) -> int:
+    """Return how many word pieces an encoder reads at once.
+
+    RoBERTa and similar encoders number positions from the padding's id on, so that their last ones are never used.
+    """
+    tables = (module for name, module in encoder.named_modules() if name.endswith("position_embeddings"))
+    before = next((table.padding_idx for table in tables if isinstance(table, nn.Embedding)), None)
+    positions: int = getattr(encoder.config, "max_position_embeddings", 512)
+    return positions if before is None else positions - before - 1
+
+
+def longest_window(encoder: PreTrainedModel) -> int:
+    """Return the most word pieces of a window for an encoder."""
+    return min(LONGEST_WINDOW, positions_of(encoder))
+
+
+def pieces_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the SHA-256 of a tokenizer's word pieces and their ids."""
+    return hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+
+
+def batches_of(lengths: Sequence[int], *, tokens: int) -> list[np.ndarray]:
+    """Group positions by similar length so that longest x count <= `tokens`; longest first, ties in order."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batches, begin = [], 0
+    while begin < len(order):
+        count = max(1, tokens // int(lengths[order[begin]]))
+        batches.append(order[begin : begin + count])
+        begin += count
+    return batches
+
+
+def pad(sequences: Sequence[np.ndarray], *, padding: int) -> tuple[Tensor, Tensor]:
+    """Pad id sequences to one length: ids and mask, both int64 (sequences, longest)."""
+    longest = max(len(sequence) for sequence in sequences)
+    ids = np.full((len(sequences), longest), padding, np.int64)
+    mask = np.zeros((len(sequences), longest), np.int64)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)

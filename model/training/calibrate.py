@@ -1,0 +1,226 @@
+"""Calibrates inference on development documents, and keeps the result in the model's configuration.
+
+    python -m model.training.calibrate MODEL --corpus FILE --mesh FILE --splits ncbi-disease/dev,bc5cdr/dev
+
+Three things are fitted:
+
+* the weights of the resolver, by likelihood, on the spans that the low level finds. These include wrong and
+  low-confidence ones, so that "none of them" is learned too.
+* the bias of "none of them", for `document` F1, by cross-validation over documents.
+* the least probability of a span that is not linked, for `ner` F1.
+
+F1 is the mean over corpora and types. The reported accuracy is cross-validated too, since figures on the documents of
+the fit are too high.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.cli import fails_in_one_line, log, model_parser
+from model.corpus import GoldDocument, read_corpus, text_of
+from model.document import Mention
+from model.evaluation.comparison import mean_figure
+from model.evaluation.scores import count
+from model.files import write_text
+from model.inference.cascade import RECALL_BIAS, Cascade, Linked, load_cascade
+from model.inference.resolver import Example, Resolver
+from model.inference.timings import Report
+from model.progress import Progress, each_tenth, silent
+from model.vocabulary import Vocabulary
+
+THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
+FOLDS = 5
+SHIFTS = (-5.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
+
+
+def tune(
+    cascade: Cascade, documents: Sequence[GoldDocument], *, seen: Sequence[GoldDocument] = ()
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Fit the cascade's span threshold and resolver.
+
+    Args:
+        seen: the training documents, whose concepts are counted for the prior.
+
+    Returns: the values for the configuration, and the cross-validated accuracy@1 of the found spans by corpus and type;
+    both empty if no span was found to fit on.
+    """
+    texts = [text_of(document) for document in documents]
+    prior = count_concepts(seen, vocabulary=cascade.vocabulary)
+    cascade.resolver, cascade.recall_bias = replace(cascade.resolver, prior=prior), RECALL_BIAS
+    with torch.inference_mode():
+        windows, hidden, spans = cascade.find_spans(texts)
+        linked = cascade.link(texts, windows, hidden, spans, Report())
+    examples = examples_of(linked, documents, cascade=cascade)
+    if not examples:
+        return {}, {}
+    resolver = Resolver.fit([example for _, example in examples], prior=prior)
+    of_folds = fit_folds(examples, linked, otherwise=resolver)
+
+    def mean_f1(found: Sequence[Sequence[Mention]], protocol: str) -> float:
+        return mean_figure(count(documents, found, canonical=cascade.vocabulary.canonical, protocols=(protocol,)))
+
+    def document_f1(shift: float) -> float:
+        found: list[list[Mention]] = [[] for _ in documents]
+        for fold, held_out in enumerate(of_folds):
+            cascade.resolver = held_out.inclined(shift)
+            part = _of_fold(linked, fold)
+            for document, mentions in enumerate(cascade.resolve(part, windows, len(documents))):
+                found[document] += mentions
+        return mean_f1(found, "document")
+
+    def ner_f1(threshold: float) -> float:
+        cascade.span_threshold = threshold
+        return mean_f1(cascade.resolve(linked, windows, len(documents)), "ner")
+
+    shift = max(SHIFTS, key=document_f1)
+    cascade.resolver = resolver.inclined(shift)
+    cascade.span_threshold = max(THRESHOLDS, key=ner_f1)
+    fitted = {"span_threshold": cascade.span_threshold, "resolver": cascade.resolver.to_dict()}
+    return fitted, cross_validated(of_folds, examples, linked, documents)
+
+
+def tune_folder(
+    folder: Path,
+    *,
+    mesh: Path,
+    documents: Sequence[GoldDocument],
+    seen: Sequence[GoldDocument],
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Fit the model of a folder as `tune` does, and keep the result there; `progress` reports on a new bank."""
+    cascade = load_cascade(folder, mesh=mesh, banks=folder, device=device, fitted=False, progress=progress)
+    fitted, validated = tune(cascade, documents, seen=seen)
+    keep_fitted(folder, fitted)
+    return fitted, validated
+
+
+def read_fitted(folder: Path) -> dict[str, Any] | None:
+    """Return the fitted values of a model folder; None if nothing was fitted.
+
+    Raises:
+        ValueError: another version of this module fitted them.
+    """
+    config = json.loads((folder / "config.json").read_bytes())
+    if not config.get("resolver"):
+        return None
+    Resolver.from_dict(config["resolver"])
+    return {"span_threshold": config["span_threshold"], "resolver": config["resolver"]}
+
+
+def keep_fitted(folder: Path, fitted: Mapping[str, Any]) -> None:
+    """Write fitted values to the configuration of a model folder, which changes the model's version."""
+    path = folder / "config.json"
+    write_text(path, json.dumps(json.loads(path.read_text()) | dict(fitted), indent=2, sort_keys=True) + "\n")
+
+
+def count_concepts(documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> dict[str, float]:
+    """Return how often a thousand documents name each concept of the vocabulary, sorted by id.
+
+    Rates, not counts, so that a resolver also serves a model that was trained on more documents.
+    """
+    named = Counter(
+        vocabulary.canonical(concept)
+        for document in documents
+        for mention in document.mentions
+        for concept in mention.concepts
+    )
+    return {
+        concept: round(1000 * named[concept] / len(documents), 1)
+        for concept in sorted(named)
+        if concept in vocabulary.position
+    }
+
+
+def fit_folds(examples: Sequence[tuple[int, Example]], linked: Linked, *, otherwise: Resolver) -> list[Resolver]:
+    """Return for each fold of the documents a resolver fitted to the others; `otherwise` without any example."""
+    resolvers = []
+    for fold in range(FOLDS):
+        training = [example for at, example in examples if _document_of(linked, at) % FOLDS != fold]
+        resolvers.append(Resolver.fit(training, prior=otherwise.prior) if training else otherwise)
+    return resolvers
+
+
+def cross_validated(
+    resolvers: Sequence[Resolver],
+    examples: Sequence[tuple[int, Example]],
+    linked: Linked,
+    documents: Sequence[GoldDocument],
+) -> dict[str, float]:
+    """Return accuracy@1 of groups with a correct candidate, each resolved by the resolver fitted without its fold."""
+    right: dict[str, list[bool]] = {}
+    for at, (features, _, correct) in examples:
+        document = _document_of(linked, at)
+        if correct.any():
+            key = f"{documents[document].corpus} {linked.groups[at].entity_type}"
+            best = resolvers[document % FOLDS].scores(features).argmax()
+            right.setdefault(key, []).append(bool(correct[best]))
+    return {key: round(float(np.mean(answers)), 4) for key, answers in sorted(right.items())}
+
+
+def _of_fold(linked: Linked, fold: int) -> Linked:
+    chosen = [at for at in range(len(linked.groups)) if _document_of(linked, at) % FOLDS == fold]
+    return Linked(linked.spans, [linked.groups[at] for at in chosen], [linked.features[at] for at in chosen])
+
+
+def _document_of(linked: Linked, group: int) -> int:
+    return linked.spans[linked.groups[group].spans[0]].document
+
+
+def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: Cascade) -> list[tuple[int, Example]]:
+    """Return one example for each group, with the group's position.
+
+    A candidate is correct if a gold mention of the type that overlaps one of the group's spans has it. Types that the
+    corpus does not annotate give no examples.
+    """
+    examples = []
+    for position, (group, features) in enumerate(zip(linked.groups, linked.features, strict=True)):
+        spans = [linked.spans[at] for at in group.spans]
+        document = documents[spans[0].document]
+        if group.entity_type not in document.annotated_types or not len(features):
+            continue
+        gold = {
+            cascade.vocabulary.canonical(concept)
+            for mention in document.mentions
+            for span in spans
+            if mention.entity_type == group.entity_type and mention.start < span.end and span.start < mention.end
+            for concept in mention.concepts
+        }
+        right = np.array([cascade.vocabulary.concepts[at].mesh_id in gold for at in group.concepts.tolist()])
+        examples.append((position, (features, max(span.score for span in spans), right)))
+    return examples
+
+
+@fails_in_one_line
+def main(arguments: list[str] | None = None) -> int:
+    """Calibrate a model from the command line."""
+    parser = model_parser("python -m model.training.calibrate", description=__doc__)
+    parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the prior")
+    options = parser.parse_args(arguments)
+    fitted, validated = tune_folder(
+        options.model,
+        mesh=options.mesh,
+        documents=read_corpus(options.corpus, splits=options.splits.split(",")),
+        seen=read_corpus(options.corpus, splits=options.seen.split(",")),
+        device=options.device,
+        progress=each_tenth(log),
+    )
+    if not fitted:
+        print(f"error: no span was found in {options.splits}: there is nothing to fit on", file=sys.stderr)
+        return 1
+    print(json.dumps({"span_threshold": fitted["span_threshold"], "accuracy@1, cross-validated": validated}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

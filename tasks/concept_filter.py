@@ -1,0 +1,78 @@
+"""Which concepts mentions may be linked to: branches of the MeSH trees, and lists of ids in files.
+
+The choice is made of links, not of candidates: a mention whose best concept is not selected has none. So to keep the
+selected links of mentions that are stored gives what linking under the same selection would have given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from model.document import Mention
+from model.vocabulary import Vocabulary
+from tasks.errors import InputError
+from warehouse.layout import Home
+from warehouse.mesh.entities import entities_path
+from warehouse.snapshots.publish import read_snapshot
+
+
+def select_concepts(
+    vocabulary: Vocabulary, *, branches: Sequence[str] = (), allow: Path | None = None, deny: Path | None = None
+) -> np.ndarray:
+    """Return which concepts are selected, bool (concepts,), as `Vocabulary.select` does; the lists stand in files.
+
+    A list has one id a line; what follows an id and lines that begin with # are passed over. Raises InputError where a
+    list is no text, an id is not in the vocabulary or nothing stands under a branch, OSError where there is no list.
+    """
+    allowed, denied = (_ids(each) if each else [] for each in (allow, deny))
+    try:
+        return vocabulary.select(branches=branches, allow=allowed, deny=denied)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def read_selection(
+    home: Home, *, branches: Sequence[str] = (), allow: Path | None = None, deny: Path | None = None
+) -> frozenset[str]:
+    """Return the ids that are selected of the vocabulary of a home's current snapshot.
+
+    Raises as `select_concepts` does, and WarehouseError where nothing was published.
+    """
+    vocabulary = Vocabulary.read(entities_path(home, mesh_version=read_snapshot(home).mesh_version))
+    selection = select_concepts(vocabulary, branches=branches, allow=allow, deny=deny)
+    return frozenset(vocabulary.concepts[at].mesh_id for at in np.flatnonzero(selection))
+
+
+def keep_links(mentions: Sequence[Mention], selected: Container[str]) -> list[Mention]:
+    """Return the mentions of a document with the selected links only, in their order.
+
+    Words of which no concept is selected keep one mention, without a concept and without the scores of a link.
+    """
+    linked = {_place(one) for one in mentions if one.mesh_id in selected}
+    kept: dict[tuple[int, int, str, str | None], Mention] = {}
+    for one in mentions:
+        if one.mesh_id in selected:
+            kept[*_place(one), one.mesh_id] = one
+        elif _place(one) not in linked:
+            kept[*_place(one), None] = _unlinked(one)
+    return list(kept.values())
+
+
+def _unlinked(mention: Mention) -> Mention:
+    return replace(mention, mesh_id=None, mesh_name=None, mid_score=None, high_score=None, link_score=None, how=None)
+
+
+def _place(mention: Mention) -> tuple[int, int, str]:
+    return mention.start, mention.end, mention.entity_type
+
+
+def _ids(path: Path) -> list[str]:
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected ids in UTF-8, one a line ({error})") from error
+    return [words[0] for words in lines if words and not words[0].startswith("#")]

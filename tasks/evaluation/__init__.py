@@ -1,0 +1,1 @@
+"""What evaluation does: scores on gold data, the promotion gate, drift."""

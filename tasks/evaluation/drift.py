@@ -1,0 +1,218 @@
+"""Whether a night is like the nights before it: in volume, mentions, links, concepts and scores.
+
+Each figure is compared with the median of the nights before. It has drifted when it is off by more than its limit and
+by more than so many robust standard deviations (1.4826 times the median absolute deviation; Hampel 1974), so that what
+varies anyway raises no alarm.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tasks.training.corrections import correction_files
+from warehouse.errors import WarehouseError
+from warehouse.files import atomic_write
+from warehouse.layout import Home, digest_file
+from warehouse.mesh.entities import list_vocabularies
+from warehouse.queries.nights import Night, nights
+from warehouse.snapshots.publish import current_snapshot
+from warehouse.snapshots.publish_gate import total_variation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftLimits:
+    """How far a night may be from the nights before it.
+
+    Attributes:
+        nights: that it is compared with, at most.
+        least_nights: fewer say nothing.
+        least_documents: in a smaller night, nothing but its volume is looked at; smaller nights are no measure.
+        volume: times as many documents, or as few.
+        mentions_per_document: relative change.
+        unlinked: change of the share of mentions without a concept.
+        concept_mix: total variation distance of the shares of MeSH branches.
+        scores: total variation distance of the shares of bins of link scores.
+        deviations: robust standard deviations that are usual.
+    """
+
+    nights: int = 28
+    least_nights: int = 7
+    least_documents: int = 500
+    volume: float = 4.0
+    mentions_per_document: float = 0.15
+    unlinked: float = 0.05
+    concept_mix: float = 0.10
+    scores: float = 0.10
+    deviations: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One figure of a night. `off` is how far it is from what is usual, and `limit` how far it may be."""
+
+    name: str
+    usual: float | None  # None for a mix, which is no number
+    tonight: float | None
+    off: float
+    limit: float
+
+    @property
+    def drifted(self) -> bool:
+        return self.off > self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What a night is like, beside those before it; no figures where these are too few."""
+
+    date: str
+    nights: int  # that it was compared with
+    figures: tuple[Figure, ...] = ()
+
+    @property
+    def drifted(self) -> list[str]:
+        """The names of the figures that have drifted."""
+        return [figure.name for figure in self.figures if figure.drifted]
+
+
+def drift(tonight: Night, before: Sequence[Night], *, limits: DriftLimits | None = None) -> Drift:
+    """Compare a night with those before it."""
+    limits = limits or DriftLimits()
+    before = before[-limits.nights :]
+    if len(before) < limits.least_nights:
+        return Drift(date=tonight.date, nights=len(before))
+    figures = [_volume(tonight, before, limits)]
+    measures = [night for night in before if night.shown >= limits.least_documents]
+    if tonight.shown >= limits.least_documents and len(measures) >= limits.least_nights:
+        figures += [
+            _number("mentions per document", _per_document(tonight), list(map(_per_document, measures)),
+                    limit=limits.mentions_per_document * median(map(_per_document, measures)), limits=limits),
+            _number("unlinked share", _unlinked(tonight), list(map(_unlinked, measures)),
+                    limit=limits.unlinked, limits=limits),
+            _mix("concept mix", tonight.branches, [night.branches for night in measures],
+                 limit=limits.concept_mix, limits=limits),
+            _mix("scores", _shares(tonight), list(map(_shares, measures)), limit=limits.scores, limits=limits),
+        ]  # fmt: skip
+    return Drift(date=tonight.date, nights=len(before), figures=tuple(figures))
+
+
+def read_drift(home: Home, *, limits: DriftLimits | None = None) -> Drift | None:
+    """Compare the last night of a home with those before it; None before the first snapshot."""
+    limits = limits or DriftLimits()
+    if current_snapshot(home) is None:
+        return None
+    found = nights(home, last=limits.nights + 1)
+    return drift(found[-1], found[:-1], limits=limits) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a home holds that nobody was told of: files of corrections, versions of MeSH it is not linked to."""
+
+    corrections: tuple[str, ...] = ()
+    mesh: tuple[str, ...] = ()
+
+
+def read_news(home: Home, *, corrections: Path | None = None) -> News:
+    """Return what is new in the folder of corrections (without one, `corrections` of the home), and among MeSH."""
+    told = _told(home)
+    files = _corrections(corrections or home.root / "corrections")
+    current = current_snapshot(home)
+    linked = current.mesh_version if current else None
+    versions = sorted(one.mesh_version for one in list_vocabularies(home)) if home.root.is_dir() else []
+    return News(
+        corrections=tuple(name for name, digest in files.items() if told["corrections"].get(name) != digest),
+        mesh=tuple(version for version in versions if version != linked and version not in told["mesh"]),
+    )
+
+
+def note_news(home: Home, news: News, *, corrections: Path | None = None) -> None:
+    """Keep in mind what was told, so that it is told once."""
+    told, files = _told(home), _corrections(corrections or home.root / "corrections")
+    told["corrections"] |= {name: files[name] for name in news.corrections if name in files}
+    told["mesh"] = sorted({*told["mesh"], *news.mesh})
+    with atomic_write(_told_path(home)) as file:
+        file.write(json.dumps(told, indent=1).encode() + b"\n")
+
+
+def _volume(tonight: Night, before: Sequence[Night], limits: DriftLimits) -> Figure:
+    logs = [math.log1p(night.documents) for night in before]
+    off = abs(math.log1p(tonight.documents) - median(logs))
+    return Figure(
+        name="documents",
+        usual=median(night.documents for night in before),
+        tonight=tonight.documents,
+        off=off,
+        limit=max(math.log(limits.volume), limits.deviations * _deviation(logs)),
+    )
+
+
+def _number(name: str, value: float, before: Sequence[float], *, limit: float, limits: DriftLimits) -> Figure:
+    usual = median(before)
+    return Figure(
+        name=name,
+        usual=usual,
+        tonight=value,
+        off=abs(value - usual),
+        limit=max(limit, limits.deviations * _deviation(before)),
+    )
+
+
+def _mix(
+    name: str, shares: Mapping[str, float], before: Sequence[Mapping[str, float]], *, limit: float, limits: DriftLimits
+) -> Figure:
+    """The distance of a mix from the mean mix, beside the distances of the mixes before."""
+    keys = {key for each in before for key in each}
+    mean = {key: sum(each.get(key, 0.0) for each in before) / len(before) for key in keys}
+    usual = [total_variation(one, mean) for one in before]
+    return Figure(
+        name=name,
+        usual=None,
+        tonight=None,
+        off=total_variation(shares, mean),
+        limit=max(limit, median(usual) + limits.deviations * _deviation(usual)),
+    )
+
+
+def _deviation(values: Sequence[float]) -> float:
+    middle = median(values)
+    return 1.4826 * median(abs(value - middle) for value in values)
+
+
+def _per_document(night: Night) -> float:
+    return night.mentions / max(night.shown, 1)
+
+
+def _unlinked(night: Night) -> float:
+    return (night.mentions - night.linked) / max(night.mentions, 1)
+
+
+def _shares(night: Night) -> dict[str, float]:
+    total = max(sum(night.scores), 1)
+    return {str(place): count / total for place, count in enumerate(night.scores)}
+
+
+def _corrections(folder: Path) -> dict[str, str]:
+    """The files of a folder of corrections and their digests; none where there is no such folder."""
+    return {path.name: digest_file(path) for path in correction_files(folder)} if folder.is_dir() else {}
+
+
+def _told_path(home: Home) -> Path:
+    return home.root / "told.json"
+
+
+def _told(home: Home) -> dict[str, Any]:
+    path = _told_path(home)
+    if not path.exists():
+        return {"corrections": {}, "mesh": []}
+    try:
+        told = json.loads(path.read_bytes())
+        return {"corrections": dict(told["corrections"]), "mesh": list(told["mesh"])}
+    except (ValueError, TypeError, KeyError) as error:
+        raise WarehouseError(f"{path} is damaged; delete it, and what is new will be told again") from error

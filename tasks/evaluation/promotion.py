@@ -1,0 +1,121 @@
+"""Evaluates a model for a home, beside its champion, lets the gate judge, and keeps what was found.
+
+An evaluation is named after what it compares, so that one that stands is not made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from defaults import SAMPLE
+from model.corpus import GoldDocument
+from model.evaluation.baselines import find_bounds
+from model.evaluation.comparison import compare
+from model.evaluation.evaluate import evaluate
+from model.evaluation.metrics import EVALUATIONS, tidy_rows
+from model.evaluation.report import write_report
+from model.evaluation.slices import Slicer
+from model.progress import Progress, silent
+from model.vocabulary import Vocabulary
+from tasks.evaluation.promotion_gate import Margins, annotate_sample, judge, measure_throughput, sample_texts
+from tasks.models import load, read_versions
+from warehouse.layout import Home, digest_file
+from warehouse.registry.evaluations import Check, Judged, read_judged, write_judged
+
+PROTOCOLS = ("ner", "link", "mention", "document")
+
+
+def assess(
+    model: Path,
+    *,
+    champion: Path | None,
+    home: Home,
+    gold: Sequence[GoldDocument],
+    seen: Sequence[GoldDocument],
+    mesh: Path,
+    margins: Margins | None = None,
+    sample: Path = SAMPLE,
+    device: str = "auto",
+    data: Mapping[str, Any] | None = None,
+    watch: Progress = silent,
+) -> Judged:
+    """Evaluate a model on gold documents, and where there is a champion let the gate compare them; keep it in the home.
+
+    `seen` are the training documents: the floor, and what is unseen. `data` is what the model was trained on. Raises
+    InputError where a model or the vocabulary cannot be used.
+    """
+    margins = margins or Margins()
+    version = read_versions(model, mesh).model
+    other = read_versions(champion, mesh).model if champion else None
+    vocabulary = Vocabulary.read(mesh)
+    made_of = (digest_file(mesh), asdict(margins), [_named(documents) for documents in (gold, seen)])
+    name = f"{version}-{other or 'alone'}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]}"
+    if judged := read_judged(home, name):
+        return judged
+    slicer = Slicer.of(seen, canonical=vocabulary.canonical) if seen else Slicer.whole()
+    bounds = find_bounds(gold, vocabulary, seen=seen, slicer=slicer)
+    challenger = load(model, mesh, home=home, device=device)
+    found = evaluate(challenger, gold, protocols=PROTOCOLS, slicer=slicer, progress=watch)
+    evaluated, comparison, checks = [found], None, tuple[Check, ...]()
+    if champion and other != version:
+        cascade = load(champion, mesh, home=home, device=device)
+        evaluated.append(evaluate(cascade, gold, protocols=PROTOCOLS, slicer=slicer, progress=watch))
+        comparison = compare(evaluated[1].counts, found.counts)
+        checks = judge(
+            comparison,
+            gold=found.counts,
+            smoke=annotate_sample(challenger, sample),
+            throughput=measure_throughput(cascade, challenger, sample_texts(sample)),
+            margins=margins,
+        )
+    judged = Judged(
+        evaluation=name,
+        evaluated=datetime.now(UTC).isoformat(),
+        challenger=version,
+        champion=other,
+        mesh_version=vocabulary.version,
+        checks=checks,
+        data=dict(data or {}),
+    )
+    rows = [row for one in evaluated for row in tidy_rows(one, bounds)]
+    report = write_report([found], bounds, comparison)
+    write_judged(
+        home,
+        judged,
+        figures=pa.Table.from_pylist(rows, schema=EVALUATIONS),
+        report="\n".join([*verdict_lines(judged), "", report]),
+    )
+    return judged
+
+
+def verdict_lines(judged: Judged) -> list[str]:
+    """Return what the gate makes of a model, as Markdown."""
+    if judged.passed is None:
+        return [f"# Model {judged.challenger}", "", "Nothing was compared."]
+    said = "passes the gate" if judged.passed else "is refused"
+    lines = [f"# Model {judged.challenger} {said} against {judged.champion}", ""]
+    lines += [f"* {reason}" for reason in judged.reasons]
+    lines += ["", "| check | champion | challenger | 95 % interval | least | |", "|---|---|---|---|---|---|"]
+    return lines + [_row(check) for check in judged.checks]
+
+
+def _row(check: Check) -> str:
+    percent = check.name.startswith("document F1")
+    shown = [
+        "" if value is None else f"{100 * value:.1f}" if percent else f"{value:.1f}"
+        for value in (check.champion, check.challenger, check.least)
+    ]
+    interval = "" if check.low is None or check.high is None else f"{100 * check.low:+.1f} to {100 * check.high:+.1f}"
+    mark = "told only" if check.least is None else "passed" if check.passed else "**refused**"
+    return f"| {check.name} | {shown[0]} | {shown[1]} | {interval} | {shown[2]} | {mark} |"
+
+
+def _named(documents: Sequence[GoldDocument]) -> str:
+    return hashlib.sha256(repr(documents).encode()).hexdigest()

@@ -1,0 +1,207 @@
+"""The gate that a model has to pass before it replaces the champion.
+
+Both are counted on the same documents and timed on the same texts in one run. The challenger may not be worse by more
+than a margin: in `document` F1 over all, with 95 % confidence (paired bootstrap over documents), and in no slice. It
+has to annotate real text with its books balanced, and not be much slower.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from pydantic import Field
+
+from model.document import Text
+from model.evaluation.comparison import Comparison
+from model.evaluation.scores import Cell, Counts
+from model.evaluation.slices import ALL
+from model.inference.cascade import Cascade
+from model.inference.timings import Report
+from tasks.annotate import annotate_source
+from tasks.documents import parse_source, read_documents
+from tasks.errors import InputError
+from tasks.sources import find_sources
+from tasks.texts import text_of
+from warehouse.layout import Home
+from warehouse.registry.evaluations import Check
+from warehouse.wording import plural
+
+SLICES = ("string unseen", "concept unseen", "abbreviation")
+"""The slices that have a margin of their own."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""What Prefect refuses beyond 0 and 1: a margin of 2 is no margin of two points, it lets everything pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margins:
+    """By how much a challenger may be worse; shares of F1 between 0 and 1.
+
+    Attributes:
+        document: of the mean F1 over corpora and types, below which the 95 % interval of the difference may not reach.
+        entity_type: of the F1 of one type in one corpus.
+        unseen: of mentions whose words, or whose concepts, were not in training.
+        abbreviation: of short forms.
+        least_gold: pairs of document and concept; a slice with fewer is told and not judged.
+        throughput: share of the champion's documents a second that is enough.
+    """
+
+    document: Share = 0.01
+    entity_type: Share = 0.02
+    unseen: Share = 0.03
+    abbreviation: Share = 0.05
+    least_gold: Annotated[int, Field(ge=0)] = 50
+    throughput: Annotated[float, Field(ge=0)] = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smoke:
+    """What became of a file of real text; `fault` says what is wrong, None where nothing is."""
+
+    documents: int = 0
+    mentions: int = 0
+    concepts: int = 0
+    fault: str | None = None
+
+
+def judge(
+    comparison: Comparison,
+    *,
+    gold: Counts,
+    smoke: Smoke,
+    throughput: tuple[float, float],
+    margins: Margins,
+) -> tuple[Check, ...]:
+    """Return everything that the gate looks at, in the order of its importance.
+
+    `gold` are the challenger's counts, which say how much gold each slice has, and `throughput` the champion's and
+    the challenger's documents a second. Raises InputError where the models were not compared under `document`.
+    """
+    if "document" not in comparison.overall:
+        raise InputError("the gate needs the protocol document")
+    overall = comparison.overall["document"]
+    passed = overall.low >= -margins.document
+    checks = [
+        Check(
+            name="document F1",
+            champion=overall.champion,
+            challenger=overall.challenger,
+            low=overall.low,
+            high=overall.high,
+            least=-margins.document,
+            passed=passed,
+            reason=None
+            if passed
+            else f"document F1: {_told(overall.champion, overall.challenger)}, and may be "
+            f"worse by {-100 * overall.low:.1f}, margin {100 * margins.document:.1f}",
+        )
+    ]
+    cells = sorted(filter(_is_judged, comparison.cells), key=lambda cell: (cell.slice != ALL, cell))
+    checks += [_slice_check(cell, comparison, gold, margins) for cell in cells if gold[cell].any()]
+    return (*checks, _smoke_check(smoke), _speed_check(*throughput, margins))
+
+
+def annotate_sample(cascade: Cascade, sample: Path) -> Smoke:
+    """Annotate a file as a run would, into a home that is thrown away."""
+    with TemporaryDirectory(prefix="e2emern-") as folder:
+        try:
+            (source,) = find_sources([sample])
+            done = annotate_source(source, cascade=cascade, home=Home(Path(folder)))
+            done.books.counts.check(source=source.key.name)
+        except Exception as error:  # whatever a broken model makes go wrong is why it is refused
+            return Smoke(fault=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        counts = done.books.counts
+        fault = f"{plural(counts.unread, 'document')} could not be read" if counts.unread else None
+        return Smoke(documents=counts.annotated, mentions=done.mentions, concepts=len(done.concepts), fault=fault)
+
+
+def sample_texts(sample: Path) -> list[Text]:
+    """Return the texts of a file, as the cascade reads them."""
+    with TemporaryDirectory(prefix="e2emern-") as folder:
+        home, (source,) = Home(Path(folder)), find_sources([sample])
+        parse_source(source, home=home, report=Report())
+        return [text_of(document) for chunk in read_documents(home.documents(source.key)) for document in chunk]
+
+
+def measure_throughput(
+    champion: Cascade, challenger: Cascade, texts: Sequence[Text], *, rounds: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[float, float]:  # fmt: skip
+    """Return the documents a second of both: the best of some rounds of turns, after one to warm up.
+
+    Args:
+        clock: tells seconds.
+    """
+    best = [float("inf"), float("inf")]
+    for number in range(rounds + 1):
+        for at, cascade in enumerate((champion, challenger)):
+            begun = clock()
+            cascade.annotate(texts)
+            if number:
+                best[at] = min(best[at], clock() - begun)
+    return len(texts) / best[0], len(texts) / best[1]
+
+
+def _is_judged(cell: Cell) -> bool:
+    return cell.protocol == "document" and cell.slice in (ALL, *SLICES)
+
+
+def _slice_check(cell: Cell, comparison: Comparison, gold: Counts, margins: Margins) -> Check:
+    difference = comparison.cells[cell]
+    what = f"{cell.corpus}/{cell.split} {cell.entity_type}" + ("" if cell.slice == ALL else f", {cell.slice}")
+    margin = {ALL: margins.entity_type, "abbreviation": margins.abbreviation}.get(cell.slice, margins.unseen)
+    tp, _, fn = gold[cell].sum(0).tolist()
+    told_only = tp + fn < margins.least_gold
+    passed = told_only or difference.value >= -margin
+    return Check(
+        name=f"document F1, {what}",
+        champion=difference.champion,
+        challenger=difference.challenger,
+        low=difference.low,
+        high=difference.high,
+        least=None if told_only else difference.champion - margin,
+        passed=passed,
+        reason=None
+        if passed
+        else f"document F1, {what}: {_told(difference.champion, difference.challenger)}, margin {100 * margin:.1f}",
+    )
+
+
+def _smoke_check(smoke: Smoke) -> Check:
+    fault = smoke.fault
+    if fault is None and not smoke.concepts:
+        found = f"{plural(smoke.mentions, 'mention')} of {plural(smoke.concepts, 'concept')}"
+        fault = f"{found} in {plural(smoke.documents, 'document')}"
+    return Check(
+        name="concepts in the sample",
+        champion=None,
+        challenger=float(smoke.concepts),
+        least=1.0,
+        passed=fault is None,
+        reason=fault and f"the sample: {fault}",
+    )
+
+
+def _speed_check(champion: float, challenger: float, margins: Margins) -> Check:
+    passed = challenger >= champion * margins.throughput
+    return Check(
+        name="documents a second",
+        champion=champion,
+        challenger=challenger,
+        least=champion * margins.throughput,
+        passed=passed,
+        reason=None
+        if passed
+        else f"documents a second: {champion:.1f} -> {challenger:.1f}, "
+        f"at least {100 * margins.throughput:.0f} % of the champion's are wanted",
+    )
+
+
+def _told(champion: float, challenger: float) -> str:
+    return f"{100 * champion:.1f} -> {100 * challenger:.1f}"

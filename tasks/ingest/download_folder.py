@@ -1,0 +1,189 @@
+"""The folder that fetched files stand in, each whole or not there; what is half fetched stands in `.ingest` beside.
+
+For each file there is a record of what it was fetched from, so that an unchanged one is not fetched again. The record
+is written before the file takes its name and counts only while size and time of the file are those it tells: after a
+kill between the two, the next run finds the whole part and finishes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tasks.errors import InputError, SourceError
+from tasks.parsers.source_reader import open_source
+from warehouse.files import atomic_write, sync
+
+_HIDDEN = ".ingest"
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
+# NLM's form, `MD5(name)= hex`, or that of md5sum, `hex  name`.
+_MD5 = re.compile(
+    r"MD5\s*\((?P<name>[^)]*)\)\s*=\s*(?P<hex>[0-9a-fA-F]{32})|(?P<hex2>[0-9a-fA-F]{32})\s+\*?(?P<name2>.+)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What tells one state of a file at its origin from another: HTTP validators (RFC 9110, 8.8), or size and time."""
+
+    url: str
+    etag: str | None = None
+    modified: str | None = None
+    bytes: int | None = None
+
+    def same(self, other: Version) -> bool:
+        """Tells whether both are certainly the same state; without a validator that is never certain."""
+        if self.url != other.url or (self.bytes is not None and other.bytes is not None and self.bytes != other.bytes):
+            return False
+        if self.etag and other.etag:
+            return self.etag == other.etag
+        return bool(self.modified) and self.modified == other.modified and self.bytes == other.bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a file was fetched from, and how it looks since."""
+
+    version: Version
+    bytes: int
+    mtime_ns: int
+    md5: str
+
+
+class Shelf:
+    """A folder of fetched files. Opened by one process at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._hidden = folder / _HIDDEN
+
+    @contextmanager
+    def opened(self) -> Iterator[Shelf]:
+        """Makes the folder and holds its lock, which the kernel releases if this process dies.
+
+        Raises InputError where the folder cannot be used, or another process fetches into it.
+        """
+        try:
+            self._hidden.mkdir(parents=True, exist_ok=True)
+            lock = (self._hidden / "lock").open("ab")
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be used as a folder of dumps ({error.strerror})") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(f"{self.folder}: another ingest fetches into it; wait until it is done") from error
+            yield self
+
+    def kept(self, name: str) -> Kept | None:
+        """Returns the record of a file that stands there as it was fetched."""
+        record = _read(self._record(name))
+        try:
+            kept = Kept(version=Version(**record.pop("version")), **record) if record else None
+            found = (self.folder / name).stat()
+        except (OSError, TypeError, KeyError, AttributeError):
+            return None
+        return kept if kept and (found.st_size, found.st_mtime_ns) == (kept.bytes, kept.mtime_ns) else None
+
+    def part(self, name: str) -> tuple[Version, int] | None:
+        """Returns what the half-fetched file is a part of, and how many bytes of it are there."""
+        try:
+            return Version(**_read(self._version(name)) or {}), self._part(name).stat().st_size
+        except (OSError, TypeError):
+            return None
+
+    def begin(self, name: str, version: Version) -> BinaryIO:
+        """Opens an empty part."""
+        self.discard(name)
+        file = self._part(name).open("wb")
+        _write(self._version(name), asdict(version))
+        return file
+
+    def resume(self, name: str) -> BinaryIO:
+        """Opens the part at its end."""
+        return self._part(name).open("ab")
+
+    def discard(self, name: str) -> None:
+        """Deletes the part."""
+        self._version(name).unlink(missing_ok=True)
+        self._part(name).unlink(missing_ok=True)
+
+    def digest(self, name: str) -> str:
+        """Returns the MD5 of the part."""
+        with self._part(name).open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+    def check_gzip(self, name: str) -> str | None:
+        """Returns what is wrong with the part where its name says gzip, or None: the check for want of an MD5."""
+        if not name.endswith(".gz"):
+            return None
+        try:
+            with open_source(self._part(name)) as opened:
+                for _ in opened.chunks():
+                    pass
+        except SourceError as error:
+            return str(error).removeprefix(f"{self._part(name)}: ")
+        return None
+
+    def finish(self, name: str, version: Version, md5: str) -> Kept:
+        """Gives the whole part its name, in place of an earlier file."""
+        part = self._part(name)
+        sync(part)
+        stat = part.stat()
+        kept = Kept(version=version, bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, md5=md5)
+        _write(self._record(name), asdict(kept))
+        part.replace(self.folder / name)
+        sync(self.folder)
+        self._version(name).unlink(missing_ok=True)
+        return kept
+
+    def _part(self, name: str) -> Path:
+        return self._hidden / f"{name}.part"
+
+    def _version(self, name: str) -> Path:
+        return self._hidden / f"{name}.part.json"
+
+    def _record(self, name: str) -> Path:
+        return self._hidden / f"{name}.kept.json"
+
+
+def is_safe(name: str) -> bool:
+    """Tells whether a name from elsewhere may become the name of a file: ASCII letters, digits, `.`, `_`, `-`."""
+    return bool(_SAFE.match(name))
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Tells whether a name is meant by a pattern such as `*.xml.gz`; the checksums beside the files never are."""
+    return fnmatchcase(name, pattern) and not name.endswith(".md5")
+
+
+def read_md5(text: str, *, name: str) -> str:
+    """Returns the MD5 that a companion file tells of `name`, in lower case. Raises ValueError with what is wrong."""
+    found = _MD5.match(text.strip())
+    if not found:
+        raise ValueError(f"{name}.md5 holds {text[:60]!r}, expected 'MD5({name})= ' and 32 hex digits")
+    told = Path((found["name"] or found["name2"]).strip()).name
+    if told != name:
+        raise ValueError(f"{name}.md5 is about {told[:60]!r}, expected {name}")
+    return str(found["hex"] or found["hex2"]).lower()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(record, indent=1).encode() + b"\n")

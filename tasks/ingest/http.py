@@ -1,0 +1,290 @@
+"""Fetches from an HTTP listing, such as NLM's baseline and updatefiles: resumable, verified, patient, two at a time.
+
+Of the server nothing is believed: a link is followed only where it names a file of the listing's own folder, a redirect
+never is, and a part is gone on with only while the server says that the file is the one it was (If-Range, RFC 9110).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import unquote, urljoin, urlsplit
+
+import aiohttp
+from lxml import etree
+
+from tasks.errors import InputError
+from tasks.ingest.download_folder import Shelf, Version, is_safe, matches, read_md5
+from tasks.ingest.outcome import FileOutcome, Patience, Watch
+from warehouse.layout import natural
+
+PARALLEL = 2  # more is not polite
+_CONNECT = 30.0  # seconds
+_BUFFER = 1 << 18  # bytes
+_LONGEST_MD5 = 4096  # bytes
+_LONGEST_PAGE = 1 << 24  # bytes of a listing
+_DOWNLOADS = 2  # of a file whose MD5 is wrong
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that may be others later
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)\Z")
+
+_T = TypeVar("_T")
+
+
+class FetchError(Exception):
+    """Asking again would not help."""
+
+
+class _PassingError(Exception):
+    """Asking again may help; `wait` are the seconds that the server asks for."""
+
+    def __init__(self, reason: str, *, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def fetch_listing(
+    url: str, shelf: Shelf, *, pattern: str, limit: int | None, taken: set[str], patience: Patience, watch: Watch
+) -> None:
+    """Fetch the first `limit` files that a listing names and that match, and tell what became of each.
+
+    `taken` are names that another source gave; those of this one are added. Raises InputError where the listing cannot
+    be read, or names no file that matches.
+    """
+    try:
+        parts = urlsplit(url)
+        is_folder = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError as error:
+        raise InputError(f"{url}: {error}") from error
+    if not is_folder:
+        raise InputError(f"{url}: expected the address of a folder, such as https://host/folder/")
+    asyncio.run(_Listing(url.rstrip("/") + "/", shelf, patience).fetch(pattern, limit, taken, watch))
+
+
+class _Listing:
+    """One listing: its folder's address, and the session that asks it."""
+
+    def __init__(self, folder: str, shelf: Shelf, patience: Patience) -> None:
+        self._folder = folder
+        self._shelf = shelf
+        self._patience = patience
+        self._companions: set[str] = set()
+        self._corrupt: dict[str, int] = {}
+
+    async def fetch(self, pattern: str, limit: int | None, taken: set[str], watch: Watch) -> None:
+        async with aiohttp.ClientSession(
+            raise_for_status=_check_status,
+            auto_decompress=False,  # what is packed stays packed
+            headers={"Accept-Encoding": "identity", "User-Agent": "e2emern"},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._patience.silence),
+            trust_env=True,  # proxies
+        ) as self._session:
+            try:
+                links = await self._patiently(self._links)
+            except (FetchError, ValueError) as error:  # ValueError: what is no address
+                raise InputError(f"{self._folder}: {error}") from error
+            waiting = iter(self._names(links, pattern, limit, taken, watch))
+
+            async def work() -> None:
+                for name in waiting:
+                    watch(await self._fetch(name))
+
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(PARALLEL):
+                    workers.create_task(work())
+
+    async def _links(self) -> list[str]:
+        """The links of the folder's page, as they are written."""
+        async with self._session.get(self._folder, allow_redirects=False) as response:
+            found = response.headers.get("Content-Type", "text/html")
+            if "html" not in found.lower():
+                raise FetchError(f"the server answers with {found[:60]!r}, expected a page that lists files")
+            written = await _read(response, _LONGEST_PAGE + 1)
+        if len(written) > _LONGEST_PAGE:
+            raise FetchError(f"the server answers with more than {_LONGEST_PAGE:,} bytes, expected a page of links")
+        page = etree.HTML(b"<html>" + written)
+        return [link for anchor in page.iter("a") if (link := anchor.get("href"))]
+
+    def _names(self, links: list[str], pattern: str, limit: int | None, taken: set[str], watch: Watch) -> list[str]:
+        """The names to fetch, in order; those that are refused are told at once."""
+        names, refused = set(), {}
+        for link in links:
+            name = unquote(re.split("[?#]", link)[0]).rpartition("/")[2]
+            plain = self._is_of_folder(name, link)
+            if plain and name.endswith(".md5"):
+                self._companions.add(name)
+            elif matches(name, pattern) and plain:
+                names.add(name)
+            elif matches(name, pattern):
+                refused[name] = f"its link {link[:200]!r} is no plain name in the listing's folder; not followed"
+        if not names and not refused:
+            raise InputError(f"{self._folder}: the listing names no file that matches {pattern}")
+        chosen = sorted(names, key=natural)[:limit]
+        refused |= {name: "an earlier source has a file of this name" for name in chosen if name in taken}
+        for name, reason in sorted(refused.items()):
+            watch(FileOutcome(name, "failed", reason=reason))
+        chosen = [name for name in chosen if name not in taken]
+        taken.update(chosen)
+        return chosen
+
+    def _is_of_folder(self, name: str, link: str) -> bool:
+        """Tells whether a link leads to the file of this name in the folder itself, on the same host."""
+        try:
+            return is_safe(name) and urljoin(self._folder, link) == urljoin(self._folder, name)
+        except ValueError:
+            return False
+
+    async def _fetch(self, name: str) -> FileOutcome:
+        def size() -> int:
+            part = self._shelf.part(name)
+            return part[1] if part else 0
+
+        try:
+            return await self._patiently(lambda: self._attempt(name), size)
+        except FetchError as error:
+            return FileOutcome(name, "failed", reason=str(error))
+        except OSError as error:
+            return FileOutcome(name, "failed", reason=f"cannot be written ({error.strerror or error})")
+
+    async def _attempt(self, name: str) -> FileOutcome:
+        """Make one request for a file, or for what is missing of it, and finish it where it is whole."""
+        url = self._folder + name
+        kept, part = self._shelf.kept(name), self._shelf.part(name)
+        if kept and kept.version.url != url:
+            kept = None
+        if part and (part[0].url != url or not _validator(part[0])):
+            part = None
+        if part and part[1] == part[0].bytes:
+            return await self._finish(name, part[0])
+        headers = {}
+        if part and part[1]:
+            headers = {"Range": f"bytes={part[1]}-", "If-Range": _validator(part[0])}
+        elif kept:
+            asked = {"If-None-Match": kept.version.etag, "If-Modified-Since": kept.version.modified}
+            headers = {key: value for key, value in asked.items() if value}
+        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            if response.status == 304 and kept:
+                return FileOutcome(name, "unchanged", kept.bytes)
+            found = Version(
+                url=url,
+                etag=response.headers.get("ETag"),
+                modified=response.headers.get("Last-Modified"),
+                bytes=response.content_length,
+            )
+            if response.status == 206 and part:
+                version = part[0]
+                self._check_range(name, response.headers.get("Content-Range", ""), found, *part)
+                file = self._shelf.resume(name)
+            elif response.status == 200:
+                if kept and kept.version.same(found):
+                    return FileOutcome(name, "unchanged", kept.bytes)
+                version = found
+                file = self._shelf.begin(name, version)
+            else:
+                self._shelf.discard(name)
+                raise _PassingError(f"the server answers {response.status} {response.reason}")
+            with file:
+                async for chunk in response.content.iter_chunked(_BUFFER):
+                    file.write(chunk)
+        size = self._shelf.part(name)
+        if version.bytes is not None and size and size[1] != version.bytes:
+            if size[1] > version.bytes:
+                self._shelf.discard(name)
+            raise _PassingError(f"found {size[1]:,} bytes, expected {version.bytes:,}")
+        return await self._finish(name, version)
+
+    def _check_range(self, name: str, told: str, found: Version, version: Version, size: int) -> None:
+        """Discard the part where the answer does not go on from its end, or is of another version."""
+        match = _RANGE.match(told)
+        begins = match and int(match[1]) == size and match[2] in ("*", str(version.bytes))
+        if not begins or (found.etag or version.etag, found.modified or version.modified) != (
+            version.etag,
+            version.modified,
+        ):
+            self._shelf.discard(name)
+            raise _PassingError(f"the server answers with {told[:60]!r}, expected what follows {size:,} bytes")
+
+    async def _finish(self, name: str, version: Version) -> FileOutcome:
+        kept = self._shelf.kept(name)
+        md5 = await asyncio.to_thread(self._shelf.digest, name)
+        if f"{name}.md5" in self._companions:
+            expected = await self._md5(name)
+            fault = None if md5 == expected else f"its MD5 is {md5}, but {name}.md5 says {expected}"
+        else:
+            fault = await asyncio.to_thread(self._shelf.check_gzip, name)
+        if fault:
+            self._shelf.discard(name)
+            self._corrupt[name] = self._corrupt.get(name, 0) + 1
+            if self._corrupt[name] >= _DOWNLOADS:
+                raise FetchError(f"{fault} (fetched {_DOWNLOADS} times)")
+            raise _PassingError(fault)
+        size = self._shelf.finish(name, version, md5).bytes
+        return FileOutcome(name, "unchanged" if kept and kept.md5 == md5 else "fetched", size)
+
+    async def _md5(self, name: str) -> str:
+        async with self._session.get(f"{self._folder}{name}.md5", allow_redirects=False) as response:
+            told = await _read(response, _LONGEST_MD5)
+        try:
+            return read_md5(told.decode(errors="replace"), name=name)
+        except ValueError as error:
+            raise FetchError(str(error)) from error
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[_T]], size: Callable[[], int] = lambda: 0) -> _T:
+        """Try again what fails in passing, and wait longer each time. Raises FetchError with the last reason."""
+        patience, tries, reached = self._patience, 0, size()
+        while True:
+            wait = 0.0
+            try:
+                return await attempt()
+            except _PassingError as error:
+                reason, wait = str(error), error.wait
+            except (aiohttp.ClientError, TimeoutError) as error:
+                reason = " ".join(str(error).split())[:200] or f"no answer within {patience.silence:g} s"
+            tries += 1
+            if size() - reached >= patience.progress:
+                tries, reached = 1, size()
+            if tries >= patience.tries:
+                raise FetchError(f"{reason} (tried {tries} times)")
+            if wait > patience.longest:
+                raise FetchError(f"{reason} and asks to wait {wait:,.0f} s; try again then")
+            await asyncio.sleep(max(wait, min(patience.longest, patience.first * 2 ** (tries - 1))))
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The answer, or so many bytes of it, in however many pieces it comes."""
+    told = bytearray()
+    while len(told) < most and (piece := await response.content.read(most - len(told))):
+        told += piece
+    return bytes(told)
+
+
+async def _check_status(response: aiohttp.ClientResponse) -> None:
+    """Raise FetchError or _PassingError for an answer that is neither the file, nor a part of it, nor "unchanged"."""
+    told = f"the server answers {response.status} {response.reason}"
+    if response.status in _PASSING:
+        raise _PassingError(told, wait=_retry_after(response.headers.get("Retry-After", "")))
+    if response.status in (301, 302, 303, 307, 308):
+        raise FetchError(
+            f"{told} and leads to {response.headers.get('Location', '')[:200]!r}; name that address instead"
+        )
+    if response.status >= 400 and response.status != 416:
+        raise FetchError(told)
+
+
+def _retry_after(told: str) -> float:
+    """Seconds to wait, from a number of them or a date; 0 where it is neither."""
+    if told.isascii() and told.isdigit():
+        return float(told)
+    try:
+        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def _validator(version: Version) -> str:
+    """What names this version in If-Range: a strong entity tag or the date; empty where there is none."""
+    strong = version.etag if version.etag and not version.etag.startswith("W/") else None
+    return strong or version.modified or ""

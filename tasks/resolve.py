@@ -1,0 +1,156 @@
+"""Checks what a run is given, before anything that is slow to import or to start: a typo is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from defaults import MODEL, RECIPES
+from model.version import model_version
+from tasks.errors import InputError
+from tasks.parsers import detect_format
+from tasks.sources import find_files
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home, SourceKey, digest_file
+from warehouse.mesh.entities import entities_path
+from warehouse.queries.selection import current_sources
+from warehouse.registry.models import champion, get_model, models
+from warehouse.snapshots.publish import current_snapshot
+
+_SPANS = "PubTator text with mentions, plain, gzip or xz"
+_OF_A_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh: Path) -> None:
+    """Check that inputs, model and vocabulary are there. Raises InputError."""
+    check_model(model)
+    read_mesh_version(find_mesh(mesh, home=home))
+    find_files(inputs, home=home)
+
+
+def check_home_of_sample(home: Home, *, sample: Path) -> None:
+    """Check that a home holds no source but the sample, and no dump file. Raises InputError."""
+    own = SourceKey(sample.name, digest_file(sample))
+    found = {path.name for path in home.dumps.glob("[!.]*")}
+    found |= {path.stem.rpartition(".")[0] for path in _documents(home) if path.stem != own.stem}
+    if current_snapshot(home):
+        found |= {key.name for key in current_sources(home) if key != own}
+    if found:
+        raise InputError(
+            f"{home.root} holds {min(found)}, and the sample is not mixed with other sources; give another --home"
+        )
+
+
+def holds_sample(home: Home, *, sample: Path) -> bool:
+    """Return whether documents of the sample are in a home, of any release of it."""
+    return any(path.stem.rpartition(".")[0] == sample.name for path in _documents(home))
+
+
+def _documents(home: Home) -> Iterator[Path]:
+    return home.root.glob("documents/[!.]*.parquet")
+
+
+def check_spans(path: Path, *, output: Path) -> None:
+    """Check that a file may be one of spans to link, and that `output` is another, and no folder. Raises InputError."""
+    if (form := detect_format(path, expected=_SPANS)) != "pubtator":
+        raise InputError(f"{path}: found {form}, expected {_SPANS}")
+    check_output(output)
+    if output.exists() and output.samefile(path):
+        raise InputError(f"{output}: is the input itself; name another file with --output")
+
+
+def check_output(output: Path) -> None:
+    """Check that a file can be written under this name, before the work that fills it. Raises InputError."""
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder, expected a file to write to")
+
+
+def find_model(model: Path | str | None, *, home: Home) -> Path:
+    """Return a model folder: the one of this path or, in the home, of this version; without any, the champion's.
+
+    The champion is that of the home, or else the bundled model. Raises InputError where there is no such model, and
+    WarehouseError where the home's models are damaged.
+    """
+    if model is not None and Path(model).is_dir():
+        return Path(model)
+    try:
+        version = champion(home) if model is None else str(model)
+        return MODEL if version is None else get_model(home, version).folder
+    except WarehouseError as error:
+        if model is None:
+            raise
+        raise InputError(f"{model}: no such model folder, and no version of the home") from error
+
+
+def snapshot_model(home: Home) -> str | None:
+    """Return the model of the current snapshot as `find_model` takes it; None where there is none, or it is gone."""
+    current = current_snapshot(home)
+    if current is None:
+        return None
+    if current.model_version == model_version(MODEL):
+        return str(MODEL)
+    kept = {one.version for one in models(home)}
+    return current.model_version if current.model_version in kept else None
+
+
+def require_snapshot_model(home: Home) -> str | None:
+    """Return the same; None where there is no snapshot yet. Raises InputError where its model is gone."""
+    found, current = snapshot_model(home), current_snapshot(home)
+    if found is None and current:
+        raise InputError(
+            f"the tables are of model {current.model_version}, which is neither bundled nor kept in {home.root}: name "
+            "its folder in the settings, or go over to another model with backfill"
+        )
+    return found
+
+
+def snapshot_mesh(home: Home) -> str | None:
+    """Return the version of MeSH of the current snapshot; None where there is none."""
+    current = current_snapshot(home)
+    return current.mesh_version if current else None
+
+
+def find_recipe(config: Path) -> Path:
+    """Return the TOML file of this path, or the shipped one of this name. Raises InputError where there is neither."""
+    shipped = {file.stem: file for file in RECIPES.glob("*.toml")}
+    if config.is_file():
+        return config
+    if str(config) not in shipped:
+        raise InputError(f"{config}: no such file, and none of the shipped recipes ({', '.join(sorted(shipped))})")
+    return shipped[str(config)]
+
+
+def find_mesh(mesh: Path, *, home: Home) -> Path:
+    """Return an entities table: a file as it is, or else the version of that name in the home.
+
+    Raises InputError where there is neither.
+    """
+    if mesh.is_file() or mesh.suffix == ".parquet" or not home.root.is_dir():
+        return mesh
+    try:
+        return entities_path(home, mesh_version=str(mesh))
+    except WarehouseError as error:
+        raise InputError(f"{mesh}: no such file, and {error}") from error
+
+
+def read_mesh_version(mesh: Path) -> str:
+    """Return the version of an entities table. Raises InputError."""
+    try:
+        found = pq.read_table(mesh, columns=["mesh_version"])["mesh_version"].unique().to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{mesh}: cannot be read as an entities table ({str(error).splitlines()[0]})") from error
+    if len(found) != 1 or not found[0]:
+        raise InputError(f"{mesh}: found {len(found)} MeSH versions, expected 1")
+    return str(found[0])
+
+
+def check_model(model: Path) -> None:
+    """Check that a model folder has all files of a model. Raises InputError."""
+    if not model.is_dir():
+        raise InputError(f"{model}: no such model folder")
+    for name in _OF_A_MODEL:
+        if not (model / name).is_file():
+            raise InputError(f"{model}: no {name}; expected a model folder")

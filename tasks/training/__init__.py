@@ -1,0 +1,1 @@
+"""What training does: gold data, one training, distillation, retraining."""

@@ -1,0 +1,191 @@
+"""Has models tag plain text, for another to learn from: `model.training.distillation` has what for.
+
+Passages are taken at random from those that are rich in names, cut into sentences and tagged a chunk at a time. Each
+chunk is a file of its own until all are there, so that a run that is killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerBase
+
+from model.document import Document, Passage
+from model.network import E2emernModel
+from model.precision import fastest_batch
+from model.tokenization import longest_window, make_windows, pieces_digest
+from model.training.distillation import described, silver_table, tag_windows
+from model.training.pretrain import read_lines
+from model.vocabulary import Vocabulary
+from tasks.errors import InputError
+from tasks.models import load_whole
+from tasks.resolve import check_output, read_mesh_version
+from tasks.sentences import split_sentences
+from warehouse.files import atomic_write
+
+CHUNK = 100  # passages
+LEAST_PIECES = 8  # of a sentence; shorter ones are numbers of sections and the like
+RICH = 0.04  # share of a passage's words that are a name by themselves; in PubMed text a third of the passages
+SHORTEST_NAME = 5  # letters of such a name
+SHORT = 20  # words; shorter passages count as if they had so many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """What was tagged: sentences, their word pieces, and the passages that they are from."""
+
+    sentences: int
+    pieces: int
+    passages: int
+
+
+def make_silver(
+    text: Path,
+    *,
+    teachers: Sequence[Path],
+    mesh: Path,
+    output: Path,
+    pieces: int,
+    seed: int = 0,
+    device: str,
+    tell: Callable[[str], None],
+) -> Tagged:
+    """Tag sentences of a text until there are so many word pieces, or no passage is left, and write them to `output`.
+
+    Args:
+        text: a passage a line, plain or .xz.
+        teachers: model folders, of one encoder vocabulary and the same types; their mean probabilities are kept.
+        mesh: entities table, whose names say which passages are rich.
+        seed: of the order of the passages.
+
+    Raises InputError where the models do not fit each other, or `output` is a folder or was begun from something else.
+    """
+    read_mesh_version(mesh)
+    check_output(output)
+    loaded = [load_whole(folder, device=device) for folder in teachers]
+    models, tokenizer = [model for model, _, _ in loaded], loaded[0][1]
+    _check_alike(teachers, models, [pieces_digest(its) for _, its, _ in loaded])
+    versions = [version for _, _, version in loaded]
+    if len(set(versions)) < len(versions):
+        raise InputError(f"--model: found models {', '.join(versions)}, expected each once")
+    lines = [line for lines in read_lines(text) for line in lines]
+    vocabulary = Vocabulary.read(mesh)
+    made_from = {
+        "text": _digest(lines),
+        "teachers": versions,
+        "vocabulary": vocabulary.digest,
+        "seed": seed,
+    }
+    if (kept := _kept(output, made_from | {"pieces": pieces})) is not None:
+        tell(f"{output} is tagged already")
+        return kept
+    passages = _rich(lines, vocabulary, seed=seed)
+    if not passages:
+        raise InputError(f"{text}: no passage in it is rich in names of diseases and chemicals")
+    parts = _begin(output, made_from)
+    tables: list[pa.Table] = []
+    done, tagged, started = 0, 0, time.monotonic()
+    for start in range(0, len(passages), CHUNK):
+        part = parts / f"{start:08}.parquet"
+        new = not part.exists()
+        if new:
+            chosen = [lines[at] for at in passages[start : start + CHUNK]]
+            _write(_tag(chosen, models=models, tokenizer=tokenizer, device=device), part)
+        tables.append(pq.read_table(part))
+        found = _pieces(tables[-1])
+        done, tagged = done + found, tagged + (found if new else 0)
+        if done >= pieces:
+            break
+        if new and tagged:
+            minutes = (pieces - done) * (time.monotonic() - started) / tagged / 60
+            tell(f"{done:,} of {pieces:,} word pieces tagged, {minutes:.0f} min left")
+    table = described(pa.concat_tables(tables), tags=models[0].config.tags, tokenizer=tokenizer)
+    tagged_in_all = Tagged(
+        sentences=table.num_rows, pieces=_pieces(table), passages=min(len(passages), len(tables) * CHUNK)
+    )
+    said = {"made_from": made_from | {"pieces": pieces}, "tagged": asdict(tagged_in_all)}
+    encoded = {key.encode(): json.dumps(value).encode() for key, value in said.items()}
+    _write(table.replace_schema_metadata(table.schema.metadata | encoded), output)
+    shutil.rmtree(parts)
+    return tagged_in_all
+
+
+def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:
+    """What was tagged by a run of the very same that is done; None where there was none."""
+    try:
+        said = pq.read_schema(output).metadata or {}
+    except (OSError, pa.ArrowException):
+        return None
+    if said.get(b"made_from") != json.dumps(made_from).encode():
+        return None
+    return Tagged(**json.loads(said[b"tagged"]))
+
+
+def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> list[int]:
+    """The places of the passages that are rich in names, in random order."""
+    names = {name.lower() for name in vocabulary.names if " " not in name and len(name) >= SHORTEST_NAME}
+    rich = []
+    for at, line in enumerate(lines):
+        words = line.lower().split()
+        if sum(word.strip(".,;()") in names for word in words) >= RICH * max(SHORT, len(words)):
+            rich.append(at)
+    return [rich[at] for at in np.random.default_rng(seed).permutation(len(rich))]
+
+
+def _tag(
+    passages: Sequence[str], *, models: Sequence[E2emernModel], tokenizer: PreTrainedTokenizerBase, device: str
+) -> pa.Table:
+    documents = [Document(str(at), at, (Passage("abstract", 0, text),)) for at, text in enumerate(passages)]
+    longest = min(longest_window(model.encoder) for model in models)
+    sentences = map(split_sentences, documents)
+    windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=longest)
+    windows = [window for window in windows if len(window) >= LEAST_PIECES]
+    tagged = tag_windows(models, windows, padding=int(tokenizer.pad_token_id), tokens=fastest_batch(device))
+    return silver_table(windows, tagged)
+
+
+def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel], pieces: Sequence[str]) -> None:
+    for folder, model, its in zip(teachers, models, pieces, strict=True):
+        for what, one, first in (("tags", model.config.tags, models[0].config.tags), ("word pieces", its, pieces[0])):
+            if one != first:
+                raise InputError(f"{folder}: its {what} are not those of {teachers[0]}")
+
+
+def _begin(output: Path, made_from: dict[str, Any]) -> Path:
+    """The folder of the chunks, new or of a run of the same that was killed."""
+    parts = output.with_name(output.name + ".parts")
+    parts.mkdir(parents=True, exist_ok=True)
+    said, wanted = parts / "made_from.json", json.dumps(made_from).encode()
+    if not said.exists():
+        with atomic_write(said) as file:
+            file.write(wanted)
+    elif said.read_bytes() != wanted:
+        raise InputError(f"{parts} was begun with another text, vocabulary or seed, or other models; delete it")
+    return parts
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    with atomic_write(path) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def _pieces(table: pa.Table) -> int:
+    return int(pc.sum(pc.list_value_length(table.column("pieces"))).as_py() or 0)
+
+
+def _digest(lines: Sequence[str]) -> str:
+    hashed = hashlib.sha256()
+    for line in lines:
+        hashed.update(line.encode() + b"\n")
+    return hashed.hexdigest()[:16]

@@ -1,0 +1,103 @@
+"""Makes a trained model ready to annotate: builds its entity bank and fits its resolver.
+
+Each is done once, and kept in the model's folder: what was killed is begun again where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from model.corpus import GoldDocument, read_corpus
+from model.inference.bank import build_bank, read_bank
+from model.progress import each_tenth
+from model.training.calibrate import count_concepts, keep_fitted, read_fitted, tune_folder
+from tasks.errors import InputError
+from tasks.resolve import check_model
+from tasks.vocabulary import read_vocabulary
+from warehouse.wording import plural
+
+Tell = Callable[[str], None]
+
+
+def finalize(
+    model: Path,
+    *,
+    mesh: Path,
+    corpus: Path,
+    trained_on: Sequence[str],
+    fit_on: Sequence[str],
+    fitted: dict[str, Any] | None = None,
+    device: str,
+    tell: Tell,
+) -> None:
+    """Build the bank of a model folder and fit its resolver, whatever of it is not done.
+
+    Args:
+        corpus: Parquet file with all splits.
+        trained_on: splits of which the resolver counts how often each concept is named.
+        fit_on: splits that the model has not seen; without any, a resolver that is not there is told.
+        fitted: the span threshold and the resolver of another model (`read_resolver`), to be taken instead; only its
+            counts are made anew.
+
+    Raises InputError where the vocabulary or the corpus cannot be read.
+    """
+    vocabulary = read_vocabulary(mesh)
+    if read_bank(model, vocabulary) is None:
+        tell(f"encoding the names of MeSH {vocabulary.version}")
+        build_bank(model, vocabulary, device=device, progress=each_tenth(tell))
+    if fitted is not None:
+        prior = count_concepts(_read(corpus, trained_on), vocabulary=vocabulary)
+        taken = fitted | {"resolver": fitted["resolver"] | {"prior": prior}}
+        if read_fitted(model) != taken:
+            keep_fitted(model, taken)
+    elif read_fitted(model) is not None:
+        return
+    elif not fit_on:
+        tell(f"{model}: no dev splits to fit the resolver on; take that of another model with --resolver-of")
+    else:
+        _fit(model, mesh=mesh, corpus=corpus, trained_on=trained_on, fit_on=fit_on, device=device, tell=tell)
+
+
+def read_resolver(model: Path) -> dict[str, Any]:
+    """Return what was fitted for another model. Raises InputError where that is no model, or was not fitted."""
+    check_model(model)
+    try:
+        fitted = read_fitted(model)
+    except ValueError as error:
+        raise InputError(f"{model}: {error}") from error
+    if fitted is None:
+        raise InputError(f"{model}: its resolver is not fitted; name a model that was trained without --with-dev")
+    return fitted
+
+
+def _fit(
+    model: Path,
+    *,
+    mesh: Path,
+    corpus: Path,
+    trained_on: Sequence[str],
+    fit_on: Sequence[str],
+    device: str,
+    tell: Tell,
+) -> None:
+    documents = _read(corpus, fit_on)
+    tell(f"fitting the resolver on {plural(len(documents), 'document')} of {', '.join(fit_on)}")
+    fitted, validated = tune_folder(
+        model, mesh=mesh, documents=documents, seen=_read(corpus, trained_on), device=device
+    )
+    if not fitted:
+        tell(f"{model} found nothing in them: its resolver is not fitted")
+        return
+    figures = ", ".join(f"{name} {100 * figure:.1f}" for name, figure in validated.items())
+    tell(f"spans of probability {fitted['span_threshold']} and more; accuracy@1, cross-validated: {figures}")
+
+
+def _read(corpus: Path, splits: Sequence[str]) -> list[GoldDocument]:
+    try:
+        return read_corpus(corpus, splits=splits)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{corpus}: {str(error).removeprefix(f'{corpus}: ').splitlines()[0]}") from error

@@ -1,0 +1,222 @@
+"""Makes a challenger: gathers what it is trained on, trains it, and makes it ready.
+
+All of it stands in a folder of the home that is named after the recipe, the data and the encoder, so that a retraining
+that was killed is taken up where it was, and one that is done is not done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from model.corpus import GoldDocument, read_corpus, write_corpus
+from model.training.recipe import Config, make_recipe, read_config
+from model.training.train import train
+from model.version import model_version, weights_digest
+from model.vocabulary import Vocabulary
+from tasks.errors import InputError
+from tasks.models import pick_device
+from tasks.resolve import find_model, find_recipe
+from tasks.training.corrections import CORPUS, SPLIT, Corrections, read_corrections
+from tasks.training.finalize import finalize
+from tasks.training.gold import find_gold
+from tasks.training.train import find_silver, one_line, prepare_corpus
+from warehouse.files import atomic_write
+from warehouse.layout import Home, digest_file
+from warehouse.wording import MOST_EXAMPLES, by_kind, plural
+
+Tell = Callable[[str], None]
+
+CHAMPION = "champion"
+"""Instead of an encoder: that of the champion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a challenger is made of.
+
+    Attributes:
+        folder: of the retraining; `folder/model` becomes the challenger.
+        recipe: its `train` names every split of the corpus to train on, its `dev` those that choose and fit.
+        judged: splits of the corpus that models are compared on.
+        silver: tagged sentences to learn from too.
+        known: beginning, recipe and data; a model of the home that has the same is what this would make.
+    """
+
+    folder: Path
+    recipe: dict[str, Any]
+    encoder_folder: Path
+    judged: tuple[str, ...]
+    mesh: Path
+    silver: Path | None
+    known: dict[str, str]
+    data: dict[str, Any]  # what the corpus was made of, to be recorded
+
+    @property
+    def corpus(self) -> Path:
+        """The documents of all splits."""
+        return self.folder / "corpus.parquet"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the challenger."""
+        return self.folder / "model"
+
+    def read(self, splits: Sequence[str]) -> list[GoldDocument]:
+        """The documents of some splits."""
+        return read_corpus(self.corpus, splits=splits)
+
+
+def plan_retraining(
+    home: Home,
+    *,
+    config: Path,
+    mesh: Path,
+    data: Path | None = None,
+    corrections: Path | None = None,
+    encoder: str = CHAMPION,
+    gold: Sequence[str] = (),
+    tell: Tell = print,
+) -> Plan:
+    """Gather what a challenger is to be trained on, and keep it in the home.
+
+    Args:
+        config: TOML file of a training, or the name of a shipped one.
+        data: folder of the gold files that it names.
+        corrections: folder of corrected documents (`tasks.training.corrections`); a correction replaces the document
+            of its id.
+        encoder: where to begin: `champion`, `recipe` (as the file says), or a folder or name.
+        gold: documents to compare models on, as for `find_gold`, instead of the recipe's dev splits.
+
+    Raises InputError where the recipe or its data cannot be used, or nothing is left to compare models on.
+    """
+    start = find_model(None, home=home).resolve() if encoder == CHAMPION else encoder
+    changes = {} if encoder == "recipe" else {"encoder": str(start)}
+    with one_line():
+        read = read_config(find_recipe(config), data=data, changes=changes)
+    training = home.root / "training"
+    prepared = prepare_corpus(read, training, tell=tell)
+    of_train, of_dev = (read_corpus(prepared, splits=splits) for splits in (read.recipe.train, read.recipe.dev))
+    judged = find_gold(gold) if gold else of_dev
+    if not judged:
+        raise InputError(f"{config} names no dev splits; say with gold on which documents models are compared")
+    if both := {f"{document.corpus}/{document.split}" for document in judged} & set(read.recipe.train):
+        raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
+    vocabulary, silver = Vocabulary.read(mesh), find_silver(read)
+    kept = {document.document_id for document in (*judged, *of_dev)}
+    corrected = read_corrections(corrections, vocabulary=vocabulary, judged=kept)
+    _tell_corrections(corrected, tell)
+    replaced = {document.document_id for document in corrected.documents}
+    of_train = [document for document in of_train if document.document_id not in replaced]
+    documents = [*of_train, *corrected.documents, *of_dev]
+    chosen_by = set(of_dev)
+    documents += [document for document in judged if document not in chosen_by]
+    splits = tuple(
+        dict.fromkeys(f"{document.corpus}/{document.split}" for document in (*of_train, *corrected.documents))
+    )
+    recipe = replace(read.recipe, train=splits)
+    known = {
+        "encoder": CHAMPION if encoder == CHAMPION else read.recipe.encoder,
+        "recipe": _digest(asdict(replace(recipe, encoder=""))),
+        "documents": _digest(documents),
+        "vocabulary": digest_file(mesh),
+        **({"silver": digest_file(silver)} if silver else {}),
+    }
+    beginning = weights_digest(start) if isinstance(start, Path) else read.recipe.encoder
+    folder = training / _digest([known, beginning])[:16]
+    plan = Plan(
+        folder=folder,
+        recipe=asdict(recipe),
+        encoder_folder=read.folder,
+        judged=tuple(dict.fromkeys(f"{document.corpus}/{document.split}" for document in judged)),
+        mesh=mesh,
+        silver=silver,
+        known=known,
+        data=_described(read, corrected, of_train),
+    )
+    for split in sorted(trained_on(find_model(None, home=home)) & set(plan.judged)):
+        tell(f"the champion was trained on {split}: its figures there are too good; name other documents with --gold")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not plan.corpus.exists():
+        write_corpus(documents, plan.corpus)
+    _write(folder / "data.json", plan.data)
+    return plan
+
+
+def trained_on(model: Path) -> set[str]:
+    """Return the splits that a model folder says it was trained on; none where it does not say."""
+    path = model / "recipe.json"
+    return set(json.loads(path.read_bytes()).get("train", ())) if path.exists() else set()
+
+
+def make_challenger(plan: Plan, *, device: str = "auto", tell: Tell = print) -> Path:
+    """Train, build the bank, fit the resolver: whatever of it is not done. Return the folder of the challenger.
+
+    Raises InputError where the encoder or the data cannot be used, or the memory does not suffice.
+    """
+    place = pick_device(device)
+    with one_line(), _alone(plan.folder):
+        recipe = make_recipe(plan.recipe)
+        train(
+            recipe, corpus=plan.corpus, silver=plan.silver, mesh=plan.mesh, output=plan.model,
+            folder=plan.encoder_folder, device=place, log=tell,
+        )  # fmt: skip
+        finalize(
+            plan.model, mesh=plan.mesh, corpus=plan.corpus, trained_on=recipe.train, fit_on=recipe.dev or plan.judged,
+            device=place, tell=tell,
+        )  # fmt: skip
+        tell(f"the challenger is model {model_version(plan.model)}")
+        _write(plan.model / "retraining.json", plan.known)
+    return plan.model
+
+
+def already_trained(plan: Plan, model: Path) -> bool:
+    """Tell whether a model was retrained with just this recipe on just these documents."""
+    path = model / "retraining.json"
+    return path.exists() and json.loads(path.read_bytes()) == plan.known
+
+
+def _tell_corrections(corrected: Corrections, tell: Tell) -> None:
+    for file, documents in corrected.files.items():
+        tell(f"corrections: {file}: {plural(documents, 'document')}")
+    for file, types in corrected.passed_over.items():
+        tell(f"corrections: {file}: passed over: {by_kind(types)}")
+    for one in corrected.refused[:MOST_EXAMPLES]:
+        tell(f"corrections: {one.file}: {one.position}: document {one.document_id or 'unknown'} refused: {one.reason}")
+    if (more := len(corrected.refused) - MOST_EXAMPLES) > 0:
+        tell(f"corrections: and {plural(more, 'more document')} refused; retraining.json has all of them")
+
+
+def _described(read: Config, corrected: Corrections, of_train: Sequence[GoldDocument]) -> dict[str, Any]:
+    return {
+        "recipe": str(read.path.name),
+        "gold": {split: sum(f"{one.corpus}/{one.split}" == split for one in of_train) for split in read.recipe.train},
+        f"{CORPUS}/{SPLIT}": corrected.files,
+        "refused": [asdict(one) for one in corrected.refused],
+    }
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def _write(path: Path, content: object) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the lock of a retraining, which the kernel releases on any death; raises InputError where it is held."""
+    with (folder / ".lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder}: another process is at work on this retraining") from error
+        yield

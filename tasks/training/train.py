@@ -1,0 +1,162 @@
+"""Trains as a TOML file says, from gold files on: prepares the corpus, then one training a seed, or a search."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.corpus import write_corpus
+from model.network import E2emernConfig
+from model.training.recipe import Config, GoldFile, Recipe, RecipeError
+from model.training.search import AfterEpoch, Found, read_space, search
+from model.training.train import Trained, data_digests, read_vocabulary, train
+from tasks.errors import InputError
+from tasks.training.corpora import read_split
+from tasks.training.finalize import finalize, read_resolver
+
+_WEIGHED = ("tag_scheme", "attention", "fusion", "use_mid", "use_high")  # what a resolver weighs comes of these
+
+
+def train_seeds(
+    config: Config,
+    *,
+    output: Path,
+    mesh: Path,
+    device: str,
+    seeds: Sequence[int],
+    resolver_of: Path | None = None,
+    tell: Callable[[str], None],
+) -> list[Trained]:
+    """Train once for each seed: in `output`, or in `output/seed-N` where there are several.
+
+    A model that can annotate is made ready to: its resolver is fitted on the dev splits, or where there are none, that
+    of the model `resolver_of` is taken. Raises InputError where the data, the encoder or that model cannot be used, or
+    a seed is named twice.
+    """
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--seed: found {', '.join(map(str, seeds))}, expected each once")
+    fitted = _read_resolver(resolver_of, config.recipe) if resolver_of else None
+    corpus = prepare_corpus(config, output, tell=tell)
+    begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
+    trained = []
+    for seed in seeds:
+        folder, said = output, tell
+        if len(seeds) > 1:
+            folder, said = output / f"seed-{seed}", _of_seed(seed, tell)
+        recipe = replace(config.recipe, seed=seed)
+        with one_line():
+            trained.append(begin(recipe, output=folder, log=said))
+            if recipe.annotates:
+                finalize(
+                    folder,
+                    mesh=mesh,
+                    corpus=corpus,
+                    trained_on=recipe.train,
+                    fit_on=recipe.dev,
+                    fitted=fitted,
+                    device=device,
+                    tell=said,
+                )
+    return trained
+
+
+def search_recipe(
+    config: Config, *, output: Path, mesh: Path, device: str, trials: int, tell: Callable[[str], None]
+) -> Found:
+    """Search the space of the file's `[search]` table. Raises InputError as `train_seeds`."""
+
+    def train_trial(recipe: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
+        return begin(recipe, output=folder, after_epoch=after_epoch, log=tell)
+
+    with one_line():
+        space = read_space(config.search)
+        corpus = prepare_corpus(config, output, tell=tell)
+        begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
+        data = data_digests(corpus=corpus, silver=find_silver(config), vocabulary=read_vocabulary(mesh))
+        return search(config.recipe, space, trials=trials, output=output, data=data, train_trial=train_trial, log=tell)
+
+
+def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None]) -> Path:
+    """Return the prepared corpus that a file names, or one made of the gold files that it names.
+
+    It is kept in `output` under a name that its files' content gives it, and made once. Raises InputError.
+    """
+    if config.corpus is not None:
+        if not config.corpus.is_file():
+            raise InputError(f"{config.corpus}: no such corpus; {config.path} names it")
+        return config.corpus
+    used = set(config.recipe.train) | set(config.recipe.dev)
+    files = [file for file in config.gold if f"{file.corpus}/{file.split}" in used]
+    for file in files:
+        if not file.path.is_file():
+            raise InputError(f"{file.path}: no such file, for {file.corpus}/{file.split}; --data says where it is")
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / f"corpus.{_digest(files)}.parquet"
+    if not path.exists():
+        documents = [
+            document
+            for file in files
+            for document in read_split(
+                file.path, corpus=file.corpus, split=file.split, annotated_types=file.annotates, tell=tell
+            )
+        ]
+        write_corpus(documents, path)
+    return path
+
+
+def find_silver(config: Config) -> Path | None:
+    """Return the tagged sentences that a file names, None where it names none. Raises InputError."""
+    if config.silver is not None and not config.silver.is_file():
+        raise InputError(f"{config.silver}: no such file of tagged sentences; `e2emern silver` makes one")
+    return config.silver
+
+
+def _begin(config: Config, *, corpus: Path, mesh: Path, device: str) -> Callable[..., Trained]:
+    silver = find_silver(config)
+    return partial(train, corpus=corpus, silver=silver, mesh=mesh, folder=config.folder, device=device)
+
+
+def _of_seed(seed: int, tell: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda line: tell(f"seed {seed}: {line}")
+
+
+def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:
+    if recipe.dev:
+        raise InputError("--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev")
+    if not recipe.annotates:
+        raise InputError("--resolver-of: the recipe trains no level that links")
+    fitted = read_resolver(model)
+    network = E2emernConfig.from_pretrained(model)
+    for key in _WEIGHED:
+        if (found := getattr(network, key)) != (wanted := getattr(recipe, key)):
+            raise InputError(
+                f"--resolver-of {model}: found {key} {found!r}, expected {wanted!r} as in this training; a resolver is "
+                "fitted to the scores of its own kind of network"
+            )
+    return fitted
+
+
+def _digest(files: Sequence[GoldFile]) -> str:
+    hashed = hashlib.sha256()
+    for file in files:
+        content = hashlib.sha256(file.path.read_bytes()).hexdigest()
+        hashed.update(f"{file.corpus}/{file.split} {','.join(file.annotates)} {file.path.name} {content}\n".encode())
+    return hashed.hexdigest()[:12]
+
+
+@contextmanager
+def one_line(lower: str = "tokens") -> Iterator[None]:
+    """Turn what stops a training into an InputError of one line; `lower` is what to lower where memory runs out."""
+    try:
+        yield
+    except RecipeError as error:
+        raise InputError(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise InputError(f"out of memory; lower {lower}, or --device cpu") from error

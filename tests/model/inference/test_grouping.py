@@ -1,0 +1,178 @@
+"""Which spans are linked as one, and the evidence for their candidates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.document import Concept
+from model.inference.candidates import Found
+from model.inference.features import FEATURES, features_of, spelling
+from model.inference.grouping import Group, Span, appositions, group_spans, parts_of
+from model.vocabulary import Vocabulary
+from tests.model import tiny
+
+
+def span(text: str, *, document: int = 0, start: int = 0, kind: str = "Disease") -> Span:
+    return Span(document, start, start + len(text), text, kind, 0.9, 0, 0, 1)
+
+
+def spans_in(text: str, *names: str, kind: str = "Chemical") -> list[Span]:
+    return [span(name, start=text.index(name), kind=kind) for name in names]
+
+
+def test_repeats_and_abbreviations_are_one_group_within_a_document() -> None:
+    spans = [span("Renal failure"), span("renal-failure", start=30), span("RF", start=50), span("RF", document=1)]
+    groups = group_spans(spans, abbreviations=[{"RF": "renal failure"}, {}], vocabulary=tiny.vocabulary())
+    assert [(group.spans, group.match) for group in groups] == [([0, 1, 2], "exact"), ([3], "none")]
+
+
+def test_short_forms_within_the_words_are_spelt_out_and_left_out_in_brackets() -> None:
+    spans = [span("colon (C) cancer"), span("C cancer", start=20), span("colon (x) cancer", start=40)]
+    groups = group_spans(spans, abbreviations=[{"C": "colon"}], vocabulary=tiny.vocabulary())
+    assert [(group.words, group.spans, group.match) for group in groups] == [
+        ("colon cancer", [0, 1], "exact"),
+        ("colon (x) cancer", [2], "none"),
+    ]
+
+
+def test_a_span_of_two_concepts_is_in_two_groups() -> None:
+    spans = [span("breast and colon cancer"), span("colon cancer", start=40)]
+    groups = group_spans(spans, abbreviations=[{}], vocabulary=tiny.vocabulary())
+    assert [(group.words, group.spans) for group in groups] == [("breast cancer", [0]), ("colon cancer", [0, 1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "heads"),
+    [
+        ("ocular breast cancers", ["D001"]),  # and not only of cancer
+        ("severe renal failure", ["D004"]),
+        ("breast cancer", []),  # a name itself
+        ("headache of the eye", []),
+        ("severe aspirin", []),  # of another type
+        ("ocular", []),
+    ],
+)
+def test_words_that_are_no_name_have_the_concept_they_end_with_among_their_candidates(
+    words: str, heads: list[str]
+) -> None:
+    vocabulary = tiny.vocabulary()
+    (group,) = group_spans([span(words)], abbreviations=[{}], vocabulary=vocabulary)
+    assert [vocabulary.concepts[at].mesh_id for at in group.heads] == heads
+    others = [at for at in range(3, 6) if at not in group.heads]
+    found = Found(group, torch.zeros(1), torch.zeros(1), exact=[], by_name=others, by_context=[])
+    group.concepts = np.array(found.merged(2))
+    assert group.concepts.tolist() == others[:2] + group.heads
+    zeros = np.zeros(len(group.concepts), np.float32)
+    group.similarity = group.likeness = group.mid = group.high = zeros
+    marked = features_of(group, vocabulary=vocabulary, prior={})[:, FEATURES.index("head")]
+    assert marked.tolist() == [0] * 2 + [1] * len(heads)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("breast and colon cancer", ["breast cancer", "colon cancer"]),
+        ("breast/colon cancers", ["breast cancers", "colon cancers"]),
+        ("breast and/or colon cancer", ["breast cancer", "colon cancer"]),
+        ("headache and renal failure", ["headache", "renal failure"]),
+        ("renal, breast and colon cancer", ["renal, breast and colon cancer"]),  # no renal cancer in the vocabulary
+        ("breast cancer and breast neoplasms", ["breast cancer and breast neoplasms"]),  # one concept
+        ("colon cancer", ["colon cancer"]),
+        ("and", ["and"]),
+        ("/", ["/"]),
+    ],
+)
+def test_joined_names_are_parted_where_each_part_is_one(words: str, parts: list[str]) -> None:
+    assert parts_of(words, entity_type="Disease", vocabulary=tiny.vocabulary()) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "explained"),
+    [
+        ("Aspirin (ASA) was given.", ("Aspirin", "ASA"), {"ASA": "Aspirin"}),
+        ("ASA [aspirin] was given.", ("ASA", "aspirin"), {"ASA": "aspirin"}),
+        ("Aspirin, ASA was given.", ("Aspirin", "ASA"), {}),
+        ("Axbycide (ABC) was given.", ("Axbycide", "ABC"), {}),  # the longer is not a name of the vocabulary
+        ("Aspirin (a b) was given.", ("Aspirin", "a b"), {}),
+    ],
+)
+def test_a_name_in_brackets_is_explained_by_the_one_before(
+    text: str, names: tuple[str, ...], explained: dict[str, str]
+) -> None:
+    assert appositions(spans_in(text, *names), texts=[text], vocabulary=tiny.vocabulary()) == [explained]
+
+
+@pytest.mark.parametrize(
+    ("text", "short", "explained"),
+    [
+        ("Cisplatin (CDDP) was given.", "CDDP", {"CDDP": "Cisplatin"}),
+        ("Cisplatin (headache) was given.", "headache", {}),  # a word is not a short form of another type's name
+        ("Cisplatin (HEADACHE) was given.", "HEADACHE", {}),  # nor is a disease by its own name
+    ],
+)
+def test_of_another_type_only_capitals_without_a_name_are_explained(
+    text: str, short: str, explained: dict[str, str]
+) -> None:
+    spans = [replace(spans_in(text, "Cisplatin")[0], entity_type="Chemical"), *spans_in(text, short)]
+    spans[1] = replace(spans[1], entity_type="Disease")
+    assert appositions(spans, texts=[text], vocabulary=tiny.vocabulary()) == [{}]
+    assert appositions(spans, texts=[text], vocabulary=tiny.vocabulary(), across_types=True) == [explained]
+
+
+def test_features_say_how_the_words_agree() -> None:
+    vocabulary = tiny.vocabulary()
+    group = Group("renal failure", "Disease", [0])
+    group.match, group.named = vocabulary.look_up("renal failure", entity_type="Disease")
+    group.concepts = np.array([vocabulary.position["D004"], vocabulary.position["D005"]])
+    group.similarity, group.likeness = np.array([2.0, 3.0], np.float32), np.array([1.0, 0.5], np.float32)
+    group.mid, group.high = np.array([0.5, -1], np.float32), np.array([-0.1, -4], np.float32)
+    table = features_of(group, vocabulary=vocabulary, prior={"D004": 7})
+    first, second = (dict(zip(FEATURES, row, strict=True)) for row in table.tolist())
+    assert (first["exact"], first["exact_preferred"], first["sole"], first["lead"]) == (1, 0, 1, -1)
+    assert (second["exact"], second["lead"], second["likeness_lead"], second["descriptor"]) == (0, 0, -0.5, 1)
+    assert first["prior"] == pytest.approx(np.log(8))
+    assert (second["prior"], first["depth"], first["disease"]) == (0, 1, 1)
+    assert features_of(Group("x", "Disease", [0]), vocabulary=vocabulary, prior={}).shape == (0, len(FEATURES))
+
+
+@pytest.mark.parametrize(("other", "sole"), [("Diabetes mellitus, type 2", 1), ("Slow diabetes", 0)])
+def test_concepts_of_the_same_preferred_name_are_one(other: str, sole: int) -> None:
+    """Type 2 diabetes, a descriptor and an entry of OMIM, was linked to the better known type 1."""
+    known = [
+        Concept("D1", "Disease", ("Diabetes Mellitus, Type 2", "T2D"), "descriptor", ()),
+        Concept("125853", "Disease", (other, "T2D"), "omim", ()),
+    ]
+    vocabulary = Vocabulary(known, version="twice")
+    group = Group("T2D", "Disease", [0])
+    group.match, group.named = vocabulary.look_up("T2D", entity_type="Disease")
+    group.concepts = np.array([0, 1])
+    group.similarity = group.likeness = group.mid = group.high = np.zeros(2, np.float32)
+    assert features_of(group, vocabulary=vocabulary, prior={})[:, FEATURES.index("sole")].tolist() == [sole, sole]
+
+
+def test_a_record_that_a_recent_descriptor_has_replaced_is_marked() -> None:
+    vocabulary = Vocabulary(
+        [
+            Concept("C047047", "Chemical", ("cabergoline",), "supplementary"),
+            Concept("D000077465", "Chemical", ("Cabergoline",), "descriptor"),
+        ],
+        version="1",
+    )
+    group = Group("cabergoline", "Chemical", [0])
+    group.match, group.named = vocabulary.look_up("cabergoline", entity_type="Chemical")
+    group.concepts = np.array([0, 1])
+    group.similarity = group.likeness = group.mid = group.high = np.zeros(2, np.float32)
+    table = features_of(group, vocabulary=vocabulary, prior={})
+    assert table[:, FEATURES.index("retired")].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "share"),
+    [("colon cancer", "Colon-Cancer", 1.0), ("rash", "fever", 0.0), ("tumour", "tumor", 6 / 11), ("", "", 0.0)],
+)
+def test_spelling_is_the_share_of_trigrams(words: str, name: str, share: float) -> None:
+    assert spelling(words, name) == pytest.approx(share)

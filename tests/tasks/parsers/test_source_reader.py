@@ -1,0 +1,74 @@
+import gzip
+import lzma
+
+import pytest
+
+from tasks.errors import SourceError
+from tasks.parsers.source_reader import open_source
+
+
+def read(path, **limits):
+    with open_source(path, **limits) as source:
+        return b"".join(source.chunks())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"text",
+        gzip.compress(b"text"),
+        gzip.compress(b"te") + gzip.compress(b"xt"),
+        gzip.compress(b"text") + b"\0" * 9,
+        lzma.compress(b"text"),
+    ],
+    ids=["plain", "gzip", "two members", "padded", "xz"],
+)
+def test_packing_is_found_by_its_first_bytes(write, content):
+    assert read(write(content)) == b"text"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "source: the file is empty"),
+        (gzip.compress(b""), "source: the file is empty"),
+        (
+            gzip.compress(b"text")[:-3],
+            r"source: gzip damaged after 4 decompressed bytes \(.*\); download the file again$",
+        ),
+        (gzip.compress(b"text")[:-8] + b"12345678", "source: gzip damaged after 4 decompressed bytes"),
+        (gzip.compress(b"text") + b"rest", "source: gzip damaged after 4 decompressed bytes"),
+        (
+            lzma.compress(b"text")[:-3],
+            r"source: xz damaged after 4 decompressed bytes \(.*\); download the file again$",
+        ),
+        (b"\xfd7zXZ\0text", "source: xz damaged after 0 decompressed bytes"),
+        (b"\x1f\x8b", "source: gzip damaged after 0 decompressed bytes"),
+        (gzip.compress(b"text")[:10] + b"\xff\xff\xff\xff", "source: gzip damaged after 0 decompressed bytes"),
+    ],
+    ids=["empty", "empty gzip", "truncated", "checksum", "trailing", "xz", "no xz", "magic alone", "no deflate"],
+)
+def test_a_source_that_cannot_be_read(write, content, message):
+    with pytest.raises(SourceError, match=message):
+        read(write(content))
+
+
+def test_what_precedes_a_damage_is_handed_out_first(write):
+    with open_source(write(gzip.compress(b"text")[:-3])) as source:
+        assert source.read() == b"text"
+        with pytest.raises(SourceError):
+            source.read()
+
+
+def test_a_bomb_is_refused(write):
+    path = write(gzip.compress(b"0" * 3_000_000))
+    assert len(read(path)) == 3_000_000
+    assert len(read(path, ratio_free=1_000_000, max_ratio=2000)) == 3_000_000
+    with pytest.raises(SourceError, match="over 200 times as many; refused as a decompression bomb"):
+        read(path, ratio_free=1_000_000)
+
+
+@pytest.mark.parametrize("name", ["absent", ".", "a\0b"])
+def test_a_file_that_cannot_be_opened(tmp_path, name):
+    with pytest.raises(SourceError, match=r"cannot be opened"):
+        read(tmp_path / name)

@@ -1,0 +1,117 @@
+"""What a run is given is checked first, with nothing imported that is slow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from defaults import MESH, MODEL, SAMPLE
+from tasks.errors import InputError
+from tasks.resolve import check_choices, check_spans, find_mesh, find_model, require_snapshot_model
+from tests.conftest import ROOT
+from tests.warehouse.homes import MESH as MESH_2024
+from tests.warehouse.homes import MODEL as OF_TABLES
+from tests.warehouse.homes import add_source, add_vocabulary, document, key, publish_it
+from warehouse.layout import Home
+from warehouse.registry.models import add_model, promote
+
+
+def test_what_is_there_passes(tmp_path: Path) -> None:
+    check_choices([SAMPLE], home=Home(tmp_path), model=MODEL, mesh=MESH)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": ["none.xml"]}, "none.xml: no such file or folder"),
+        ({"inputs": ["none*.xml"]}, "none*.xml: no file matches"),
+        ({"model": Path("none")}, "none: no such model folder"),
+        ({"model": Path("half")}, "half: no model.safetensors; expected a model folder"),
+        ({"mesh": Path("none.parquet")}, "none.parquet: cannot be read as an entities table"),
+        ({"mesh": Path("1999")}, "1999: no such file, and "),
+        ({"mesh": Path("two.parquet")}, "two.parquet: found 2 MeSH versions, expected 1"),
+    ],
+)
+def test_what_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("half").mkdir()
+    Path("half/config.json").touch()
+    pq.write_table(pa.table({"mesh_version": ["1", "2"]}), "two.parquet")
+    options: dict[str, object] = {"inputs": [SAMPLE], "home": Home(tmp_path), "model": MODEL, "mesh": MESH} | change
+    with pytest.raises(InputError) as raised:
+        check_choices(**options)  # type: ignore[arg-type]
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("annotate none.xml --home none", "none.xml: no such file or folder"),
+        ("link none.txt --output out", "none.txt: cannot be opened (No such file or directory)"),
+        (
+            "link defaults/sample.xml --output out",
+            "defaults/sample.xml: found pubmed, expected PubTator text with mentions, plain, gzip or xz",
+        ),
+    ],
+)
+def test_a_typo_is_told_before_torch_and_prefect_are_imported(line: str, message: str) -> None:
+    code = (
+        "import sys; from flows.cli import app; from tasks.errors import InputError\n"
+        "try: app(sys.argv[1:], standalone_mode=False)\n"
+        "except InputError as error: print(error)\n"
+        "assert not {'torch', 'transformers', 'prefect', 'flows.annotate'} & set(sys.modules), 'slow to start'"
+    )
+    command = [sys.executable, "-c", code, *line.split()]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert told.stdout == message + "\n"
+
+
+@pytest.mark.parametrize(("content", "found"), [("hello", "starts with 'hello'"), ("", "the file is empty")])
+def test_a_file_of_no_spans_is_told_what_is_taken(tmp_path: Path, content: str, found: str) -> None:
+    path = tmp_path / "spans.txt"
+    path.write_text(content)
+    with pytest.raises(InputError) as raised:
+        check_spans(path, output=tmp_path / "out")
+    assert str(raised.value) == f"{path}: {found}; expected PubTator text with mentions, plain, gzip or xz"
+
+
+def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert find_model(None, home=home) == MODEL
+    (tmp_path / "made").mkdir()
+    add_model(home, tmp_path / "made", version="aaa")
+    assert find_model("aaa", home=home) == home.model("aaa")
+    assert find_model(tmp_path / "made", home=home) == tmp_path / "made"
+    assert find_model(None, home=home) == MODEL
+    promote(home, "aaa", over=None)
+    assert find_model(None, home=home) == home.model("aaa")
+    with pytest.raises(InputError, match="bbb: no such model folder, and no version of the home"):
+        find_model("bbb", home=home)
+
+
+def test_a_folder_of_the_same_name_hides_no_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = Home(tmp_path / "home")
+    add_vocabulary(home)
+    (tmp_path / MESH_2024).mkdir()
+    assert find_mesh(Path(MESH_2024), home=home) == home.entities(MESH_2024)
+
+
+def test_the_model_of_the_tables_is_needed_where_there_are_tables(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert require_snapshot_model(home) is None
+    add_vocabulary(home)
+    add_source(home, key("dump.xml"), [document(0, "1")])
+    publish_it(home)
+    with pytest.raises(InputError, match=r"^the tables are of model small-1, which is neither bundled nor kept in "):
+        require_snapshot_model(home)
+    (tmp_path / "made").mkdir()
+    add_model(home, tmp_path / "made", version=OF_TABLES)
+    assert require_snapshot_model(home) == OF_TABLES

@@ -1,0 +1,93 @@
+"""The models of a home: kept whole, one of them the champion, every change recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.registry.models import add_model, champion, changes, get_model, models, promote, roll_back_model
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def folder(tmp_path: Path, name: str) -> Path:
+    made = tmp_path / name
+    made.mkdir()
+    (made / "config.json").write_text('{"span_threshold": 0.5}')
+    (made / "model.safetensors").write_bytes(name.encode())
+    (made / "corpus.parquet").write_bytes(b"not a part of a model")
+    (made / "checkpoint").mkdir()
+    return made
+
+
+def test_a_model_is_copied_with_what_belongs_to_it(home: Home, tmp_path: Path) -> None:
+    kept = add_model(home, folder(tmp_path, "one"), version="aaa")
+    assert kept.files == {"config.json": 23, "model.safetensors": 3}
+    assert kept.read("config.json") == {"span_threshold": 0.5}
+    assert kept.read("metrics.json") is None
+    assert models(home) == [kept]
+    assert get_model(home, "aaa") == kept
+    assert champion(home) is None
+
+
+def test_a_model_is_added_once_and_the_remains_of_a_kill_are_cleared(home: Home, tmp_path: Path) -> None:
+    remains = home.model("aaa").with_name(".adding-aaa")
+    remains.mkdir(parents=True)
+    (remains / "config.json").write_text("half")
+    first = add_model(home, folder(tmp_path, "one"), version="aaa")
+    assert add_model(home, folder(tmp_path, "two"), version="aaa") == first
+    assert [path.name for path in first.folder.parent.iterdir() if path.is_dir()] == ["aaa"]
+
+
+def test_promotions_and_rollbacks_are_a_stack_with_a_history(home: Home, tmp_path: Path) -> None:
+    for name in ("aaa", "bbb"):
+        add_model(home, folder(tmp_path, name), version=name)
+    promote(home, "aaa", over=None, evaluation="e1")
+    promote(home, "bbb", over="aaa", why="it reads better")
+    assert champion(home) == "bbb"
+    assert roll_back_model(home, why="it does not").champion == "aaa"
+    assert champion(home) == "aaa"
+    assert roll_back_model(home).champion is None
+    assert champion(home) is None
+    assert [(one.left, one.champion, one.evaluation, one.why, one.rollback) for one in changes(home)] == [
+        (None, "aaa", "e1", None, False),
+        ("aaa", "bbb", None, "it reads better", False),
+        ("bbb", "aaa", None, "it does not", True),
+        ("aaa", None, None, None, True),
+    ]
+    with pytest.raises(WarehouseError, match=r"the champion of .* is the bundled model; there is no promotion to undo"):
+        roll_back_model(home)
+    promote(home, "bbb", over=None)
+    assert roll_back_model(home).champion is None
+
+
+def test_what_cannot_be_promoted(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match=r"has no model aaa; found none \(e2emern models list\)"):
+        promote(home, "aaa", over=None)
+    for name in ("aaa", "bbb"):
+        add_model(home, folder(tmp_path, name), version=name)
+    promote(home, "aaa", over=None)
+    with pytest.raises(WarehouseError, match="model aaa is the champion already; nothing was changed"):
+        promote(home, "aaa", over=None)
+    with pytest.raises(WarehouseError, match="the champion is model aaa by now, and model bbb was compared with the b"):
+        promote(home, "bbb", over=None)
+    assert champion(home) == "aaa"
+
+
+def test_a_damaged_history_is_told(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="nowhere: no such model folder"):
+        add_model(home, tmp_path / "nowhere", version="aaa")
+    history = home.root / "models" / "champion.json"
+    history.parent.mkdir(parents=True, exist_ok=True)
+    history.write_text('[{"when": ')
+    with pytest.raises(WarehouseError, match=r"champion\.json is damaged: .*; move it away"):
+        champion(home)
+    history.write_text('[{"when": "now"}]')
+    with pytest.raises(WarehouseError, match=r"champion\.json is no history of champions; move it away"):
+        champion(home)

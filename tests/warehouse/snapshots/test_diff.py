@@ -1,0 +1,110 @@
+"""The list of snapshots, and the difference between two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.snapshots.diff import Change, ChangedConcept, ChangedDocument, difference, list_snapshots
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.refs import roll_back
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Two snapshots: the second file revises 1 (same text) and 2 (another), withdraws 3, and brings 4."""
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    first, second = key("pubmed21n0001.xml"), key("pubmed21n0002.xml")
+    documents = [document(0, "1"), document(1, "2"), document(2, "3"), document(3, "9")]
+    concepts = ["D001943", "D001943", "D001241", None]
+    add_source(
+        home,
+        first,
+        documents,
+        mentions=[
+            mention(row["record"], row["document_id"], one) for row, one in zip(documents, concepts, strict=True)
+        ],
+    )
+    add_run(home, first)
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    revised = [
+        document(0, "1"),
+        document(1, "2", text="Another title") | {"text_sha256": "1" * 64},
+        document(3, "4", text="New"),
+    ]
+    add_source(
+        home,
+        second,
+        revised,
+        deletions=[(2, 3)],
+        mentions=[
+            mention(0, "1", "D001943"),
+            mention(1, "2", "D001943"),
+            mention(3, "4", "D001943"),
+            mention(3, "4", "C562840"),
+        ],
+    )
+    add_run(home, second)
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    return home
+
+
+def test_difference(home: Home) -> None:
+    found = difference(home, 1, 2)
+    assert (found.before.number, found.after.number) == (1, 2)
+    assert found.documents == Change(
+        gained=1,
+        lost=1,
+        changed=1,
+        examples={
+            "gained": [ChangedDocument(document_id="4", title="New")],
+            "lost": [ChangedDocument(document_id="3", title="A title")],
+            "changed": [ChangedDocument(document_id="2", title="Another title")],
+        },
+    )
+    assert found.concepts == Change(
+        gained=1,
+        lost=1,
+        changed=1,
+        examples={
+            "gained": [ChangedConcept(mesh_id="C562840", mesh_name=None, was=0, is_now=1)],
+            "lost": [ChangedConcept(mesh_id="D001241", mesh_name=None, was=1, is_now=0)],
+            "changed": [ChangedConcept(mesh_id="D001943", mesh_name=None, was=2, is_now=3)],
+        },
+    )
+
+
+def test_difference_backwards_and_to_itself(home: Home) -> None:
+    back = difference(home, 2, 1)
+    assert back.documents.examples["gained"] == [ChangedDocument(document_id="3", title="A title")]
+    assert back.documents.examples["changed"] == [ChangedDocument(document_id="2", title="A title")]
+    same = difference(home, 2, 2)
+    assert same.documents == same.concepts == Change(examples={})
+
+
+def test_difference_with_what_is_not_there(home: Home) -> None:
+    with pytest.raises(WarehouseError, match=r"has no snapshot 8; found 1, 2$"):
+        difference(home, 8, 1)
+    home.documents(key("pubmed21n0001.xml")).unlink()
+    with pytest.raises(WarehouseError, match=r"^snapshots 1 and 2 cannot be compared: .*No files found") as caught:
+        difference(home, 1, 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_list(home: Home, tmp_path: Path) -> None:
+    def states() -> list[tuple[int, str]]:
+        return [(one.snapshot.number, one.state) for one in list_snapshots(home)]
+
+    assert states() == [(2, "current"), (1, "earlier")]
+    roll_back(home)
+    assert states() == [(2, "withdrawn"), (1, "current")]
+    publish(home, model_version=MODEL, mesh_version=MESH, accept="all is well")
+    assert states() == [(3, "current"), (2, "withdrawn"), (1, "earlier")]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WarehouseError, match=r"empty has no snapshot yet; annotate something into it first$"):
+        list_snapshots(Home(tmp_path / "empty"))

@@ -1,0 +1,1 @@
+"""The vocabulary: entities, and what changed between two versions."""

@@ -1,0 +1,188 @@
+"""Vocabularies: each version of MeSH is two Parquet files, its concepts, and for each concept all that stand above it.
+
+A concept's ancestors are the concepts whose tree number is a prefix of one of its own (MeSH tree structures:
+C04.588 is under C04). A concept mapped to descriptors, as supplementary records are, stands in their trees.
+A version that is there is never changed: snapshots show it.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import SchemaMismatchError, WarehouseError
+from warehouse.files import atomic_write
+from warehouse.layout import Home
+from warehouse.parquet import Rows, TableWriter
+from warehouse.schemas import ENTITIES, ENTITY_TREE
+from warehouse.snapshots.views import file_list
+
+_BATCH_ROWS = 4096
+_MEMORY = "128MB"  # for DuckDB; what it needs beyond that goes to disk
+
+_TREE_SQL = """
+WITH
+    concept AS (
+        SELECT file_row_number AS place, mesh_id, tree_numbers, mapped_to
+        FROM read_parquet({files}, file_row_number = true)
+    ),
+    heading AS (SELECT place, mesh_id, unnest(mapped_to) AS heading FROM concept),
+    number AS (SELECT mesh_id, unnest(tree_numbers) AS number FROM concept),
+    stands AS (
+        SELECT place, mesh_id, number FROM concept JOIN number USING (mesh_id)
+        UNION
+        SELECT place, heading.mesh_id, number FROM heading JOIN number ON number.mesh_id = heading.heading
+    ),
+    prefix AS (
+        SELECT place, mesh_id, string_split(number, '.') AS parts, unnest(range(1, len(parts) + 1)) AS length
+        FROM stands
+    ),
+    final AS (
+        SELECT place, mesh_id, mesh_id AS ancestor_id FROM concept
+        UNION
+        SELECT place, prefix.mesh_id, number.mesh_id
+        FROM prefix JOIN number ON number.number = array_to_string(parts[:length], '.')
+    )
+SELECT mesh_id, ancestor_id FROM final ORDER BY place, ancestor_id <> mesh_id, ancestor_id
+"""
+_TWICE_SQL = """
+SELECT mesh_id, count(*) AS times FROM read_parquet({files}) GROUP BY ALL HAVING times > 1 ORDER BY mesh_id LIMIT 1
+"""
+_DIFFERENT_SQL = """
+(SELECT {columns} FROM read_parquet({one}) EXCEPT SELECT {columns} FROM read_parquet({other}))
+UNION ALL
+(SELECT {columns} FROM read_parquet({other}) EXCEPT SELECT {columns} FROM read_parquet({one}))
+LIMIT 1
+"""
+_COUNTS_SQL = """
+SELECT count(*), count(*) FILTER (entity_type = 'Disease'), count(*) FILTER (entity_type = 'Chemical'),
+    coalesce(sum(len(names)), 0)
+FROM read_parquet({files})
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularySummary:
+    """What one version of MeSH in a home holds."""
+
+    mesh_version: str
+    concepts: int
+    diseases: int
+    chemicals: int
+    names: int
+
+
+def write_entities(home: Home, rows: Rows, *, mesh_version: str) -> None:
+    """Writes a vocabulary (columns `ENTITIES`) and its tree.
+
+    Raises `SchemaMismatchError` when rows do not fit, name another version or give a concept twice, and
+    `WarehouseError` when the home has another vocabulary of this version.
+    """
+    with tempfile.TemporaryDirectory(prefix="e2emern-entities-") as folder:
+        table = Path(folder) / home.entities(mesh_version).name
+        with TableWriter(table, ENTITIES) as writer:
+            writer.append(rows)
+        keep_entities(home, table, mesh_version=mesh_version)
+
+
+def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
+    """Copies an entities table into the home and makes its tree, which is there first; False if it was there before.
+
+    Raises as `write_entities` does.
+    """
+    _check(table, mesh_version=mesh_version)
+    kept = home.entities(mesh_version)
+    with _duckdb() as connection:
+        if kept.exists() and not filecmp.cmp(kept, table, shallow=False):
+            columns = ", ".join(ENTITIES.names)
+            sql = _DIFFERENT_SQL.format(columns=columns, one=file_list([kept]), other=file_list([table]))
+            try:
+                different = connection.execute(sql).fetchall()
+            except duckdb.Error as error:  # not that of the table, which was checked
+                raise WarehouseError(f"{kept} cannot be read; move it away and import it anew") from error
+            if different:
+                raise WarehouseError(
+                    f"{home.root} has another vocabulary of version {mesh_version}; name this one anew"
+                )
+        if kept.exists() and home.entity_tree(mesh_version).exists():
+            return False
+        for mesh_id, count in connection.execute(_TWICE_SQL.format(files=file_list([table]))).fetchall():
+            raise SchemaMismatchError(f"{table.name}: concept {mesh_id} stands {count} times, expected once")
+        with TableWriter(home.entity_tree(mesh_version), ENTITY_TREE) as tree:
+            for batch in connection.sql(_TREE_SQL.format(files=file_list([table]))).to_arrow_reader(_BATCH_ROWS):
+                tree.append(batch)
+    with table.open("rb") as source, atomic_write(kept) as file:
+        shutil.copyfileobj(source, file)
+    return True
+
+
+def entities_path(home: Home, *, mesh_version: str) -> Path:
+    """Returns where a vocabulary of the home stands. Raises `WarehouseError`, naming those it has, when it has not."""
+    path = home.entities(mesh_version)
+    if not path.exists():
+        versions = ", ".join(one.mesh_version for one in list_vocabularies(home)) or "none"
+        raise WarehouseError(f"{home.root} has no vocabulary {mesh_version}, but {versions}; import it first")
+    return path
+
+
+def list_vocabularies(home: Home) -> list[VocabularySummary]:
+    """Returns the vocabularies of a home, in order of their names. Raises `WarehouseError` when one cannot be read."""
+    found = []
+    with _duckdb() as connection:
+        for path in home.entities("any").parent.glob("[!.]*.parquet"):
+            if path.stem.endswith(("~tree", "~failures")):
+                continue
+            files = file_list([path])
+            try:
+                counts = connection.execute(_COUNTS_SQL.format(files=files)).fetchall()[0]
+                versions = connection.execute(f"SELECT DISTINCT mesh_version FROM read_parquet({files})").fetchall()
+            except duckdb.Error as error:
+                reason = " ".join(str(error).split())
+                raise WarehouseError(f"{path} cannot be read ({reason}); move it away and import it anew") from error
+            concepts, diseases, chemicals, names = map(int, counts)
+            found += [
+                VocabularySummary(
+                    mesh_version=version, concepts=concepts, diseases=diseases, chemicals=chemicals, names=names
+                )
+                for (version,) in versions
+            ]
+    return sorted(found, key=lambda one: one.mesh_version)
+
+
+def sorted_rows(table: Path, *, by: str) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of a Parquet file in the order of some of its columns, in constant memory."""
+    with _duckdb() as connection:
+        yield from connection.sql(f"FROM read_parquet({file_list([table])}) ORDER BY {by}").to_arrow_reader(_BATCH_ROWS)
+
+
+def _check(table: Path, *, mesh_version: str) -> None:
+    try:
+        schema = pq.read_schema(table)
+        versions = {str(one) for one in pq.read_table(table, columns=["mesh_version"])["mesh_version"].to_pylist()}
+    except (OSError, pa.ArrowException) as error:
+        raise SchemaMismatchError(f"{table}: cannot be read as an entities table") from error
+    if [(field.name, field.type) for field in schema] != [(field.name, field.type) for field in ENTITIES]:
+        raise SchemaMismatchError(
+            f"{table}: found columns {', '.join(schema.names)}; expected {', '.join(ENTITIES.names)}; import it anew"
+        )
+    if versions - {mesh_version}:
+        raise SchemaMismatchError(f"{table.name}: found mesh_version {sorted(versions)}, expected {mesh_version!r}")
+
+
+@contextmanager
+def _duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
+    with (
+        tempfile.TemporaryDirectory(prefix="e2emern-entities-") as spill,
+        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill, "threads": 1}) as connection,
+    ):
+        connection.execute("SET enable_progress_bar = false")
+        yield connection

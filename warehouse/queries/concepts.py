@@ -1,0 +1,51 @@
+"""Finds the concept that a person means: by id, by preferred name, by any other name, whatever the case."""
+
+from __future__ import annotations
+
+from rapidfuzz import process, utils
+
+from warehouse.errors import QueryRefusedError
+from warehouse.layout import Home
+from warehouse.queries.sql import query
+
+_NEAR = 3  # names to suggest
+_NEAR_ENOUGH = 70  # of 100, rapidfuzz's WRatio
+
+_EXACT_SQL = """
+WITH
+    wanted AS (SELECT lower(trim($text)) AS text, regexp_replace(text, '^(mesh|omim):', '') AS id),
+    ordered AS (
+        SELECT mesh_id, name, names, list_position(['descriptor', 'supplementary'], record_type) AS place FROM entities
+    ),
+    matching AS (
+        SELECT mesh_id, name, (0, 0) AS rank FROM ordered, wanted WHERE lower(mesh_id) IN (wanted.text, wanted.id)
+        UNION ALL
+        SELECT mesh_id, name, (1, coalesce(place, 3)) FROM ordered, wanted WHERE lower(name) = wanted.text
+        UNION ALL
+        SELECT mesh_id, name, (2, coalesce(place, 3)) FROM ordered, wanted
+        WHERE list_contains(list_transform(names, lambda each: lower(each)), wanted.text)
+    ),
+    final AS (SELECT DISTINCT mesh_id, name FROM matching WHERE rank = (SELECT min(rank) FROM matching))
+SELECT mesh_id, name FROM final ORDER BY mesh_id
+"""
+_NAMES_SQL = "SELECT DISTINCT unnest(names) AS name FROM entities"
+
+
+def find_concept(home: Home, text: str) -> str:
+    """Returns the id of the concept that `text` is the id or a name of, in the vocabulary of the current snapshot.
+
+    An id may have its namespace, as exports write it: `MESH:D009369`. A preferred name goes before another concept's
+    synonym, a descriptor before a supplementary record, and that before an entry of OMIM. Raises `QueryRefusedError`
+    where no concept has the name, with near names, or several concepts share it, with their ids; `WarehouseError`
+    where there is no snapshot.
+    """
+    found = query(home, _EXACT_SQL, parameters={"text": text}).to_pylist()
+    if len(found) == 1:
+        return str(found[0]["mesh_id"])
+    if found:
+        several = ", ".join(f"{row['mesh_id']} {row['name']}" for row in found)
+        raise QueryRefusedError(f"{text!r} is a name of {len(found)} concepts: {several}; give the id of one")
+    names = [str(row["name"]) for row in query(home, _NAMES_SQL).to_pylist()]
+    near = process.extract(text, names, processor=utils.default_process, limit=_NEAR, score_cutoff=_NEAR_ENOUGH)
+    hint = f"; did you mean {', '.join(repr(name) for name, _, _ in near)}?" if near else ""
+    raise QueryRefusedError(f"{text!r} is neither an id nor a name of a concept{hint}")

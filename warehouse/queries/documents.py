@@ -1,0 +1,72 @@
+"""Streams the documents of the current snapshot, each with its mentions, ordered by source and record.
+
+One source at a time, so that memory does not grow with the home; DuckDB sorts and joins within it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.schemas import DOCUMENTS, MENTIONS
+from warehouse.snapshots.publish import open_snapshot
+from warehouse.snapshots.views import ORIGIN, file_list, identifier, literal
+
+_BATCH_ROWS = 1024
+_MEMORY = "1GB"  # for DuckDB; what one file needs beyond it goes to disk
+
+_SOURCES = """
+SELECT source, digest, documents.path, mentions.path
+FROM files AS documents JOIN files AS mentions USING (source, digest)
+WHERE documents.view = 'documents' AND mentions.view = 'mentions'
+ORDER BY source, digest
+"""
+_ANNOTATED = """
+WITH
+    document AS ({documents}),
+    mention AS ({mentions}),
+    grouped AS (
+        SELECT record, list(mention ORDER BY start, "end", link_score DESC NULLS LAST, mesh_id) AS mentions
+        FROM mention GROUP BY record
+    )
+SELECT document.*, coalesce(mentions, []) AS mentions
+FROM document LEFT JOIN grouped USING (record)
+ORDER BY record
+"""
+
+
+def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
+    """Yields every row of `documents` as a dict, with its rows of `mentions` under that key, ascending by span.
+
+    Several concepts of one span come best link first. Raises `WarehouseError` when nothing was published or a file
+    cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="e2emern-read-") as spill:
+        config = {"memory_limit": _MEMORY, "temp_directory": spill}
+        with open_snapshot(home, config=config) as connection:
+            root = home.root.resolve()
+            for source, digest, documents, mentions in connection.execute(_SOURCES).fetchall():
+                of_source = f"source = {literal(source)} AND digest = {literal(digest)}"
+                sql = _ANNOTATED.format(
+                    documents=_shown(DOCUMENTS, root / documents, of_source),
+                    mentions=_shown(MENTIONS, root / mentions, of_source),
+                )
+                try:
+                    for batch in connection.sql(sql).to_arrow_reader(_BATCH_ROWS):
+                        yield from batch.to_pylist()
+                except (duckdb.Error, pa.ArrowException) as error:
+                    raise WarehouseError(f"{root / documents} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _shown(schema: pa.Schema, path: Path, condition: str) -> str:
+    """What a view shows of one file of the snapshot."""
+    columns = ", ".join(map(identifier, schema.names))
+    files = file_list([path])
+    return f"SELECT {columns} FROM read_parquet({files}) ANTI JOIN superseded USING ({ORIGIN}) WHERE {condition}"

@@ -1,0 +1,82 @@
+"""What a home holds and in which state it is, for a person to read at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from warehouse.layout import CHECKSUMS, Home, file_name
+from warehouse.queries import library
+from warehouse.registry.models import champion
+from warehouse.snapshots.publish import Snapshot, current_snapshot, open_snapshot
+from warehouse.sources.runs import FLOW_RUN, RunRecord, read_runs
+
+_INVALID_SQL = "SELECT kind, count(*) AS number FROM invalid_annotations GROUP BY kind ORDER BY number DESC, kind"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The state of a home. `snapshot` is None before the first publish, `last_run` before the first run.
+
+    Attributes:
+        last_run: the last that was not a batch of another one.
+        champion: the model that annotates when none is named; None for the bundled one.
+        backlog: names of dump files of the home that the snapshot's model has not annotated as they are now.
+    """
+
+    last_run: RunRecord | None
+    snapshot: Snapshot | None
+    champion: str | None
+    backlog: tuple[str, ...]
+    failures: dict[str, int]  # by reason, most frequent first, without its numbers and quoted words if it is repeated
+    invalid_annotations: dict[str, int]  # by kind, most frequent first; of the documents that the snapshot shows
+    damaged: dict[str, str]  # source -> what is damaged
+
+    @property
+    def linked_share(self) -> float:
+        """Share of mentions with a concept, 0 where there is no mention."""
+        if self.snapshot is None or self.snapshot.mentions == 0:
+            return 0.0
+        return self.snapshot.linked / self.snapshot.mentions
+
+
+def status(home: Home) -> Status:
+    """Return the state of a home. Raises `WarehouseError` if it does not exist or its snapshot cannot be opened."""
+    home.check()
+    runs = read_runs(home)
+    snapshot = current_snapshot(home)
+    failures: dict[str, int] = {}
+    invalid: dict[str, int] = {}
+    damaged: dict[str, str] = {}
+    if snapshot is not None:
+        with open_snapshot(home) as connection:
+            for kind, number, _sources, example in connection.execute(library()["failures"].sql).fetchall():
+                failures[kind if number > 1 else example["reason"]] = number
+            (carried,) = connection.execute("SELECT sum(invalid_annotations) FROM sources WHERE current").fetchall()[0]
+            if carried:  # most homes have none: then no file is read
+                invalid = dict(connection.execute(_INVALID_SQL).fetchall())
+            damaged = dict(
+                connection.execute(
+                    "SELECT source, coalesce(error, '') FROM sources WHERE current AND status = 'damaged' ORDER BY rank"
+                ).fetchall()
+            )
+    return Status(
+        last_run=next((run for run in reversed(runs) if FLOW_RUN not in run.options), None),
+        snapshot=snapshot,
+        champion=champion(home),
+        backlog=tuple(_backlog(home, snapshot)),
+        failures=failures,
+        invalid_annotations=invalid,
+        damaged=damaged,
+    )
+
+
+def _backlog(home: Home, snapshot: Snapshot | None) -> list[str]:
+    """Dump files that are younger than any mentions of their name; their content is not read."""
+    done: dict[str, float] = {}
+    if snapshot is not None:
+        folder = home.mentions_folder(model_version=snapshot.model_version, mesh_version=snapshot.mesh_version)
+        for path in folder.glob("[!.]*.parquet"):
+            name, _digest, _suffix = path.name.rsplit(".", 2)
+            done[name] = max(done.get(name, 0.0), path.stat().st_mtime)
+    dumps = sorted(path for path in home.dumps.glob("[!.]*") if path.is_file() and path.suffix not in CHECKSUMS)
+    return [path.name for path in dumps if path.stat().st_mtime > done.get(file_name(path.name), 0.0)]

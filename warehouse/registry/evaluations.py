@@ -1,0 +1,176 @@
+"""What evaluations of models found: one folder each, `evaluations/<id>/`, written once and never changed.
+
+`figures.parquet` has the figures of the models, `report.md` is the page to read, and `verdict.json`, written last, says
+of which models and documents they are and what the gate made of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import WarehouseError
+from warehouse.files import atomic_write
+from warehouse.layout import Home, file_name
+from warehouse.registry.models import champion, changes, models
+
+_LEADING = ("f1", "accuracy@1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that the gate looks at.
+
+    Attributes:
+        least: what the challenger must reach; for all documents together, what `low` must.
+        low, high: 95 % interval of challenger - champion.
+    """
+
+    name: str
+    champion: float | None
+    challenger: float | None
+    low: float | None = None
+    high: float | None = None
+    least: float | None
+    passed: bool
+    reason: str | None = None  # where it did not pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """An evaluation of a model, beside the champion where it was compared with one.
+
+    `evaluated` is ISO 8601 in UTC. `passed` is None where nothing was compared.
+    """
+
+    evaluation: str
+    evaluated: str
+    challenger: str
+    champion: str | None
+    mesh_version: str
+    checks: tuple[Check, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)  # what the challenger was trained on
+
+    @property
+    def passed(self) -> bool | None:
+        return all(check.passed for check in self.checks) if self.checks else None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it did not pass."""
+        return [check.reason or check.name for check in self.checks if not check.passed]
+
+
+def write_judged(home: Home, judged: Judged, *, figures: pa.Table, report: str) -> None:
+    """Writes an evaluation: the figures and the page first, what is judged last."""
+    folder = _folder(home, judged.evaluation)
+    with atomic_write(folder / "figures.parquet") as file:
+        pq.write_table(figures, file, compression="zstd")
+    with atomic_write(folder / "report.md") as file:
+        file.write(report.encode())
+    with atomic_write(folder / "verdict.json") as file:
+        file.write(json.dumps(asdict(judged), indent=1).encode() + b"\n")
+
+
+def read_judged(home: Home, evaluation: str) -> Judged | None:
+    """Returns an evaluation, None where there is none of this id. Raises `WarehouseError` where it is damaged."""
+    path = _folder(home, evaluation) / "verdict.json"
+    return _read(path) if path.exists() else None
+
+
+def read_report(home: Home, evaluation: str) -> str:
+    """Returns the page of an evaluation."""
+    return (_folder(home, evaluation) / "report.md").read_text(encoding="utf-8")
+
+
+def evaluations(home: Home) -> list[Judged]:
+    """Returns all evaluations, oldest first. Raises `WarehouseError` where one is damaged."""
+    found = [_read(path) for path in _folder(home, "any").parent.glob("*/verdict.json")]
+    return sorted(found, key=lambda one: (one.evaluated, one.evaluation))
+
+
+def headline(home: Home, judged: Judged) -> list[dict[str, Any]]:
+    """Returns what the evaluated model reaches on whole documents: the leading figure of each protocol."""
+    table = _figures(home, judged)
+    return [
+        {name: row[name] for name in ("corpus", "split", "protocol", "entity_type", "figure", "value")}
+        for row in table.to_pylist()
+        if row["model_version"] == judged.challenger and row["slice"] == "all" and row["figure"] in _LEADING
+    ]
+
+
+def model_rows(home: Home, *, shown: str) -> list[dict[str, Any]]:
+    """Returns the rows of the table `models`: the models of the home, and the one whose mentions are shown."""
+    leading, judged = champion(home), {one.challenger: one for one in evaluations(home)}
+    promoted = {change.champion: change.when for change in changes(home)}
+    kept = {one.version: one for one in models(home)}
+    rows = []
+    for version in dict.fromkeys((*kept, shown)):
+        model, verdict = kept.get(version), judged.get(version)
+        metrics, made_from = (model.read("metrics.json"), model.read("recipe.json")) if model else (None, None)
+        rows.append(
+            {
+                "model_version": version,
+                "champion": version == leading,
+                "added": model and datetime.fromisoformat(model.added),
+                "promoted": datetime.fromisoformat(promoted[version]) if version in promoted else None,
+                "evaluation": verdict and verdict.evaluation,
+                "passed": verdict.passed if verdict else None,
+                "reasons": "; ".join(verdict.reasons) or None if verdict else None,
+                "recipe": made_from and json.dumps(made_from),
+                "metrics": metrics and json.dumps(metrics),
+            }
+        )
+    return rows
+
+
+def figure_rows(home: Home) -> Iterator[dict[str, Any]]:
+    """Yields the rows of the table `evaluations`: every figure of every evaluation."""
+    for judged in evaluations(home):
+        origin = {"evaluation": judged.evaluation, "evaluated": datetime.fromisoformat(judged.evaluated)}
+        table = _figures(home, judged)
+        yield from (origin | row for row in table.to_pylist())
+
+
+def check_rows(home: Home) -> Iterator[dict[str, Any]]:
+    """Yields the rows of the table `checks`: everything that the gate looked at."""
+    for judged in evaluations(home):
+        versions = {"champion_version": judged.champion, "challenger_version": judged.challenger}
+        for check in judged.checks:
+            fields = asdict(check)
+            yield {"evaluation": judged.evaluation, **versions, "name": fields.pop("name"), **fields}
+
+
+def ledger(home: Home) -> list[str]:
+    """Returns what decides the rows of these tables: a snapshot is published anew when it changes."""
+    kept = [f"model {one.version}" for one in models(home)]
+    judged = [f"evaluation {one.evaluation}" for one in evaluations(home)]
+    return [*kept, *judged, *(f"champion {change.champion} {change.when}" for change in changes(home))]
+
+
+def _folder(home: Home, evaluation: str) -> Path:
+    return home.root / "evaluations" / file_name(evaluation)
+
+
+def _figures(home: Home, judged: Judged) -> pa.Table:
+    path = _folder(home, judged.evaluation) / "figures.parquet"
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise WarehouseError(f"{path} cannot be read; move its folder away and evaluate again") from error
+
+
+def _read(path: Path) -> Judged:
+    try:
+        fields: dict[str, Any] = json.loads(path.read_bytes())
+        checks: Sequence[dict[str, Any]] = fields.pop("checks")
+        return Judged(checks=tuple(Check(**check) for check in checks), **fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WarehouseError(f"{path} is no record of an evaluation; move its folder away") from error

@@ -1,0 +1,1 @@
+"""Snapshots: publish, read, compare, roll back, compact, prune."""

@@ -1,0 +1,302 @@
+"""What goes into a snapshot: every finished source with its books and files, the order of sources, the runs.
+
+Files never change, so what the previous snapshot knows of a source is not read from its files again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from warehouse.errors import PublishRefusedError, WarehouseError
+from warehouse.layout import Home, SourceKey
+from warehouse.registry.evaluations import check_rows, figure_rows, ledger, model_rows
+from warehouse.snapshots import views
+from warehouse.snapshots.compaction import Group, merge, plan
+from warehouse.snapshots.deletion_vectors import Shown, hide
+from warehouse.snapshots.file_stats import FileFacts, known_or_read
+from warehouse.snapshots.precedence import SUPERSEDED_SQL, first_and_last_seen, precedence
+from warehouse.sources.checks import verify_sources
+from warehouse.sources.counts import SourceCounts, SourceSummary, read_source_summary
+from warehouse.sources.runs import RunRecord, annotators, read_runs
+
+Known = dict[str, tuple[SourceSummary, int]]
+
+_GROUPS_SQL = """
+SELECT path, list({'name': source, 'digest': digest} ORDER BY rowid)
+FROM files WHERE starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowid)
+"""
+_CONCEPTS_SQL = """
+SELECT mesh_id, any_value(mesh_name), count(*) FROM mentions WHERE mesh_id IS NOT NULL GROUP BY mesh_id ORDER BY mesh_id
+"""
+# Every view of sources, and the files of a source that it reads.
+SOURCE_VIEWS = {
+    "documents": ("documents",),
+    "mentions": ("mentions",),
+    "failures": ("failures", "unread"),
+    "deletions": ("deletions",),
+}
+_VERIFIED_AT_ONCE = 32  # sources: the mentions of a whole baseline would not fit in memory
+_HIDING = ("documents", "mentions")  # views that leave superseded rows out
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A finished source and its files."""
+
+    books: SourceSummary
+    mentions: int  # rows
+    files: dict[str, Path]  # documents, mentions, failures, unread, deletions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """All that a snapshot of one model and vocabulary shows. `merged` are groups that stand merged."""
+
+    home: Home
+    model_version: str
+    mesh_version: str
+    runs: Sequence[RunRecord]
+    sources: Mapping[SourceKey, Source]
+    current: Sequence[SourceKey]  # lowest rank first
+    reissued: Sequence[SourceKey]  # replaced by newer content of the same name
+    merged: Sequence[Group]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that decides what the views show: what, in which order, by which definitions."""
+        shown = [self.model_version, self.mesh_version, views.DEFINITION]
+        shown += [f"{key.stem} {rank}" for rank, key in enumerate(self.current)]
+        shown += [key.stem for key in self.reissued]
+        shown += ledger(self.home)
+        return hashlib.sha256("\n".join(shown).encode()).hexdigest()
+
+
+def gather(
+    home: Home, *, model_version: str, mesh_version: str, known: Known | None = None, merged: Sequence[Group] = ()
+) -> Contents:
+    """Returns what is finished. `known` holds the books of sources and their rows of mentions, by file stem.
+
+    Raises `WarehouseError` when there is nothing, or no vocabulary.
+    """
+    runs = read_runs(home)
+    sources = _finished(home, model_version=model_version, mesh_version=mesh_version, known=known or {})
+    current, reissued = precedence(sources, first_and_last_seen(runs))
+    return Contents(
+        home=home,
+        model_version=model_version,
+        mesh_version=mesh_version,
+        runs=runs,
+        sources=sources,
+        current=current,
+        reissued=reissued,
+        merged=merged,
+    )
+
+
+def remember(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]:
+    """Returns, from an open snapshot, the books of its sources and the groups that stand merged."""
+    counts = [field.name for field in fields(SourceCounts)]
+    known: Known = {}
+    for name, digest, form, size, status, error, mentions, *plural in connection.execute(
+        f"SELECT source, digest, format, bytes, status, error, mentions, {', '.join(counts)} FROM sources"
+    ).fetchall():
+        key = SourceKey(name, digest)
+        books = SourceSummary(
+            key=key,
+            format=form,
+            bytes=size,
+            counts=SourceCounts(**dict(zip(counts, plural, strict=True))),
+            status=status,
+            error=error,
+        )
+        known[key.stem] = (books, mentions)
+    groups = connection.execute(_GROUPS_SQL).fetchall()
+    return known, [_group(Path(path), [SourceKey(**key) for key in keys]) for path, keys in groups]
+
+
+def merge_missing(contents: Contents) -> None:
+    """Makes merged files again that are gone, for what is deleted of them is lost by nobody."""
+    for group in contents.merged:
+        merge(contents.home, group, {key: contents.sources[key].files for key in group.keys})
+
+
+def fill(
+    connection: duckdb.DuckDBPyConnection,
+    contents: Contents,
+    *,
+    verified: set[SourceKey],
+    facts: Mapping[str, FileFacts],
+) -> None:
+    """Creates every view and table but `snapshot`, and checks the sources that are not yet verified.
+
+    `facts` are those recorded of files that were published before; all others are read as a whole. Raises
+    `PublishRefusedError` or `CountMismatchError` with the first fault found, `WarehouseError` for a damaged file.
+    """
+    home, sources, mesh_version = contents.home, contents.sources, contents.mesh_version
+    seen = first_and_last_seen(contents.runs)
+    ranks: dict[SourceKey, int | None] = {key: rank for rank, key in enumerate(contents.current)}
+    ranks |= dict.fromkeys(contents.reissued)
+    views.create_home(connection, home.root)
+    by = annotators(contents.runs, model_version=contents.model_version, mesh_version=mesh_version)
+    views.create_table(
+        connection,
+        "sources",
+        [_source_row(sources[key], rank, seen.get(key), by.get(key)) for key, rank in ranks.items()],
+    )
+    sizes = _sizes(sources)
+    unverified = [(key, source) for key, source in sources.items() if key not in verified]
+    for first in range(0, len(unverified), _VERIFIED_AT_ONCE):
+        some = unverified[first : first + _VERIFIED_AT_ONCE]
+        verify_sources(
+            connection,
+            {key: (source.books.counts, source.mentions, source.files) for key, source in some},
+            model_version=contents.model_version,
+            mesh_version=mesh_version,
+            vocabulary=home.entities(mesh_version),
+        )
+    files = {key: dict(source.files) for key, source in sources.items()}
+    order: dict[str, list[SourceKey]] = {}
+    for kind, of_kind in sizes.items():
+        current = {key: of_kind[key] for key in contents.current}
+        standing = [group for group in contents.merged if group.kind == kind and current.keys() >= {*group.keys}]
+        groups = plan(kind, current, standing=standing)
+        for group in (*standing, *groups):
+            merged = merge(home, group, files)
+            for key in group.keys:
+                files[key][kind] = merged
+        # in the order in which they are merged, so that a merged file can be made again, byte for byte
+        order[kind] = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
+    for table, kind in (("record", "documents"), ("deletion", "deletions")):
+        every = views.file_list(dict.fromkeys(each[kind] for each in files.values()))
+        connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({every})")
+    views.create_table(connection, "superseded", [])
+    connection.execute(f"INSERT INTO superseded {SUPERSEDED_SQL}")
+    views.create_table(connection, "hidden", [])
+
+    rows: list[dict[str, object]] = []
+    documents = {key: source.books.counts.documents for key, source in sources.items()}
+    for view, kinds in SOURCE_VIEWS.items():
+        holding: dict[Path, list[SourceKey]] = {}
+        for kind in kinds:
+            for key in order[kind]:
+                holding.setdefault(files[key][kind].relative_to(home.root), []).append(key)
+        known = {path: known_or_read(home.root, path, known=facts) for path in holding}
+        rows += [_file_row(view, path, key, known[path]) for path, keys in holding.items() for key in keys]
+        shown = Shown(tuple(holding))
+        if view in _HIDING:
+            shown = hide(connection, view, holding=holding, documents=documents)
+        views.create_view(connection, view, shown.whole, partly=shown.partly, merged=shown.merged)
+    for view, path in (("entities", home.entities(mesh_version)), ("entity_tree", home.entity_tree(mesh_version))):
+        relative = path.relative_to(home.root)
+        views.create_view(connection, view, [relative])
+        rows.append(_file_row(view, relative, None, known_or_read(home.root, relative, known=facts)))
+    views.create_lists(connection)
+    views.create_table(connection, "files", rows)
+    views.create_table(connection, "concepts", [])
+    connection.execute(f"INSERT INTO concepts {_CONCEPTS_SQL}")
+    views.create_table(connection, "runs", [_run_row(run) for run in contents.runs])
+    views.create_table(connection, "models", model_rows(home, shown=contents.model_version))
+    views.create_table(connection, "evaluations", list(figure_rows(home)))
+    views.create_table(connection, "checks", list(check_rows(home)))
+
+
+def _finished(home: Home, *, model_version: str, mesh_version: str, known: Known) -> dict[SourceKey, Source]:
+    """Finds every source with a mentions file. The books stand in that file; the other files must be there too."""
+    folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
+    paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    if not paths:
+        raise WarehouseError(f"{folder} has no mentions; annotate something first")
+    for path in (home.entities(mesh_version), home.entity_tree(mesh_version)):
+        if not path.exists():
+            raise WarehouseError(f"vocabulary {mesh_version} is missing: {path} is not there; import it first")
+    finished = {}
+    for path in paths:
+        if path.stem in known:
+            books, mentions = known[path.stem]
+        else:
+            books, mentions = read_source_summary(path), pq.read_metadata(path).num_rows
+        if path.stem != books.key.stem:
+            raise PublishRefusedError(f"{path} holds the books of {books.key.stem}; delete it and annotate again")
+        files = {
+            "documents": home.documents(books.key),
+            "mentions": path,
+            "failures": home.failures(books.key),
+            "unread": home.unread(books.key, model_version=model_version, mesh_version=mesh_version),
+            "deletions": home.deletions(books.key),
+        }
+        finished[books.key] = Source(books, mentions, files)
+    return finished
+
+
+def _group(path: Path, keys: Sequence[SourceKey]) -> Group:
+    """The group whose merged file is at a path relative to the home."""
+    _, folder, *of_model, _ = path.parts
+    return Group("unread" if folder == "failures" and of_model else folder, path.stem, tuple(keys))
+
+
+def _sizes(sources: Mapping[SourceKey, Source]) -> dict[str, dict[SourceKey, int]]:
+    """Returns the bytes of the files of every source, by kind. Raises `PublishRefusedError` when one is missing."""
+    sizes: dict[str, dict[SourceKey, int]] = {}
+    for key, source in sources.items():
+        for kind, path in source.files.items():
+            try:
+                sizes.setdefault(kind, {})[key] = path.stat().st_size
+            except FileNotFoundError:
+                raise PublishRefusedError(
+                    f"{path} is missing; delete {source.files['mentions']} and annotate {key.name} again"
+                ) from None
+    return sizes
+
+
+def _source_row(
+    source: Source, rank: int | None, seen: tuple[str, str] | None, annotated_by: str | None
+) -> dict[str, object]:
+    books = source.books
+    first_run, last_run = seen or (None, None)
+    return {
+        "source": books.key.name,
+        "digest": books.key.digest,
+        "rank": rank,
+        "current": rank is not None,
+        "format": books.format,
+        "bytes": books.bytes,
+        "status": books.status,
+        "error": books.error,
+        **asdict(books.counts),
+        "mentions": source.mentions,
+        "first_run": first_run,
+        "last_run": last_run,
+        "annotated_by": annotated_by,
+    }
+
+
+def _file_row(view: str, path: Path, key: SourceKey | None, facts: FileFacts) -> dict[str, object]:
+    return {
+        "view": view,
+        "path": path.as_posix(),
+        "source": key and key.name,
+        "digest": key and key.digest,
+        **asdict(facts),
+    }
+
+
+def _run_row(run: RunRecord) -> dict[str, object]:
+    return {
+        "run_id": run.run_id,
+        "started": datetime.fromisoformat(run.started),
+        "finished": run.finished and datetime.fromisoformat(run.finished),
+        "host": run.host,
+        "sources": len(run.sources),
+        "versions": json.dumps(run.versions),
+        "options": json.dumps(run.options),
+        "stages": json.dumps(run.stages),
+        "error": run.error,
+    }

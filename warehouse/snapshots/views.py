@@ -1,0 +1,163 @@
+"""What stands in a snapshot: views over an explicit list of Parquet files, and tables, each column described.
+
+The views name files by absolute path, so that any DuckDB client opens them from any folder. The folder they begin with
+is in one place, the macro `home()`, and the variable `e2emern_home` overrides it: a home that has moved is read with
+one statement, or permanently after one macro is replaced (`warehouse.snapshots.refs.relocate`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from warehouse import schemas
+
+ORIGIN = "source, digest, record"
+HOME_VARIABLE = "e2emern_home"
+PLACE = "place"  # the column of merged files that is unique in each
+
+# Every view over files: its schema, and what it is.
+VIEWS: dict[str, tuple[pa.Schema, str]] = {
+    "documents": (schemas.DOCUMENTS, "Documents as they stand now: one row per document_id"),
+    "mentions": (
+        schemas.MENTIONS,
+        "Mentions found by the model in the documents as they stand now; words of several concepts are a row for each",
+    ),
+    "deletions": (schemas.DELETIONS, "PubMed ids that a source withdraws"),
+    "failures": (schemas.FAILURES, "Records that could not be used"),
+    "entities": (schemas.ENTITIES, "Concepts of the vocabulary"),
+    "entity_tree": (
+        schemas.ENTITY_TREE,
+        "Every concept with itself and all concepts above it: join on mesh_id, filter on ancestor_id",
+    ),
+}
+# What a view reads of its files: all, or what is not hidden, by `record`, in merged files by `place`.
+_WHOLE_SQL = "SELECT {columns} FROM read_parquet({files})"
+_PARTLY_SQL = """
+SELECT {columns} FROM read_parquet({files})
+ANTI JOIN (SELECT file, place AS hidden_place FROM hidden WHERE view = {view})
+    ON file_index = file AND {place} = hidden_place
+"""
+_ANNOTATIONS_SQL = f"""
+SELECT {ORIGIN}, document_id, pmid, annotation.start, annotation."end", annotation.text, annotation.entity_type,
+    annotation.identifiers, annotation.normalized_type, annotation.normalized_ids
+FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM documents)
+"""
+_INVALID_SQL = f"SELECT {ORIGIN}, document_id, pmid, unnest(invalid_annotations, recursive := true) FROM documents"
+# Every view over the lists of `documents`: its schema, what it is, its query.
+LISTS: dict[str, tuple[pa.Schema, str, str]] = {
+    "annotations": (schemas.ANNOTATIONS, "Mentions that the sources themselves carry", _ANNOTATIONS_SQL),
+    "invalid_annotations": (
+        schemas.INVALID_ANNOTATIONS,
+        "Annotations and lines of sources that could not be used, though their documents were",
+        _INVALID_SQL,
+    ),
+}
+TABLES: dict[str, tuple[pa.Schema, str]] = {
+    "sources": (schemas.SOURCES, "Input files and what became of their records"),
+    "superseded": (schemas.SUPERSEDED, "Documents in files that are not shown, and why"),
+    "hidden": (schemas.HIDDEN, "Superseded documents in the files that the views read in part"),
+    "concepts": (schemas.CONCEPTS, "Concepts that are mentioned, and how often"),
+    "files": (schemas.FILES, "Parquet files that the views read"),
+    "runs": (schemas.RUNS, "Runs that made the tables"),
+    "models": (schemas.MODELS, "Models of the home, and the one whose mentions are shown"),
+    "evaluations": (schemas.EVALUATIONS, "Figures of models on gold documents, one a row"),
+    "checks": (schemas.CHECKS, "What the gate looked at before a model could become the champion"),
+    "snapshot": (schemas.SNAPSHOT, "This snapshot, one row"),
+}
+DEFINITION = "\n".join(
+    [_WHOLE_SQL, _PARTLY_SQL, *(sql for _schema, _text, sql in LISTS.values())]
+    + [f"{name} {text} {schema.names}" for name, (schema, text) in (*VIEWS.items(), *TABLES.items())]
+)
+
+
+def create_home(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Creates, or replaces, the macro that tells the folder of the files that all views read."""
+    folder = literal(literal_path(root))
+    connection.execute(f"CREATE OR REPLACE MACRO home() AS coalesce(getvariable({literal(HOME_VARIABLE)}), {folder})")
+
+
+def create_view(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    whole: Iterable[Path],
+    *,
+    partly: Iterable[Path] = (),
+    merged: Iterable[Path] = (),
+) -> None:
+    """Creates one of `VIEWS` over its files, given relative to the home, with the description of every column.
+
+    Of the files `partly`, of one source each, and `merged`, it shows what the table `hidden` does not name.
+    """
+    schema, description = VIEWS[name]
+    columns = ", ".join(map(identifier, schema.names))
+    parts = [
+        sql.format(
+            columns=columns,
+            files=f"[home() || '/' || path FOR path IN {file_list(files)}]",
+            view=literal(name),
+            place=place,
+        )
+        for sql, place, files in (  # whole files last: after them, DuckDB 2.0 does not spill when it sorts all rows
+            (_PARTLY_SQL, "record", tuple(partly)),
+            (_PARTLY_SQL, PLACE, tuple(merged)),
+            (_WHOLE_SQL, "", tuple(whole)),
+        )
+        if files
+    ]
+    connection.execute(f"CREATE VIEW {name} AS {' UNION ALL '.join(parts)}")
+    _describe(connection, "VIEW", name, schema, description)
+
+
+def create_lists(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the views of `LISTS`, an element of the list a row."""
+    for name, (schema, description, sql) in LISTS.items():
+        connection.execute(f"CREATE VIEW {name} AS {sql}")
+        _describe(connection, "VIEW", name, schema, description)
+
+
+def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[dict[str, object]]) -> None:
+    """Creates one of `TABLES` with its rows, and the description of every column.
+
+    No rows are no insert: after one without rows, in one statement with the table or not, DuckDB 2.0.0 does not find
+    those of an ordered insert of more than 122,880, until the file is opened anew.
+    """
+    schema, description = TABLES[name]
+    connection.register("incoming", pa.Table.from_pylist(list(rows), schema=schema))
+    columns = connection.execute("SELECT column_name, column_type FROM (DESCRIBE incoming)").fetchall()
+    connection.execute(f"CREATE TABLE {name} ({', '.join(f'{identifier(column)} {kind}' for column, kind in columns)})")
+    if rows:
+        connection.execute(f"INSERT INTO {name} FROM incoming")
+    connection.unregister("incoming")
+    _describe(connection, "TABLE", name, schema, description)
+
+
+def file_list(files: Iterable[Path]) -> str:
+    """Returns an SQL list of file names, taken literally by DuckDB: `*`, `?` and `[` are no wildcards."""
+    return "[" + ", ".join(literal(literal_path(path)) for path in files) + "]"
+
+
+def literal_path(path: Path) -> str:
+    """Returns a pattern that matches this path only."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def literal(text: str) -> str:
+    """Returns an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Returns an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _describe(connection: duckdb.DuckDBPyConnection, kind: str, name: str, schema: pa.Schema, description: str) -> None:
+    connection.execute(f"COMMENT ON {kind} {name} IS {literal(description)}")
+    for column in schema:
+        text = (column.metadata or {})[b"description"].decode()
+        connection.execute(f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(text)}")

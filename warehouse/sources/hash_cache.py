@@ -1,0 +1,85 @@
+"""Keeps the digest of every input file, so that a night reads the files that are new or changed and no other.
+
+A digest is believed while size and time of change of the file, to the nanosecond, are what they were when it was read.
+That of a file that had changed less than two seconds before is not kept: where clocks are coarse it could change again
+and look the same. The record is a cache: what it lacks is read, and a damaged one is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from warehouse.files import atomic_write
+from warehouse.layout import Home, digest_file
+
+_YOUNG_NS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptDigest:
+    """The digest (`digest_file`) of a file of this size, last changed at this time in nanoseconds."""
+
+    bytes: int
+    mtime_ns: int
+    digest: str
+
+    def is_of(self, path: Path) -> bool:
+        """Tells whether the file looks as it did when it was read."""
+        with suppress(OSError):
+            found = path.stat()
+            return (found.st_size, found.st_mtime_ns) == (self.bytes, self.mtime_ns)
+        return False
+
+
+@contextmanager
+def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
+    """Gives what returns the digest of a file, reading those only whose digest the home does not keep.
+
+    New ones are kept at the end, where there is a home and it can be written to. What is given raises OSError for a
+    file that cannot be read.
+    """
+    kept = kept_digests(home) if home else {}
+    new: dict[Path, KeptDigest] = {}
+
+    def digest(path: Path) -> str:
+        path = path.resolve()
+        if (known := kept.get(path)) and known.is_of(path):
+            return known.digest
+        now, before = time.time_ns(), path.stat()
+        found = KeptDigest(bytes=before.st_size, mtime_ns=before.st_mtime_ns, digest=digest_file(path))
+        if now - before.st_mtime_ns > _YOUNG_NS and found.is_of(path):
+            new[path] = found
+        return found.digest
+
+    try:
+        yield digest
+    finally:
+        if home and new:
+            with suppress(OSError):
+                _write(home, {path: one for path, one in kept_digests(home).items() if path.exists()} | new)
+
+
+def kept_digests(home: Home) -> dict[Path, KeptDigest]:
+    """Returns the digests that are kept, by absolute path."""
+    try:
+        return {Path(path): KeptDigest(**fields) for path, fields in json.loads(home.digests.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def forget_digest(home: Home, path: Path) -> None:
+    """Has the file read the next time, however it looks."""
+    kept = kept_digests(home)
+    if kept.pop(path.resolve(), None):
+        _write(home, kept)
+
+
+def _write(home: Home, kept: Mapping[Path, KeptDigest]) -> None:
+    record = {str(path): asdict(one) for path, one in sorted(kept.items())}
+    with atomic_write(home.digests) as file:
+        file.write(json.dumps(record, indent=1).encode() + b"\n")

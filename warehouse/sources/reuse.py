@@ -1,0 +1,173 @@
+"""Carries mentions over: what a model found in a text stands for the same text in a later source.
+
+Most records of a PubMed update, of a re-issued file and of a new yearly baseline have the text they had before. Such a
+document, equal in id and in `text_sha256`, is not read again: its rows come from the mentions file of an earlier source
+of the same model and vocabulary, and differ from those in source, digest, record and PMID alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.layout import Home, SourceKey
+from warehouse.schemas import MENTIONS
+from warehouse.snapshots.views import file_list, identifier
+
+_MEMORY = "1GB"  # for DuckDB; what the join needs beyond it goes to disk
+_KEY = "document_id"
+_ANY = ("", chr(0x10FFFF))
+
+_MATCH_SQL = """
+CREATE TEMP TABLE match AS
+WITH
+    wanted AS (SELECT record, document_id, pmid, text_sha256 FROM read_parquet({wanted})),
+    earlier AS (
+        SELECT source, digest, record, document_id, text_sha256, filename AS documents
+        FROM read_parquet({documents}, filename = true)
+    ),
+    unread AS (SELECT source, digest, record FROM read_parquet({unread})),
+    known AS (SELECT * FROM earlier ANTI JOIN unread USING (source, digest, record))
+SELECT wanted.record, wanted.pmid, max(struct_pack(source, digest, known.record, documents)) AS origin
+FROM wanted JOIN known USING (document_id, text_sha256)
+GROUP BY ALL
+"""
+_MENTIONS_SQL = """
+SELECT {columns}
+FROM read_parquet({mentions}, filename = true) AS m
+JOIN beside ON m.filename = beside.mentions
+JOIN match ON origin.documents = beside.documents
+    AND m.source = origin.source AND m.digest = origin.digest AND m.record = origin.record
+ORDER BY match.record, m.file_row_number
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The records of a source whose text was annotated before, and their mentions, ascending by record."""
+
+    records: frozenset[int] = frozenset()
+    mentions: pa.Table = field(default_factory=MENTIONS.empty_table)
+
+    def between(self, first: int, last: int) -> pa.Table:
+        """Returns the mentions of the records from `first` to `last`, both included."""
+        records = self.mentions["record"].to_numpy()
+        start, end = np.searchsorted(records, [first, last + 1])
+        return self.mentions.slice(start, end - start)
+
+
+def reused_mentions(home: Home, key: SourceKey, *, model_version: str, mesh_version: str) -> Carried:
+    """Returns what need not be annotated again of a source whose documents file is there.
+
+    Looks into every other source that this model has annotated and whose ids reach into those
+    of this one. A file that cannot be read carries nothing: its documents are annotated again.
+    """
+    versions = {"model_version": model_version, "mesh_version": mesh_version}
+    earlier = [
+        other
+        for other in _annotated(home, **versions)
+        if other.documents != home.documents(key) and _overlap(other.documents, home.documents(key))
+    ]
+    with tempfile.TemporaryDirectory(prefix="e2emern-carry-") as spill:
+        config = {"memory_limit": _MEMORY, "temp_directory": spill}
+        try:
+            return _carried(config, home, key, earlier)
+        except duckdb.Error:
+            try:
+                return _carried(config, home, key, list(filter(_can_be_read, earlier)))
+            except duckdb.Error:  # it is not the files of others that cannot be read
+                return Carried()
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotated:
+    """The files of a source that a model has annotated."""
+
+    documents: Path
+    mentions: Path
+    unread: Path
+
+
+def _annotated(home: Home, *, model_version: str, mesh_version: str) -> Iterator[_Annotated]:
+    for mentions in sorted(home.mentions_folder(model_version=model_version, mesh_version=mesh_version).glob("[!.]*")):
+        documents = home.root / "documents" / mentions.name
+        unread = home.root / "failures" / mentions.parent.name / mentions.name
+        if documents.exists() and unread.exists():
+            yield _Annotated(documents, mentions, unread)
+
+
+def _can_be_read(one: _Annotated) -> bool:
+    try:
+        with duckdb.connect() as connection:
+            for path in (one.documents, one.mentions, one.unread):
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM read_parquet({file_list([path])}) AS t")
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _carried(config: dict[str, Any], home: Home, key: SourceKey, earlier: Sequence[_Annotated]) -> Carried:
+    if not earlier:
+        return Carried()
+    with duckdb.connect(config=config) as connection:
+        return _matched(connection, home, key, {str(other.documents): other for other in earlier})
+
+
+def _matched(
+    connection: duckdb.DuckDBPyConnection, home: Home, key: SourceKey, earlier: dict[str, _Annotated]
+) -> Carried:
+    connection.execute(
+        _MATCH_SQL.format(
+            wanted=file_list([home.documents(key)]),
+            documents=file_list(one.documents for one in earlier.values()),
+            unread=file_list(one.unread for one in earlier.values()),
+        )
+    )
+    records = frozenset(record for (record,) in connection.execute("SELECT record FROM match").fetchall())
+    origins = [
+        name for (name,) in connection.execute("SELECT DISTINCT origin.documents FROM match ORDER BY ALL").fetchall()
+    ]
+    if not origins:
+        return Carried()
+    connection.execute("CREATE TEMP TABLE beside (documents TEXT, mentions TEXT)")
+    connection.executemany(
+        "INSERT INTO beside VALUES (?, ?)", [(name, str(earlier[name].mentions)) for name in origins]
+    )
+    own = {"source": "$source", "digest": "$digest", "record": "match.record", "pmid": "match.pmid"}
+    columns = [f"{own.get(name, 'm.' + identifier(name))} AS {identifier(name)}" for name in MENTIONS.names]
+    found = connection.sql(
+        _MENTIONS_SQL.format(
+            columns=", ".join(columns),
+            mentions=file_list(earlier[name].mentions for name in origins),
+        ),
+        params={"source": key.name, "digest": key.digest},
+    )
+    return Carried(records, found.to_arrow_table().cast(MENTIONS))
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Tells whether two documents files may hold the same id: of sorted ids, as baselines have them, few files do."""
+    first, second = _ids(one), _ids(other)
+    return first is not None and second is not None and first[0] <= second[1] and second[0] <= first[1]
+
+
+@lru_cache(maxsize=100_000)  # a file never changes
+def _ids(documents: Path) -> tuple[str, str] | None:
+    """The least and the greatest id from the footer of a documents file; None where it has no rows or no footer."""
+    try:
+        footer = pq.read_metadata(documents)
+    except (OSError, pa.ArrowException):
+        return None
+    column = footer.schema.names.index(_KEY)
+    groups = [footer.row_group(group).column(column).statistics for group in range(footer.num_row_groups)]
+    bounds = [(str(one.min), str(one.max)) if one and one.has_min_max else _ANY for one in groups]
+    return (min(least for least, _ in bounds), max(greatest for _, greatest in bounds)) if bounds else None
