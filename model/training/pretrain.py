@@ -26,10 +26,11 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..arguments import fails_in_one_line, plural
+from model.cli import fails_in_one_line, plural
+from model.tokenization import pieces_digest, positions_of
+
 from ..files import beside, file_digest, write_text
 from ..network import E2emernConfig
-from ..pieces import pieces_digest, positions_of
 from ..precision import PRECISIONS, fastest_precision
 from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
 from .encoders import check_pieces, reading

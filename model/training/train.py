@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from ..arguments import fails_in_one_line, plural
+from model.cli import fails_in_one_line, plural
+from model.pretrained import save_model
+
 from ..files import file_digest, write_text
-from ..folder import save_model
 from ..vocabulary import Vocabulary
 from .checkpoint import remove_checkpoint
 from .recipe import Recipe, RecipeError, read_config
