@@ -19,9 +19,11 @@ _AT_ONCE = 64  # files that one query reads
 _INVALID_SQL = """
 WITH
     invalid AS (
-        SELECT source, record, document_id, unnest(invalid_annotations, recursive := true) FROM read_parquet({files})
+        SELECT source, record, document_id, unnest(invalid_annotations, recursive := true),
+            generate_subscripts(invalid_annotations, 1) AS number
+        FROM read_parquet({files})
     ),
-    ranked AS (SELECT *, row_number() OVER (PARTITION BY kind ORDER BY source, record) AS place FROM invalid)
+    ranked AS (SELECT *, row_number() OVER (PARTITION BY kind ORDER BY source, record, number) AS place FROM invalid)
 SELECT kind, count(*), list(struct_pack(source, position, document_id, reason) ORDER BY place) FILTER (place <= {most})
 FROM ranked GROUP BY kind
 """
