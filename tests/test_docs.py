@@ -59,7 +59,7 @@ def queries_section() -> str:
     """Return the list of named queries in docs/queries.md, made from their headers."""
     lines = []
     for one in library().values():
-        lines += [f"### {one.name}", "", f"{one.description} {one.notes}".strip(), ""]
+        lines += [f"### `{one.name}`", "", f"{one.description} {one.notes}".strip(), ""]
         if one.parameters:
             lines += ["| option | default | |", "|---|---|---|"]
             for each in one.parameters:
