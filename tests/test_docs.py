@@ -251,7 +251,7 @@ def test_every_command_is_documented_and_has_an_example() -> None:
 
 
 def test_the_help_of_sql_names_every_table() -> None:
-    from flows.cli.tables import sql
+    from flows.cli.sql import sql
 
     listed = re.search(r"Tables: (.*?);", sql.__doc__ or "", re.DOTALL)
     assert listed is not None

@@ -1,63 +1,17 @@
-"""What people ask of the tables: `export`, `sql`, `status`."""
+"""Answer an SQL query: `sql`."""
 
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from flows.cli.application import TIMEOUT_S, Allow, AnswerFormat, Branch, Deny, Folder, Timeout, app, say
+from flows.cli.application import TIMEOUT_S, AnswerFormat, Folder, Timeout, app, say
 from tasks.errors import InputError
 from warehouse.layout import Home
 from warehouse.wording import plural
-
-
-class ExportFormat(StrEnum):
-    """How documents and mentions are written."""
-
-    PUBTATOR = "pubtator"
-    BIOC_XML = "bioc-xml"
-    BIOC_JSON = "bioc-json"
-    JSONL = "jsonl"
-
-
-@app.command(epilog="Example: e2emern export --home home --format bioc-json --output annotated.json.gz")
-def export(
-    home: Folder,
-    form: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="File to write; .gz packs it, - is standard output.")],
-    skip_full_text: Annotated[
-        bool, typer.Option("--skip-full-text", help="Leave out documents that PubTator cannot hold.")
-    ] = False,
-    branch: Branch = None,
-    allow: Allow = None,
-    deny: Deny = None,
-) -> None:
-    """Write the documents of the current snapshot with their mentions.
-
-    With --branch, --allow or --deny, mentions of other concepts are written as not linked, as `link` does.
-    """
-    from tasks.export import export as export_to
-    from tasks.export import read_annotated
-
-    place, selected = Home(home), None
-    if branch or allow or deny:
-        from tasks.concept_filter import read_selection
-
-        selected = read_selection(place, branches=branch or (), allow=allow, deny=deny)
-    written = export_to(
-        read_annotated(place, selected=selected), output, form=form.value, skip_full_text=skip_full_text
-    )
-    say(f"wrote {plural(written.documents, 'document')} with {plural(written.mentions, 'mention')} to {output}")
-    if written.skipped:
-        say(f"left out, as PubTator cannot hold them: {plural(written.skipped, 'document')}")
-    if written.altered:
-        altered = plural(written.altered, "document")
-        say(f"in {altered}, characters that {form.value} forbids were replaced one for one")
 
 
 @app.command(epilog="""Example: e2emern sql --home home "SELECT mesh_name, count(*) FROM mentions GROUP BY ALL" """)
@@ -111,12 +65,3 @@ def _values(given: list[str]) -> dict[str, str | None]:
             raise InputError(f"--param {each}: expected NAME=VALUE, such as --param year=2020")
         values[name] = text or None
     return values
-
-
-@app.command(epilog="Example: e2emern status --home home")
-def status(home: Folder) -> None:
-    """Show what a home holds: its snapshot, its last run, damaged sources, failures and invalid annotations by kind."""
-    from flows.cli.render import print_status
-    from warehouse.queries.status import status as status_of
-
-    print_status(status_of(Home(home)), console=Console())

@@ -1,0 +1,17 @@
+"""Show the state of a home: `status`."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from flows.cli.application import Folder, app
+from warehouse.layout import Home
+
+
+@app.command(epilog="Example: e2emern status --home home")
+def status(home: Folder) -> None:
+    """Show what a home holds: its snapshot, its last run, damaged sources, failures and invalid annotations by kind."""
+    from flows.cli.render import print_status
+    from warehouse.queries.status import status as status_of
+
+    print_status(status_of(Home(home)), console=Console())
