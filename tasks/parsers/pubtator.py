@@ -4,8 +4,8 @@ Format: https://www.ncbi.nlm.nih.gov/research/pubtator3/tutorial (BioCreative V 
 follow it). Offsets count code points of `title + " " + abstract`.
 
 A document is kept if its id and its text can be trusted. Every other line that cannot be used is one of its
-`invalid_annotations`. Relations are passed over: `id relation argument argument [novelty [score]]`, BioREDirect's
-`id argument argument Subject:argument|score`, and `id argument argument`.
+`invalid_annotations`. Relations are passed over: `id relation argument argument [novelty]`, and BioREDirect's
+`id argument argument Subject:argument|score`.
 """
 
 from __future__ import annotations
@@ -229,13 +229,13 @@ def _mention(line: str, block: _Block) -> _Mention | None:
 
 def _is_relation(columns: list[str], texts: Iterable[str]) -> bool:
     """Return whether a line is a relation. One with words of a text in the place of a mention is an annotation."""
-    if len(columns) < 3:
+    if len(columns) not in (4, 5):
         return False
     first, second = columns[1].strip(), columns[2].strip()
     if len(columns) == 4 and _DIRECTION.match(columns[3]):
         return True
     if not first[:1].isalpha():
-        return len(columns) == 3 and first.isdigit() and second[:1].isalpha()
+        return False
     is_offset = _NUMERIC.match(second) or second.lower() in ("", *_NO_NUMBER)
     is_annotation = len(columns) > 4 and is_offset and any(columns[3] in text for text in texts)
     return first.lower() not in _NO_NUMBER and not is_annotation

@@ -49,7 +49,7 @@ ANNOTATIONS = {
 INVALID = {
     "pt47_cat_plain.txt": [],
     "pt42_cat_nonl_ann.txt": [],
-    "pt14b_rel6.txt": [],
+    "pt14b_rel6.txt": [("201", "line 4", "not a line of the format")],
     "pt24_float_neg.txt": [
         ("201", "line 3", "outside the text"),
         ("203", "line 11", "discontinuous offsets"),

@@ -259,13 +259,8 @@ def test_a_line_that_annotating_does_not_need_costs_nothing_else(write, line, ki
 @pytest.mark.parametrize(
     "line",
     [
-        "11\tCID\tD001241",
-        "11\tD001241\tD006073",
-        "11\t3630\tD006073",
         "11\tCID\tD001241\tD006073",
         "11\tCID\tD001241\tD006073\t\t",
-        "11\tAssociation\tD001241\tD006073\tNovel\t0.99",
-        "11\tAssociation\t3630\t7157\tNovel\t0.99\tmore",
         "11\t3630\t7157\tObject:3630|0.91",
         "11\tAssociation\t3630\tD006073\tNovel",
         "11\tAssociation|0.98\t3630\tD006073\tNovel|0.7",
@@ -276,6 +271,22 @@ def test_a_line_that_annotating_does_not_need_costs_nothing_else(write, line, ki
 def test_relations_are_passed_over(write, line):
     (document,) = parse_pubtator(write(GOUT + line + "\n"))
     assert (document.annotations, document.invalid_annotations) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "11\tCID\tD001241",
+        "11\tD001241\tD006073",
+        "11\t3630\tD006073",
+        "11\tAssociation\tD001241\tD006073\tNovel\t0.99",
+        "11\tAssociation\t3630\t7157\tNovel\t0.99\tmore",
+    ],
+)
+def test_relations_of_other_columns_are_reported_and_lose_nothing(write, line):
+    (document,) = parse_pubtator(write(GOUT + line + "\n"))
+    assert (document.abstract, document.annotations) == ("Aspirin raised urate.", ())
+    assert [invalid.position for invalid in document.invalid_annotations] == ["line 3"]
 
 
 def test_the_same_record_again_is_another_record(write):
