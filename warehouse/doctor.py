@@ -1,7 +1,7 @@
-"""Examines a home: every file against what was recorded of it, and whatever has no business there.
+"""Examine a home: compare every file with its recorded facts, and find files that do not belong there.
 
-Each finding has a code; `docs/doctor.md` says for each what it means and what to do. A repair never destroys what could
-not be made again: it deletes leftovers, and files that are damaged, so that the next run makes them anew.
+Each finding has a code; `docs/doctor.md` explains each code and what to do. A repair never deletes data that cannot be
+produced again. It deletes leftovers and damaged files, and the next run writes those again.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ CODES: Final = {
     "broken-link": "warehouse.duckdb shows no snapshot that can be read",
     "damaged-snapshot": "a snapshot cannot be read",
     "moved-home": "snapshots read from where the home was before",
-    "missing-file": "a file that a snapshot names is not there",
-    "damaged-file": "a file is not what was published, or no Parquet file",
+    "missing-file": "a file that a snapshot names does not exist",
+    "damaged-file": "a file differs from what was published, or is not a Parquet file",
     "changed-dump": "a dump file has other content, though it looks as it did when it was read",
     "unfinished-source": "a run ended before it had annotated the source",
     "orphan-file": "no snapshot names the file and no run needs it",
@@ -54,14 +54,14 @@ CODES: Final = {
 }
 """What each finding means."""
 
-_OF_SOURCES = ("missing-file", "damaged-file", "unfinished-source")  # not repaired while a run goes on
-_PARSED = ("documents", "deletions", "failures")  # folders of files by source, whichever model reads them
-_COLD_S = 3600.0  # a half-written cache that nobody has touched for so long has no writer
+_OF_SOURCES = ("missing-file", "damaged-file", "unfinished-source")  # not repaired while a run is active
+_PARSED = ("documents", "deletions", "failures")  # folders of files by source, the same for every model
+_ABANDONED_S = 3600.0  # a half-written cache untouched for this long has no writer
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with a home. A `path` in it is relative to it; `repaired` says what was done about it."""
+    """A problem in a home. A `path` inside the home is relative to it; `repaired` describes the repair."""
 
     code: str
     path: str
@@ -69,31 +69,31 @@ class Finding:
     repaired: str | None = None
 
 
-_Cure = Callable[[], str]  # returns what it did
+_Repair = Callable[[], str]  # returns what it did
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
     finding: Finding
-    cure: _Cure | None = None
+    repair: _Repair | None = None
 
 
 @dataclass(slots=True)
 class _Shown:
-    """What the snapshots that can be read show together."""
+    """What all readable snapshots show together."""
 
-    current: int | None  # number of the current one, whether it can be read or not
+    current: int | None  # number of the current one, readable or not
     good: list[int] = field(default_factory=list)  # numbers, ascending
-    versions: str = ""  # folder of the mentions that the current one shows, or the newest where that cannot be read
-    named: dict[str, tuple[FileFacts, list[int]]] = field(default_factory=dict)  # by path: facts, who names it
+    versions: str = ""  # folder of the mentions of the current one, or of the newest if that is unreadable
+    named: dict[str, tuple[FileFacts, list[int]]] = field(default_factory=dict)  # by path: facts, snapshots
 
 
 def examine(home: Home, *, repair: bool = False) -> list[Finding]:
-    """Returns everything that is wrong with a home, and with `repair` puts right what is safe to.
+    """Return every problem of a home; with `repair`, also repair what is safe to repair.
 
-    Reads every file that a snapshot names, and every dump file whose digest is kept. A repair waits for a publisher and
-    keeps others waiting. Raises `WarehouseError` when the home is not there, or the record of rollbacks, which a repair
-    of the link heeds, is of another form.
+    Reads every file that a snapshot names, and every dump file whose digest is cached. A repair holds the publisher's
+    lock. Raises `WarehouseError` if the home does not exist, or if a repair of the link needs the record of rollbacks
+    and it is malformed.
     """
     home.check()
     home = Home(home.root.resolve())
@@ -101,10 +101,10 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
     with publisher(home) if repair else nullcontext():
         before = {*home.runs.glob("*.json")}
         cases = list(_cases(home, locked=repair))
-        met = _runs_go_on(home) or before != {*home.runs.glob("*.json")}  # a run may have begun while files were read
+        active = _has_active_run(home) or before != {*home.runs.glob("*.json")}  # or one began meanwhile
         for case in cases:
-            hindered = met and case.finding.code in _OF_SOURCES
-            done = case.cure() if repair and case.cure and not hindered else None
+            blocked = active and case.finding.code in _OF_SOURCES
+            done = case.repair() if repair and case.repair and not blocked else None
             findings.append(replace(case.finding, repaired=done))
     if repair and any(finding.code == "moved-home" for finding in findings):
         relocate(home)  # takes the lock itself
@@ -116,18 +116,18 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
 
 def _cases(home: Home, *, locked: bool) -> Iterator[_Case]:
     idle = locked or not is_locked(home.lock)
-    yield from _of_runs(home)
+    yield from _check_runs(home)
     shown = _Shown(_current(home))
-    yield from _of_snapshots(home, shown, idle=idle)
-    yield from _of_rollbacks(home)
-    yield from _of_link(home, shown)
-    yield from _of_named_files(home, shown)
-    yield from _of_other_files(home, shown, idle=idle)
-    yield from _of_leftovers(home, idle=idle)
-    yield from _of_dumps(home)
+    yield from _check_snapshots(home, shown, idle=idle)
+    yield from _check_rollbacks(home)
+    yield from _check_link(home, shown)
+    yield from _check_named_files(home, shown)
+    yield from _check_other_files(home, shown, idle=idle)
+    yield from _check_leftovers(home, idle=idle)
+    yield from _check_dumps(home)
 
 
-def _runs_go_on(home: Home) -> bool:
+def _has_active_run(home: Home) -> bool:
     for path in home.runs.glob("*.json"):
         with suppress(WarehouseError):
             if may_be_running(read_run(path)):
@@ -135,19 +135,19 @@ def _runs_go_on(home: Home) -> bool:
     return False
 
 
-def _of_runs(home: Home) -> Iterator[_Case]:
+def _check_runs(home: Home) -> Iterator[_Case]:
     for path in sorted(home.runs.glob("*.json")):
         try:
             run = read_run(path)
         except WarehouseError:
-            yield _case(home, "damaged-run", path, "is no record of a run", partial(_set_aside, path))
+            yield _case(home, "damaged-run", path, "is not a valid run record", partial(_set_aside, path))
             continue
         if not (run.finished or run.error or may_be_running(run)):
             what = f"began {run.started[:19]} on {run.host} and never ended"
             yield _case(home, "stale-run", path, what, partial(_end, home, run))
 
 
-def _of_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
+def _check_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
     moved = []
     pruned = sorted(home.snapshots.glob(".pruned-*.duckdb")) if idle else []  # the next prune reads and deletes them
     for path in (*map(home.snapshot, numbers(home)), *pruned):
@@ -174,24 +174,24 @@ def _of_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
         yield _case(home, "moved-home", home.snapshots, f"{_listed(moved)} read from another folder")
 
 
-def _of_rollbacks(home: Home) -> Iterator[_Case]:
-    """Not repaired: without the record, what was withdrawn could come back."""
+def _check_rollbacks(home: Home) -> Iterator[_Case]:
+    """Check the record of rollbacks. No repair: without the record, withdrawn snapshots could be shown again."""
     try:
         rollbacks(home)
     except WarehouseError:
-        yield _case(home, "damaged-rollbacks", rollbacks_path(home), "is no record of rollbacks")
+        yield _case(home, "damaged-rollbacks", rollbacks_path(home), "is not a valid record of rollbacks")
 
 
-def _of_link(home: Home, shown: _Shown) -> Iterator[_Case]:
+def _check_link(home: Home, shown: _Shown) -> Iterator[_Case]:
     link, number = home.warehouse, linked_number(home)
     if number in shown.good or not (shown.good or link.is_symlink() or link.exists()):
         return
-    what = f"links to snapshot {number}, which cannot be read" if number is not None else "is no link to a snapshot"
+    what = f"links to snapshot {number}, which cannot be read" if number is not None else "is not a link to a snapshot"
     yield _case(home, "broken-link", link, what, partial(_link, home, shown))
 
 
 def _current(home: Home) -> int | None:
-    """The number that the link names, or that a copy of a snapshot in its place has, as `cp -rL` makes one."""
+    """Return the number that the link names, or that of a copied snapshot in its place (`cp -rL` makes one)."""
     number = linked_number(home)
     if number is None and home.warehouse.exists():
         with suppress(WarehouseError, duckdb.Error, ValueError), open_path(home, home.warehouse) as connection:
@@ -199,52 +199,52 @@ def _current(home: Home) -> int | None:
     return number
 
 
-def _of_named_files(home: Home, shown: _Shown) -> Iterator[_Case]:
+def _check_named_files(home: Home, shown: _Shown) -> Iterator[_Case]:
     for name, (recorded, named_by) in sorted(shown.named.items()):
         path = home.root / name
-        cure = _redoing(home, path, shown)
+        fix = _repair_file(home, path, shown)
         if not path.exists():
-            yield _case(home, "missing-file", path, f"is named by {_listed(named_by)}", cure)
+            yield _case(home, "missing-file", path, f"is named by {_listed(named_by)}", fix)
             continue
         try:
             facts = file_facts(path)
         except WarehouseError as error:
-            yield _case(home, "damaged-file", path, str(error).removeprefix(f"{path} "), cure)
+            yield _case(home, "damaged-file", path, str(error).removeprefix(f"{path} "), fix)
             continue
         if facts != recorded:
             what = (
                 f"has {facts.rows:,} rows, {facts.bytes:,} bytes, SHA-256 {facts.sha256[:12]}; published were "
                 f"{recorded.rows:,} rows, {recorded.bytes:,} bytes, {recorded.sha256[:12]}"
             )
-            yield _case(home, "damaged-file", path, what, cure)
+            yield _case(home, "damaged-file", path, what, fix)
 
 
-def _of_other_files(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
-    """Parquet files that no snapshot names: work that is done but not published, half done, or to be deleted."""
+def _check_other_files(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
+    """Check the Parquet files that no snapshot names: unpublished, unfinished, or left to delete."""
     done = {path.name for path in (home.root / "mentions").glob("*/*.parquet")}
-    running = _runs_go_on(home)
+    running = _has_active_run(home)
     for folder in (*_PARSED, "mentions", "entities", "compacted"):
         for path in sorted((home.root / folder).rglob("*")):
             if path.is_dir() or path.name.startswith(".") or _relative(home, path) in shown.named:
                 continue
             if path.suffix != ".parquet":
-                yield _case(home, "foreign-file", path, "is no Parquet file")
+                yield _case(home, "foreign-file", path, "is not a Parquet file")
             elif folder == "compacted":
                 if idle:
                     yield _case(home, "orphan-file", path, "is merged from others", partial(_delete, path))
             elif (damage := _damage(path)) is not None:
-                yield _case(home, "damaged-file", path, damage, _redoing(home, path, shown))
+                yield _case(home, "damaged-file", path, damage, _repair_file(home, path, shown))
             elif folder in _PARSED and path.name not in done and not running:
                 what = "was parsed, and no model has finished it"
                 yield _case(home, "unfinished-source", path, what, partial(_delete, path))
 
 
-def _of_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
+def _check_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
     for path in sorted(home.root.rglob(".writing-*")):
         if path.exists() and not is_locked(path):
             yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_sweep, path))
     for path in sorted([*home.banks.glob("*.tmp"), *home.banks.glob("*.part")]):
-        if time.time() - path.stat().st_mtime > _COLD_S:
+        if time.time() - path.stat().st_mtime > _ABANDONED_S:
             yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_delete, path))
     if idle:
         for path in (home.root / ".warehouse.duckdb", *sorted(home.snapshots.glob(".building.duckdb*"))):
@@ -252,7 +252,7 @@ def _of_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
                 yield _case(home, "leftover", path, "of a publish", partial(_delete, path))
 
 
-def _of_dumps(home: Home) -> Iterator[_Case]:
+def _check_dumps(home: Home) -> Iterator[_Case]:
     for path, kept in sorted(kept_digests(home).items()):
         with suppress(OSError):
             if kept.is_of(path) and (found := digest_file(path)) != kept.digest:
@@ -260,8 +260,8 @@ def _of_dumps(home: Home) -> Iterator[_Case]:
                 yield _case(home, "changed-dump", path, what, partial(_forget, home, path))
 
 
-def _redoing(home: Home, path: Path, shown: _Shown) -> _Cure | None:
-    """What makes the next run write a file again, None for the vocabulary, which only its import can write."""
+def _repair_file(home: Home, path: Path, shown: _Shown) -> _Repair | None:
+    """Return the repair that makes the next run write a file again; None for the vocabulary, which needs an import."""
     folder, *_ = path.relative_to(home.root).parts
     if folder == "entities":
         return None
@@ -271,10 +271,10 @@ def _redoing(home: Home, path: Path, shown: _Shown) -> _Cure | None:
 
 
 def _delete_source(home: Home, path: Path, shown: _Shown) -> str:
-    """Deletes a file of a source, and the mentions that make the source count as done.
+    """Delete a file of a source, and the mentions that mark the source as done.
 
-    Of a parsed file these are the current snapshot's, and those that no snapshot names, with what their model could not
-    read. Those of earlier snapshots stay: what is parsed again is the same, byte for byte.
+    For a parsed file, these are the mentions of the current snapshot, and the unpublished mentions with their failures.
+    The mentions of earlier snapshots are kept, because parsing again gives the same bytes.
     """
     own = path.parent.name
     (home.root / "mentions" / (shown.versions if own in _PARSED else own) / path.name).unlink(missing_ok=True)
@@ -293,7 +293,7 @@ def _delete(path: Path, *, then: str | None = None) -> str:
 
 def _sweep(path: Path) -> str:
     sweep(path.parent)
-    return "its writer lives" if path.exists() else "deleted"
+    return "its writer is running" if path.exists() else "deleted"
 
 
 def _set_aside(path: Path) -> str:
@@ -313,18 +313,18 @@ def _end(home: Home, run: RunRecord) -> str:
 
 
 def _link(home: Home, shown: _Shown) -> str:
-    """Links to the snapshot that was shown, or else the newest before it that was not withdrawn, if any is good."""
+    """Link to the snapshot that was current, or else to the newest readable one before it that was not withdrawn."""
     link, number, aside = home.warehouse, shown.current, ""
     if number not in shown.good:
-        if link.exists() and not link.is_symlink():  # of no snapshot that there is, so perhaps the only copy
+        if link.exists() and not link.is_symlink():  # a copy of no known snapshot, so perhaps the only one
             aside = f"{_set_aside(link)}; "
         out = withdrawn(home)
-        standing = [one for one in shown.good if one not in out]
-        earlier = [one for one in standing if number is None or one < number]
-        number = max(earlier or standing or shown.good, default=None)
+        active = [one for one in shown.good if one not in out]
+        earlier = [one for one in active if number is None or one < number]
+        number = max(earlier or active or shown.good, default=None)
     if number is None:
         link.unlink(missing_ok=True)
-        return f"{aside}nothing is shown until the next publish, which begins anew"
+        return f"{aside}nothing is shown until the next publish, which starts over"
     point(home, number)
     return f"{aside}it shows snapshot {number} now"
 
@@ -337,8 +337,8 @@ def _damage(path: Path) -> str | None:
     return None
 
 
-def _case(home: Home, code: str, path: Path, what: str, cure: _Cure | None = None) -> _Case:
-    return _Case(Finding(code, _relative(home, path), what), cure)
+def _case(home: Home, code: str, path: Path, what: str, fix: _Repair | None = None) -> _Case:
+    return _Case(Finding(code, _relative(home, path), what), fix)
 
 
 def _relative(home: Home, path: Path) -> str:

@@ -1,14 +1,14 @@
-"""Errors of the tables; each message is one line that says what, where and what to do."""
+"""Errors of the tables. Each message is one line: what is wrong, in which file or record, and what to do."""
 
 from __future__ import annotations
 
 
 class WarehouseError(Exception):
-    """Something about a home or a query stops the work."""
+    """A problem with a home or a query stops the work."""
 
 
 class NameRefusedError(WarehouseError):
-    """A name cannot become the name of a file."""
+    """A name cannot be used as a file name."""
 
 
 class SchemaMismatchError(WarehouseError):
@@ -20,11 +20,11 @@ class CountMismatchError(WarehouseError):
 
 
 class PublishRefusedError(WarehouseError):
-    """A snapshot would not be true; nothing was published."""
+    """A snapshot failed its checks; nothing was published."""
 
 
 class OvertakenError(PublishRefusedError):
-    """Another snapshot is shown than the one that was to be replaced; nothing was published."""
+    """The snapshot to replace is no longer current; nothing was published."""
 
 
 class QueryRefusedError(WarehouseError):

@@ -1,7 +1,7 @@
-"""Files that are either whole or absent: written beside their final name, flushed to disk, renamed.
+"""Write files atomically: to a temporary file in the same folder, flushed to disk, then renamed.
 
-A writer holds an advisory lock (flock) on its temporary file, which the kernel releases when the writer dies
-however it dies; `sweep` deletes exactly the temporaries whose lock it can take.
+A writer holds an advisory lock (flock) on its temporary file. The kernel releases the lock when the writer dies, for
+whatever reason. `sweep` deletes only the temporary files that it can lock.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _TEMPORARY = ".writing-"
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file for writing that gets its name `path` only when the block ends without an exception."""
+    """Open a file for writing that appears as `path` only when the block ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         temporary, file = _create_locked(path.parent)
     except OSError as error:
-        error.filename = str(path)  # not the temporary's, which nobody has asked for
+        error.filename = str(path)  # the caller does not know the temporary's name
         raise
     try:
         with file:
@@ -39,10 +39,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def sweep(root: Path) -> list[Path]:
-    """Deletes the temporaries of dead writers anywhere under `root` and returns them; spares living writers."""
+    """Delete the temporary files of dead writers under `root` and return them; leave those of running writers."""
     swept = []
     for temporary in sorted(root.rglob(f"{_TEMPORARY}*")):
-        with suppress(OSError), temporary.open("rb") as file:  # gone meanwhile, or its writer lives
+        with suppress(OSError), temporary.open("rb") as file:  # already gone, or its writer is running
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             temporary.unlink()
             swept.append(temporary)
@@ -50,7 +50,7 @@ def sweep(root: Path) -> list[Path]:
 
 
 def is_locked(path: Path) -> bool:
-    """Tells whether a file is there and somebody holds a lock on it, or none can be had."""
+    """Return whether a file exists and is locked; True also when the file system cannot lock."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -62,7 +62,7 @@ def is_locked(path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Makes the content of a file, or the names in a folder, survive a power cut."""
+    """Flush a file, or the entries of a folder, to disk so that they survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -78,4 +78,4 @@ def _create_locked(folder: Path) -> tuple[Path, BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
-        file.close()  # swept between creation and lock: begin again
+        file.close()  # swept between creation and lock: retry

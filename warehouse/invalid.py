@@ -31,14 +31,14 @@ FROM ranked GROUP BY kind
 
 @dataclass(frozen=True, slots=True)
 class InvalidAnnotations:
-    """Invalid annotations of some sources: how many of each kind, and `MOST_EXAMPLES` lines at most, of all kinds."""
+    """Invalid annotations of some sources: the count of each kind, and at most `MOST_EXAMPLES` example lines."""
 
     kinds: dict[str, int]  # most frequent first
     examples: list[str]
 
     @property
     def total(self) -> int:
-        """How many there are of all kinds together."""
+        """Number of invalid annotations of all kinds."""
         return sum(self.kinds.values())
 
 

@@ -1,8 +1,8 @@
-"""The house: where every file of a home stands, and how a source's name becomes a safe file name.
+"""Define the path of every file in a home, and turn names into safe file names.
 
-Names of sources, models and vocabularies may come from a download, so none becomes a path as it is: all but
-ASCII letters, digits, `_`, `-` and inner dots is percent-encoded (RFC 3986), and a long name is cut and
-ended with `~` and a digest of the whole. Two names never give the same file name.
+Names of sources, models and vocabularies may come from a download, so none is used as a path unchanged. Everything
+except ASCII letters, digits, `_`, `-` and inner dots is percent-encoded (RFC 3986). A long name is cut and ends with
+`~` and a digest of the whole name. Two names never give the same file name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import quote
 from warehouse.errors import NameRefusedError, WarehouseError
 
 CHECKSUMS = frozenset({".md5", ".sha256"})
-"""Suffixes of files that stand beside dumps and are none."""
+"""Suffixes of checksum files, which lie in the folder of the dumps but are not dumps."""
 LONGEST_NAME = 120  # bytes; file systems allow 255, and digests and suffixes come after
 _DIGEST = re.compile(r"[0-9a-f]{16}\Z")
 
@@ -25,8 +25,8 @@ _DIGEST = re.compile(r"[0-9a-f]{16}\Z")
 class SourceKey:
     """One input file: its name, and the first 16 hex digits of its SHA-256 (`digest_file`).
 
-    Raises `NameRefusedError` for a name that is empty, has a NUL or is not valid Unicode, and for a digest of
-    another form.
+    Raises `NameRefusedError` for a name that is empty, has a NUL or is not valid Unicode, and for a malformed
+    digest.
     """
 
     name: str
@@ -41,96 +41,96 @@ class SourceKey:
 
     @property
     def stem(self) -> str:
-        """The name of the source's files, without suffix; different for every key."""
+        """Name of the source's files without suffix; unique for every key."""
         return f"{file_name(self.name)}.{self.digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folder that holds all tables, models and snapshots; knows the path of each, makes none of them."""
+    """The folder that holds all tables, models and snapshots. Returns paths; creates no files."""
 
     root: Path
 
     def check(self) -> None:
-        """Checks that the folder is there. Raises `WarehouseError`."""
+        """Check that the folder exists. Raises `WarehouseError` if not."""
         if not self.root.is_dir():
             if self.root.exists():
                 raise WarehouseError(f"{self.root} is a file; expected the folder of the tables")
-            raise WarehouseError(f"{self.root} is not there; annotate something into it first")
+            raise WarehouseError(f"{self.root} does not exist; annotate something into it first")
 
     def documents(self, key: SourceKey) -> Path:
-        """Where the documents of a source stand."""
+        """Path of the documents of a source."""
         return self.root / "documents" / f"{key.stem}.parquet"
 
     def deletions(self, key: SourceKey) -> Path:
-        """Where the deletions of a source stand."""
+        """Path of the deletions of a source."""
         return self.root / "deletions" / f"{key.stem}.parquet"
 
     def failures(self, key: SourceKey) -> Path:
-        """Where the records of a source stand that parsing could not use, whichever model reads the others."""
+        """Path of the records of a source that parsing could not use; the same for every model."""
         return self.root / "failures" / f"{key.stem}.parquet"
 
     def unread(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
-        """Where the documents of a source stand that one model could not read."""
+        """Path of the documents of a source that one model could not read."""
         return self.root / "failures" / _versions(model_version, mesh_version) / f"{key.stem}.parquet"
 
     def mentions_folder(self, *, model_version: str, mesh_version: str) -> Path:
-        """Where the mentions that one model linked to one vocabulary stand."""
+        """Folder of the mentions that one model linked to one vocabulary."""
         return self.root / "mentions" / _versions(model_version, mesh_version)
 
     def mentions(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
-        """Where the mentions of a source stand; written last, so that its presence says the source is done."""
+        """Path of the mentions of a source. The file is written last: when it exists, the source is done."""
         folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
         return folder / f"{key.stem}.parquet"
 
     def claim(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
-        """What whoever annotates a source holds a lock on."""
+        """Path of the file that a worker locks while it annotates a source."""
         folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
         return folder / f".claim-{key.stem}"
 
     def compacted(self, path: Path, group: str) -> Path:
-        """Where the file stands into which `path`, of a source or an earlier group, is merged with those of a group."""
+        """Path of the merged file of a group that includes `path`, a file of a source or of an earlier group."""
         merged = self.root / "compacted"
         folder = path.parent if path.is_relative_to(merged) else merged / path.parent.relative_to(self.root)
         return folder / f"{group}.parquet"
 
     def entities(self, mesh_version: str) -> Path:
-        """Where the vocabulary stands."""
+        """Path of the vocabulary."""
         return self.root / "entities" / f"{file_name(mesh_version)}.parquet"
 
     def entity_tree(self, mesh_version: str) -> Path:
-        """Where the ancestors of every concept of the vocabulary stand."""
+        """Path of the table of ancestors of every concept in the vocabulary."""
         return self.root / "entities" / f"{file_name(mesh_version)}~tree.parquet"
 
     def entity_failures(self, mesh_version: str) -> Path:
-        """Where the records stand that could not be used for the vocabulary, if there were any."""
+        """Path of the records that the import of the vocabulary could not use; absent if there were none."""
         return self.root / "entities" / f"{file_name(mesh_version)}~failures.parquet"
 
     def model(self, model_version: str) -> Path:
-        """The folder of a model."""
+        """Folder of a model."""
         return self.root / "models" / file_name(model_version)
 
     def run(self, run_id: str) -> Path:
-        """Where the record of a run stands."""
+        """Path of the record of a run."""
         return self.root / "runs" / f"{file_name(run_id)}.json"
 
     def snapshot(self, number: int) -> Path:
-        """Where a snapshot stands."""
+        """Path of a snapshot."""
         return self.root / "snapshots" / f"{number}.duckdb"
 
     @property
     def dumps(self) -> Path:
-        """The folder that `ingest` fetches dump files into."""
+        """Folder into which `ingest` downloads dump files."""
         return self.root / "dumps"
 
     @property
     def digests(self) -> Path:
-        """The digests of input files; a cache, may be deleted."""
+        """Cache of the digests of input files; safe to delete."""
         return self.root / "digests.json"
 
     @property
     def banks(self) -> Path:
-        """The folder of vocabularies encoded by models; a cache, may be deleted."""
+        """Folder of the cached entity banks (vocabularies encoded by models); safe to delete."""
         return self.root / "banks"
 
     @property
@@ -150,12 +150,12 @@ class Home:
 
     @property
     def lock(self) -> Path:
-        """The file that a publisher locks."""
+        """File that a publisher locks."""
         return self.root / "publish.lock"
 
 
 def file_name(name: str) -> str:
-    """Returns a file name that is safe on any file system and differs for every `name`.
+    """Return a file name that is safe on any file system and unique for every `name`.
 
     Raises `NameRefusedError` for a name that is empty, has a NUL or is not valid Unicode.
     """
@@ -173,12 +173,12 @@ def file_name(name: str) -> str:
 
 
 def natural(name: str) -> list[tuple[str, int]]:
-    """Returns what file names are sorted by so that part2 comes before part10."""
+    """Return a sort key that puts part2 before part10."""
     return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
 
 
 def digest_file(path: Path) -> str:
-    """Returns the first 16 hex digits of the SHA-256 of a file, read in pieces."""
+    """Return the first 16 hex digits of the SHA-256 of a file, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 

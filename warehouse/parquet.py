@@ -1,7 +1,7 @@
-"""Writes a table as one immutable Parquet file, and reads what a file says of itself.
+"""Write a table as one immutable Parquet file, and read the metadata of such a file.
 
-The same rows give the same bytes however they are grouped into `append` calls: row groups are cut at fixed
-row positions, and nothing in the file depends on time or place.
+The same rows give the same bytes, however they are split into `append` calls: row groups end at fixed row positions,
+and nothing in the file depends on the time or the machine.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from warehouse.errors import SchemaMismatchError, WarehouseError
 from warehouse.files import atomic_write
 
 _BLOCK_ROWS = 256  # row groups end at a multiple of this
-_GROUP_ROWS = 256 * 1024  # a dictionary is read anew in each group, so few are fast
-_GROUP_BYTES = 64 * 1024 * 1024  # in memory, so that full texts stay bounded too
+_GROUP_ROWS = 256 * 1024  # each group has its own dictionary to read, so few groups are fast
+_GROUP_BYTES = 64 * 1024 * 1024  # bounds memory when rows hold full texts
 
 Rows = Sequence[Mapping[str, Any]] | pa.Table | pa.RecordBatch
 
 
 class TableWriter:
-    """Appends rows to a Parquet file that appears under its name, whole, when the block ends well.
+    """Append rows to a Parquet file that appears, complete, when the block ends without an exception.
 
-    `metadata` becomes the file's key-value metadata and may be added to until the block ends. After an
-    exception or a kill nothing stands under the final name.
+    `metadata` becomes the file's key-value metadata; entries may be added until the block ends. After an exception or
+    a kill, no file exists under the final name.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -37,8 +37,8 @@ class TableWriter:
         self.schema = schema
         self.metadata: dict[str, str] = dict(metadata or {})
         self.rows = 0
-        self._loose: list[pa.Table] = []  # fewer than _BLOCK_ROWS rows, in tables that are not empty
-        self._group: list[pa.Table] = []  # whole blocks
+        self._loose: list[pa.Table] = []  # fewer than _BLOCK_ROWS rows; no table is empty
+        self._group: list[pa.Table] = []  # complete blocks
         self._group_bytes = 0
 
     def __enter__(self) -> TableWriter:
@@ -47,9 +47,9 @@ class TableWriter:
         return self
 
     def append(self, rows: Rows) -> pa.Table:
-        """Adds rows and returns them as a table.
+        """Append rows and return them as a table.
 
-        Raises `SchemaMismatchError`, quoting found and expected, when they do not fit the schema.
+        Raises `SchemaMismatchError`, with what was found and expected, if they do not fit the schema.
         """
         table = _as_table(rows, self.schema, where=f"{self.path.name}, after row {self.rows}")
         if not len(table):
@@ -93,9 +93,9 @@ class TableWriter:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Returns the key-value metadata of a Parquet file, without Arrow's own entry.
+    """Return the key-value metadata of a Parquet file, without Arrow's own entry.
 
-    Raises `WarehouseError` when the file is absent or no Parquet file.
+    Raises `WarehouseError` if the file is absent or is not a Parquet file.
     """
     try:
         found = pq.read_metadata(path).metadata or {}

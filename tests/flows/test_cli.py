@@ -212,7 +212,11 @@ def test_an_entities_table_from_compact_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["status", "--home", "{tmp}/none"], 1, "e2emern: {tmp}/none is not there; annotate something into it first\n"),
+        (
+            ["status", "--home", "{tmp}/none"],
+            1,
+            "e2emern: {tmp}/none does not exist; annotate something into it first\n",
+        ),
         (["sql", "SELECT 1", "--home", "{tmp}"], 1, "e2emern: {tmp} has no snapshot yet; annotate something into it"),
         (["sql", "DROP TABLE x", "--home", "{home}"], 1, "e2emern: found a statement of type DROP, expected a SELECT"),
         (["export", "--home", "{home}", "--format", "jsonl", "--output", "{home}"], 1, "e2emern: {home}: cannot write"),

@@ -284,9 +284,12 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
             ],
             "e2emern: the query took longer than 0.2 s; ask for less or allow more",
         ),
-        (["doctor", "--home", "{home}/none"], "e2emern: {home}/none is not there; annotate something into it first"),
-        (["mesh", "list", "--home", "{home}/none"], "e2emern: {home}/none is not there; annotate something into it"),
-        (["models", "list", "--home", "{home}/none"], "e2emern: {home}/none is not there; annotate something into it"),
+        (["doctor", "--home", "{home}/none"], "e2emern: {home}/none does not exist; annotate something into it first"),
+        (["mesh", "list", "--home", "{home}/none"], "e2emern: {home}/none does not exist; annotate something into it"),
+        (
+            ["models", "list", "--home", "{home}/none"],
+            "e2emern: {home}/none does not exist; annotate something into it",
+        ),
         (["status", "--home", "{home}/publish.lock"], "e2emern: {home}/publish.lock is a file; expected the folder of"),
     ],
 )
@@ -311,7 +314,7 @@ def test_the_doctor(tmp_path: Path) -> None:
     found = told("doctor", "--home", tmp_path)
     assert found.exit_code == 1
     assert found.stdout.splitlines() == [
-        "foreign-file  documents/notes.txt: is no Parquet file (the file is none of ours)",
+        "foreign-file  documents/notes.txt: is not a Parquet file (the file is none of ours)",
         "leftover  documents/.writing-1-a: 0 bytes (a writer ended before it had finished the file)",
     ]
     assert found.stderr == "e2emern: 2 findings, 0 repaired; see docs/doctor.md, or try --repair\n"

@@ -134,7 +134,7 @@ def link_nowhere(home: Home) -> str:
 
 def no_link(home: Home) -> str:
     home.warehouse.unlink()
-    return "warehouse.duckdb: is no link to a snapshot"
+    return "warehouse.duckdb: is not a link to a snapshot"
 
 
 def copy_without_links(home: Home) -> str:
@@ -143,20 +143,20 @@ def copy_without_links(home: Home) -> str:
     shutil.copyfile(home.snapshot(1), home.snapshots / "latest.duckdb")
     home.warehouse.unlink()
     shutil.copyfile(home.snapshot(1), home.warehouse)
-    return "warehouse.duckdb: is no link to a snapshot"
+    return "warehouse.duckdb: is not a link to a snapshot"
 
 
 def link_another_name(home: Home) -> str:
     copy_without_links(home)
     home.warehouse.unlink()
     home.warehouse.symlink_to("snapshots/latest.duckdb")
-    return "warehouse.duckdb: is no link to a snapshot"
+    return "warehouse.duckdb: is not a link to a snapshot"
 
 
 def something_else_in_place_of_the_link(home: Home) -> str:
     home.warehouse.unlink()
     home.warehouse.write_bytes(b"no database")
-    return "warehouse.duckdb: is no link to a snapshot"
+    return "warehouse.duckdb: is not a link to a snapshot"
 
 
 def damage(path: Path) -> None:
@@ -182,7 +182,7 @@ def killed_run(home: Home) -> str:
 
 def damage_a_run(home: Home) -> str:
     (home.runs / "x.json").write_text("{")
-    return "runs/x.json: is no record of a run"
+    return "runs/x.json: is not a valid run record"
 
 
 def change_a_dump_unseen(home: Home) -> str:
@@ -318,7 +318,7 @@ def test_the_only_snapshot_is_damaged(home: Home) -> None:
     assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [
         ("damaged-snapshot", "set aside as 1.duckdb.damaged"),
         ("damaged-snapshot", "set aside as 2.duckdb.damaged"),
-        ("broken-link", "nothing is shown until the next publish, which begins anew"),
+        ("broken-link", "nothing is shown until the next publish, which starts over"),
     ]
     assert examine(home) == []
     assert current_snapshot(home) is None
@@ -424,7 +424,7 @@ def test_a_record_of_rollbacks_that_cannot_be_read_is_told_and_left(home: Home) 
     roll_back(home, 1)
     record = home.snapshots / "rollbacks.json"
     record.write_bytes(damaged := record.read_bytes()[:-9])
-    found = Finding("damaged-rollbacks", "snapshots/rollbacks.json", "is no record of rollbacks")
+    found = Finding("damaged-rollbacks", "snapshots/rollbacks.json", "is not a valid record of rollbacks")
     assert examine(home) == examine(home, repair=True) == [found]
     assert record.read_bytes() == damaged
     record.unlink()
@@ -433,7 +433,7 @@ def test_a_record_of_rollbacks_that_cannot_be_read_is_told_and_left(home: Home) 
 
 def test_homes_without_anything(tmp_path: Path) -> None:
     assert examine(Home(tmp_path)) == []
-    with pytest.raises(WarehouseError, match="is not there; annotate something into it first"):
+    with pytest.raises(WarehouseError, match="does not exist; annotate something into it first"):
         examine(Home(tmp_path / "none"))
 
 

@@ -1,1 +1,1 @@
-"""The vocabulary: entities, and what changed between two versions."""
+"""The vocabulary: its concepts, and the changes between two versions."""

@@ -1,7 +1,7 @@
-"""What one version of MeSH changed against another, and which stored mentions that touches.
+"""Compare two versions of MeSH, and find the stored mentions that the changes affect.
 
-A mention is touched when its concept is gone, or when its words are a name that a concept gained or lost. Which words
-are the same name is for the linker to say, so it gives the function that folds them.
+A mention is affected if its concept was removed, or if its words are a name that a concept gained or lost. The linker
+decides which spellings are the same name, so the caller passes the linker's function that normalizes them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from warehouse.snapshots.views import file_list, literal
 KINDS = ("new", "retired", "merged", "renamed", "moved")
 
 _BATCH_ROWS = 4096
-_MEMORY = "512MB"  # for DuckDB; what it needs beyond that goes to disk
+_MEMORY = "512MB"  # for DuckDB, which spills the rest to disk
 
-# Names that a concept has in one of the versions only, or as its preferred name in one of them only.
+# Names that a concept has in only one of the versions, or that are preferred in only one of them.
 _CHANGED_NAMES_SQL = """
 CREATE TEMP VIEW changed_name AS
 WITH
@@ -38,7 +38,7 @@ WITH
     final AS ((FROM old_name EXCEPT FROM new_name) UNION ALL (FROM new_name EXCEPT FROM old_name))
 SELECT DISTINCT mesh_id, entity_type, spelled AS text FROM final
 """
-# A concept that is gone became the one that has its id among its aliases, or else its preferred name among its names.
+# A removed concept was merged into the one that lists its id as an alias, or else its preferred name as a name.
 _CHANGES_SQL = """
 CREATE TEMP TABLE change AS
 WITH
@@ -99,7 +99,7 @@ UNION
 SELECT record FROM mention JOIN word USING (entity_type, text) SEMI JOIN changed USING (entity_type, words)
 ORDER BY record
 """
-_CARRIED_SQL = """
+_REUSED_SQL = """
 WITH
     untouched AS (
         SELECT mention.* REPLACE ({version} AS mesh_version, coalesce(new_concept.name, mesh_name) AS mesh_name)
@@ -113,7 +113,7 @@ ORDER BY record, start, "end", entity_type, link_score DESC NULLS LAST, mesh_id
 
 @dataclass(frozen=True, slots=True)
 class MeshChanges:
-    """The changes of one version against another in a home, ready to be asked about stored mentions."""
+    """The changes from one version to another in a home, with queries about the stored mentions."""
 
     new: str
     fold: Callable[[str], str]
@@ -121,29 +121,29 @@ class MeshChanges:
     _folder: Path
 
     def listed(self) -> pa.Table:
-        """Returns every change: `change`, `mesh_id`, `name`, `now`, `mentions`; the most mentioned of each kind first.
+        """Return every change: `change`, `mesh_id`, `name`, `now`, `mentions`; the most mentioned of each kind first.
 
-        `change` is new, retired, merged, renamed or moved, `now` the heir, name or trees that the concept has since.
-        `mentions` counts those of the current snapshot: for a new concept those with its words, whatever they are
-        linked to, for any other those linked to it.
+        `change` is new, retired, merged, renamed or moved. `now` is the successor, the new name or the new trees of
+        the concept. `mentions` counts mentions in the current snapshot: for a new concept, those with its words,
+        whatever they are linked to; for any other, those linked to it.
         """
         self._folded("word", "SELECT entity_type, text, count(*) AS mentions FROM mentions GROUP BY ALL")
         changes: pa.Table = self._connection.sql(_LISTED_SQL).to_arrow_table()
         return changes
 
     def touched(self, mentions: Path) -> list[int]:
-        """Returns the records of a mentions file in which a mention is touched, ascending."""
+        """Return the records of a mentions file that have an affected mention, ascending."""
         self._view("mention", mentions)
         self._folded("word", "SELECT DISTINCT entity_type, text FROM mention")
         return [record for (record,) in self._connection.execute(_TOUCHED_SQL).fetchall()]
 
     def carried(self, mentions: Path, *, records: list[int], fresh: Path) -> Iterator[pa.RecordBatch]:
-        """Yields the rows of a mentions file under the new version, in order; those of `records` stand in `fresh`."""
+        """Yield the rows of a mentions file under the new version, in order; take those of `records` from `fresh`."""
         self._view("mention", mentions)
         self._view("fresh", fresh)
         self._connection.register("fresh_record", pa.table({"record": pa.array(records, pa.int64())}))
         columns = ", ".join(f'"{name}"' for name in MENTIONS.names)
-        sql = _CARRIED_SQL.format(columns=columns, version=literal(self.new))
+        sql = _REUSED_SQL.format(columns=columns, version=literal(self.new))
         yield from self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
         self._connection.unregister("fresh_record")
 
@@ -151,7 +151,7 @@ class MeshChanges:
         self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM read_parquet({file_list([path])})")
 
     def _folded(self, name: str, query: str) -> None:
-        """Makes a view of the rows of a query with their column `text` folded, as the column `words`."""
+        """Create a view of the rows of a query with the column `words`, the normalized `text`."""
         path = self._folder / f"{name}.parquet"
         reader = self._connection.sql(query).to_arrow_reader(_BATCH_ROWS)
         schema = reader.schema.append(pa.field("words", pa.string()))
@@ -164,9 +164,9 @@ class MeshChanges:
 
 @contextmanager
 def mesh_changes(home: Home, *, old: str, new: str, fold: Callable[[str], str]) -> Iterator[MeshChanges]:
-    """Compares two versions of MeSH in a home. `fold` makes equal what the linker takes for the same name.
+    """Compare two versions of MeSH in a home. `fold` normalizes a name as the linker does.
 
-    Raises `WarehouseError` when the home has not both, or its snapshot cannot be opened.
+    Raises `WarehouseError` if the home lacks one of them, or its snapshot cannot be opened.
     """
     paths = {"old_concept": entities_path(home, mesh_version=old), "new_concept": entities_path(home, mesh_version=new)}
     with tempfile.TemporaryDirectory(prefix="e2emern-mesh-") as folder, _opened(home, folder) as connection:
@@ -182,7 +182,7 @@ def mesh_changes(home: Home, *, old: str, new: str, fold: Callable[[str], str]) 
 
 @contextmanager
 def _opened(home: Home, spill: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection in which `mentions` are those of the current snapshot; none where nothing was published."""
+    """Open a connection in which `mentions` are those of the current snapshot, empty before the first publish."""
     config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": _MEMORY, "temp_directory": spill}
     if current_snapshot(home) is not None:
         with open_snapshot(home, config=config) as connection:

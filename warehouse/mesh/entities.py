@@ -1,8 +1,8 @@
-"""Vocabularies: each version of MeSH is two Parquet files, its concepts, and for each concept all that stand above it.
+"""Vocabularies: each version of MeSH is two Parquet files, its concepts and the ancestors of each concept.
 
 A concept's ancestors are the concepts whose tree number is a prefix of one of its own (MeSH tree structures:
-C04.588 is under C04). A concept mapped to descriptors, as supplementary records are, stands in their trees.
-A version that is there is never changed: snapshots show it.
+C04.588 is under C04). A concept mapped to descriptors, as supplementary records are, is in their trees.
+A stored version never changes, because snapshots show it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from warehouse.schemas import ENTITIES, ENTITY_TREE
 from warehouse.snapshots.views import file_list
 
 _BATCH_ROWS = 4096
-_MEMORY = "128MB"  # for DuckDB; what it needs beyond that goes to disk
+_MEMORY = "128MB"  # for DuckDB, which spills the rest to disk
 
 _TREE_SQL = """
 WITH
@@ -37,14 +37,14 @@ WITH
     ),
     heading AS (SELECT place, mesh_id, unnest(mapped_to) AS heading FROM concept),
     number AS (SELECT mesh_id, unnest(tree_numbers) AS number FROM concept),
-    stands AS (
+    numbered AS (
         SELECT place, mesh_id, number FROM concept JOIN number USING (mesh_id)
         UNION
         SELECT place, heading.mesh_id, number FROM heading JOIN number ON number.mesh_id = heading.heading
     ),
     prefix AS (
         SELECT place, mesh_id, string_split(number, '.') AS parts, unnest(range(1, len(parts) + 1)) AS length
-        FROM stands
+        FROM numbered
     ),
     final AS (
         SELECT place, mesh_id, mesh_id AS ancestor_id FROM concept
@@ -72,7 +72,7 @@ FROM read_parquet({files})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularySummary:
-    """What one version of MeSH in a home holds."""
+    """Counts of one version of MeSH in a home."""
 
     mesh_version: str
     concepts: int
@@ -82,10 +82,10 @@ class VocabularySummary:
 
 
 def write_entities(home: Home, rows: Rows, *, mesh_version: str) -> None:
-    """Writes a vocabulary (columns `ENTITIES`) and its tree.
+    """Write a vocabulary (columns `ENTITIES`) and its tree.
 
-    Raises `SchemaMismatchError` when rows do not fit, name another version or give a concept twice, and
-    `WarehouseError` when the home has another vocabulary of this version.
+    Raises `SchemaMismatchError` if rows do not fit the schema, name another version or repeat a concept, and
+    `WarehouseError` if the home has a different vocabulary of this version.
     """
     with tempfile.TemporaryDirectory(prefix="e2emern-entities-") as folder:
         table = Path(folder) / home.entities(mesh_version).name
@@ -95,9 +95,9 @@ def write_entities(home: Home, rows: Rows, *, mesh_version: str) -> None:
 
 
 def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
-    """Copies an entities table into the home and makes its tree, which is there first; False if it was there before.
+    """Copy an entities table into the home after writing its tree. Return False if both existed already.
 
-    Raises as `write_entities` does.
+    Raises the errors of `write_entities`.
     """
     _check(table, mesh_version=mesh_version)
     kept = home.entities(mesh_version)
@@ -107,16 +107,16 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
             sql = _DIFFERENT_SQL.format(columns=columns, one=file_list([kept]), other=file_list([table]))
             try:
                 different = connection.execute(sql).fetchall()
-            except duckdb.Error as error:  # not that of the table, which was checked
-                raise WarehouseError(f"{kept} cannot be read; move it away and import it anew") from error
+            except duckdb.Error as error:  # about `kept`: `table` was checked
+                raise WarehouseError(f"{kept} cannot be read; move it away and import it again") from error
             if different:
                 raise WarehouseError(
-                    f"{home.root} has another vocabulary of version {mesh_version}; name this one anew"
+                    f"{home.root} has another vocabulary of version {mesh_version}; give this one another version"
                 )
         if kept.exists() and home.entity_tree(mesh_version).exists():
             return False
         for mesh_id, count in connection.execute(_TWICE_SQL.format(files=file_list([table]))).fetchall():
-            raise SchemaMismatchError(f"{table.name}: concept {mesh_id} stands {count} times, expected once")
+            raise SchemaMismatchError(f"{table.name}: concept {mesh_id} appears {count} times, expected once")
         with TableWriter(home.entity_tree(mesh_version), ENTITY_TREE) as tree:
             for batch in connection.sql(_TREE_SQL.format(files=file_list([table]))).to_arrow_reader(_BATCH_ROWS):
                 tree.append(batch)
@@ -126,7 +126,7 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
 
 
 def entities_path(home: Home, *, mesh_version: str) -> Path:
-    """Returns where a vocabulary of the home stands. Raises `WarehouseError`, naming those it has, when it has not."""
+    """Return the path of a vocabulary of the home. Raises `WarehouseError`, listing the others, if it is missing."""
     path = home.entities(mesh_version)
     if not path.exists():
         versions = ", ".join(one.mesh_version for one in list_vocabularies(home)) or "none"
@@ -135,7 +135,7 @@ def entities_path(home: Home, *, mesh_version: str) -> Path:
 
 
 def list_vocabularies(home: Home) -> list[VocabularySummary]:
-    """Returns the vocabularies of a home, in order of their names. Raises `WarehouseError` when one cannot be read."""
+    """Return the vocabularies of a home, sorted by name. Raises `WarehouseError` if one cannot be read."""
     found = []
     with _duckdb() as connection:
         for path in home.entities("any").parent.glob("[!.]*.parquet"):
@@ -147,7 +147,7 @@ def list_vocabularies(home: Home) -> list[VocabularySummary]:
                 versions = connection.execute(f"SELECT DISTINCT mesh_version FROM read_parquet({files})").fetchall()
             except duckdb.Error as error:
                 reason = " ".join(str(error).split())
-                raise WarehouseError(f"{path} cannot be read ({reason}); move it away and import it anew") from error
+                raise WarehouseError(f"{path} cannot be read ({reason}); move it away and import it again") from error
             concepts, diseases, chemicals, names = map(int, counts)
             found += [
                 VocabularySummary(
@@ -159,7 +159,7 @@ def list_vocabularies(home: Home) -> list[VocabularySummary]:
 
 
 def sorted_rows(table: Path, *, by: str) -> Iterator[pa.RecordBatch]:
-    """Yields the rows of a Parquet file in the order of some of its columns, in constant memory."""
+    """Yield the rows of a Parquet file sorted by some of its columns, in constant memory."""
     with _duckdb() as connection:
         yield from connection.sql(f"FROM read_parquet({file_list([table])}) ORDER BY {by}").to_arrow_reader(_BATCH_ROWS)
 
@@ -172,7 +172,7 @@ def _check(table: Path, *, mesh_version: str) -> None:
         raise SchemaMismatchError(f"{table}: cannot be read as an entities table") from error
     if [(field.name, field.type) for field in schema] != [(field.name, field.type) for field in ENTITIES]:
         raise SchemaMismatchError(
-            f"{table}: found columns {', '.join(schema.names)}; expected {', '.join(ENTITIES.names)}; import it anew"
+            f"{table}: found columns {', '.join(schema.names)}; expected {', '.join(ENTITIES.names)}; import it again"
         )
     if versions - {mesh_version}:
         raise SchemaMismatchError(f"{table.name}: found mesh_version {sorted(versions)}, expected {mesh_version!r}")

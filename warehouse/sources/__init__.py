@@ -1,1 +1,1 @@
-"""One input file: its record counts, its checks, its runs, its locks, and what of it is reused."""
+"""One input file: its record counts, checks, runs and locks, and the mentions that it reuses."""

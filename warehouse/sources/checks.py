@@ -1,4 +1,4 @@
-"""Checks that the files of sources agree with their books and with each other, before a snapshot shows them."""
+"""Check the files of sources against their record counts and each other before a snapshot shows them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from warehouse.snapshots.views import file_list
 from warehouse.sources.constraints import check_constraints
 from warehouse.sources.counts import SourceCounts
 
-# A snapshot shows one record per document, so a mention can only stand twice within its own record.
+# A snapshot shows one record per document, so a mention can be duplicated only within its own record.
 _REPEATED_SQL = """
 SELECT source, document_id, start, "end", entity_type, coalesce(mesh_id, 'no concept') AS concept, count(*) AS times
 FROM read_parquet({mentions})
 GROUP BY source, digest, record, document_id, start, "end", entity_type, mesh_id
 HAVING count(*) > 1 ORDER BY ALL LIMIT 1
 """
-_HOMELESS_SQL = """
+_ORPHANED_SQL = """
 SELECT m.source, m.record, m.document_id
 FROM read_parquet({mentions}) AS m
 ANTI JOIN read_parquet({documents}) AS d
@@ -44,9 +44,9 @@ def verify_sources(
     mesh_version: str,
     vocabulary: Path,
 ) -> None:
-    """Checks books, row counts, constraints, origins and mentions of sources.
+    """Check record counts, row counts, constraints, origins and mentions of sources.
 
-    Each source is (counts, rows of mentions, files by content); `vocabulary` is the file of concepts. Raises
+    Each source is (counts, rows of mentions, files by kind); `vocabulary` is the file of concepts. Raises
     `CountMismatchError` or `PublishRefusedError` with the first fault found.
     """
     if not sources:
@@ -75,7 +75,7 @@ def verify_sources(
             f"{path}: found mentions of {model}@{mesh}, expected {model_version}@{mesh_version}; "
             "delete it and annotate again"
         )
-    for source, record, document_id in connection.execute(_HOMELESS_SQL.format(**lists)).fetchall():
+    for source, record, document_id in connection.execute(_ORPHANED_SQL.format(**lists)).fetchall():
         raise PublishRefusedError(
             f"{source}: mentions of document {document_id} (record {record}), which is not among its documents; "
             "delete its mentions file and annotate again"
@@ -101,7 +101,7 @@ def _verify_rows(connection: duckdb.DuckDBPyConnection, expected: Mapping[Path, 
         wanted: Sequence[tuple[str, str, int]] = [(key.name, key.digest, rows)] if rows else []
         if found.get(path, []) != wanted:
             raise PublishRefusedError(
-                f"{path}: found rows {found.get(path, [])}, expected {wanted} from the books; "
+                f"{path}: found rows {found.get(path, [])}, expected {wanted} from the record counts; "
                 f"delete it and the mentions of {key.name}, and annotate again"
             )
 

@@ -1,7 +1,7 @@
-"""What must hold for every row of a source's files, checked once before a snapshot shows them.
+"""Constraints on every row of a source's files, checked once before a snapshot shows them.
 
-Columns, their types and which of them are never null stand in `warehouse.schemas` and in each Parquet file itself; a
-file of other columns is refused. The vocabulary's own constraints are checked when it is written.
+`warehouse.schemas` and each Parquet file define the columns, their types and which are never null; a file with other
+columns is refused. The vocabulary's own constraints are checked when it is written.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _ROUNDING = 1e-6  # float32 probabilities may exceed 1 by this
 _SCORES = ("ner_score", "mid_score", "high_score", "link_score")
 _IN_RANGE = " AND ".join(f"({score} IS NULL OR {score} BETWEEN 0 AND 1 + {_ROUNDING})" for score in _SCORES)
 
-# By kind of file: its columns, and each constraint in words with the SQL that is true where it holds; `vocabulary` is
-# the table of concepts.
+# By kind of file: its columns, and each constraint in words with the SQL that is true if it holds. `vocabulary` is the
+# table of concepts.
 CONSTRAINTS: Final[Mapping[str, tuple[pa.Schema, Mapping[str, str]]]] = {
     "documents": (
         schemas.DOCUMENTS,
@@ -54,9 +54,9 @@ CONSTRAINTS: Final[Mapping[str, tuple[pa.Schema, Mapping[str, str]]]] = {
 def check_constraints(
     connection: duckdb.DuckDBPyConnection, files: Mapping[str, Iterable[Path]], *, vocabulary: Path
 ) -> None:
-    """Checks columns and rows of files, given by kind, against `CONSTRAINTS`.
+    """Check the columns and rows of files, given by kind, against `CONSTRAINTS`.
 
-    Raises `PublishRefusedError` with the first row that breaks one, or the first file of other columns.
+    Raises `PublishRefusedError` with the first row that breaks one, or the first file with other columns.
     """
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW vocabulary AS "
@@ -86,11 +86,11 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
     for field in schema:
         at = found.get_field_index(field.name)
         if at < 0 or found.field(at).type != field.type or found.field(at).nullable != field.nullable:
-            has = _said(found.field(at)) if at >= 0 else "none"
+            has = _format_column(found.field(at)) if at >= 0 else "none"
             raise PublishRefusedError(
-                f"{path}: found column {has}, expected {_said(field)}; delete it and annotate again"
+                f"{path}: found column {has}, expected {_format_column(field)}; delete it and annotate again"
             )
 
 
-def _said(field: pa.Field[pa.DataType]) -> str:
+def _format_column(field: pa.Field[pa.DataType]) -> str:
     return f"{field.name}: {field.type}{'' if field.nullable else ' not null'}"

@@ -1,9 +1,8 @@
-"""The books of one source: what its file held and what became of every record.
+"""Record counts of one source: what its file held and what became of every record.
 
-They stand as key-value metadata in the source's files: the file's presence says that the work is done, and the books
-in it say what was done. Those of parsing are in the documents file, those of one model in its mentions file. But for
-`carried`, nothing in them depends on when or where it was done; seconds belong to the record of the run
-(`warehouse.sources.runs`).
+The counts are key-value metadata of the source's files: if a file exists, the work is done, and its counts say what was
+done. The counts of parsing are in the documents file, those of one model in its mentions file. Apart from `carried`,
+they do not depend on the time or the machine; durations belong to the record of the run (`warehouse.sources.runs`).
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ _SOURCE_KEY = "e2emern.source"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCounts:
-    """Records of one source. `documents` counts the rows of its documents file.
+    """Record counts of one source. `documents` counts the rows of its documents file.
 
-    `invalid_annotations` are annotations and lines of its documents that could not be used: no records. `carried` are
-    those of the annotated whose mentions were carried over from a source with the same text.
+    `invalid_annotations` counts annotations and lines that could not be used; they are not records. `carried` counts
+    the annotated documents whose mentions were reused from a source with the same text.
     """
 
     parsed: int
@@ -41,11 +40,11 @@ class SourceCounts:
 
     @property
     def unread(self) -> int:
-        """Documents that the model could not read; they are among the failed."""
+        """Number of documents that the model could not read; `failed` includes them."""
         return self.documents - self.annotated - self.without_text
 
     def check(self, *, source: str = "source") -> None:
-        """Checks that no record is lost or counted twice. Raises `CountMismatchError` with all counts."""
+        """Check that no record is lost or counted twice. Raises `CountMismatchError` with all counts."""
         if min(asdict(self).values()) < 0:
             raise CountMismatchError(f"{source}: a count is negative: {self}; report this, it is a defect")
         kept = self.annotated + self.without_text + self.failed + self.deleted
@@ -56,7 +55,7 @@ class SourceCounts:
             )
         if self.carried > self.annotated:
             raise CountMismatchError(
-                f"{source}: found {self.carried} documents with mentions carried over, expected at most "
+                f"{source}: found {self.carried} documents with reused mentions, expected at most "
                 f"{self.annotated} annotated; annotate it again"
             )
         if not self.annotated + self.without_text <= self.documents <= self.parsed - self.deleted:
@@ -68,7 +67,7 @@ class SourceCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSummary:
-    """What is known of one source. `status` is damaged when only a part of the file could be read; see `error`."""
+    """Counts and state of one source. `status` is damaged if only part of the file could be read; see `error`."""
 
     key: SourceKey
     format: str
@@ -78,13 +77,13 @@ class SourceSummary:
     error: str | None = None
 
     def to_metadata(self) -> dict[str, str]:
-        """Returns the books as metadata for `TableWriter`."""
+        """Return the counts as metadata for `TableWriter`."""
         return {_SOURCE_KEY: json.dumps(asdict(self), sort_keys=True)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseSummary:
-    """What parsing found in one source. `unusable` are records that never became documents."""
+    """Counts and state of one source after parsing. `unusable` counts records that did not become documents."""
 
     key: SourceKey
     format: str
@@ -97,11 +96,11 @@ class ParseSummary:
     error: str | None = None
 
     def to_metadata(self) -> dict[str, str]:
-        """Returns the books as metadata for `TableWriter`."""
+        """Return the counts as metadata for `TableWriter`."""
         return {_PARSED_KEY: json.dumps(asdict(self), sort_keys=True)}
 
     def annotated(self, *, without_text: int, unread: int, carried: int) -> SourceSummary:
-        """Returns the books of the source after a model has read its documents."""
+        """Return the counts of the source after a model has read its documents."""
         counts = SourceCounts(
             parsed=self.documents + self.unusable + self.deleted,
             documents=self.documents,
@@ -118,25 +117,25 @@ class ParseSummary:
 
 
 def read_source_summary(path: Path) -> SourceSummary:
-    """Returns the books in a mentions file. Raises `WarehouseError` when there are none."""
+    """Return the counts in a mentions file. Raises `WarehouseError` if it has none."""
     fields = _read(path, _SOURCE_KEY)
     try:
         return SourceSummary(key=SourceKey(**fields.pop("key")), counts=SourceCounts(**fields.pop("counts")), **fields)
     except (TypeError, KeyError) as error:
-        raise _of_another_form(path) from error
+        raise _malformed(path) from error
 
 
 def read_parse_summary(path: Path) -> ParseSummary:
-    """Returns the books of parsing in a documents file. Raises `WarehouseError` when there are none."""
+    """Return the counts of parsing in a documents file. Raises `WarehouseError` if it has none."""
     fields = _read(path, _PARSED_KEY)
     try:
         return ParseSummary(key=SourceKey(**fields.pop("key")), **fields)
     except (TypeError, KeyError) as error:
-        raise _of_another_form(path) from error
+        raise _malformed(path) from error
 
 
 def pending(home: Home, keys: Iterable[SourceKey], *, model_version: str, mesh_version: str) -> list[SourceKey]:
-    """Returns those sources, in order and once each, whose mentions file is not there."""
+    """Return the sources without a mentions file, in order and without duplicates."""
     folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
     done = {path.name for path in folder.glob("*.parquet")}
     return [key for key in dict.fromkeys(keys) if f"{key.stem}.parquet" not in done]
@@ -145,15 +144,15 @@ def pending(home: Home, keys: Iterable[SourceKey], *, model_version: str, mesh_v
 def _read(path: Path, name: str) -> dict[str, Any]:
     text = read_metadata(path).get(name)
     if text is None:
-        raise WarehouseError(f"{path} has no books of its source; delete it and annotate the source again")
+        raise WarehouseError(f"{path} has no record counts of its source; delete it and annotate the source again")
     try:
         fields = json.loads(text)
     except ValueError as error:
-        raise _of_another_form(path) from error
+        raise _malformed(path) from error
     if not isinstance(fields, dict):
-        raise _of_another_form(path)
+        raise _malformed(path)
     return fields
 
 
-def _of_another_form(path: Path) -> WarehouseError:
-    return WarehouseError(f"{path} has books of another form; delete it and annotate the source again")
+def _malformed(path: Path) -> WarehouseError:
+    return WarehouseError(f"{path} has malformed record counts; delete it and annotate the source again")

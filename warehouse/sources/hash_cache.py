@@ -1,8 +1,8 @@
-"""Keeps the digest of every input file, so that a night reads the files that are new or changed and no other.
+"""Cache the digest of every input file, so that a run reads only the files that are new or changed.
 
-A digest is believed while size and time of change of the file, to the nanosecond, are what they were when it was read.
-That of a file that had changed less than two seconds before is not kept: where clocks are coarse it could change again
-and look the same. The record is a cache: what it lacks is read, and a damaged one is made anew.
+A digest is valid while the file has the size and the modification time, to the nanosecond, that it had when it was
+read. The digest of a file modified less than two seconds ago is not cached: if the clock is coarse, the file could
+change again and look the same. A missing digest is computed, and a damaged cache is rebuilt.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _YOUNG_NS = 2_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptDigest:
-    """The digest (`digest_file`) of a file of this size, last changed at this time in nanoseconds."""
+    """The digest (`digest_file`) of a file with this size and this modification time in nanoseconds."""
 
     bytes: int
     mtime_ns: int
     digest: str
 
     def is_of(self, path: Path) -> bool:
-        """Tells whether the file looks as it did when it was read."""
+        """Return whether the file has the size and modification time that it had when it was read."""
         with suppress(OSError):
             found = path.stat()
             return (found.st_size, found.st_mtime_ns) == (self.bytes, self.mtime_ns)
@@ -38,10 +38,10 @@ class KeptDigest:
 
 @contextmanager
 def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
-    """Gives what returns the digest of a file, reading those only whose digest the home does not keep.
+    """Yield a function that returns the digest of a file, and reads the file only if its digest is not cached.
 
-    New ones are kept at the end, where there is a home and it can be written to. What is given raises OSError for a
-    file that cannot be read.
+    New digests are saved at the end if there is a home and it is writable. The function raises OSError for a file that
+    cannot be read.
     """
     kept = kept_digests(home) if home else {}
     new: dict[Path, KeptDigest] = {}
@@ -65,7 +65,7 @@ def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
 
 
 def kept_digests(home: Home) -> dict[Path, KeptDigest]:
-    """Returns the digests that are kept, by absolute path."""
+    """Return the cached digests by absolute path."""
     try:
         return {Path(path): KeptDigest(**fields) for path, fields in json.loads(home.digests.read_bytes()).items()}
     except (OSError, ValueError, TypeError, AttributeError):
@@ -73,7 +73,7 @@ def kept_digests(home: Home) -> dict[Path, KeptDigest]:
 
 
 def forget_digest(home: Home, path: Path) -> None:
-    """Has the file read the next time, however it looks."""
+    """Drop the digest of a file from the cache, so that the next run reads the file."""
     kept = kept_digests(home)
     if kept.pop(path.resolve(), None):
         _write(home, kept)

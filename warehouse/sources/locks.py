@@ -1,8 +1,8 @@
-"""Who is at work on a source: a file beside its mentions that the worker holds a lock on (flock).
+"""Lock sources that are being processed: a worker holds a lock (flock) on a claim file in the folder of the mentions.
 
-The kernel releases the lock when the worker dies however it dies, so a source that is neither done nor claimed is
-waiting. Claims spare work and are no part of what makes the tables right: two that annotate one source write the same
-rows. Where the file system has no locks, every source counts as claimed.
+The kernel releases the lock when the worker dies, for whatever reason, so a source that is neither done nor claimed is
+pending. Claims only avoid duplicate work; the tables are correct without them, because two workers that annotate one
+source write the same rows. On a file system without locks, every source counts as claimed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from warehouse.layout import Home, SourceKey
 
 @contextmanager
 def claimed(home: Home, keys: Iterable[SourceKey], *, model_version: str, mesh_version: str) -> Iterator[None]:
-    """Holds the claims of sources for the time of the block; waits for whoever holds one of them."""
+    """Hold the claims of sources during the block; wait while others hold one of them."""
     with ExitStack() as stack:
-        for key in sorted(set(keys)):  # all in one order, so that no two wait for each other
+        for key in sorted(set(keys)):  # in one fixed order, which prevents deadlock
             stack.enter_context(_claim(home.claim(key, model_version=model_version, mesh_version=mesh_version)))
         yield
 
 
 def is_claimed(home: Home, key: SourceKey, *, model_version: str, mesh_version: str) -> bool:
-    """Tells whether somebody is at work on a source."""
+    """Return whether a worker is processing a source."""
     return is_locked(home.claim(key, model_version=model_version, mesh_version=mesh_version))
 
 
@@ -38,7 +38,7 @@ def _claim(path: Path) -> Iterator[None]:
         with path.open("wb") as file:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(file, fcntl.LOCK_EX)
-            if not fstat(file.fileno()).st_nlink:  # its holder has ended, and taken the name away: begin again
+            if not fstat(file.fileno()).st_nlink:  # its holder ended and deleted the file: retry
                 continue
             try:
                 yield

@@ -1,8 +1,8 @@
-"""Carries mentions over: what a model found in a text stands for the same text in a later source.
+"""Reuse the mentions of a document when a later source repeats its text.
 
-Most records of a PubMed update, of a re-issued file and of a new yearly baseline have the text they had before. Such a
-document, equal in id and in `text_sha256`, is not read again: its rows come from the mentions file of an earlier source
-of the same model and vocabulary, and differ from those in source, digest, record and PMID alone.
+Most records of a PubMed update, of a re-issued file and of a new yearly baseline have unchanged text. A document with
+the same id and `text_sha256` is not annotated again: its rows are copied from the mentions file of an earlier source of
+the same model and vocabulary. Only source, digest, record and PMID differ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from warehouse.layout import Home, SourceKey
 from warehouse.schemas import MENTIONS
 from warehouse.snapshots.views import file_list, identifier
 
-_MEMORY = "1GB"  # for DuckDB; what the join needs beyond it goes to disk
+_MEMORY = "1GB"  # for DuckDB, which spills the rest of the join to disk
 _KEY = "document_id"
 _ANY = ("", chr(0x10FFFF))
 
@@ -44,8 +44,8 @@ GROUP BY ALL
 _MENTIONS_SQL = """
 SELECT {columns}
 FROM read_parquet({mentions}, filename = true) AS m
-JOIN beside ON m.filename = beside.mentions
-JOIN match ON origin.documents = beside.documents
+JOIN origin_file ON m.filename = origin_file.mentions
+JOIN match ON origin.documents = origin_file.documents
     AND m.source = origin.source AND m.digest = origin.digest AND m.record = origin.record
 ORDER BY match.record, m.file_row_number
 """
@@ -53,23 +53,23 @@ ORDER BY match.record, m.file_row_number
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The records of a source whose text was annotated before, and their mentions, ascending by record."""
+    """The records of a source whose text was annotated before, and their mentions sorted by record."""
 
     records: frozenset[int] = frozenset()
     mentions: pa.Table = field(default_factory=MENTIONS.empty_table)
 
     def between(self, first: int, last: int) -> pa.Table:
-        """Returns the mentions of the records from `first` to `last`, both included."""
+        """Return the mentions of the records from `first` to `last` inclusive."""
         records = self.mentions["record"].to_numpy()
         start, end = np.searchsorted(records, [first, last + 1])
         return self.mentions.slice(start, end - start)
 
 
 def reused_mentions(home: Home, key: SourceKey, *, model_version: str, mesh_version: str) -> Carried:
-    """Returns what need not be annotated again of a source whose documents file is there.
+    """Return the mentions that a parsed source can reuse from other sources.
 
-    Looks into every other source that this model has annotated and whose ids reach into those
-    of this one. A file that cannot be read carries nothing: its documents are annotated again.
+    Searches every other source that this model has annotated and whose range of ids overlaps. A file that cannot be
+    read is skipped: its documents are annotated again.
     """
     versions = {"model_version": model_version, "mesh_version": mesh_version}
     earlier = [
@@ -84,7 +84,7 @@ def reused_mentions(home: Home, key: SourceKey, *, model_version: str, mesh_vers
         except duckdb.Error:
             try:
                 return _carried(config, home, key, list(filter(_can_be_read, earlier)))
-            except duckdb.Error:  # it is not the files of others that cannot be read
+            except duckdb.Error:  # the unreadable file is this source's own
                 return Carried()
 
 
@@ -138,9 +138,9 @@ def _matched(
     ]
     if not origins:
         return Carried()
-    connection.execute("CREATE TEMP TABLE beside (documents TEXT, mentions TEXT)")
+    connection.execute("CREATE TEMP TABLE origin_file (documents TEXT, mentions TEXT)")
     connection.executemany(
-        "INSERT INTO beside VALUES (?, ?)", [(name, str(earlier[name].mentions)) for name in origins]
+        "INSERT INTO origin_file VALUES (?, ?)", [(name, str(earlier[name].mentions)) for name in origins]
     )
     own = {"source": "$source", "digest": "$digest", "record": "match.record", "pmid": "match.pmid"}
     columns = [f"{own.get(name, 'm.' + identifier(name))} AS {identifier(name)}" for name in MENTIONS.names]
@@ -155,14 +155,14 @@ def _matched(
 
 
 def _overlap(one: Path, other: Path) -> bool:
-    """Tells whether two documents files may hold the same id: of sorted ids, as baselines have them, few files do."""
+    """Return whether two documents files may share an id. Baselines have sorted ids, so few of their files overlap."""
     first, second = _ids(one), _ids(other)
     return first is not None and second is not None and first[0] <= second[1] and second[0] <= first[1]
 
 
 @lru_cache(maxsize=100_000)  # a file never changes
 def _ids(documents: Path) -> tuple[str, str] | None:
-    """The least and the greatest id from the footer of a documents file; None where it has no rows or no footer."""
+    """Return the smallest and largest id from the footer of a documents file; None if it has no rows or no footer."""
     try:
         footer = pq.read_metadata(documents)
     except (OSError, pa.ArrowException):

@@ -1,7 +1,7 @@
-"""The record of one run: who met which source when, and how long each stage took. One JSON file a run.
+"""Records of runs: which sources a run processed, when, and how long each stage took. One JSON file per run.
 
-Written when a run begins and again when it ends, so that a killed run is known too. The order of runs says
-which of two files with one name is the newer.
+A record is written when a run begins and again when it ends, so a killed run leaves a record too. The order of runs
+decides which of two files with the same name is newer.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from warehouse.layout import Home, SourceKey
 
 LONGEST_RUN: Final = timedelta(days=7)
 FLOW_RUN: Final = "flow_run"
-"""The option of a run that is one batch of another: the flow run of Prefect that made it."""
+"""Option of a run that is one batch of another run: the Prefect flow run that started it."""
 
-_CLOCK = timedelta(minutes=1)  # by which the clock of the machine may be put right while a run goes on
+_CLOCK = timedelta(minutes=1)  # tolerance for clock corrections during a run
 _NOT_DONE = ("unchanged", "failed", "not reached")
 
 
@@ -49,12 +49,12 @@ class SourceOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One run. Times are ISO 8601 in UTC; `finished` is None while it runs and for ever after a kill."""
+    """One run. Times are ISO 8601 in UTC; `finished` is None while it runs, and stays None after a kill."""
 
     run_id: str
     started: str
     host: str
-    process: int | None = None  # its id on that host
+    process: int | None = None  # process id on that host
     finished: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class RunRecord:
 
 
 def begin_run(*, versions: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None) -> RunRecord:
-    """Returns the record of a run that begins now, with an id that sorts by time and no other run has."""
+    """Return the record of a run that begins now. Its id is unique and sorts by time."""
     now = datetime.now(UTC)
     return RunRecord(
         run_id=f"{now:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}",
@@ -77,15 +77,16 @@ def begin_run(*, versions: Mapping[str, str] | None = None, options: Mapping[str
 
 
 def finish_run(run: RunRecord, *, error: str | None = None) -> RunRecord:
-    """Returns the record of a run that ends now."""
+    """Return the record of a run that ends now."""
     return replace(run, finished=datetime.now(UTC).isoformat(), error=error)
 
 
 def may_be_running(run: RunRecord) -> bool:
-    """Tells whether a run has not ended, as far as can be known here.
+    """Return whether a run may still be running, as far as this host can determine.
 
-    On this host its process tells, unless that began after the run and only has the same id. A run of another host, or
-    of a system that does not say when a process began, counts as running for `LONGEST_RUN`.
+    A run on this host is running if its process exists and did not start after the run, which would be a reused process
+    id. A run on another host, or on a system that does not report when a process started, counts as running for
+    `LONGEST_RUN`.
     """
     if run.finished or run.error:
         return False
@@ -95,18 +96,18 @@ def may_be_running(run: RunRecord) -> bool:
             os.kill(run.process, 0)
         except ProcessLookupError:
             return False
-        except PermissionError:  # it is there, and somebody else's
+        except PermissionError:  # it exists and belongs to another user
             pass
-        if began := _began(run.process):
+        if began := _process_start(run.process):
             return began < started + _CLOCK
     return datetime.now(UTC) - started < LONGEST_RUN
 
 
 def write_run(home: Home, run: RunRecord) -> None:
-    """Writes the record of a run, in place of an earlier one of the same run.
+    """Write the record of a run, replacing an earlier one of the same run.
 
-    Raises `WarehouseError` when two of its sources have one name but different content, since one of them
-    would replace the other unseen.
+    Raises `WarehouseError` if two of its sources have the same name but different content: one would silently replace
+    the other.
     """
     names = Counter(name for name, _ in {(source.name, source.digest) for source in run.sources})
     for name, count in names.items():
@@ -118,12 +119,12 @@ def write_run(home: Home, run: RunRecord) -> None:
 
 
 def read_runs(home: Home) -> list[RunRecord]:
-    """Returns the records of all runs, oldest first. Raises `WarehouseError` for a file of another form."""
+    """Return the records of all runs, oldest first. Raises `WarehouseError` for a malformed file."""
     return [read_run(path) for path in sorted(home.runs.glob("*.json"))]
 
 
 def read_run(path: Path) -> RunRecord:
-    """Returns the record of one run. Raises `WarehouseError` for a file of another form."""
+    """Return the record of one run. Raises `WarehouseError` for a malformed file."""
     try:
         fields = json.loads(path.read_bytes())
         sources = tuple(
@@ -131,11 +132,11 @@ def read_run(path: Path) -> RunRecord:
         )
         return RunRecord(sources=sources, **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WarehouseError(f"{path} is no record of a run; move it away") from error
+        raise WarehouseError(f"{path} is not a valid run record; move it away") from error
 
 
-def _began(process: int) -> datetime | None:
-    """When a process began, as Linux tells (proc_pid_stat(5), field 22: ticks since the machine started), else None."""
+def _process_start(process: int) -> datetime | None:
+    """Return when a process started (Linux: proc_pid_stat(5), field 22, ticks since boot); None elsewhere."""
     try:
         ticks = int(Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
         age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
@@ -146,15 +147,14 @@ def _began(process: int) -> datetime | None:
 
 @lru_cache(maxsize=100_000)
 def _uneventful(name: str, digest: str, outcome: str) -> SourceOutcome:
-    """One object for what run after run says alike: that a source is unchanged."""
+    """Return a shared object for an outcome that most runs repeat: the source is unchanged."""
     return SourceOutcome(name, digest, outcome)
 
 
 def annotators(runs: Sequence[RunRecord], *, model_version: str, mesh_version: str) -> dict[SourceKey, str]:
-    """Returns the run that annotated each source with one model and vocabulary. `runs` are in order of time.
+    """Return the run that annotated each source with one model and vocabulary. `runs` are in order of time.
 
-    A run that was killed never said what it did: where a later one found the source done, it is the last that had
-    begun it.
+    A killed run did not record its outcome. If a later run found the source done, the last run that began it counts.
     """
     certain: dict[SourceKey, str] = {}
     begun: dict[SourceKey, str] = {}

@@ -236,7 +236,7 @@ def test_the_year_of_the_files_names_the_version(tmp_path: Path) -> None:
 def test_a_version_stays_as_it_is(tmp_path: Path) -> None:
     _, found = imported(tmp_path, desc=DESC)
     assert imported(tmp_path, desc=DESC)[0].unchanged
-    with pytest.raises(WarehouseError, match="has another vocabulary of version 2026; name this one anew"):
+    with pytest.raises(WarehouseError, match="has another vocabulary of version 2026; give this one another version"):
         imported(tmp_path, desc=DESC.replace("Tumors", "Tumours"))
     assert {row["mesh_id"]: row for row in pq.read_table(tmp_path / "home/entities/2026.parquet").to_pylist()} == found
 
@@ -247,7 +247,7 @@ def test_a_refused_import_leaves_the_failures_of_the_version_that_stays(tmp_path
     assert told.failed == 1
     kept = Home(tmp_path / "home").entity_failures("2026")
     before = kept.read_bytes()
-    with pytest.raises(WarehouseError, match="has another vocabulary of version 2026; name this one anew"):
+    with pytest.raises(WarehouseError, match="has another vocabulary of version 2026; give this one another version"):
         imported(tmp_path, desc=DESC)
     assert kept.read_bytes() == before
 

@@ -70,14 +70,14 @@ def test_refused(tmp_path: Path) -> None:
     rows = pq.read_table(entities_path(home, mesh_version=MESH)).to_pylist()
     with pytest.raises(SchemaMismatchError, match=r"2025\.parquet: found mesh_version \['2024'\], expected '2025'"):
         write_entities(home, rows, mesh_version="2025")
-    with pytest.raises(SchemaMismatchError, match="concept D009369 stands 2 times, expected once"):
+    with pytest.raises(SchemaMismatchError, match="concept D009369 appears 2 times, expected once"):
         write_entities(Home(tmp_path / "other"), rows + rows[:1], mesh_version=MESH)
-    with pytest.raises(WarehouseError, match=r"has another vocabulary of version 2024; name this one anew"):
+    with pytest.raises(WarehouseError, match=r"has another vocabulary of version 2024; give this one another version"):
         write_entities(home, rows[:2], mesh_version=MESH)
     with pytest.raises(WarehouseError, match="has no vocabulary 2025, but 2024; import it first"):
         entities_path(home, mesh_version="2025")
     home.entities(MESH).write_bytes(b"no Parquet file")
-    with pytest.raises(WarehouseError, match=r"2024\.parquet cannot be read; move it away and import it anew$"):
+    with pytest.raises(WarehouseError, match=r"2024\.parquet cannot be read; move it away and import it again$"):
         write_entities(home, rows, mesh_version=MESH)
 
 
@@ -85,5 +85,5 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
     home.entities("2025").write_bytes(b"no Parquet file")
-    with pytest.raises(WarehouseError, match=r"2025\.parquet cannot be read \(.*\); move it away and import it anew$"):
+    with pytest.raises(WarehouseError, match=r"2025\.parquet cannot be read \(.*\); move it away and import it again$"):
         list_vocabularies(home)

@@ -271,7 +271,7 @@ def _contents(home: Home) -> dict[Path, bytes | None]:
 
 
 def test_no_snapshot(tmp_path: Path) -> None:
-    with pytest.raises(WarehouseError, match=r"absent is not there; annotate something into it first$"):
+    with pytest.raises(WarehouseError, match=r"absent does not exist; annotate something into it first$"):
         query(Home(tmp_path / "absent"), "SELECT 1")
     with pytest.raises(WarehouseError, match=r"has no snapshot yet; annotate something into it first$"):
         query(Home(tmp_path), "SELECT 1")

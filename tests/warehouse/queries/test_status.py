@@ -21,7 +21,7 @@ def invalid(kind: str) -> dict[str, str]:
 
 
 def test_home_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(WarehouseError, match=r"absent is not there; annotate something into it first$"):
+    with pytest.raises(WarehouseError, match=r"absent does not exist; annotate something into it first$"):
         status(Home(tmp_path / "absent"))
 
 

@@ -307,7 +307,7 @@ def lose_vocabulary(home: Home) -> None:
         (
             lose_failures,
             PublishRefusedError,
-            "expected [('pubmed21n1000.xml.gz', '2222222222222222', 1)] from the books",
+            "expected [('pubmed21n1000.xml.gz', '2222222222222222', 1)] from the record counts",
         ),
         (
             lose_invalid_annotations,
@@ -345,7 +345,7 @@ def test_refused(home: Home, break_it: Any, kind: type[Exception], message: str)
 
 
 def test_nothing_to_publish(tmp_path: Path) -> None:
-    with pytest.raises(WarehouseError, match=r"absent is not there; annotate something into it first"):
+    with pytest.raises(WarehouseError, match=r"absent does not exist; annotate something into it first"):
         publish_it(Home(tmp_path / "absent"))
     with pytest.raises(WarehouseError, match=r"small-1@2024 has no mentions; annotate something first"):
         publish_it(Home(tmp_path))

@@ -35,7 +35,7 @@ def test_balanced() -> None:
         (counts(documents=5), "x.xml: found 5 documents, expected at least 5 annotated + 1 without text"),
         (counts(documents=10), "at most 10 parsed - 1 deleted"),
         (counts(failed=-1, parsed=6), "x.xml: a count is negative"),
-        (counts(carried=6), "x.xml: found 6 documents with mentions carried over, expected at most 5 annotated"),
+        (counts(carried=6), "x.xml: found 6 documents with reused mentions, expected at most 5 annotated"),
     ],
 )
 def test_unbalanced(wrong: SourceCounts, message: str) -> None:
@@ -58,11 +58,11 @@ def test_file_without_books(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     with TableWriter(path, DELETIONS):
         pass
-    with pytest.raises(WarehouseError, match="has no books of its source"):
+    with pytest.raises(WarehouseError, match="has no record counts of its source"):
         read_source_summary(path)
     with TableWriter(path, DELETIONS, metadata={"e2emern.source": '{"key": 1}'}):
         pass
-    with pytest.raises(WarehouseError, match="has books of another form"):
+    with pytest.raises(WarehouseError, match="has malformed record counts"):
         read_source_summary(path)
 
 
