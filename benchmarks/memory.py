@@ -32,7 +32,7 @@ def peak_memory(setting: Setting) -> Result:
 def main() -> None:
     file, home, model, mesh, device = sys.argv[1:]
     outcome = annotate_sources([file], Path(home), model=Path(model), mesh=Path(mesh), device=device)
-    documents = sum(one.books.counts.documents for one in outcome.annotated)
+    documents = sum(one.summary.counts.documents for one in outcome.annotated)
     print(
         json.dumps(
             {

@@ -62,17 +62,17 @@ class Outcome:
     @property
     def carried(self) -> int:
         """Documents whose text was annotated before, so that their mentions were carried over."""
-        return sum(one.books.counts.carried for one in self.annotated)
+        return sum(one.summary.counts.carried for one in self.annotated)
 
     def invalid_annotations(self, home: Home) -> InvalidAnnotations:
         """Return the invalid annotations of the sources that were annotated."""
-        books = (one.books for one in self.annotated)
+        books = (one.summary for one in self.annotated)
         return invalid_annotations(home, [one.key for one in books if one.counts.invalid_annotations])
 
     @property
     def problems(self) -> list[str]:
         """A line for each source of which records are missing."""
-        books = [*(one.books for one in self.annotated), *self.unchanged]
+        books = [*(one.summary for one in self.annotated), *self.unchanged]
         damaged = [f"{one.key.name}: damaged: {one.error}" for one in books if one.status == "damaged"]
         return damaged + [f"{name}: {reason}" for name, reason in self.failed.items()]
 
@@ -214,15 +214,15 @@ def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, options: d
 
 
 def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> RunRecord:
-    annotated = {one.books.key: one for one in outcome.annotated}
+    annotated = {one.summary.key: one for one in outcome.annotated}
     unchanged = {books.key for books in outcome.unchanged}
     met = []
     for source in sources:
         one = SourceOutcome(name=source.key.name, digest=source.key.digest, outcome="not reached")
         if done := annotated.get(source.key):
             seconds = {stage: round(seconds, 3) for stage, seconds in done.report.seconds.items()}
-            said = "annotated" if done.books.status == "complete" else "damaged"
-            one = replace(one, outcome=said, error=done.books.error, seconds=seconds)
+            said = "annotated" if done.summary.status == "complete" else "damaged"
+            one = replace(one, outcome=said, error=done.summary.error, seconds=seconds)
         elif source.key in unchanged:
             one = replace(one, outcome="unchanged")
         elif source.key.name in outcome.failed:

@@ -68,9 +68,9 @@ def progress_of(source: Source) -> Iterator[Callable[[int], None]]:
 
 def log_annotated(done: Annotated, *, seconds: float) -> None:
     """Log what became of one source."""
-    counts = done.books.counts
+    counts = done.summary.counts
     get_run_logger().info(
-        f"{done.books.key.name}: {plural(counts.documents, 'document')}, {plural(done.mentions, 'mention')}, "
+        f"{done.summary.key.name}: {plural(counts.documents, 'document')}, {plural(done.mentions, 'mention')}, "
         f"{plural(counts.failed, 'failure')}, {plural(counts.deleted, 'deletion')}, "
         f"{plural(counts.invalid_annotations, 'invalid annotation')} "
         f"in {seconds:,.1f} s ({counts.documents / max(seconds, 1e-9):,.1f} documents/s)"
@@ -88,13 +88,13 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
     """
     rows: list[dict[str, Any]] = [
         {
-            "source": one.books.key.name,
-            "documents": (counts := one.books.counts).documents,
+            "source": one.summary.key.name,
+            "documents": (counts := one.summary.counts).documents,
             "mentions": one.mentions,
             "failures": counts.failed,
             "deletions": counts.deleted,
             "invalid annotations": counts.invalid_annotations,
-            "state": one.books.status if one.books.error is None else f"{one.books.status}: {one.books.error}",
+            "state": one.summary.status if one.summary.error is None else f"{one.summary.status}: {one.summary.error}",
         }
         for one in outcome.annotated
     ]

@@ -40,8 +40,8 @@ class Backfilled:
 
     def add(self, done: Annotated) -> None:
         """Count a source, or a part of one, that was annotated."""
-        self.documents += done.books.counts.documents
-        self.carried += done.books.counts.carried
+        self.documents += done.summary.counts.documents
+        self.carried += done.summary.counts.carried
         self.mentions += done.mentions
 
 

@@ -248,7 +248,7 @@ class Pool:
             if source.key.name not in failed:
                 books = already_annotated(source, home=self.home, **versions)
                 mentions = pq.read_metadata(self.home.mentions(source.key, **versions)).num_rows
-                outcome.annotated.append(Annotated(books=books, mentions=mentions))
+                outcome.annotated.append(Annotated(summary=books, mentions=mentions))
 
 
 def _was_cancelled_with_its_sender(run: FlowRun, client: SyncPrefectClient) -> bool:

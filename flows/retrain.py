@@ -140,11 +140,11 @@ def retrain_model(
         encoder=encoder,
         gold=gold or [],
         mesh=table,
-        tell=tell,
+        log=tell,
     )
     if already_trained(plan, folder):
         return Retrained("the champion was trained with this recipe on these documents: nothing to do")
-    made: Path = step(make_challenger)(plan, device=device, tell=tell)
+    made: Path = step(make_challenger)(plan, device=device, log=tell)
 
     def compare_with_champion() -> Judged:  # reads the documents itself: Prefect would look into each of them
         return assess(

@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 class Annotated:
     """What became of one source. `report` holds the seconds of each stage; `split` overlaps the others."""
 
-    books: SourceSummary
+    summary: SourceSummary
     mentions: int = 0
     concepts: frozenset[str] = frozenset()
     report: Report = field(default_factory=Report)
@@ -70,10 +70,10 @@ def annotate_source(
                     tally.concepts.update(filter(None, mentions.append(rows)["mesh_id"].unique().to_pylist()))
             tally.add(chunk, found)
             watch(len(chunk.documents))
-        books = parsed.annotated(without_text=tally.without_text, unread=tally.unread, carried=tally.carried)
-        books.counts.check(source=source.key.name)
-        mentions.metadata.update(books.to_metadata())
-    return Annotated(books=books, mentions=mentions.rows, concepts=frozenset(tally.concepts), report=report)
+        summary = parsed.annotated(without_text=tally.without_text, unread=tally.unread, carried=tally.carried)
+        summary.counts.check(source=source.key.name)
+        mentions.metadata.update(summary.to_metadata())
+    return Annotated(summary=summary, mentions=mentions.rows, concepts=frozenset(tally.concepts), report=report)
 
 
 def already_annotated(source: Source, *, home: Home, model_version: str, mesh_version: str) -> SourceSummary:
@@ -158,9 +158,11 @@ def _fault(document: Document, mentions: Sequence[Mention]) -> str | None:
     text = document.text
     seen = set()
     for mention in mentions:
-        stands = text[mention.start : mention.end]
-        if stands != mention.text:
-            return f"mention {mention.text[:80]!r} at {mention.start}-{mention.end}, where {stands[:80]!r} stands"
+        found = text[mention.start : mention.end]
+        if found != mention.text:
+            return (
+                f"mention {mention.text[:80]!r} at {mention.start}-{mention.end}, but the text there is {found[:80]!r}"
+            )
         identity = (mention.start, mention.end, mention.entity_type, mention.mesh_id)
         if identity in seen:
             return f"mention {mention.text[:80]!r} at {mention.start}-{mention.end} twice"

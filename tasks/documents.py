@@ -62,9 +62,9 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
         if digest_file(source.path) != source.key.digest:
             forget_digest(home, source.path)
             raise SourceError(f"{source.path}: changed while it was read; annotate it again when it is complete")
-        books = tally.books(source, form)
-        documents.metadata.update(books.to_metadata())
-    return books
+        summary = tally.summary(source, form)
+        documents.metadata.update(summary.to_metadata())
+    return summary
 
 
 def read_documents(path: Path) -> Iterator[list[Document]]:
@@ -131,7 +131,7 @@ class _Tally:
         self.deleted += len(chunk.deletions)
         self.damage = chunk.damage
 
-    def books(self, source: Source, form: str) -> ParseSummary:
+    def summary(self, source: Source, form: str) -> ParseSummary:
         status: Literal["complete", "damaged"] = "damaged" if self.damage else "complete"
         return ParseSummary(
             key=source.key,

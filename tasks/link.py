@@ -49,7 +49,7 @@ class LinkCounts:
 
 
 def link_file(
-    path: Path, output: Path, *, cascade: Cascade, tell: Callable[[Failure], None] = lambda failure: None
+    path: Path, output: Path, *, cascade: Cascade, log: Callable[[Failure], None] = lambda failure: None
 ) -> LinkCounts:
     """Link the disease and chemical mentions of a PubTator file and write `output`, whole or not at all.
 
@@ -65,7 +65,7 @@ def link_file(
     counts = LinkCounts()
     with atomic_write(output) as out, closing(_lines(path)) as lines:
         done = 0
-        for new in _linked(path, cascade, counts, tell):
+        for new in _linked(path, cascade, counts, log):
             last = max(new, default=done)
             for number, line in enumerate(islice(lines, max(0, last - done)), start=done + 1):
                 out.write(_relinked(line, *new[number], counts) if number in new else line)
@@ -77,17 +77,17 @@ def link_file(
 
 
 def _linked(
-    path: Path, cascade: Cascade, counts: LinkCounts, tell: Callable[[Failure], None]
+    path: Path, cascade: Cascade, counts: LinkCounts, log: Callable[[Failure], None]
 ) -> Iterator[dict[int, tuple[Annotation, list[str]]]]:
     """Yield what the next documents' annotations are linked to, the best first, by 1-based line number."""
-    for chunk in _chunks(_asked(path, cascade.model.config.entity_types, counts, tell)):
+    for chunk in _chunks(_asked(path, cascade.model.config.entity_types, counts, log)):
         new: dict[int, tuple[Annotation, list[str]]] = {}
         for (document, spans), found in zip(
             chunk, map_isolating_failures(chunk, partial(_link, cascade=cascade)), strict=True
         ):
             if isinstance(found, str):
                 counts.failures += 1
-                tell(Failure(document.record, "text", found, document.document_id))
+                log(Failure(document.record, "text", found, document.document_id))
                 continue
             for annotation, place in spans:
                 assert annotation.line is not None  # as of every annotation of PubTator text
@@ -95,12 +95,12 @@ def _linked(
         yield new
 
 
-def _asked(path: Path, types: Sequence[str], counts: LinkCounts, tell: Callable[[Failure], None]) -> Iterator[_Asked]:
+def _asked(path: Path, types: Sequence[str], counts: LinkCounts, log: Callable[[Failure], None]) -> Iterator[_Asked]:
     """Yield each document with those of its annotations that are to be linked, and count all else."""
     for record in parse_pubtator(path):
         if isinstance(record, Failure):
             counts.failures += 1
-            tell(record)
+            log(record)
         elif isinstance(record, Document):
             counts.documents += 1
             usable = counts.passed_over.usable(record, types=types)

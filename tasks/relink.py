@@ -67,7 +67,7 @@ def relink_source(
     before = home.mentions(key, model_version=model_version, mesh_version=old)
     versions = {"model_version": model_version, "mesh_version": changes.new}
     records = changes.touched(before)
-    books = read_source_summary(before)
+    summary = read_source_summary(before)
     tally = Relinked(mentions=0)
     with tempfile.TemporaryDirectory(prefix="e2emern-relink-") as folder:
         fresh = Path(folder) / "fresh.parquet"
@@ -77,7 +77,7 @@ def relink_source(
                     rows, tally = _linked_anew(stored, cascade(), tally)
                     writer.append([row | versions for row in rows])
         with (
-            TableWriter(home.mentions(key, **versions), MENTIONS, metadata=books.to_metadata()) as mentions,
+            TableWriter(home.mentions(key, **versions), MENTIONS, metadata=summary.to_metadata()) as mentions,
             TableWriter(home.unread(key, **versions), FAILURES) as unread,
         ):
             unread.append(pq.read_table(home.unread(key, model_version=model_version, mesh_version=old)))

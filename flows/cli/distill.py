@@ -44,7 +44,7 @@ def silver(
             pieces=pieces,
             seed=seed,
             device=pick_device(device.value),
-            tell=say,
+            log=say,
         )
     told = f"{plural(tagged.sentences, 'sentence')}, {plural(tagged.pieces, 'word piece')}"
     print(f"{output}: {told}, of {plural(tagged.passages, 'passage')}")

@@ -55,7 +55,7 @@ def evaluate(
     """
     from tasks.training.gold import find_gold
 
-    documents, training = find_gold(gold, tell=say), find_gold(seen or [], tell=say)
+    documents, training = find_gold(gold, log=say), find_gold(seen or [], log=say)
     from flows.cli.progress import StepWatch
     from tasks.evaluation.evaluate import evaluate_models, write_evaluation
     from warehouse.layout import Home
@@ -72,7 +72,7 @@ def evaluate(
             against=against or [],
             device=device.value,
             watch=shown.step,
-            tell=say,
+            log=say,
         )
     write_evaluation(found, output)
     print(found.report, end="")
@@ -89,7 +89,7 @@ def statistics(
     from flows.cli.render import print_answer
     from tasks.training.gold import find_gold, read_statistics
 
-    print_answer(read_statistics(find_gold(gold, tell=say), mesh=mesh, tell=say), form=form.value, console=Console())
+    print_answer(read_statistics(find_gold(gold, log=say), mesh=mesh, log=say), form=form.value, console=Console())
 
 
 @app.command(

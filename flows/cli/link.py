@@ -53,7 +53,7 @@ def link(
     def tell(failure: Failure) -> None:
         say(f"{path.name}: {failure.position}: document {failure.document_id or 'without id'}: {failure.reason}")
 
-    counts = link_file(path, output, cascade=cascade, tell=tell)
+    counts = link_file(path, output, cascade=cascade, log=tell)
     say(
         f"wrote {plural(counts.documents, 'document')} to {output}: {counts.linked:,} of "
         f"{plural(counts.mentions, 'mention')} linked, {plural(counts.failures, 'failure')}"

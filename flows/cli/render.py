@@ -207,7 +207,7 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
     say = partial(show_line, console=console)
 
     if outcome.annotated:
-        report, books = outcome.report, [one.books for one in outcome.annotated]
+        report, books = outcome.report, [one.summary for one in outcome.annotated]
 
         def took(*stages: str) -> float:
             return sum(report.seconds.get(stage, 0.0) for stage in stages)

@@ -71,7 +71,7 @@ def train(
         raise InputError(str(error)) from error
     folder, table, place = output or Path(path.stem), mesh or read.mesh or MESH, pick_device(device.value)
     if trials is not None:
-        search_recipe(read, output=folder, mesh=table, device=place, trials=trials, tell=say)
+        search_recipe(read, output=folder, mesh=table, device=place, trials=trials, log=say)
         return
     trained = train_seeds(
         read,
@@ -80,7 +80,7 @@ def train(
         device=place,
         seeds=seed or [read.recipe.seed],
         resolver_of=resolver_of,
-        tell=say,
+        log=say,
     )
     for one in trained:
         kept = f": epoch {one.best_epoch} is kept, F1 {100 * max(one.dev_f1):.2f} on dev" if one.dev_f1 else ""

@@ -121,24 +121,24 @@ class News:
 
 def read_news(home: Home, *, corrections: Path | None = None) -> News:
     """Return what is new in the folder of corrections (without one, `corrections` of the home), and among MeSH."""
-    told = _told(home)
+    reported = _reported(home)
     files = _corrections(corrections or home.root / "corrections")
     current = current_snapshot(home)
     linked = current.mesh_version if current else None
     versions = sorted(one.mesh_version for one in list_vocabularies(home)) if home.root.is_dir() else []
     return News(
-        corrections=tuple(name for name, digest in files.items() if told["corrections"].get(name) != digest),
-        mesh=tuple(version for version in versions if version != linked and version not in told["mesh"]),
+        corrections=tuple(name for name, digest in files.items() if reported["corrections"].get(name) != digest),
+        mesh=tuple(version for version in versions if version != linked and version not in reported["mesh"]),
     )
 
 
 def note_news(home: Home, news: News, *, corrections: Path | None = None) -> None:
     """Keep in mind what was told, so that it is told once."""
-    told, files = _told(home), _corrections(corrections or home.root / "corrections")
-    told["corrections"] |= {name: files[name] for name in news.corrections if name in files}
-    told["mesh"] = sorted({*told["mesh"], *news.mesh})
-    with atomic_write(_told_path(home)) as file:
-        file.write(json.dumps(told, indent=1).encode() + b"\n")
+    reported, files = _reported(home), _corrections(corrections or home.root / "corrections")
+    reported["corrections"] |= {name: files[name] for name in news.corrections if name in files}
+    reported["mesh"] = sorted({*reported["mesh"], *news.mesh})
+    with atomic_write(_reported_path(home)) as file:
+        file.write(json.dumps(reported, indent=1).encode() + b"\n")
 
 
 def _volume(tonight: Night, before: Sequence[Night], limits: DriftLimits) -> Figure:
@@ -203,16 +203,16 @@ def _corrections(folder: Path) -> dict[str, str]:
     return {path.name: digest_file(path) for path in correction_files(folder)} if folder.is_dir() else {}
 
 
-def _told_path(home: Home) -> Path:
+def _reported_path(home: Home) -> Path:
     return home.root / "told.json"
 
 
-def _told(home: Home) -> dict[str, Any]:
-    path = _told_path(home)
+def _reported(home: Home) -> dict[str, Any]:
+    path = _reported_path(home)
     if not path.exists():
         return {"corrections": {}, "mesh": []}
     try:
-        told = json.loads(path.read_bytes())
-        return {"corrections": dict(told["corrections"]), "mesh": list(told["mesh"])}
+        reported = json.loads(path.read_bytes())
+        return {"corrections": dict(reported["corrections"]), "mesh": list(reported["mesh"])}
     except (ValueError, TypeError, KeyError) as error:
         raise WarehouseError(f"{path} is damaged; delete it, and what is new will be told again") from error

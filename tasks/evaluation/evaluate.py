@@ -61,7 +61,7 @@ def evaluate_models(
     against: Sequence[Path] = (),
     device: str = "auto",
     watch: Progress = silent,
-    tell: Callable[[str], None] = _log.warning,
+    log: Callable[[str], None] = _log.warning,
 ) -> Evaluated:
     """Evaluate models that differ by their seed, and compare them with others on the same documents.
 
@@ -83,7 +83,7 @@ def evaluate_models(
         _check_seeds(folders, [read_versions(folder, mesh).model for folder in folders])
     vocabulary = read_vocabulary(mesh)
     if unknown_ids := describe_unknown_ids(gold, vocabulary):
-        tell(unknown_ids)
+        log(unknown_ids)
     slicer = Slicer.of(seen, canonical=vocabulary.canonical) if slices else Slicer.whole()
 
     def one(folder: Path) -> Evaluation:
@@ -104,7 +104,7 @@ def write_evaluation(found: Evaluated, folder: Path) -> None:
     rows = [row for model in found.models for row in tidy_rows(model, found.bounds)]
     write_figures(rows, folder / "evaluation.parquet")
     write_text(folder / "report.md", found.report)
-    told = {
+    content = {
         "models": [
             {"model_version": model.model_version, "mesh_version": model.mesh_version} for model in found.models
         ],
@@ -114,9 +114,9 @@ def write_evaluation(found: Evaluated, folder: Path) -> None:
         ],
         "figures": rows,
         "spread": _spread(rows) if len(found.models) > 1 else [],
-        "comparison": _told(found.comparison) if found.comparison else None,
+        "comparison": _comparison_rows(found.comparison) if found.comparison else None,
     }
-    write_text(folder / "evaluation.json", json.dumps(told, indent=1) + "\n")
+    write_text(folder / "evaluation.json", json.dumps(content, indent=1) + "\n")
 
 
 def _check_seeds(folders: Sequence[Path], versions: Sequence[str]) -> None:
@@ -148,7 +148,7 @@ def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _told(comparison: Comparison) -> dict[str, Any]:
+def _comparison_rows(comparison: Comparison) -> dict[str, Any]:
     return {
         "overall": {protocol: asdict(difference) for protocol, difference in comparison.overall.items()},
         "cells": [asdict(cell) | asdict(difference) for cell, difference in comparison.cells.items()],

@@ -98,7 +98,7 @@ def judge(
             passed=passed,
             reason=None
             if passed
-            else f"document F1: {_told(overall.champion, overall.challenger)}, and may be "
+            else f"document F1: {_percents(overall.champion, overall.challenger)}, and may be "
             f"worse by {-100 * overall.low:.1f}, margin {100 * margins.document:.1f}",
         )
     ]
@@ -113,10 +113,10 @@ def annotate_sample(cascade: Cascade, sample: Path) -> Smoke:
         try:
             (source,) = find_sources([sample])
             done = annotate_source(source, cascade=cascade, home=Home(Path(folder)))
-            done.books.counts.check(source=source.key.name)
+            done.summary.counts.check(source=source.key.name)
         except Exception as error:  # whatever a broken model makes go wrong is why it is refused
             return Smoke(fault=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-        counts = done.books.counts
+        counts = done.summary.counts
         fault = f"{plural(counts.unread, 'document')} could not be read" if counts.unread else None
         return Smoke(documents=counts.annotated, mentions=done.mentions, concepts=len(done.concepts), fault=fault)
 
@@ -157,19 +157,19 @@ def _slice_check(cell: Cell, comparison: Comparison, gold: Counts, margins: Marg
     what = f"{cell.corpus}/{cell.split} {cell.entity_type}" + ("" if cell.slice == ALL else f", {cell.slice}")
     margin = {ALL: margins.entity_type, "abbreviation": margins.abbreviation}.get(cell.slice, margins.unseen)
     tp, _, fn = gold[cell].sum(0).tolist()
-    told_only = tp + fn < margins.least_gold
-    passed = told_only or difference.value >= -margin
+    not_judged = tp + fn < margins.least_gold
+    passed = not_judged or difference.value >= -margin
     return Check(
         name=f"document F1, {what}",
         champion=difference.champion,
         challenger=difference.challenger,
         low=difference.low,
         high=difference.high,
-        least=None if told_only else difference.champion - margin,
+        least=None if not_judged else difference.champion - margin,
         passed=passed,
         reason=None
         if passed
-        else f"document F1, {what}: {_told(difference.champion, difference.challenger)}, margin {100 * margin:.1f}",
+        else f"document F1, {what}: {_percents(difference.champion, difference.challenger)}, margin {100 * margin:.1f}",
     )
 
 
@@ -203,5 +203,5 @@ def _speed_check(champion: float, challenger: float, margins: Margins) -> Check:
     )
 
 
-def _told(champion: float, challenger: float) -> str:
+def _percents(champion: float, challenger: float) -> str:
     return f"{100 * champion:.1f} -> {100 * challenger:.1f}"

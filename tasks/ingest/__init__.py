@@ -36,7 +36,7 @@ def ingest(
     outcomes: list[FileOutcome] = []
     taken: set[str] = set()
 
-    def tell(outcome: FileOutcome) -> None:
+    def log(outcome: FileOutcome) -> None:
         outcomes.append(outcome)
         watch(outcome)
 
@@ -53,14 +53,14 @@ def ingest(
                         limit=limit,
                         taken=taken,
                         patience=patience or Patience(),
-                        watch=tell,
+                        watch=log,
                     )
                 elif "://" in source:
                     raise InputError(f"{source}: expected a folder, or an http or https address of one")
                 else:
                     from tasks.ingest.local import copy_folder
 
-                    copy_folder(Path(source), shelf, pattern=pattern, limit=limit, taken=taken, watch=tell)
+                    copy_folder(Path(source), shelf, pattern=pattern, limit=limit, taken=taken, watch=log)
             except InputError as error:
-                tell(FileOutcome(source, "failed", reason=str(error).removeprefix(f"{source}: ")))
+                log(FileOutcome(source, "failed", reason=str(error).removeprefix(f"{source}: ")))
     return outcomes

@@ -170,9 +170,9 @@ def read_md5(text: str, *, name: str) -> str:
     found = _MD5.match(text.strip())
     if not found:
         raise ValueError(f"{name}.md5 holds {text[:60]!r}, expected 'MD5({name})= ' and 32 hex digits")
-    told = Path((found["name"] or found["name2"]).strip()).name
-    if told != name:
-        raise ValueError(f"{name}.md5 is about {told[:60]!r}, expected {name}")
+    given = Path((found["name"] or found["name2"]).strip()).name
+    if given != name:
+        raise ValueError(f"{name}.md5 is about {given[:60]!r}, expected {name}")
     return str(found["hex"] or found["hex2"]).lower()
 
 

@@ -28,7 +28,7 @@ _BUFFER = 1 << 18  # bytes
 _LONGEST_MD5 = 4096  # bytes
 _LONGEST_PAGE = 1 << 24  # bytes of a listing
 _DOWNLOADS = 2  # of a file whose MD5 is wrong
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that may be others later
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that may be others later
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)\Z")
 
 _T = TypeVar("_T")
@@ -38,7 +38,7 @@ class FetchError(Exception):
     """Asking again would not help."""
 
 
-class _PassingError(Exception):
+class _TransientError(Exception):
     """Asking again may help; `wait` are the seconds that the server asks for."""
 
     def __init__(self, reason: str, *, wait: float = 0.0) -> None:
@@ -185,7 +185,7 @@ class _Listing:
                 file = self._shelf.begin(name, version)
             else:
                 self._shelf.discard(name)
-                raise _PassingError(f"the server answers {response.status} {response.reason}")
+                raise _TransientError(f"the server answers {response.status} {response.reason}")
             with file:
                 async for chunk in response.content.iter_chunked(_BUFFER):
                     file.write(chunk)
@@ -193,19 +193,21 @@ class _Listing:
         if version.bytes is not None and size and size[1] != version.bytes:
             if size[1] > version.bytes:
                 self._shelf.discard(name)
-            raise _PassingError(f"found {size[1]:,} bytes, expected {version.bytes:,}")
+            raise _TransientError(f"found {size[1]:,} bytes, expected {version.bytes:,}")
         return await self._finish(name, version)
 
-    def _check_range(self, name: str, told: str, found: Version, version: Version, size: int) -> None:
+    def _check_range(self, name: str, content_range: str, found: Version, version: Version, size: int) -> None:
         """Discard the part where the answer does not go on from its end, or is of another version."""
-        match = _RANGE.match(told)
+        match = _RANGE.match(content_range)
         begins = match and int(match[1]) == size and match[2] in ("*", str(version.bytes))
         if not begins or (found.etag or version.etag, found.modified or version.modified) != (
             version.etag,
             version.modified,
         ):
             self._shelf.discard(name)
-            raise _PassingError(f"the server answers with {told[:60]!r}, expected what follows {size:,} bytes")
+            raise _TransientError(
+                f"the server answers with {content_range[:60]!r}, expected what follows {size:,} bytes"
+            )
 
     async def _finish(self, name: str, version: Version) -> FileOutcome:
         kept = self._shelf.kept(name)
@@ -220,15 +222,15 @@ class _Listing:
             self._corrupt[name] = self._corrupt.get(name, 0) + 1
             if self._corrupt[name] >= _DOWNLOADS:
                 raise FetchError(f"{fault} (fetched {_DOWNLOADS} times)")
-            raise _PassingError(fault)
+            raise _TransientError(fault)
         size = self._shelf.finish(name, version, md5).bytes
         return FileOutcome(name, "unchanged" if kept and kept.md5 == md5 else "fetched", size)
 
     async def _md5(self, name: str) -> str:
         async with self._session.get(f"{self._folder}{name}.md5", allow_redirects=False) as response:
-            told = await _read(response, _LONGEST_MD5)
+            content = await _read(response, _LONGEST_MD5)
         try:
-            return read_md5(told.decode(errors="replace"), name=name)
+            return read_md5(content.decode(errors="replace"), name=name)
         except ValueError as error:
             raise FetchError(str(error)) from error
 
@@ -239,7 +241,7 @@ class _Listing:
             wait = 0.0
             try:
                 return await attempt()
-            except _PassingError as error:
+            except _TransientError as error:
                 reason, wait = str(error), error.wait
             except (aiohttp.ClientError, TimeoutError) as error:
                 reason = " ".join(str(error).split())[:200] or f"no answer within {patience.silence:g} s"
@@ -255,31 +257,31 @@ class _Listing:
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     """The answer, or so many bytes of it, in however many pieces it comes."""
-    told = bytearray()
-    while len(told) < most and (piece := await response.content.read(most - len(told))):
-        told += piece
-    return bytes(told)
+    body = bytearray()
+    while len(body) < most and (piece := await response.content.read(most - len(body))):
+        body += piece
+    return bytes(body)
 
 
 async def _check_status(response: aiohttp.ClientResponse) -> None:
-    """Raise FetchError or _PassingError for an answer that is neither the file, nor a part of it, nor "unchanged"."""
-    told = f"the server answers {response.status} {response.reason}"
-    if response.status in _PASSING:
-        raise _PassingError(told, wait=_retry_after(response.headers.get("Retry-After", "")))
+    """Raise FetchError or _TransientError for an answer that is neither the file, nor a part of it, nor "unchanged"."""
+    answer = f"the server answers {response.status} {response.reason}"
+    if response.status in _TRANSIENT:
+        raise _TransientError(answer, wait=_retry_after(response.headers.get("Retry-After", "")))
     if response.status in (301, 302, 303, 307, 308):
         raise FetchError(
-            f"{told} and leads to {response.headers.get('Location', '')[:200]!r}; name that address instead"
+            f"{answer} and leads to {response.headers.get('Location', '')[:200]!r}; name that address instead"
         )
     if response.status >= 400 and response.status != 416:
-        raise FetchError(told)
+        raise FetchError(answer)
 
 
-def _retry_after(told: str) -> float:
+def _retry_after(header: str) -> float:
     """Seconds to wait, from a number of them or a date; 0 where it is neither."""
-    if told.isascii() and told.isdigit():
-        return float(told)
+    if header.isascii() and header.isdigit():
+        return float(header)
     try:
-        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return 0.0
 

@@ -33,7 +33,7 @@ _ESCAPE = re.compile(
     rb"|\\.",
     re.DOTALL,
 )
-_MENDED = {"cut": b"", "half": rb"\ufffd"}
+_REPLACEMENTS = {"cut": b"", "half": rb"\ufffd"}
 _SUSPECT = re.compile(rb"\\(?:u[dD][89a-fA-F]|[\\u0-9a-fA-F]{0,10}\Z)")  # few pieces of a file have one
 
 
@@ -85,16 +85,16 @@ def _without_halves(chunks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for chunk in chunks:
         text = rest + chunk
-        mended = _ESCAPE.sub(_mended, text) if _SUSPECT.search(text) else text
-        rest = text[len(mended) :]  # what was put in place is as long
-        if mended:
-            yield mended
+        repaired = _ESCAPE.sub(_replacement, text) if _SUSPECT.search(text) else text
+        rest = text[len(repaired) :]  # what was put in place is as long
+        if repaired:
+            yield repaired
     if rest:
         yield rest
 
 
-def _mended(escape: re.Match[bytes]) -> bytes:
-    return _MENDED.get(escape.lastgroup or "", escape[0])
+def _replacement(escape: re.Match[bytes]) -> bytes:
+    return _REPLACEMENTS.get(escape.lastgroup or "", escape[0])
 
 
 def _damaged(path: Path, size: int, error: Exception) -> SourceError:

@@ -154,14 +154,14 @@ def _read(lines: list[Line]) -> _Block:
     if match is None:
         raise _RecordError(number, f"found {shown(line)}, expected a line such as 'id|t|title' first")
     block = _Block(match[1])
-    doubtful: tuple[int, str] | None = None  # a text that another record's title may end
+    suspect: tuple[int, str] | None = None  # a text that another record's title may end
     for number, line in lines:
         match = _TEXT.match(line)
         title = likely_title(match[3]) if match else None
         if title:
-            doubtful = number, title
+            suspect = number, title
         elif match or _first_column(line) == block.document_id:
-            doubtful = None
+            suspect = None
         try:
             if match:
                 _add_text(block, number, match)
@@ -169,8 +169,8 @@ def _read(lines: list[Line]) -> _Block:
                 block.mentions.append((number, mention))
         except InvalidAnnotationError as error:
             block.invalid.append((number, error))
-    if doubtful:
-        number, title = doubtful
+    if suspect:
+        number, title = suspect
         raise _RecordError(number, f"{shown(title)} within a text; if a record begins there, put a line end before it")
     return block
 

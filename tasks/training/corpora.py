@@ -38,7 +38,7 @@ def join_corpora(
     annotates: Sequence[str] = (),
     output: Path,
     mesh: Path | None = None,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Write gold files as one corpus.
 
@@ -66,10 +66,10 @@ def join_corpora(
     documents: list[GoldDocument] = []
     for corpus, split, path in files:
         types = marked.get(corpus, ENTITY_TYPES)
-        documents += read_split(path, corpus=corpus, split=split, annotated_types=types, tell=tell)
+        documents += read_split(path, corpus=corpus, split=split, annotated_types=types, log=log)
     check_once(documents)
     if vocabulary and (unknown_ids := describe_unknown_ids(documents, vocabulary)):
-        tell(unknown_ids)
+        log(unknown_ids)
     write_corpus(documents, output)
 
 
@@ -98,7 +98,7 @@ def check_once(documents: Sequence[GoldDocument]) -> None:
 
 
 def read_split(
-    path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...], tell: Callable[[str], None]
+    path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...], log: Callable[[str], None]
 ) -> list[GoldDocument]:
     """Return the documents of a gold file, PubTator or columns of tags (`.tsv`), and tell how many there are.
 
@@ -107,9 +107,9 @@ def read_split(
     if path.suffix == ".tsv":
         found = list(read_tagged(path, corpus=corpus, split=split, annotated_types=annotated_types))
     else:
-        found = read_gold(path, corpus=corpus, split=split, annotated_types=annotated_types, tell=tell)
+        found = read_gold(path, corpus=corpus, split=split, annotated_types=annotated_types, log=log)
     mentions = sum(len(document.mentions) for document in found)
-    tell(f"{corpus}/{split}: {plural(len(found), 'document')}, {plural(mentions, 'mention')}")
+    log(f"{corpus}/{split}: {plural(len(found), 'document')}, {plural(mentions, 'mention')}")
     return found
 
 
@@ -119,7 +119,7 @@ def read_gold(
     corpus: str,
     split: str,
     annotated_types: tuple[str, ...] = ENTITY_TYPES,
-    tell: Callable[[str], None] = _log.warning,
+    log: Callable[[str], None] = _log.warning,
 ) -> list[GoldDocument]:
     """Return the documents of a gold PubTator file, each id once; `annotated_types` are those that it marks throughout.
 
@@ -139,12 +139,12 @@ def read_gold(
     if reason := passed_over.reason(annotated_types):
         raise InputError(f"{path}: {reason}")
     if summary := passed_over.summary():
-        tell(f"{path.name}: {summary}")
+        log(f"{path.name}: {summary}")
     if passed_over.invalid:
         number = plural(passed_over.invalid.total(), "invalid annotation")
-        tell(f"{path.name}: {number}: {by_kind(passed_over.invalid)}")
+        log(f"{path.name}: {number}: {by_kind(passed_over.invalid)}")
         for example in passed_over.examples:
-            tell(f"{path.name}: for example, {example}")
+            log(f"{path.name}: for example, {example}")
     return list(documents.values())
 
 

@@ -59,7 +59,7 @@ def make_silver(
     pieces: int,
     seed: int = 0,
     device: str,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Tagged:
     """Tag sentences of a text until there are so many word pieces, or no passage is left, and write them to `output`.
 
@@ -88,7 +88,7 @@ def make_silver(
         "seed": seed,
     }
     if (kept := _kept(output, made_from | {"pieces": pieces})) is not None:
-        tell(f"{output} is tagged already")
+        log(f"{output} is tagged already")
         return kept
     passages = _rich(lines, vocabulary, seed=seed)
     if not passages:
@@ -109,7 +109,7 @@ def make_silver(
             break
         if new and tagged:
             minutes = (pieces - done) * (time.monotonic() - started) / tagged / 60
-            tell(f"{done:,} of {pieces:,} word pieces tagged, {minutes:.0f} min left")
+            log(f"{done:,} of {pieces:,} word pieces tagged, {minutes:.0f} min left")
     table = described(pa.concat_tables(tables), tags=models[0].config.tags, tokenizer=tokenizer)
     tagged_in_all = Tagged(
         sentences=table.num_rows, pieces=_pieces(table), passages=min(len(passages), len(tables) * CHUNK)

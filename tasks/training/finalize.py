@@ -20,7 +20,7 @@ from tasks.resolve import check_model
 from tasks.vocabulary import read_vocabulary
 from warehouse.wording import plural
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def finalize(
@@ -32,7 +32,7 @@ def finalize(
     fit_on: Sequence[str],
     fitted: dict[str, Any] | None = None,
     device: str,
-    tell: Tell,
+    log: Log,
 ) -> None:
     """Build the bank of a model folder and fit its resolver, whatever of it is not done.
 
@@ -47,8 +47,8 @@ def finalize(
     """
     vocabulary = read_vocabulary(mesh)
     if read_bank(model, vocabulary) is None:
-        tell(f"encoding the names of MeSH {vocabulary.version}")
-        build_bank(model, vocabulary, device=device, progress=each_tenth(tell))
+        log(f"encoding the names of MeSH {vocabulary.version}")
+        build_bank(model, vocabulary, device=device, progress=each_tenth(log))
     if fitted is not None:
         prior = count_concepts(_read(corpus, trained_on), vocabulary=vocabulary)
         taken = fitted | {"resolver": fitted["resolver"] | {"prior": prior}}
@@ -57,9 +57,9 @@ def finalize(
     elif read_fitted(model) is not None:
         return
     elif not fit_on:
-        tell(f"{model}: no dev splits to fit the resolver on; take that of another model with --resolver-of")
+        log(f"{model}: no dev splits to fit the resolver on; take that of another model with --resolver-of")
     else:
-        _fit(model, mesh=mesh, corpus=corpus, trained_on=trained_on, fit_on=fit_on, device=device, tell=tell)
+        _fit(model, mesh=mesh, corpus=corpus, trained_on=trained_on, fit_on=fit_on, device=device, log=log)
 
 
 def read_resolver(model: Path) -> dict[str, Any]:
@@ -82,18 +82,18 @@ def _fit(
     trained_on: Sequence[str],
     fit_on: Sequence[str],
     device: str,
-    tell: Tell,
+    log: Log,
 ) -> None:
     documents = _read(corpus, fit_on)
-    tell(f"fitting the resolver on {plural(len(documents), 'document')} of {', '.join(fit_on)}")
+    log(f"fitting the resolver on {plural(len(documents), 'document')} of {', '.join(fit_on)}")
     fitted, validated = tune_folder(
         model, mesh=mesh, documents=documents, seen=_read(corpus, trained_on), device=device
     )
     if not fitted:
-        tell(f"{model} found nothing in them: its resolver is not fitted")
+        log(f"{model} found nothing in them: its resolver is not fitted")
         return
     figures = ", ".join(f"{name} {100 * figure:.1f}" for name, figure in validated.items())
-    tell(f"spans of probability {fitted['span_threshold']} and more; accuracy@1, cross-validated: {figures}")
+    log(f"spans of probability {fitted['span_threshold']} and more; accuracy@1, cross-validated: {figures}")
 
 
 def _read(corpus: Path, splits: Sequence[str]) -> list[GoldDocument]:

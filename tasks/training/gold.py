@@ -19,7 +19,7 @@ from tasks.vocabulary import read_vocabulary
 _log = logging.getLogger(__name__)
 
 
-def find_gold(named: Sequence[str], *, tell: Callable[[str], None] = _log.warning) -> list[GoldDocument]:
+def find_gold(named: Sequence[str], *, log: Callable[[str], None] = _log.warning) -> list[GoldDocument]:
     """Return the documents of all that is named, in order; `tell` is given what is passed over, as by `read_gold`.
 
     Each name is `CORPUS/SPLIT=FILE` or a FILE, of PubTator text or a Parquet file of `e2emern corpus`. A plain PubTator
@@ -29,25 +29,23 @@ def find_gold(named: Sequence[str], *, tell: Callable[[str], None] = _log.warnin
 
     Raises InputError if a file cannot be read, has no gold mention of a type of ours, or a document is named twice.
     """
-    found = [document for name in named for document in _read(name, tell)]
+    found = [document for name in named for document in _read(name, log)]
     check_once(found)
     return found
 
 
-def read_statistics(
-    gold: Sequence[GoldDocument], *, mesh: Path, tell: Callable[[str], None] = _log.warning
-) -> pa.Table:
+def read_statistics(gold: Sequence[GoldDocument], *, mesh: Path, log: Callable[[str], None] = _log.warning) -> pa.Table:
     """Return what gold corpora hold, one row a split and one for all splits; ids as the vocabulary writes them.
 
     `tell` is given how many ids the vocabulary does not hold. Raises InputError if the vocabulary cannot be read.
     """
     vocabulary = read_vocabulary(mesh)
     if unknown_ids := describe_unknown_ids(gold, vocabulary):
-        tell(unknown_ids)
+        log(unknown_ids)
     return pa.Table.from_pylist([asdict(one) for one in statistics(gold, canonical=vocabulary.canonical)])
 
 
-def _read(name: str, tell: Callable[[str], None]) -> list[GoldDocument]:
+def _read(name: str, log: Callable[[str], None]) -> list[GoldDocument]:
     matched = NAMED.fullmatch(name)
     path = Path(matched[3] if matched else name)
     if not path.is_file():
@@ -62,7 +60,7 @@ def _read(name: str, tell: Callable[[str], None]) -> list[GoldDocument]:
     else:
         stem, _, called = path.name.removesuffix(path.suffix).removesuffix(".PubTator").partition(".")
         corpus, split = stem, called or "gold"
-    documents = read_gold(path, corpus=corpus, split=split, tell=tell)
+    documents = read_gold(path, corpus=corpus, split=split, log=log)
     occurring = {mention.entity_type for document in documents for mention in document.mentions}
     if not occurring:
         raise InputError(f"{path}: found no valid annotation; expected PubTator text with gold mentions")

@@ -31,7 +31,7 @@ from warehouse.files import atomic_write
 from warehouse.layout import Home, digest_file
 from warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 CHAMPION = "champion"
 """Instead of an encoder: that of the champion."""
@@ -82,7 +82,7 @@ def plan_retraining(
     corrections: Path | None = None,
     encoder: str = CHAMPION,
     gold: Sequence[str] = (),
-    tell: Tell = print,
+    log: Log = print,
 ) -> Plan:
     """Gather what a challenger is to be trained on, and keep it in the home.
 
@@ -101,7 +101,7 @@ def plan_retraining(
     with one_line():
         read = read_config(find_recipe(config), data=data, changes=changes)
     training = home.root / "training"
-    prepared = prepare_corpus(read, training, tell=tell)
+    prepared = prepare_corpus(read, training, log=log)
     of_train, of_dev = (read_corpus(prepared, splits=splits) for splits in (read.recipe.train, read.recipe.dev))
     judged = find_gold(gold) if gold else of_dev
     if not judged:
@@ -111,7 +111,7 @@ def plan_retraining(
     vocabulary, silver = Vocabulary.read(mesh), find_silver(read)
     kept = {document.document_id for document in (*judged, *of_dev)}
     corrected = read_corrections(corrections, vocabulary=vocabulary, judged=kept)
-    _tell_corrections(corrected, tell)
+    _log_corrections(corrected, log)
     replaced = {document.document_id for document in corrected.documents}
     of_train = [document for document in of_train if document.document_id not in replaced]
     documents = [*of_train, *corrected.documents, *of_dev]
@@ -141,7 +141,7 @@ def plan_retraining(
         data=_described(read, corrected, of_train),
     )
     for split in sorted(trained_on(find_model(None, home=home)) & set(plan.judged)):
-        tell(f"the champion was trained on {split}: its figures there are too good; name other documents with --gold")
+        log(f"the champion was trained on {split}: its figures there are too good; name other documents with --gold")
     folder.mkdir(parents=True, exist_ok=True)
     if not plan.corpus.exists():
         write_corpus(documents, plan.corpus)
@@ -155,7 +155,7 @@ def trained_on(model: Path) -> set[str]:
     return set(json.loads(path.read_bytes()).get("train", ())) if path.exists() else set()
 
 
-def make_challenger(plan: Plan, *, device: str = "auto", tell: Tell = print) -> Path:
+def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Path:
     """Train, build the bank, fit the resolver: whatever of it is not done. Return the folder of the challenger.
 
     Raises InputError where the encoder or the data cannot be used, or the memory does not suffice.
@@ -165,13 +165,13 @@ def make_challenger(plan: Plan, *, device: str = "auto", tell: Tell = print) -> 
         recipe = make_recipe(plan.recipe)
         train(
             recipe, corpus=plan.corpus, silver=plan.silver, mesh=plan.mesh, output=plan.model,
-            folder=plan.encoder_folder, device=place, log=tell,
+            folder=plan.encoder_folder, device=place, log=log,
         )  # fmt: skip
         finalize(
             plan.model, mesh=plan.mesh, corpus=plan.corpus, trained_on=recipe.train, fit_on=recipe.dev or plan.judged,
-            device=place, tell=tell,
+            device=place, log=log,
         )  # fmt: skip
-        tell(f"the challenger is model {model_version(plan.model)}")
+        log(f"the challenger is model {model_version(plan.model)}")
         _write(plan.model / "retraining.json", plan.known)
     return plan.model
 
@@ -182,15 +182,15 @@ def already_trained(plan: Plan, model: Path) -> bool:
     return path.exists() and json.loads(path.read_bytes()) == plan.known
 
 
-def _tell_corrections(corrected: Corrections, tell: Tell) -> None:
+def _log_corrections(corrected: Corrections, log: Log) -> None:
     for file, documents in corrected.files.items():
-        tell(f"corrections: {file}: {plural(documents, 'document')}")
+        log(f"corrections: {file}: {plural(documents, 'document')}")
     for file, types in corrected.passed_over.items():
-        tell(f"corrections: {file}: passed over: {by_kind(types)}")
+        log(f"corrections: {file}: passed over: {by_kind(types)}")
     for one in corrected.refused[:MOST_EXAMPLES]:
-        tell(f"corrections: {one.file}: {one.position}: document {one.document_id or 'unknown'} refused: {one.reason}")
+        log(f"corrections: {one.file}: {one.position}: document {one.document_id or 'unknown'} refused: {one.reason}")
     if (more := len(corrected.refused) - MOST_EXAMPLES) > 0:
-        tell(f"corrections: and {plural(more, 'more document')} refused; retraining.json has all of them")
+        log(f"corrections: and {plural(more, 'more document')} refused; retraining.json has all of them")
 
 
 def _described(read: Config, corrected: Corrections, of_train: Sequence[GoldDocument]) -> dict[str, Any]:

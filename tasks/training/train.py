@@ -32,7 +32,7 @@ def train_seeds(
     device: str,
     seeds: Sequence[int],
     resolver_of: Path | None = None,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[Trained]:
     """Train once for each seed: in `output`, or in `output/seed-N` where there are several.
 
@@ -43,13 +43,13 @@ def train_seeds(
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--seed: found {', '.join(map(str, seeds))}, expected each once")
     fitted = _read_resolver(resolver_of, config.recipe) if resolver_of else None
-    corpus = prepare_corpus(config, output, tell=tell)
+    corpus = prepare_corpus(config, output, log=log)
     begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
     trained = []
     for seed in seeds:
-        folder, said = output, tell
+        folder, said = output, log
         if len(seeds) > 1:
-            folder, said = output / f"seed-{seed}", _of_seed(seed, tell)
+            folder, said = output / f"seed-{seed}", _of_seed(seed, log)
         recipe = replace(config.recipe, seed=seed)
         with one_line():
             trained.append(begin(recipe, output=folder, log=said))
@@ -62,28 +62,28 @@ def train_seeds(
                     fit_on=recipe.dev,
                     fitted=fitted,
                     device=device,
-                    tell=said,
+                    log=said,
                 )
     return trained
 
 
 def search_recipe(
-    config: Config, *, output: Path, mesh: Path, device: str, trials: int, tell: Callable[[str], None]
+    config: Config, *, output: Path, mesh: Path, device: str, trials: int, log: Callable[[str], None]
 ) -> Found:
     """Search the space of the file's `[search]` table. Raises InputError as `train_seeds`."""
 
     def train_trial(recipe: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
-        return begin(recipe, output=folder, after_epoch=after_epoch, log=tell)
+        return begin(recipe, output=folder, after_epoch=after_epoch, log=log)
 
     with one_line():
         space = read_space(config.search)
-        corpus = prepare_corpus(config, output, tell=tell)
+        corpus = prepare_corpus(config, output, log=log)
         begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
         data = data_digests(corpus=corpus, silver=find_silver(config), vocabulary=read_vocabulary(mesh))
-        return search(config.recipe, space, trials=trials, output=output, data=data, train_trial=train_trial, log=tell)
+        return search(config.recipe, space, trials=trials, output=output, data=data, train_trial=train_trial, log=log)
 
 
-def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None]) -> Path:
+def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) -> Path:
     """Return the prepared corpus that a file names, or one made of the gold files that it names.
 
     It is kept in `output` under a name that its files' content gives it, and made once. Raises InputError.
@@ -104,7 +104,7 @@ def prepare_corpus(config: Config, output: Path, *, tell: Callable[[str], None])
             document
             for file in files
             for document in read_split(
-                file.path, corpus=file.corpus, split=file.split, annotated_types=file.annotates, tell=tell
+                file.path, corpus=file.corpus, split=file.split, annotated_types=file.annotates, log=log
             )
         ]
         write_corpus(documents, path)
@@ -123,8 +123,8 @@ def _begin(config: Config, *, corpus: Path, mesh: Path, device: str) -> Callable
     return partial(train, corpus=corpus, silver=silver, mesh=mesh, folder=config.folder, device=device)
 
 
-def _of_seed(seed: int, tell: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda line: tell(f"seed {seed}: {line}")
+def _of_seed(seed: int, log: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda line: log(f"seed {seed}: {line}")
 
 
 def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_the_encoder_is_given_every_word_piece_of_the_file(setting: Setting) -> 
     cascade = cascade_of(setting)
     documents = [each for each in parse(setting.folder / "annotated.xml.gz") if isinstance(each, Document)]
     windows = make_windows(map(split_sentences, documents), tokenizer=cascade.tokenizer, max_pieces=cascade.max_pieces)
-    assert [one.books.counts.annotated for one in rounds.annotated] == [20, 20]
+    assert [one.summary.counts.annotated for one in rounds.annotated] == [20, 20]
     assert sum(len(mask) for _, mask in rounds.batches) == len(windows)
     assert sum(int(mask.sum()) for _, mask in rounds.batches) == sum(map(len, windows))
     assert [one.report.sentences for one in rounds.annotated] == [sum(len(split_sentences(d)) for d in documents)] * 2

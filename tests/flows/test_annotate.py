@@ -34,7 +34,7 @@ def annotate(world: World, home: Path, *inputs: Path, **options: object) -> Outc
 def test_from_files_to_answers(world: World, tmp_path: Path) -> None:
     write_sources(tmp_path / "in")
     outcome = annotate(world, tmp_path / "home", tmp_path / "in")
-    counts = [(one.books.key.name, one.books.counts.parsed, one.mentions) for one in outcome.annotated]
+    counts = [(one.summary.key.name, one.summary.counts.parsed, one.mentions) for one in outcome.annotated]
     assert counts == [("notes.pubtator", 2, 4), ("pubmed30n0001.xml", 11, 36), ("pubmed30n0002.xml.gz", 8, 33)]
     assert list(outcome.report.seconds) == [
         "parse",
@@ -71,7 +71,7 @@ def test_again_does_nothing_new(world: World, tmp_path: Path) -> None:
     again = annotate(world, tmp_path / "home", tmp_path / "in")
     assert (len(again.annotated), [books.key for books in again.unchanged]) == (
         0,
-        [one.books.key for one in first.annotated],
+        [one.summary.key for one in first.annotated],
     )
     assert again.snapshot
     assert again.snapshot.unchanged
@@ -232,7 +232,7 @@ def test_every_file_of_the_dumps(world: World, shared_data: Path, tmp_path: Path
     assert len(sources) == 23
     outcome = annotate(world, tmp_path / "home", shared_data / "dumps")
     assert outcome.problems == []
-    parsed = {one.books.key.name: one.books.counts.parsed for one in outcome.annotated}
+    parsed = {one.summary.key.name: one.summary.counts.parsed for one in outcome.annotated}
     assert parsed == {source.key.name: records_of(source.path) for source in sources}
 
     texts: dict[tuple[str, int], str] = {}

@@ -136,14 +136,14 @@ def test_a_challenger_learns_from_tagged_sentences_too(data: Path, world: World,
     (tmp_path / "text.txt").write_text("Aspirin caused renal failure and headache.\n" * 9)
     make_silver(
         tmp_path / "text.txt", teachers=[world.model], mesh=world.mesh, output=data / "silver.parquet", pieces=50,
-        device="cpu", tell=lambda line: None,
+        device="cpu", log=lambda line: None,
     )  # fmt: skip
     (data / "taught.toml").write_text((data / "bad.toml").read_text() + 'silver = "silver.parquet"\n')
     home = Home(tmp_path / "home")
     crown(home, world.model)
     plans = [plan_retraining(home, config=data / f"{name}.toml", mesh=world.mesh) for name in ("bad", "taught")]
     assert plans[0].folder != plans[1].folder
-    model = make_challenger(plans[1], device="cpu", tell=lambda line: None)
+    model = make_challenger(plans[1], device="cpu", log=lambda line: None)
     assert json.loads((model / "recipe.json").read_text())["silver_digest"]
     assert already_trained(plans[1], model)
     assert not already_trained(plans[0], model)

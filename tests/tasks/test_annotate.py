@@ -50,7 +50,7 @@ def read(folder: Path, table: str) -> list[dict[str, object]]:
 
 def run(path: Path, home: Path, cascade: object) -> SourceCounts:
     (source,) = find_sources([path])
-    return annotate_source(source, cascade=cascade, home=Home(home)).books.counts  # type: ignore[arg-type]
+    return annotate_source(source, cascade=cascade, home=Home(home)).summary.counts  # type: ignore[arg-type]
 
 
 def test_every_record_becomes_a_row(cascade: Cascade, tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_another_abstract_and_a_vernacular_title_have_their_columns(tmp_path: Pa
     path = tmp_path / "dump.nbib"
     path.write_text("PMID- 7\nTI  - [Not Available].\nOAB - PIP: Pills cause a rash.\nOABL- eng\nTT  - Gicht.\n")
     (source,) = find_sources([path])
-    books = parse_source(source, home=Home(tmp_path / "home"), report=Report())
+    summary = parse_source(source, home=Home(tmp_path / "home"), report=Report())
     (row,) = read(tmp_path / "home", "documents")
-    assert (books.format, row["title"], row["abstract"]) == ("medline", "", "Pills cause a rash.")
+    assert (summary.format, row["title"], row["abstract"]) == ("medline", "", "Pills cause a rash.")
     assert (row["abstract_type"], row["vernacular_title"]) == ("PIP", "Gicht.")
 
 
@@ -140,9 +140,9 @@ def test_of_a_damaged_source_the_good_records_are_kept(cascade: Cascade, tmp_pat
     (failure,) = read(tmp_path / "home", "failures")
     assert (failure["record"], failure["position"]) == (4, "after record 3")
     (mentions,) = (tmp_path / "home" / "mentions").rglob("*.parquet")
-    books = read_source_summary(mentions)
-    assert (books.status, books.error) == ("damaged", failure["reason"])
-    assert str(tmp_path) not in str(books.error)
+    summary = read_source_summary(mentions)
+    assert (summary.status, summary.error) == ("damaged", failure["reason"])
+    assert str(tmp_path) not in str(summary.error)
 
 
 @pytest.mark.parametrize("content", ["", "hello", "<PubmedArticleSet><PubmedArticle>", "<html></html>"])
@@ -199,11 +199,11 @@ def test_the_same_text_is_not_annotated_again(cascade: Cascade, tmp_path: Path) 
         row["record"] for row in rows if row["digest"] == other.key.digest
     )
     whole = annotate_source(other, cascade=cascade, home=Home(tmp_path / "afresh"))
-    told = ("record", "start", "end", "mesh_id", "how")
-    assert [[row[name] for name in told] for row in read(tmp_path / "afresh", "mentions")] == [
-        [row[name] for name in told] for row in pq.read_table(kept).to_pylist()
+    columns = ("record", "start", "end", "mesh_id", "how")
+    assert [[row[name] for name in columns] for row in read(tmp_path / "afresh", "mentions")] == [
+        [row[name] for name in columns] for row in pq.read_table(kept).to_pylist()
     ]
-    assert (whole.books.counts.carried, whole.mentions) == (0, len(pq.read_table(kept)))
+    assert (whole.summary.counts.carried, whole.mentions) == (0, len(pq.read_table(kept)))
 
 
 def test_what_is_carried_over_has_the_pmid_of_its_own_document(cascade: Cascade, tmp_path: Path) -> None:
@@ -211,11 +211,11 @@ def test_what_is_carried_over_has_the_pmid_of_its_own_document(cascade: Cascade,
         passage = {"offset": 0, "infons": infons, "text": "Headache.", "annotations": [], "relations": []}
         return json.dumps({"documents": [{"id": "PMC7", "infons": {}, "passages": [passage], "relations": []}]})
 
-    home, told = tmp_path / "home", []
+    home, carried = tmp_path / "home", []
     for name, infons in (("one", {}), ("two", {"article-id_pmid": "123"})):
         (tmp_path / f"{name}.json").write_text(full_text(infons))
-        told.append(run(tmp_path / f"{name}.json", home, cascade).carried)
-    assert told == [0, 1]
+        carried.append(run(tmp_path / f"{name}.json", home, cascade).carried)
+    assert carried == [0, 1]
     assert sorted((row["source"], row["pmid"]) for row in read(home, "mentions")) == [
         ("one.json", None),
         ("two.json", 123),
@@ -260,8 +260,8 @@ def test_chunks_of_a_source_are_bounded_whatever_its_records_are(tmp_path: Path)
             yield
 
     (source,) = find_sources([path])
-    books = parse_source(source, home=Home(tmp_path / "home"), report=Counting())
-    assert books.unusable == 3_000
+    summary = parse_source(source, home=Home(tmp_path / "home"), report=Counting())
+    assert summary.unusable == 3_000
     assert sum(written) > 3_000 // 256
 
 
@@ -295,14 +295,14 @@ def test_another_model_reads_what_was_parsed_before(cascade: Cascade, tmp_path: 
     home = Home(tmp_path / "home")
     other = Odd(cascade, choke)
     other.model_version = "other"
-    assert annotate_source(source, cascade=cascade, home=home).books.counts.failed == 1
+    assert annotate_source(source, cascade=cascade, home=home).summary.counts.failed == 1
     path.unlink()
-    assert annotate_source(source, cascade=other, home=home).books.counts.failed == 2  # type: ignore[arg-type]
-    told = {
+    assert annotate_source(source, cascade=other, home=home).summary.counts.failed == 2  # type: ignore[arg-type]
+    failures = {
         str(each.parent.relative_to(home.root)): [row["reason"] for row in pq.read_table(each).to_pylist()]
         for each in (home.root / "failures").rglob("*.parquet")
     }
-    assert told == {
+    assert failures == {
         "failures": ["no PMID"],
         f"failures/{cascade.model_version}@tiny": [],
         "failures/other@tiny": ["model: RuntimeError: no"],

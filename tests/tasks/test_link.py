@@ -61,8 +61,8 @@ def linked(cascade: Cascade, folder: Path, given: bytes) -> tuple[bytes, LinkCou
 def test_ids_are_replaced_and_faults_reported(cascade: Cascade, tmp_path: Path) -> None:
     given, output = tmp_path / "given.PubTator", tmp_path / "new" / "linked.PubTator"
     given.write_text(GIVEN, encoding="utf-8")
-    told: list[Failure] = []
-    counts = link_file(given, output, cascade=cascade, tell=told.append)
+    failures: list[Failure] = []
+    counts = link_file(given, output, cascade=cascade, log=failures.append)
     assert output.read_text(encoding="utf-8") == WRITTEN
     passed_over = PassedOver(
         used=4,
@@ -71,7 +71,7 @@ def test_ids_are_replaced_and_faults_reported(cascade: Cascade, tmp_path: Path) 
         examples=["line 10: found 'Headache' at 0-8, expected 'Migraine'"],
     )
     assert counts == LinkCounts(documents=3, mentions=4, linked=4, failures=1, passed_over=passed_over)
-    assert [(failure.document_id, failure.reason) for failure in told] == [
+    assert [(failure.document_id, failure.reason) for failure in failures] == [
         ("3", "found '3\\tnot a title', expected a line such as 'id|t|title' first")
     ]
     assert [path.name for path in output.parent.iterdir()] == ["linked.PubTator"]
@@ -202,10 +202,10 @@ def test_a_document_that_the_model_cannot_read_is_reported(
         return find_spans(texts, **options)
 
     monkeypatch.setattr(cascade, "find_spans", fail)
-    told: list[Failure] = []
-    counts = link_file(given, output, cascade=cascade, tell=told.append)
+    failures: list[Failure] = []
+    counts = link_file(given, output, cascade=cascade, log=failures.append)
     assert (counts.documents, counts.linked, counts.failures) == (3, 3, 2)
-    assert told[-1] == Failure(3, "text", "model: RuntimeError: too odd", "4")
+    assert failures[-1] == Failure(3, "text", "model: RuntimeError: too odd", "4")
     kept = "4\t7\t30\tbreast and colon cancer\tDisease\tMESH:D001943|MESH:D003110\n"
     assert output.read_text(encoding="utf-8").endswith(kept)
 

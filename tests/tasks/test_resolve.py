@@ -69,8 +69,8 @@ def test_a_typo_is_told_before_torch_and_prefect_are_imported(line: str, message
         "assert not {'torch', 'transformers', 'prefect', 'flows.annotate'} & set(sys.modules), 'slow to start'"
     )
     command = [sys.executable, "-c", code, *line.split()]
-    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert told.stdout == message + "\n"
+    result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert result.stdout == message + "\n"
 
 
 @pytest.mark.parametrize(("content", "found"), [("hello", "starts with 'hello'"), ("", "the file is empty")])

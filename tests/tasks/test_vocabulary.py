@@ -32,7 +32,9 @@ def test_what_is_none_is_told_in_a_line(
         path.write_text(content)
     elif content is not None:
         pq.write_table(pa.table(content), path)
-    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: cannot be read as an entities table \\(.*") as told:
+    with pytest.raises(
+        InputError, match=f"^{re.escape(str(path))}: cannot be read as an entities table \\(.*"
+    ) as error:
         read_vocabulary(path)
-    assert reason in str(told.value)
-    assert "\n" not in str(told.value)
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)

@@ -30,5 +30,5 @@ def parts(folder: Path) -> list[str]:
     return [path.name for path in (folder / ".ingest").iterdir() if ".part" in path.name]
 
 
-def told(outcomes: list[FileOutcome]) -> list[tuple[str, str]]:
+def outcomes_by_name(outcomes: list[FileOutcome]) -> list[tuple[str, str]]:
     return sorted((one.name, one.outcome) for one in outcomes)

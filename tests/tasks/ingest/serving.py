@@ -81,8 +81,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         if asked and self.headers.get("If-Range") == etag:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            told = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            return self.send(206, content[start:], ETag=etag, Content_Range=told)
+            content_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            return self.send(206, content[start:], ETag=etag, Content_Range=content_range)
         return self.send(200, content, ETag=etag)
 
     def etag(self, name: str, content: bytes) -> str:

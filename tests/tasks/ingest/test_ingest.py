@@ -16,7 +16,7 @@ import pytest
 from tasks.errors import InputError
 from tasks.ingest import FileOutcome, ingest
 from tests.conftest import ROOT
-from tests.tasks.ingest.fetching import HASTY, ONE, TWO, fetch, packed, parts, shown, told
+from tests.tasks.ingest.fetching import HASTY, ONE, TWO, fetch, outcomes_by_name, packed, parts, shown
 from tests.tasks.ingest.serving import Handler, Site, dropped, unavailable
 
 
@@ -25,11 +25,11 @@ def test_a_listing_is_fetched_once(site: Site, tmp_path: Path) -> None:
     for name, content in contents.items():
         site.add(name, content)
     site.files["README.txt"] = b"read me"
-    assert told(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched"), (TWO, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched"), (TWO, "fetched")]
     assert shown(tmp_path / "dumps") == contents
     assert parts(tmp_path / "dumps") == []
     again = fetch(site, tmp_path / "dumps")
-    assert told(again) == [(ONE, "unchanged"), (TWO, "unchanged")]
+    assert outcomes_by_name(again) == [(ONE, "unchanged"), (TWO, "unchanged")]
     assert {one.name: one.bytes for one in again} == {name: len(content) for name, content in contents.items()}
     assert len(site.requests(f"{ONE}.md5")) == 1
     assert "If-None-Match" in site.requests(ONE)[-1]
@@ -41,7 +41,7 @@ def test_a_file_that_changed_is_fetched_again(site: Site, tmp_path: Path) -> Non
     fetch(site, tmp_path)
     new = packed(3)
     site.add(ONE, new)
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "unchanged")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "unchanged")]
     assert shown(tmp_path)[ONE] == new
 
 
@@ -52,7 +52,7 @@ def test_a_file_that_was_deleted_or_altered_here_is_fetched_again(site: Site, tm
     fetch(site, tmp_path)
     (tmp_path / ONE).unlink()
     (tmp_path / TWO).write_bytes(b"altered")
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "fetched")]
     assert shown(tmp_path) == contents
 
 
@@ -61,7 +61,7 @@ def test_a_server_that_knows_no_conditions_sends_nothing_twice(site: Site, tmp_p
     fetch(site, tmp_path)
     before = (tmp_path / ONE).stat()
     site.faults[ONE] = [lambda handler, content: handler.send(200, content, ETag=handler.etag("", content))]
-    assert told(fetch(site, tmp_path)) == [(ONE, "unchanged")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "unchanged")]
     assert (tmp_path / ONE).stat() == before
 
 
@@ -80,19 +80,19 @@ def test_what_cannot_be_written_is_told(site: Site, tmp_path: Path) -> None:
 def test_the_first_files_by_number(site: Site, tmp_path: Path) -> None:
     for number in (10, 9, 2):
         site.add(f"pubmed30n{number}.xml.gz", packed(number, size=1000))
-    assert told(fetch(site, tmp_path, limit=2)) == [
+    assert outcomes_by_name(fetch(site, tmp_path, limit=2)) == [
         ("pubmed30n2.xml.gz", "fetched"),
         ("pubmed30n9.xml.gz", "fetched"),
     ]
     site.files["notes.txt"] = b"notes"
-    assert told(fetch(site, tmp_path, pattern="*.txt")) == [("notes.txt", "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path, pattern="*.txt")) == [("notes.txt", "fetched")]
 
 
 def test_what_was_dropped_goes_on_where_it_ended(site: Site, tmp_path: Path) -> None:
     content = packed(1)
     site.add(ONE, content)
     site.faults[ONE] = [dropped(100_000)]
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
     assert shown(tmp_path) == {ONE: content}
     first, second = site.requests(ONE)
     assert "Range" not in first
@@ -122,7 +122,7 @@ def test_a_file_that_changed_between_two_parts_begins_anew(site: Site, tmp_path:
         site.add(ONE, new)
 
     site.faults[ONE] = [drop_and_change]
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
     assert shown(tmp_path) == {ONE: new}
 
 
@@ -166,7 +166,7 @@ def test_a_length_that_is_a_lie(site: Site, tmp_path: Path) -> None:
         handler.send(200, content, length=len(content) - 5)
 
     site.faults[ONE] = [longer, shorter]
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
     assert shown(tmp_path) == {ONE: content}
 
 
@@ -199,14 +199,14 @@ def test_an_md5_that_is_none(site: Site, tmp_path: Path, companion: bytes, reaso
     assert fetch(site, tmp_path) == [FileOutcome(ONE, "failed", reason=reason)]
     assert shown(tmp_path) == {}
     site.files[f"{ONE}.md5"] = right
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
     assert len(site.requests(ONE)) == 1  # the part was whole
 
 
 def test_md5sums_own_form(site: Site, tmp_path: Path) -> None:
     site.add(ONE, b"abc")
     site.files[f"{ONE}.md5"] = f"900150983CD24FB0D6963F7D28E17F72  {ONE}\n".encode()
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
 
 
 def test_an_md5_that_comes_in_pieces(site: Site, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_an_md5_that_comes_in_pieces(site: Site, tmp_path: Path) -> None:
         read.set()
 
     site.faults = {f"{ONE}.md5": [halves], TWO: [after_the_first], f"{TWO}.md5": [before_the_second]}
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "fetched")]
 
 
 def test_without_md5_a_truncated_gzip_is_found(site: Site, tmp_path: Path) -> None:
@@ -245,9 +245,9 @@ def test_without_validators_the_content_decides(site: Site, tmp_path: Path) -> N
     site.validators = False
     site.add(ONE, packed(1))
     site.faults[ONE] = [lambda handler, content: handler.send(200, content[:1000], length=len(content))]
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
     assert "Range" not in site.requests(ONE)[1]
-    assert told(fetch(site, tmp_path)) == [(ONE, "unchanged")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "unchanged")]
 
 
 def test_a_busy_server_is_asked_again_when_it_wants(site: Site, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_busy_server_is_asked_again_when_it_wants(site: Site, tmp_path: Path) 
     site.faults["listing"] = [unavailable()]
     site.faults[ONE] = [unavailable(Retry_After="1"), unavailable(Retry_After=formatdate(0, usegmt=True))]
     begun = time.monotonic()
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
     assert time.monotonic() - begun >= 1
 
 
@@ -264,7 +264,7 @@ def test_a_wish_that_is_no_time_is_passed_over(site: Site, tmp_path: Path, wish:
     """A superscript two in UTF-8, which `isdigit` takes for a digit, and a time zone beyond what C counts."""
     site.add(ONE, packed(1))
     site.faults[ONE] = [unavailable(Retry_After=wish)]
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
 
 
 def test_patience_ends(site: Site, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_patience_ends(site: Site, tmp_path: Path) -> None:
         TWO: "the server answers 503 Service Unavailable and asks to wait 86,400 s; try again then",
     }
     assert len(site.requests(ONE)) == 4
-    assert told(fetch(site, tmp_path))[1] == (TWO, "fetched")
+    assert outcomes_by_name(fetch(site, tmp_path))[1] == (TWO, "fetched")
 
 
 def test_two_requests_at_a_time_at_most(site: Site, tmp_path: Path) -> None:
@@ -307,15 +307,19 @@ def test_a_local_folder(tmp_path: Path) -> None:
     (source / TWO).write_bytes(two)
     (source / f"{TWO}.md5").write_text(f"MD5({TWO})= {'0' * 32}")
     (source / "a b.xml.gz").write_bytes(one)
-    assert told(ingest([str(source)], dumps)) == [("a b.xml.gz", "failed"), (ONE, "fetched"), (TWO, "failed")]
+    assert outcomes_by_name(ingest([str(source)], dumps)) == [
+        ("a b.xml.gz", "failed"),
+        (ONE, "fetched"),
+        (TWO, "failed"),
+    ]
     assert shown(dumps) == {ONE: one}
     (source / f"{TWO}.md5").unlink()
     (source / "a b.xml.gz").unlink()
-    assert told(ingest([str(source)], dumps)) == [(ONE, "unchanged"), (TWO, "fetched")]
+    assert outcomes_by_name(ingest([str(source)], dumps)) == [(ONE, "unchanged"), (TWO, "fetched")]
     (source / ONE).write_bytes(two)
     os.utime(source / ONE, (1, 1))
     (source / TWO).write_bytes(two[:-9])
-    assert told(ingest([str(source)], dumps)) == [(ONE, "fetched"), (TWO, "failed")]
+    assert outcomes_by_name(ingest([str(source)], dumps)) == [(ONE, "fetched"), (TWO, "failed")]
     assert shown(dumps) == {ONE: two, TWO: two}
     assert parts(dumps) == []
 
@@ -350,7 +354,7 @@ def test_killed_while_it_fetches(site: Site, tmp_path: Path) -> None:
     process.wait()
     killed.set()
     assert shown(tmp_path / "dumps") == {}
-    assert told(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched")]
     assert shown(tmp_path / "dumps") == {ONE: content}
     assert int(site.requests(ONE)[1]["Range"].removeprefix("bytes=").removesuffix("-")) >= 1_000_000
 
@@ -367,6 +371,6 @@ def test_killed_before_the_file_has_its_name(site: Site, tmp_path: Path) -> None
     killed = subprocess.run([sys.executable, "-c", dying + INGEST, site.url, str(tmp_path / "dumps")], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     assert shown(tmp_path / "dumps") == {}
-    assert told(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path / "dumps")) == [(ONE, "fetched")]
     assert shown(tmp_path / "dumps") == {ONE: content}
     assert len(site.requests(ONE)) == 1

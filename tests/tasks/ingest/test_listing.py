@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks.ingest import Patience, ingest
-from tests.tasks.ingest.fetching import ONE, TWO, fetch, packed, told
+from tests.tasks.ingest.fetching import ONE, TWO, fetch, outcomes_by_name, packed
 from tests.tasks.ingest.serving import Handler, Site
 
 
@@ -88,7 +88,7 @@ def test_links_are_read_as_a_browser_reads_them(site: Site, tmp_path: Path) -> N
         site.add(name, packed(1))
     page = f'<A class=x HREF={ONE}>1</A><a href="./{TWO}">2</a><a title="a > b" href="/dumps/three.xml.gz">3</a>'
     site.faults["listing"] = [lambda handler, content: handler.send(200, page.encode())]
-    assert told(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "fetched"), ("three.xml.gz", "fetched")]
+    assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "fetched"), ("three.xml.gz", "fetched")]
 
 
 def test_sources_that_cannot_be_listed_stop_no_other(site: Site, tmp_path: Path) -> None:

@@ -42,13 +42,13 @@ def imported(folder: Path, **files: str) -> tuple[Imported, dict[str, dict[str, 
         paths.append(folder / name)
         paths[-1].write_text(content)
     home = Home(folder / "home")
-    told = import_mesh(paths, version="2026", home=home)
-    return told, {row["mesh_id"]: row for row in pq.read_table(home.entities("2026")).to_pylist()}
+    result = import_mesh(paths, version="2026", home=home)
+    return result, {row["mesh_id"]: row for row in pq.read_table(home.entities("2026")).to_pylist()}
 
 
 def test_descriptors_and_supplementary_records(tmp_path: Path) -> None:
-    told, found = imported(tmp_path, supp=SUPP, desc=DESC)  # in any order
-    assert told == Imported(mesh_version="2026", read=10, concepts=7, names=12, left_out=3)
+    result, found = imported(tmp_path, supp=SUPP, desc=DESC)  # in any order
+    assert result == Imported(mesh_version="2026", read=10, concepts=7, names=12, left_out=3)
     assert list(found) == ["C000001", "C000002", "C562840", "D001241", "D001943", "D009369", "D011618"]
     assert found["D009369"] == {
         "mesh_id": "D009369",
@@ -91,8 +91,8 @@ def test_medic_adds_names_and_ids_to_mesh_and_brings_concepts_of_its_own(tmp_pat
         ("AARSKOG SYNDROME", "OMIM:100050", "", "", "MESH:D001943|MESH:C", "C04.588.180/100050", "", "AAS"),
         ("Rare cancer", "MESH:C538231", "", "", "MESH:D001943", "C04.588.180/C538231", "C04.588.180"),
     )  # fmt: skip
-    told, found = imported(tmp_path, medic=ctd, desc=DESC)
-    assert told == Imported(mesh_version="2026", read=9, concepts=6, names=13, joined=1, left_out=2)
+    result, found = imported(tmp_path, medic=ctd, desc=DESC)
+    assert result == Imported(mesh_version="2026", read=9, concepts=6, names=13, joined=1, left_out=2)
     breast = found["D001943"]
     assert breast["names"] == [
         "Breast Neoplasms",
@@ -142,8 +142,8 @@ def test_bad_records_are_failures_and_the_others_are_imported(tmp_path: Path) ->
         paths.append(tmp_path / name)
         paths[-1].write_text(content)
     home = Home(tmp_path / "home")
-    told = import_mesh(paths, version="v", home=home)
-    assert told == Imported(
+    result = import_mesh(paths, version="v", home=home)
+    assert result == Imported(
         mesh_version="v",
         read=17,
         concepts=1,
@@ -243,8 +243,8 @@ def test_a_version_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_refused_import_leaves_the_failures_of_the_version_that_stays(tmp_path: Path) -> None:
     failing = DESC.replace("<DescriptorUI>D009369</DescriptorUI>", "<DescriptorUI>no id</DescriptorUI>", 1)
-    told, _ = imported(tmp_path, desc=failing)
-    assert told.failed == 1
+    result, _ = imported(tmp_path, desc=failing)
+    assert result.failed == 1
     kept = Home(tmp_path / "home").entity_failures("2026")
     before = kept.read_bytes()
     with pytest.raises(WarehouseError, match="has another vocabulary of version 2026; give this one another version"):
@@ -306,8 +306,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 def test_samples_of_nlm(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "mesh" / "nlm-xml"
     samples = [folder / "desc-samples.xml", folder / "supp-samples.xml"]
-    told = import_mesh(samples, version="samples", output=tmp_path / "mesh.parquet")
-    assert (told.read, told.concepts, told.left_out, told.failed) == (62, 33, 28, 1)
+    result = import_mesh(samples, version="samples", output=tmp_path / "mesh.parquet")
+    assert (result.read, result.concepts, result.left_out, result.failed) == (62, 33, 28, 1)
     found = {row["mesh_id"]: row for row in pq.read_table(tmp_path / "mesh.parquet").to_pylist()}
     assert found["D000001"]["names"][:2] == ["Calcimycin", "A-23187"]
     assert found["C563013"]["entity_type"] == "Disease"

@@ -73,10 +73,10 @@ def test_no_document_is_joined_twice(tmp_path: Path) -> None:
 def test_corpora_are_joined_into_one_file(tmp_path: Path) -> None:
     (tmp_path / "gold.PubTator").write_text(PUBTATOR)
     (tmp_path / "gold.tsv").write_text(TAGGED)
-    output, told = tmp_path / "corpus.parquet", list[str]()
+    output, lines = tmp_path / "corpus.parquet", list[str]()
     named = [f"ncbi/train={tmp_path}/gold.PubTator", f"tags/train={tmp_path}/gold.tsv"]
-    join_corpora(named, annotates=["tags=Disease"], output=output, tell=told.append)
-    assert told == ["ncbi/train: 1 document, 3 mentions", "tags/train: 2 documents, 3 mentions"]
+    join_corpora(named, annotates=["tags=Disease"], output=output, log=lines.append)
+    assert lines == ["ncbi/train: 1 document, 3 mentions", "tags/train: 2 documents, 3 mentions"]
     assert [document.corpus for document in read_corpus(output)] == ["ncbi", "tags", "tags"]
 
 
@@ -93,16 +93,16 @@ SPELT = """\
 
 
 def test_spellings_are_normalized_and_what_is_passed_over_is_counted(tmp_path: Path) -> None:
-    path, told = tmp_path / "gold.PubTator", list[str]()
+    path, lines = tmp_path / "gold.PubTator", list[str]()
     path.write_text(SPELT)
-    (document,) = read_gold(path, corpus="ncbi", split="train", tell=told.append)
+    (document,) = read_gold(path, corpus="ncbi", split="train", log=lines.append)
     assert document.mentions == (
         GoldMention(0, 19, "Disease", ("mesh:D003929",)),
         GoldMention(24, 31, "Chemical", ("http://id.nlm.nih.gov/mesh/D001241",)),
         GoldMention(32, 45, "Disease", ()),
         GoldMention(56, 60, "Disease", ("D006073*",)),
     )
-    assert told == [
+    assert lines == [
         "gold.PubTator: passed over: 1 GeneOrGeneProduct",
         "gold.PubTator: 1 invalid annotation: 1 other words at its offsets",
         "gold.PubTator: for example, line 8: found 'gout' at 56-60, expected 'Gout'",
@@ -129,14 +129,14 @@ def test_a_file_without_usable_mentions_is_an_error(tmp_path: Path) -> None:
 
 
 def test_ids_that_the_vocabulary_lacks_are_counted(tmp_path: Path) -> None:
-    path, told = tmp_path / "gold.PubTator", list[str]()
+    path, lines = tmp_path / "gold.PubTator", list[str]()
     path.write_text(
         "7|t|Breast cancer, gout and cisplatin\n7|a|\n7\t0\t13\tBreast cancer\tDisease\tmesh:D001|D8\n"
         "7\t15\t19\tgout\tDisease\tD9\n7\t15\t19\tgout\tDisease\tD9\n7\t24\t33\tcisplatin\tChemical\tC007\n"
     )
     mesh = tiny.save_entities(tmp_path, tiny.CONCEPTS)
-    join_corpora([f"a/b={path}"], output=tmp_path / "corpus.parquet", mesh=mesh, tell=told.append)
-    assert told[-1] == "3 of 5 gold ids are not in the vocabulary of MeSH tiny, such as D9"
+    join_corpora([f"a/b={path}"], output=tmp_path / "corpus.parquet", mesh=mesh, log=lines.append)
+    assert lines[-1] == "3 of 5 gold ids are not in the vocabulary of MeSH tiny, such as D9"
     documents = read_corpus(tmp_path / "corpus.parquet")
     assert describe_unknown_ids(documents[:0], tiny.vocabulary()) is None
 

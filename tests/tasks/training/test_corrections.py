@@ -59,18 +59,18 @@ def test_what_cannot_be_used_is_told_and_stops_nothing(
     tmp_path: Path, text: str, refused: tuple[str, str, str]
 ) -> None:
     after = GOOD.replace("7|", "70|").replace("\n7\t", "\n70\t")
-    documents, files, told = read(tmp_path, a=GOOD, b=text, c=after)
+    documents, files, refusals = read(tmp_path, a=GOOD, b=text, c=after)
     assert list(documents) == ["7", "70"]
     assert files == {"a.txt": 1, "b.txt": 0, "c.txt": 1}
-    assert [(file, *rest) for file, *rest in told] == [("b.txt", *refused)]
+    assert [(file, *rest) for file, *rest in refusals] == [("b.txt", *refused)]
 
 
 def test_a_bad_document_leaves_those_around_it(tmp_path: Path) -> None:
     bad = "1|t|Fever.\n1|a|\n1\t0\t4\tFever\tDisease\tD005\n\n"
-    documents, files, told = read(tmp_path, a=GOOD + bad + DISEASES)
+    documents, files, refusals = read(tmp_path, a=GOOD + bad + DISEASES)
     assert list(documents) == ["7", "8"]
     assert files == {"a.txt": 2}
-    assert [(position, document) for _, position, document, _ in told] == [("line 8", "1")]
+    assert [(position, document) for _, position, document, _ in refusals] == [("line 8", "1")]
 
 
 def test_spellings_are_known_and_other_types_are_counted(tmp_path: Path) -> None:

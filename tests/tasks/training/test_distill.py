@@ -82,11 +82,11 @@ def test_it_ends_when_there_are_enough_pieces(data: Path, tmp_path: Path) -> Non
 def test_passages_without_a_sentence_worth_tagging(data: Path, tmp_path: Path) -> None:
     """The time left is not told by a pace of zero word pieces."""
     (tmp_path / "short.txt").write_text("Aspirin.\n" * 5)
-    told = list[str]()
-    assert tag(data, tmp_path / "out", text=tmp_path / "short.txt", tell=told.append) == Tagged(
+    lines = list[str]()
+    assert tag(data, tmp_path / "out", text=tmp_path / "short.txt", log=lines.append) == Tagged(
         sentences=0, pieces=0, passages=5
     )
-    assert told == []
+    assert lines == []
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
@@ -109,20 +109,20 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     with pytest.raises(InputError, match=r"parts\.parts was begun with another text, vocabulary or seed, or other"):
         tag(data, tmp_path / "parts", seed=1)
     left[0] = 8 - chunks  # exactly those that are left
-    told = list[str]()
-    assert tag(data, tmp_path / "parts", tell=told.append) == whole
-    assert len(told) == 8 - chunks
+    lines = list[str]()
+    assert tag(data, tmp_path / "parts", log=lines.append) == whole
+    assert len(lines) == 8 - chunks
     assert pq.read_table(tmp_path / "parts").equals(pq.read_table(tmp_path / "whole"), check_metadata=True)
 
 
 def test_what_is_done_is_not_done_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tag(data, tmp_path / "silver.parquet", pieces=200)
     content = (tmp_path / "silver.parquet").read_bytes()
-    told = list[str]()
+    lines = list[str]()
     with monkeypatch.context() as patched:
         patched.delattr(distill, "tag_windows")
-        assert tag(data, tmp_path / "silver.parquet", pieces=200, tell=told.append) == first
-    assert told == [f"{tmp_path / 'silver.parquet'} is tagged already"]
+        assert tag(data, tmp_path / "silver.parquet", pieces=200, log=lines.append) == first
+    assert lines == [f"{tmp_path / 'silver.parquet'} is tagged already"]
     assert (tmp_path / "silver.parquet").read_bytes() == content
     assert tag(data, tmp_path / "silver.parquet", pieces=400).pieces > first.pieces  # another budget is another run
 
