@@ -1,1 +1,1 @@
-"""What one step does: parsers and Prefect tasks, each calling one thing in `model` or `warehouse`."""
+"""The steps of the flows: parse, annotate, link, export, ingest, import MeSH, evaluate and train."""

@@ -1,10 +1,12 @@
-"""Finds the abbreviations that a text defines, such as "renal cell carcinoma (RCC)".
+"""Find the abbreviations that a text defines, such as "renal cell carcinoma (RCC)".
 
 Algorithm: A. S. Schwartz and M. A. Hearst, A simple algorithm for identifying abbreviation definitions in biomedical
-text, Pacific Symposium on Biocomputing 2003, 451-462; as the `abbreviations` library has it. The library gives up a
-whole line for one unmatched or empty bracket, "1) ... 2) ...", and looks back to the line's start for each candidate:
-so brackets without a partner are blanked, and the text is handed over in lines of bounded length. It asks for as many
-words with the first letter as the short form has of it, and counts the s of a plural: so "(SSRIs)" is read as "(SSRI)".
+text, Pacific Symposium on Biocomputing 2003, 451-462, implemented by the `abbreviations` library. This module works
+around three of its limits:
+
+* One unmatched or empty bracket ("1) ... 2) ...") makes it skip the whole line: such brackets are blanked first.
+* It searches back to the start of the line for each candidate: the text is split into lines of bounded length.
+* It counts the s of a plural as a letter of the short form: "(SSRIs)" is passed as "(SSRI)".
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import re
 from functools import cache
 from typing import Protocol
 
-_LONGEST_LINE = 4000  # code points; a whole abstract, but not a whole article
+_LONGEST_LINE = 4000  # code points: holds an abstract, not an article
 _PLURAL = re.compile(r"\((S[A-Z0-9]+)s\)")
 
 
@@ -23,10 +25,10 @@ class _Finder(Protocol):
 
 
 def find_abbreviations(text: str) -> dict[str, str]:
-    """Short form to long form, both as they stand in the text; the first definition of a short form counts."""
+    """Return the long form of each short form, both as written in the text; the first definition wins."""
     if "(" not in text:
         return {}
-    lines = "\n".join(_lines(_without_odd_brackets(text)))
+    lines = "\n".join(_lines(_blank_odd_brackets(text)))
     plurals = {single: f"{single}s" for single in _PLURAL.findall(lines)}
     found = _finder()(doc_text=_PLURAL.sub(r"(\1)", lines), first_definition=True)
     return {
@@ -36,7 +38,7 @@ def find_abbreviations(text: str) -> dict[str, str]:
 
 @cache
 def _finder() -> _Finder:
-    """The library's function, imported under a handler: else its import would set up the root logger for everyone."""
+    """Import the library under a temporary handler: otherwise its import would configure the root logger."""
     root = logging.getLogger()
     handler = logging.NullHandler()
     root.addHandler(handler)
@@ -44,13 +46,13 @@ def _finder() -> _Finder:
         from abbreviations import schwartz_hearst
     finally:
         root.removeHandler(handler)
-    schwartz_hearst.log.setLevel(logging.WARNING)  # it tells every candidate that it leaves out
+    schwartz_hearst.log.setLevel(logging.WARNING)  # it logs every rejected candidate
     found: _Finder = schwartz_hearst.extract_abbreviation_definition_pairs
     return found
 
 
-def _without_odd_brackets(text: str) -> str:
-    """The text with empty brackets, and brackets that have no partner, turned into spaces: offsets stay."""
+def _blank_odd_brackets(text: str) -> str:
+    """Replace empty and unmatched brackets by spaces, so that offsets do not change."""
     text = re.sub(r"\(\s*\)", lambda match: " " * len(match.group()), text)
     opened: list[int] = []
     odd: list[int] = []

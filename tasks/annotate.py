@@ -1,9 +1,8 @@
-"""Annotates one source: dump file in, five Parquet files out, every record accounted for.
+"""Annotate one source: read a dump file, write five Parquet files, and account for every record.
 
-Parsing writes its three files first (`tasks.documents`). Then, while the model reads one chunk of documents, a thread
-splits the next; a document whose text was annotated before is not read again, its mentions carry over. The mentions
-file is the last to take its name, so its presence says that the source is done; a run that dies before leaves nothing
-that counts.
+Parsing writes its three files first (`tasks.documents`). While the model annotates one chunk of documents, a thread
+splits the next into sentences. If the text of a document was annotated before, its mentions are reused. The mentions
+file is committed last, so its presence marks the source as done. A run that dies earlier leaves no committed file.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotated:
-    """What became of one source. `report` holds the seconds of each stage; `split` overlaps the others."""
+    """The result of annotating one source. `report` holds the seconds of each stage; `split` overlaps the others."""
 
     summary: SourceSummary
     mentions: int = 0
@@ -45,10 +44,10 @@ class Annotated:
 def annotate_source(
     source: Source, *, cascade: Cascade, home: Home, watch: Callable[[int], None] = lambda documents: None
 ) -> Annotated:
-    """Parse a source if that is not done, annotate every document of it, and write its failures and mentions.
+    """Parse a source unless it is parsed already, annotate its documents, and write its failures and mentions.
 
-    `watch` is told how many more documents are done. A document that the model cannot read becomes a failure.
-    Raises SourceError where not even one record can be read, or the file changes while it is read.
+    `watch` is called with the number of documents of each finished chunk. A document that the model cannot read becomes
+    a failure. Raises SourceError if no record can be read, or if the file changes while it is read.
     """
     versions = {"model_version": cascade.model_version, "mesh_version": cascade.mesh_version}
     report = Report()
@@ -57,7 +56,7 @@ def annotate_source(
         carried = reused_mentions(home, source.key, **versions)
     tally = _Tally()
     with (
-        TableWriter(home.mentions(source.key, **versions), MENTIONS) as mentions,  # the last to take its name
+        TableWriter(home.mentions(source.key, **versions), MENTIONS) as mentions,  # committed last
         TableWriter(home.unread(source.key, **versions), FAILURES) as unread,
     ):
         origin = {"source": source.key.name, "digest": source.key.digest}
@@ -77,13 +76,13 @@ def annotate_source(
 
 
 def already_annotated(source: Source, *, home: Home, model_version: str, mesh_version: str) -> SourceSummary:
-    """Return the books of a source that is done. Raises WarehouseError where they cannot be read."""
+    """Return the record counts of a source that is done. Raises WarehouseError if they cannot be read."""
     return read_source_summary(home.mentions(source.key, model_version=model_version, mesh_version=mesh_version))
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """The next documents of a source; beside each stands its text, or why it was not made, or None if it is carried."""
+    """The next documents of a source, each with its text, the reason for not having one, or None if it is reused."""
 
     documents: list[Document]
     texts: list[Text | str | None]
@@ -92,7 +91,7 @@ class _Chunk:
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts the documents of a source while its chunks go by."""
+    """Running counts of the documents of a source."""
 
     without_text: int = 0
     unread: int = 0  # documents that the model could not read
@@ -106,7 +105,7 @@ class _Tally:
 
 
 def _chunks(home: Home, source: Source, carried: Carried) -> Iterator[_Chunk]:
-    """Read the documents of a source in chunks, each ready for the model."""
+    """Yield the documents of a source in chunks that are ready for the model."""
     for documents in read_documents(home.documents(source.key)):
         report = Report()
         with report.timed("split"):
@@ -124,12 +123,12 @@ def _has_text(document: Document) -> bool:
 def _text(document: Document) -> Text | str:
     try:
         return text_of(document)
-    except Exception as error:  # as with the model: one text must never stop the batch
+    except Exception as error:  # one text must never stop the batch
         return reason("sentences", error)
 
 
 def _ahead(items: Iterator[_T]) -> Iterator[_T]:
-    """Yield items while a thread makes the next one."""
+    """Yield items while a thread prepares the next one."""
     with ThreadPoolExecutor(1, thread_name_prefix="split") as thread:
         coming = thread.submit(next, items, None)
         while (item := coming.result()) is not None:
@@ -138,7 +137,7 @@ def _ahead(items: Iterator[_T]) -> Iterator[_T]:
 
 
 def _read(chunk: _Chunk, cascade: Cascade, report: Report) -> list[list[Mention] | str]:
-    """The mentions of each document of a chunk, or why it could not be read."""
+    """Return the mentions of each document of a chunk, or the reason why the model could not read it."""
 
     def annotate(texts: Sequence[Text]) -> list[list[Mention]]:
         nonlocal report
@@ -154,7 +153,7 @@ def _read(chunk: _Chunk, cascade: Cascade, report: Report) -> list[list[Mention]
 
 
 def _fault(document: Document, mentions: Sequence[Mention]) -> str | None:
-    """What is wrong with the mentions of a document: words that are not at their place, or the same one twice."""
+    """Return what is wrong with the mentions of a document: text that differs at their offsets, or a duplicate."""
     text = document.text
     seen = set()
     for mention in mentions:
@@ -184,7 +183,7 @@ def _unread_rows(chunk: _Chunk, found: Sequence[list[Mention] | str]) -> Iterato
 def _mention_rows(
     chunk: _Chunk, found: Sequence[list[Mention] | str], carried: Carried, constant: dict[str, str]
 ) -> Iterator[Rows]:
-    """The rows of a chunk in order of record: those carried over as a table, those just found as dicts."""
+    """Yield the rows of a chunk in order of record: reused ones as a table, new ones as dicts."""
     each = zip(chunk.documents, chunk.texts, found, strict=True)
     for is_carried, group in groupby(each, key=lambda one: one[1] is None):
         run = list(group)

@@ -1,7 +1,7 @@
-"""Which concepts mentions may be linked to: branches of the MeSH trees, and lists of ids in files.
+"""Select the concepts that mentions may be linked to: by branches of the MeSH trees, and by lists of ids in files.
 
-The choice is made of links, not of candidates: a mention whose best concept is not selected has none. So to keep the
-selected links of mentions that are stored gives what linking under the same selection would have given.
+The filter applies to links, not to candidates: a mention whose best concept is not selected gets no concept. So
+filtering stored links gives the same result as linking with the same selection.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from warehouse.snapshots.publish import read_snapshot
 def select_concepts(
     vocabulary: Vocabulary, *, branches: Sequence[str] = (), allow: Path | None = None, deny: Path | None = None
 ) -> np.ndarray:
-    """Return which concepts are selected, bool (concepts,), as `Vocabulary.select` does; the lists stand in files.
+    """Return which concepts are selected, bool (concepts,), as `Vocabulary.select` does; read the lists from files.
 
-    A list has one id a line; what follows an id and lines that begin with # are passed over. Raises InputError where a
-    list is no text, an id is not in the vocabulary or nothing stands under a branch, OSError where there is no list.
+    A list has one id a line. Text after an id is ignored, and so are lines that begin with #. Raises InputError if a
+    list is not UTF-8 text, an id is not in the vocabulary, or a branch has no concepts, and OSError if a list does not
+    exist.
     """
     allowed, denied = (_ids(each) if each else [] for each in (allow, deny))
     try:
@@ -38,9 +39,9 @@ def select_concepts(
 def read_selection(
     home: Home, *, branches: Sequence[str] = (), allow: Path | None = None, deny: Path | None = None
 ) -> frozenset[str]:
-    """Return the ids that are selected of the vocabulary of a home's current snapshot.
+    """Return the selected ids of the vocabulary of a home's current snapshot.
 
-    Raises as `select_concepts` does, and WarehouseError where nothing was published.
+    Raises the errors of `select_concepts`, and WarehouseError if nothing was published.
     """
     vocabulary = Vocabulary.read(entities_path(home, mesh_version=read_snapshot(home).mesh_version))
     selection = select_concepts(vocabulary, branches=branches, allow=allow, deny=deny)
@@ -48,9 +49,9 @@ def read_selection(
 
 
 def keep_links(mentions: Sequence[Mention], selected: Container[str]) -> list[Mention]:
-    """Return the mentions of a document with the selected links only, in their order.
+    """Return the mentions of a document with the selected links only, in order.
 
-    Words of which no concept is selected keep one mention, without a concept and without the scores of a link.
+    A span of which no concept is selected keeps one mention, without a concept and without link scores.
     """
     linked = {_place(one) for one in mentions if one.mesh_id in selected}
     kept: dict[tuple[int, int, str, str | None], Mention] = {}

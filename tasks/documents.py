@@ -1,6 +1,7 @@
-"""Parses one source: dump file in, three Parquet files out, which belong to the source whichever model reads it.
+"""Parse one source: read a dump file and write three Parquet files, which do not depend on the model.
 
-The documents file takes its name last, with the books of parsing in it: while it stands, the dump is not parsed again.
+The documents file is committed last, with the record counts of parsing in its metadata. While it exists, the dump is
+not parsed again.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ from warehouse.sources.counts import ParseSummary, read_parse_summary
 from warehouse.sources.hash_cache import forget_digest
 
 CHUNK_RECORDS = 256
-CHUNK_CHARACTERS = 1_000_000  # full texts are long: so many abstracts' worth
+CHUNK_CHARACTERS = 1_000_000  # bounds chunks of full texts
 
-_READ = ["record", "document_id", "pmid", "passages"]  # what a model needs of a document
+_READ = ["record", "document_id", "pmid", "passages"]  # the columns that a model needs
 
 
 def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
-    """Write the documents, deletions and failures of a source, if they are not there yet, and return its books.
+    """Write the documents, deletions and failures of a source unless they exist, and return its record counts.
 
-    Of a damaged source the records that precede the damage are kept, and the damage itself is a failure.
-    Raises SourceError where not even one record can be read, or the file changes while it is read.
+    If the source is damaged, the records before the damage are kept, and the damage becomes a failure.
+    Raises SourceError if no record can be read, or if the file changes while it is read.
     """
     files = (home.documents(source.key), home.deletions(source.key), home.failures(source.key))
     if all(path.exists() for path in files):
         try:
             return read_parse_summary(files[0])
-        except WarehouseError:  # damaged: it is made anew
+        except WarehouseError:  # damaged: parse again
             pass
     origin = {"source": source.key.name, "digest": source.key.digest}
     tally = _Tally()
@@ -68,14 +69,16 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
 
 
 def read_documents(path: Path) -> Iterator[list[Document]]:
-    """Yield what a model needs of the documents of a documents file, in order, in lists of bounded length.
+    """Yield the documents of a documents file in order, in lists of bounded length, with the fields a model needs.
 
-    Raises WarehouseError where the file is damaged.
+    Raises WarehouseError if the file is damaged.
     """
     try:
         yield from _read_documents(path)
     except (OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.errno:  # of the system: shared storage may be away for a moment
+        if (
+            isinstance(error, OSError) and error.errno
+        ):  # an error of the system: shared storage may be unavailable for a moment
             raise
         raise WarehouseError(f"{path}: damaged ({' '.join(str(error).split())}); see e2emern doctor") from error
 
@@ -103,7 +106,7 @@ def _read_documents(path: Path) -> Iterator[list[Document]]:
 
 @dataclass(slots=True)
 class _Chunk:
-    """The next records of a source; `damage` is the end."""
+    """The next records of a source; `damage` is what ended it early."""
 
     documents: list[Document] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -116,7 +119,7 @@ class _Chunk:
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts the records of a source while its chunks go by."""
+    """Running counts of the records of a source."""
 
     documents: int = 0
     unusable: int = 0  # records that never became documents
@@ -147,7 +150,7 @@ class _Tally:
 
 
 def _chunks(path: Path, report: Report) -> Iterator[_Chunk]:
-    """Parse a source into chunks. Raises SourceError where there is no record at all."""
+    """Parse a source into chunks. Raises SourceError if no record precedes the damage."""
     records = parse(path)
     parsed, last = 0, -1
     more = True
@@ -202,7 +205,7 @@ def _row(document: Document) -> dict[str, Any]:
 
 def _annotation_row(annotation: Annotation) -> dict[str, Any]:
     kind = normalize_type(annotation.entity_type)
-    ids = map(normalize_id, annotation.identifiers if kind else ())  # the numbers of genes are not those of OMIM
+    ids = map(normalize_id, annotation.identifiers if kind else ())  # gene numbers must not be taken for OMIM ids
     return {
         "start": annotation.start,
         "end": annotation.end,
@@ -215,5 +218,5 @@ def _annotation_row(annotation: Annotation) -> dict[str, Any]:
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    """The fields of a dataclass as they are; `asdict` would copy them, at ten times the cost."""
+    """Return the fields of a dataclass without copying them; `asdict` takes ten times as long."""
     return {name: getattr(record, name) for name in record.__slots__}

@@ -1,9 +1,9 @@
-"""Annotated documents written as PubTator, BioC XML, BioC JSON or JSON lines, in constant memory.
+"""Export annotated documents as PubTator, BioC XML, BioC JSON or JSON lines, in constant memory.
 
-The file is written beside its final name and renamed when complete, so a reader never sees half of it. What a
-format cannot hold is never dropped in silence: a document that does not fit stops the export (or is counted, if the
-caller asks to skip it), and a character that the format forbids becomes one other character, so that offsets
-stay true, and the document is counted.
+The file is written under a temporary name and renamed when complete, so a reader never sees half of it. Nothing is
+dropped silently. A document that the format cannot hold stops the export, or is skipped and counted on request. A
+character that the format forbids is replaced by one other character, so that offsets stay valid, and its document is
+counted.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Annotated = tuple[Document, list[Mention]]
 
 @dataclass(slots=True)
 class Exported:
-    """What an export wrote: documents and mentions, and what it could not write as it was."""
+    """Counts of an export: documents and mentions written, documents skipped and altered."""
 
     documents: int = 0
     mentions: int = 0
-    skipped: int = 0  # documents left out because the format cannot hold them
+    skipped: int = 0  # documents that the format cannot hold
     altered: int = 0  # documents written with forbidden characters replaced, one for one
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How a format is written and what it cannot hold."""
+    """The writer of a format, and what the format cannot hold."""
 
     write: Callable[[Iterable[Annotated], BinaryIO], None]
     unfit: Callable[[Document], str | None] = lambda document: None
@@ -61,7 +61,7 @@ FORMATS = tuple(_FORMATS)
 def read_annotated(home: Home, *, selected: Container[str] | None = None) -> Iterator[Annotated]:
     """Yield the documents of the current snapshot with their mentions, ordered by source and record.
 
-    Where ids are selected, mentions of other concepts come without one (`tasks.concept_filter.keep_links`).
+    If ids are selected, mentions of other concepts lose their concept (`tasks.concept_filter.keep_links`).
 
     Raises:
         WarehouseError: nothing was published, or a file of the snapshot cannot be read.
@@ -74,8 +74,8 @@ def read_annotated(home: Home, *, selected: Container[str] | None = None) -> Ite
 def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, skip_full_text: bool = False) -> Exported:
     """Write annotated documents to a file and count them.
 
-    `output` ends in `.gz` for compression, and is `-` for standard output. `form` is one of FORMATS. PubTator holds a
-    title and an abstract only: with `skip_full_text`, other documents are left out and counted.
+    An `output` that ends in `.gz` is compressed; `-` is standard output. `form` is one of FORMATS. PubTator holds only
+    a title and an abstract: with `skip_full_text`, other documents are skipped and counted.
 
     Raises:
         InputError: the format is unknown, it cannot hold a document, a mention is not in its document's text,
@@ -87,7 +87,7 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
     try:
         with _opened(output) as out:
             _FORMATS[form].write(_prepared(annotated, form, skip_full_text, counts), out)
-    except BrokenPipeError:  # the reader of standard output has left
+    except BrokenPipeError:  # the reader of standard output has closed it
         raise
     except OSError as error:
         raise InputError(f"{output}: cannot write the export: {error.strerror or error}") from error
@@ -113,7 +113,7 @@ def _document(row: Mapping[str, Any]) -> Document:
 
 
 def _prepared(annotated: Iterable[Annotated], form: str, skip: bool, counts: Exported) -> Iterator[Annotated]:
-    """Check, clean and count documents on their way to the writer."""
+    """Check, clean and count the documents before the writer gets them."""
     rules = _FORMATS[form]
     for document, mentions in annotated:
         _check(document, mentions)
@@ -136,10 +136,10 @@ def _prepared(annotated: Iterable[Annotated], form: str, skip: bool, counts: Exp
 
 
 def _check(document: Document, mentions: list[Mention]) -> None:
-    """Raise an InputError unless every mention stands in a passage of its document, with its own words."""
+    """Check that every mention lies in a passage with its exact text. Raises InputError."""
     offsets = [passage.offset for passage in document.passages]
     for mention in mentions:
-        at = bisect_right(offsets, mention.start) - 1  # the passage that it begins in
+        at = bisect_right(offsets, mention.start) - 1  # the passage in which it begins
         passage = document.passages[at] if at >= 0 else None
         found = None
         if passage and mention.end <= passage.end:
@@ -174,7 +174,7 @@ def _cleaned(document: Document, mentions: list[Mention], forbidden: re.Pattern[
 
 @contextmanager
 def _opened(output: str | Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its name only when the block ends well, or standard output for `-`."""
+    """Open a file that is committed only if the block succeeds, or standard output for `-`."""
     if str(output) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""Has a model read many texts, of which one that it cannot read must never stop the others."""
+"""Run a model over many texts, so that one that it cannot read does not stop the others."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _Found = TypeVar("_Found")
 def map_isolating_failures(
     items: Sequence[_Item], read: Callable[[Sequence[_Item]], Sequence[_Found]]
 ) -> list[_Found | str]:
-    """What `read` makes of each item, all at once; in place of one that makes it raise, the reason in one line.
+    """Call `read` with all items and return its results; an item that makes it raise gets the reason in one line.
 
-    Such an item is found by halving. Raises torch.AcceleratorError where the device is lost, as all others would fail.
+    Bisection finds such items. Raises torch.AcceleratorError if the device is lost, since every item would fail.
     """
     if not items:
         return []
-    import torch  # here, for those who want the reason alone
+    import torch  # a late import: callers of `reason` do not need it
 
     try:
         return list(read(items))
     except torch.AcceleratorError:
         raise
-    except Exception as error:  # whatever one of them makes the model raise
+    except Exception as error:  # a text may make the model raise anything
         if len(items) == 1:
             return [reason("model", error)]
         half = len(items) // 2
@@ -32,5 +32,5 @@ def map_isolating_failures(
 
 
 def reason(stage: str, error: Exception) -> str:
-    """One line for a row of `failures`."""
+    """Return the reason of a failure in one line, for a row of `failures`."""
     return f"{stage}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"

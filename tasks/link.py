@@ -1,8 +1,8 @@
-"""Links the mentions that a PubTator file carries: the same file with their identifiers replaced.
+"""Link the mentions of a PubTator file: write the same file with their identifiers replaced.
 
-Only the identifier column of mentions of our types changes; a mention that the model links to nothing gets `-`. All
-else stays byte for byte: texts, annotations of other types, invalid ones, mentions without a letter or digit, relations
-(whose arguments are still the ids of the input), documents that cannot be used, line ends and blank lines.
+Only the identifier column of disease and chemical mentions changes; an unlinked mention gets `-`. Everything else stays
+byte for byte: texts, annotations of other types, invalid annotations, mentions without a letter or digit, relations
+(their arguments keep the ids of the input), documents that cannot be used, line ends and blank lines.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ CHUNK_DOCUMENTS = 128
 _IDENTIFIERS = 5  # 0-based column
 _NEXT_TEXT = re.compile(r"\|[ta]\|")  # of the next document, if files are joined without a line feed
 _Place = tuple[int, int, str]  # start, end, normalized type
-_Asked = tuple[Document, list[tuple[Annotation, _Place]]]  # a document, and which of its annotations to link
+_Asked = tuple[Document, list[tuple[Annotation, _Place]]]  # a document and its annotations to link
 
 
 @dataclass(slots=True)
 class LinkCounts:
-    """What became of a file: documents read, mentions asked for, those linked, records not used, and what is left."""
+    """Counts of one file: documents, mentions to link, linked mentions, failed records, and unused annotations."""
 
     documents: int = 0
     mentions: int = 0
@@ -54,12 +54,12 @@ def link_file(
     """Link the disease and chemical mentions of a PubTator file and write `output`, whole or not at all.
 
     Args:
-        tell: is given each record that cannot be used, and each document that the model cannot read; their lines are
-            kept, and the others are linked.
+        log: called with each record that cannot be used, and each document that the model cannot read; their lines
+            are copied unchanged.
 
     Raises:
         SourceError: the file is damaged; nothing is written.
-        InputError: as `check_spans`, or the file has no annotation of a type of the model; nothing is written.
+        InputError: see `check_spans`; or the file has no annotation of the model's types. Nothing is written.
     """
     check_spans(path, output=output)
     counts = LinkCounts()
@@ -79,7 +79,7 @@ def link_file(
 def _linked(
     path: Path, cascade: Cascade, counts: LinkCounts, log: Callable[[Failure], None]
 ) -> Iterator[dict[int, tuple[Annotation, list[str]]]]:
-    """Yield what the next documents' annotations are linked to, the best first, by 1-based line number."""
+    """Yield, for each chunk, the annotations and their linked identifiers, best first, by 1-based line number."""
     for chunk in _chunks(_asked(path, cascade.model.config.entity_types, counts, log)):
         new: dict[int, tuple[Annotation, list[str]]] = {}
         for (document, spans), found in zip(
@@ -90,13 +90,13 @@ def _linked(
                 log(Failure(document.record, "text", found, document.document_id))
                 continue
             for annotation, place in spans:
-                assert annotation.line is not None  # as of every annotation of PubTator text
+                assert annotation.line is not None  # every annotation of PubTator text has a line
                 new[annotation.line] = annotation, found.get(place, [])
         yield new
 
 
 def _asked(path: Path, types: Sequence[str], counts: LinkCounts, log: Callable[[Failure], None]) -> Iterator[_Asked]:
-    """Yield each document with those of its annotations that are to be linked, and count all else."""
+    """Yield each document with its annotations to link, and count the other annotations and failures."""
     for record in parse_pubtator(path):
         if isinstance(record, Failure):
             counts.failures += 1
@@ -110,7 +110,7 @@ def _asked(path: Path, types: Sequence[str], counts: LinkCounts, log: Callable[[
 
 
 def _link(asked: Sequence[_Asked], *, cascade: Cascade) -> list[dict[_Place, list[str]]]:
-    """Return the identifiers of the spans of each document, without those that are linked to nothing."""
+    """Return the identifiers of the linked spans of each document."""
     given = [[place for _, place in spans] for _, spans in asked]
     mentions, _ = cascade.annotate([text_of(document) for document, _ in asked], given=given)
     linked: list[dict[_Place, list[str]]] = [{} for _ in asked]
@@ -123,7 +123,7 @@ def _link(asked: Sequence[_Asked], *, cascade: Cascade) -> list[dict[_Place, lis
 
 
 def _relinked(line: bytes, annotation: Annotation, identifiers: list[str], counts: LinkCounts) -> bytes:
-    """Return a line with its identifier column replaced; as it is if that holds more than the annotation's own ids."""
+    """Return a line with its identifier column replaced, or unchanged if that column holds other text too."""
     body = line.removesuffix(b"\n").removesuffix(b"\r")
     columns = body.decode("utf-8", "surrogateescape").split("\t")
     written = columns[_IDENTIFIERS] if len(columns) > _IDENTIFIERS else ""

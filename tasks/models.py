@@ -1,7 +1,7 @@
-"""Loads the model and the vocabulary that a run annotates with.
+"""Load the model and the vocabulary that a run annotates with.
 
-What is slow to import (torch, transformers) is imported by the functions that need it: most that a run is asked first,
-which version and what is left to do, needs no model.
+torch and transformers are slow to import, so only the functions that need them import them: finding versions and the
+remaining sources needs no model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Which model linked to which vocabulary: what the mentions of a home are filed under."""
+    """The versions of model and vocabulary: the key of the mentions of a home."""
 
     model: str
     mesh: str
@@ -42,7 +42,7 @@ def read_versions(model: Path, mesh: Path) -> Versions:
 
 
 def pick_device(name: str) -> str:
-    """Return `cpu` or `cuda`; `auto` is cuda where there is one. Raises InputError for a device that is not there."""
+    """Return `cpu` or `cuda`; `auto` is cuda if a GPU exists. Raises InputError for a missing device."""
     if name not in DEVICES:
         raise InputError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
     if name == "cpu":
@@ -57,9 +57,9 @@ def pick_device(name: str) -> str:
 
 
 def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress: Progress = silent) -> Cascade:
-    """Load the cascade; an entity bank that has to be built is kept in the home; `progress` reports it.
+    """Load the cascade. If its entity bank has to be built, keep it in the home and report to `progress`.
 
-    Raises InputError where the model, the vocabulary or the device cannot be used.
+    Raises InputError if the model, the vocabulary or the device cannot be used.
     """
     from safetensors import SafetensorError
 
@@ -74,14 +74,14 @@ def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress:
 
 
 def hide_progress_bars() -> None:
-    """Have transformers draw no bars while it reads weights: commands tell themselves how far they are."""
+    """Disable the progress bars of transformers: commands report their own progress."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
 
 
 def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
-    """Load a model folder without any vocabulary: network, tokenizer, version. Raises InputError where it is none."""
+    """Load network, tokenizer and version of a model folder, without vocabulary. Raises InputError if it is invalid."""
     from model.pretrained import load_model
 
     check_model(folder)
@@ -92,9 +92,9 @@ def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTo
 
 
 def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:
-    """Copy the entities table and its tree into the home, if it is not there yet.
+    """Copy the entities table and its tree into the home, unless the home has it.
 
-    Raises InputError where it is no entities table, or the home has another vocabulary of this version.
+    Raises InputError if the file is not a valid entities table, or the home has another vocabulary of this version.
     """
     try:
         keep_entities(home, mesh, mesh_version=mesh_version)

@@ -1,4 +1,4 @@
-"""What a command does not use of the annotations of its input: counted by type, and by what is wrong."""
+"""Count the annotations of the input that a command does not use, by type and by kind of error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class PassedOver:
     """The annotations of a file that are not used.
 
     Attributes:
-        used: how many are.
-        types: those of other types, by their type as the file writes it.
-        wordless: those of our types without a letter or digit.
-        invalid: those that do not fit their text, by what is wrong.
-        examples: of the invalid, `MOST_EXAMPLES` at most, one line each.
+        used: number of annotations that are used.
+        types: annotations of other types, by the type as the file writes it.
+        wordless: annotations of our types without a letter or digit.
+        invalid: annotations that do not fit their text, by kind of error.
+        examples: of the invalid ones, at most `MOST_EXAMPLES`, one line each.
     """
 
     used: int = 0
@@ -32,7 +32,7 @@ class PassedOver:
     examples: list[str] = field(default_factory=list)
 
     def usable(self, document: Document, *, types: Sequence[str]) -> list[tuple[Annotation, str]]:
-        """Return the annotations of a document of these types, each with its type, and count all others."""
+        """Return the annotations of these types, each with its normalized type, and count the others."""
         found: list[tuple[Annotation, str]] = []
         for annotation in document.annotations:
             kind = normalize_type(annotation.entity_type)
@@ -46,15 +46,15 @@ class PassedOver:
         return found
 
     def count(self, invalid: InvalidAnnotation) -> None:
-        """Count an annotation that cannot be used, and keep it as an example if there are few."""
+        """Count an invalid annotation, and keep it as an example while there are few."""
         self.invalid[invalid.kind] += 1
         if len(self.examples) < MOST_EXAMPLES:
             self.examples.append(f"{invalid.position}: {invalid.reason}")
 
     def reason(self, types: Sequence[str] = ENTITY_TYPES) -> str | None:
-        """Return why nothing of a file can be used, with the types found and those expected; None if something can.
+        """Return why no annotation of a file can be used, with the types found and expected; None if one can be.
 
-        A file of which all annotations are invalid has types that are not known.
+        If all annotations of a file are invalid, their types are unknown, and None is returned.
         """
         if self.used or (self.invalid and not self.types):
             return None
@@ -65,7 +65,7 @@ class PassedOver:
         )
 
     def summary(self) -> str | None:
-        """Return the count of each type that is passed over; None if none is."""
+        """Return the count of each unused type; None if every type is used."""
         parts = [by_kind(self.types)] if self.types else []
         if self.wordless:
             parts.append(f"{self.wordless:,} without a letter or digit")

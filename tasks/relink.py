@@ -1,7 +1,7 @@
-"""Links the stored mentions of one source to another version of MeSH, without looking for mentions anew.
+"""Link the stored mentions of one source to another version of MeSH, without detecting mentions again.
 
-A document in which a mention is touched by the change is linked anew as a whole, since its mentions explain each other
-(abbreviations, repeats). All other rows are carried over. The mentions file is written last, as when annotating.
+A document is relinked as a whole if the change affects one of its mentions, since mentions depend on each other
+(abbreviations, repeats). All other rows are reused. The mentions file is committed last, as in annotation.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _Stored = tuple[Document, list[_Row]]  # a document and the rows of its mentions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relinked:
-    """What became of one source: rows of mentions in all, and documents and spans that were linked anew."""
+    """Counts of one source: rows of mentions in total, and documents and spans that were linked again."""
 
     mentions: int
     documents: int = 0
     spans: int = 0
-    changed: int = 0  # of the spans, those with another concept, or none, since
-    unread: int = 0  # of the documents, those that the model could not read: concepts that are gone fall away
+    changed: int = 0  # spans that changed their concept or lost it
+    unread: int = 0  # documents that the model could not read: only concepts missing from the new version are removed
 
 
 def relink_source(
@@ -59,10 +59,10 @@ def relink_source(
     old: str,
     cascade: Callable[[], Cascade],
 ) -> Relinked:
-    """Write the mentions of a source under the new version of MeSH, from those under the old.
+    """Write the mentions of a source under the new version of MeSH, from those under the old one.
 
-    `cascade` gives the model with the new vocabulary, and is called only where a mention has to be linked. Raises
-    WarehouseError where files of the source cannot be read.
+    `cascade` loads the model with the new vocabulary; it is called only if a mention has to be linked. Raises
+    WarehouseError if files of the source cannot be read.
     """
     before = home.mentions(key, model_version=model_version, mesh_version=old)
     versions = {"model_version": model_version, "mesh_version": changes.new}
@@ -74,7 +74,7 @@ def relink_source(
         with TableWriter(fresh, MENTIONS) as writer:
             if records:
                 for stored in _documents(home.documents(key), before, set(records)):
-                    rows, tally = _linked_anew(stored, cascade(), tally)
+                    rows, tally = _relinked(stored, cascade(), tally)
                     writer.append([row | versions for row in rows])
         with (
             TableWriter(home.mentions(key, **versions), MENTIONS, metadata=summary.to_metadata()) as mentions,
@@ -89,7 +89,7 @@ def relink_source(
 def _documents(documents: Path, mentions: Path, records: set[int]) -> Iterator[list[_Stored]]:
     """Yield the documents of some records in lists of bounded length, each with the rows of its mentions.
 
-    The rows are read at once: a file of mentions has few row groups, and each list would read all of it anew.
+    All rows are read at once: a mentions file has few row groups, so each list would read the whole file again.
     """
     rows = ds.dataset(mentions).to_table(filter=ds.field("record").isin(list(records)))
     places = rows["record"].to_numpy()  # ascending
@@ -102,8 +102,8 @@ def _documents(documents: Path, mentions: Path, records: set[int]) -> Iterator[l
             yield [(document, by_record[document.record]) for document in wanted]
 
 
-def _linked_anew(stored: Sequence[_Stored], cascade: Cascade, tally: Relinked) -> tuple[list[_Row], Relinked]:
-    """The rows of documents, linked anew, and what was done. One that the model cannot read keeps its concepts."""
+def _relinked(stored: Sequence[_Stored], cascade: Cascade, tally: Relinked) -> tuple[list[_Row], Relinked]:
+    """Return the relinked rows of documents, and updated counts. Unreadable documents keep the concepts that exist."""
     rows: list[_Row] = []
     spans = changed = unread = 0
     for (_, before), found in zip(stored, map_isolating_failures(stored, partial(_link, cascade=cascade)), strict=True):
@@ -114,7 +114,7 @@ def _linked_anew(stored: Sequence[_Stored], cascade: Cascade, tally: Relinked) -
             continue
         was, now = _by_place(before), _by_place([_fields(mention) for mention in found])
         for place, its_rows in was.items():
-            links = now.get(place) or [_UNLINKED]  # words that the model has no piece for cannot be linked
+            links = now.get(place) or [_UNLINKED]  # text without word pieces cannot be linked
             rows += [its_rows[0] | link for link in links]
             spans += 1
             changed += {row["mesh_id"] for row in its_rows} != {link["mesh_id"] for link in links}
@@ -129,7 +129,7 @@ def _linked_anew(stored: Sequence[_Stored], cascade: Cascade, tally: Relinked) -
 
 @torch.inference_mode()
 def _link(stored: Sequence[_Stored], *, cascade: Cascade) -> list[list[Mention]]:
-    """Run the levels above the low one over the stored spans, with the probabilities that they were found with."""
+    """Run the mid and high levels over the stored spans, with their stored probabilities."""
     texts = [text_of(document) for document, _ in stored]
     scores = [{_PLACE(row): row["ner_score"] for row in rows} for _, rows in stored]
     windows, hidden, spans = cascade.find_spans(texts, given=[list(each) for each in scores])

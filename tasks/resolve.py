@@ -1,4 +1,4 @@
-"""Checks what a run is given, before anything that is slow to import or to start: a typo is told at once."""
+"""Resolve and check the arguments of a run before slow imports and starts, so that a typo is reported at once."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _OF_A_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh: Path) -> None:
-    """Check that inputs, model and vocabulary are there. Raises InputError."""
+    """Check that inputs, model and vocabulary exist. Raises InputError."""
     check_model(model)
     read_mesh_version(find_mesh(mesh, home=home))
     find_files(inputs, home=home)
 
 
 def check_home_of_sample(home: Home, *, sample: Path) -> None:
-    """Check that a home holds no source but the sample, and no dump file. Raises InputError."""
+    """Check that a home holds no source except the sample, and no dump file. Raises InputError."""
     own = SourceKey(sample.name, digest_file(sample))
     found = {path.name for path in home.dumps.glob("[!.]*")}
     found |= {path.stem.rpartition(".")[0] for path in _documents(home) if path.stem != own.stem}
@@ -45,7 +45,7 @@ def check_home_of_sample(home: Home, *, sample: Path) -> None:
 
 
 def holds_sample(home: Home, *, sample: Path) -> bool:
-    """Return whether documents of the sample are in a home, of any release of it."""
+    """Return whether a home holds documents of the sample, in any release."""
     return any(path.stem.rpartition(".")[0] == sample.name for path in _documents(home))
 
 
@@ -54,7 +54,7 @@ def _documents(home: Home) -> Iterator[Path]:
 
 
 def check_spans(path: Path, *, output: Path) -> None:
-    """Check that a file may be one of spans to link, and that `output` is another, and no folder. Raises InputError."""
+    """Check that a file is PubTator text and that `output` is another file, not a folder. Raises InputError."""
     if (form := detect_format(path, expected=_SPANS)) != "pubtator":
         raise InputError(f"{path}: found {form}, expected {_SPANS}")
     check_output(output)
@@ -63,16 +63,16 @@ def check_spans(path: Path, *, output: Path) -> None:
 
 
 def check_output(output: Path) -> None:
-    """Check that a file can be written under this name, before the work that fills it. Raises InputError."""
+    """Check that a file can be written under this name, before the work starts. Raises InputError."""
     if output.is_dir():
         raise InputError(f"{output}: is a folder, expected a file to write to")
 
 
 def find_model(model: Path | str | None, *, home: Home) -> Path:
-    """Return a model folder: the one of this path or, in the home, of this version; without any, the champion's.
+    """Return a model folder by its path or by its version in the home; without either, the champion's folder.
 
-    The champion is that of the home, or else the bundled model. Raises InputError where there is no such model, and
-    WarehouseError where the home's models are damaged.
+    A home without a champion uses the bundled model. Raises InputError if there is no such model, and WarehouseError if
+    the home's models are damaged.
     """
     if model is not None and Path(model).is_dir():
         return Path(model)
@@ -86,7 +86,7 @@ def find_model(model: Path | str | None, *, home: Home) -> Path:
 
 
 def snapshot_model(home: Home) -> str | None:
-    """Return the model of the current snapshot as `find_model` takes it; None where there is none, or it is gone."""
+    """Return the model of the current snapshot, as `find_model` takes it; None if either is missing."""
     current = current_snapshot(home)
     if current is None:
         return None
@@ -97,7 +97,7 @@ def snapshot_model(home: Home) -> str | None:
 
 
 def require_snapshot_model(home: Home) -> str | None:
-    """Return the same; None where there is no snapshot yet. Raises InputError where its model is gone."""
+    """Return the model of the current snapshot; None without a snapshot. Raises InputError if the model is missing."""
     found, current = snapshot_model(home), current_snapshot(home)
     if found is None and current:
         raise InputError(
@@ -108,13 +108,13 @@ def require_snapshot_model(home: Home) -> str | None:
 
 
 def snapshot_mesh(home: Home) -> str | None:
-    """Return the version of MeSH of the current snapshot; None where there is none."""
+    """Return the version of MeSH of the current snapshot; None without a snapshot."""
     current = current_snapshot(home)
     return current.mesh_version if current else None
 
 
 def find_recipe(config: Path) -> Path:
-    """Return the TOML file of this path, or the shipped one of this name. Raises InputError where there is neither."""
+    """Return the TOML file at this path, or the shipped recipe of this name. Raises InputError if neither exists."""
     shipped = {file.stem: file for file in RECIPES.glob("*.toml")}
     if config.is_file():
         return config
@@ -124,9 +124,9 @@ def find_recipe(config: Path) -> Path:
 
 
 def find_mesh(mesh: Path, *, home: Home) -> Path:
-    """Return an entities table: a file as it is, or else the version of that name in the home.
+    """Return an entities table: the file at this path, or the version of this name in the home.
 
-    Raises InputError where there is neither.
+    Raises InputError if neither exists.
     """
     if mesh.is_file() or mesh.suffix == ".parquet" or not home.root.is_dir():
         return mesh

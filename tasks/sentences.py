@@ -1,8 +1,8 @@
-"""Splits a document into sentences, each with its code-point offsets in the document's own text.
+"""Split a document into sentences, each with its code-point offsets in the document's text.
 
-The sentence ends are syntok's. `benchmarks/sentences.py` measures why: it cuts none of the 31,153 gold mentions of
-the corpora in two and leaves no plain sentence end unsplit, so nothing is added to its rules. What is added: a sentence
-never crosses a passage, none is longer than `MAX_SENTENCE`, and the text is cut, never put together from tokens.
+syntok finds the sentence ends. `benchmarks/sentences.py` measures why: it splits none of the 31,153 gold mentions of
+the corpora and misses no plain sentence end, so its rules are used unchanged. This module adds that a sentence never
+crosses a passage and is never longer than `MAX_SENTENCE`, and that its text is a slice, never rebuilt from tokens.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from syntok.tokenizer import Tokenizer
 from model.document import Document, Passage, Sentence
 
 MAX_SENTENCE = 1000
-"""The longest sentence in code points: tables in full texts have no full stop, and an encoder has an end."""
+"""The longest sentence in code points: tables in full texts have no full stop, and an encoder's input is bounded."""
 
 _TOKENIZER = Tokenizer(replace_not_contraction=False)  # stateless
 
 
 def split_sentences(document: Document) -> tuple[Sentence, ...]:
-    """The sentences of every passage, in order; offsets count code points of `document.text`, the end exclusive.
+    """Return the sentences of every passage in order, with half-open code-point offsets into `document.text`.
 
     A sentence never crosses a passage, neither begins nor ends with white space, and is at most `MAX_SENTENCE`
     code points long. Every character that is not white space lies in exactly one sentence.
@@ -31,10 +31,10 @@ def split_sentences(document: Document) -> tuple[Sentence, ...]:
 
 
 def sentence_starts(text: str) -> list[int]:
-    """Where the sentences of a text begin, before long ones are broken up: ascending, the first is 0.
+    """Return where the sentences of a text begin, ascending from 0, before long ones are split.
 
-    Paragraphs go to syntok one at a time: its own `analyze` pads each with all that precedes it, in quadratic time.
-    Only the place of a sentence's first token is used, since tokens leave out hyphens and zero-width spaces.
+    syntok gets one paragraph at a time: its own `analyze` pads each with all the text before it, in quadratic time.
+    Only the offset of a sentence's first token is used, since tokens omit hyphens and zero-width spaces.
     """
     starts = [
         offset + sentence[0].offset
@@ -48,15 +48,15 @@ def _sentences(passage: Passage) -> Iterator[Sentence]:
     text = passage.text
     starts = sentence_starts(text)
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
-        for first, last in _broken_up(text, start, end):
+        for first, last in _split_long(text, start, end):
             stripped = text[first:last].strip()
             if stripped:
                 begin = passage.offset + text.index(stripped, first)
                 yield Sentence(begin, begin + len(stripped), stripped)
 
 
-def _broken_up(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cuts `text[start:end]` into pieces of at most `MAX_SENTENCE`, best after ";" or ",", else at white space."""
+def _split_long(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Split `text[start:end]` into pieces of at most `MAX_SENTENCE`, preferably after ";" or ",", else at a space."""
     while end - start > MAX_SENTENCE:
         window = text[start : start + MAX_SENTENCE]
         cut = 0

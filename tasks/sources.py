@@ -1,4 +1,4 @@
-"""Finds the input files of a run and names each by its file name and its content."""
+"""Find the input files of a run, and identify each by its file name and digest."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tasks.parsers.source_reader import open_source
 from warehouse.layout import CHECKSUMS, Home, SourceKey
 from warehouse.sources.hash_cache import digesting
 
-# What one document of each format has once: PubMed XML, MEDLINE text, BioC XML, BioC JSON, PubTator.
+# A mark that each document of a format has once: PubMed XML, MEDLINE text, BioC XML, BioC JSON, PubTator.
 _RECORD = re.compile(rb"<MedlineCitation[ >]|<PubmedBookArticle>|PMID- |<document>|\"passages\"|\|t\|")
 _LONGEST_MARK = 18  # bytes, less one: a mark may be cut by the end of a chunk
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An input file as it stood when it was found."""
+    """An input file, with its size and digest when it was found."""
 
     path: Path
     key: SourceKey
@@ -32,10 +32,10 @@ class Source:
 
 
 def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> list[Source]:
-    """Return the files that files, folders and glob patterns name, in order and once each.
+    """Return the input files named by files, folders and glob patterns, in order and without duplicates.
 
-    A folder means all files in it and its folders, except hidden ones, checksums, and the home if it is inside. A file
-    whose digest the home keeps (`warehouse.sources.hash_cache`) is not read. Raises InputError if an input matches
+    A folder means all files below it, except hidden ones, checksums, and the home if it is inside. A file whose digest
+    the home has cached (`warehouse.sources.hash_cache`) is not read. Raises InputError if an input matches
     nothing, a file cannot be read, or two files of one name have different content.
     """
     sources: dict[str, Source] = {}
@@ -53,13 +53,13 @@ def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> l
 
 
 def find_files(inputs: Iterable[str | Path], *, home: Home | None = None) -> list[Path]:
-    """Return the paths of `find_sources` without reading a file. Raises InputError where an input names nothing."""
+    """Return the paths of `find_sources` without reading a file. Raises InputError if an input matches nothing."""
     return [path for given in inputs for path in _files(str(given), home)]
 
 
 def count_records(source: Source) -> int:
-    """Return about how many documents a source holds, for the time left: much faster than parsing, and no promise."""
-    if source.path.suffix == ".parquet":  # documents of a home
+    """Estimate the number of documents of a source, to estimate the time left; much faster than parsing."""
+    if source.path.suffix == ".parquet":  # a documents file of a home
         with suppress(OSError, pa.ArrowException):
             return int(pq.read_metadata(source.path).num_rows)
     count, tail = 0, b""

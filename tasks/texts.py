@@ -1,4 +1,4 @@
-"""What the model reads of a document."""
+"""Prepare the text of a document for the model."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tasks.sentences import split_sentences
 
 
 def text_of(document: Document) -> Text:
-    """Return the sentences of a document, and the short forms that it explains."""
+    """Return the sentences of a document, and the abbreviations that it defines."""
     return Text(split_sentences(document), find_abbreviations(document.text))

@@ -1,4 +1,4 @@
-"""Reads the vocabulary that a user names."""
+"""Read the vocabulary that a user names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.errors import InputError
 
 
 def read_vocabulary(mesh: Path) -> Vocabulary:
-    """Return the concepts of an entities table. Raises InputError where it is none."""
+    """Return the concepts of an entities table. Raises InputError if the file is not a valid table."""
     try:
         return Vocabulary.read(mesh)
     except (OSError, ValueError, pa.ArrowException) as error:

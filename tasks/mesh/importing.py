@@ -243,7 +243,7 @@ def _concepts(sources: list[_Source], parts: Path, failures: _Failures, imported
 
 def _contradiction(row: dict[str, Any], sound: list[dict[str, Any]], sources: list[_Source]) -> str | None:
     if row["source"] == sound[-1]["source"]:
-        return f"stands twice; the one at {sound[-1]['position']} is taken"
+        return f"duplicate; the one at {sound[-1]['position']} is used"
     if row["entity_type"] != sound[0]["entity_type"]:
         return f"{row['entity_type']}, but {sound[0]['entity_type']} in {sources[sound[0]['source']].key.name}"
     return None

@@ -86,7 +86,7 @@ def parse_compact(folder: Path) -> Iterator[MeshRecord]:
         if known is None:
             unused.append((f"records, line {line}", _NAMELESS, cells["mesh_id"]))
         elif known.record:
-            reason = f"stands twice; the one at line {known.record_line} is taken"
+            reason = f"duplicate; the one at line {known.record_line} is used"
             unused.append((f"records, line {line}", reason, cells["mesh_id"]))
         else:
             known.record, known.record_line = cells, line
@@ -151,4 +151,4 @@ def _table(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[
             for cells in table:
                 yield table.line_num, cells
     except csv.Error as error:
-        raise SourceError(f"{path}: cannot be read ({error}); make it anew") from error
+        raise SourceError(f"{path}: cannot be read ({error}); make it again") from error

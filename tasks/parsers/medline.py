@@ -38,7 +38,7 @@ def is_medline(line: str) -> bool:
 def parse_medline(path: Path) -> Iterator[Record]:
     """Yield the records of a MEDLINE text in order: a Document or a Failure each.
 
-    A record without a PMID, with a line that is no field, or with a field twice that a record has once is a Failure:
+    A record without a PMID, with a line that is not a field, or with a field repeated that occurs once is a Failure:
     the text of two records is never mixed. The English OAB is the abstract of a record without AB.
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
@@ -63,13 +63,13 @@ class _Fields:
         self._last: list[str] | None = None  # the lines of the value that may continue
 
     def add(self, line: str) -> None:
-        """Take the next line. Raises RecordError if it is no field, or is a second one of a kind that comes once."""
+        """Take the next line. Raises RecordError if it is not a field, or repeats a field that occurs once."""
         if line.startswith(_CONTINUED) and self._last is not None:
             self._last.append(line)
             return
         found = _FIELD.fullmatch(line)
         if not found:
-            raise RecordError(f"{shown(line)} is no field of a MEDLINE record, such as 'TI  - Gout'")
+            raise RecordError(f"{shown(line)} is not a field of a MEDLINE record, such as 'TI  - Gout'")
         tag = found[1].rstrip()
         values = self._values.setdefault(tag, [])
         if values and tag in _ONCE:
@@ -123,7 +123,7 @@ def _document(record: int, fields: _Fields) -> Document:
 
 
 def _other_abstract(fields: _Fields) -> tuple[str, str | None]:
-    """The first English OAB that has text, and its type, which precedes the text."""
+    """Return the first English OAB that has text, and its type, which precedes the text."""
     languages = fields.all("OABL")
     for at, value in enumerate(fields.all("OAB")):
         typed = _TYPED.fullmatch(value)
@@ -135,7 +135,7 @@ def _other_abstract(fields: _Fields) -> tuple[str, str | None]:
 
 
 def _published(fields: _Fields) -> str | None:
-    """The date of a chapter's contribution, or of publication."""
+    """Return the date of a chapter's contribution, or of publication."""
     if contributed := _CONTRIBUTED.fullmatch(fields.first("CTDT")):
         return iso_date(*contributed.groups())
     written = fields.first("DP")

@@ -96,7 +96,7 @@ def unknown_entities(element: etree._Element, before: int) -> tuple[InvalidAnnot
         InvalidAnnotation(
             position_of(element, before),
             "unknown entity",
-            f"{shown(str(entity.text))} is no entity of HTML; kept as it is",
+            f"{shown(str(entity.text))} is not an entity of HTML; kept as it is",
         )
         for entity in element.iter(etree.Entity)
         if _character(entity) is None
@@ -203,7 +203,7 @@ def _refuse_entities(element: etree._Element, path: Path) -> None:
 
 def _no_xml(text: bytes) -> str:
     what = describe_start(text) or f"{shown(text[:_SHOWN].decode('utf-8', 'replace').split(chr(10))[0])}"
-    return f"what is no XML ({what})"
+    return f"something other than XML ({what})"
 
 
 def _texts(element: etree._Element) -> Iterator[str]:

@@ -93,7 +93,7 @@ def check_once(documents: Sequence[GoldDocument]) -> None:
     for document in documents:
         key = (document.corpus, document.split, document.document_id)
         if key in seen:
-            raise InputError(f"document {key[2]} stands twice in {key[0]}/{key[1]}; name each gold file once")
+            raise InputError(f"document {key[2]} is twice in {key[0]}/{key[1]}; name each gold file once")
         seen.add(key)
 
 

@@ -75,7 +75,7 @@ def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Col
             if isinstance(one, Refused):
                 refused.append(one)
             elif one.document_id in places:
-                reason = f"stands in {places[one.document_id]} too"
+                reason = f"is in {places[one.document_id]} too"
                 refused.append(Refused(path.name, "document", one.document_id, reason))
             else:
                 places[one.document_id] = path.name
@@ -122,7 +122,9 @@ def _checked(
     ]
     if unknown:
         mention, concept = unknown[0]
-        reason = f"{concept} of {gold.text[mention.start : mention.end]!r} is no concept of MeSH {vocabulary.version}"
+        reason = (
+            f"{concept} of {gold.text[mention.start : mention.end]!r} is not a concept of MeSH {vocabulary.version}"
+        )
     elif passed_over.types and not gold.mentions:
         reason = str(passed_over.reason())
     elif not gold.mentions:

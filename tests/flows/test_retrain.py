@@ -102,7 +102,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     assert seen in told
     assert done.judged.data["corrections/train"] == {"mine.txt": 1}
     assert [(one["document_id"], one["reason"]) for one in done.judged.data["refused"]] == [
-        ("8", "D999 of 'headache' is no concept of MeSH tiny"),
+        ("8", "D999 of 'headache' is not a concept of MeSH tiny"),
         ("9", "found 'spirin ' at 1-8, expected 'Aspirin'"),
     ]
     (corpus,) = home.root.glob("training/*/corpus.parquet")

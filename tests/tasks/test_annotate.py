@@ -113,7 +113,7 @@ def test_a_document_that_the_model_cannot_read_is_a_failure(cascade: Cascade, tm
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda m: [replace(m, start=m.start + 1)], "mention 'Headache' at 1-8, where 'eadache' stands"),
+        (lambda m: [replace(m, start=m.start + 1)], "mention 'Headache' at 1-8, but the text there is 'eadache'"),
         (lambda m: [m, m], "mention 'Headache' at 0-8 twice"),
     ],
 )
@@ -169,7 +169,7 @@ def counting(cascade: Cascade, texts_read: list[int]) -> Odd:
 
 
 def test_the_same_text_is_not_annotated_again(cascade: Cascade, tmp_path: Path) -> None:
-    """A file issued again: two records change, one moves, one is new, one becomes empty; the others carry over."""
+    """A file issued again: two records change, one moves, one is new, one becomes empty; the others are reused."""
     old, new = tmp_path / "old" / "dump.xml", tmp_path / "new" / "dump.xml"
     for path in (old, new):
         path.parent.mkdir()
@@ -283,7 +283,7 @@ def test_nothing_carries_over_from_another_model_or_from_what_failed(cascade: Ca
 
 
 def test_another_model_reads_what_was_parsed_before(cascade: Cascade, tmp_path: Path) -> None:
-    """Each model has failures of its own; those of parsing are told once. The dump itself is not needed again."""
+    """Each model has failures of its own; those of parsing are reported once. The dump itself is not needed again."""
 
     def choke(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
         if any("Aspirin" in sentence.text for text in texts for sentence in text.sentences):

@@ -74,7 +74,7 @@ def test_an_input_that_names_nothing(folder: Path, given: str, message: str) -> 
 
 @pytest.mark.parametrize("name", ["a.xml", "a[1].xml"])
 def test_a_link_to_nothing_is_told(tmp_path: Path, name: str) -> None:
-    """Brackets in its name are no pattern."""
+    """Brackets in its name are not a pattern."""
     (tmp_path / name).symlink_to(tmp_path / "none")
     with pytest.raises(InputError) as raised:
         find_sources([tmp_path / "*.xml"])

@@ -1,4 +1,4 @@
-"""Whether a night is like those before it, as a function of figures; what is told once."""
+"""Whether a night is like those before it, as a function of figures; what is reported once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that lists and serves files like NLM's, and misbehaves when it is told to."""
+"""An HTTP server on loopback that lists and serves files like NLM's, and misbehaves on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Site:
     url: str
     files: dict[str, bytes] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)  # else made from the content
-    links: list[str] = field(default_factory=list)  # in the listing, beside the files'
+    links: list[str] = field(default_factory=list)  # in the listing, besides those of the files
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     validators: bool = True
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)

@@ -166,9 +166,9 @@ def test_bad_records_are_failures_and_the_others_are_imported(tmp_path: Path) ->
         ("compact", 0, "names, line 4", "C8", "entity_type Gene; expected either Disease or Chemical"),
         ("compact", 1, "names, line 3", "C9", "no preferred name; mark one with preferred = 1"),
         ("compact", 3, "records, line 2", "D7", "no names have this identifier"),
-        ("compact", 4, "records, line 4", "C9", "stands twice; the one at line 3 is taken"),
+        ("compact", 4, "records, line 4", "C9", "duplicate; the one at line 3 is used"),
         ("compact", 5, "aliases, line 2", "D7", "no names have this identifier"),
-        ("desc.xml", 4, "line 7", "D000001", "stands twice; the one at line 3 is taken"),
+        ("desc.xml", 4, "line 7", "D000001", "duplicate; the one at line 3 is used"),
         ("compact", 2, "names, line 2", "D000001", "Chemical, but Disease in desc.xml"),
     ]  # fmt: skip
 
@@ -285,8 +285,8 @@ import sys
 from pathlib import Path
 from benchmarks.peak import peak_bytes
 from tasks.mesh.importing import import_mesh
-told = import_mesh([Path(sys.argv[1])], version="v", output=Path(sys.argv[2]))
-print(told.concepts, peak_bytes() // 1024**2)
+result = import_mesh([Path(sys.argv[1])], version="v", output=Path(sys.argv[2]))
+print(result.concepts, peak_bytes() // 1024**2)
 """
 
 

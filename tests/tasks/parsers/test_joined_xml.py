@@ -107,9 +107,12 @@ def test_lines_are_those_of_the_file(write):
         ("<PubmedArticleSet>\n", "ends early, in line 5 and without </PubmedArticleSet>; download it again"),
         ("<!-- cut", "ends early, in line 4 and before any XML element; download it again"),
         (DECLARATION, "ends early, in line 5 and before any XML element; download it again"),
-        ('{"error":"API rate limit exceeded"}', r"line 4 holds what is no XML \(an error message of a server \(API ra"),
+        (
+            '{"error":"API rate limit exceeded"}',
+            r"line 4 holds something other than XML \(an error message of a server \(API ra",
+        ),
         ("<html>\n<meta><p></html>", "line 4 holds an HTML page; download the file itself"),
-        ("Gout\nand urate", r"line 4 holds what is no XML \('Gout'\); remove it"),
+        ("Gout\nand urate", r"line 4 holds something other than XML \('Gout'\); remove it"),
         (
             DECLARATION + "<!DOCTYPE PubmedArticleSet [<!ENTITY a 'b'>]>" + article_set(article(2)),
             "its DTD declares entities; refused as unsafe",

@@ -92,7 +92,7 @@ GOOD = "PMID- 7\nTI  - Gout\n"
         ("PMID- x\nTI  - Lost\n", Failure(1, "line 4", "PMID is 'x', expected a number above 0", "x")),
         (
             "PMID- 8\nTI  - Lost\nand more\n",
-            Failure(1, "line 6", "'and more' is no field of a MEDLINE record, such as 'TI  - Gout'", "8"),
+            Failure(1, "line 6", "'and more' is not a field of a MEDLINE record, such as 'TI  - Gout'", "8"),
         ),
         (
             "PMID- 8\nTI  - Lost\nTI  - Found\n",
@@ -103,13 +103,13 @@ GOOD = "PMID- 7\nTI  - Gout\n"
             Failure(
                 1,
                 "line 4",
-                "'id: 9 Error occurred: no such PMID' is no field of a MEDLINE record, such as 'TI  - Gout'",
+                "'id: 9 Error occurred: no such PMID' is not a field of a MEDLINE record, such as 'TI  - Gout'",
                 None,
             ),
         ),
         (
             "      and more\n",
-            Failure(1, "line 4", "'      and more' is no field of a MEDLINE record, such as 'TI  - Gout'", None),
+            Failure(1, "line 4", "'      and more' is not a field of a MEDLINE record, such as 'TI  - Gout'", None),
         ),
     ],
 )

@@ -224,8 +224,8 @@ def test_named_entities_of_html_are_their_characters(write):
     document, other = parse_pubmed(write(file_of(article(inside), article())))
     assert (document.title, document.abstract) == ("TNF-α in Ω<", "R & D &foo;, &bar;&beta;")
     assert document.invalid_annotations == (
-        InvalidAnnotation("line 3", "unknown entity", "'&foo;' is no entity of HTML; kept as it is"),
-        InvalidAnnotation("line 3", "unknown entity", "'&bar;' is no entity of HTML; kept as it is"),
+        InvalidAnnotation("line 3", "unknown entity", "'&foo;' is not an entity of HTML; kept as it is"),
+        InvalidAnnotation("line 3", "unknown entity", "'&bar;' is not an entity of HTML; kept as it is"),
     )
     assert other.invalid_annotations == ()
 

@@ -65,7 +65,7 @@ def test_no_document_is_joined_twice(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_text(PUBTATOR)
     join_corpora([f"a/train={tmp_path / 'one'}", f"a/dev={tmp_path / 'two'}"], output=tmp_path / "splits.parquet")
-    with pytest.raises(InputError, match=r"^document \w+ stands twice in a/train; name each gold file once$"):
+    with pytest.raises(InputError, match=r"^document \w+ is twice in a/train; name each gold file once$"):
         join_corpora([f"a/train={tmp_path / 'one'}", f"a/train={tmp_path / 'two'}"], output=tmp_path / "same.parquet")
     assert not (tmp_path / "same.parquet").exists()
 

@@ -1,4 +1,4 @@
-"""Corrected documents: good ones are used, bad ones told, one by one."""
+"""Corrected documents: good ones are used, bad ones are reported, one by one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
         ("1|t|Fever.\n1|a|\n1\t0\t4\tFever\tDisease\tD005\n",
          ("line 3", "1", "found 'Feve' at 0-4, expected 'Fever'")),
         ("1|t|Fever.\n1|a|\n1\t0\t5\tFever\tDisease\tD777\n",
-         ("record 0", "1", "D777 of 'Fever' is no concept of MeSH tiny")),
+         ("record 0", "1", "D777 of 'Fever' is not a concept of MeSH tiny")),
         ("1|t|Fever.\n1|a|\n",
          ("record 0", "1", "no mention of a Disease or Chemical, as of a document that nobody has read")),
         ("1|t|Fever.\n1|a|\n1\t0\t5\tFever\tGene\t1\n",
@@ -49,9 +49,9 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
           "0 of 1 annotation usable: found 1 Gene, expected Disease or Chemical in any known spelling")),
         ("1|t|Fever.\n1|a|Once.\n1|a|Again.\n",
          ("line 3", "1", "a second |a| line with other text; expected one a document")),
-        (GOOD, ("document", "7", "stands in a.txt too")),
+        (GOOD, ("document", "7", "is in a.txt too")),
         (DISEASES.replace("8", "99", 1).replace("\n8", "\n99"),
-         ("document", "99", "stands in the documents that models are compared on too")),
+         ("document", "99", "is in the documents that models are compared on too")),
         ("", ("file", "None", "the file is empty; expected PubTator text")),
     ],
 )  # fmt: skip

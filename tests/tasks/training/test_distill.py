@@ -46,7 +46,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def tag(data: Path, output: Path, **options: object) -> Tagged:
     settings: dict[str, object] = {
         "teachers": [data / "one", data / "two"], "mesh": data / "entities/tiny.parquet", "pieces": 10**6,
-        "device": "cpu", "tell": lambda line: None, "text": data / "text.txt", **options,
+        "device": "cpu", "log": lambda line: None, "text": data / "text.txt", **options,
     }  # fmt: skip
     return make_silver(output=output, **settings)  # type: ignore[arg-type]
 
@@ -80,7 +80,7 @@ def test_it_ends_when_there_are_enough_pieces(data: Path, tmp_path: Path) -> Non
 
 
 def test_passages_without_a_sentence_worth_tagging(data: Path, tmp_path: Path) -> None:
-    """The time left is not told by a pace of zero word pieces."""
+    """The time left is not estimated from a pace of zero word pieces."""
     (tmp_path / "short.txt").write_text("Aspirin.\n" * 5)
     lines = list[str]()
     assert tag(data, tmp_path / "out", text=tmp_path / "short.txt", log=lines.append) == Tagged(

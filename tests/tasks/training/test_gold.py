@@ -56,7 +56,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
         ),
         (
             ["{tmp}/gold.txt", "gold/gold={tmp}/gold.txt"],
-            "document 7 stands twice in gold/gold; name each gold file once",
+            "document 7 is twice in gold/gold; name each gold file once",
         ),
         (["tiny/test={tmp}/corpus.parquet"], "corpus.parquet: no split tiny/test; it holds tiny/train"),
         (["{tmp}/text.parquet"], "text.parquet: "),
