@@ -1,1 +1,1 @@
-"""What evaluation does: scores on gold data, the promotion gate, drift."""
+"""The steps of evaluation: scores on gold data, the promotion gate, drift."""

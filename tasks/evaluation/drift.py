@@ -1,8 +1,8 @@
-"""Whether a night is like the nights before it: in volume, mentions, links, concepts and scores.
+"""Detect drift: compare the volume, mentions, links, concepts and scores of a night with those of earlier nights.
 
-Each figure is compared with the median of the nights before. It has drifted when it is off by more than its limit and
-by more than so many robust standard deviations (1.4826 times the median absolute deviation; Hampel 1974), so that what
-varies anyway raises no alarm.
+Each figure is compared with the median of the earlier nights. It has drifted if it deviates by more than its limit and
+by more than a number of robust standard deviations (1.4826 times the median absolute deviation; Hampel 1974), so that
+normal variation raises no alarm.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from warehouse.snapshots.publish_gate import total_variation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftLimits:
-    """How far a night may be from the nights before it.
+    """How far a night may deviate from the earlier nights.
 
     Attributes:
-        nights: that it is compared with, at most.
-        least_nights: fewer say nothing.
-        least_documents: in a smaller night, nothing but its volume is looked at; smaller nights are no measure.
-        volume: times as many documents, or as few.
+        nights: compare with at most this many earlier nights.
+        least_nights: with fewer earlier nights, nothing is compared.
+        least_documents: of a smaller night only the volume is compared, and other nights are not compared with it.
+        volume: factor by which the number of documents may rise or fall.
         mentions_per_document: relative change.
         unlinked: change of the share of mentions without a concept.
         concept_mix: total variation distance of the shares of MeSH branches.
         scores: total variation distance of the shares of bins of link scores.
-        deviations: robust standard deviations that are usual.
+        deviations: robust standard deviations that count as normal.
     """
 
     nights: int = 28
@@ -54,10 +54,10 @@ class DriftLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One figure of a night. `off` is how far it is from what is usual, and `limit` how far it may be."""
+    """One figure of a night. `off` is its deviation from the usual value, and `limit` the largest normal deviation."""
 
     name: str
-    usual: float | None  # None for a mix, which is no number
+    usual: float | None  # None for a mix, which has no single value
     tonight: float | None
     off: float
     limit: float
@@ -69,10 +69,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """What a night is like, beside those before it; no figures where these are too few."""
+    """The figures of a night compared with earlier nights; no figures if there are too few nights."""
 
     date: str
-    nights: int  # that it was compared with
+    nights: int  # number of nights compared with
     figures: tuple[Figure, ...] = ()
 
     @property
@@ -82,7 +82,7 @@ class Drift:
 
 
 def drift(tonight: Night, before: Sequence[Night], *, limits: DriftLimits | None = None) -> Drift:
-    """Compare a night with those before it."""
+    """Compare a night with the earlier nights."""
     limits = limits or DriftLimits()
     before = before[-limits.nights :]
     if len(before) < limits.least_nights:
@@ -103,7 +103,7 @@ def drift(tonight: Night, before: Sequence[Night], *, limits: DriftLimits | None
 
 
 def read_drift(home: Home, *, limits: DriftLimits | None = None) -> Drift | None:
-    """Compare the last night of a home with those before it; None before the first snapshot."""
+    """Compare the last night of a home with the earlier nights; return None before the first snapshot."""
     limits = limits or DriftLimits()
     if current_snapshot(home) is None:
         return None
@@ -113,14 +113,14 @@ def read_drift(home: Home, *, limits: DriftLimits | None = None) -> Drift | None
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a home holds that nobody was told of: files of corrections, versions of MeSH it is not linked to."""
+    """What was not reported yet: files of corrections, and versions of MeSH that the home is not linked to."""
 
     corrections: tuple[str, ...] = ()
     mesh: tuple[str, ...] = ()
 
 
 def read_news(home: Home, *, corrections: Path | None = None) -> News:
-    """Return what is new in the folder of corrections (without one, `corrections` of the home), and among MeSH."""
+    """Return the new files of corrections (by default in `corrections` of the home), and the new versions of MeSH."""
     reported = _reported(home)
     files = _corrections(corrections or home.root / "corrections")
     current = current_snapshot(home)
@@ -133,7 +133,7 @@ def read_news(home: Home, *, corrections: Path | None = None) -> News:
 
 
 def note_news(home: Home, news: News, *, corrections: Path | None = None) -> None:
-    """Keep in mind what was told, so that it is told once."""
+    """Record that news was reported, so that it is reported once."""
     reported, files = _reported(home), _corrections(corrections or home.root / "corrections")
     reported["corrections"] |= {name: files[name] for name in news.corrections if name in files}
     reported["mesh"] = sorted({*reported["mesh"], *news.mesh})
@@ -167,7 +167,7 @@ def _number(name: str, value: float, before: Sequence[float], *, limit: float, l
 def _mix(
     name: str, shares: Mapping[str, float], before: Sequence[Mapping[str, float]], *, limit: float, limits: DriftLimits
 ) -> Figure:
-    """The distance of a mix from the mean mix, beside the distances of the mixes before."""
+    """Compare the distance of a mix from the mean mix with the distances of the earlier mixes."""
     keys = {key for each in before for key in each}
     mean = {key: sum(each.get(key, 0.0) for each in before) / len(before) for key in keys}
     usual = [total_variation(one, mean) for one in before]
@@ -199,7 +199,7 @@ def _shares(night: Night) -> dict[str, float]:
 
 
 def _corrections(folder: Path) -> dict[str, str]:
-    """The files of a folder of corrections and their digests; none where there is no such folder."""
+    """Return the files of a folder of corrections with their digests; none without the folder."""
     return {path.name: digest_file(path) for path in correction_files(folder)} if folder.is_dir() else {}
 
 
@@ -215,4 +215,4 @@ def _reported(home: Home) -> dict[str, Any]:
         reported = json.loads(path.read_bytes())
         return {"corrections": dict(reported["corrections"]), "mesh": list(reported["mesh"])}
     except (ValueError, TypeError, KeyError) as error:
-        raise WarehouseError(f"{path} is damaged; delete it, and what is new will be told again") from error
+        raise WarehouseError(f"{path} is damaged; delete it, and news will be reported again") from error

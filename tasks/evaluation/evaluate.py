@@ -1,4 +1,4 @@
-"""Evaluates models on gold files and writes what was found: figures as JSON and Parquet, and a page to read."""
+"""Evaluate models on gold files, and write the figures as JSON and Parquet, and a report in Markdown."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What models score, beside what bounds them.
+    """The scores of models, with their lower and upper bounds.
 
     Attributes:
-        models: one for each seed, in the order they were named.
-        comparison: with the other models, where any are named.
+        models: one evaluation per seed, in the given order.
+        comparison: with the other models, if any are given.
     """
 
     models: tuple[Evaluation, ...]
@@ -45,7 +45,7 @@ class Evaluated:
 
     @property
     def report(self) -> str:
-        """The page to read, Markdown."""
+        """The report, in Markdown."""
         return write_report(self.models, self.bounds, self.comparison)
 
 
@@ -65,12 +65,12 @@ def evaluate_models(
 ) -> Evaluated:
     """Evaluate models that differ by their seed, and compare them with others on the same documents.
 
-    `seen` are the training documents: their strings are the floor, and tell the slices of seen and unseen. Where there
-    are several seeds, their counts are summed before they are compared. An entity bank that has to be built is kept in
-    `home`. `tell` is given how many gold ids the vocabulary does not hold.
+    `seen` are the training documents: their strings give the floor, and define the slices of seen and unseen mentions.
+    The counts of several seeds are summed before they are compared. An entity bank that has to be built is kept in
+    `home`. `log` reports how many gold ids are not in the vocabulary.
 
-    Raises InputError where a model or the vocabulary cannot be used, a protocol is unknown, slices lack `seen`, a
-    model is named twice, or `home` is a file.
+    Raises InputError if a model or the vocabulary cannot be used, a protocol is unknown, slices lack `seen`, a model is
+    given twice, or `home` is a file.
     """
     if home.root.is_file():
         raise InputError(f"{home.root}: is a file, expected a folder to write to")
@@ -100,7 +100,7 @@ def evaluate_models(
 
 
 def write_evaluation(found: Evaluated, folder: Path) -> None:
-    """Write evaluation.parquet, report.md and, when these are there, evaluation.json into a folder."""
+    """Write evaluation.parquet, report.md and evaluation.json into a folder."""
     rows = [row for model in found.models for row in tidy_rows(model, found.bounds)]
     write_figures(rows, folder / "evaluation.parquet")
     write_text(folder / "report.md", found.report)
@@ -128,7 +128,7 @@ def _check_seeds(folders: Sequence[Path], versions: Sequence[str]) -> None:
 
 
 def _pooled(evaluations: Sequence[Evaluation]) -> Counts:
-    """The counts of several seeds, summed document by document."""
+    """Return the counts of several seeds, summed per document."""
     cells = set.intersection(*(set(evaluation.counts) for evaluation in evaluations))
     return {cell: np.sum([evaluation.counts[cell] for evaluation in evaluations], axis=0) for cell in cells}
 

@@ -1,6 +1,6 @@
-"""Evaluates a model for a home, beside its champion, lets the gate judge, and keeps what was found.
+"""Evaluate a model against the champion of a home, apply the promotion gate, and keep the result in the home.
 
-An evaluation is named after what it compares, so that one that stands is not made again.
+The name of an evaluation is derived from what it compares, so that a stored one is not computed again.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def assess(
     data: Mapping[str, Any] | None = None,
     watch: Progress = silent,
 ) -> Judged:
-    """Evaluate a model on gold documents, and where there is a champion let the gate compare them; keep it in the home.
+    """Evaluate a model on gold documents, compare it with the champion if there is one, and keep the result.
 
-    `seen` are the training documents: the floor, and what is unseen. `data` is what the model was trained on. Raises
-    InputError where a model or the vocabulary cannot be used.
+    `seen` are the training documents: they give the floor, and define unseen mentions. `data` describes what the model
+    was trained on. Raises InputError if a model or the vocabulary cannot be used.
     """
     margins = margins or Margins()
     version = read_versions(model, mesh).model
@@ -96,7 +96,7 @@ def assess(
 
 
 def verdict_lines(judged: Judged) -> list[str]:
-    """Return what the gate makes of a model, as Markdown."""
+    """Return the verdict of the gate on a model, as Markdown."""
     if judged.passed is None:
         return [f"# Model {judged.challenger}", "", "Nothing was compared."]
     said = "passes the gate" if judged.passed else "is refused"
@@ -113,7 +113,7 @@ def _row(check: Check) -> str:
         for value in (check.champion, check.challenger, check.least)
     ]
     interval = "" if check.low is None or check.high is None else f"{100 * check.low:+.1f} to {100 * check.high:+.1f}"
-    mark = "told only" if check.least is None else "passed" if check.passed else "**refused**"
+    mark = "not judged" if check.least is None else "passed" if check.passed else "**refused**"
     return f"| {check.name} | {shown[0]} | {shown[1]} | {interval} | {shown[2]} | {mark} |"
 
 

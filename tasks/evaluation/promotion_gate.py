@@ -1,8 +1,8 @@
-"""The gate that a model has to pass before it replaces the champion.
+"""The gate that a challenger has to pass before it replaces the champion.
 
-Both are counted on the same documents and timed on the same texts in one run. The challenger may not be worse by more
-than a margin: in `document` F1 over all, with 95 % confidence (paired bootstrap over documents), and in no slice. It
-has to annotate real text with its books balanced, and not be much slower.
+Both models are scored on the same documents and timed on the same texts in one run. The challenger may not be worse by
+more than a margin in overall `document` F1, with 95 % confidence (paired bootstrap over documents), nor in any slice.
+It has to annotate real text with record counts that reconcile, and must not be much slower.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SLICES = ("string unseen", "concept unseen", "abbreviation")
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-"""What Prefect refuses beyond 0 and 1: a margin of 2 is no margin of two points, it lets everything pass."""
+"""A number from 0 to 1, checked by Prefect: a margin of 2 does not mean two points, it would let everything pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +46,10 @@ class Margins:
     Attributes:
         document: of the mean F1 over corpora and types, below which the 95 % interval of the difference may not reach.
         entity_type: of the F1 of one type in one corpus.
-        unseen: of mentions whose words, or whose concepts, were not in training.
+        unseen: of mentions whose text, or whose concepts, were not in training.
         abbreviation: of short forms.
-        least_gold: pairs of document and concept; a slice with fewer is told and not judged.
-        throughput: share of the champion's documents a second that is enough.
+        least_gold: pairs of document and concept; a slice with fewer is reported but not judged.
+        throughput: least documents per second, as a share of the champion's.
     """
 
     document: Share = 0.01
@@ -62,7 +62,7 @@ class Margins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smoke:
-    """What became of a file of real text; `fault` says what is wrong, None where nothing is."""
+    """The result of annotating a file of real text; `fault` is the error, or None."""
 
     documents: int = 0
     mentions: int = 0
@@ -78,10 +78,10 @@ def judge(
     throughput: tuple[float, float],
     margins: Margins,
 ) -> tuple[Check, ...]:
-    """Return everything that the gate looks at, in the order of its importance.
+    """Return all checks of the gate, the most important first.
 
-    `gold` are the challenger's counts, which say how much gold each slice has, and `throughput` the champion's and
-    the challenger's documents a second. Raises InputError where the models were not compared under `document`.
+    `gold` are the challenger's counts, which hold the number of gold pairs of each slice. `throughput` is the
+    champion's and the challenger's documents per second. Raises InputError if the comparison lacks protocol `document`.
     """
     if "document" not in comparison.overall:
         raise InputError("the gate needs the protocol document")
@@ -108,13 +108,13 @@ def judge(
 
 
 def annotate_sample(cascade: Cascade, sample: Path) -> Smoke:
-    """Annotate a file as a run would, into a home that is thrown away."""
+    """Annotate a file as a run does, into a temporary home."""
     with TemporaryDirectory(prefix="e2emern-") as folder:
         try:
             (source,) = find_sources([sample])
             done = annotate_source(source, cascade=cascade, home=Home(Path(folder)))
             done.summary.counts.check(source=source.key.name)
-        except Exception as error:  # whatever a broken model makes go wrong is why it is refused
+        except Exception as error:  # any error of a broken model is the reason to refuse it
             return Smoke(fault=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         counts = done.summary.counts
         fault = f"{plural(counts.unread, 'document')} could not be read" if counts.unread else None
@@ -122,7 +122,7 @@ def annotate_sample(cascade: Cascade, sample: Path) -> Smoke:
 
 
 def sample_texts(sample: Path) -> list[Text]:
-    """Return the texts of a file, as the cascade reads them."""
+    """Return the texts of a file, as input of the cascade."""
     with TemporaryDirectory(prefix="e2emern-") as folder:
         home, (source,) = Home(Path(folder)), find_sources([sample])
         parse_source(source, home=home, report=Report())
@@ -133,10 +133,10 @@ def measure_throughput(
     champion: Cascade, challenger: Cascade, texts: Sequence[Text], *, rounds: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, float]:  # fmt: skip
-    """Return the documents a second of both: the best of some rounds of turns, after one to warm up.
+    """Return the documents per second of both models: the best of several alternating rounds, after a warm-up.
 
     Args:
-        clock: tells seconds.
+        clock: returns seconds.
     """
     best = [float("inf"), float("inf")]
     for number in range(rounds + 1):

@@ -1,1 +1,1 @@
-"""The formats annotated documents are written in: one module each, dispatched by `tasks.export`."""
+"""Writers of the export formats: one module per format, dispatched by `tasks.export`."""

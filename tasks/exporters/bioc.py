@@ -1,8 +1,8 @@
-"""BioC XML and BioC JSON: one collection, one document at a time.
+"""Write BioC XML and BioC JSON: one collection, document by document.
 
-Format: Comeau et al., BioC (Database 2013), through the `bioc` package. Annotations stand in the passage that holds
-them; a location's offset and length count code points from the document's own origin, as `bioc` reads them. The
-infons are described in docs/exports.md, which is what the collection's `key` names.
+Format: Comeau et al., BioC (Database 2013), through the `bioc` package. An annotation is in the passage that contains
+it; the offset and length of its location count code points from the start of the document, as `bioc` reads them. The
+infons are described in docs/exports.md, to which the collection's `key` points.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tasks.parsers.annotations import OFFSETS_ASSIGNED
 
 # What XML 1.0 cannot hold, not even escaped.
 FORBIDDEN_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_ASSIGNED = "assigned"  # the value of a document's infon if offsets of its passages are ours
+_ASSIGNED = "assigned"  # value of a document's infon `offsets` if the parser assigned offsets of its passages
 SUBSTITUTE_IN_XML = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -40,7 +40,7 @@ def write_xml(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO
 
 
 def write_json(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO) -> None:
-    """Write a BioC JSON collection: one JSON document, with one BioC document on each line."""
+    """Write a BioC JSON collection: one JSON value, with one BioC document per line."""
     head = json.dumps(toJSON(_collection()), ensure_ascii=False)
     before, after = head.rsplit("[]", 1)  # the collection's empty list of documents
     out.write((before + "[").encode())
@@ -67,13 +67,13 @@ def _document(document: Document, mentions: list[Mention]) -> BioCDocument:
         "pmid": document.pmid,
         "journal": document.journal,
         "published": document.published,
-        "year": document.published and document.published[:4],  # the infon that PubTator Central's readers know
+        "year": document.published and document.published[:4],  # an infon that readers of PubTator Central expect
         "language": document.language,
         "offsets": _ASSIGNED if any(each.kind == OFFSETS_ASSIGNED for each in document.invalid_annotations) else None,
     }
     written.infons = {key: str(value) for key, value in facts.items() if value is not None}
     annotations = [_annotation(str(number), span) for number, span in enumerate(spans(mentions), start=1)]
-    starts = [annotation.total_span.offset for annotation in annotations]  # ascending, as spans come
+    starts = [annotation.total_span.offset for annotation in annotations]  # ascending, since spans are sorted
     for passage in document.passages:
         begun = annotations[bisect_left(starts, passage.offset) : bisect_left(starts, passage.end)]
         written.add_passage(_passage(passage, begun))
@@ -81,7 +81,7 @@ def _document(document: Document, mentions: list[Mention]) -> BioCDocument:
 
 
 def _passage(passage: Passage, begun: list[BioCAnnotation]) -> BioCPassage:
-    """`begun` are the annotations that begin in the passage."""
+    """Return a BioC passage; `begun` are the annotations that begin in it."""
     written = BioCPassage()
     written.infons = {"type": passage.section}
     written.offset = passage.offset

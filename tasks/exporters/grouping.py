@@ -1,7 +1,7 @@
-"""What every format shares: mentions grouped by span, identifiers with their namespace, numbers as text.
+"""Shared by the exporters: group mentions by span, add namespaces to identifiers, write numbers as text.
 
-A composite mention ("breast and ovarian cancer") is several `Mention`s with one span, one for each concept;
-the exchange formats hold it as one annotation whose identifiers are joined by `|`.
+A composite mention ("breast and ovarian cancer") is several `Mention`s with one span, one for each concept.
+The exchange formats hold it as one annotation whose identifiers are joined by `|`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from model.document import Mention
 
 SEPARATOR = "|"
-UNLINKED = "-"  # as PubTator Central writes a mention without a concept
+UNLINKED = "-"  # PubTator Central's mark of a mention without a concept
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The mentions that share a span and a type, in the order in which they were given."""
+    """The mentions with the same span and type, in the given order."""
 
     start: int
     end: int
@@ -30,11 +30,11 @@ class Span:
 
     @property
     def identifier(self) -> str:
-        """The concepts' identifiers joined by `|`, `-` for a concept that is none: `MESH:D001943|MESH:D010051`."""
+        """The identifiers joined by `|`, with `-` for a missing concept: `MESH:D001943|MESH:D010051`."""
         return SEPARATOR.join(identifier(mention.mesh_id) for mention in self.mentions)
 
     def joined(self, value: Callable[[Mention], str | float | None]) -> str | None:
-        """Join one value of each mention by `|`, in the order of the identifiers; None when all are None."""
+        """Join one value of each mention by `|`, in the order of the identifiers; None if all are None."""
         values = [value(mention) for mention in self.mentions]
         if all(each is None for each in values):
             return None
@@ -53,10 +53,10 @@ def spans(mentions: Iterable[Mention]) -> Iterator[Span]:
 
 
 def identifier(mesh_id: str | None) -> str:
-    """Put a concept's id into its namespace: `MESH:D003920`, `OMIM:114480`, or `-` for none."""
+    """Return a concept's id with its namespace: `MESH:D003920`, `OMIM:114480`, or `-` for None."""
     if mesh_id is None:
         return UNLINKED
-    if ":" in mesh_id:  # it names its namespace itself
+    if ":" in mesh_id:  # has a namespace already
         return mesh_id
     return f"OMIM:{mesh_id}" if mesh_id.isdigit() else f"MESH:{mesh_id}"
 
@@ -64,4 +64,4 @@ def identifier(mesh_id: str | None) -> str:
 def _written(value: str | float | None) -> str:
     if value is None:
         return UNLINKED
-    return value if isinstance(value, str) else str(np.float32(value))  # the shortest text that reads back the same
+    return value if isinstance(value, str) else str(np.float32(value))  # the shortest text that round-trips

@@ -1,7 +1,7 @@
-"""PubTator text: `id|t|title`, `id|a|abstract`, then one tab-separated line for each annotation, then a blank line.
+"""Write PubTator text: `id|t|title`, `id|a|abstract`, one tab-separated line per annotation, and a blank line.
 
 Format: Wei, Kao and Lu, PubTator (Nucleic Acids Research 2013) and NCBI's bioconcepts2pubtator_offsets. Offsets count
-code points of the title, one separator and the abstract, wherever the document itself had these passages. Readers
+code points of the title, one separator and the abstract, whatever the offsets of the document's passages are. Readers
 differ in whether they count white space around a text, so none is written, and offsets do not count it.
 """
 
@@ -14,8 +14,8 @@ from typing import BinaryIO
 from model.document import Document, Mention
 from tasks.exporters.grouping import spans
 
-# Tabs part the columns, every character at which some reader of lines breaks a line ends a record's line, and `|t|` or
-# `|a|` makes any line a title or an abstract to some.
+# Tabs separate columns. Some readers end a line at any of the other characters, and some take a line with `|t|` or
+# `|a|` for a title or an abstract.
 FORBIDDEN = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]|\|(?=[ta]\|)")
 SUBSTITUTE = " "
 
@@ -24,7 +24,7 @@ _SECTIONS = ("title", "abstract")
 
 
 def unfit(document: Document) -> str | None:
-    """Say why the format cannot hold a document; None when it can."""
+    """Return why the format cannot hold a document; None if it can."""
     others = [passage.section for passage in document.passages if passage.section not in _SECTIONS]
     if others:
         return f"passages beyond title and abstract ({others[0]!r})"
@@ -34,7 +34,7 @@ def unfit(document: Document) -> str | None:
 
 
 def write(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO) -> None:
-    """Write documents one by one; each must be fit (see `unfit`) and free of FORBIDDEN characters."""
+    """Write documents one by one; each must pass `unfit` and be free of FORBIDDEN characters."""
     for document, mentions in annotated:
         out.write(_record(document, mentions).encode())
 
@@ -47,7 +47,7 @@ def _record(document: Document, mentions: list[Mention]) -> str:
     for span in spans(mentions):
         _, _, shift, low, high = next(each for each in shifts if each[0] <= span.start and span.end <= each[1])
         start, end = (min(max(at + shift, low), high) for at in (span.start, span.end))
-        if start == end:  # nothing but white space that is not written
+        if start == end:  # only white space, which is not written
             continue
         columns = (name, start, end, text[start:end], span.entity_type, span.identifier)
         lines.append("\t".join(map(str, columns)))
@@ -55,9 +55,9 @@ def _record(document: Document, mentions: list[Mention]) -> str:
 
 
 def _shifts(document: Document) -> list[tuple[int, int, int, int, int]]:
-    """Start and end of each passage, how far it moves, and the bounds of its section in the text that is written."""
+    """Return start, end and shift of each passage, and the bounds of its section in the written text."""
     title, abstract = document.title, document.abstract
-    begin = len(title.strip()) + 1  # of the abstract
+    begin = len(title.strip()) + 1  # offset of the abstract
     bounds = {"title": (0, begin - 1), "abstract": (begin, begin + len(abstract.strip()))}
     at = {"title": -_margin(title), "abstract": begin - _margin(abstract)}
     shifts = []
