@@ -1,7 +1,7 @@
-"""Fetches dumps into a folder: from a local folder, or from an HTTP listing such as NLM's baseline and updatefiles.
+"""Fetch dumps into a folder: from a local folder, or from an HTTP listing such as NLM's baseline and updatefiles.
 
-A file takes its name only when it is whole and verified, so whoever reads the folder never sees a part of one. What is
-there and unchanged is not fetched again; what changed at its origin is, and replaces the old file in one step.
+A file gets its name only when it is complete and verified, so a reader of the folder never sees a partial file.
+Unchanged files are not fetched again. A file that changed at its origin is fetched and replaced atomically.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def ingest(
     patience: Patience | None = None,
     watch: Watch = lambda outcome: None,
 ) -> list[FileOutcome]:
-    """Fetch the files of sources that match a pattern into a folder, and return what became of each.
+    """Fetch the files of sources that match a pattern into a folder, and return the outcome of each.
 
-    A source is a local folder, or the address of an HTTP(S) listing. `limit` is the number of files of each source, by
-    name. Where a file has an `.md5` beside it, that is verified; where not, that gzip is whole. A source that cannot be
-    listed is failed, and stops no other. Raises InputError where the folder cannot be used.
+    A source is a local folder, or the URL of an HTTP(S) listing. `limit` is the number of files per source, sorted by
+    name. A file with a companion `.md5` is verified against it; any other is checked for complete gzip data. A source
+    that cannot be listed fails without stopping the others. Raises InputError if the folder cannot be used.
     """
     outcomes: list[FileOutcome] = []
     taken: set[str] = set()
 
-    def log(outcome: FileOutcome) -> None:
+    def record(outcome: FileOutcome) -> None:
         outcomes.append(outcome)
         watch(outcome)
 
@@ -53,14 +53,14 @@ def ingest(
                         limit=limit,
                         taken=taken,
                         patience=patience or Patience(),
-                        watch=log,
+                        watch=record,
                     )
                 elif "://" in source:
                     raise InputError(f"{source}: expected a folder, or an http or https address of one")
                 else:
                     from tasks.ingest.local import copy_folder
 
-                    copy_folder(Path(source), shelf, pattern=pattern, limit=limit, taken=taken, watch=log)
+                    copy_folder(Path(source), shelf, pattern=pattern, limit=limit, taken=taken, watch=record)
             except InputError as error:
-                log(FileOutcome(source, "failed", reason=str(error).removeprefix(f"{source}: ")))
+                record(FileOutcome(source, "failed", reason=str(error).removeprefix(f"{source}: ")))
     return outcomes

@@ -1,8 +1,8 @@
-"""The folder that fetched files stand in, each whole or not there; what is half fetched stands in `.ingest` beside.
+"""The folder of fetched files. It holds complete files only; partial ones are in its subfolder `.ingest`.
 
-For each file there is a record of what it was fetched from, so that an unchanged one is not fetched again. The record
-is written before the file takes its name and counts only while size and time of the file are those it tells: after a
-kill between the two, the next run finds the whole part and finishes.
+Each file has a record of its origin, so that an unchanged file is not fetched again. The record is written before the
+file is renamed, and is valid only while it matches the size and time of the file. If a run is killed between the two
+steps, the next one finds the complete partial file and finishes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MD5 = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """What tells one state of a file at its origin from another: HTTP validators (RFC 9110, 8.8), or size and time."""
+    """Identifies a state of a file at its origin: by HTTP validators (RFC 9110, 8.8), or by size and time."""
 
     url: str
     etag: str | None = None
@@ -40,7 +40,7 @@ class Version:
     bytes: int | None = None
 
     def same(self, other: Version) -> bool:
-        """Tells whether both are certainly the same state; without a validator that is never certain."""
+        """Return whether both are certainly the same state; without a validator that is never certain."""
         if self.url != other.url or (self.bytes is not None and other.bytes is not None and self.bytes != other.bytes):
             return False
         if self.etag and other.etag:
@@ -50,7 +50,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What a file was fetched from, and how it looks since."""
+    """The origin of a fetched file, and its size, time and digest."""
 
     version: Version
     bytes: int
@@ -59,7 +59,7 @@ class Kept:
 
 
 class Shelf:
-    """A folder of fetched files. Opened by one process at a time."""
+    """A folder of fetched files, opened by one process at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,9 +67,9 @@ class Shelf:
 
     @contextmanager
     def opened(self) -> Iterator[Shelf]:
-        """Makes the folder and holds its lock, which the kernel releases if this process dies.
+        """Create the folder and hold its lock, which the kernel releases if this process dies.
 
-        Raises InputError where the folder cannot be used, or another process fetches into it.
+        Raises InputError if the folder cannot be used, or another process fetches into it.
         """
         try:
             self._hidden.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Shelf:
             yield self
 
     def kept(self, name: str) -> Kept | None:
-        """Returns the record of a file that stands there as it was fetched."""
+        """Return the record of a file that is unchanged since it was fetched, or None."""
         record = _read(self._record(name))
         try:
             kept = Kept(version=Version(**record.pop("version")), **record) if record else None
@@ -94,35 +94,35 @@ class Shelf:
         return kept if kept and (found.st_size, found.st_mtime_ns) == (kept.bytes, kept.mtime_ns) else None
 
     def part(self, name: str) -> tuple[Version, int] | None:
-        """Returns what the half-fetched file is a part of, and how many bytes of it are there."""
+        """Return the version of a partial file and its size in bytes, or None."""
         try:
             return Version(**_read(self._version(name)) or {}), self._part(name).stat().st_size
         except (OSError, TypeError):
             return None
 
     def begin(self, name: str, version: Version) -> BinaryIO:
-        """Opens an empty part."""
+        """Open an empty partial file."""
         self.discard(name)
         file = self._part(name).open("wb")
         _write(self._version(name), asdict(version))
         return file
 
     def resume(self, name: str) -> BinaryIO:
-        """Opens the part at its end."""
+        """Open the partial file at its end."""
         return self._part(name).open("ab")
 
     def discard(self, name: str) -> None:
-        """Deletes the part."""
+        """Delete the partial file."""
         self._version(name).unlink(missing_ok=True)
         self._part(name).unlink(missing_ok=True)
 
     def digest(self, name: str) -> str:
-        """Returns the MD5 of the part."""
+        """Return the MD5 of the partial file."""
         with self._part(name).open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
     def check_gzip(self, name: str) -> str | None:
-        """Returns what is wrong with the part where its name says gzip, or None: the check for want of an MD5."""
+        """Return what is wrong with a gzip file, or None: the check of files without an MD5."""
         if not name.endswith(".gz"):
             return None
         try:
@@ -134,7 +134,7 @@ class Shelf:
         return None
 
     def finish(self, name: str, version: Version, md5: str) -> Kept:
-        """Gives the whole part its name, in place of an earlier file."""
+        """Rename the complete partial file to its final name, replacing an earlier file."""
         part = self._part(name)
         sync(part)
         stat = part.stat()
@@ -156,17 +156,17 @@ class Shelf:
 
 
 def is_safe(name: str) -> bool:
-    """Tells whether a name from elsewhere may become the name of a file: ASCII letters, digits, `.`, `_`, `-`."""
+    """Return whether a name of a source is safe as a file name: ASCII letters, digits, `.`, `_`, `-`."""
     return bool(_SAFE.match(name))
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Tells whether a name is meant by a pattern such as `*.xml.gz`; the checksums beside the files never are."""
+    """Return whether a name matches a pattern such as `*.xml.gz`; checksum files never do."""
     return fnmatchcase(name, pattern) and not name.endswith(".md5")
 
 
 def read_md5(text: str, *, name: str) -> str:
-    """Returns the MD5 that a companion file tells of `name`, in lower case. Raises ValueError with what is wrong."""
+    """Return the MD5 of `name` from its companion file, in lower case. Raises ValueError if it is invalid."""
     found = _MD5.match(text.strip())
     if not found:
         raise ValueError(f"{name}.md5 holds {text[:60]!r}, expected 'MD5({name})= ' and 32 hex digits")

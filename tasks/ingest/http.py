@@ -1,7 +1,7 @@
-"""Fetches from an HTTP listing, such as NLM's baseline and updatefiles: resumable, verified, patient, two at a time.
+"""Fetch from an HTTP listing, such as NLM's baseline and updatefiles: resume, verify, retry, two files at a time.
 
-Of the server nothing is believed: a link is followed only where it names a file of the listing's own folder, a redirect
-never is, and a part is gone on with only while the server says that the file is the one it was (If-Range, RFC 9110).
+Trust nothing from the server: follow a link only if it names a file in the listing's own folder, never follow a
+redirect, and resume a partial file only if the server confirms that the file is unchanged (If-Range, RFC 9110).
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from tasks.ingest.download_folder import Shelf, Version, is_safe, matches, read_
 from tasks.ingest.outcome import FileOutcome, Patience, Watch
 from warehouse.layout import natural
 
-PARALLEL = 2  # more is not polite
+PARALLEL = 2  # more would burden the server
 _CONNECT = 30.0  # seconds
 _BUFFER = 1 << 18  # bytes
 _LONGEST_MD5 = 4096  # bytes
 _LONGEST_PAGE = 1 << 24  # bytes of a listing
-_DOWNLOADS = 2  # of a file whose MD5 is wrong
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that may be others later
+_DOWNLOADS = 2  # attempts for a file whose MD5 is wrong
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # status codes that a retry may resolve
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)\Z")
 
 _T = TypeVar("_T")
 
 
 class FetchError(Exception):
-    """Asking again would not help."""
+    """A request failed, and a retry would not help."""
 
 
 class _TransientError(Exception):
-    """Asking again may help; `wait` are the seconds that the server asks for."""
+    """A request failed, and a retry may help; `wait` is the delay in seconds that the server asks for."""
 
     def __init__(self, reason: str, *, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -49,10 +49,10 @@ class _TransientError(Exception):
 def fetch_listing(
     url: str, shelf: Shelf, *, pattern: str, limit: int | None, taken: set[str], patience: Patience, watch: Watch
 ) -> None:
-    """Fetch the first `limit` files that a listing names and that match, and tell what became of each.
+    """Fetch the first `limit` matching files of a listing, and report the outcome of each to `watch`.
 
-    `taken` are names that another source gave; those of this one are added. Raises InputError where the listing cannot
-    be read, or names no file that matches.
+    `taken` are the names that earlier sources used; the names of this one are added. Raises InputError if the listing
+    cannot be read, or names no matching file.
     """
     try:
         parts = urlsplit(url)
@@ -65,7 +65,7 @@ def fetch_listing(
 
 
 class _Listing:
-    """One listing: its folder's address, and the session that asks it."""
+    """One listing: the URL of its folder, and the HTTP session."""
 
     def __init__(self, folder: str, shelf: Shelf, patience: Patience) -> None:
         self._folder = folder
@@ -77,14 +77,14 @@ class _Listing:
     async def fetch(self, pattern: str, limit: int | None, taken: set[str], watch: Watch) -> None:
         async with aiohttp.ClientSession(
             raise_for_status=_check_status,
-            auto_decompress=False,  # what is packed stays packed
+            auto_decompress=False,  # keep files compressed
             headers={"Accept-Encoding": "identity", "User-Agent": "e2emern"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._patience.silence),
             trust_env=True,  # proxies
         ) as self._session:
             try:
-                links = await self._patiently(self._links)
-            except (FetchError, ValueError) as error:  # ValueError: what is no address
+                links = await self._with_retries(self._links)
+            except (FetchError, ValueError) as error:  # ValueError: an invalid address
                 raise InputError(f"{self._folder}: {error}") from error
             waiting = iter(self._names(links, pattern, limit, taken, watch))
 
@@ -97,7 +97,7 @@ class _Listing:
                     workers.create_task(work())
 
     async def _links(self) -> list[str]:
-        """The links of the folder's page, as they are written."""
+        """Return the links of the folder's page, as written."""
         async with self._session.get(self._folder, allow_redirects=False) as response:
             found = response.headers.get("Content-Type", "text/html")
             if "html" not in found.lower():
@@ -109,7 +109,7 @@ class _Listing:
         return [link for anchor in page.iter("a") if (link := anchor.get("href"))]
 
     def _names(self, links: list[str], pattern: str, limit: int | None, taken: set[str], watch: Watch) -> list[str]:
-        """The names to fetch, in order; those that are refused are told at once."""
+        """Return the names to fetch, in order; report refused ones at once."""
         names, refused = set(), {}
         for link in links:
             name = unquote(re.split("[?#]", link)[0]).rpartition("/")[2]
@@ -119,7 +119,7 @@ class _Listing:
             elif matches(name, pattern) and plain:
                 names.add(name)
             elif matches(name, pattern):
-                refused[name] = f"its link {link[:200]!r} is no plain name in the listing's folder; not followed"
+                refused[name] = f"its link {link[:200]!r} is not a plain name in the listing's folder; not followed"
         if not names and not refused:
             raise InputError(f"{self._folder}: the listing names no file that matches {pattern}")
         chosen = sorted(names, key=natural)[:limit]
@@ -131,7 +131,7 @@ class _Listing:
         return chosen
 
     def _is_of_folder(self, name: str, link: str) -> bool:
-        """Tells whether a link leads to the file of this name in the folder itself, on the same host."""
+        """Return whether a link leads to the file of this name in the listing's own folder, on the same host."""
         try:
             return is_safe(name) and urljoin(self._folder, link) == urljoin(self._folder, name)
         except ValueError:
@@ -143,14 +143,14 @@ class _Listing:
             return part[1] if part else 0
 
         try:
-            return await self._patiently(lambda: self._attempt(name), size)
+            return await self._with_retries(lambda: self._attempt(name), size)
         except FetchError as error:
             return FileOutcome(name, "failed", reason=str(error))
         except OSError as error:
             return FileOutcome(name, "failed", reason=f"cannot be written ({error.strerror or error})")
 
     async def _attempt(self, name: str) -> FileOutcome:
-        """Make one request for a file, or for what is missing of it, and finish it where it is whole."""
+        """Request a file, or the missing rest of it, once; finish it if it is complete."""
         url = self._folder + name
         kept, part = self._shelf.kept(name), self._shelf.part(name)
         if kept and kept.version.url != url:
@@ -197,7 +197,7 @@ class _Listing:
         return await self._finish(name, version)
 
     def _check_range(self, name: str, content_range: str, found: Version, version: Version, size: int) -> None:
-        """Discard the part where the answer does not go on from its end, or is of another version."""
+        """Check that an answer continues the partial file in the same version; otherwise discard the file and raise."""
         match = _RANGE.match(content_range)
         begins = match and int(match[1]) == size and match[2] in ("*", str(version.bytes))
         if not begins or (found.etag or version.etag, found.modified or version.modified) != (
@@ -234,8 +234,8 @@ class _Listing:
         except ValueError as error:
             raise FetchError(str(error)) from error
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[_T]], size: Callable[[], int] = lambda: 0) -> _T:
-        """Try again what fails in passing, and wait longer each time. Raises FetchError with the last reason."""
+    async def _with_retries(self, attempt: Callable[[], Awaitable[_T]], size: Callable[[], int] = lambda: 0) -> _T:
+        """Retry transient errors with increasing delays. Raises FetchError with the last reason."""
         patience, tries, reached = self._patience, 0, size()
         while True:
             wait = 0.0
@@ -256,7 +256,7 @@ class _Listing:
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The answer, or so many bytes of it, in however many pieces it comes."""
+    """Return the body of a response, at most `most` bytes of it."""
     body = bytearray()
     while len(body) < most and (piece := await response.content.read(most - len(body))):
         body += piece
@@ -264,7 +264,7 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 async def _check_status(response: aiohttp.ClientResponse) -> None:
-    """Raise FetchError or _TransientError for an answer that is neither the file, nor a part of it, nor "unchanged"."""
+    """Raise FetchError or _TransientError for a status that is neither success, partial content nor not modified."""
     answer = f"the server answers {response.status} {response.reason}"
     if response.status in _TRANSIENT:
         raise _TransientError(answer, wait=_retry_after(response.headers.get("Retry-After", "")))
@@ -277,7 +277,7 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
 
 
 def _retry_after(header: str) -> float:
-    """Seconds to wait, from a number of them or a date; 0 where it is neither."""
+    """Return the seconds to wait from a Retry-After header, a number or a date; 0 if it is neither."""
     if header.isascii() and header.isdigit():
         return float(header)
     try:
@@ -287,6 +287,6 @@ def _retry_after(header: str) -> float:
 
 
 def _validator(version: Version) -> str:
-    """What names this version in If-Range: a strong entity tag or the date; empty where there is none."""
+    """Return the validator for If-Range: a strong entity tag or the date; empty if there is neither."""
     strong = version.etag if version.etag and not version.etag.startswith("W/") else None
     return strong or version.modified or ""

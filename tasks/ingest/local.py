@@ -1,4 +1,4 @@
-"""Fetches from a local folder: what matches is copied, and copied again when its size or time changes."""
+"""Fetch from a local folder: copy matching files, and copy them again if their size or time changes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from warehouse.layout import natural
 
 
 def copy_folder(folder: Path, shelf: Shelf, *, pattern: str, limit: int | None, taken: set[str], watch: Watch) -> None:
-    """Copy the first `limit` files of a folder that match, and tell what became of each.
+    """Copy the first `limit` matching files of a folder, and report the outcome of each to `watch`.
 
-    `taken` are names that another source gave; those of this one are added. Raises InputError where the folder holds
-    no file that matches, or is the shelf itself.
+    `taken` are the names that earlier sources used; the names of this one are added. Raises InputError if the folder
+    holds no matching file, or is the shelf itself.
     """
     if folder.resolve() == shelf.folder.resolve():
         raise InputError(f"{folder}: is the folder that is fetched into; annotate it as it is")

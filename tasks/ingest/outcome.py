@@ -1,4 +1,4 @@
-"""What became of the files that were to be fetched, and how patient fetching is."""
+"""The outcome of fetching a file, and the retry policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """What became of one file; `bytes` are its own, where it is there. A source that cannot be listed is failed too."""
+    """The outcome of one file, with its size if it exists, or of a source that cannot be listed."""
 
     name: str
     outcome: Literal["fetched", "unchanged", "failed"]
@@ -19,16 +19,16 @@ class FileOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How often a request is made that the network or the server fails, and how long to wait between, in seconds.
+    """The retry policy of requests; times are in seconds.
 
-    Waits double from `first`, up to `longest`, and a server's own wish (Retry-After) counts; a longer one fails the
-    file. What has gone on by at least `progress` bytes counts as a first try again.
+    Delays double from `first` up to `longest`. A server may ask for a longer delay (Retry-After), but if that exceeds
+    `longest`, the file fails. Progress of at least `progress` bytes resets the count of tries.
     """
 
     tries: int = 6
     first: float = 1.0
     longest: float = 120.0
-    silence: float = 60.0  # for the next bytes of an answer
+    silence: float = 60.0  # read timeout
     progress: int = 1 << 20
 
 

@@ -1,7 +1,7 @@
-"""Makes one version of MeSH from its sources: NLM's XML, MEDIC, and our compact tables, in any mixture.
+"""Build one version of MeSH from its sources: NLM's XML, MEDIC, and our compact tables, in any combination.
 
-Sources are read one after the other and not held, but for compact tables: their concepts are set down in a file, which
-DuckDB sorts, so that those of one id come together however many sources they stand in.
+Sources are streamed one after the other; only compact tables are held in memory. The concepts go to a temporary file,
+which DuckDB sorts by id, so that the entries of all sources for one concept are adjacent.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _EXPECTED = "NLM's desc or supp XML, CTD_diseases.tsv, plain, gzip or xz, or a f
 _YEAR = re.compile(r"(?:desc|supp)((?:19|20)[0-9]{2})")
 _ROWS = 1024
 
-# In this order, since descriptors say what their supplementary records are, and of two sources the first one's
-# preferred name, type and trees stand.
+# Read in this order: supplementary records get their type from descriptors, and the first source of a concept gives its
+# preferred name, type and trees.
 _FORMATS = ("descriptors", "supplementary", "MEDIC", "compact tables")
 
 _TEXTS = ("position", "mesh_id", "entity_type", "record_type")
@@ -51,17 +51,17 @@ _PARTS = pa.schema(
 
 @dataclass(slots=True, kw_only=True)
 class Imported:
-    """What became of the records of all sources: read = concepts + joined + left_out + failed."""
+    """Record counts over all sources: read = concepts + joined + left_out + failed."""
 
     mesh_version: str
     read: int = 0
     concepts: int = 0
     names: int = 0
-    joined: int = 0  # records of a concept that an earlier source has too
+    joined: int = 0  # records merged into the concept of an earlier source
     left_out: int = 0  # neither disease nor chemical
     failed: int = 0
-    unchanged: bool = False  # the home had the same already
-    failures: Path | None = None  # table of the records that failed, where some did
+    unchanged: bool = False  # the home had the same vocabulary already
+    failures: Path | None = None  # table of failed records, if there are any
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class _Source:
 
 @dataclass(slots=True)
 class _Failures:
-    """The table of failures while it is written."""
+    """Writer of the table of failures, with a buffer of rows."""
 
     writer: TableWriter
     waiting: list[dict[str, Any]] = field(default_factory=list)
@@ -92,11 +92,11 @@ class _Failures:
 def import_mesh(
     sources: Sequence[Path], *, version: str | None = None, home: Home | None = None, output: Path | None = None
 ) -> Imported:
-    """Make a version of MeSH from all sources together; it goes into `home`, to the file `output`, or both.
+    """Build a version of MeSH from all sources together, and write it to `home`, to the file `output`, or both.
 
-    Records that cannot be used go to a table of failures beside the entities. Without `version` it is the year in the
-    names of NLM's files. Raises InputError where sources are of an unknown format or hold no concept, SourceError where
-    one is damaged or hostile, and WarehouseError where the home has another vocabulary of this version.
+    Records that cannot be used go to a table of failures next to the entities. `version` defaults to the year in the
+    names of NLM's files. Raises InputError if sources are of an unknown format or hold no concept, SourceError if one
+    is damaged or unsafe, and WarehouseError if the home has another vocabulary of this version.
     """
     read = sorted((_source(path) for path in sources), key=lambda source: _FORMATS.index(source.form))
     imported = Imported(mesh_version=version or _version_of(read))
@@ -106,7 +106,7 @@ def import_mesh(
         parts, table, failures = (Path(folder) / name for name in ("parts.parquet", "entities.parquet", "failures"))
         with TableWriter(failures, FAILURES) as writer:
             failed = _Failures(writer)
-            _set_down(read, parts, failed, imported)
+            _write_parts(read, parts, failed, imported)
             _join(read, parts, table, failed, imported)
             failed.flush()
             imported.failed = writer.rows + len(failed.waiting)
@@ -131,7 +131,7 @@ def _source(path: Path) -> _Source:
 
 
 def _format_of(path: Path) -> str:
-    """Find a file's format from its content. Raises SourceError where it is of none that is known."""
+    """Return a file's format from its content. Raises SourceError if the format is unknown."""
     with open_source(path, expected=_EXPECTED) as source:
         start = next(source.chunks(), b"").removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
@@ -158,8 +158,8 @@ def _listed(sources: list[_Source]) -> str:
     return ", ".join(str(source.path) for source in sources)
 
 
-def _set_down(sources: list[_Source], parts: Path, failures: _Failures, imported: Imported) -> None:
-    """Write every concept of every source, as it stands there."""
+def _write_parts(sources: list[_Source], parts: Path, failures: _Failures, imported: Imported) -> None:
+    """Write the concepts of all sources as they are, before merging."""
     headings: dict[str, str | None] = {}
     with TableWriter(parts, _PARTS) as writer:
         for at, source in enumerate(sources):
@@ -210,7 +210,7 @@ def _rows(
 
 
 def _join(sources: list[_Source], parts: Path, table: Path, failures: _Failures, imported: Imported) -> None:
-    """Write one row for each concept, of all that the sources say of it."""
+    """Write one row per concept, merged from all sources."""
     said = {"sources": [source.key.name for source in sources], "digests": [source.key.digest for source in sources]}
     with TableWriter(table, ENTITIES, metadata={"e2emern.mesh": json.dumps(said)}) as writer:
         concepts = _concepts(sources, parts, failures, imported)
@@ -250,7 +250,7 @@ def _contradiction(row: dict[str, Any], sound: list[dict[str, Any]], sources: li
 
 
 def _joined(rows: list[dict[str, Any]], *, version: str) -> dict[str, Any]:
-    """The row of a concept from those of its sources; the first that says something is right, names add up."""
+    """Return the merged row of a concept: the first source with a value wins, and names are united."""
     first = rows[0]
     spelled: dict[str, tuple[str, str]] = {}
     for row in rows:

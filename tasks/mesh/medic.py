@@ -1,7 +1,7 @@
-"""MEDIC, the disease vocabulary of CTD, which joins the diseases of MeSH and OMIM: `CTD_diseases.tsv`.
+"""Parse MEDIC, CTD's disease vocabulary, which joins the diseases of MeSH and OMIM: `CTD_diseases.tsv`.
 
-Format: https://ctdbase.org/downloads/#alldiseases. Lines that begin with # are comments, but for the one that names the
-columns; cells of several values separate them by `|`.
+Format: https://ctdbase.org/downloads/#alldiseases. Lines that begin with # are comments, except the one that names the
+columns. Several values in one cell are separated by `|`.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _NEEDED = {_NAME, _ID, "AltDiseaseIDs", "ParentIDs", "TreeNumbers", "Synonyms"}
 _RECORD_TYPES = {"D": DESCRIPTOR, "C": SUPPLEMENTARY}
 _MESH_ID = re.compile(r"[DC][0-9]{6,12}")
 _OMIM_ID = re.compile(r"[0-9]{6}")
-_TREES = frozenset({"MESH:C", "MESH:F03"})  # rows that stand for a whole tree
+_TREES = frozenset({"MESH:C", "MESH:F03"})  # rows of the roots of whole trees
 
 
 def is_medic(line: str) -> bool:
-    """Tell whether a line names the columns of CTD_diseases.tsv."""
+    """Return whether a line names the columns of CTD_diseases.tsv."""
     return {_NAME, _ID} <= set(_cells(line.removeprefix("#")))
 
 
 def parse_medic(path: Path) -> Iterator[MeshRecord]:
     """Yield each disease of a file in order. Memory does not grow with the file.
 
-    Raises SourceError where the file cannot be read to its end or has no line of columns.
+    Raises SourceError if the file cannot be read to its end, or has no line of column names.
     """
     columns: list[str] = []
     record = 0
@@ -52,7 +52,7 @@ def parse_medic(path: Path) -> Iterator[MeshRecord]:
                 columns = _columns(line, path)
             elif line.strip() and not line.startswith("#"):
                 if not columns:
-                    raise SourceError(f"{path}: line {number} stands before the columns; expected CTD_diseases.tsv")
+                    raise SourceError(f"{path}: line {number} comes before the column names; expected CTD_diseases.tsv")
                 yield _record(line, number, record, columns)
                 record += 1
 
@@ -69,7 +69,7 @@ def _record(line: str, number: int, record: int, columns: list[str]) -> MeshReco
     cells = dict(zip(columns, found, strict=False))
     identifier = cells.get(_ID, "")
     try:
-        if len(found) != len(columns):  # fewer where the file was cut
+        if len(found) != len(columns):  # fewer if the file is truncated
             raise RecordError(f"found {len(found)} cells, expected {len(columns)}")
         return LeftOut(identifier) if identifier in _TREES else _concept(cells, number, record)
     except RecordError as error:
@@ -82,7 +82,7 @@ def _concept(cells: dict[str, str], number: int, record: int) -> MeshConcept:
     if not (_OMIM_ID if record_type == OMIM else _MESH_ID).fullmatch(mesh_id):
         raise RecordError(f"{_ID} {cells[_ID][:40]!r}, expected one such as MESH:D000001 or OMIM:100100")
     names, kinds = named(cells[_NAME], [(name, ENTRY) for name in _several(cells["Synonyms"])])
-    placed = record_type == DESCRIPTOR  # others have the number of what they are mapped to, a slash and their own id
+    placed = record_type == DESCRIPTOR  # the tree numbers of others are those of their parents with a suffix
     return MeshConcept(
         record=record,
         position=f"line {number}",

@@ -1,4 +1,4 @@
-"""NLM's own MeSH files: `desc20XX.xml` and `supp20XX.xml`, streamed.
+"""Parse NLM's MeSH files, `desc20XX.xml` and `supp20XX.xml`, as streams.
 
 Format: https://www.nlm.nih.gov/mesh/xml_data_elements.html (descriptors and supplementary concept records).
 """
@@ -40,7 +40,7 @@ _SUBSTANCE, _PROTOCOL, _DISEASE = "1", "2", "3"
 def parse_descriptors(path: Path) -> Iterator[MeshRecord]:
     """Yield each DescriptorRecord of a file in order. Memory does not grow with the file.
 
-    Raises SourceError where the file cannot be read to its end, is no well-formed XML or declares entities.
+    Raises SourceError if the file cannot be read to its end, is not well-formed XML, or declares entities.
     """
     yield from _parse(path, {DESCRIPTORS_ROOT: ("DescriptorRecord",)}, "DescriptorUI", _descriptor)
 
@@ -48,8 +48,8 @@ def parse_descriptors(path: Path) -> Iterator[MeshRecord]:
 def parse_supplementary(path: Path, *, headings: Mapping[str, str | None]) -> Iterator[MeshRecord]:
     """Yield each SupplementalRecord of a file in order. Memory does not grow with the file.
 
-    `headings` gives the entity type of descriptors, None for one that is neither disease nor chemical: the class of a
-    record says what it is, but for protocols, which are what they are mapped to. Raises SourceError as
+    `headings` maps descriptors to their entity types, None for one that is neither a disease nor a chemical. The class
+    of a record gives its type; a protocol has the type of the descriptors it is mapped to. Raises SourceError as
     `parse_descriptors` does.
     """
     yield from _parse(
@@ -90,7 +90,7 @@ def _descriptor(element: etree._Element, record: int) -> MeshRecord:
 def _supplementary(element: etree._Element, record: int, headings: Mapping[str, str | None]) -> MeshRecord:
     mesh_id = _identifier(element.find("SupplementalRecordUI"), _SUPPLEMENTARY_ID)
     mapped_to = tuple(
-        dict.fromkeys(  # a star marks the heading that indexing makes the main one
+        dict.fromkeys(  # a star marks a major heading
             _identifier(heading, _DESCRIPTOR_ID, marked="*")
             for heading in element.iterfind("HeadingMappedToList/HeadingMappedTo/DescriptorReferredTo/DescriptorUI")
         )
@@ -118,7 +118,7 @@ def _supplementary_type(scr_class: str, mapped_to: tuple[str, ...], headings: Ma
 def _concept(
     element: etree._Element, record: int, mesh_id: str, entity_type: str, record_type: str, *, name: str
 ) -> MeshConcept:
-    """What both kinds of records have; `name` is the tag of the preferred name."""
+    """Return the fields that both kinds of records share; `name` is the tag of the preferred name."""
     terms = [
         (_text(term.find("String")), PERMUTED if term.get("IsPermutedTermYN") == "Y" else ENTRY)
         for term in element.iterfind("ConceptList/Concept/TermList/Term")

@@ -1,4 +1,4 @@
-"""What a parser of MeSH yields: a concept, a record that the tables have no place for, or a failure with its reason."""
+"""What a MeSH parser yields: a concept, a record left out, or a failure with its reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tasks.parsers.records import Failure, RecordError
 
-# In the order in which a concept's names stand.
+# Kinds of names, in the order in which a concept has them.
 PREFERRED, ENTRY, PERMUTED = "preferred", "entry", "permuted"
 
 DESCRIPTOR, SUPPLEMENTARY, OMIM = "descriptor", "supplementary", "omim"
@@ -18,7 +18,7 @@ _TREE_NUMBER = re.compile(r"[A-Z][0-9]{2}(\.[0-9]+)*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshConcept:
-    """A disease or chemical as one source has it. `names` begins with the preferred one; `kinds` are theirs."""
+    """A disease or chemical of one source. `names` begins with the preferred name; `kinds` has the kind of each."""
 
     record: int  # 0-based position among the records of its source
     position: str
@@ -34,7 +34,7 @@ class MeshConcept:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A sound record that is neither a disease nor a chemical."""
+    """A valid record that is neither a disease nor a chemical."""
 
     mesh_id: str
 
@@ -45,8 +45,8 @@ MeshRecord = MeshConcept | LeftOut | Failure
 def named(preferred: str, others: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of a concept and the kind of each: the preferred one, entry terms, permuted terms.
 
-    `others` are (name, kind). Of names that differ only by case the first stands. Raises RecordError for a concept
-    whose preferred name is empty.
+    `others` are pairs (name, kind). Of names that differ only by case, the first is kept. Raises RecordError if the
+    preferred name is empty.
     """
     if not preferred:
         raise RecordError("no preferred name")
@@ -59,7 +59,7 @@ def named(preferred: str, others: Iterable[tuple[str, str]]) -> tuple[tuple[str,
 
 
 def checked_tree_numbers(numbers: Iterable[str]) -> tuple[str, ...]:
-    """Return tree numbers in order. Raises RecordError for one of another form than `C04.588`."""
+    """Return sorted tree numbers. Raises RecordError for one that does not look like `C04.588`."""
     for number in numbers:
         if not _TREE_NUMBER.fullmatch(number):
             raise RecordError(f"tree number {number[:40]!r}, expected one such as C04.588")
@@ -69,7 +69,7 @@ def checked_tree_numbers(numbers: Iterable[str]) -> tuple[str, ...]:
 def type_of(tree_numbers: Iterable[str]) -> str | None:
     """Return `Disease` for a concept of the trees C and F03, `Chemical` for one of D, else None.
 
-    A concept that stands in both kinds of trees is a disease (https://meshb.nlm.nih.gov/treeView).
+    A concept in both kinds of trees is a disease (https://meshb.nlm.nih.gov/treeView).
     """
     numbers = list(tree_numbers)
     if any(number.startswith(("C", "F03")) for number in numbers):

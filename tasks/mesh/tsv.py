@@ -1,4 +1,4 @@
-"""Our compact form of MeSH: a folder of three tab-separated tables, .tsv or .tsv.xz, with a header.
+"""Parse our compact form of MeSH: a folder of three tab-separated tables, .tsv or .tsv.xz, with a header.
 
 `names` (mesh_id, entity_type, preferred, name), `records` (mesh_id, record_type, tree_numbers, mapped_to) and
 `aliases` (alias, mesh_id). Several values in one cell are separated by `|`.
@@ -19,7 +19,7 @@ from tasks.parsers.source_reader import open_source
 _TABLES = ("names", "records", "aliases")
 _NAMELESS = "no names have this identifier"
 
-# Roots of the MeSH trees (https://meshb.nlm.nih.gov/treeView), which tables of descriptors often leave without number.
+# Roots of the MeSH trees (https://meshb.nlm.nih.gov/treeView), which often lack a number in tables of descriptors.
 _ROOTS = {
     "D007239": "C01",  # Infections
     "D009369": "C04",  # Neoplasms
@@ -51,7 +51,7 @@ _ROOTS = {
 
 @dataclass(slots=True)
 class _Rows:
-    """The rows of the three tables that are about one concept."""
+    """The rows of the three tables for one concept."""
 
     line: int  # of its first name
     types: set[str] = field(default_factory=set)
@@ -63,15 +63,15 @@ class _Rows:
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Return the files of the three tables of a folder. Raises InputError where one is missing."""
+    """Return the files of the three tables of a folder. Raises InputError if one is missing."""
     return [_file_of(folder, name) for name in _TABLES]
 
 
 def parse_compact(folder: Path) -> Iterator[MeshRecord]:
-    """Yield each concept of a folder, in order of mesh_id. The root of a tree gets its number where records lack it.
+    """Yield each concept of a folder, in order of mesh_id. The root of a tree gets its number if `records` lacks it.
 
-    Last comes a Failure for each row of `records` and `aliases` whose id has no names, or has a record already. Raises
-    InputError where a table or a column is missing, and SourceError where a table cannot be read.
+    Then yield a Failure for each row of `records` and `aliases` whose id has no names, or has a record already. Raises
+    InputError if a table or a column is missing, and SourceError if a table cannot be read.
     """
     concepts: dict[str, _Rows] = {}
     for line, cells in _table(folder, "names", ("mesh_id", "entity_type", "preferred", "name")):
