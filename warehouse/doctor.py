@@ -25,12 +25,12 @@ from warehouse.snapshots.publish import open_path
 from warehouse.snapshots.refs import (
     linked_number,
     numbers,
-    point,
     publisher,
     recorded_root,
     relocate,
     rollbacks,
     rollbacks_path,
+    set_current,
     withdrawn,
 )
 from warehouse.snapshots.views import literal_path
@@ -318,14 +318,14 @@ def _link(home: Home, shown: _Shown) -> str:
     if number not in shown.good:
         if link.exists() and not link.is_symlink():  # a copy of no known snapshot, so perhaps the only one
             aside = f"{_set_aside(link)}; "
-        out = withdrawn(home)
-        active = [one for one in shown.good if one not in out]
+        excluded = withdrawn(home)
+        active = [one for one in shown.good if one not in excluded]
         earlier = [one for one in active if number is None or one < number]
         number = max(earlier or active or shown.good, default=None)
     if number is None:
         link.unlink(missing_ok=True)
         return f"{aside}nothing is shown until the next publish, which starts over"
-    point(home, number)
+    set_current(home, number)
     return f"{aside}it shows snapshot {number} now"
 
 

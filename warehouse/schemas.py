@@ -1,8 +1,8 @@
-"""The columns of every table and view that people query, with a description of each.
+"""Define the columns of every table and view, with a description of each.
 
-The first five and the tree are Parquet files, one per table and source; the rest stands in the snapshot.
-`source` and `digest` name the input file, `record` the 0-based position of the record in it; the three
-together are a row's origin.
+The first five and the tree are stored in Parquet files; the others are views or tables of the snapshot. `source` and
+`digest` identify the input file, `record` is the 0-based position of the record in it; the three together are the
+origin of a row.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ DOCUMENTS = pa.schema(
     [
         *_ORIGIN,
         _column("document_id", pa.string(), "PMID, or the source's own document id", nullable=False),
-        _column("pmid", pa.int64(), "PubMed id, where there is one"),
-        _column("version", pa.int32(), "PubMed's version of the record, 1 where there is none", nullable=False),
+        _column("pmid", pa.int64(), "PubMed id, if there is one"),
+        _column("version", pa.int32(), "PubMed's version of the record, 1 if there is none", nullable=False),
         _column("title", pa.string(), "Title, markup flattened", nullable=False),
         _column(
             "abstract", pa.string(), "Abstract, markup flattened, section labels kept as 'LABEL: '", nullable=False
@@ -49,7 +49,7 @@ DOCUMENTS = pa.schema(
         _column("published", pa.string(), "Date of publication, ISO 8601, as precise as the source"),
         _column("language", pa.string(), "Language code of the source, such as eng"),
         _column(
-            "vernacular_title", pa.string(), "Title in the language of the article; not annotated, no part of the text"
+            "vernacular_title", pa.string(), "Title in the language of the article; not annotated, not part of the text"
         ),
         _column(
             "abstract_type",
@@ -78,7 +78,7 @@ DELETIONS = pa.schema(
 FAILURES = pa.schema(
     [
         *_ORIGIN,
-        _column("document_id", pa.string(), "Id of the record, where it could be read"),
+        _column("document_id", pa.string(), "Id of the record, if it could be read"),
         _column("position", pa.string(), "Where in the input file: line, byte or element", nullable=False),
         _column("reason", pa.string(), "Why the record could not be used", nullable=False),
     ]
@@ -87,8 +87,8 @@ FAILURES = pa.schema(
 MENTIONS = pa.schema(
     [
         *_ORIGIN,
-        _column("document_id", pa.string(), "Document the mention stands in", nullable=False),
-        _column("pmid", pa.int64(), "PubMed id, where there is one"),
+        _column("document_id", pa.string(), "Document that contains the mention", nullable=False),
+        _column("pmid", pa.int64(), "PubMed id, if there is one"),
         _column("sentence", pa.int32(), "0-based position of the sentence in the document", nullable=False),
         _column("start", pa.int32(), "First code point of the mention in the document", nullable=False),
         _column("end", pa.int32(), "Code point after the last of the mention", nullable=False),
@@ -131,8 +131,8 @@ ENTITY_TREE = pa.schema(
 ANNOTATIONS = pa.schema(
     [
         *_ORIGIN,
-        _column("document_id", pa.string(), "Document the annotation stands in", nullable=False),
-        _column("pmid", pa.int64(), "PubMed id, where there is one"),
+        _column("document_id", pa.string(), "Document that contains the annotation", nullable=False),
+        _column("pmid", pa.int64(), "PubMed id, if there is one"),
         _column("start", pa.int32(), "First code point of the annotation in the document"),
         _column("end", pa.int32(), "Code point after the last of the annotation"),
         _column("text", pa.string(), "The annotated words"),
@@ -147,7 +147,7 @@ INVALID_ANNOTATIONS = pa.schema(
     [
         *_ORIGIN,
         _column("document_id", pa.string(), "Document that carries the annotation", nullable=False),
-        _column("pmid", pa.int64(), "PubMed id, where there is one"),
+        _column("pmid", pa.int64(), "PubMed id, if there is one"),
         _column("position", pa.string(), "Where in the input file: line or element"),
         _column("kind", pa.string(), "What is wrong, such as 'outside the text'"),
         _column("reason", pa.string(), "What was found and what was expected"),
@@ -259,7 +259,7 @@ EVALUATIONS = pa.schema(
         _column(
             "split",
             pa.string(),
-            "Its split as it was named, such as dev; gold where its file names none",
+            "Its split as it was named, such as dev; gold if its file names none",
             nullable=False,
         ),
         _column("protocol", pa.string(), "ner, link, mention, document or paper", nullable=False),
@@ -268,7 +268,7 @@ EVALUATIONS = pa.schema(
         _column("figure", pa.string(), "precision, recall, f1, accuracy@1, exact_match or recall@k", nullable=False),
         _column("value", pa.float64(), "The figure, from 0 to 1", nullable=False),
         _column("tp", pa.int64(), "True positives", nullable=False),
-        _column("fp", pa.int64(), "False positives; null where gold spans are given"),
+        _column("fp", pa.int64(), "False positives; null if gold spans are given"),
         _column("fn", pa.int64(), "False negatives", nullable=False),
         _column("documents", pa.int64(), "Documents of the split", nullable=False),
         _column("floor", pa.float64(), "The same figure of looking up the training mentions"),
@@ -286,7 +286,7 @@ CHECKS = pa.schema(
         _column("challenger", pa.float64(), "What the challenger reaches"),
         _column("low", pa.float64(), "Lower end of the 95 % interval of challenger - champion"),
         _column("high", pa.float64(), "Upper end of that interval"),
-        _column("least", pa.float64(), "What must be reached; null when it is told and not judged"),
+        _column("least", pa.float64(), "What must be reached; null when it is reported but not judged"),
         _column("passed", pa.bool_(), "Whether it is reached", nullable=False),
         _column("reason", pa.string(), "What is wrong when it is not"),
     ]

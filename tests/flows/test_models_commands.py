@@ -114,7 +114,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     for words, reason in (
         (["models", "show", "aaa"], f"{tmp_path} has no model aaa; found none (e2emern models list)"),
         (["models", "promote", "aaa"], f"{tmp_path} has no model aaa; found none (e2emern models list)"),
-        (["models", "rollback"], f"the champion of {tmp_path} is the bundled model; there is no promotion to undo"),
+        (["models", "rollback"], f"the champion of {tmp_path} is the bundled model; no promotion is left to undo"),
         (["drift"], f"{tmp_path} has no snapshot yet; annotate something into it first"),
     ):
         ended = run(*words, "--home", tmp_path)

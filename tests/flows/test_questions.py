@@ -69,7 +69,7 @@ def test_a_type_is_given_in_any_case(home: Path) -> None:
     answers = [told("query", "unlinked", "--type", kind, "--home", home).stdout for kind in ("Disease", "disease ")]
     assert answers[0] == answers[1]
     ended = told("query", "unlinked", "--type", "Gene", "--home", home)
-    assert str(ended.exception) == "'Gene' is no entity type, expected Chemical or Disease"
+    assert str(ended.exception) == "'Gene' is not an entity type, expected Chemical or Disease"
 
 
 def test_the_sql_of_a_question_is_a_beginning(home: Path) -> None:
@@ -148,7 +148,7 @@ def test_an_output_that_is_not_utf_8(home: Path) -> None:
     ("encoding", "line"),
     [
         ("utf-8", "e2emern: standard input: found byte 0xff, expected text in utf-8\n"),
-        ("utf-8:surrogateescape", "e2emern: the query: found a byte that is no UTF-8 at character 8\n"),
+        ("utf-8:surrogateescape", "e2emern: the query: found a byte that is not UTF-8 at character 8\n"),
     ],
 )
 def test_a_query_that_is_not_utf_8(home: Path, encoding: str, line: str) -> None:

@@ -1,12 +1,12 @@
-"""The library of named queries: the `.sql` files of this folder, each with a header that says what it answers.
+"""The library of named queries: the `.sql` files of this folder, each with a header that describes it.
 
 A header is comment lines: a sentence, more text if needed, then a line for each parameter,
 
     -- $name kind [= default]: what it restricts
 
-and an example. Values reach DuckDB as prepared parameters, never as text. Kinds: `text`, `integer`, `number`; `type`,
-an entity type in whatever case; `concept`, which takes a MeSH id or a name; `snapshot`, the number of an earlier
-snapshot, which the query then reads as the catalog `earlier`.
+and an example. Values reach DuckDB as prepared parameters, never as SQL text. Kinds: `text`, `integer`, `number`;
+`type`, an entity type in any case; `concept`, a MeSH id or a name; `snapshot`, the number of an earlier snapshot, which
+the query then reads as the catalog `earlier`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ TYPES: Final[dict[str, type[str] | type[int] | type[float]]] = {
 
 _PARAMETER = re.compile(r"\$(?P<name>\w+) (?P<kind>\w+)(?: = (?P<default>\S+))?: (?P<description>.+)")
 _EXAMPLE = "Example: "
-_NOTHING, _PREVIOUS = "null", "previous"  # defaults that are no values
+_NOTHING, _PREVIOUS = "null", "previous"  # defaults that are keywords, not values
 
 Value = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a named query. `default` is as its header writes it, None where it has none."""
+    """One parameter of a named query. `default` is the text in the header, None if there is none."""
 
     name: str
     kind: str
@@ -46,12 +46,12 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether a value must be given."""
+        """Whether a value is required."""
         return self.default is None
 
     @property
     def value(self) -> Value:
-        """The default as a value; None where there is none, or where it is found when the query runs."""
+        """The default as a value; None if there is none, or if it is determined when the query runs."""
         return None if self.default in (None, _NOTHING, _PREVIOUS) else TYPES[self.kind](str(self.default))
 
 
@@ -61,7 +61,7 @@ class NamedQuery:
 
     name: str
     description: str  # one sentence
-    notes: str  # more of it, may be empty
+    notes: str  # further text, may be empty
     parameters: tuple[Parameter, ...]
     example: str  # a command line
     sql: str  # with its header
@@ -69,12 +69,12 @@ class NamedQuery:
 
 @cache
 def library() -> dict[str, NamedQuery]:
-    """Returns every named query by name, in alphabetical order."""
+    """Return every named query by name, in alphabetical order."""
     return {path.stem: read_query(path) for path in sorted(Path(__file__).parent.glob("*.sql"))}
 
 
 def read_query(path: Path) -> NamedQuery:
-    """Returns the query in a file. Raises `QueryRefusedError` where its header is of another form."""
+    """Return the query in a file. Raises `QueryRefusedError` if its header is malformed."""
     sql = path.read_text(encoding="utf-8")
     lines = [line[2:].strip() for line in sql.split("\nWITH", 1)[0].splitlines() if line.startswith("--")]
     prose = " ".join(line for line in lines if not line.startswith(("$", _EXAMPLE)))

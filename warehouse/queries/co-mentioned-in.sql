@@ -1,4 +1,4 @@
--- The documents that mention both of two concepts, or ones below them, and the sentences in which they stand together.
+-- The documents that mention both of two concepts, or ones below them, and the sentences in which they occur together.
 --
 -- $disease concept: one concept
 -- $chemical concept: the other

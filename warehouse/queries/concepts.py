@@ -1,4 +1,4 @@
-"""Finds the concept that a person means: by id, by preferred name, by any other name, whatever the case."""
+"""Find a concept by id, preferred name or any other name, ignoring case."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _NAMES_SQL = "SELECT DISTINCT unnest(names) AS name FROM entities"
 
 
 def find_concept(home: Home, text: str) -> str:
-    """Returns the id of the concept that `text` is the id or a name of, in the vocabulary of the current snapshot.
+    """Return the id of the concept that has `text` as id or name in the vocabulary of the current snapshot.
 
-    An id may have its namespace, as exports write it: `MESH:D009369`. A preferred name goes before another concept's
-    synonym, a descriptor before a supplementary record, and that before an entry of OMIM. Raises `QueryRefusedError`
-    where no concept has the name, with near names, or several concepts share it, with their ids; `WarehouseError`
-    where there is no snapshot.
+    An id may have its namespace, as exports write it: `MESH:D009369`. A preferred name takes precedence over another
+    concept's synonym, a descriptor over a supplementary record, and that over an OMIM entry. Raises `QueryRefusedError`
+    if no concept has the name (with similar names) or several share it (with their ids), and `WarehouseError` if the
+    home has no snapshot.
     """
     found = query(home, _EXACT_SQL, parameters={"text": text}).to_pylist()
     if len(found) == 1:

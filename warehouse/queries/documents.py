@@ -1,6 +1,6 @@
-"""Streams the documents of the current snapshot, each with its mentions, ordered by source and record.
+"""Stream the documents of the current snapshot, each with its mentions, ordered by source and record.
 
-One source at a time, so that memory does not grow with the home; DuckDB sorts and joins within it.
+Reads one source at a time, so memory does not grow with the home; DuckDB sorts and joins within a source.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from warehouse.snapshots.publish import open_snapshot
 from warehouse.snapshots.views import ORIGIN, file_list, identifier, literal
 
 _BATCH_ROWS = 1024
-_MEMORY = "1GB"  # for DuckDB; what one file needs beyond it goes to disk
+_MEMORY = "1GB"  # for DuckDB, which spills the rest to disk
 
 _SOURCES = """
 SELECT source, digest, documents.path, mentions.path
@@ -43,10 +43,10 @@ ORDER BY record
 
 
 def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
-    """Yields every row of `documents` as a dict, with its rows of `mentions` under that key, ascending by span.
+    """Yield every row of `documents` as a dict, with its rows of `mentions` under that key, sorted by span.
 
-    Several concepts of one span come best link first. Raises `WarehouseError` when nothing was published or a file
-    cannot be read.
+    Several concepts of one span are sorted by link score, best first. Raises `WarehouseError` if nothing was
+    published or a file cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="e2emern-read-") as spill:
         config = {"memory_limit": _MEMORY, "temp_directory": spill}
@@ -66,7 +66,7 @@ def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
 
 
 def _shown(schema: pa.Schema, path: Path, condition: str) -> str:
-    """What a view shows of one file of the snapshot."""
+    """Return the SQL for the rows of one file that the snapshot shows."""
     columns = ", ".join(map(identifier, schema.names))
     files = file_list([path])
     return f"SELECT {columns} FROM read_parquet({files}) ANTI JOIN superseded USING ({ORIGIN}) WHERE {condition}"

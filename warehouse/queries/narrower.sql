@@ -1,4 +1,4 @@
--- The concepts directly below one in the MeSH trees, each counted with all that stands below it.
+-- The concepts directly below one in the MeSH trees, each counted with all concepts below it.
 --
 -- $concept concept: the concept to look below
 --

@@ -1,4 +1,4 @@
--- Documents that stand now and did not in an earlier snapshot, or have another revision now.
+-- Documents that are shown now and were not in an earlier snapshot, or have another revision now.
 --
 -- $since snapshot = previous: number of the earlier snapshot
 --

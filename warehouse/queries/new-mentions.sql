@@ -1,4 +1,4 @@
--- Concepts of which documents speak now that did not in an earlier snapshot: gained and lost documents of each.
+-- Concepts that other documents mention now than in an earlier snapshot: gained and lost documents of each.
 --
 -- $since snapshot = previous: number of the earlier snapshot
 -- $under concept = null: only this concept and all below it in the MeSH trees

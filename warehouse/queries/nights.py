@@ -1,7 +1,7 @@
-"""What each night brought, as figures: read from the current snapshot, all of them under its one model and vocabulary.
+"""Figures of each night, from the current snapshot and so under one model and vocabulary.
 
-A night is a date (UTC) on which a run began. A source belongs to the night in which it was met first, so that a model
-that annotates everything anew moves no figure to another night.
+A night is a date (UTC) on which a run began. A source belongs to the night that processed it first, so annotating
+everything again with another model does not move figures between nights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CREATE TEMP TABLE brought AS
 SELECT source, digest, sources.documents AS documents, CAST(started AS DATE) AS night
 FROM sources JOIN runs ON run_id = first_run WHERE current AND night IN (SELECT night FROM recent);
 
-CREATE TEMP TABLE found AS -- counted at once: the night of a first load brought hundreds of millions
+CREATE TEMP TABLE found AS -- one pass: a first load has hundreds of millions
 SELECT night, mesh_id, CASE WHEN link_score < 1 THEN CAST(floor(link_score * {bins}) AS INTEGER)
     WHEN link_score >= 1 THEN {bins} - 1 END AS bin, count(*) AS mentions
 FROM mentions JOIN brought USING (source, digest) GROUP BY ALL;
@@ -53,8 +53,8 @@ class Night:
 
     Attributes:
         date: ISO 8601.
-        documents: in the sources it brought.
-        shown: of these, those that no later source supersedes.
+        documents: number in the sources first processed that night.
+        shown: those of them that no later source supersedes.
         mentions: in the documents shown; `linked` of them have a concept.
         branches: share of the linked mentions in each branch of the MeSH trees.
         scores: linked mentions by the probability of their link, in `BINS` equal bins.
@@ -70,7 +70,7 @@ class Night:
 
 
 def nights(home: Home, *, last: int) -> list[Night]:
-    """Returns the last nights of the current snapshot, oldest first. Raises `WarehouseError` when there is none."""
+    """Return the last nights of the current snapshot, oldest first. Raises `WarehouseError` if there is none."""
     with open_snapshot(home) as connection:
         connection.execute(_SETUP_SQL.format(last=last, bins=BINS))
         scores: dict[object, list[int]] = {}

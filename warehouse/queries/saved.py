@@ -1,4 +1,4 @@
-"""Answer a named query (`warehouse.queries`) from the current snapshot, as `warehouse.queries.sql` answers any."""
+"""Answer a named query (`warehouse.queries`) from the current snapshot, through `warehouse.queries.sql`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def answer(
 ) -> pa.Table:
     """Return the answer of a named query: all rows, or the first `limit_rows`, as `warehouse.queries.sql.query` does.
 
-    `given` holds values by parameter; a parameter not given, or given None, has its default. Raises
+    `given` holds values by parameter; a parameter that is missing or None has its default. Raises
     `QueryRefusedError` for an unknown query or parameter, a missing value, a concept that is not in the vocabulary,
-    a snapshot that is not there, or a query that needs more than `timeout_s` seconds.
+    a snapshot that does not exist, or a query that needs more than `timeout_s` seconds.
     """
     if (asked := library().get(name)) is None:
         raise QueryRefusedError(f"no query is named {name!r}; expected one of {', '.join(library())}")
@@ -57,7 +57,7 @@ def _entity_type(home: Home, given: str) -> str:
     for kind in known:
         if kind.lower() == given.strip().lower():
             return kind
-    raise QueryRefusedError(f"{given!r} is no entity type, expected {' or '.join(known)}")
+    raise QueryRefusedError(f"{given!r} is not an entity type, expected {' or '.join(known)}")
 
 
 def _earlier_snapshot(home: Home, number: int) -> int:

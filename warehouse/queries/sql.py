@@ -1,9 +1,9 @@
-"""Answers one SQL query from the current snapshot, with no way to anything else on the machine.
+"""Answer one SQL query from the current snapshot, without access to anything else on the machine.
 
-DuckDB itself is closed (no external access but the Parquet files of the snapshot's views, no extensions, locked
-configuration), and only a SELECT is run, since a COPY could write to the files that may be read. A COPY may stand in a
-CTE, and functions such as `query` run what they are given as text: a query is refused that holds anything but SELECTs,
-and calls in its FROM clauses of functions that only read.
+DuckDB is restricted: no external access except the Parquet files of the snapshot's views, no extensions, a locked
+configuration. Only a SELECT is run, since a COPY could write to the readable files. A CTE can hold a COPY, and
+functions such as `query` run a text as SQL. So each part of a query must be a SELECT, and each function in a FROM
+clause must be one that only reads.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def query(
 
     `parameters` are the values of `$name` in the query. With `earlier`, the number of another snapshot, its tables
     can be read as `earlier.documents` and so on. `is_cut` returns whether a limit left rows out. Raises
-    `QueryRefusedError` when the query is wrong, is or holds another statement than SELECT, calls in a FROM clause
-    what could do more than read, touches a file, or needs more than `timeout_s` seconds or `memory_limit` memory and
-    as much disk, or when its answer is larger than `memory_limit`; `WarehouseError` when there is no snapshot.
+    `QueryRefusedError` if the query is invalid, is or contains another statement than SELECT, calls a function in a
+    FROM clause that can do more than read, accesses a file, needs more than `timeout_s` seconds or `memory_limit` of
+    memory and as much disk, or if its answer exceeds `memory_limit`; `WarehouseError` without a snapshot.
     """
     _check_unicode({"the query": sql, **{f"${name}": value for name, value in (parameters or {}).items()}})
     with tempfile.TemporaryDirectory(prefix="e2emern-sql-") as spill:
@@ -80,7 +80,7 @@ def query(
 
 
 def is_cut(answer: pa.Table) -> bool:
-    """Return whether the query had more rows than its limit let through."""
+    """Return whether the query had more rows than its limit."""
     return _CUT in (answer.schema.metadata or {})
 
 
@@ -119,7 +119,7 @@ def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 
 def _check_parts(connection: duckdb.DuckDBPyConnection, select: str) -> None:
-    """Raises `QueryRefusedError` where another statement stands within the SELECT, or a table function not known."""
+    """Raise `QueryRefusedError` if the SELECT contains another statement or an unknown table function."""
     try:
         ((failure, types, functions),) = connection.execute(_PARSED_SQL, {"sql": select}).fetchall()
     except duckdb.Error as error:
@@ -192,15 +192,15 @@ def _memory_limit(connection: duckdb.DuckDBPyConnection) -> tuple[str, int]:
 
 
 def _check_unicode(texts: Mapping[str, object]) -> None:
-    """Raises `QueryRefusedError` for bytes that were no UTF-8, which Python keeps in texts as halves of characters."""
+    """Raise `QueryRefusedError` for invalid UTF-8, which Python keeps in strings as lone surrogates."""
     for name, text in texts.items():
         try:
             str(text).encode()
         except UnicodeEncodeError as error:
-            raise QueryRefusedError(f"{name}: found a byte that is no UTF-8 at character {error.start}") from error
+            raise QueryRefusedError(f"{name}: found a byte that is not UTF-8 at character {error.start}") from error
 
 
 def _one_line(error: Exception) -> str:
-    """Keeps what is wrong and DuckDB's hint of near names; leaves out the excerpt with its marker line."""
+    """Return the message of an error with DuckDB's hint of similar names, without the excerpt of the query."""
     text = str(error).split("\nLINE ")[0]
     return " ".join(text.split())

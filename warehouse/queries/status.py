@@ -1,4 +1,4 @@
-"""What a home holds and in which state it is, for a person to read at a glance."""
+"""Summarize the content and state of a home."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class Status:
     """The state of a home. `snapshot` is None before the first publish, `last_run` before the first run.
 
     Attributes:
-        last_run: the last that was not a batch of another one.
-        champion: the model that annotates when none is named; None for the bundled one.
-        backlog: names of dump files of the home that the snapshot's model has not annotated as they are now.
+        last_run: the last run that was not a batch of another run.
+        champion: the model that annotates by default; None for the bundled model.
+        backlog: names of dump files of the home whose present content the snapshot's model has not annotated.
     """
 
     last_run: RunRecord | None
     snapshot: Snapshot | None
     champion: str | None
     backlog: tuple[str, ...]
-    failures: dict[str, int]  # by reason, most frequent first, without its numbers and quoted words if it is repeated
-    invalid_annotations: dict[str, int]  # by kind, most frequent first; of the documents that the snapshot shows
+    failures: dict[str, int]  # by reason, most frequent first; repeated reasons without numbers and quotes
+    invalid_annotations: dict[str, int]  # by kind, most frequent first; in the documents shown
     damaged: dict[str, str]  # source -> what is damaged
 
     @property
     def linked_share(self) -> float:
-        """Share of mentions with a concept, 0 where there is no mention."""
+        """Share of mentions with a concept, 0 without mentions."""
         if self.snapshot is None or self.snapshot.mentions == 0:
             return 0.0
         return self.snapshot.linked / self.snapshot.mentions
@@ -51,8 +51,8 @@ def status(home: Home) -> Status:
         with open_snapshot(home) as connection:
             for kind, number, _sources, example in connection.execute(library()["failures"].sql).fetchall():
                 failures[kind if number > 1 else example["reason"]] = number
-            (carried,) = connection.execute("SELECT sum(invalid_annotations) FROM sources WHERE current").fetchall()[0]
-            if carried:  # most homes have none: then no file is read
+            (recorded,) = connection.execute("SELECT sum(invalid_annotations) FROM sources WHERE current").fetchall()[0]
+            if recorded:  # most homes have none, and then no file is read
                 invalid = dict(connection.execute(_INVALID_SQL).fetchall())
             damaged = dict(
                 connection.execute(
@@ -71,7 +71,7 @@ def status(home: Home) -> Status:
 
 
 def _backlog(home: Home, snapshot: Snapshot | None) -> list[str]:
-    """Dump files that are younger than any mentions of their name; their content is not read."""
+    """Return the dump files modified after all mentions files of their name; their content is not read."""
     done: dict[str, float] = {}
     if snapshot is not None:
         folder = home.mentions_folder(model_version=snapshot.model_version, mesh_version=snapshot.mesh_version)

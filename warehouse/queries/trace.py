@@ -1,7 +1,7 @@
-"""The history of one document: every revision in every source, which one is shown and why, in which snapshots.
+"""Trace the history of one document: every revision in every source, and which one each snapshot shows and why.
 
-Revisions are read from the files of the sources, so that one that no snapshot shows is found too. What a snapshot
-shows of them follows from its small tables `sources` and `superseded`: no Parquet file is read for an old snapshot.
+Revisions are read from the files of the sources, so that unpublished ones are found too. The small tables `sources` and
+`superseded` determine what a snapshot shows: no Parquet file is read for an old snapshot.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _Key = tuple[str, str, int]  # source, digest, record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A record of a source, and the run that first met the source; times are in UTC."""
+    """A record of a source, and the run that first processed the source; times are in UTC."""
 
     source: str
     digest: str
@@ -87,10 +87,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """The document as one record has it; title and the like are None where the files of the source were pruned.
+    """The document in one record. Title and other content are None if the files of the source were pruned.
 
-    `standing` is shown, revised, deleted, reissued or unpublished in the current snapshot; `by_source` and `by_digest`
-    name the source that replaced or withdrew it.
+    `standing` is its state in the current snapshot: shown, revised, deleted, reissued or unpublished. `by_source` and
+    `by_digest` identify the source that replaced or withdrew it.
     """
 
     origin: Origin
@@ -105,7 +105,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotated:
-    """The mentions of the revision that is shown; `concepts` are ids, the most frequent first."""
+    """The mentions of the revision that is shown; `concepts` are ids, most frequent first."""
 
     model_version: str
     mesh_version: str
@@ -117,9 +117,9 @@ class Annotated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearance:
-    """What the snapshots from `first` to `last` show alike; `standing` is shown, deleted or absent.
+    """What all snapshots from `first` to `last` show; `standing` is shown, deleted or absent.
 
-    `since` is when the first of them was published.
+    `since` is the time at which the first of them was published.
     """
 
     first: int
@@ -135,7 +135,7 @@ class Appearance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A failure about the document."""
+    """A failure of the document."""
 
     origin: Origin
     position: str
@@ -144,11 +144,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """All that a home knows of one document; revisions and withdrawals in the order in which they were taken in.
+    """All records of one document in a home; revisions and withdrawals in the order in which they were processed.
 
-    `passages` (section, offset, text), `mentions` (as in the table of that name, ascending by span) and
-    `invalid_annotations` (kind, annotations: how many, position and reason of the first) are those of the revision that
-    the current snapshot shows; without one there are none.
+    `passages` (section, offset, text), `mentions` (as in the table of that name, sorted by span) and
+    `invalid_annotations` (kind, annotations: their number, position and reason of the first) belong to the revision
+    that the current snapshot shows; they are empty if it shows none.
     """
 
     document_id: str
@@ -167,14 +167,14 @@ class Trace:
         return next((revision for revision in self.revisions if revision.standing == SHOWN), None)
 
     def to_json(self) -> str:
-        """Returns the whole as JSON, times in ISO 8601."""
+        """Return the trace as JSON, with times in ISO 8601."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False, default=lambda moment: moment.isoformat())
 
 
 def trace(home: Home, document_id: str) -> Trace:
     """Return a document with its mentions and its history, by its id; the id of a PubMed document is its PMID.
 
-    Raises `WarehouseError` when no source has heard of it, nothing was published, or a file cannot be read.
+    Raises `WarehouseError` if no source has the document, nothing was published, or a file cannot be read.
     """
     with open_snapshot(home) as connection:
         try:
@@ -251,7 +251,7 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
 
 
 def _dicts(connection: duckdb.DuckDBPyConnection, sql: str, document_id: str, key: _Key | None) -> list[dict[str, Any]]:
-    """Return the rows about one record, none without a key."""
+    """Return the rows of one record; none if `key` is None."""
     if key is None:
         return []
     source, digest, record = key
@@ -277,7 +277,7 @@ def _extend(
     hidden: dict[_Key, Any],
     versions: tuple[datetime, str, str],
 ) -> None:
-    """Adds what one snapshot shows: to the last appearance where that is the same, else as a new one."""
+    """Add what one snapshot shows: extend the last appearance if it is equal, or else append a new one."""
     created, model, mesh = versions
     source, digest, record = shown or (None, None, None)
     deleted = any(reason == DELETED for reason, *_ in hidden.values())

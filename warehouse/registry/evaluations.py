@@ -1,7 +1,7 @@
-"""What evaluations of models found: one folder each, `evaluations/<id>/`, written once and never changed.
+"""Evaluations of models: one folder each, `evaluations/<id>/`, written once and never changed.
 
-`figures.parquet` has the figures of the models, `report.md` is the page to read, and `verdict.json`, written last, says
-of which models and documents they are and what the gate made of them.
+`figures.parquet` has the figures of the models, `report.md` is the report for readers. `verdict.json`, written last,
+names the models and documents, and has the checks of the gate.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LEADING = ("f1", "accuracy@1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that the gate looks at.
+    """One check of the promotion gate.
 
     Attributes:
-        least: what the challenger must reach; for all documents together, what `low` must.
+        least: minimum for the challenger; for all documents together, minimum for `low`.
         low, high: 95 % interval of challenger - champion.
     """
 
@@ -40,14 +40,14 @@ class Check:
     high: float | None = None
     least: float | None
     passed: bool
-    reason: str | None = None  # where it did not pass
+    reason: str | None = None  # if it did not pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """An evaluation of a model, beside the champion where it was compared with one.
+    """An evaluation of a model, with the champion if it was compared with one.
 
-    `evaluated` is ISO 8601 in UTC. `passed` is None where nothing was compared.
+    `evaluated` is ISO 8601 in UTC. `passed` is None if nothing was compared.
     """
 
     evaluation: str
@@ -64,12 +64,12 @@ class Judged:
 
     @property
     def reasons(self) -> list[str]:
-        """Why it did not pass."""
+        """Reasons of the checks that did not pass."""
         return [check.reason or check.name for check in self.checks if not check.passed]
 
 
 def write_judged(home: Home, judged: Judged, *, figures: pa.Table, report: str) -> None:
-    """Writes an evaluation: the figures and the page first, what is judged last."""
+    """Write an evaluation: figures and report first, the verdict last."""
     folder = _folder(home, judged.evaluation)
     with atomic_write(folder / "figures.parquet") as file:
         pq.write_table(figures, file, compression="zstd")
@@ -80,24 +80,24 @@ def write_judged(home: Home, judged: Judged, *, figures: pa.Table, report: str) 
 
 
 def read_judged(home: Home, evaluation: str) -> Judged | None:
-    """Returns an evaluation, None where there is none of this id. Raises `WarehouseError` where it is damaged."""
+    """Return an evaluation, or None if there is none with this id. Raises `WarehouseError` if it is damaged."""
     path = _folder(home, evaluation) / "verdict.json"
     return _read(path) if path.exists() else None
 
 
 def read_report(home: Home, evaluation: str) -> str:
-    """Returns the page of an evaluation."""
+    """Return the report of an evaluation."""
     return (_folder(home, evaluation) / "report.md").read_text(encoding="utf-8")
 
 
 def evaluations(home: Home) -> list[Judged]:
-    """Returns all evaluations, oldest first. Raises `WarehouseError` where one is damaged."""
+    """Return all evaluations, oldest first. Raises `WarehouseError` if one is damaged."""
     found = [_read(path) for path in _folder(home, "any").parent.glob("*/verdict.json")]
     return sorted(found, key=lambda one: (one.evaluated, one.evaluation))
 
 
 def headline(home: Home, judged: Judged) -> list[dict[str, Any]]:
-    """Returns what the evaluated model reaches on whole documents: the leading figure of each protocol."""
+    """Return the leading figure of each protocol for the evaluated model, over all documents."""
     table = _figures(home, judged)
     return [
         {name: row[name] for name in ("corpus", "split", "protocol", "entity_type", "figure", "value")}
@@ -107,7 +107,7 @@ def headline(home: Home, judged: Judged) -> list[dict[str, Any]]:
 
 
 def model_rows(home: Home, *, shown: str) -> list[dict[str, Any]]:
-    """Returns the rows of the table `models`: the models of the home, and the one whose mentions are shown."""
+    """Return the rows of the table `models`: the models of the home, and the one whose mentions are shown."""
     leading, judged = champion(home), {one.challenger: one for one in evaluations(home)}
     promoted = {change.champion: change.when for change in changes(home)}
     kept = {one.version: one for one in models(home)}
@@ -132,7 +132,7 @@ def model_rows(home: Home, *, shown: str) -> list[dict[str, Any]]:
 
 
 def figure_rows(home: Home) -> Iterator[dict[str, Any]]:
-    """Yields the rows of the table `evaluations`: every figure of every evaluation."""
+    """Yield the rows of the table `evaluations`: every figure of every evaluation."""
     for judged in evaluations(home):
         origin = {"evaluation": judged.evaluation, "evaluated": datetime.fromisoformat(judged.evaluated)}
         table = _figures(home, judged)
@@ -140,7 +140,7 @@ def figure_rows(home: Home) -> Iterator[dict[str, Any]]:
 
 
 def check_rows(home: Home) -> Iterator[dict[str, Any]]:
-    """Yields the rows of the table `checks`: everything that the gate looked at."""
+    """Yield the rows of the table `checks`: every check of every evaluation."""
     for judged in evaluations(home):
         versions = {"champion_version": judged.champion, "challenger_version": judged.challenger}
         for check in judged.checks:
@@ -149,7 +149,7 @@ def check_rows(home: Home) -> Iterator[dict[str, Any]]:
 
 
 def ledger(home: Home) -> list[str]:
-    """Returns what decides the rows of these tables: a snapshot is published anew when it changes."""
+    """Return lines that identify the rows of these tables: if they change, a new snapshot is published."""
     kept = [f"model {one.version}" for one in models(home)]
     judged = [f"evaluation {one.evaluation}" for one in evaluations(home)]
     return [*kept, *judged, *(f"champion {change.champion} {change.when}" for change in changes(home))]
@@ -173,4 +173,4 @@ def _read(path: Path) -> Judged:
         checks: Sequence[dict[str, Any]] = fields.pop("checks")
         return Judged(checks=tuple(Check(**check) for check in checks), **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WarehouseError(f"{path} is no record of an evaluation; move its folder away") from error
+        raise WarehouseError(f"{path} is not a valid evaluation record; move its folder away") from error

@@ -1,8 +1,8 @@
-"""The models of a home: which are kept, and which one annotates, the champion.
+"""Model registry of a home: its models, and the champion, which annotates by default.
 
-A model is a folder, `models/<version>/`, copied in as a whole and never changed. `models/champion.json` lists every
-promotion and rollback, and its last entry names the champion: pointer and history are one file, replaced in one step,
-so that they cannot disagree.
+A model is a folder, `models/<version>/`, added atomically and never changed. `models/champion.json` lists every
+promotion and rollback, and its last entry names the champion. Pointer and history are one file, replaced atomically, so
+that they cannot disagree.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ADDED = "added.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """The champion changed. `when` is ISO 8601 in UTC, `by` a login name; None stands for the bundled model.
+    """A change of the champion. `when` is ISO 8601 in UTC, `by` a login name; version None is the bundled model.
 
     Attributes:
-        evaluation: that by which it passed the gate; None where somebody promoted it all the same, or rolled back.
+        evaluation: the one that passed the gate; None for a promotion without one, or a rollback.
     """
 
     left: str | None
@@ -45,7 +45,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptModel:
-    """A model of the home. `added` is ISO 8601 in UTC, `by` a login name, `files` the bytes of each file."""
+    """A model of the home. `added` is ISO 8601 in UTC, `by` a login name, `files` the size of each file in bytes."""
 
     version: str
     folder: Path
@@ -54,44 +54,44 @@ class KeptModel:
     files: Mapping[str, int]
 
     def read(self, name: str) -> Any:
-        """What one of its JSON files holds, None where it has none. Raises `WarehouseError` where it is damaged."""
+        """Return the content of a JSON file of the model, None if absent. Raises `WarehouseError` if it is damaged."""
         return _read_json(self.folder / name)
 
 
 def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
-    """Copies the files of a model folder into the home under their version, and returns it; done once.
+    """Copy a model folder into the home under its version, unless it is there already, and return the model.
 
-    Raises `WarehouseError` when the folder is no folder.
+    Raises `WarehouseError` if `folder` is not a folder.
     """
     if not folder.is_dir():
         raise WarehouseError(f"{folder}: no such model folder")
     place = home.model(version)
-    with _alone(home):
-        for left in place.parent.glob(".adding-*"):  # by somebody who was killed: nobody else is at work here
+    with _registry_lock(home):
+        for left in place.parent.glob(".adding-*"):  # of killed processes: this one holds the lock
             shutil.rmtree(left)
         if not place.exists():
-            beside = place.with_name(f".adding-{place.name}")
-            beside.mkdir()
+            staged = place.with_name(f".adding-{place.name}")
+            staged.mkdir()
             for file in sorted(folder.iterdir()):
                 if file.is_file() and file.suffix in _KEPT and file.name != _ADDED:
-                    shutil.copyfile(file, beside / file.name)
-                    sync(beside / file.name)
-            with atomic_write(beside / _ADDED) as record:
+                    shutil.copyfile(file, staged / file.name)
+                    sync(staged / file.name)
+            with atomic_write(staged / _ADDED) as record:
                 record.write(json.dumps({"added": _now(), "by": login()}).encode() + b"\n")
-            beside.rename(place)
+            staged.rename(place)
             sync(place.parent)
     return get_model(home, version)
 
 
 def models(home: Home) -> list[KeptModel]:
-    """Returns the models of a home in the order in which they were added."""
+    """Return the models of a home in the order in which they were added."""
     folders = home.model("any").parent.glob("[!.]*/")
     found = (_read_model(folder) for folder in folders if (folder / _ADDED).exists())
     return sorted(found, key=lambda one: (one.added, one.version))
 
 
 def get_model(home: Home, version: str) -> KeptModel:
-    """Returns a model of a home. Raises `WarehouseError` when it is not there."""
+    """Return a model of a home. Raises `WarehouseError` if it does not exist."""
     folder = home.model(version)
     if not (folder / _ADDED).exists():
         known = ", ".join(one.version for one in models(home)) or "none"
@@ -100,37 +100,37 @@ def get_model(home: Home, version: str) -> KeptModel:
 
 
 def champion(home: Home) -> str | None:
-    """Returns the version that annotates when no model is named; None for the bundled one.
+    """Return the version that annotates if no model is named; None for the bundled model.
 
-    Raises `WarehouseError` when the history is damaged.
+    Raises `WarehouseError` if the history is damaged.
     """
     return history[-1].champion if (history := changes(home)) else None
 
 
 def changes(home: Home) -> list[Change]:
-    """Returns all promotions and rollbacks, oldest first. Raises `WarehouseError` when the history is damaged."""
+    """Return all promotions and rollbacks, oldest first. Raises `WarehouseError` if the history is damaged."""
     path = _history(home)
     try:
         return [Change(**fields) for fields in _read_json(path) or []]
     except TypeError as error:
-        raise WarehouseError(f"{path} is no history of champions; move it away") from error
+        raise WarehouseError(f"{path} is not a valid champion history; move it away") from error
 
 
 def promote(
     home: Home, version: str, *, over: str | None, why: str | None = None, evaluation: str | None = None
 ) -> Change:
-    """Makes a model of the home the champion, in one step, if `over` is the champion still.
+    """Make a model of the home the champion, atomically, if `over` is still the champion.
 
-    Raises `WarehouseError` when the home has no such model, it is the champion already, or another one is meanwhile.
+    Raises `WarehouseError` if the home has no such model, it is the champion already, or the champion is not `over`.
     """
     get_model(home, version)
-    with _alone(home):
+    with _registry_lock(home):
         now = champion(home)
         if now == version:
             raise WarehouseError(f"model {version} is the champion already; nothing was changed")
         if now != over:
             raise WarehouseError(
-                f"the champion is {_called(now)} by now, and model {version} was compared with {_called(over)}; "
+                f"the champion is {_label(now)} by now, and model {version} was compared with {_label(over)}; "
                 "compare them again"
             )
         return _change(
@@ -139,20 +139,20 @@ def promote(
 
 
 def roll_back_model(home: Home, *, why: str | None = None) -> Change:
-    """Makes the model that the champion has replaced the champion again; once more goes back once more.
+    """Roll back to the previous champion; repeat to go further back.
 
-    Raises `WarehouseError` when no promotion is left to undo, or the model is not there any more.
+    Raises `WarehouseError` if no promotion is left to undo, or the previous champion does not exist any more.
     """
-    with _alone(home):
-        standing: list[str | None] = [None]
+    with _registry_lock(home):
+        stack: list[str | None] = [None]
         for change in changes(home):
             if change.rollback:
-                standing.pop()
+                stack.pop()
             else:
-                standing.append(change.champion)
-        if len(standing) == 1:
-            raise WarehouseError(f"the champion of {home.root} is {_called(None)}; there is no promotion to undo")
-        left, back = standing[-1], standing[-2]
+                stack.append(change.champion)
+        if len(stack) == 1:
+            raise WarehouseError(f"the champion of {home.root} is {_label(None)}; no promotion is left to undo")
+        left, back = stack[-1], stack[-2]
         if back is not None:
             get_model(home, back)
         return _change(home, Change(left=left, champion=back, when=_now(), by=login(), why=why, rollback=True))
@@ -168,7 +168,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _called(version: str | None) -> str:
+def _label(version: str | None) -> str:
     return "the bundled model" if version is None else f"model {version}"
 
 
@@ -192,8 +192,8 @@ def _read_json(path: Path) -> Any:
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    """Holds the lock of the home's models, waiting for whoever holds it; the kernel releases it on any death."""
+def _registry_lock(home: Home) -> Iterator[None]:
+    """Hold the lock of the home's models; wait while others hold it. The kernel releases it if this process dies."""
     folder = home.model("any").parent
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("ab") as file:

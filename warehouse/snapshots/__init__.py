@@ -1,1 +1,1 @@
-"""Snapshots: publish, read, compare, roll back, compact, prune."""
+"""Snapshots: publish, read, compare, roll back, compact and prune."""

@@ -1,6 +1,6 @@
-"""What goes into a snapshot: every finished source with its books and files, the order of sources, the runs.
+"""Collect what a snapshot shows (finished sources, their order, the runs), and create its views and tables.
 
-Files never change, so what the previous snapshot knows of a source is not read from its files again.
+Files never change, so what the previous snapshot recorded of a source is not read from its files again.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ FROM files WHERE starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowi
 _CONCEPTS_SQL = """
 SELECT mesh_id, any_value(mesh_name), count(*) FROM mentions WHERE mesh_id IS NOT NULL GROUP BY mesh_id ORDER BY mesh_id
 """
-# Every view of sources, and the files of a source that it reads.
+# Every view over sources, and the kinds of files that it reads.
 SOURCE_VIEWS = {
     "documents": ("documents",),
     "mentions": ("mentions",),
     "failures": ("failures", "unread"),
     "deletions": ("deletions",),
 }
-_VERIFIED_AT_ONCE = 32  # sources: the mentions of a whole baseline would not fit in memory
-_HIDING = ("documents", "mentions")  # views that leave superseded rows out
+_VERIFIED_AT_ONCE = 32  # sources; the mentions of a whole baseline would not fit in memory
+_HIDING = ("documents", "mentions")  # views that omit superseded rows
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A finished source and its files."""
 
-    books: SourceSummary
+    summary: SourceSummary
     mentions: int  # rows
     files: dict[str, Path]  # documents, mentions, failures, unread, deletions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """All that a snapshot of one model and vocabulary shows. `merged` are groups that stand merged."""
+    """All that a snapshot of one model and vocabulary shows. `merged` are the groups already merged."""
 
     home: Home
     model_version: str
@@ -71,7 +71,7 @@ class Contents:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that decides what the views show: what, in which order, by which definitions."""
+        """Digest of everything that determines what the views show: versions, sources in order, definitions."""
         shown = [self.model_version, self.mesh_version, views.DEFINITION]
         shown += [f"{key.stem} {rank}" for rank, key in enumerate(self.current)]
         shown += [key.stem for key in self.reissued]
@@ -79,12 +79,12 @@ class Contents:
         return hashlib.sha256("\n".join(shown).encode()).hexdigest()
 
 
-def gather(
+def collect(
     home: Home, *, model_version: str, mesh_version: str, known: Known | None = None, merged: Sequence[Group] = ()
 ) -> Contents:
-    """Returns what is finished. `known` holds the books of sources and their rows of mentions, by file stem.
+    """Return all finished work. `known` holds the summaries of sources and their numbers of mentions, by file stem.
 
-    Raises `WarehouseError` when there is nothing, or no vocabulary.
+    Raises `WarehouseError` if nothing is finished or the vocabulary is missing.
     """
     runs = read_runs(home)
     sources = _finished(home, model_version=model_version, mesh_version=mesh_version, known=known or {})
@@ -101,15 +101,15 @@ def gather(
     )
 
 
-def remember(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]:
-    """Returns, from an open snapshot, the books of its sources and the groups that stand merged."""
+def load_previous(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]:
+    """Return the summaries of the sources of an open snapshot, and its merged groups."""
     counts = [field.name for field in fields(SourceCounts)]
     known: Known = {}
     for name, digest, form, size, status, error, mentions, *plural in connection.execute(
         f"SELECT source, digest, format, bytes, status, error, mentions, {', '.join(counts)} FROM sources"
     ).fetchall():
         key = SourceKey(name, digest)
-        books = SourceSummary(
+        summary = SourceSummary(
             key=key,
             format=form,
             bytes=size,
@@ -117,27 +117,27 @@ def remember(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]
             status=status,
             error=error,
         )
-        known[key.stem] = (books, mentions)
+        known[key.stem] = (summary, mentions)
     groups = connection.execute(_GROUPS_SQL).fetchall()
     return known, [_group(Path(path), [SourceKey(**key) for key in keys]) for path, keys in groups]
 
 
 def merge_missing(contents: Contents) -> None:
-    """Makes merged files again that are gone, for what is deleted of them is lost by nobody."""
+    """Write merged files again that were deleted; their rows are still in the files of the sources."""
     for group in contents.merged:
         merge(contents.home, group, {key: contents.sources[key].files for key in group.keys})
 
 
-def fill(
+def build(
     connection: duckdb.DuckDBPyConnection,
     contents: Contents,
     *,
     verified: set[SourceKey],
     facts: Mapping[str, FileFacts],
 ) -> None:
-    """Creates every view and table but `snapshot`, and checks the sources that are not yet verified.
+    """Create every view and table except `snapshot`, and check the sources that are not yet verified.
 
-    `facts` are those recorded of files that were published before; all others are read as a whole. Raises
+    `facts` are the recorded facts of files that were published before; other files are read in full. Raises
     `PublishRefusedError` or `CountMismatchError` with the first fault found, `WarehouseError` for a damaged file.
     """
     home, sources, mesh_version = contents.home, contents.sources, contents.mesh_version
@@ -157,7 +157,7 @@ def fill(
         some = unverified[first : first + _VERIFIED_AT_ONCE]
         verify_sources(
             connection,
-            {key: (source.books.counts, source.mentions, source.files) for key, source in some},
+            {key: (source.summary.counts, source.mentions, source.files) for key, source in some},
             model_version=contents.model_version,
             mesh_version=mesh_version,
             vocabulary=home.entities(mesh_version),
@@ -166,13 +166,13 @@ def fill(
     order: dict[str, list[SourceKey]] = {}
     for kind, of_kind in sizes.items():
         current = {key: of_kind[key] for key in contents.current}
-        standing = [group for group in contents.merged if group.kind == kind and current.keys() >= {*group.keys}]
-        groups = plan(kind, current, standing=standing)
-        for group in (*standing, *groups):
+        existing = [group for group in contents.merged if group.kind == kind and current.keys() >= {*group.keys}]
+        groups = plan(kind, current, existing=existing)
+        for group in (*existing, *groups):
             merged = merge(home, group, files)
             for key in group.keys:
                 files[key][kind] = merged
-        # in the order in which they are merged, so that a merged file can be made again, byte for byte
+        # in merge order, so that a merged file can be written again byte for byte
         order[kind] = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
         every = views.file_list(dict.fromkeys(each[kind] for each in files.values()))
@@ -182,7 +182,7 @@ def fill(
     views.create_table(connection, "hidden", [])
 
     rows: list[dict[str, object]] = []
-    documents = {key: source.books.counts.documents for key, source in sources.items()}
+    documents = {key: source.summary.counts.documents for key, source in sources.items()}
     for view, kinds in SOURCE_VIEWS.items():
         holding: dict[Path, list[SourceKey]] = {}
         for kind in kinds:
@@ -209,41 +209,43 @@ def fill(
 
 
 def _finished(home: Home, *, model_version: str, mesh_version: str, known: Known) -> dict[SourceKey, Source]:
-    """Finds every source with a mentions file. The books stand in that file; the other files must be there too."""
+    """Find every source with a mentions file, and read its record counts from that file."""
     folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
     paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     if not paths:
         raise WarehouseError(f"{folder} has no mentions; annotate something first")
     for path in (home.entities(mesh_version), home.entity_tree(mesh_version)):
         if not path.exists():
-            raise WarehouseError(f"vocabulary {mesh_version} is missing: {path} is not there; import it first")
+            raise WarehouseError(f"vocabulary {mesh_version} is missing: {path} does not exist; import it first")
     finished = {}
     for path in paths:
         if path.stem in known:
-            books, mentions = known[path.stem]
+            summary, mentions = known[path.stem]
         else:
-            books, mentions = read_source_summary(path), pq.read_metadata(path).num_rows
-        if path.stem != books.key.stem:
-            raise PublishRefusedError(f"{path} holds the books of {books.key.stem}; delete it and annotate again")
+            summary, mentions = read_source_summary(path), pq.read_metadata(path).num_rows
+        if path.stem != summary.key.stem:
+            raise PublishRefusedError(
+                f"{path} holds the record counts of {summary.key.stem}; delete it and annotate again"
+            )
         files = {
-            "documents": home.documents(books.key),
+            "documents": home.documents(summary.key),
             "mentions": path,
-            "failures": home.failures(books.key),
-            "unread": home.unread(books.key, model_version=model_version, mesh_version=mesh_version),
-            "deletions": home.deletions(books.key),
+            "failures": home.failures(summary.key),
+            "unread": home.unread(summary.key, model_version=model_version, mesh_version=mesh_version),
+            "deletions": home.deletions(summary.key),
         }
-        finished[books.key] = Source(books, mentions, files)
+        finished[summary.key] = Source(summary, mentions, files)
     return finished
 
 
 def _group(path: Path, keys: Sequence[SourceKey]) -> Group:
-    """The group whose merged file is at a path relative to the home."""
+    """Return the group whose merged file has this path, relative to the home."""
     _, folder, *of_model, _ = path.parts
     return Group("unread" if folder == "failures" and of_model else folder, path.stem, tuple(keys))
 
 
 def _sizes(sources: Mapping[SourceKey, Source]) -> dict[str, dict[SourceKey, int]]:
-    """Returns the bytes of the files of every source, by kind. Raises `PublishRefusedError` when one is missing."""
+    """Return the bytes of the files of every source, by kind. Raises `PublishRefusedError` if one is missing."""
     sizes: dict[str, dict[SourceKey, int]] = {}
     for key, source in sources.items():
         for kind, path in source.files.items():
@@ -259,18 +261,18 @@ def _sizes(sources: Mapping[SourceKey, Source]) -> dict[str, dict[SourceKey, int
 def _source_row(
     source: Source, rank: int | None, seen: tuple[str, str] | None, annotated_by: str | None
 ) -> dict[str, object]:
-    books = source.books
+    summary = source.summary
     first_run, last_run = seen or (None, None)
     return {
-        "source": books.key.name,
-        "digest": books.key.digest,
+        "source": summary.key.name,
+        "digest": summary.key.digest,
         "rank": rank,
         "current": rank is not None,
-        "format": books.format,
-        "bytes": books.bytes,
-        "status": books.status,
-        "error": books.error,
-        **asdict(books.counts),
+        "format": summary.format,
+        "bytes": summary.bytes,
+        "status": summary.status,
+        "error": summary.error,
+        **asdict(summary.counts),
         "mentions": source.mentions,
         "first_run": first_run,
         "last_run": last_run,

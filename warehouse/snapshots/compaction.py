@@ -1,9 +1,10 @@
-"""Merges the files of many small sources into few, so that a query opens tens of files and not thousands.
+"""Merge the files of many small sources into few, so that a query opens tens of files instead of thousands.
 
-The files of a source stay: they are the unit of work, and what is merged can be made again from them at any time. Only
-small files are merged, so that big ones are not stored twice, and each kind by itself: those of documents are big where
-those of mentions are small. A merged file is named after its sources, whole or absent, and never changed; a snapshot
-names it in place of theirs. Each of its rows keeps its origin, and has as its `place` one number for source and record.
+The files of a source are kept: they are the unit of work, and merged files can be written again from them at any time.
+Only small files are merged, so that big ones are not stored twice. Each kind is merged separately, because a source can
+have a big file of documents and a small one of mentions. The name of a merged file is a digest of its sources. The file
+is complete or absent, and never changes. A snapshot reads it in place of the files of its sources. Each row keeps its
+origin, and its `place` is one number for source and record.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from warehouse.layout import Home, SourceKey
 from warehouse.parquet import TableWriter
 from warehouse.snapshots.views import PLACE
 
-SMALL = 16 * 1024 * 1024  # bytes: a file that is bigger stays by itself
-FULL = 64 * 1024 * 1024  # bytes: a group that has reached this takes in no more
-LOOSE = 64  # so many small files outside of groups are merged; fewer are left alone
+SMALL = 16 * 1024 * 1024  # bytes; a bigger file is not merged
+FULL = 64 * 1024 * 1024  # bytes; a group of this size gets no more files
+LOOSE = 64  # merge once this many small files are in no group
 
 _PLACE = pa.field(PLACE, pa.int64(), nullable=False)
-_RECORDS = 1 << 32  # more than a source has
+_RECORDS = 1 << 32  # more than any source has
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +41,23 @@ class Group:
 
     @property
     def of_model(self) -> bool:
-        """Whether the files are those that each model has its own of."""
+        """Whether each model has its own files of this kind."""
         return self.kind in ("mentions", "unread")
 
 
-def plan(kind: str, sizes: Mapping[SourceKey, int], *, standing: Sequence[Group] = ()) -> list[Group]:
-    """Returns the groups to merge of one kind of files, from the bytes of that of each current source in order of rank.
+def plan(kind: str, sizes: Mapping[SourceKey, int], *, existing: Sequence[Group] = ()) -> list[Group]:
+    """Return the groups to merge for one kind of file. `sizes` are in bytes, for each current source in order of rank.
 
-    Groups that stand are kept as they are until `LOOSE` small files are outside of them; then these join the groups
-    that are not full, each of which stays together. All sources of a group that stands are current.
+    Existing groups are kept until `LOOSE` small files are in no group. Then these files join the groups that are not
+    full; no group is split. All sources of an existing group are current.
     """
-    grouped = {key for group in standing for key in group.keys}
+    grouped = {key for group in existing for key in group.keys}
     loose = [key for key, size in sizes.items() if size < SMALL and key not in grouped]
     if len(loose) < LOOSE:
-        return list(standing)
-    groups = [group for group in standing if _bytes(group.keys, sizes) >= FULL]
+        return list(existing)
+    groups = [group for group in existing if _bytes(group.keys, sizes) >= FULL]
     keys: list[SourceKey] = []
-    for unit in (*(group.keys for group in standing if group not in groups), *((key,) for key in loose)):
+    for unit in (*(group.keys for group in existing if group not in groups), *((key,) for key in loose)):
         keys += unit
         if _bytes(keys, sizes) >= FULL:
             groups.append(_group(kind, keys, sizes))
@@ -65,10 +66,10 @@ def plan(kind: str, sizes: Mapping[SourceKey, int], *, standing: Sequence[Group]
 
 
 def merge(home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]]) -> Path:
-    """Returns the merged file of a group, and writes it where it is not there yet.
+    """Return the merged file of a group, and write it if it does not exist.
 
-    `files` are those of each source by kind; one may stand merged where all of its sources are in the group, side by
-    side. Raises `SchemaMismatchError` for a file with other columns than the first, `WarehouseError` for a damaged one.
+    `files` are those of each source by kind. A file may itself be merged if all of its sources are adjacent in the
+    group. Raises `SchemaMismatchError` if columns differ between files, `WarehouseError` if a file is damaged.
     """
     paths: dict[Path, int] = {}  # with the number of the first source in each
     for number, key in enumerate(group.keys):
@@ -85,7 +86,7 @@ def merge(home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]
 
 
 def first_place(number: int) -> int:
-    """Returns the place of the first record of the source of this number, from 0, in a merged file."""
+    """Return the place of the first record of a source in a merged file. `number` counts its sources from 0."""
     return (number + 1) * _RECORDS
 
 
@@ -98,7 +99,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _placed(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:
-    """Gives every row its place, from the number of its source, or that of the first one in a merged file."""
+    """Set the place of every row from the number of its source; in a merged file, that of its first source."""
     if PLACE not in batch.schema.names:
         return batch.append_column(_PLACE, pc.add(batch["record"], first_place(number)))
     column = batch.schema.get_field_index(PLACE)
@@ -110,5 +111,5 @@ def _bytes(keys: Iterable[SourceKey], sizes: Mapping[SourceKey, int]) -> int:
 
 
 def _group(kind: str, keys: Sequence[SourceKey], sizes: Mapping[SourceKey, int]) -> Group:
-    said = "\n".join(f"{key.stem} {sizes[key]}" for key in keys)
-    return Group(kind, hashlib.sha256(said.encode()).hexdigest()[:16], tuple(keys))
+    identity = "\n".join(f"{key.stem} {sizes[key]}" for key in keys)
+    return Group(kind, hashlib.sha256(identity.encode()).hexdigest()[:16], tuple(keys))

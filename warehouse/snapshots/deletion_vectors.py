@@ -1,9 +1,9 @@
-"""Which rows of documents and mentions a snapshot leaves out: those of superseded documents, by file and record.
+"""Choose the rows of documents and mentions that a snapshot omits: those of superseded documents, by file and record.
 
-A join with `superseded` compares three columns of every row, two of them texts, which takes longer than to count all
-mentions. So a file without superseded documents is read as it is, one without others is not read, and the rest is
-joined with the table `hidden`, by two numbers. A record is the same however often its source is annotated, so what is
-left out of a file does not depend on which mentions are found in it.
+A join with `superseded` would compare three columns of every row, two of them text, and take longer than counting all
+mentions. So a file without superseded documents is read whole, a file with nothing else is not read, and the others are
+joined with the table `hidden` on two integers. Annotating a source again does not change its record numbers, so the
+omitted rows do not depend on the mentions in a file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SELECT $view, file, "first" + record AS place FROM superseded JOIN reading USING
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The files that a view reads: whole, and in part, of one source or merged, each in the order of `hidden.file`."""
+    """The files that a view reads whole, partly (one source) or merged, the last two in the order of `hidden.file`."""
 
     whole: tuple[Path, ...]
     partly: tuple[Path, ...] = ()
@@ -43,10 +43,10 @@ def hide(
     holding: Mapping[Path, Sequence[SourceKey]],
     documents: Mapping[SourceKey, int],
 ) -> Shown:
-    """Returns what a view reads of its files, and adds to the table `hidden` what it leaves out of them.
+    """Return the files that a view reads, and add the rows that it omits to the table `hidden`.
 
-    `holding` gives the sources of each file in the order in which it holds them, `documents` the number of those
-    of each source. A file of which nothing is shown is not read, unless there is no other.
+    `holding` gives the sources of each file in their order in the file, `documents` the number of documents of each
+    source. A file without visible rows is not read, unless there is no other.
     """
     superseded = {SourceKey(*key): count for *key, count in connection.execute(_COUNTS_SQL).fetchall()}
     read = [path for path, keys in holding.items() if any(superseded.get(key, 0) < documents[key] for key in keys)]
@@ -59,6 +59,6 @@ def hide(
     for file, path in enumerate(merged):
         reading += [(file, first_place(number), key) for number, key in enumerate(holding[path])]
     listed = [{"file": file, "first": first, "source": key.name, "digest": key.digest} for file, first, key in reading]
-    if listed:  # see `create_table`
+    if listed:  # an empty insert is a bug in DuckDB: see `create_table`
         connection.execute(_HIDDEN_SQL, {"view": view, "reading": listed})
     return Shown(tuple(whole), tuple(partly), tuple(merged))

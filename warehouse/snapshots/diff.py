@@ -1,4 +1,4 @@
-"""The snapshots of a home beside each other: which there are, and what the difference between two of them is."""
+"""List the snapshots of a home, and compare two of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ EXAMPLES = 5
 
 T = TypeVar("T")
 
-# A row that both show stands in a source that both show, and neither hides it: only the other rows are compared. Text
-# is compared, not origin: a document that a new baseline brings again, unchanged, has not changed.
+# A row visible in both snapshots is in a source that both show, and neither hides it: only the other rows are compared.
+# Text is compared, not origin: a document that a new baseline repeats unchanged has not changed.
 _DOCUMENTS_SQL = """
 WITH
     only_before AS ({before}),
@@ -70,7 +70,7 @@ FROM final
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A snapshot and how it stands: `withdrawn` when a rollback went back behind it."""
+    """A snapshot and its state: `withdrawn` if a rollback went back to an earlier one."""
 
     snapshot: Snapshot
     state: Literal["current", "earlier", "withdrawn"]
@@ -78,7 +78,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedDocument:
-    """A document that stands in one snapshot only, or with another text."""
+    """A document that is in only one of the snapshots, or whose text differs."""
 
     document_id: str
     title: str
@@ -86,7 +86,7 @@ class ChangedDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedConcept:
-    """A concept and its mentions in two snapshots."""
+    """A concept and its number of mentions in two snapshots."""
 
     mesh_id: str
     mesh_name: str | None
@@ -96,7 +96,7 @@ class ChangedConcept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change(Generic[T]):
-    """How many were gained, lost and changed, with some examples of each."""
+    """Numbers gained, lost and changed, with examples of each."""
 
     gained: int = 0
     lost: int = 0
@@ -106,7 +106,7 @@ class Change(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What changed from one snapshot to another; a concept has changed when its number of mentions has."""
+    """What changed from one snapshot to another; a concept changed if its number of mentions did."""
 
     before: Snapshot
     after: Snapshot
@@ -115,29 +115,29 @@ class Difference:
 
 
 def list_snapshots(home: Home) -> list[Listed]:
-    """Returns all snapshots, newest first. Raises `WarehouseError` when there is none or one cannot be opened."""
+    """Return all snapshots, newest first. Raises `WarehouseError` if there is none or one cannot be opened."""
     current = current_number(home)
     if current is None:
         raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
     snapshots = [read_snapshot(home, number) for number in reversed(numbers(home))]
     listed = []
     for one in snapshots:
-        passed_over = any(
+        skipped = any(
             later.number <= current and (later.previous or 0) < one.number < later.number for later in snapshots
         )
         state: Literal["current", "earlier", "withdrawn"] = "earlier"
         if one.number == current:
             state = "current"
-        elif one.number > current or passed_over:
+        elif one.number > current or skipped:
             state = "withdrawn"
         listed.append(Listed(one, state))
     return listed
 
 
 def difference(home: Home, before: int, after: int) -> Difference:
-    """Returns what changed from snapshot `before` to snapshot `after`.
+    """Return what changed from snapshot `before` to snapshot `after`.
 
-    Raises `WarehouseError` when one of them is not there or cannot be read.
+    Raises `WarehouseError` if one of them does not exist or cannot be read.
     """
     was, is_now = read_snapshot(home, before), read_snapshot(home, after)
     with open_snapshot(home, after) as connection:

@@ -1,4 +1,4 @@
-"""What is recorded of every Parquet file that a snapshot names, so that damage is told from what was published."""
+"""Facts recorded of every Parquet file that a snapshot names, by which damage is detected later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FileFacts:
 
 
 def file_facts(path: Path) -> FileFacts:
-    """Reads a whole file and returns its facts. Raises `WarehouseError` when it is absent or no Parquet file."""
+    """Read a whole file and return its facts. Raises `WarehouseError` if it is absent or not a Parquet file."""
     try:
         with path.open("rb") as file:
             rows = pq.read_metadata(file).num_rows
@@ -37,9 +37,9 @@ def file_facts(path: Path) -> FileFacts:
 
 
 def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> FileFacts:
-    """Returns the facts of a file, `path` relative to the home: the known ones where its size is still that.
+    """Return the facts of a file: the known ones if its size is unchanged. `path` is relative to the home.
 
-    Raises `WarehouseError` when it is absent or no Parquet file.
+    Raises `WarehouseError` if it is absent or not a Parquet file.
     """
     recorded = known.get(path.as_posix())
     with suppress(FileNotFoundError):
@@ -49,7 +49,7 @@ def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> 
 
 
 def as_recorded(root: Path, known: Mapping[str, FileFacts]) -> bool:
-    """Tells whether every file that is there, by path relative to the home, has the recorded size."""
+    """Return whether every existing file has its recorded size. Paths are relative to the home."""
     for path, recorded in known.items():
         with suppress(FileNotFoundError):
             if (root / path).stat().st_size != recorded.bytes:
@@ -58,6 +58,6 @@ def as_recorded(root: Path, known: Mapping[str, FileFacts]) -> bool:
 
 
 def recorded_facts(connection: duckdb.DuckDBPyConnection) -> dict[str, FileFacts]:
-    """Returns the facts of all files that an open snapshot names, by path relative to the home."""
+    """Return the facts of all files that an open snapshot names, by path relative to the home."""
     rows = connection.execute("SELECT DISTINCT path, rows, bytes, sha256 FROM files").fetchall()
     return {path: FileFacts(rows=count, bytes=size, sha256=sha256) for path, count, size, sha256 in rows}

@@ -1,12 +1,12 @@
-"""Which version of a document is shown: PubMed's rules, as an order of sources and one SQL statement.
+"""Decide which version of a document is shown: PubMed's rules, as an order of sources and one SQL statement.
 
-A PMID and a version together name a citation; of a PMID the most recent version is shown, and one version may be
-deleted alone (NLM Technical Bulletin 2012;384:e6, "Versioning in PubMed"). Of each version, a later file supersedes an
-earlier one, and a deletion withdraws what stands before it: its version, or all where it names none. A new yearly
-baseline holds every version that still stands, so a record of a later year comes before any version of an earlier one.
+A PMID and a version identify a citation. The most recent version of a PMID is shown, and one version can be deleted
+alone (NLM Technical Bulletin 2012;384:e6, "Versioning in PubMed"). For each version, a later file supersedes an earlier
+one. A deletion withdraws earlier records of its version, or of all versions if it names none. A new yearly baseline
+holds every valid version, so a record of a later year takes precedence over any version of an earlier year.
 
-Files named as NLM names them (pubmed26n0001) rank by name; they outrank all others, which rank by the run that first
-took them in. A file issued again replaces its former self.
+Files with NLM's names (pubmed26n0001) rank by name. They outrank all others, which rank by the run that first processed
+them. A file that is issued again replaces its earlier content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PUBMED = r"(?:.*/)?pubmed(\d\d)n(\d+)\b"
 _PUBMED_NAME = re.compile(_PUBMED)
 
 # Reads the tables `record` (source, digest, record, document_id, pmid, version), `deletion` (source, digest, record,
-# pmid, version) and `sources`; only documents that stand more than once or are deleted are sorted.
+# pmid, version) and `sources`; only documents that are repeated or deleted are sorted.
 SUPERSEDED_SQL = rf"""
 WITH dated AS (
     SELECT source, digest, rank, coalesce(try_cast(regexp_extract(source, '^{_PUBMED}', 1) AS INTEGER), -1) AS year
@@ -98,7 +98,7 @@ SELECT * FROM final ORDER BY source, digest, record
 
 
 def first_and_last_seen(runs: Sequence[RunRecord]) -> dict[SourceKey, tuple[str, str]]:
-    """Returns the first and the last run that met each source. `runs` are in order of time."""
+    """Return the first and the last run that processed each source. `runs` are in order of time."""
     found: dict[SourceKey, tuple[str, str]] = {}
     for run in runs:
         for source in run.sources:
@@ -110,9 +110,9 @@ def first_and_last_seen(runs: Sequence[RunRecord]) -> dict[SourceKey, tuple[str,
 def precedence(
     keys: Iterable[SourceKey], first_and_last_seen: dict[SourceKey, tuple[str, str]]
 ) -> tuple[list[SourceKey], list[SourceKey]]:
-    """Returns the current sources, lowest rank first, and those that were issued again since.
+    """Return the current sources, lowest rank first, and those that were issued again since.
 
-    Of one name, the digest that a run met last is current; one that no run has recorded counts as oldest.
+    For each name, the digest that a run processed last is current. A source that no run recorded counts as oldest.
     """
     newest: dict[str, SourceKey] = {}
     unseen = ("", "")

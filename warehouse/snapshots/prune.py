@@ -1,9 +1,9 @@
-"""Deletes old snapshots, and the files that only they showed.
+"""Delete old snapshots, and the files that only they show.
 
-What is deleted was published once and is shown by no snapshot that is kept: files of sources that were issued again,
-mentions of a model that was replaced, and merged files that were replaced. What was never published is work that is
-done or being done, and stays, as does what the next publish would show. A snapshot that a reader has open stays with
-its files: DuckDB holds a lock on it.
+Only files that were published and that no kept snapshot shows are deleted: files of sources that were issued again,
+mentions of a model that was replaced, and merged files that were replaced. Unpublished files are finished or active
+work and are kept, as are files that the next publish would show. A snapshot that a reader has open is kept with its
+files: DuckDB holds a lock on it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from warehouse.snapshots.publish import open_path
 from warehouse.snapshots.refs import current_number, numbers, publisher
 from warehouse.sources.runs import read_runs
 
-GRACE_S = 60.0  # a client that is about to open what was current a moment ago has no lock on it yet
+GRACE_S = 60.0  # a client may be about to open what was current a moment ago, and has no lock yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What `prune` did: numbers of snapshots, and deleted Parquet files with their bytes."""
+    """What `prune` did: numbers of snapshots, and the number and bytes of deleted Parquet files."""
 
     kept: list[int]
-    in_use: list[int]  # kept because a reader has them open, or may be about to, or somebody else owns them
+    in_use: list[int]  # kept because a reader may have them open, or another user owns them
     deleted: list[int]
     files: int
     bytes: int
@@ -42,17 +42,17 @@ class _Shown:
     """What a snapshot needs: its sources under one model and vocabulary, and the merged files it names."""
 
     versions: tuple[str, str]
-    keys: frozenset[SourceKey]  # those it shows
-    every: frozenset[SourceKey]  # and those issued again since
+    keys: frozenset[SourceKey]  # the sources it shows
+    every: frozenset[SourceKey]  # and those that were issued again
     merged: frozenset[Path]
 
 
 def prune(home: Home, *, keep: int, grace_s: float = GRACE_S) -> Pruned:
-    """Deletes all snapshots but the newest `keep` and the current one, and the files that no kept one shows.
+    """Delete all snapshots but the newest `keep` and the current one, and the files that no kept snapshot shows.
 
-    A snapshot that was current less than `grace_s` seconds ago, that is open, or whose file is somebody else's, is kept
-    too. May be killed anywhere: the next call finishes what was begun. Raises `WarehouseError` when `keep` is below 1,
-    nothing was published, or a snapshot cannot be read: nobody knows then what it needs, and nothing is deleted.
+    Also keeps a snapshot that was current less than `grace_s` seconds ago, that is open, or that another user owns.
+    Safe to kill: the next call finishes the work. Raises `WarehouseError` if `keep` is below 1, nothing was published,
+    or a snapshot cannot be read: its files are then unknown, and nothing is deleted.
     """
     if keep < 1:
         raise WarehouseError(f"found {keep} snapshots to keep, expected at least 1")
@@ -61,13 +61,13 @@ def prune(home: Home, *, keep: int, grace_s: float = GRACE_S) -> Pruned:
         current = current_number(home)
         if current is None:
             raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
-        there = numbers(home)
-        shown = {path: _shown(home, path) for path in (*map(home.snapshot, there), *_aside(home))}
-        wanted = {*there[-keep:], current}
-        deleted = [number for number in there if number not in wanted and _set_aside(home, number, grace_s=grace_s)]
+        existing = numbers(home)
+        shown = {path: _shown(home, path) for path in (*map(home.snapshot, existing), *_aside(home))}
+        wanted = {*existing[-keep:], current}
+        deleted = [number for number in existing if number not in wanted and _set_aside(home, number, grace_s=grace_s)]
         kept = numbers(home)
-        stays = [shown.pop(home.snapshot(number)) for number in kept]
-        files, size = _delete_files(home, stays, list(shown.values()), current=stays[kept.index(current)])
+        remaining = [shown.pop(home.snapshot(number)) for number in kept]
+        files, size = _delete_files(home, remaining, list(shown.values()), current=remaining[kept.index(current)])
         for path in _aside(home):
             path.unlink()
         return Pruned(
@@ -80,12 +80,12 @@ def prune(home: Home, *, keep: int, grace_s: float = GRACE_S) -> Pruned:
 
 
 def _set_aside(home: Home, number: int, *, grace_s: float) -> bool:
-    """Takes a snapshot out of sight, unless a reader has it open or it is somebody else's."""
+    """Rename a snapshot out of the list, unless a reader has it open or another user owns it."""
     path = home.snapshot(number)
     if time.time() - path.stat().st_mtime < grace_s:
         return False
     try:
-        path.chmod(0o644)  # a lock of its own kind wants a file open for writing
+        path.chmod(0o644)  # an exclusive lock needs a file opened for writing
         with path.open("r+b") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.rename(home.snapshots / f".pruned-{number}.duckdb")
@@ -101,26 +101,26 @@ def _aside(home: Home) -> list[Path]:
     return sorted(home.snapshots.glob(".pruned-*.duckdb"))
 
 
-def _delete_files(home: Home, stays: list[_Shown], goes: list[_Shown], *, current: _Shown) -> tuple[int, int]:
-    """Deletes what snapshots set aside showed and no kept one shows; returns how many files and bytes."""
+def _delete_files(home: Home, kept: list[_Shown], pruned: list[_Shown], *, current: _Shown) -> tuple[int, int]:
+    """Delete the files that only pruned snapshots show; return the number of files and their bytes."""
     seen = first_and_last_seen(read_runs(home))
     doomed: list[Path] = []
-    for one in goes:
-        needed = {key for each in stays if each.versions == one.versions for key in each.keys}
+    for one in pruned:
+        needed = {key for each in kept if each.versions == one.versions for key in each.keys}
         if one.versions == current.versions:
             needed |= set(precedence(needed | one.every, seen)[0])
         model_version, mesh_version = one.versions
-        for key in sorted(one.every - needed):  # the mentions first: without them the rest counts as not done
+        for key in sorted(one.every - needed):  # mentions first: without them the source counts as not done
             doomed.append(home.mentions(key, model_version=model_version, mesh_version=mesh_version))
             doomed.append(home.unread(key, model_version=model_version, mesh_version=mesh_version))
     count, size = _delete(doomed)
-    named = {key for each in stays for key in each.keys}
-    used = {path.name for path in (home.root / "mentions").glob("*/*.parquet")}  # by whatever model
+    named = {key for each in kept for key in each.keys}
+    used = {path.name for path in (home.root / "mentions").glob("*/*.parquet")}  # by any model
     doomed = []
-    for key in sorted({key for one in goes for key in one.every} - named):
+    for key in sorted({key for one in pruned for key in one.every} - named):
         if f"{key.stem}.parquet" not in used:
             doomed += [home.documents(key), home.deletions(key), home.failures(key)]
-    merged = {path for each in stays for path in each.merged}
+    merged = {path for each in kept for path in each.merged}
     doomed += [path for path in sorted((home.root / "compacted").rglob("*.parquet")) if path not in merged]
     more, more_size = _delete(doomed)
     return count + more, size + more_size

@@ -1,8 +1,8 @@
-"""Publishes a snapshot: a small DuckDB file of views over finished Parquet files, checked before it is shown.
+"""Publish a snapshot: a small DuckDB file of views over finished Parquet files, checked before it is shown.
 
-The file is built beside, checked against its sources and against the previous snapshot, and given its name; then the
-link `warehouse.duckdb` is replaced in one step. A number is given once and the file is never written again; only the
-folder it reads from is replaced when the home has moved.
+The file is built under a temporary name, checked against its sources and the previous snapshot, and renamed. Then the
+link `warehouse.duckdb` is replaced atomically. A number is used once and the file never changes; only the folder that
+it reads from is replaced if the home has moved.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ import duckdb
 from warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
 from warehouse.layout import Home
 from warehouse.snapshots import views
-from warehouse.snapshots.build import Contents, Known, fill, gather, merge_missing, remember
+from warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
 from warehouse.snapshots.compaction import Group
 from warehouse.snapshots.file_stats import FileFacts, as_recorded, recorded_facts
 from warehouse.snapshots.publish_gate import Figures, Limits, branch_shares, exceeded
 from warehouse.snapshots.refs import (
     active_rollback,
-    building,
+    commit,
     current_number,
     login,
     next_number,
     numbers,
     opened,
-    point,
     publisher,
     relocate_current,
-    shelve,
+    set_current,
+    staging_file,
 )
 
-_MEMORY = "2GB"  # for DuckDB; what a publish needs beyond it goes to disk, beside the file that is built
+_MEMORY = "2GB"  # for DuckDB, which spills the rest to disk next to the staging file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A published snapshot; counts are rows of its views, `linked` the mentions with a concept."""
+    """A published snapshot. Counts are rows of its views; `linked` counts the mentions with a concept."""
 
     number: int
     created: datetime
@@ -61,7 +61,7 @@ class Snapshot:
     previous: int | None = None
     exceeded: str | None = None
     accepted: str | None = None
-    unchanged: bool = False  # publish found nothing new and returned the snapshot that stands
+    unchanged: bool = False  # publish found nothing new and returned the current snapshot
 
 
 def publish(
@@ -73,20 +73,21 @@ def publish(
     accept: str | None = None,
     over: Snapshot | None = None,
 ) -> Snapshot:
-    """Publishes all finished sources of one model and vocabulary, or returns the current snapshot if it shows them.
+    """Publish all finished sources of one model and vocabulary, or return the current snapshot if it shows them.
 
-    `accept` says why limits and a rollback are overridden, and is recorded with the name of who did. `over` is the
-    snapshot that model and vocabulary were chosen by. Waits for another publisher. Raises `OvertakenError` when another
-    one than `over` is current by then; `PublishRefusedError` when books do not balance, a file is missing or has rows
-    of another source, a mention has no document or stands twice, a figure is beyond its limit, or after a rollback;
-    `WarehouseError` when the home has no finished source or no vocabulary, or its current snapshot cannot be read.
-    Nothing is changed then.
+    `accept` is the reason to override limits and a rollback, recorded with the login name. `over` is the snapshot that
+    was current when model and vocabulary were chosen. Waits for another publisher. Any error leaves the home unchanged:
+
+    - `OvertakenError` if another snapshot than `over` is current by then.
+    - `PublishRefusedError` if record counts do not reconcile, a file is missing or has rows of another source, a
+      mention has no document or is duplicated, a figure exceeds its limit, or a rollback is active.
+    - `WarehouseError` if the home has no finished source or no vocabulary, or its current snapshot cannot be read.
     """
     home = Home(home.root.resolve())
     with publisher(home):
         relocate_current(home)
         before, known, merged, facts = _previous(home, model_version=model_version, mesh_version=mesh_version)
-        contents = gather(home, model_version=model_version, mesh_version=mesh_version, known=known, merged=merged)
+        contents = collect(home, model_version=model_version, mesh_version=mesh_version, known=known, merged=merged)
         if before and facts and before.fingerprint == contents.fingerprint:
             merge_missing(contents)
             return replace(before, unchanged=True)
@@ -94,39 +95,39 @@ def publish(
             raise _overtaken(before)
         _check_rollback(home, accept=accept)
 
-        verified = {books.key for books, _ in known.values()}
+        verified = {summary.key for summary, _ in known.values()}
         try:
-            with building(home) as path:
+            with staging_file(home) as path:
                 with opened(path, config={"memory_limit": _MEMORY}) as connection:
                     connection.begin()
-                    fill(connection, contents, verified=verified, facts=facts)
+                    build(connection, contents, verified=verified, facts=facts)
                     snapshot = _describe(connection, contents)
                     snapshot = _pass_gate(connection, home, before, snapshot, limits=limits or Limits(), accept=accept)
                     described = asdict(snapshot)
                     del described["unchanged"]
                     views.create_table(connection, "snapshot", [described])
                     connection.commit()
-                shelve(path, home.snapshot(snapshot.number))
-        except duckdb.Error as error:  # a file that cannot be read, or no room: DuckDB says which
+                commit(path, home.snapshot(snapshot.number))
+        except duckdb.Error as error:  # an unreadable file or a full disk: DuckDB's message says which
             reason = " ".join(str(error).split())
             raise PublishRefusedError(f"nothing was published, {home.root} stays as it was: {reason}") from error
-        point(home, snapshot.number)
+        set_current(home, snapshot.number)
         return snapshot
 
 
 def current_snapshot(home: Home) -> Snapshot | None:
-    """Returns the snapshot that `warehouse.duckdb` shows, or None when nothing was published yet.
+    """Return the snapshot that `warehouse.duckdb` shows, or None when nothing was published yet.
 
-    Raises `WarehouseError` when it is no link to a snapshot, or that cannot be opened.
+    Raises `WarehouseError` if it is not a link to a snapshot, or the snapshot cannot be opened.
     """
     number = current_number(home)
     return None if number is None else read_snapshot(home, number)
 
 
 def still_current(home: Home, before: Snapshot, *, model_version: str, mesh_version: str) -> Snapshot:
-    """Returns the current snapshot, which one of this model and vocabulary is to replace as it was to replace `before`.
+    """Return the current snapshot, if a snapshot of this model and vocabulary may still replace it.
 
-    Raises `OvertakenError` where the tables have gone over to yet others since.
+    Raises `OvertakenError` if it has neither these versions nor those of `before`, the snapshot to replace.
     """
     current = read_snapshot(home)
     found = (current.model_version, current.mesh_version)
@@ -136,9 +137,9 @@ def still_current(home: Home, before: Snapshot, *, model_version: str, mesh_vers
 
 
 def read_snapshot(home: Home, number: int | None = None) -> Snapshot:
-    """Returns what a snapshot says of itself, the current one or that of a number.
+    """Return the description of a snapshot, by default the current one.
 
-    Raises `WarehouseError` when there is none, or it cannot be opened.
+    Raises `WarehouseError` if it does not exist or cannot be opened.
     """
     with open_snapshot(home, number) as connection:
         return _read(home, connection)
@@ -148,24 +149,24 @@ def read_snapshot(home: Home, number: int | None = None) -> Snapshot:
 def open_snapshot(
     home: Home, number: int | None = None, *, config: dict[str, Any] | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Opens a snapshot read-only, by default the current one, as the catalog in use of a DuckDB of its own.
+    """Open a snapshot read-only, by default the current one, as the default catalog of a new DuckDB connection.
 
-    Its files are read from where the home stands now. Raises `WarehouseError` when nothing was published, there is no
-    such snapshot, `warehouse.duckdb` is no link to one, or the file cannot be opened.
+    Its files are read from the present location of the home. Raises `WarehouseError` if nothing was published, there is
+    no such snapshot, `warehouse.duckdb` is not a link to one, or the file cannot be opened.
     """
     home.check()
     current = current_number(home)
     if current is None:
         raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
-    if number is not None and number not in (there := numbers(home)):
-        raise WarehouseError(f"{home.root} has no snapshot {number}; found {', '.join(map(str, there))}")
+    if number is not None and number not in (existing := numbers(home)):
+        raise WarehouseError(f"{home.root} has no snapshot {number}; found {', '.join(map(str, existing))}")
     with open_path(home, home.snapshot(current if number is None else number), config=config) as connection:
         yield connection
 
 
 @contextmanager
 def open_path(home: Home, path: Path, *, config: dict[str, Any] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Opens a snapshot file like `open_snapshot`. Raises `WarehouseError` when it cannot be opened."""
+    """Open a snapshot file like `open_snapshot`. Raises `WarehouseError` if it cannot be opened."""
     path, root = path.resolve(), views.literal_path(home.root.resolve())
     with duckdb.connect(config=config or {}) as connection:
         try:
@@ -184,29 +185,27 @@ def _read(home: Home, connection: duckdb.DuckDBPyConnection) -> Snapshot:
         ((*values,),) = connection.execute(f"SELECT {', '.join(names)} FROM snapshot").fetchall()
     except (duckdb.Error, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise WarehouseError(
-            f"{home.root} has a snapshot of another form ({reason}); publish into a new home"
-        ) from error
+        raise WarehouseError(f"{home.root} has a malformed snapshot ({reason}); publish into a new home") from error
     return Snapshot(**dict(zip(names, values, strict=True)))
 
 
 def _previous(
     home: Home, *, model_version: str, mesh_version: str
 ) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts]]:
-    """Returns the current snapshot, the books of its sources, the groups that stand merged, the facts of its files.
+    """Return the current snapshot, the summaries of its sources, its merged groups and the facts of its files.
 
-    Nothing but the snapshot where a file was made again with other rows, as after a repair: all is read anew then.
+    If a file changed since, as after a repair, return only the snapshot, so that everything is read again.
     """
     if not home.warehouse.is_symlink():
         return None, {}, [], {}
     with open_snapshot(home) as connection:
         before = _read(home, connection)
-        known, merged = remember(connection)
+        known, merged = load_previous(connection)
         facts = recorded_facts(connection)
     if not as_recorded(home.root, facts):
         return before, {}, [], {}
     if (before.model_version, before.mesh_version) != (model_version, mesh_version):
-        known, merged = {}, [group for group in merged if not group.of_model]  # they say nothing of this model's files
+        known, merged = {}, [group for group in merged if not group.of_model]  # the others are of another model's files
     return before, known, merged, facts
 
 
@@ -236,7 +235,7 @@ def _pass_gate(
     limits: Limits,
     accept: str | None,
 ) -> Snapshot:
-    """Returns the snapshot with what it exceeds and who accepts that. Raises `PublishRefusedError` if nobody does."""
+    """Return the snapshot with the limits it exceeds and who accepted that. Raises `PublishRefusedError` otherwise."""
     found: list[str] = []
     if before and before.documents >= limits.least_documents:
         connection.execute(f"ATTACH {views.literal(str(home.snapshot(before.number)))} AS before (READ_ONLY)")
@@ -244,7 +243,7 @@ def _pass_gate(
         found = exceeded(was, _figures(snapshot, branch_shares(connection, "concepts")), limits=limits)
     if found and accept is None:
         raise PublishRefusedError(
-            f"{'; '.join(found)}; nothing was published: put it right, or publish it all the same with --accept WHY "
+            f"{'; '.join(found)}; nothing was published: correct it, or publish it anyway with --accept WHY "
             "(e2emern snapshots publish)"
         )
     return replace(
@@ -267,7 +266,7 @@ def _figures(snapshot: Snapshot, branches: dict[str, float]) -> Figures:
 
 
 def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snapshot:
-    """Counts what the views show."""
+    """Count the rows of the views."""
     sources, damaged, rows, failures, deletions = _one_row(
         connection,
         """

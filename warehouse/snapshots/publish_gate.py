@@ -1,9 +1,9 @@
-"""The gate before a publish: what the tables hold may not move more than a set limit against the previous snapshot.
+"""Publish gate: the figures of the tables may not change beyond set limits against the previous snapshot.
 
-Losses are limited and growth is not: every document that is gained stands in a source whose books balance, and a first
-baseline multiplies the tables; what a bad source or model does to them shows in the figures per document. Under
-another model or vocabulary these figures move with reason, so their limits are wider; documents may not be lost then
-either, which keeps a backfill that is not finished from being shown.
+Losses are limited, but growth is not: every new document is in a source whose record counts reconcile, and a first
+baseline multiplies the tables. The figures per document show the effect of a bad source or model. Another model or
+vocabulary changes these figures for good reason, so their limits are wider. The limit on lost documents is not, so an
+unfinished backfill is not published.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import duckdb
 
-# Shares of mentions by branch (C04, D02 ...) of the vocabulary that `entities` shows; a concept of several branches is
-# shared out among them, and one in no tree counts as no branch.
+# Shares of mentions by branch (C04, D02 ...) of the vocabulary in `entities`. A concept of several branches counts in
+# equal parts in each; one outside the trees counts as 'no branch'.
 _BRANCHES_SQL = """
 WITH
     numbered AS (
@@ -37,20 +37,20 @@ SELECT branch, mentions / sum(mentions) OVER () AS share FROM final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far a snapshot may be from the previous one; shares are between 0 and 1."""
+    """Allowed changes from the previous snapshot; shares are between 0 and 1."""
 
-    least_documents: int = 5_000  # a smaller previous snapshot says too little to compare with
+    least_documents: int = 5_000  # a smaller previous snapshot is too small to compare with
     documents_lost: float = 0.01  # share of documents
     mentions_lost: float = 0.03  # share of mentions
     mentions_per_document: float = 0.10  # relative change
     unlinked: float = 0.03  # change of the share of mentions without a concept
     concept_mix: float = 0.05  # total variation distance of the shares of branches
-    across_versions: float = 3.0  # the last four limits are so much wider under another model or vocabulary
+    across_versions: float = 3.0  # factor on all but documents_lost under another model or vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the gate compares of a snapshot; `branches` are shares of linked mentions."""
+    """The figures of a snapshot that the gate compares; `branches` are shares of linked mentions."""
 
     model_version: str
     mesh_version: str
@@ -71,7 +71,7 @@ class Figures:
 
 
 def exceeded(before: Figures, now: Figures, *, limits: Limits) -> list[str]:
-    """Returns a line for each figure beyond its limit: which, what it was, what it is, and the limit."""
+    """Return a line for each figure beyond its limit: its name, old and new value, and the limit."""
     if before.documents < limits.least_documents:
         return []
     same = (before.model_version, before.mesh_version) == (now.model_version, now.mesh_version)
@@ -103,12 +103,12 @@ def exceeded(before: Figures, now: Figures, *, limits: Limits) -> list[str]:
 
 
 def branch_shares(connection: duckdb.DuckDBPyConnection, concepts: str) -> dict[str, float]:
-    """Returns the share of each branch of the trees of the connection's `entities` in a table of concepts."""
+    """Return the share of mentions in each tree branch of the connection's `entities`, for a table of concepts."""
     return dict(connection.execute(_BRANCHES_SQL.format(concepts=concepts)).fetchall())
 
 
 def total_variation(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Returns how far two mixes of shares are apart, from 0 for equal ones to 1 for those with nothing in common."""
+    """Return the total variation distance of two distributions: 0 if equal, 1 if disjoint."""
     return sum(abs(one.get(key, 0.0) - other.get(key, 0.0)) for key in {*one, *other}) / 2
 
 

@@ -1,8 +1,8 @@
-"""What stands in a snapshot: views over an explicit list of Parquet files, and tables, each column described.
+"""Create the views and tables of a snapshot: views over an explicit list of Parquet files, with column comments.
 
-The views name files by absolute path, so that any DuckDB client opens them from any folder. The folder they begin with
-is in one place, the macro `home()`, and the variable `e2emern_home` overrides it: a home that has moved is read with
-one statement, or permanently after one macro is replaced (`warehouse.snapshots.refs.relocate`).
+The views name files by absolute path, so that any DuckDB client can open them from any folder. Only the macro `home()`
+holds the root of these paths, and the variable `e2emern_home` overrides it. A home that has moved can be read after
+setting the variable, or permanently after replacing the macro (`warehouse.snapshots.refs.relocate`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from warehouse import schemas
 
 ORIGIN = "source, digest, record"
 HOME_VARIABLE = "e2emern_home"
-PLACE = "place"  # the column of merged files that is unique in each
+PLACE = "place"  # column of merged files, unique in each file
 
-# Every view over files: its schema, and what it is.
+# Every view over files: its schema and description.
 VIEWS: dict[str, tuple[pa.Schema, str]] = {
-    "documents": (schemas.DOCUMENTS, "Documents as they stand now: one row per document_id"),
+    "documents": (schemas.DOCUMENTS, "Current documents: one row per document_id"),
     "mentions": (
         schemas.MENTIONS,
-        "Mentions found by the model in the documents as they stand now; words of several concepts are a row for each",
+        "Mentions found by the model in the current documents; words of several concepts have a row for each",
     ),
     "deletions": (schemas.DELETIONS, "PubMed ids that a source withdraws"),
     "failures": (schemas.FAILURES, "Records that could not be used"),
@@ -35,7 +35,7 @@ VIEWS: dict[str, tuple[pa.Schema, str]] = {
         "Every concept with itself and all concepts above it: join on mesh_id, filter on ancestor_id",
     ),
 }
-# What a view reads of its files: all, or what is not hidden, by `record`, in merged files by `place`.
+# What a view reads of a file: all rows, or those not hidden, by `record` or, in merged files, by `place`.
 _WHOLE_SQL = "SELECT {columns} FROM read_parquet({files})"
 _PARTLY_SQL = """
 SELECT {columns} FROM read_parquet({files})
@@ -48,7 +48,7 @@ SELECT {ORIGIN}, document_id, pmid, annotation.start, annotation."end", annotati
 FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM documents)
 """
 _INVALID_SQL = f"SELECT {ORIGIN}, document_id, pmid, unnest(invalid_annotations, recursive := true) FROM documents"
-# Every view over the lists of `documents`: its schema, what it is, its query.
+# Every view over the lists of `documents`: its schema, description and query.
 LISTS: dict[str, tuple[pa.Schema, str, str]] = {
     "annotations": (schemas.ANNOTATIONS, "Mentions that the sources themselves carry", _ANNOTATIONS_SQL),
     "invalid_annotations": (
@@ -76,7 +76,7 @@ DEFINITION = "\n".join(
 
 
 def create_home(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
-    """Creates, or replaces, the macro that tells the folder of the files that all views read."""
+    """Create or replace the macro that returns the folder of the files that all views read."""
     folder = literal(literal_path(root))
     connection.execute(f"CREATE OR REPLACE MACRO home() AS coalesce(getvariable({literal(HOME_VARIABLE)}), {folder})")
 
@@ -89,9 +89,9 @@ def create_view(
     partly: Iterable[Path] = (),
     merged: Iterable[Path] = (),
 ) -> None:
-    """Creates one of `VIEWS` over its files, given relative to the home, with the description of every column.
+    """Create one of `VIEWS` over its files, given relative to the home, with the description of every column.
 
-    Of the files `partly`, of one source each, and `merged`, it shows what the table `hidden` does not name.
+    From files in `partly` (of one source each) and `merged`, the view omits the rows listed in the table `hidden`.
     """
     schema, description = VIEWS[name]
     columns = ", ".join(map(identifier, schema.names))
@@ -114,17 +114,17 @@ def create_view(
 
 
 def create_lists(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the views of `LISTS`, an element of the list a row."""
+    """Create the views of `LISTS`, one row per list element."""
     for name, (schema, description, sql) in LISTS.items():
         connection.execute(f"CREATE VIEW {name} AS {sql}")
         _describe(connection, "VIEW", name, schema, description)
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[dict[str, object]]) -> None:
-    """Creates one of `TABLES` with its rows, and the description of every column.
+    """Create one of `TABLES` with its rows and the description of every column.
 
-    No rows are no insert: after one without rows, in one statement with the table or not, DuckDB 2.0.0 does not find
-    those of an ordered insert of more than 122,880, until the file is opened anew.
+    Without rows, nothing is inserted: after an empty insert, DuckDB 2.0.0 does not find the rows of a later ordered
+    insert of more than 122,880 rows until the file is opened again.
     """
     schema, description = TABLES[name]
     connection.register("incoming", pa.Table.from_pylist(list(rows), schema=schema))
@@ -137,22 +137,22 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequenc
 
 
 def file_list(files: Iterable[Path]) -> str:
-    """Returns an SQL list of file names, taken literally by DuckDB: `*`, `?` and `[` are no wildcards."""
+    """Return an SQL list of file names, with the wildcards `*`, `?` and `[` escaped."""
     return "[" + ", ".join(literal(literal_path(path)) for path in files) + "]"
 
 
 def literal_path(path: Path) -> str:
-    """Returns a pattern that matches this path only."""
+    """Return a pattern that matches this path only."""
     return re.sub(r"([*?\[])", r"[\1]", str(path))
 
 
 def literal(text: str) -> str:
-    """Returns an SQL string."""
+    """Return a text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """Returns an SQL identifier."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 

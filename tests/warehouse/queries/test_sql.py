@@ -118,7 +118,7 @@ def test_memory_limit(home: Home) -> None:
         ("", "found 0 statements, expected one SELECT"),
         ("SELECT 1; SELECT 2", "found 2 statements, expected one SELECT"),
         ("SELECT ?", "Invalid Input Error: "),
-        ("SELECT '\udcff'", "the query: found a byte that is no UTF-8 at character 8"),
+        ("SELECT '\udcff'", "the query: found a byte that is not UTF-8 at character 8"),
         (
             "WITH x AS (DELETE FROM sources) SELECT 1",
             "found DELETE within the query, expected SELECT alone; the tables are read-only",
@@ -261,7 +261,7 @@ def test_no_way_out_by_a_parameter(home: Home) -> None:
     before = _contents(home)
     with pytest.raises(QueryRefusedError, match=r"^found FROM json_execute_serialized_sql\(\.\.\.\), expected "):
         query(home, "FROM json_execute_serialized_sql($tree)", parameters={"tree": tree})
-    with pytest.raises(QueryRefusedError, match=r"^\$text: found a byte that is no UTF-8 at character 1$"):
+    with pytest.raises(QueryRefusedError, match=r"^\$text: found a byte that is not UTF-8 at character 1$"):
         query(home, "SELECT $text", parameters={"text": "a\udcff"})
     assert _contents(home) == before
 

@@ -101,5 +101,5 @@ def test_a_damaged_record_is_told(home: Home) -> None:
     with pytest.raises(WarehouseError, match=r"figures\.parquet cannot be read; move its folder away and evaluate"):
         publish_it(home)
     (home.root / "evaluations" / "e1" / "verdict.json").write_text('{"checks": [{}]}')
-    with pytest.raises(WarehouseError, match=r"verdict\.json is no record of an evaluation; move its folder away"):
+    with pytest.raises(WarehouseError, match=r"verdict\.json is not a valid evaluation record; move its folder away"):
         evaluations(home)

@@ -61,7 +61,7 @@ def test_promotions_and_rollbacks_are_a_stack_with_a_history(home: Home, tmp_pat
         ("bbb", "aaa", None, "it does not", True),
         ("aaa", None, None, None, True),
     ]
-    with pytest.raises(WarehouseError, match=r"the champion of .* is the bundled model; there is no promotion to undo"):
+    with pytest.raises(WarehouseError, match=r"the champion of .* is the bundled model; no promotion is left to undo"):
         roll_back_model(home)
     promote(home, "bbb", over=None)
     assert roll_back_model(home).champion is None
@@ -89,5 +89,5 @@ def test_a_damaged_history_is_told(home: Home, tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match=r"champion\.json is damaged: .*; move it away"):
         champion(home)
     history.write_text('[{"when": "now"}]')
-    with pytest.raises(WarehouseError, match=r"champion\.json is no history of champions; move it away"):
+    with pytest.raises(WarehouseError, match=r"champion\.json is not a valid champion history; move it away"):
         champion(home)

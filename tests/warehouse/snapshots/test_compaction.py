@@ -54,8 +54,8 @@ def test_a_full_group_is_left_alone_and_the_last_one_grows(monkeypatch: pytest.M
     monkeypatch.setattr(compaction, "SMALL", size + 1)
     first = plan("mentions", dict.fromkeys(keys(*range(15)), size))
     assert members(first) == [keys(*range(11)), keys(*range(11, 15))]
-    assert plan("mentions", dict.fromkeys(keys(*range(17)), size), standing=first) == first
-    grown = plan("mentions", dict.fromkeys(keys(*range(18)), size), standing=first)
+    assert plan("mentions", dict.fromkeys(keys(*range(17)), size), existing=first) == first
+    grown = plan("mentions", dict.fromkeys(keys(*range(18)), size), existing=first)
     assert grown[0] is first[0]
     assert members(grown) == [keys(*range(11)), keys(*range(11, 18))]
     assert len({group.name for group in (*first, *grown)}) == 3

@@ -318,7 +318,11 @@ def lose_vocabulary(home: Home) -> None:
         (lose_a_file, PublishRefusedError, f"deletions/{SECOND.stem}.parquet is missing; delete "),
         (damage_a_file, PublishRefusedError, f"documents/{SECOND.stem}.parquet"),
         (swap_files, PublishRefusedError, "found rows [('pubmed21n0001.xml.gz', '1111111111111111', 1)], expected"),
-        (rename_mentions, PublishRefusedError, f"holds the books of {FIRST.stem}; delete it and annotate again"),
+        (
+            rename_mentions,
+            PublishRefusedError,
+            f"holds the record counts of {FIRST.stem}; delete it and annotate again",
+        ),
         (homeless_mention, PublishRefusedError, "mentions of document 77 (record 7), which is not among its documents"),
         (
             repeated_mention,
@@ -373,7 +377,7 @@ def test_what_is_no_link_is_told_from_none(home: Home, dangling: bool) -> None:
         home.warehouse.unlink()
         shutil.copyfile(home.snapshot(1), home.warehouse)
     for ask in (current_snapshot, read_snapshot, publish_it):
-        with pytest.raises(WarehouseError, match=r"is no link to a snapshot that is there; e2emern doctor --repair"):
+        with pytest.raises(WarehouseError, match=r"is not a link to an existing snapshot; run e2emern doctor --repair"):
             ask(home)
 
 

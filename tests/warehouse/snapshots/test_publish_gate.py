@@ -84,7 +84,7 @@ def test_a_snapshot_beyond_the_limits_is_refused_until_accepted(tmp_path: Path) 
     with pytest.raises(PublishRefusedError, match="concept mix") as caught:
         publish(home, model_version=MODEL, mesh_version=MESH, limits=limits)
     assert str(caught.value) == (
-        f"{moved}; nothing was published: put it right, or publish it all the same with --accept WHY "
+        f"{moved}; nothing was published: correct it, or publish it anyway with --accept WHY "
         "(e2emern snapshots publish)"
     )
     assert read_snapshot(home).number == 1

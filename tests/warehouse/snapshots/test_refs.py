@@ -31,7 +31,7 @@ from warehouse.snapshots.refs import (
 )
 
 ROOT = Path(__file__).parents[2]
-NO_LINK = r"warehouse\.duckdb is no link to a snapshot that is there; e2emern doctor --repair puts it right$"
+NO_LINK = r"warehouse\.duckdb is not a link to an existing snapshot; run e2emern doctor --repair$"
 
 
 def night(home: Home, number: int) -> Snapshot:
@@ -206,7 +206,7 @@ def test_a_publisher_killed_before_the_link_blocks_nobody(home: Home) -> None:
     publisher = (
         "import os, signal, sys; from pathlib import Path\n"
         "from warehouse.snapshots import publish as snapshot; from warehouse.layout import Home\n"
-        "snapshot.point = lambda home, number: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "snapshot.set_current = lambda home, number: os.kill(os.getpid(), signal.SIGKILL)\n"
         "snapshot.publish(Home(Path(sys.argv[1])), model_version='small-1', mesh_version='2024')"
     )
     killed = subprocess.run([sys.executable, "-c", publisher, str(home.root)], cwd=ROOT)
@@ -233,7 +233,7 @@ def test_a_home_that_moved(home: Home, tmp_path: Path, monkeypatch: pytest.Monke
     assert relocate(moved) == [1, 2, 3]
     assert [ask(moved.snapshot(number)) for number in (1, 2, 3)] == [[(1,)], [(2,)], [(3,)]]
     assert ask(moved.warehouse, "SELECT comment FROM duckdb_views() WHERE view_name = 'documents'") == [
-        ("Documents as they stand now: one row per document_id",)
+        ("Current documents: one row per document_id",)
     ]
     assert {number: read_snapshot(moved, number) for number in (1, 2, 3)} == before
     assert moved.snapshot(1).stat().st_mode & 0o777 == 0o444
