@@ -149,5 +149,5 @@ def test_damaged_results_are_told_in_one_line(
     output.write_text("{}")
     assert main([*given, "--epochs", "2", "--output", str(output)]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"{output}: not results of ours (")
+    assert error.startswith(f"{output}: not valid results (")
     assert error.count("\n") == 1

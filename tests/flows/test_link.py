@@ -30,8 +30,9 @@ def test_links_and_tells_bad_records(world: World, given: Path, tmp_path: Path) 
     ended = run("link", given, *options(world, tmp_path), "--deny", deny)
     assert ended.returncode == 0
     assert ended.stderr.splitlines() == [
-        "e2emern: given.PubTator: line 7: document 2: line of 'x' in document 2",
-        f"e2emern: wrote 1 document to {tmp_path / 'linked.PubTator'}: 1 of 2 mentions linked, 1 failure",
+        f"e2emern: wrote 2 documents to {tmp_path / 'linked.PubTator'}: 1 of 2 mentions linked, 0 failures",
+        "e2emern: 1 invalid annotation: 1 not a line of the format",
+        "e2emern: for example, line 7: found 'x', expected text, annotation or relation",
     ]
     assert (tmp_path / "linked.PubTator").read_text(encoding="utf-8") == (
         "1|t|Aspirin caused renal failure.\n1|a|\n"
