@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.errors import InputError
-from tasks.ingest.download_folder import Shelf
-from tasks.ingest.outcome import FileOutcome, Patience, Watch
+from tasks.ingest.download_folder import DownloadFolder
+from tasks.ingest.outcome import FileOutcome, RetryPolicy, Watch
 
 __all__ = ["PATTERN", "FileOutcome", "Patience", "Watch", "ingest"]
 
@@ -24,7 +24,7 @@ def ingest(
     *,
     pattern: str = PATTERN,
     limit: int | None = None,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     watch: Watch = lambda outcome: None,
 ) -> list[FileOutcome]:
     """Fetch the files of sources that match a pattern into a folder, and return the outcome of each.
@@ -40,7 +40,7 @@ def ingest(
         outcomes.append(outcome)
         watch(outcome)
 
-    with Shelf(folder).opened() as shelf:
+    with DownloadFolder(folder).opened() as downloads:
         for source in sources:
             try:
                 if source.startswith(("http://", "https://")):
@@ -48,11 +48,11 @@ def ingest(
 
                     fetch_listing(
                         source,
-                        shelf,
+                        downloads,
                         pattern=pattern,
                         limit=limit,
                         taken=taken,
-                        patience=patience or Patience(),
+                        retry_policy=retry_policy or RetryPolicy(),
                         watch=record,
                     )
                 elif "://" in source:
@@ -60,7 +60,7 @@ def ingest(
                 else:
                     from tasks.ingest.local import copy_folder
 
-                    copy_folder(Path(source), shelf, pattern=pattern, limit=limit, taken=taken, watch=record)
+                    copy_folder(Path(source), downloads, pattern=pattern, limit=limit, taken=taken, watch=record)
             except InputError as error:
                 record(FileOutcome(source, "failed", reason=str(error).removeprefix(f"{source}: ")))
     return outcomes

@@ -58,7 +58,7 @@ class Kept:
     md5: str
 
 
-class Shelf:
+class DownloadFolder:
     """A folder of fetched files, opened by one process at a time."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +66,7 @@ class Shelf:
         self._hidden = folder / _HIDDEN
 
     @contextmanager
-    def opened(self) -> Iterator[Shelf]:
+    def opened(self) -> Iterator[DownloadFolder]:
         """Create the folder and hold its lock, which the kernel releases if this process dies.
 
         Raises InputError if the folder cannot be used, or another process fetches into it.

@@ -18,8 +18,8 @@ import aiohttp
 from lxml import etree
 
 from tasks.errors import InputError
-from tasks.ingest.download_folder import Shelf, Version, is_safe, matches, read_md5
-from tasks.ingest.outcome import FileOutcome, Patience, Watch
+from tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
+from tasks.ingest.outcome import FileOutcome, RetryPolicy, Watch
 from warehouse.layout import natural
 
 PARALLEL = 2  # more would burden the server
@@ -47,7 +47,14 @@ class _TransientError(Exception):
 
 
 def fetch_listing(
-    url: str, shelf: Shelf, *, pattern: str, limit: int | None, taken: set[str], patience: Patience, watch: Watch
+    url: str,
+    downloads: DownloadFolder,
+    *,
+    pattern: str,
+    limit: int | None,
+    taken: set[str],
+    retry_policy: RetryPolicy,
+    watch: Watch,
 ) -> None:
     """Fetch the first `limit` matching files of a listing, and report the outcome of each to `watch`.
 
@@ -61,16 +68,16 @@ def fetch_listing(
         raise InputError(f"{url}: {error}") from error
     if not is_folder:
         raise InputError(f"{url}: expected the address of a folder, such as https://host/folder/")
-    asyncio.run(_Listing(url.rstrip("/") + "/", shelf, patience).fetch(pattern, limit, taken, watch))
+    asyncio.run(_Listing(url.rstrip("/") + "/", downloads, retry_policy).fetch(pattern, limit, taken, watch))
 
 
 class _Listing:
     """One listing: the URL of its folder, and the HTTP session."""
 
-    def __init__(self, folder: str, shelf: Shelf, patience: Patience) -> None:
+    def __init__(self, folder: str, downloads: DownloadFolder, retry_policy: RetryPolicy) -> None:
         self._folder = folder
-        self._shelf = shelf
-        self._patience = patience
+        self._downloads = downloads
+        self._retry_policy = retry_policy
         self._companions: set[str] = set()
         self._corrupt: dict[str, int] = {}
 
@@ -79,7 +86,7 @@ class _Listing:
             raise_for_status=_check_status,
             auto_decompress=False,  # keep files compressed
             headers={"Accept-Encoding": "identity", "User-Agent": "e2emern"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._patience.silence),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._retry_policy.read_timeout),
             trust_env=True,  # proxies
         ) as self._session:
             try:
@@ -139,7 +146,7 @@ class _Listing:
 
     async def _fetch(self, name: str) -> FileOutcome:
         def size() -> int:
-            part = self._shelf.part(name)
+            part = self._downloads.part(name)
             return part[1] if part else 0
 
         try:
@@ -152,7 +159,7 @@ class _Listing:
     async def _attempt(self, name: str) -> FileOutcome:
         """Request a file, or the missing rest of it, once; finish it if it is complete."""
         url = self._folder + name
-        kept, part = self._shelf.kept(name), self._shelf.part(name)
+        kept, part = self._downloads.kept(name), self._downloads.part(name)
         if kept and kept.version.url != url:
             kept = None
         if part and (part[0].url != url or not _validator(part[0])):
@@ -177,22 +184,22 @@ class _Listing:
             if response.status == 206 and part:
                 version = part[0]
                 self._check_range(name, response.headers.get("Content-Range", ""), found, *part)
-                file = self._shelf.resume(name)
+                file = self._downloads.resume(name)
             elif response.status == 200:
                 if kept and kept.version.same(found):
                     return FileOutcome(name, "unchanged", kept.bytes)
                 version = found
-                file = self._shelf.begin(name, version)
+                file = self._downloads.begin(name, version)
             else:
-                self._shelf.discard(name)
+                self._downloads.discard(name)
                 raise _TransientError(f"the server answers {response.status} {response.reason}")
             with file:
                 async for chunk in response.content.iter_chunked(_BUFFER):
                     file.write(chunk)
-        size = self._shelf.part(name)
+        size = self._downloads.part(name)
         if version.bytes is not None and size and size[1] != version.bytes:
             if size[1] > version.bytes:
-                self._shelf.discard(name)
+                self._downloads.discard(name)
             raise _TransientError(f"found {size[1]:,} bytes, expected {version.bytes:,}")
         return await self._finish(name, version)
 
@@ -204,26 +211,26 @@ class _Listing:
             version.etag,
             version.modified,
         ):
-            self._shelf.discard(name)
+            self._downloads.discard(name)
             raise _TransientError(
                 f"the server answers with {content_range[:60]!r}, expected what follows {size:,} bytes"
             )
 
     async def _finish(self, name: str, version: Version) -> FileOutcome:
-        kept = self._shelf.kept(name)
-        md5 = await asyncio.to_thread(self._shelf.digest, name)
+        kept = self._downloads.kept(name)
+        md5 = await asyncio.to_thread(self._downloads.digest, name)
         if f"{name}.md5" in self._companions:
             expected = await self._md5(name)
             fault = None if md5 == expected else f"its MD5 is {md5}, but {name}.md5 says {expected}"
         else:
-            fault = await asyncio.to_thread(self._shelf.check_gzip, name)
+            fault = await asyncio.to_thread(self._downloads.check_gzip, name)
         if fault:
-            self._shelf.discard(name)
+            self._downloads.discard(name)
             self._corrupt[name] = self._corrupt.get(name, 0) + 1
             if self._corrupt[name] >= _DOWNLOADS:
                 raise FetchError(f"{fault} (fetched {_DOWNLOADS} times)")
             raise _TransientError(fault)
-        size = self._shelf.finish(name, version, md5).bytes
+        size = self._downloads.finish(name, version, md5).bytes
         return FileOutcome(name, "unchanged" if kept and kept.md5 == md5 else "fetched", size)
 
     async def _md5(self, name: str) -> str:
@@ -236,7 +243,7 @@ class _Listing:
 
     async def _with_retries(self, attempt: Callable[[], Awaitable[_T]], size: Callable[[], int] = lambda: 0) -> _T:
         """Retry transient errors with increasing delays. Raises FetchError with the last reason."""
-        patience, tries, reached = self._patience, 0, size()
+        retry_policy, tries, reached = self._retry_policy, 0, size()
         while True:
             wait = 0.0
             try:
@@ -244,15 +251,15 @@ class _Listing:
             except _TransientError as error:
                 reason, wait = str(error), error.wait
             except (aiohttp.ClientError, TimeoutError) as error:
-                reason = " ".join(str(error).split())[:200] or f"no answer within {patience.silence:g} s"
+                reason = " ".join(str(error).split())[:200] or f"no answer within {retry_policy.read_timeout:g} s"
             tries += 1
-            if size() - reached >= patience.progress:
+            if size() - reached >= retry_policy.progress:
                 tries, reached = 1, size()
-            if tries >= patience.tries:
+            if tries >= retry_policy.tries:
                 raise FetchError(f"{reason} (tried {tries} times)")
-            if wait > patience.longest:
+            if wait > retry_policy.longest:
                 raise FetchError(f"{reason} and asks to wait {wait:,.0f} s; try again then")
-            await asyncio.sleep(max(wait, min(patience.longest, patience.first * 2 ** (tries - 1))))
+            await asyncio.sleep(max(wait, min(retry_policy.longest, retry_policy.first * 2 ** (tries - 1))))
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -6,18 +6,20 @@ import shutil
 from pathlib import Path
 
 from tasks.errors import InputError
-from tasks.ingest.download_folder import Shelf, Version, is_safe, matches, read_md5
+from tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
 from tasks.ingest.outcome import FileOutcome, Watch
 from warehouse.layout import natural
 
 
-def copy_folder(folder: Path, shelf: Shelf, *, pattern: str, limit: int | None, taken: set[str], watch: Watch) -> None:
+def copy_folder(
+    folder: Path, downloads: DownloadFolder, *, pattern: str, limit: int | None, taken: set[str], watch: Watch
+) -> None:
     """Copy the first `limit` matching files of a folder, and report the outcome of each to `watch`.
 
     `taken` are the names that earlier sources used; the names of this one are added. Raises InputError if the folder
-    holds no matching file, or is the shelf itself.
+    holds no matching file, or is the download folder itself.
     """
-    if folder.resolve() == shelf.folder.resolve():
+    if folder.resolve() == downloads.folder.resolve():
         raise InputError(f"{folder}: is the folder that is fetched into; annotate it as it is")
     try:
         found = (each.name for each in folder.iterdir() if each.is_file() and matches(each.name, pattern))
@@ -34,19 +36,19 @@ def copy_folder(folder: Path, shelf: Shelf, *, pattern: str, limit: int | None, 
         else:
             taken.add(name)
             try:
-                watch(_copy(folder / name, shelf))
+                watch(_copy(folder / name, downloads))
             except OSError as error:
                 watch(FileOutcome(name, "failed", reason=f"cannot be copied ({error.strerror or error})"))
 
 
-def _copy(path: Path, shelf: Shelf) -> FileOutcome:
+def _copy(path: Path, downloads: DownloadFolder) -> FileOutcome:
     name, version = path.name, _version(path)
-    kept = shelf.kept(name)
+    kept = downloads.kept(name)
     if kept and kept.version == version:
         return FileOutcome(name, "unchanged", kept.bytes)
-    with path.open("rb") as source, shelf.begin(name, version) as part:
+    with path.open("rb") as source, downloads.begin(name, version) as part:
         shutil.copyfileobj(source, part, 1 << 20)
-    md5 = shelf.digest(name)
+    md5 = downloads.digest(name)
     companion = path.with_name(f"{name}.md5")
     fault = None
     if _version(path) != version:
@@ -58,11 +60,11 @@ def _copy(path: Path, shelf: Shelf) -> FileOutcome:
         except ValueError as error:
             fault = str(error)
     else:
-        fault = shelf.check_gzip(name)
+        fault = downloads.check_gzip(name)
     if fault:
-        shelf.discard(name)
+        downloads.discard(name)
         return FileOutcome(name, "failed", reason=fault)
-    return FileOutcome(name, "fetched", shelf.finish(name, version, md5).bytes)
+    return FileOutcome(name, "fetched", downloads.finish(name, version, md5).bytes)
 
 
 def _version(path: Path) -> Version:

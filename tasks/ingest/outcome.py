@@ -18,7 +18,7 @@ class FileOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """The retry policy of requests; times are in seconds.
 
     Delays double from `first` up to `longest`. A server may ask for a longer delay (Retry-After), but if that exceeds
@@ -28,7 +28,7 @@ class Patience:
     tries: int = 6
     first: float = 1.0
     longest: float = 120.0
-    silence: float = 60.0  # read timeout
+    read_timeout: float = 60.0  # read timeout
     progress: int = 1 << 20
 
 

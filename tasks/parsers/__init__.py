@@ -1,4 +1,4 @@
-"""Parsers of the formats of input; the format is found from the content, never from the name."""
+"""Parsers of the input formats; the format is detected from the content, never from the name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.parsers.xml_stream import root_tag
 __all__ = ["Deletion", "Failure", "Record", "detect_format", "parse"]
 
 _EXPECTED = "PubMed XML or MEDLINE text, PubTator, BioC XML, BioC JSON or exported JSON lines, plain, gzip or xz"
-_START = 1024  # bytes; enough to find a format
+_START = 1024  # bytes; enough to detect a format
 _SPACE = codecs.BOM_UTF8 + string.whitespace.encode()
 _UTF16_XML = {
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -46,7 +46,7 @@ def parse(path: Path) -> Iterator[Record]:
     """Yield every record of a file in order: a Document, a Deletion or a Failure each, numbered from 0.
 
     Annotations that cannot be used are in the `invalid_annotations` of their Document. Memory does not grow with the
-    file. Raises SourceError if the file is empty, of another format, hostile, or damaged; in the last case after the
+    file. Raises SourceError if the file is empty, of another format, hostile, or damaged; in the last case, after the
     records that precede the damage.
     """
     yield from _PARSERS[detect_format(path)](path)
@@ -55,7 +55,7 @@ def parse(path: Path) -> Iterator[Record]:
 def detect_format(path: Path, *, expected: str = _EXPECTED) -> str:
     """Return the format of a file from its content: a key of `_PARSERS`, such as `pubmed`.
 
-    `expected` names the formats that are taken, for the error. Raises SourceError if the file is empty, cannot be
+    `expected` names the accepted formats, for the error message. Raises SourceError if the file is empty, cannot be
     read, or is of another format.
     """
     start = _start(path, expected)
@@ -88,11 +88,11 @@ def _is_xml(start: bytes) -> bool:
 
 
 def _start(path: Path, expected: str) -> bytes:
-    """Return the first bytes of a file, from its first character that is no space."""
+    """Return the first bytes of a file, from its first character that is not a space."""
     start = b""
     with open_source(path, expected=expected) as source:
         try:
-            for chunk in source.chunks():  # which are as small as the members of a gzip file
+            for chunk in source.chunks():  # a chunk may be as small as a member of a gzip file
                 start = (start + chunk).lstrip(_SPACE)
                 if len(start) >= _START:
                     break

@@ -1,4 +1,4 @@
-"""Mentions that a source itself carries, checked against the text where they enter."""
+"""Read the annotations of a source, and check them against its text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OFFSETS_ASSIGNED = "offsets assigned"  # the kind of a passage that has no usabl
 
 
 class InvalidAnnotationError(ValueError):
-    """An annotation that cannot be used. `kind` is what is wrong without any value, the message says what was found."""
+    """An annotation is invalid. `kind` names the kind of error without values; the message has the values found."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -34,7 +34,7 @@ def fitted(
 ) -> Annotation:
     """Return the annotation, after checking that `text[start:end] == mention`.
 
-    Offsets are code points, half-open. Raises InvalidAnnotationError if the text there is another.
+    Offsets are code points, half-open. Raises InvalidAnnotationError if the text differs.
     """
     if start >= end:
         raise InvalidAnnotationError("end not after start", f"{shown(mention)} at {start}-{end} is empty or reversed")
@@ -50,7 +50,7 @@ def fitted(
 def read_offset(written: object) -> int:
     """Read an offset or a length: digits, or a number without a fraction such as 11.0.
 
-    Raises InvalidAnnotationError for anything else, several offsets of a discontinuous mention among it.
+    Raises InvalidAnnotationError for anything else, such as the several offsets of a discontinuous mention.
     """
     given = "" if isinstance(written, bool) or written is None else str(written).strip()
     if match := _OFFSET.fullmatch(given):
@@ -61,10 +61,10 @@ def read_offset(written: object) -> int:
 
 
 def split_identifiers(written: str) -> tuple[str, ...]:
-    """Split composite identifiers such as `D001943|D010051` or `OMIM:1+OMIM:2`; none where `written` is empty or `-`.
+    """Split composite identifiers such as `D001943|D010051` or `OMIM:1+OMIM:2`; none if `written` is empty or `-`.
 
-    Each is without white space: `MESH: D001943` is `MESH:D001943`. A part may say that there is no id, as in
-    `D001943|-1`. Anything else of which a part is not an identifier, such as the variant `p|SUB|S|369|R`, stays whole.
+    White space is removed: `MESH: D001943` becomes `MESH:D001943`. A part may mean a missing id, as in
+    `D001943|-1`. If any part is not an identifier, as in the variant `p|SUB|S|369|R`, the text is not split.
     """
     written = written.strip()
     if written in ("", "-"):

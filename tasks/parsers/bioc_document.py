@@ -1,4 +1,4 @@
-"""What BioC XML and BioC JSON share: a document in the shape of BioC JSON becomes a Document.
+"""Convert a BioC document in the shape of BioC JSON to a Document; shared by BioC XML and BioC JSON.
 
 Format: Comeau et al., BioC: a minimalist approach to interoperability for biomedical text processing, Database 2013,
 https://doi.org/10.1093/database/bat064. Offsets count code points from the document's start.
@@ -26,8 +26,8 @@ _Json = Mapping[str, object]
 def read_document(raw: object, record: int, position: str) -> Iterator[Document | Failure]:
     """Yield the Document of a BioC document in the shape of BioC JSON, or a Failure without a usable id or text.
 
-    Numbers may be digits, as in XML. What else cannot be used is in `invalid_annotations`. Passages without a usable
-    offset, or that overlap, are laid out one after another with a space between: see OFFSETS_ASSIGNED.
+    Numbers may be strings of digits, as in XML. Other invalid parts go to `invalid_annotations`. Passages that overlap
+    or have no usable offset are laid out one after another, separated by a space: see OFFSETS_ASSIGNED.
     """
     document_id = None
     try:
@@ -115,7 +115,7 @@ def _document(raw: _Json, document_id: str, record: int, placed: list[Placed]) -
     infons: dict[str, str] = {}
     for holder in [*(each.raw for each in reversed(placed)), raw]:  # the document's own win, then the first passage's
         infons.update(_infons(holder))
-    # LitCovid gives these three beside the infons
+    # LitCovid has these three next to the infons
     infons.update({key: str(raw[key]) for key in ("pmid", "journal", "year") if raw.get(key)})
     year = infons.get("year", "")
     return Document(
@@ -129,7 +129,7 @@ def _document(raw: _Json, document_id: str, record: int, placed: list[Placed]) -
 
 
 def _pmid(document_id: str, infons: Mapping[str, str], sections: set[str]) -> int | None:
-    """Read the PMID; a document's id is one where it is an abstract, while full texts have their PMC id there."""
+    """Read the PMID; the id of an abstract is its PMID, while the id of a full text is its PMC id."""
     for given in (infons.get("pmid", ""), infons.get("article-id_pmid", "")):
         if _PMID.fullmatch(given):
             return int(given)

@@ -1,7 +1,7 @@
-"""BioC JSON, streamed document by document.
+"""Parse BioC JSON, streamed document by document.
 
 A file may hold one collection, several (one a line, or in a list), a list of documents, or lists of lists as in
-LitCovid's dump. Objects in such lists that are no documents, as that dump's notices, are passed over.
+LitCovid's dump. Objects in such lists that are not documents, such as that dump's notices, are skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 20_000_000  # JSON values of one document
 MAX_STRING = 64 * 1024 * 1024  # bytes
 
-_LISTS = ("documents", "PubTator3")  # keys under which a list of documents stands
+_LISTS = ("documents", "PubTator3")  # keys of lists of documents
 
 # An escape: one that the end of a piece may have cut, a surrogate pair, half of one, or any other.
 _ESCAPE = re.compile(
@@ -40,15 +40,15 @@ _SUSPECT = re.compile(rb"\\(?:u[dD][89a-fA-F]|[\\u0-9a-fA-F]{0,10}\Z)")  # few p
 def parse_bioc_json(path: Path) -> Iterator[Record]:
     """Yield the records of a BioC JSON file in order: a Document or a Failure each, as `read_document` does.
 
-    Raises SourceError where the file cannot be read to its end, after the records that precede the damage, and
-    where it holds no BioC.
+    Raises SourceError if the file cannot be read to its end, after the records that precede the damage, and if it
+    holds no BioC documents.
     """
     for record, raw in enumerate(_documents(path)):
         yield from read_document(raw, record, f"document {record + 1}")
 
 
 def _documents(path: Path) -> Iterator[object]:
-    # Driven piece by piece: ijson's own generators drop what they hold of a piece when it ends in a damage.
+    # Fed piece by piece: ijson's own generators drop the events of a piece that ends in damage.
     events = ijson.sendable_list()
     parser = ijson.basic_parse_coro(events, multiple_values=True, use_float=True)
     walk = _Walk(path)
@@ -80,7 +80,7 @@ def _documents(path: Path) -> Iterator[object]:
 def _without_halves(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Put U+FFFD in place of each escaped half of a surrogate pair, so that offsets stay.
 
-    YAJL would make one character of two, or one that is no UTF-8, at which the rest of the file is lost.
+    YAJL would make one character of two, or invalid UTF-8, which loses the rest of the file.
     """
     rest = b""
     for chunk in chunks:
@@ -166,7 +166,7 @@ class _Walk:
             yield from self._put(value)
 
     def _put(self, value: object) -> Iterator[object]:
-        """Keep a value of an object; yield one that stands where a document should."""
+        """Keep a value of an object; yield a value that is in place of a document."""
         top = self._frames[-1] if self._frames else None
         if top is not None and top.kind == "object":
             top.content[top.key] = value

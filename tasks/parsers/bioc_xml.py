@@ -1,4 +1,4 @@
-"""BioC XML, streamed document by document. DTD: https://bioc.sourceforge.net/BioC.dtd."""
+"""Parse BioC XML, streamed document by document. DTD: https://bioc.sourceforge.net/BioC.dtd."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse_bioc_xml(path: Path) -> Iterator[Record]:
 
 
 def _document(element: etree._Element) -> dict[str, object]:
-    """Bring a document into the shape of BioC JSON."""
+    """Convert a document to the shape of BioC JSON."""
     return {
         "id": element.findtext("id"),
         "infons": _infons(element),
@@ -44,7 +44,7 @@ def _document(element: etree._Element) -> dict[str, object]:
 
 
 def _passage(element: etree._Element) -> dict[str, object]:
-    """A passage, or a sentence: they differ only in that a sentence has no sentences."""
+    """Convert a passage or a sentence: they differ only in that a sentence has no sentences."""
     return {
         "infons": _infons(element),
         "offset": element.findtext("offset"),

@@ -1,4 +1,4 @@
-"""What PubMed's XML and its MEDLINE text have in common: a citation's title, abstract, dates and PMID.
+"""Shared by PubMed XML and MEDLINE text: read a citation's title, abstract, dates and PMID.
 
 Elements and fields: https://www.nlm.nih.gov/bsd/licensee/elements_descriptions.html.
 """

@@ -1,4 +1,4 @@
-"""Describe text that servers and browsers give in place of records. `foreign` does it for other kinds of bytes."""
+"""Describe text that servers and browsers return instead of records. `foreign` describes other kinds of bytes."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def describe_start(start: bytes) -> str | None:
 
 
 def describe_root(tag: str) -> str | None:
-    """Return what an XML file is with this root element, and what to do; None if it is of no such kind."""
+    """Return what an XML file is with this root element, and what to do; None if it is not such a file."""
     return _ROOTS.get(tag)

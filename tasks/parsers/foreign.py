@@ -1,4 +1,4 @@
-"""Recognizes contents that no parser reads, so that errors name what they are and what to do about them.
+"""Recognize content that no parser reads, so that errors can name it and say what to do.
 
 Sources: the magic numbers of file(1), and the checksum of a tar header (POSIX.1-1988, ustar).
 """

@@ -1,4 +1,4 @@
-"""Separates the titles of PubTator records from the line before, to which joined files may have glued them.
+"""Separate the titles of PubTator records from the line before, to which joined files may have glued them.
 
 `cat a.txt b.txt` glues the first title of `b.txt` to the last line of `a.txt` if that has no line end:
 `981|a|Asthma in men.982|t|Psoriasis and methotrexate.` As the id may follow a digit, and as texts may hold `|t|`
@@ -22,7 +22,7 @@ _LIKELY = re.compile(r"[0-9]{4,}\|t\|")  # shorter numbers occur in formulas suc
 def separate_titles(lines: Iterator[Line]) -> Iterator[Line]:
     """Yield the lines, each proven title on its own; both parts of a glued line keep its number.
 
-    A blank line is put between the two, since they are of different files.
+    A blank line is inserted between the two, since they are from different files.
 
     Raises SourceError as `lines` does, after the lines that precede it.
     """

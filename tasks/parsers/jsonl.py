@@ -1,7 +1,7 @@
-"""Our own export in JSON lines, read back: the documents, and the annotations that their sources carry.
+"""Parse our own export in JSON lines: the documents, and the annotations of their sources.
 
-Format: `tasks.exporters.jsonl`, described in docs/exports.md. `mentions` are what a model found, and are passed over:
-annotating finds them again. Other keys are passed over, too, so that lines may carry more.
+Format: `tasks.exporters.jsonl`, described in docs/exports.md. `mentions` were found by a model and are skipped, since
+annotation finds them again. Unknown keys are skipped, too.
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ def parse_jsonl(path: Path) -> Iterator[Record]:
 
 
 def is_jsonl(start: bytes) -> bool:
-    """Tell whether the first JSON object of a content, possibly cut, has a key `document_id`."""
+    """Return whether the first JSON object of a content, possibly truncated, has a key `document_id`."""
     events = ijson.sendable_list()
     parser = ijson.basic_parse_coro(events, multiple_values=True)
-    with suppress(ijson.JSONError, ValueError, ArithmeticError, StopIteration):  # events before a damage are enough
+    with suppress(
+        ijson.JSONError, ValueError, ArithmeticError, StopIteration
+    ):  # the events before the damage are enough
         parser.send(start)
     depth = 0
     for event, value in events:

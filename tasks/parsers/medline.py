@@ -1,4 +1,4 @@
-"""PubMed's text format, called PubMed, MEDLINE or .nbib: what its page saves and E-utilities return as `medline`.
+"""Parse PubMed's text format, called PubMed, MEDLINE or .nbib; E-utilities return it as `medline`.
 
 Format: https://pubmed.ncbi.nlm.nih.gov/help/#save-medline-format and https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
 A record begins with its PMID and ends with a blank line; a field is a tag of four places, `- ` and its value, which

@@ -1,4 +1,4 @@
-"""PubMed XML, and the older MEDLINE XML: baseline and update files, and what E-utilities return.
+"""Parse PubMed XML and the older MEDLINE XML: baseline files, update files and answers of E-utilities.
 
 Format: https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_250101.dtd, elements described at
 https://www.nlm.nih.gov/bsd/licensee/elements_descriptions.html. Text is laid out as `title + " " + abstract`.
@@ -88,7 +88,7 @@ def _citation(citation: etree._Element, record: int) -> Document:
 
 
 def _book_article(element: etree._Element, record: int) -> Document:
-    """A chapter has its own title; a whole book has the book's."""
+    """Return the title of a chapter, or that of the book for a whole book."""
     document = _child(element, "BookDocument")
     if document is None:
         raise RecordError("book article without BookDocument")
@@ -121,7 +121,7 @@ _READERS: dict[str, Callable[[etree._Element, int], Document | Deletion]] = {
 
 
 def _child(element: etree._Element | None, tag: str) -> etree._Element | None:
-    """The first child of a tag; several times as fast as `find`, which takes a path."""
+    """Return the first child with a tag; several times as fast as `find`, which parses a path."""
     return None if element is None else next(element.iterchildren(tag), None)
 
 
@@ -139,7 +139,7 @@ def _pmid(element: etree._Element | None) -> tuple[int, int]:
 
 
 def _other_abstract(citation: etree._Element) -> tuple[str, str | None]:
-    """The first English OtherAbstract that has text, and its Type; English is what the DTD takes without a Language."""
+    """Return the first English OtherAbstract that has text, and its Type; the DTD's default Language is English."""
     for other in citation.iterfind("OtherAbstract"):
         if other.get("Language", "eng").strip().lower() in ("eng", "en"):
             text = abstract_of(_abstract(other))
@@ -163,7 +163,7 @@ def _abstract(element: etree._Element | None) -> str:
 
 
 def _flat(element: etree._Element | None) -> str:
-    """The text of an element and all its markup, with every run of white space as one space."""
+    """Return the text of an element and its markup, with every run of white space as one space."""
     return "" if element is None else plain(flat_text(element))
 
 

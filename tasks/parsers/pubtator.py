@@ -1,4 +1,4 @@
-"""PubTator text: `id|t|title`, `id|a|abstract`, then tab-separated annotations and relations, then a blank line.
+"""Parse PubTator text: `id|t|title`, `id|a|abstract`, tab-separated annotations and relations, a blank line.
 
 Format: https://www.ncbi.nlm.nih.gov/research/pubtator3/tutorial (BioCreative V CDR, NCBI disease and BioRED corpora
 follow it). Offsets count code points of `title + " " + abstract`.
@@ -30,7 +30,7 @@ _GLUED = re.compile(r"[0-9]\|t\|")  # in an annotation: the title of another rec
 _NUMERIC = re.compile(r"\s*[-+]?\.?[0-9]")
 _DIRECTION = re.compile(r"(?:Subject|Object):")
 _LONG_ID = 4  # characters; a formula may hold a shorter one before `|a|`
-_NO_NUMBER = ("na", "nan", "nil", "none", "null")  # what tables have in place of an offset
+_NO_NUMBER = ("na", "nan", "nil", "none", "null")  # written by tables in place of an offset
 _PMID = re.compile(r"[0-9]{1,18}")
 
 _CARRIAGE_RETURNS = "lines end with a carriage return alone, expected a line feed; convert the file"
@@ -62,7 +62,7 @@ def parse_pubtator(path: Path) -> Iterator[Record]:
 
 
 def is_pubtator(line: str) -> bool:
-    """Tell whether a line is the title or abstract of a PubTator document."""
+    """Return whether a line is the title or abstract of a PubTator document."""
     return _TEXT.match(line) is not None
 
 
@@ -140,7 +140,7 @@ _Mention = tuple[int, int, str, str, str]  # start, end, text, type, identifiers
 
 @dataclass(slots=True)
 class _Block:
-    """The lines of one document, read: texts by `t` and `a`, and the others with their line numbers."""
+    """The parsed lines of one document: texts by `t` and `a`, and the others with their line numbers."""
 
     document_id: str
     texts: dict[str, str] = field(default_factory=dict)
@@ -192,7 +192,7 @@ def _add_text(block: _Block, number: int, match: re.Match[str]) -> None:
 
 
 def _own_line_within(text: str, kind: str, document_id: str) -> str | None:
-    """Return what is wrong with a text that holds the next line of its document, as after a lost line end."""
+    """Return what is wrong with a text that contains the next line of its document, as after a lost line end."""
     annotation = re.search(rf"(?<![0-9]){re.escape(document_id)}\t-?[0-9]+\t-?[0-9]+\t", text)
     abstract = f"{document_id}|a|"
     has_abstract = kind == "t" and len(document_id) >= _LONG_ID and abstract in text

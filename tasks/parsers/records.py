@@ -1,4 +1,4 @@
-"""What a parser yields: a document, a deletion, or a record that could not be used with the reason."""
+"""What a parser yields: a document, a deletion, or a failure with its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from model.document import Document
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A PMID that its source withdraws (PubMed `DeleteCitation`), in one version or, without any, altogether."""
+    """A PMID that its source deletes (PubMed `DeleteCitation`), in one version, or without a version in all."""
 
     record: int
     pmid: int
@@ -18,7 +18,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A record that could not be used. `position` says where: a line, a byte or an element's line number."""
+    """A record that could not be used. `position` is a line, a byte or an element's line number."""
 
     record: int
     position: str

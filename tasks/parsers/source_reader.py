@@ -1,4 +1,4 @@
-"""Opens a source for reading: plain, gzip or xz by its first bytes, with a bound on what it may unpack to.
+"""Open a source for reading: plain, gzip or xz by its first bytes, with a limit on its decompressed size.
 
 `SourceReader.read` hands out every byte that precedes a damage before it raises, so that no good record is lost.
 """
@@ -20,14 +20,14 @@ from tasks.parsers.foreign import foreign, not_utf8
 GZIP_MAGIC = b"\x1f\x8b"
 XZ_MAGIC = b"\xfd7zXZ"
 CHUNK = 64 * 1024  # bytes
-_HEAD = 1024  # bytes from which contents that no parser reads are recognized
+_HEAD = 1024  # bytes that suffice to recognize content that no parser reads
 MAX_LINE = 16 * 1024 * 1024  # bytes
 MAX_RATIO = 200  # decompressed over compressed bytes; PubMed's own files stay below 15
 RATIO_FREE = 100_000_000  # decompressed bytes below which any ratio is accepted
 
 
 class SourceReader:
-    """A readable source that raises nothing but `SourceError`."""
+    """A readable source that raises only `SourceError`."""
 
     def __init__(self, file: BinaryIO, path: Path, *, expected: str, max_ratio: float, ratio_free: int) -> None:
         self._path = path
@@ -35,8 +35,8 @@ class SourceReader:
         self._file = file
         self._max_ratio = max_ratio
         self._ratio_free = ratio_free
-        self._size = 0  # bytes unpacked
-        self._head: bytes | None = None  # the first bytes, as far as they are not handed out
+        self._size = 0  # decompressed bytes
+        self._head: bytes | None = None  # the first bytes that were not returned yet
         self._damage: SourceError | None = None  # met while reading the first bytes
         magic = file.read(len(XZ_MAGIC))
         file.seek(0)
@@ -67,7 +67,7 @@ class SourceReader:
         while len(head) < _HEAD:
             try:
                 more = self._unpack(CHUNK)
-            except SourceError as error:  # after what precedes it
+            except SourceError as error:  # raised after the bytes before it
                 self._damage = error
                 break
             if not more:

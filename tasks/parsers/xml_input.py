@@ -1,4 +1,4 @@
-"""The bytes of an XML source, handed out so that no piece reaches over the end of one of its documents.
+"""Provide the bytes of an XML source in pieces that never cross the end of one of its documents.
 
 A source may hold several XML documents, one after another: files joined by `cat`, or answers of E-utilities appended
 to one file. An XML parser takes one document, so that each of them needs its own.
@@ -13,7 +13,7 @@ from itertools import chain
 
 from tasks.parsers.source_reader import SourceReader
 
-_PIECE = 16 * 1024  # bytes; the tree of a larger one is given back to the system and asked for again each time
+_PIECE = 16 * 1024  # bytes; larger trees are freed to the system and allocated again each time, which is slow
 _BETWEEN = b" \t\r\n" + codecs.BOM_UTF8  # bytes of a byte order mark are in no other place where these may be
 _SKIPPED = ((b"<!--", b"-->"), (b"<?", b"?>"))
 _DECLARATION = re.compile(rb"<\?xml[ \t\r\n]")
@@ -80,7 +80,7 @@ class XmlInput:
     def take_up_to(self, end_tag: bytes) -> bytes:
         """Take the next bytes, at most to where the first `end_tag` ends; empty at the end of the source.
 
-        `end_tag` is without its `>`: `</PubmedArticleSet`. Whether it is the end of the root element, or stands in a
+        `end_tag` is without its `>`: `</PubmedArticleSet`. Whether it is the end of the root element, or is in a
         comment or a CDATA section, only the parser knows.
         """
         while True:
@@ -113,7 +113,7 @@ class XmlInput:
 
 
 def _transcoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Bring UTF-16 into UTF-8; `_FORBIDDEN` marks what is no UTF-16."""
+    """Convert UTF-16 to UTF-8; `_FORBIDDEN` marks invalid UTF-16."""
     decoder = codecs.getincrementaldecoder(encoding)(_FORBIDDEN)
     for chunk in chunks:
         if text := decoder.decode(chunk):

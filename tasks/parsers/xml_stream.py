@@ -1,4 +1,4 @@
-"""Streams elements of an XML source in constant memory, with entities, network and external DTDs off."""
+"""Stream elements of an XML source in constant memory, with entities, network and external DTDs off."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def elements(path: Path, roots: Mapping[str, Collection[str]]) -> Iterator[tuple
     for. Of a document with another root element the root element alone is yielded, emptied; `wrong_root` says why it
     cannot be used.
 
-    Raises SourceError if the file cannot be read or is no well-formed XML, after the elements that precede the
+    Raises SourceError if the file cannot be read or is not well-formed XML, after the elements that precede the
     damage, and if a DTD declares entities.
     """
     with open_source(path) as source:

@@ -1,1 +1,1 @@
-"""What training does: gold data, one training, distillation, retraining."""
+"""The steps of training: gold data, training, distillation, retraining."""

@@ -1,7 +1,7 @@
-"""Gold corpora become the one Parquet file that training and evaluation read.
+"""Join gold corpora into the Parquet file that training and evaluation read.
 
-PubTator text holds documents with concepts; types are normalized to the ones that we annotate, and of two documents
-with one id the first is kept. Columns of tokens and B, I, O tags (`.tsv`) hold single sentences with spans of one type.
+PubTator text holds documents with concepts. Types are normalized to the annotated ones, and of documents with the same
+id the first is kept. Columns of tokens and B, I, O tags (`.tsv`) hold single sentences with spans of one type.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from warehouse.wording import by_kind, plural
 _log = logging.getLogger(__name__)
 
 NAMED = re.compile(r"([^/=]+)/([^/=]+)=(.+)")
-"""A gold file and what to call it: CORPUS/SPLIT=FILE."""
+"""A gold file with the names of its corpus and split: CORPUS/SPLIT=FILE."""
 
 
 def join_corpora(
@@ -43,9 +43,9 @@ def join_corpora(
     """Write gold files as one corpus.
 
     Each is named `CORPUS/SPLIT=FILE`. `annotates` has `CORPUS=TYPE,...` for each corpus that does not mark both types.
-    With the entities table `mesh`, gold ids that it does not hold are counted. Raises InputError if a name or a type is
-    not valid, no file is of a corpus of `annotates`, a file cannot be read or has no usable annotation, or a document
-    is in a split twice; nothing is written then.
+    With an entities table `mesh`, `log` reports how many gold ids it lacks. Raises InputError if a name or a type is
+    not valid, a corpus of `annotates` has no file, a file cannot be read or has no usable annotation, or a document is
+    in a split twice. Then nothing is written.
     """
     vocabulary = read_vocabulary(mesh) if mesh else None
     marked: dict[str, tuple[str, ...]] = {}
@@ -74,7 +74,7 @@ def join_corpora(
 
 
 def describe_unknown_ids(documents: Sequence[GoldDocument], vocabulary: Vocabulary) -> str | None:
-    """Return how many ids of gold mentions a vocabulary does not hold, with the commonest; None if it holds all."""
+    """Return how many gold ids a vocabulary lacks, with the most frequent one; None if it has all."""
     given = [concept for document in documents for mention in document.mentions for concept in mention.concepts]
     unknown = Counter(concept for concept in given if vocabulary.canonical(concept) not in vocabulary.position)
     if not unknown:
@@ -88,7 +88,7 @@ def describe_unknown_ids(documents: Sequence[GoldDocument], vocabulary: Vocabula
 
 
 def check_once(documents: Sequence[GoldDocument]) -> None:
-    """Check that no document stands twice in a split. Raises InputError."""
+    """Check that no document is twice in a split. Raises InputError."""
     seen: set[tuple[str, str, str]] = set()
     for document in documents:
         key = (document.corpus, document.split, document.document_id)
@@ -100,7 +100,7 @@ def check_once(documents: Sequence[GoldDocument]) -> None:
 def read_split(
     path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...], log: Callable[[str], None]
 ) -> list[GoldDocument]:
-    """Return the documents of a gold file, PubTator or columns of tags (`.tsv`), and tell how many there are.
+    """Return the documents of a gold file, PubTator or columns of tags (`.tsv`), and log their number.
 
     Raises SourceError if the file cannot be read, and InputError if none of its annotations can be used.
     """
@@ -121,11 +121,11 @@ def read_gold(
     annotated_types: tuple[str, ...] = ENTITY_TYPES,
     log: Callable[[str], None] = _log.warning,
 ) -> list[GoldDocument]:
-    """Return the documents of a gold PubTator file, each id once; `annotated_types` are those that it marks throughout.
+    """Return the documents of a gold PubTator file, each id once; the file marks all mentions of `annotated_types`.
 
-    `tell` is given what is passed over: annotations of other types, by type, and invalid ones, by what is wrong, with
-    a few examples. Raises SourceError if the file or one of its documents is damaged, since gold must be whole, and
-    InputError if none of its annotations can be used.
+    `log` reports the annotations passed over: other types, by type, and invalid ones, by kind of error with a few
+    examples. Raises SourceError if the file or one of its documents is damaged, since gold must be complete, and
+    InputError if no annotation can be used.
     """
     documents: dict[str, GoldDocument] = {}
     passed_over = PassedOver()
@@ -156,7 +156,7 @@ def gold_document(
     annotated_types: tuple[str, ...] = ENTITY_TYPES,
     passed_over: PassedOver,
 ) -> GoldDocument:
-    """Return the gold document of one that a source annotates: mentions of other types are counted only."""
+    """Return an annotated document as a gold document; mentions of other types are only counted."""
     text = document.text
     return GoldDocument(
         corpus=corpus,
@@ -171,13 +171,13 @@ def gold_document(
 
 
 def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[str, ...]) -> Iterator[GoldDocument]:
-    """Reads sentences of tokens with B, I or O tags (CoNLL-2003's columns), one document a sentence.
+    """Yield the sentences of a file of tokens with B, I or O tags (CoNLL-2003's columns), one document per sentence.
 
-    Tokens are joined by single spaces, the original spacing being lost. The B and I of such a file name no type, so
-    it annotates one type only.
+    Tokens are joined by single spaces, since the original spacing is lost. The tags have no type, so the file annotates
+    one type only.
 
     Raises:
-        SourceError: the file cannot be read, several types are named, or a line is no token and tag.
+        SourceError: the file cannot be read, several types are given, or a line is not a token and a tag.
     """
     if len(annotated_types) != 1:
         raise SourceError(f"{path}: tags without types; say which one: --annotates {corpus}=Disease")

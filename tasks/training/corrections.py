@@ -1,7 +1,8 @@
-"""Documents whose mentions a user has corrected, dropped into a folder as PubTator files, checked before training.
+"""Read and check corrected documents: PubTator files that a user puts into a folder, to be trained on.
 
-A file marks every mention of those types that occur in it. Only whole documents are taken: one annotation that does not
-fit would teach that its words are no mention. What is refused is told with file, place and reason, and stops nothing.
+A file marks every mention of the types that occur in it. A document with an invalid annotation is refused as a whole:
+the model would learn that the text of that annotation is not a mention. Refused documents are reported with file, place
+and reason, and do not stop the others.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SPLIT = "train"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What is not trained on: where it stands and why. Without a document, all that follows in the file."""
+    """A refused document, its place and the reason. Without a document id, the rest of the file is refused."""
 
     file: str
     position: str
@@ -37,12 +38,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Corrections:
-    """What a folder of corrections holds.
+    """The content of a folder of corrections.
 
     Attributes:
-        documents: those to train on, as split `corrections/train`.
-        files: how many of them each file has, by its name.
-        passed_over: annotations of other types in each file that has some, by its name and their type.
+        documents: the documents to train on, as split `corrections/train`.
+        files: number of these documents by file name.
+        passed_over: counts of annotations of other types, by file name and type.
     """
 
     documents: tuple[GoldDocument, ...]
@@ -52,11 +53,11 @@ class Corrections:
 
 
 def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Collection[str] = ()) -> Corrections:
-    """Read the files of a folder in the order of their names; no folder holds nothing.
+    """Read the files of a folder in the order of their names; without a folder, return no corrections.
 
-    Refused are documents of which a line or an annotation does not fit, a concept is not in the vocabulary, nothing is
-    marked, that stood in an earlier file, or whose id is `judged`: models are compared on those. Raises InputError
-    where the folder is none.
+    A document is refused if a line or an annotation is invalid, a concept is not in the vocabulary, nothing is marked,
+    an earlier file has the document, or its id is in `judged`, the documents that models are compared on. Raises
+    InputError if the folder does not exist.
     """
     if folder is None:
         return Corrections((), {}, ())
@@ -90,7 +91,7 @@ def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Col
 
 
 def correction_files(folder: Path) -> list[Path]:
-    """Return the files of a folder of corrections, by name; hidden ones are none."""
+    """Return the files of a folder of corrections, sorted by name, without hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 

@@ -1,7 +1,7 @@
-"""Has models tag plain text, for another to learn from: `model.training.distillation` has what for.
+"""Tag plain text with teacher models, as training data for another model (`model.training.distillation`).
 
-Passages are taken at random from those that are rich in names, cut into sentences and tagged a chunk at a time. Each
-chunk is a file of its own until all are there, so that a run that is killed goes on where it was.
+Passages are sampled from those that are rich in names, split into sentences, and tagged in chunks. Each chunk is a file
+of its own until all are done, so that a run that was killed resumes with the next chunk.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from tasks.sentences import split_sentences
 from warehouse.files import atomic_write
 
 CHUNK = 100  # passages
-LEAST_PIECES = 8  # of a sentence; shorter ones are numbers of sections and the like
-RICH = 0.04  # share of a passage's words that are a name by themselves; in PubMed text a third of the passages
-SHORTEST_NAME = 5  # letters of such a name
-SHORT = 20  # words; shorter passages count as if they had so many
+LEAST_PIECES = 8  # of a sentence; shorter ones are section numbers and the like
+RICH = 0.04  # least share of words that are a name; a third of the passages of PubMed text have it
+SHORTEST_NAME = 5  # letters of a name that counts
+SHORT = 20  # words; shorter passages count as if they had this many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagged:
-    """What was tagged: sentences, their word pieces, and the passages that they are from."""
+    """Counts of tagged sentences, their word pieces, and their passages."""
 
     sentences: int
     pieces: int
@@ -61,15 +61,15 @@ def make_silver(
     device: str,
     log: Callable[[str], None],
 ) -> Tagged:
-    """Tag sentences of a text until there are so many word pieces, or no passage is left, and write them to `output`.
+    """Tag sentences of a text until they have `pieces` word pieces or no passage is left, and write them to `output`.
 
     Args:
-        text: a passage a line, plain or .xz.
-        teachers: model folders, of one encoder vocabulary and the same types; their mean probabilities are kept.
-        mesh: entities table, whose names say which passages are rich.
+        text: one passage per line, plain or .xz.
+        teachers: model folders with the same encoder vocabulary and types; the mean of their probabilities is stored.
+        mesh: entities table, whose names decide which passages are rich.
         seed: of the order of the passages.
 
-    Raises InputError where the models do not fit each other, or `output` is a folder or was begun from something else.
+    Raises InputError if the models do not fit together, `output` is a folder, or it was begun from other input.
     """
     read_mesh_version(mesh)
     check_output(output)
@@ -122,7 +122,7 @@ def make_silver(
 
 
 def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:
-    """What was tagged by a run of the very same that is done; None where there was none."""
+    """Return the counts of a finished run with the same input; None if there is none."""
     try:
         said = pq.read_schema(output).metadata or {}
     except (OSError, pa.ArrowException):
@@ -133,7 +133,7 @@ def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:
 
 
 def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> list[int]:
-    """The places of the passages that are rich in names, in random order."""
+    """Return the indices of the passages that are rich in names, in random order."""
     names = {name.lower() for name in vocabulary.names if " " not in name and len(name) >= SHORTEST_NAME}
     rich = []
     for at, line in enumerate(lines):
@@ -163,7 +163,7 @@ def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel], piece
 
 
 def _begin(output: Path, made_from: dict[str, Any]) -> Path:
-    """The folder of the chunks, new or of a run of the same that was killed."""
+    """Return the folder of the chunks, new or of a killed run with the same input."""
     parts = output.with_name(output.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
     said, wanted = parts / "made_from.json", json.dumps(made_from).encode()

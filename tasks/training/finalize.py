@@ -1,6 +1,6 @@
-"""Makes a trained model ready to annotate: builds its entity bank and fits its resolver.
+"""Prepare a trained model for annotation: build its entity bank and fit its resolver.
 
-Each is done once, and kept in the model's folder: what was killed is begun again where it was.
+Each step is done once and its result kept in the model's folder, so that a run that was killed resumes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def finalize(
     device: str,
     log: Log,
 ) -> None:
-    """Build the bank of a model folder and fit its resolver, whatever of it is not done.
+    """Build the bank of a model folder and fit its resolver, unless they exist.
 
     Args:
         corpus: Parquet file with all splits.
-        trained_on: splits of which the resolver counts how often each concept is named.
-        fit_on: splits that the model has not seen; without any, a resolver that is not there is told.
-        fitted: the span threshold and the resolver of another model (`read_resolver`), to be taken instead; only its
-            counts are made anew.
+        trained_on: splits in which the resolver counts the mentions of each concept.
+        fit_on: splits that the model has not seen; if empty, a missing resolver is only reported.
+        fitted: the span threshold and resolver of another model (`read_resolver`), used instead of fitting; only the
+            counts are computed again.
 
-    Raises InputError where the vocabulary or the corpus cannot be read.
+    Raises InputError if the vocabulary or the corpus cannot be read.
     """
     vocabulary = read_vocabulary(mesh)
     if read_bank(model, vocabulary) is None:
@@ -63,7 +63,7 @@ def finalize(
 
 
 def read_resolver(model: Path) -> dict[str, Any]:
-    """Return what was fitted for another model. Raises InputError where that is no model, or was not fitted."""
+    """Return the fitted threshold and resolver of a model. Raises InputError if it is invalid or not fitted."""
     check_model(model)
     try:
         fitted = read_fitted(model)

@@ -1,4 +1,4 @@
-"""Finds the gold documents that a user names, PubTator files or prepared splits, and counts what they hold."""
+"""Find the gold documents that a user names, in PubTator files or prepared splits, and compute their statistics."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 def find_gold(named: Sequence[str], *, log: Callable[[str], None] = _log.warning) -> list[GoldDocument]:
-    """Return the documents of all that is named, in order; `tell` is given what is passed over, as by `read_gold`.
+    """Return the documents of all names, in order; `log` reports annotations passed over, as in `read_gold`.
 
-    Each name is `CORPUS/SPLIT=FILE` or a FILE, of PubTator text or a Parquet file of `e2emern corpus`. A plain PubTator
-    file called `CORPUS.SPLIT.PubTator` or `.PubTator.txt` names its corpus and split itself, another is split `gold` of
-    a corpus of its name; a plain Parquet file gives all of its splits. A PubTator file marks those types that occur in
-    it.
+    Each name is `CORPUS/SPLIT=FILE` or `FILE`; the file is PubTator text or a Parquet file of `e2emern corpus`. Without
+    CORPUS/SPLIT, a PubTator file called `CORPUS.SPLIT.PubTator` or `.PubTator.txt` takes both from its name, any other
+    is split `gold` of a corpus with its name, and a Parquet file gives all its splits. A PubTator file marks all
+    mentions of the types that occur in it.
 
-    Raises InputError if a file cannot be read, has no gold mention of a type of ours, or a document is named twice.
+    Raises InputError if a file cannot be read, has no gold mention of our types, or a document is given twice.
     """
     found = [document for name in named for document in _read(name, log)]
     check_once(found)
@@ -35,9 +35,9 @@ def find_gold(named: Sequence[str], *, log: Callable[[str], None] = _log.warning
 
 
 def read_statistics(gold: Sequence[GoldDocument], *, mesh: Path, log: Callable[[str], None] = _log.warning) -> pa.Table:
-    """Return what gold corpora hold, one row a split and one for all splits; ids as the vocabulary writes them.
+    """Return statistics of gold corpora, one row per split and one for all splits; ids are made canonical.
 
-    `tell` is given how many ids the vocabulary does not hold. Raises InputError if the vocabulary cannot be read.
+    `log` reports how many ids the vocabulary lacks. Raises InputError if the vocabulary cannot be read.
     """
     vocabulary = read_vocabulary(mesh)
     if unknown_ids := describe_unknown_ids(gold, vocabulary):

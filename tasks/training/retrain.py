@@ -1,7 +1,7 @@
-"""Makes a challenger: gathers what it is trained on, trains it, and makes it ready.
+"""Train a challenger: collect its training data, train it, and prepare it for annotation.
 
-All of it stands in a folder of the home that is named after the recipe, the data and the encoder, so that a retraining
-that was killed is taken up where it was, and one that is done is not done again.
+The result is in a folder of the home, whose name is a digest of recipe, data and encoder. So a retraining that was
+killed resumes, and a finished one is not repeated.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from warehouse.wording import MOST_EXAMPLES, by_kind, plural
 Log = Callable[[str], None]
 
 CHAMPION = "champion"
-"""Instead of an encoder: that of the champion."""
+"""Value of `encoder` for the encoder of the champion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a challenger is made of.
+    """The inputs of a challenger.
 
     Attributes:
         folder: of the retraining; `folder/model` becomes the challenger.
-        recipe: its `train` names every split of the corpus to train on, its `dev` those that choose and fit.
+        recipe: its `train` has the splits to train on, its `dev` those for model selection and for fitting.
         judged: splits of the corpus that models are compared on.
-        silver: tagged sentences to learn from too.
-        known: beginning, recipe and data; a model of the home that has the same is what this would make.
+        silver: file of additional tagged sentences.
+        known: encoder, recipe and data; a model of the home with the same values is the result of this plan.
     """
 
     folder: Path
@@ -56,11 +56,11 @@ class Plan:
     mesh: Path
     silver: Path | None
     known: dict[str, str]
-    data: dict[str, Any]  # what the corpus was made of, to be recorded
+    data: dict[str, Any]  # the origin of the corpus, to be recorded
 
     @property
     def corpus(self) -> Path:
-        """The documents of all splits."""
+        """The file with the documents of all splits."""
         return self.folder / "corpus.parquet"
 
     @property
@@ -69,7 +69,7 @@ class Plan:
         return self.folder / "model"
 
     def read(self, splits: Sequence[str]) -> list[GoldDocument]:
-        """The documents of some splits."""
+        """Return the documents of some splits."""
         return read_corpus(self.corpus, splits=splits)
 
 
@@ -84,17 +84,17 @@ def plan_retraining(
     gold: Sequence[str] = (),
     log: Log = print,
 ) -> Plan:
-    """Gather what a challenger is to be trained on, and keep it in the home.
+    """Collect the training data of a challenger, and keep it in the home.
 
     Args:
-        config: TOML file of a training, or the name of a shipped one.
-        data: folder of the gold files that it names.
+        config: TOML file of a recipe, or the name of a shipped one.
+        data: folder of the gold files that the recipe names.
         corrections: folder of corrected documents (`tasks.training.corrections`); a correction replaces the document
-            of its id.
-        encoder: where to begin: `champion`, `recipe` (as the file says), or a folder or name.
+            with its id.
+        encoder: initial encoder: `champion`, `recipe` (the one in the file), or a folder or name.
         gold: documents to compare models on, as for `find_gold`, instead of the recipe's dev splits.
 
-    Raises InputError where the recipe or its data cannot be used, or nothing is left to compare models on.
+    Raises InputError if the recipe or its data cannot be used, or no documents remain to compare models on.
     """
     start = find_model(None, home=home).resolve() if encoder == CHAMPION else encoder
     changes = {} if encoder == "recipe" else {"encoder": str(start)}
@@ -150,15 +150,15 @@ def plan_retraining(
 
 
 def trained_on(model: Path) -> set[str]:
-    """Return the splits that a model folder says it was trained on; none where it does not say."""
+    """Return the splits that a model was trained on, from its recipe.json; empty without that file."""
     path = model / "recipe.json"
     return set(json.loads(path.read_bytes()).get("train", ())) if path.exists() else set()
 
 
 def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Path:
-    """Train, build the bank, fit the resolver: whatever of it is not done. Return the folder of the challenger.
+    """Train, build the bank and fit the resolver, skipping finished steps; return the challenger's folder.
 
-    Raises InputError where the encoder or the data cannot be used, or the memory does not suffice.
+    Raises InputError if the encoder or the data cannot be used, or memory runs out.
     """
     place = pick_device(device)
     with one_line(), _alone(plan.folder):
@@ -177,7 +177,7 @@ def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Pa
 
 
 def already_trained(plan: Plan, model: Path) -> bool:
-    """Tell whether a model was retrained with just this recipe on just these documents."""
+    """Return whether a model was retrained with exactly this recipe and these documents."""
     path = model / "retraining.json"
     return path.exists() and json.loads(path.read_bytes()) == plan.known
 
@@ -213,10 +213,10 @@ def _write(path: Path, content: object) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Holds the lock of a retraining, which the kernel releases on any death; raises InputError where it is held."""
+    """Hold the lock of a retraining, which the kernel releases if the process dies. Raises InputError if it is held."""
     with (folder / ".lock").open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{folder}: another process is at work on this retraining") from error
+            raise InputError(f"{folder}: another process runs this retraining") from error
         yield

@@ -1,4 +1,4 @@
-"""Trains as a TOML file says, from gold files on: prepares the corpus, then one training a seed, or a search."""
+"""Train from a TOML file: prepare the corpus from gold files, then train once per seed, or search a recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.errors import InputError
 from tasks.training.corpora import read_split
 from tasks.training.finalize import finalize, read_resolver
 
-_WEIGHED = ("tag_scheme", "attention", "fusion", "use_mid", "use_high")  # what a resolver weighs comes of these
+_WEIGHED = ("tag_scheme", "attention", "fusion", "use_mid", "use_high")  # these determine the features of a resolver
 
 
 def train_seeds(
@@ -34,11 +34,11 @@ def train_seeds(
     resolver_of: Path | None = None,
     log: Callable[[str], None],
 ) -> list[Trained]:
-    """Train once for each seed: in `output`, or in `output/seed-N` where there are several.
+    """Train once per seed: in `output`, or in `output/seed-N` if there are several seeds.
 
-    A model that can annotate is made ready to: its resolver is fitted on the dev splits, or where there are none, that
-    of the model `resolver_of` is taken. Raises InputError where the data, the encoder or that model cannot be used, or
-    a seed is named twice.
+    A model that can annotate is also finalized: its resolver is fitted on the dev splits, or without these, copied from
+    the model `resolver_of`. Raises InputError if the data, the encoder or that model cannot be used, or a seed is given
+    twice.
     """
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--seed: found {', '.join(map(str, seeds))}, expected each once")
@@ -47,12 +47,12 @@ def train_seeds(
     begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
     trained = []
     for seed in seeds:
-        folder, said = output, log
+        folder, seed_log = output, log
         if len(seeds) > 1:
-            folder, said = output / f"seed-{seed}", _of_seed(seed, log)
+            folder, seed_log = output / f"seed-{seed}", _log_of_seed(seed, log)
         recipe = replace(config.recipe, seed=seed)
         with one_line():
-            trained.append(begin(recipe, output=folder, log=said))
+            trained.append(begin(recipe, output=folder, log=seed_log))
             if recipe.annotates:
                 finalize(
                     folder,
@@ -62,7 +62,7 @@ def train_seeds(
                     fit_on=recipe.dev,
                     fitted=fitted,
                     device=device,
-                    log=said,
+                    log=seed_log,
                 )
     return trained
 
@@ -70,7 +70,7 @@ def train_seeds(
 def search_recipe(
     config: Config, *, output: Path, mesh: Path, device: str, trials: int, log: Callable[[str], None]
 ) -> Found:
-    """Search the space of the file's `[search]` table. Raises InputError as `train_seeds`."""
+    """Search the space of the file's `[search]` table. Raises InputError as `train_seeds` does."""
 
     def train_trial(recipe: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
         return begin(recipe, output=folder, after_epoch=after_epoch, log=log)
@@ -84,9 +84,9 @@ def search_recipe(
 
 
 def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) -> Path:
-    """Return the prepared corpus that a file names, or one made of the gold files that it names.
+    """Return the prepared corpus that a recipe file names, or build one from the gold files that it names.
 
-    It is kept in `output` under a name that its files' content gives it, and made once. Raises InputError.
+    A built corpus is kept in `output`, named by a digest of its files, and reused. Raises InputError.
     """
     if config.corpus is not None:
         if not config.corpus.is_file():
@@ -112,7 +112,7 @@ def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) 
 
 
 def find_silver(config: Config) -> Path | None:
-    """Return the tagged sentences that a file names, None where it names none. Raises InputError."""
+    """Return the file of tagged sentences that a recipe file names, or None. Raises InputError."""
     if config.silver is not None and not config.silver.is_file():
         raise InputError(f"{config.silver}: no such file of tagged sentences; `e2emern silver` makes one")
     return config.silver
@@ -123,7 +123,7 @@ def _begin(config: Config, *, corpus: Path, mesh: Path, device: str) -> Callable
     return partial(train, corpus=corpus, silver=silver, mesh=mesh, folder=config.folder, device=device)
 
 
-def _of_seed(seed: int, log: Callable[[str], None]) -> Callable[[str], None]:
+def _log_of_seed(seed: int, log: Callable[[str], None]) -> Callable[[str], None]:
     return lambda line: log(f"seed {seed}: {line}")
 
 
@@ -153,7 +153,7 @@ def _digest(files: Sequence[GoldFile]) -> str:
 
 @contextmanager
 def one_line(lower: str = "tokens") -> Iterator[None]:
-    """Turn what stops a training into an InputError of one line; `lower` is what to lower where memory runs out."""
+    """Turn errors of a training into a one-line InputError; `lower` is the setting to lower if memory runs out."""
     try:
         yield
     except RecipeError as error:

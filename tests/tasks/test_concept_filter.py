@@ -104,10 +104,10 @@ def test_lists_of_ids_have_one_a_line(cascade: Cascade, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(b"D999\n", "D999: no such concept in MeSH tiny"), (b"\xff\n", "ids.txt: expected ids in UTF-8, one a line")],
 )
-def test_a_list_that_cannot_be_used_is_told(cascade: Cascade, tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_list_that_cannot_be_used_is_reported(cascade: Cascade, tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "ids.txt").write_bytes(content)
     with pytest.raises(InputError, match=message):
         select_concepts(cascade.vocabulary, deny=tmp_path / "ids.txt")

@@ -6,10 +6,10 @@ import gzip
 import os
 from pathlib import Path
 
-from tasks.ingest import FileOutcome, Patience, ingest
+from tasks.ingest import FileOutcome, RetryPolicy, ingest
 from tests.tasks.ingest.serving import Site
 
-HASTY = Patience(tries=4, first=0.01, longest=5.0, silence=5.0)
+HASTY = RetryPolicy(tries=4, first=0.01, longest=5.0, read_timeout=5.0)
 ONE, TWO = "pubmed30n0001.xml.gz", "pubmed30n0002.xml.gz"
 
 
@@ -18,7 +18,7 @@ def packed(seed: int, *, size: int = 300_000) -> bytes:
 
 
 def fetch(site: Site, folder: Path, **options: object) -> list[FileOutcome]:
-    return ingest([site.url], folder, patience=HASTY, **options)  # type: ignore[arg-type]
+    return ingest([site.url], folder, retry_policy=HASTY, **options)  # type: ignore[arg-type]
 
 
 def shown(folder: Path) -> dict[str, bytes]:

@@ -292,7 +292,7 @@ def test_one_name_from_two_sources(site: Site, tmp_path: Path) -> None:
     site.add(ONE, packed(1))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / ONE).write_bytes(packed(2))
-    outcomes = ingest([site.url, str(tmp_path / "in")], tmp_path / "dumps", patience=HASTY)
+    outcomes = ingest([site.url, str(tmp_path / "in")], tmp_path / "dumps", retry_policy=HASTY)
     assert [(one.outcome, one.reason) for one in outcomes] == [
         ("fetched", None),
         ("failed", "an earlier source has a file of this name"),
@@ -325,8 +325,8 @@ def test_a_local_folder(tmp_path: Path) -> None:
 
 
 INGEST = (
-    "import sys; from pathlib import Path; from tasks.ingest import Patience, ingest\n"
-    "ingest([sys.argv[1]], Path(sys.argv[2]), patience=Patience(first=0.01))"
+    "import sys; from pathlib import Path; from tasks.ingest import RetryPolicy, ingest\n"
+    "ingest([sys.argv[1]], Path(sys.argv[2]), retry_policy=RetryPolicy(first=0.01))"
 )
 
 

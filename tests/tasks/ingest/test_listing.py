@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.ingest import Patience, ingest
+from tasks.ingest import RetryPolicy, ingest
 from tests.tasks.ingest.fetching import ONE, TWO, fetch, outcomes_by_name, packed
 from tests.tasks.ingest.serving import Handler, Site
 
@@ -107,7 +107,7 @@ def test_sources_that_cannot_be_listed_stop_no_other(site: Site, tmp_path: Path)
         "http://127.0.0.1:99999/",
         "http://a..b/",
     ]
-    outcomes = ingest([*bad, site.url], tmp_path / "dumps", patience=Patience(tries=2, first=0.01))
+    outcomes = ingest([*bad, site.url], tmp_path / "dumps", retry_policy=RetryPolicy(tries=2, first=0.01))
     assert [one.name for one in outcomes] == [*bad, ONE]
     reasons = [str(one.reason) for one in outcomes[:-1]]
     assert reasons[0] == "the server answers 404 Not Found"
