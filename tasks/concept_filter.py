@@ -25,7 +25,7 @@ def select_concepts(
 ) -> np.ndarray:
     """Return which concepts are selected, bool (concepts,), as `Vocabulary.select` does; read the lists from files.
 
-    A list has one id a line. Text after an id is ignored, and so are lines that begin with #. Raises InputError if a
+    A list has one id per line. Text after an id is ignored, and so are lines that begin with #. Raises InputError if a
     list is not UTF-8 text, an id is not in the vocabulary, or a branch has no concepts, and OSError if a list does not
     exist.
     """

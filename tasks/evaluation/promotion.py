@@ -55,7 +55,7 @@ def assess(
     version = read_versions(model, mesh).model
     other = read_versions(champion, mesh).model if champion else None
     vocabulary = Vocabulary.read(mesh)
-    made_of = (digest_file(mesh), asdict(margins), [_named(documents) for documents in (gold, seen)])
+    made_of = (digest_file(mesh), asdict(margins), [_digest(documents) for documents in (gold, seen)])
     name = f"{version}-{other or 'alone'}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]}"
     if judged := read_judged(home, name):
         return judged
@@ -99,8 +99,8 @@ def verdict_lines(judged: Judged) -> list[str]:
     """Return the verdict of the gate on a model, as Markdown."""
     if judged.passed is None:
         return [f"# Model {judged.challenger}", "", "Nothing was compared."]
-    said = "passes the gate" if judged.passed else "is refused"
-    lines = [f"# Model {judged.challenger} {said} against {judged.champion}", ""]
+    verdict = "passes the gate" if judged.passed else "is refused"
+    lines = [f"# Model {judged.challenger} {verdict} against {judged.champion}", ""]
     lines += [f"* {reason}" for reason in judged.reasons]
     lines += ["", "| check | champion | challenger | 95 % interval | least | |", "|---|---|---|---|---|---|"]
     return lines + [_row(check) for check in judged.checks]
@@ -117,5 +117,5 @@ def _row(check: Check) -> str:
     return f"| {check.name} | {shown[0]} | {shown[1]} | {interval} | {shown[2]} | {mark} |"
 
 
-def _named(documents: Sequence[GoldDocument]) -> str:
+def _digest(documents: Sequence[GoldDocument]) -> str:
     return hashlib.sha256(repr(documents).encode()).hexdigest()

@@ -211,8 +211,8 @@ def _rows(
 
 def _join(sources: list[_Source], parts: Path, table: Path, failures: _Failures, imported: Imported) -> None:
     """Write one row per concept, merged from all sources."""
-    said = {"sources": [source.key.name for source in sources], "digests": [source.key.digest for source in sources]}
-    with TableWriter(table, ENTITIES, metadata={"e2emern.mesh": json.dumps(said)}) as writer:
+    origin = {"sources": [source.key.name for source in sources], "digests": [source.key.digest for source in sources]}
+    with TableWriter(table, ENTITIES, metadata={"e2emern.mesh": json.dumps(origin)}) as writer:
         concepts = _concepts(sources, parts, failures, imported)
         while chunk := list(islice(concepts, _ROWS)):
             writer.append(chunk)

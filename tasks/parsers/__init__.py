@@ -46,7 +46,7 @@ def parse(path: Path) -> Iterator[Record]:
     """Yield every record of a file in order: a Document, a Deletion or a Failure each, numbered from 0.
 
     Annotations that cannot be used are in the `invalid_annotations` of their Document. Memory does not grow with the
-    file. Raises SourceError if the file is empty, of another format, hostile, or damaged; in the last case, after the
+    file. Raises SourceError if the file is empty, of another format, unsafe, or damaged; in the last case, after the
     records that precede the damage.
     """
     yield from _PARSERS[detect_format(path)](path)

@@ -1,6 +1,6 @@
 """Parse BioC JSON, streamed document by document.
 
-A file may hold one collection, several (one a line, or in a list), a list of documents, or lists of lists as in
+A file may hold one collection, several (one per line, or in a list), a list of documents, or lists of lists as in
 LitCovid's dump. Objects in such lists that are not documents, such as that dump's notices, are skipped.
 """
 
@@ -120,7 +120,7 @@ class _Frame:
 
 
 class _Walk:
-    """Cuts a stream of JSON events into documents."""
+    """Cut a stream of JSON events into documents."""
 
     def __init__(self, path: Path) -> None:
         self.found = False  # whether anything looked like BioC

@@ -4,7 +4,7 @@ Format: https://www.ncbi.nlm.nih.gov/research/pubtator3/tutorial (BioCreative V 
 follow it). Offsets count code points of `title + " " + abstract`.
 
 A document is kept if its id and its text can be trusted. Every other line that cannot be used is one of its
-`invalid_annotations`. Relations are passed over: `id relation argument argument [novelty]`, and BioREDirect's
+`invalid_annotations`. Relations are skipped: `id relation argument argument [novelty]`, and BioREDirect's
 `id argument argument Subject:argument|score`.
 """
 
@@ -48,8 +48,8 @@ class _RecordError(ValueError):
 def parse_pubtator(path: Path) -> Iterator[Record]:
     """Yield the records of a PubTator file in order: a Document or a Failure each.
 
-    Files may be joined without a line end between them: see `separate_titles`. Bytes that are not UTF-8 cost only the
-    record, or the annotation, that holds them.
+    Files may be joined without a line end between them: see `separate_titles`. Bytes that are not UTF-8 invalidate
+    only the record, or the annotation, that holds them.
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
     with open_source(path, expected="PubTator text") as source:
@@ -72,10 +72,10 @@ def _decoded(source: SourceReader) -> Iterator[Line]:
 
 
 def _blocks(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    """Group the lines of one document: to the next blank line, title, or text of another id.
+    """Group the lines of one document, up to the next blank line, title, or text of another id.
 
-    The abstract and the annotations of its id continue a document across blank lines. So does another title of its id
-    that no blank line precedes: it is of one document that cannot be trusted, while the same title begins it again.
+    The abstract and the annotations with its id continue a document across blank lines. A second, different title with
+    its id continues it unless a blank line precedes it: such a document cannot be trusted. The same title restarts it.
     """
     block: list[Line] = []
     document_id = title = None

@@ -1,6 +1,6 @@
 """Open a source for reading: plain, gzip or xz by its first bytes, with a limit on its decompressed size.
 
-`SourceReader.read` hands out every byte that precedes a damage before it raises, so that no good record is lost.
+`SourceReader.read` returns all bytes before the damage before it raises, so that no valid record is lost.
 """
 
 from __future__ import annotations

@@ -114,8 +114,8 @@ def make_silver(
     tagged_in_all = Tagged(
         sentences=table.num_rows, pieces=_pieces(table), passages=min(len(passages), len(tables) * CHUNK)
     )
-    said = {"made_from": made_from | {"pieces": pieces}, "tagged": asdict(tagged_in_all)}
-    encoded = {key.encode(): json.dumps(value).encode() for key, value in said.items()}
+    metadata = {"made_from": made_from | {"pieces": pieces}, "tagged": asdict(tagged_in_all)}
+    encoded = {key.encode(): json.dumps(value).encode() for key, value in metadata.items()}
     _write(table.replace_schema_metadata(table.schema.metadata | encoded), output)
     shutil.rmtree(parts)
     return tagged_in_all
@@ -124,12 +124,12 @@ def make_silver(
 def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:
     """Return the counts of a finished run with the same input; None if there is none."""
     try:
-        said = pq.read_schema(output).metadata or {}
+        metadata = pq.read_schema(output).metadata or {}
     except (OSError, pa.ArrowException):
         return None
-    if said.get(b"made_from") != json.dumps(made_from).encode():
+    if metadata.get(b"made_from") != json.dumps(made_from).encode():
         return None
-    return Tagged(**json.loads(said[b"tagged"]))
+    return Tagged(**json.loads(metadata[b"tagged"]))
 
 
 def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> list[int]:
@@ -166,11 +166,11 @@ def _begin(output: Path, made_from: dict[str, Any]) -> Path:
     """Return the folder of the chunks, new or of a killed run with the same input."""
     parts = output.with_name(output.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
-    said, wanted = parts / "made_from.json", json.dumps(made_from).encode()
-    if not said.exists():
-        with atomic_write(said) as file:
+    record, wanted = parts / "made_from.json", json.dumps(made_from).encode()
+    if not record.exists():
+        with atomic_write(record) as file:
             file.write(wanted)
-    elif said.read_bytes() != wanted:
+    elif record.read_bytes() != wanted:
         raise InputError(f"{parts} was begun with another text, vocabulary or seed, or other models; delete it")
     return parts
 

@@ -138,7 +138,7 @@ def plan_retraining(
         mesh=mesh,
         silver=silver,
         known=known,
-        data=_described(read, corrected, of_train),
+        data=_data_record(read, corrected, of_train),
     )
     for split in sorted(trained_on(find_model(None, home=home)) & set(plan.judged)):
         log(f"the champion was trained on {split}: its figures there are too good; name other documents with --gold")
@@ -161,7 +161,7 @@ def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Pa
     Raises InputError if the encoder or the data cannot be used, or memory runs out.
     """
     place = pick_device(device)
-    with one_line(), _alone(plan.folder):
+    with one_line(), _locked(plan.folder):
         recipe = make_recipe(plan.recipe)
         train(
             recipe, corpus=plan.corpus, silver=plan.silver, mesh=plan.mesh, output=plan.model,
@@ -193,7 +193,7 @@ def _log_corrections(corrected: Corrections, log: Log) -> None:
         log(f"corrections: and {plural(more, 'more document')} refused; retraining.json has all of them")
 
 
-def _described(read: Config, corrected: Corrections, of_train: Sequence[GoldDocument]) -> dict[str, Any]:
+def _data_record(read: Config, corrected: Corrections, of_train: Sequence[GoldDocument]) -> dict[str, Any]:
     return {
         "recipe": str(read.path.name),
         "gold": {split: sum(f"{one.corpus}/{one.split}" == split for one in of_train) for split in read.recipe.train},
@@ -212,7 +212,7 @@ def _write(path: Path, content: object) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a retraining, which the kernel releases if the process dies. Raises InputError if it is held."""
     with (folder / ".lock").open("ab") as file:
         try:
