@@ -8,7 +8,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .PHONY: help install annotate server deploy worker worker-that-waits worker-that-works night e2e test soak lint bench lock
 
-help: ## Say what each target does
+help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
 install: $(INSTALLED) ## Make .venv from requirements.lock, and install the project in it
@@ -22,8 +22,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 annotate: install ## Annotate the bundled sample into home/, and show what was found
 	$(BIN)/e2emern demo --home home
 
-# The server that these use, and what flows work on (docs/settings.md). Without its address Prefect would start another
-# server for one command.
+# The address of the server, and the settings of the flows (docs/settings.md). Without the address, Prefect would start a
+# temporary server for each command.
 server deploy worker night: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 server deploy worker night: export PREFECT_SERVER_EPHEMERAL_ENABLED ?= false
 server deploy worker night: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
@@ -31,7 +31,7 @@ server deploy worker night: export DO_NOT_TRACK ?= 1
 server deploy worker night: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emern.toml)
 server deploy worker night: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
 
-# So that a restart crashes no run that goes one at a time (deploy/prefect.env).
+# So that a server restart crashes no run with a concurrency limit (deploy/prefect.env).
 server: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrency.lease_storage.filesystem
 server: install ## Start the Prefect server of an installation
 	$(BIN)/prefect server start
@@ -40,8 +40,8 @@ deploy: install ## Create the queues, and register the deployments of prefect.ya
 	$(BIN)/python -m flows.queues
 	$(BIN)/prefect --no-prompt deploy --all
 
-# One worker waits for batches, the other does one thing at a time, so that neither blocks the other. Both are jobs of
-# make and not of a shell, which would make them ignore Ctrl-C. Each ends if `make deploy` has not created its queues.
+# One worker runs the flows that wait for batches, the other does the work, one run at a time, so that neither blocks the
+# other. Both are jobs of make: jobs of a shell would ignore Ctrl-C. Each ends if `make deploy` has not created its queues.
 worker: install ## Start the workers of this host
 	$(MAKE) --no-print-directory --jobs 2 worker-that-waits worker-that-works
 
@@ -51,17 +51,17 @@ worker-that-waits:
 worker-that-works:
 	$(BIN)/python -m flows.worker --work-queue annotate --work-queue train --work-queue backfill --limit 1
 
-night: install ## Begin a night now, without waiting for its time
+night: install ## Start a night now, outside its schedule
 	$(BIN)/prefect deployment run nightly/nightly
 
 e2e: install ## Run the tests of a whole installation, with a server and workers of their own
 	$(BIN)/pytest tests/e2e
 
-# Three at a time on two cores, since those of a whole installation wait for most of their time (tests/conftest.py).
+# Three processes on two cores, since the tests of a whole installation mostly wait (tests/conftest.py).
 test: install ## Run the tests
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-soak: install ## Live through a year of nights that are killed again and again, and compare with an oracle
+soak: install ## Simulate a year of nights with repeated kills, and compare the tables with an oracle
 	$(BIN)/python -m tests.soak
 
 lint: install ## Check style and types
@@ -72,8 +72,8 @@ lint: install ## Check style and types
 bench: install ## Run the benchmarks
 	$(BIN)/python -m benchmarks
 
-# torch is held at the last release that pip takes as a CPU wheel where such a wheel is offered; what its CUDA wheel
-# needs is left out of the lock, and pip adds it where that wheel is taken.
+# torch is pinned to the last release that pip installs as a CPU wheel if the index offers one. The dependencies of its
+# CUDA wheel are left out of the lock; pip adds them if it installs that wheel.
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements.lock
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock

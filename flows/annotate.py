@@ -1,7 +1,7 @@
 """The main job: find sources, annotate those that are not done, publish a snapshot, account for every record.
 
-`annotate_sources` does it in this process, without Prefect; `flows.pool` has the workers of a pool do it. The
-model is loaded once, and only if there is something to annotate.
+`annotate_sources` does this in the current process, without Prefect. `flows.pool` sends the work to the workers of a
+pool. The model is loaded once, and only if there is something to annotate.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from warehouse.wording import examples
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Callbacks of progress: what is left to do, progress of the bank, more documents."""
+    """Progress callbacks: the sources to annotate, the progress of the bank, the number of further documents done."""
 
     sources: Callable[[list[Source]], None] = lambda todo: None
     names: Progress = silent
@@ -42,18 +42,18 @@ class Watch:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did. `seconds` are wall-clock seconds from the model being loaded to the last source being done."""
+    """The result of a run. `seconds` is the wall-clock time from the loaded model to the end of the last source."""
 
     versions: Versions
     annotated: list[Annotated] = field(default_factory=list)
     unchanged: list[SourceSummary] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)  # source and why nothing of it could be used
+    failed: dict[str, str] = field(default_factory=dict)  # source name to the reason
     snapshot: Snapshot | None = None
     seconds: float = 0.0
 
     @property
     def report(self) -> Report:
-        """What the levels did in all sources together."""
+        """The counts and times of the levels, summed over all sources."""
         total = Report()
         for one in self.annotated:
             total += one.report
@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def carried(self) -> int:
-        """Documents whose text was annotated before, so that their mentions were carried over."""
+        """Number of documents whose mentions were reused, since their text was annotated before."""
         return sum(one.summary.counts.carried for one in self.annotated)
 
     def invalid_annotations(self, home: Home) -> InvalidAnnotations:
@@ -71,14 +71,14 @@ class Outcome:
 
     @property
     def problems(self) -> list[str]:
-        """A line for each source of which records are missing."""
-        books = [*(one.summary for one in self.annotated), *self.unchanged]
-        damaged = [f"{one.key.name}: damaged: {one.error}" for one in books if one.status == "damaged"]
+        """One line for each source with missing records."""
+        summaries = [*(one.summary for one in self.annotated), *self.unchanged]
+        damaged = [f"{one.key.name}: damaged: {one.error}" for one in summaries if one.status == "damaged"]
         return damaged + [f"{name}: {reason}" for name, reason in self.failed.items()]
 
 
 class IncompleteError(ProblemsError):
-    """Sources were damaged or could not be read; all others are done. `outcome` has which, and what was done."""
+    """Some sources were damaged or could not be read; all others are done. `outcome` lists both."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.problems)
@@ -95,10 +95,10 @@ def annotate_sources(
     each: Callable[..., Annotated] = annotate_source,
     watch: Watch | None = None,
 ) -> Outcome:
-    """Annotate the sources that are not done, publish, and return what was done; `each` annotates one source.
+    """Annotate the sources that are not done, publish, and return the outcome; `each` annotates one source.
 
-    Raises InputError where nothing can be done with the input, the model or the device, WarehouseError where the home
-    cannot be used, and IncompleteError, after all other sources are done and published, where some are damaged.
+    Raises InputError if the input, the model or the device cannot be used, and WarehouseError if the home cannot be
+    used. Raises IncompleteError if some sources are damaged, after all others are done and published.
     """
     place = Home(home)
     mesh = find_mesh(mesh, home=place)
@@ -113,7 +113,7 @@ def annotate_sources(
 
 
 Work = Callable[[list[Source], Outcome], None]
-"""Annotates sources that are not done, and adds what became of each to the outcome."""
+"""A function that annotates the given sources and adds the result of each to the outcome."""
 
 
 def run_sources(
@@ -126,11 +126,10 @@ def run_sources(
     publishing: bool = True,
     over: Snapshot | None = None,
 ) -> Outcome:
-    """Record a run over sources, have those annotated that are not done, publish, and return what was done.
+    """Record a run, annotate the sources that are not done with `work`, publish, and return the outcome.
 
-    Raises what `work` raises, WarehouseError where nothing can be published, as where another snapshot than `over` is
-    current by then, and IncompleteError, after all other
-    sources are done and published, where some are damaged.
+    Raises what `work` raises, and WarehouseError if nothing can be published, for example because the current snapshot
+    is no longer `over`. Raises IncompleteError if some sources are damaged, after all others are done and published.
     """
     outcome = Outcome(versions)
     with _recorded(home, sources, outcome, options=options):
@@ -152,7 +151,7 @@ def run_sources(
 
 
 def _published(home: Home, outcome: Outcome, *, over: Snapshot | None) -> Snapshot:
-    """Publish; notes of a refusal name the sources that are missing too, since nothing else will."""
+    """Publish. If that is refused, add the problems as notes to the error: nothing else reports them."""
     try:
         return publish(home, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh, over=over)
     except WarehouseError as error:
@@ -170,17 +169,17 @@ def local_worker(
     each: Callable[..., Annotated] = annotate_source,
     watch: Watch | None = None,
 ) -> Work:
-    """Return what annotates sources in this process, one after the other; one that cannot be read stops no other."""
-    told = watch or Watch()
+    """Return a function that annotates sources one by one in this process; an unreadable source stops no other."""
+    callbacks = watch or Watch()
 
     def work(todo: list[Source], outcome: Outcome) -> None:
-        told.sources(todo)
-        cascade = load(model, mesh, home=home, device=device, progress=told.names)
+        callbacks.sources(todo)
+        cascade = load(model, mesh, home=home, device=device, progress=callbacks.names)
         begun = time.monotonic()
-        told.documents(0)  # from here on the rate is reckoned
+        callbacks.documents(0)  # starts the clock of the rate
         for source in todo:
             try:
-                outcome.annotated.append(each(source, cascade=cascade, home=home, watch=told.documents))
+                outcome.annotated.append(each(source, cascade=cascade, home=home, watch=callbacks.documents))
             except (InputError, WarehouseError) as error:
                 outcome.failed[source.key.name] = str(error).removeprefix(f"{source.path}: ")
         outcome.seconds = time.monotonic() - begun
@@ -189,7 +188,7 @@ def local_worker(
 
 
 def open_home(home: Home) -> None:
-    """Make the folder where it is not there, and delete what killed runs left unfinished. Raises InputError."""
+    """Create the folder if needed, and delete unfinished files of killed runs. Raises InputError."""
     try:
         home.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -199,10 +198,10 @@ def open_home(home: Home) -> None:
 
 @contextmanager
 def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, options: dict[str, str]) -> Iterator[None]:
-    """Record the run before its first source and after its last, and what stopped it where something did."""
+    """Record the run before its first source and after its last, with the error that stopped it, if any."""
     versions = {"e2emern": version("e2emern"), "model": outcome.versions.model, "mesh": outcome.versions.mesh}
-    met = tuple(SourceOutcome(name=one.key.name, digest=one.key.digest, outcome="begun") for one in sources)
-    run = replace(begin_run(versions=versions, options=options), sources=met)
+    begun = tuple(SourceOutcome(name=one.key.name, digest=one.key.digest, outcome="begun") for one in sources)
+    run = replace(begin_run(versions=versions, options=options), sources=begun)
     write_run(home, run)
     try:
         yield
@@ -216,18 +215,18 @@ def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, options: d
 def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> RunRecord:
     annotated = {one.summary.key: one for one in outcome.annotated}
     unchanged = {books.key for books in outcome.unchanged}
-    met = []
+    outcomes = []
     for source in sources:
         one = SourceOutcome(name=source.key.name, digest=source.key.digest, outcome="not reached")
         if done := annotated.get(source.key):
             seconds = {stage: round(seconds, 3) for stage, seconds in done.report.seconds.items()}
-            said = "annotated" if done.summary.status == "complete" else "damaged"
-            one = replace(one, outcome=said, error=done.summary.error, seconds=seconds)
+            state = "annotated" if done.summary.status == "complete" else "damaged"
+            one = replace(one, outcome=state, error=done.summary.error, seconds=seconds)
         elif source.key in unchanged:
             one = replace(one, outcome="unchanged")
         elif source.key.name in outcome.failed:
             one = replace(one, outcome="failed", error=outcome.failed[source.key.name])
-        met.append(one)
+        outcomes.append(one)
     report = outcome.report
     stages = {
         "carried": outcome.carried,
@@ -237,4 +236,4 @@ def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> R
         "mentions_linked": report.mentions_linked,
         "seconds": {stage: round(seconds, 3) for stage, seconds in report.seconds.items()},
     }
-    return replace(run, sources=tuple(met), stages=stages)
+    return replace(run, sources=tuple(outcomes), stages=stages)

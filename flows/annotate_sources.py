@@ -1,8 +1,8 @@
-"""`annotate-sources`, what scale-out multiplies: annotates a batch of sources with one load of the model.
+"""`annotate-sources`, the unit of scale-out: annotate a batch of sources and load the model once.
 
-It publishes nothing: whoever sent the batch does, when all of them are done. Whoever is at work on a source claims it,
-so that a batch which is sent twice is not annotated twice; and before it reads the model, which may take longer than
-whoever waits for it looks on.
+It publishes nothing: the flow that sent the batches publishes when all are done. A run claims its sources, so a batch
+that is sent twice is not annotated twice. It claims them before it loads the model: loading may take so long that the
+sender would take an unclaimed batch for lost.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class SourceFile(BaseModel):
-    """A dump file as it stood when it was found."""
+    """A dump file, with its digest and size at the time it was found."""
 
     name: str = Field(min_length=1, description="What it is called in the tables.")
     path: Path = Field(description="Where it is, or its documents once it is parsed; the same on every host.")
@@ -46,12 +46,12 @@ class SourceFile(BaseModel):
 
     @classmethod
     def of(cls, source: Source) -> SourceFile:
-        """Returns the file of a source."""
+        """Return the file of a source."""
         return cls(name=source.key.name, path=source.path.resolve(), digest=source.key.digest, bytes=source.bytes)
 
     @property
     def source(self) -> Source:
-        """The source that stands in the file."""
+        """The source in this file."""
         return Source(self.path, SourceKey(self.name, self.digest), self.bytes)
 
 
@@ -59,7 +59,7 @@ _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, er
 
 
 def is_transient(task: Task[..., object], run: TaskRun, state: State[object]) -> bool:
-    """Tells whether a failure may pass by itself: shared storage that is away for a moment."""
+    """Return whether a failure may pass by itself, such as shared storage that is briefly unavailable."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, OSError) and error.errno in _PASSING
 
@@ -74,15 +74,15 @@ def is_transient(task: Task[..., object], run: TaskRun, state: State[object]) ->
     retry_condition_fn=is_transient,
 )
 def annotate_one(source: Source, *, cascade: Cascade, home: Home, watch: Callable[[int], None]) -> Annotated:
-    """Annotate a source as `annotate_source` does; show how far it is, and log a line when it is done."""
+    """Annotate a source as `annotate_source` does, show its progress, and log a line when it is done."""
     begun = time.monotonic()
     with progress_of(source) as advance:
 
-        def tell(more: int) -> None:
+        def report(more: int) -> None:
             advance(more)
             watch(more)
 
-        done = annotate_source(source, cascade=cascade, home=home, watch=tell)
+        done = annotate_source(source, cascade=cascade, home=home, watch=report)
     log_annotated(done, seconds=time.monotonic() - begun)
     return done
 
@@ -91,17 +91,17 @@ def annotate_one(source: Source, *, cascade: Cascade, home: Home, watch: Callabl
 def annotate_batch(
     sources: list[SourceFile], home: AbsolutePath, model: str, version: str, mesh: str, device: Device = "auto"
 ) -> None:
-    """Annotate those of a batch of sources that are not done into the tables of a home.
+    """Annotate the sources of a batch that are not done into the tables of a home.
 
-    Fails, after all others are done, where some are damaged or cannot be read.
+    Fails if some are damaged or cannot be read, after all others are done.
 
     Args:
         sources: the dump files.
         home: folder of the tables.
         model: version of a model in the home, or a model folder.
-        version: of that model; another one is refused.
+        version: expected version of that model; any other is refused.
         mesh: version of MeSH in the home, or an entities table.
-        device: where the model runs; auto is cuda where there is one.
+        device: device for the model; auto is cuda if available.
     """
     place = Home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)

@@ -1,4 +1,4 @@
-"""What operators see of a run in Prefect: a log line for each file, how far it is, a table for each night."""
+"""Prefect artifacts and log lines of a run: a log line and a progress bar for each file, a table for each night."""
 
 from __future__ import annotations
 
@@ -25,41 +25,42 @@ _STEP_S = 2.0  # seconds between two updates of an artifact
 
 
 def artifact_key(*words: str) -> str:
-    """Returns a key that Prefect allows: lower-case letters, digits and dashes."""
+    """Return a key that Prefect allows: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
 
 
 @contextmanager
 def progress_of(source: Source) -> Iterator[Callable[[int], None]]:
-    """Show how far a source is as an artifact of the run; yields what is told of documents that are done.
+    """Show the progress of a source as an artifact; yield a function that takes the number of further documents done.
 
-    Where the server does not answer, or somebody has deleted the artifact, the work goes on and no more is shown.
+    If the server does not answer or somebody deleted the artifact, the work continues without showing its progress.
     """
     records = max(count_records(source), 1)
-    said = f"{source.key.name}: {plural(records, 'record')}"
-    made: UUID | None = None
-    showing, done, told = True, 0, time.monotonic()
+    description = f"{source.key.name}: {plural(records, 'record')}"
+    artifact: UUID | None = None
+    showing, done, updated = True, 0, time.monotonic()
 
     def show(percent: float) -> None:
-        nonlocal made, showing
+        nonlocal artifact, showing
         if not showing:
             return
         try:
-            if made is None:
+            if artifact is None:
                 key = artifact_key("progress", source.key.name)
-                made = cast(UUID, create_progress_artifact(percent, key=key, description=said))  # no coroutine here
+                created = create_progress_artifact(percent, key=key, description=description)
+                artifact = cast(UUID, created)  # a coroutine only if called from one
             else:
-                update_progress_artifact(made, percent)
+                update_progress_artifact(artifact, percent)
         except (httpx.HTTPError, ObjectNotFound) as error:
-            showing = False  # Prefect has tried for a minute
+            showing = False  # Prefect has retried for a minute
             get_run_logger().warning(f"{source.key.name}: its progress is shown no more ({type(error).__name__})")
 
     def advance(more: int) -> None:
-        nonlocal done, told
+        nonlocal done, updated
         done += more
-        if time.monotonic() - told >= _STEP_S:
+        if time.monotonic() - updated >= _STEP_S:
             show(min(100.0 * done / records, 99.0))
-            told = time.monotonic()
+            updated = time.monotonic()
 
     show(0.0)
     yield advance
@@ -67,10 +68,10 @@ def progress_of(source: Source) -> Iterator[Callable[[int], None]]:
 
 
 def log_annotated(done: Annotated, *, seconds: float) -> None:
-    """Log what became of one source."""
-    counts = done.summary.counts
+    """Log the counts and the rate of one annotated source."""
+    name, counts = done.summary.key.name, done.summary.counts
     get_run_logger().info(
-        f"{done.summary.key.name}: {plural(counts.documents, 'document')}, {plural(done.mentions, 'mention')}, "
+        f"{name}: {plural(counts.documents, 'document')}, {plural(done.mentions, 'mention')}, "
         f"{plural(counts.failed, 'failure')}, {plural(counts.deleted, 'deletion')}, "
         f"{plural(counts.invalid_annotations, 'invalid annotation')} "
         f"in {seconds:,.1f} s ({counts.documents / max(seconds, 1e-9):,.1f} documents/s)"
@@ -78,7 +79,7 @@ def log_annotated(done: Annotated, *, seconds: float) -> None:
 
 
 def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds: float) -> None:
-    """Make the table of a night, an artifact of the run: a row for each source, and one for all together.
+    """Create the table of a night as an artifact of the run: a row for each source, and one for the total.
 
     Args:
         outcome: what was annotated.
@@ -94,7 +95,7 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
             "failures": counts.failed,
             "deletions": counts.deleted,
             "invalid annotations": counts.invalid_annotations,
-            "state": one.summary.status if one.summary.error is None else f"{one.summary.status}: {one.summary.error}",
+            "state": ": ".join(filter(None, (one.summary.status, one.summary.error))),
         }
         for one in outcome.annotated
     ]
@@ -103,7 +104,7 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
     rows += [{"source": name, "state": f"failed: {reason}"} for name, reason in outcome.failed.items()]
     rows.append({"source": f"all {len(rows):,}", **total, "state": f"{rate:,.1f} documents/s over {seconds:,.0f} s"})
     snapshot = outcome.snapshot
-    dumps = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
+    files = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
     invalid = by_kind(outcome.invalid_annotations(home).kinds)
     shown = (
         f"[snapshot {snapshot.number}]({home.snapshot(snapshot.number).as_uri()}): "
@@ -114,6 +115,6 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
     create_table_artifact(
         rows,
         key=artifact_key("night", home.root.name),
-        description=f"Dump files: {dumps}. {plural(len(outcome.unchanged), 'source')} done before. Now {shown}."
+        description=f"Dump files: {files}. {plural(len(outcome.unchanged), 'source')} done before. Now {shown}."
         + (f" Invalid annotations: {invalid}." if invalid else ""),
     )

@@ -1,7 +1,7 @@
 """Annotate all documents of the home again with another model.
 
-No dump file is needed. The unit of work is a source, as in `flows.annotate`. The current snapshot shows the former
-model until every source that it shows is done with the new one.
+No dump file is needed. The unit of work is a source, as in `flows.annotate`. The current snapshot keeps the mentions
+of the previous model until all its sources are annotated with the new one.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from warehouse.wording import plural
 
 @dataclass(slots=True, kw_only=True)
 class Backfilled:
-    """What a run did; `documents`, `carried` and `mentions` count what it annotated."""
+    """The result of a run; `documents`, `carried` and `mentions` count what it annotated."""
 
     versions: Versions
     documents: int = 0
-    carried: int = 0  # of the documents, those that were not read again
+    carried: int = 0  # documents whose mentions were reused
     mentions: int = 0
-    before: int = 0  # documents that were asked for and had been done
-    failed: dict[str, str] = field(default_factory=dict)  # source, and why nothing of it could be used
-    sources: int = 0  # that the current snapshot shows
-    waiting: int = 0  # of the sources, those that are not done as a whole
+    before: int = 0  # documents that were done before this run
+    failed: dict[str, str] = field(default_factory=dict)  # source name to the reason
+    sources: int = 0  # in the current snapshot
+    waiting: int = 0  # sources that are not completely annotated
     snapshot: Snapshot | None = None
 
     def add(self, done: Annotated) -> None:
-        """Count a source, or a part of one, that was annotated."""
+        """Add the counts of an annotated source, or of a part of one."""
         self.documents += done.summary.counts.documents
         self.carried += done.summary.counts.carried
         self.mentions += done.mentions
@@ -55,15 +55,14 @@ def backfill(
     names: Progress = silent,
     documents: Callable[[int, int], None] = lambda done, total: None,
 ) -> Backfilled:
-    """Annotate with another model what the current snapshot shows, and return what was done.
+    """Annotate the sources of the current snapshot with another model, and return the result.
 
-    `mesh` is an entities table or the name of a version in the home; without it, the snapshot's. What is done already
-    is skipped, so the same call resumes after a stop. `publishing` makes the result the current snapshot. `names`
-    reports the progress of the bank; `documents` is called with how many documents are done, and how many there are.
+    `mesh` is an entities table or a version in the home, by default the snapshot's. Sources that are done are skipped,
+    so the same call resumes after a stop. `publishing` makes the result the current snapshot. `names` reports the
+    progress of the bank; `documents` takes the number of documents done and the total.
 
-    Raises InputError where the model, the vocabulary or the device cannot be used, WarehouseError where the home has
-    no snapshot, or the result cannot be published: not all sources are done with
-    this model, or the gate refuses it.
+    Raises InputError if the model, the vocabulary or the device cannot be used. Raises WarehouseError if the home has
+    no snapshot, or if the result cannot be published: not all sources are done with this model, or the gate refuses it.
     """
     place = Home(home)
     current = current_snapshot(place)
@@ -94,7 +93,7 @@ def backfill(
 
 
 def unfinished(home: Home, versions: Versions) -> list[SourceKey]:
-    """The sources that the snapshot shows and that are not done with a model as a whole."""
+    """Return the sources of the current snapshot that are not completely annotated with these versions."""
     return pending(home, current_sources(home), model_version=versions.model, mesh_version=versions.mesh)
 
 
@@ -102,7 +101,7 @@ def _annotate(sources: list[Source], home: Home, outcome: Backfilled, *, work: W
     options = {"backfill": "all", "device": device}
     try:
         done = run_sources(sources, home, versions=outcome.versions, options=options, work=work, publishing=False)
-    except IncompleteError as error:  # a source that was cut short is as whole as it was
+    except IncompleteError as error:  # the truncated sources have no more records than before
         done = error.outcome
     for one in done.annotated:
         outcome.add(one)
@@ -111,9 +110,9 @@ def _annotate(sources: list[Source], home: Home, outcome: Backfilled, *, work: W
 
 
 def stored_sources(home: Home) -> tuple[list[Source], dict[str, str]]:
-    """The sources that the snapshot shows and whose documents are there, and why those of the others are not.
+    """Return the sources of the snapshot with stored documents, and for each other source why it cannot be read.
 
-    Dump files are not looked at.
+    Dump files are not needed.
     """
     found, failed = [], {}
     for key in current_sources(home):
@@ -138,9 +137,9 @@ def _check_whole(outcome: Backfilled) -> None:
 
 @dataclass(slots=True)
 class _Progress:
-    """Tells how many documents are done, of those of the sources that are left."""
+    """Reports how many documents are done, of all in the sources that are left."""
 
-    tell: Callable[[int, int], None]
+    report: Callable[[int, int], None]
     done: int = 0
     total: int = 0
 
@@ -149,4 +148,4 @@ class _Progress:
 
     def advance(self, more: int) -> None:
         self.done += more
-        self.tell(self.done, self.total)
+        self.report(self.done, self.total)

@@ -1,7 +1,6 @@
-"""`backfill` as a deployment: all sources of the tables annotated with another model by the workers, then published.
+"""`backfill` as a deployment: the workers annotate all sources of the tables with another model, then it publishes.
 
-Readers see the former model until every source is done. `flows.backfill` does the same in one process, or for chosen
-documents alone.
+Readers see the mentions of the previous model until then. `flows.backfill` does the same in one process.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from warehouse.snapshots.publish import current_snapshot, publish, still_current
 def backfill_on_pool(
     home: Path | None = None, model: str | None = None, mesh: str | None = None, device: Device | None = None
 ) -> None:
-    """Annotate all that the tables show with another model on the workers of the pool, and publish it.
+    """Annotate all sources of the tables with another model on the workers of the pool, and publish the result.
 
-    No dump file is needed. What is done is not done again, so a run that failed needs no more than the next one. Fails,
-    after all others are done and with nothing published, where a source cannot be annotated.
+    No dump file is needed. Sources that are done are skipped, so the next run continues a failed one. Fails if a source
+    cannot be annotated, after all others are done; nothing is published then.
 
     Args:
         home: folder of the tables; without it that of the settings.
         model: version of a model in the home, or a model folder; without it the home's champion.
         mesh: version of MeSH in the home, or an entities table; without it that of the tables.
-        device: where the model runs; auto is cuda where there is one.
+        device: device for the model; auto is cuda if available.
     """
     settings = read_settings(home=home, device=device)
     place = Home(settings.home)
@@ -56,7 +55,7 @@ def backfill_on_pool(
                 queue=BACKFILL,
                 publishing=False,
             )
-        except IncompleteError as error:  # a source that was cut short is as whole as it was
+        except IncompleteError as error:  # the truncated sources have no more records than before
             outcome = error.outcome
         if failed := failed | outcome.failed:
             raise ProblemsError(f"{name}: {reason}" for name, reason in failed.items())

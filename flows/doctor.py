@@ -1,4 +1,4 @@
-"""The doctor as a flow: examines the home, and fails where findings remain."""
+"""The `doctor` deployment: examine the home, and fail if findings remain."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from warehouse.wording import examples, plural
 
 @flow(name="doctor", flow_run_name="doctor", persist_result=False)
 def doctor(home: Path | None = None, repair: bool = False) -> None:
-    """Check every file of the home against what was published, and find what has no business there.
+    """Check every file of the home against the published snapshots, and find files that do not belong there.
 
-    Fails where findings remain; docs/doctor.md says for each code what to do.
+    Fails if findings remain; docs/doctor.md explains what to do for each code.
 
     Args:
         home: folder of the tables; without it that of the settings.
-        repair: put right what is safe to.
+        repair: repair what can be repaired safely.
     """
     place = Home(read_settings(home=home).home)
     findings = examine(place, repair=repair)

@@ -1,6 +1,6 @@
-"""The check after each night: has it drifted, and is there anything new to train on or to link to? Each is an event.
+"""The check after each night: emit an event for drift, for new corrections and for a new version of MeSH.
 
-Automations listen: the triggers of deployments in `prefect.yaml`, or any other that an operator sets up.
+Automations react to the events: the triggers of deployments in `prefect.yaml`, or any other that an operator sets up.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ MESH_VERSION = "e2emern.mesh"
 
 @flow(name="drift", flow_run_name="drift", persist_result=False)
 def drift(home: Path | None = None, corrections: Path | None = None, limits: DriftLimits | None = None) -> None:
-    """Compare the last night with those before it, and tell what has drifted and what is new as events.
+    """Compare the last night with those before it, and emit events for drift and for new inputs.
 
     Args:
         home: folder of the tables; without it that of the settings.
         corrections: folder of corrected PubTator files; without it `corrections` of the home.
-        limits: how far a night may be from the nights before it.
+        limits: largest allowed differences from the nights before.
     """
     watch(Home(read_settings(home=home).home), corrections=corrections, limits=limits)
 
 
 def watch(home: Home, *, corrections: Path | None = None, limits: DriftLimits | None = None) -> Drift | None:
-    """Do what the flow does, as a part of another one, and return what the night is like; None without a snapshot.
+    """Do the same as the flow within another one, and return the comparison; None without a snapshot.
 
-    `e2emern.drift` is told whenever the last night has drifted; `e2emern.corrections` and `e2emern.mesh` once for
-    each file and version. Raises WarehouseError where the home cannot be read.
+    Emit `e2emern.drift` each time the last night has drifted, `e2emern.corrections` once for each file, and
+    `e2emern.mesh` once for each version. Raises WarehouseError if the home cannot be read.
     """
     found = read_drift(home, limits=limits)
     if found is not None:
         _show(home, found)
         if found.drifted:
-            _tell(home, DRIFT, _figures(found))
+            _emit(home, DRIFT, _figures(found))
     news = read_news(home, corrections=corrections)
     if news.corrections:
-        _tell(home, CORRECTIONS, {"files": list(news.corrections)})
+        _emit(home, CORRECTIONS, {"files": list(news.corrections)})
     if news.mesh:
-        _tell(home, MESH_VERSION, {"versions": list(news.mesh)})
+        _emit(home, MESH_VERSION, {"versions": list(news.mesh)})
     if news.corrections or news.mesh:
-        note_news(home, news, corrections=corrections)  # after the events: a run killed in between tells them again
+        note_news(home, news, corrections=corrections)  # after the events: a run killed in between emits them again
     return found
 
 
-def _tell(home: Home, event: str, payload: dict[str, object]) -> None:
+def _emit(home: Home, event: str, payload: dict[str, object]) -> None:
     resource = {"prefect.resource.id": f"e2emern.home.{home.root.name}", "e2emern.home": str(home.root)}
     emit_event(event, resource=resource, payload=payload)
     get_run_logger().info(f"{event}: {payload}")
@@ -86,5 +86,6 @@ def _show(home: Home, found: Drift) -> None:
         }
         for one in found.figures
     ]
-    said = f"{found.date} beside {plural(found.nights, 'night')}" + ("" if rows else ", too few to tell drift")
-    create_table_artifact(rows, key=artifact_key("drift", home.root.name), description=said)
+    description = f"{found.date} compared with {plural(found.nights, 'night')} before"
+    description += "" if rows else ", too few to compare"
+    create_table_artifact(rows, key=artifact_key("drift", home.root.name), description=description)

@@ -1,4 +1,4 @@
-"""Evaluation of a model of a home on gold files, beside the champion; the figures go to the tables."""
+"""The `evaluate` deployment: compare a model of a home with the champion on gold files, and publish the scores."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def evaluate(
     margins: Margins | None = None,
     sample: Path = SAMPLE,
 ) -> None:
-    """Evaluate a model on gold files; one that is not the champion is compared with it, and the gate judges.
+    """Evaluate a model on gold files; compare it with the champion, if it is another, and let the gate judge.
 
-    Nothing is promoted: that is for `retrain`, or for `e2emern models promote`.
+    Nothing is promoted: `retrain` and `e2emern models promote` do that.
 
     Args:
         gold: FILE or CORPUS/SPLIT=FILE, PubTator or a corpus of `e2emern corpus`.
-        seen: training documents, of the same form: they are the floor, and tell what is unseen.
+        seen: training documents, in the same form: the floor is computed from them, and what is not in them is unseen.
         model: version of a model in the home, or a model folder; without it the champion.
         home: folder of the tables; without it that of the settings.
         mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
-        device: where the model runs; auto is cuda where there is one.
-        margins: by how much the model may be worse than the champion.
-        sample: a file of real text that has to be annotated.
+        device: device for the model; auto is cuda if available.
+        margins: how much worse than the champion the model may be.
+        sample: a file of real text that the model must be able to annotate.
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
     place = Home(settings.home)
-    judged, said = judge(
+    judged, summary = judge(
         place,
         gold=gold,
         seen=seen or [],
@@ -61,7 +61,7 @@ def evaluate(
         sample=sample,
     )
     show_evaluation(place, judged)
-    get_run_logger().info(said)
+    get_run_logger().info(summary)
 
 
 def judge(
@@ -76,9 +76,9 @@ def judge(
     sample: Path = SAMPLE,
     watch: Progress = silent,
 ) -> tuple[Judged, str]:
-    """Do what the flow does, and return the verdict, which the home keeps, and what to say of it.
+    """Do the same as the flow, and return the verdict, which is stored in the home, with a line that sums it up.
 
-    Raises InputError where a model, the vocabulary or the gold cannot be used.
+    Raises InputError if a model, the vocabulary or the gold cannot be used.
     """
     table = find_mesh(mesh, home=home)
     folder, champion = find_model(model, home=home), find_model(None, home=home)
@@ -95,5 +95,5 @@ def judge(
         device=device,
         watch=watch,
     )
-    said = {None: "is evaluated", True: "passes the gate", False: f"is refused: {'; '.join(judged.reasons)}"}
-    return judged, f"model {judged.challenger} {said[judged.passed]}{publish_ledger(home)}"
+    verdict = {None: "is evaluated", True: "passes the gate", False: f"is refused: {'; '.join(judged.reasons)}"}
+    return judged, f"model {judged.challenger} {verdict[judged.passed]}{publish_ledger(home)}"

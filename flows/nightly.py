@@ -1,10 +1,10 @@
-"""The night: fetch what is new, have it annotated by the workers, publish, look for drift, tell what became of it.
+"""The `nightly` deployment: fetch new files, annotate them on the workers, publish, check for drift, report problems.
 
-What one step cannot do stops no other: a file that cannot be fetched or read is told at the end, and the next night
-takes it up again, since a night does what is not done and nothing else.
+A failure in one step stops no other. A file that cannot be fetched or read is reported at the end. The next night tries
+it again, since each night does all the work that is not done.
 
-A night keeps to the model and the vocabulary that the tables are of. A new champion takes over with `backfill`, a new
-MeSH with `refresh-mesh`: they carry all sources over, and the next night follows; so does one that was under way.
+A night uses the model and the MeSH version of the current snapshot. `backfill` moves all sources to a new champion, and
+`refresh-mesh` to a new MeSH; the next night then uses it, and so does one that is running at that time.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ def nightly(
 ) -> None:
     """Fetch new dump files, annotate them on the workers of the pool, and publish what is done.
 
-    Fails, after all that can be done is done and published, where a file could not be fetched or annotated.
+    Fails if a file could not be fetched or annotated, after all others are done and published.
 
     Args:
-        home: folder of the tables; without it, as everything below, that of the settings.
+        home: folder of the tables; this and all below are taken from the settings by default.
         sources: folders, or addresses of HTTP listings.
         pattern: which files of the sources.
         model: version of a model in the home, or a model folder; if the settings name none, that of the tables.
         mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
-        device: where the model runs; auto is cuda where there is one.
+        device: device for the model; auto is cuda if available.
     """
     begun = time.monotonic()
     settings = read_settings(home=home, sources=sources, pattern=pattern, model=model, mesh=mesh, device=device)
@@ -73,7 +73,7 @@ def nightly(
     try:
         files = fetch(settings.sources, place, pattern=settings.pattern)
         problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
-    except InputError as error:  # the folder of dumps cannot be used, or somebody else fetches into it
+    except InputError as error:  # the folder of dumps cannot be used, or another process fetches into it
         problems = [str(error)]
     outcome = _annotated(place, settings)
     problems += outcome.problems
@@ -85,7 +85,7 @@ def nightly(
 
 
 def _annotated(home: Home, settings: Settings) -> Outcome:
-    """Annotate and publish; again where the tables went over to another model or MeSH meanwhile, and with that."""
+    """Annotate and publish. If the tables changed to another model or MeSH meanwhile, do it again with that."""
     while True:
         current = current_snapshot(home)
         model, mesh = settings.model or require_snapshot_model(home), settings.mesh or snapshot_mesh(home)
@@ -98,5 +98,5 @@ def _annotated(home: Home, settings: Settings) -> Outcome:
 
 
 def _dumps(home: Home) -> list[Source]:
-    """The dump files of a home; none on the first night, where nothing could be fetched."""
+    """Return the dump files of a home; none on a first night that could fetch nothing."""
     return find_sources([home.dumps], home=home) if any(home.dumps.glob("[!.]*")) else []

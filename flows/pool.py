@@ -1,8 +1,8 @@
-"""Annotates many sources with any number of workers: batches of them, each a flow run of `annotate-sources`.
+"""Annotate many sources with any number of workers: each batch of sources is a flow run of `annotate-sources`.
 
-The files in the home say what is done. A batch is sent under a key made of its sources, so that a sender that was
-killed and began again finds the runs of before; a run whose worker died is known by its claims, which died with it,
-marked as crashed, and sent again. Whatever the server says, a batch is finished when its files are there.
+The files in the home decide what is done: a batch is finished when its files exist, whatever the server reports. The
+idempotency key of a batch is made from its sources, so a sender that was killed and restarted finds its earlier runs.
+A worker that dies releases the claims of its sources; its run is then marked as crashed, and the batch is sent again.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from warehouse.sources.runs import FLOW_RUN, read_runs
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
 
-_MOST_LOST = 5  # so many workers may die over one batch before it counts as what kills them
-_QUIET_S = 300.0  # without any batch being finished, after which it is told that they wait
-_UNCLAIMED = 2  # looks in a row at which a run goes on and nobody is at work: one of them may be at its very end
+_MOST_LOST = 5  # after this many worker deaths, blame the batch
+_QUIET_S = 300.0  # without a finished batch, log a warning after this time
+_UNCLAIMED = 2  # polls in a row at which a running batch may be unclaimed: it releases its claims just before it ends
 
 
 def annotate_on_pool(
@@ -59,19 +59,19 @@ def annotate_on_pool(
     publishing: bool = True,
     over: Snapshot | None = None,
 ) -> Outcome:
-    """Have the sources annotated that are not done, publish, and return what was done, as `annotate_sources` does.
+    """Annotate the sources that are not done on the workers, publish, and return the outcome, as `annotate_sources`.
 
-    Without a model it is the home's champion or the bundled one, without a vocabulary the bundled one. The queue
-    is one of `flows.queues`.
+    The model is by default the home's champion or else the bundled one, the vocabulary the bundled one. The queue is
+    one of `flows.queues`.
 
-    Raises InputError where the model or the vocabulary cannot be used or nothing is deployed, WarehouseError where
-    nothing can be published, and IncompleteError, after all other sources are done and published, where some are not.
+    Raises InputError if the model or the vocabulary cannot be used or nothing is deployed, and WarehouseError if
+    nothing can be published. Raises IncompleteError if some sources failed, after all others are done and published.
     """
     folder = find_model(model, home=home)
     table = find_mesh(Path(mesh) if mesh else MESH, home=home)
     versions = read_versions(folder, table)
     open_home(home)
-    keep_vocabulary(home, table, mesh_version=versions.mesh)  # where every worker finds it
+    keep_vocabulary(home, table, mesh_version=versions.mesh)  # for the workers
     pool = Pool(
         home=home,
         versions=versions,
@@ -90,26 +90,26 @@ def annotate_on_pool(
 
 @dataclass(slots=True)
 class _Batch:
-    """Sources that one run annotates, and where that stands."""
+    """Sources that one run annotates, and the state of that run."""
 
     sources: list[Source]
     run: FlowRun
     sent: list[str] = field(default_factory=list)  # ids of all its runs
-    seen: float = 0.0  # when this run was first seen to be taken by a worker
-    unclaimed: int = 0
-    lost: int = 0
+    seen: float = 0.0  # when this run was first found to be taken by a worker
+    unclaimed: int = 0  # polls in a row at which no source was claimed
+    lost: int = 0  # runs whose worker died
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """The workers of `annotate-sources`: what batches are made of, and how they are waited for.
+    """How to send batches to the workers of `annotate-sources`, and how to wait for them.
 
     Attributes:
         model: folder of the model, the same on every host.
-        queue: where its runs wait for a worker.
+        queue: work queue of the runs.
         batch: sources in one batch.
-        poll: seconds between two looks.
-        patience: seconds after which a run that a worker took and never began is lost.
+        poll: seconds between two polls.
+        patience: seconds after which a run counts as lost if a worker took it and did not start it.
     """
 
     home: Home
@@ -122,9 +122,9 @@ class Pool:
     patience: float
 
     def annotate(self, todo: list[Source], outcome: Outcome) -> None:
-        """Send sources in batches, wait until each is done or has failed, and add what became of it to the outcome.
+        """Send sources in batches, wait until each batch is done or has failed, and add the results to the outcome.
 
-        Raises InputError where `annotate-sources` is not deployed.
+        Raises InputError if `annotate-sources` is not deployed.
         """
         log = get_run_logger()
         cut = [todo[at : at + self.batch] for at in range(0, len(todo), self.batch)]
@@ -134,7 +134,7 @@ class Pool:
         with get_client(sync_client=True) as client:
             while waiting:
                 time.sleep(self.poll)
-                before, waiting = len(waiting), [one for one in waiting if not self._ends(one, outcome, client)]
+                before, waiting = len(waiting), [one for one in waiting if not self._is_finished(one, outcome, client)]
                 if len(waiting) < before:
                     moved = time.monotonic()
                     log.info(f"{len(waiting):,} batches are left")
@@ -148,9 +148,9 @@ class Pool:
         return _Batch(sources, run, [str(run.id)])
 
     def _send(self, sources: list[Source]) -> FlowRun:
-        """Begin a run for sources, or return one that goes on, whoever began it."""
-        said = [self.home.root, self.versions.model, self.versions.mesh, *(source.key.stem for source in sources)]
-        key = hashlib.sha256("\0".join(map(str, said)).encode()).hexdigest()[:16]
+        """Start a run for sources, or return an earlier one that has not ended, whoever started it."""
+        parts = [self.home.root, self.versions.model, self.versions.mesh, *(source.key.stem for source in sources)]
+        key = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
         first, more = sources[0].key.name, len(sources) - 1
         parameters = {
             "sources": [SourceFile.of(source).model_dump(mode="json") for source in sources],
@@ -162,7 +162,7 @@ class Pool:
         }
         for attempt in count(1):
             try:
-                begun = run_deployment(
+                started = run_deployment(
                     DEPLOYMENT,
                     parameters=parameters,
                     flow_run_name=f"annotate {first}{f' and {more} more' if more else ''}",
@@ -172,20 +172,20 @@ class Pool:
                 )
             except ObjectNotFound as error:
                 raise InputError(f"no deployment {DEPLOYMENT} on the server; deploy with: make deploy") from error
-            run = cast(FlowRun, begun)  # a coroutine only where it is called from one
+            run = cast(FlowRun, started)  # a coroutine only if called from one
             if not run.state or not run.state.is_final():
                 return run
         raise AssertionError  # count never ends
 
-    def _ends(self, batch: _Batch, outcome: Outcome, client: SyncPrefectClient) -> bool:
-        """Look at a batch; where it is at its end, add it to the outcome."""
+    def _is_finished(self, batch: _Batch, outcome: Outcome, client: SyncPrefectClient) -> bool:
+        """Return whether a batch is finished; if so, add it to the outcome. Send it again if its run is lost."""
         log = get_run_logger()
         left = self._left(batch)
         if not left:
             self._add(batch, outcome, {})
             return True
         try:
-            if (why := self._lost(batch, left, client)) is not None:
+            if (why := self._loss(batch, left, client)) is not None:
                 batch.lost += 1
                 log.warning(f"{batch.run.name}: {why}")
                 if batch.lost < _MOST_LOST:
@@ -195,18 +195,18 @@ class Pool:
                     return False
                 self._add(batch, outcome, dict.fromkeys((one.key.name for one in left), f"{why}, {batch.lost} times"))
                 return True
-        except httpx.HTTPError as error:  # the server restarts: the batches go on meanwhile
-            log.warning(f"the Prefect server does not answer ({type(error).__name__}); the batches go on")
+        except httpx.HTTPError as error:  # the server restarts: the batches continue meanwhile
+            log.warning(f"the Prefect server does not answer ({type(error).__name__}); the batches continue")
             return False
         if batch.run.state and batch.run.state.is_final() and (left := self._left(batch)):
-            told = _message(batch.run)
+            message = _message(batch.run)
             reasons = _failures(self.home, batch.sent)
-            self._add(batch, outcome, {one.key.name: reasons.get(one.key.name, told) for one in left})
+            self._add(batch, outcome, {one.key.name: reasons.get(one.key.name, message) for one in left})
             return True
         return False
 
-    def _lost(self, batch: _Batch, left: list[Source], client: SyncPrefectClient) -> str | None:
-        """Look at the run of a batch: why nobody will finish it, which the server is told; None where somebody may."""
+    def _loss(self, batch: _Batch, left: list[Source], client: SyncPrefectClient) -> str | None:
+        """Return why no worker will finish the run of a batch; None if one may. Mark an abandoned run as crashed."""
         try:
             batch.run = client.read_flow_run(batch.run.id)
         except ObjectNotFound:
@@ -222,15 +222,15 @@ class Pool:
         return why
 
     def _abandoned(self, batch: _Batch, left: list[Source], kind: StateType) -> str | None:
-        """Why nobody is at work on a batch any more that the server thinks is under way; None where somebody is."""
+        """Return why no worker processes a batch that the server reports as active; None if one does."""
         if kind == StateType.PENDING:
             batch.seen = batch.seen or time.monotonic()
             if time.monotonic() - batch.seen > self.patience:
                 return f"its worker took it and never began in {self.patience:,.0f} s"
         if kind == StateType.RUNNING:
             versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
-            at_work = any(is_claimed(self.home, one.key, **versions) for one in left)
-            batch.unclaimed = 0 if at_work else batch.unclaimed + 1
+            claimed = any(is_claimed(self.home, one.key, **versions) for one in left)
+            batch.unclaimed = 0 if claimed else batch.unclaimed + 1
             if batch.unclaimed > _UNCLAIMED:
                 return "its worker was killed"
         return None
@@ -252,25 +252,25 @@ class Pool:
 
 
 def _was_cancelled_with_its_sender(run: FlowRun, client: SyncPrefectClient) -> bool:
-    """Whether Prefect cancelled a run since it had been sent by another than this one, which was cancelled."""
+    """Return whether Prefect cancelled a run together with an earlier flow run that had sent it."""
     with suppress(ObjectNotFound):
-        if run.parent_task_run_id and (stands := client.read_task_run(run.parent_task_run_id)).flow_run_id:
-            sender = client.read_flow_run(stands.flow_run_id)
+        if run.parent_task_run_id and (parent := client.read_task_run(run.parent_task_run_id)).flow_run_id:
+            sender = client.read_flow_run(parent.flow_run_id)
             return str(sender.id) != flow_run.get_id() and sender.state_type == StateType.CANCELLED
     return False
 
 
 def _message(run: FlowRun) -> str:
-    """What the last state of a run says, without what Prefect puts before it."""
+    """Return the message of the last state of a run, without the prefix that Prefect adds."""
     state = run.state
     if state is None or state.type == StateType.COMPLETED:
         return f"run {run.name} ended without it; do all hosts have the same release?"
-    told = " ".join((state.message or state.name or "").split())
-    return told.removeprefix("Flow run encountered an exception: ").removeprefix("InputError: ")
+    message = " ".join((state.message or state.name or "").split())
+    return message.removeprefix("Flow run encountered an exception: ").removeprefix("InputError: ")
 
 
 def _failures(home: Home, runs: list[str]) -> dict[str, str]:
-    """Why sources could not be read, as the records of these flow runs tell."""
+    """Return the reasons of the sources that could not be read, from the records of these flow runs."""
     return {
         source.name: source.error or "failed"
         for run in read_runs(home)

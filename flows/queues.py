@@ -1,7 +1,7 @@
 """The work pool of an installation and its queues: `make deploy` creates them, each worker checks them at its start.
 
-Prefect answers 404 to a worker that names a missing queue, and the worker then takes nothing from any queue without a
-word. So every queue exists before the first worker starts, and a worker reports one that is missing.
+If a worker names a missing queue, Prefect answers 404, and the worker silently takes no run from any queue. So every
+queue is created before the first worker starts, and a worker reports a missing one.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _wait_for_answer(client: SyncPrefectClient, url: str, patience: float) -> No
 
 
 def create_queues(client: SyncPrefectClient) -> None:
-    """Create the pool and each queue that is missing, and put the queues in their order.
+    """Create the pool and each missing queue, and set the priorities of the queues.
 
     Queues that others have added to the pool stay; they are moved behind ours only if ours are out of order.
 

@@ -1,4 +1,4 @@
-"""A new version of MeSH: imported into the home, and the stored mentions that it touches linked anew."""
+"""The `refresh-mesh` deployment: import a new version of MeSH, and relink the stored mentions that it affects."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def refresh_mesh(
     home: Path | None = None,
     device: Device | None = None,
 ) -> None:
-    """Import a version of MeSH, link the stored mentions that it touches anew, and publish.
+    """Import a version of MeSH, relink the stored mentions that it affects, and publish.
 
-    The nights that follow annotate with it, unless the setting `mesh` names another one; of a home without a snapshot
-    they do where that setting names this one.
+    The following nights annotate with it, unless the setting `mesh` names another version. If the home has no snapshot,
+    they use it only if that setting names it.
 
     Args:
         sources: NLM's desc and supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of compact tables.
         version: name of this version; without it the year of NLM's files.
         home: folder of the tables; without it that of the settings.
-        device: where the model runs; auto is cuda where there is one.
+        device: device for the model; auto is cuda if available.
     """
     log = get_run_logger()
     settings = read_settings(home=home, device=device)
@@ -47,4 +47,4 @@ def refresh_mesh(
         return
     model = snapshot_model(place) or settings.model
     outcome = relink(settings.home, mesh=imported.mesh_version, model=model, device=settings.device)
-    log.info(f"{plural(outcome.total('spans'), 'mention')} linked anew; snapshot {outcome.snapshot.number}")
+    log.info(f"{plural(outcome.total('spans'), 'mention')} linked again; snapshot {outcome.snapshot.number}")

@@ -1,6 +1,6 @@
-"""Links what is stored to a new version of MeSH: each source of the current snapshot's model, then a new snapshot.
+"""Link the stored mentions to a new version of MeSH, source by source, and publish a new snapshot.
 
-A source that is done is skipped, so a run that was stopped anywhere continues.
+Sources that are done are skipped, so the next run continues a stopped one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from warehouse.sources.runs import RunRecord, SourceOutcome, begin_run, finish_r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelinkOutcome:
-    """What a run did: the sources it linked and how many were done before, and the snapshot it published."""
+    """The result of a run: the linked sources, the number of sources done before, and the published snapshot."""
 
     old: str
     new: str
@@ -39,7 +39,7 @@ class RelinkOutcome:
     snapshot: Snapshot
 
     def total(self, figure: str) -> int:
-        """One figure of `Relinked` over all sources."""
+        """Return the sum of a field of `Relinked` over all sources."""
         return sum(getattr(one, figure) for one in self.sources.values())
 
 
@@ -51,11 +51,11 @@ def relink(
     device: str = "auto",
     progress: Progress = silent,
 ) -> RelinkOutcome:
-    """Link the stored mentions that a version of MeSH in the home touches, carry the others over, and publish.
+    """Relink the stored mentions that a version of MeSH in the home affects, copy the others, and publish.
 
-    Without a model, it is that of the tables if it is bundled or kept in the home, or else the champion's.
-    Does nothing where the current snapshot is linked to it already, as after a stop behind the last step.
-    `progress` reports the encoding of the names for the bank.
+    The model is by default that of the tables if it is bundled or in the home, and otherwise the champion. Do nothing
+    if the current snapshot is linked to this version already. `progress` reports the encoding of the names for the
+    bank.
 
     Raises InputError if the model is not that of the current snapshot or cannot be used, WarehouseError if the home has
     no snapshot or not this version, or refuses the new snapshot.
@@ -88,7 +88,7 @@ def relink(
     sources: dict[SourceKey, Relinked] = {}
     try:
         with mesh_changes(place, old=old, new=mesh, fold=bag_of_words) as changes:
-            while True:  # a night may finish others meanwhile
+            while True:  # a night may finish further sources meanwhile
                 now = still_current(place, current, model_version=found, mesh_version=mesh)
                 if not (todo := _left(place, model_version=found, old=old, new=mesh)):
                     break
@@ -116,22 +116,22 @@ def _sources(home: Home, *, model_version: str, mesh_version: str) -> list[Sourc
 
 
 def _begun(home: Home, *, old: str, model: str, mesh: str) -> RunRecord:
-    """Record the run; it meets the sources that are current, so that none of another content takes their place."""
-    met = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome="begun") for key in current_sources(home))
+    """Record the run with the current sources, so that no older content of the same name replaces them."""
+    begun = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome="begun") for key in current_sources(home))
     versions = {"e2emern": version("e2emern"), "model": model, "mesh": mesh}
-    run = replace(begin_run(versions=versions, options={"relink": old}), sources=met)
+    run = replace(begin_run(versions=versions, options={"relink": old}), sources=begun)
     write_run(home, run)
     return run
 
 
 def _ended(run: RunRecord, done: dict[SourceKey, Relinked], todo: list[SourceKey]) -> RunRecord:
     waiting = set(todo)
-    met = []
+    outcomes = []
     for source in run.sources:
-        said = "annotated" if source.key in done else "not reached" if source.key in waiting else "unchanged"
-        met.append(replace(source, outcome=said))
+        outcome = "annotated" if source.key in done else "not reached" if source.key in waiting else "unchanged"
+        outcomes.append(replace(source, outcome=outcome))
     stages = {
         figure: sum(getattr(one, figure) for one in done.values())
         for figure in ("mentions", "documents", "spans", "changed", "unread")
     }
-    return replace(run, sources=tuple(met), stages=stages)
+    return replace(run, sources=tuple(outcomes), stages=stages)

@@ -1,7 +1,7 @@
-"""Retraining: a challenger is trained on gold and on what users corrected, and replaces the champion if it is no worse.
+"""Retraining: train a challenger on gold and user corrections, and promote it if it passes the gate.
 
-`retrain` is the Prefect flow; `retrain_model` is the same without Prefect. Started again after a kill it goes on where
-it was; with nothing new to train on it does nothing.
+`retrain` is the Prefect flow; `retrain_model` is the same without Prefect. Started again after a kill, it resumes;
+without new training data it does nothing.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from warehouse.registry.models import Change, add_model, champion, changes, prom
 from warehouse.snapshots.publish import current_snapshot, publish
 
 PROMOTED = "e2emern.promoted"
-"""The event of a promotion; its resource says as `e2emern.backfill` (yes or no) whether a backfill is wanted."""
+"""The event of a promotion; `e2emern.backfill` of its resource (yes or no) requests a backfill."""
 
 Step = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """What came of a retraining: what the gate made of the challenger, and whether it is the champion now."""
+    """The result of a retraining: a summary, the verdict of the gate, and the promotion if there was one."""
 
-    said: str
+    summary: str
     judged: Judged | None = None
     promoted: Change | None = None
 
@@ -69,15 +69,14 @@ def retrain(
         home: folder of the tables; without it that of the settings.
         config: TOML file of a training, or the name of a shipped recipe.
         data: folder of the gold files that it names.
-        corrections: folder of corrected PubTator files; without it `corrections` of the home, where there is one.
-        encoder: where to begin, champion, recipe (as the TOML file says), or a folder or name of an encoder.
+        corrections: folder of corrected PubTator files; by default `corrections` of the home if that exists.
+        encoder: what to start from: champion, recipe (the encoder of the TOML file), or a folder or name of an encoder.
         gold: gold files to compare models on, instead of the recipe's dev splits.
         mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
-        device: where to train; auto is cuda where there is one.
-        margins: by how much the challenger may be worse.
-        sample: a file of real text that has to be annotated.
-        backfill: whether a promotion asks for all sources to be annotated anew; one that the tables do not follow yet
-            asks again.
+        device: device for the training; auto is cuda if available.
+        margins: how much worse than the champion the challenger may be.
+        sample: a file of real text that the challenger must be able to annotate.
+        backfill: request a backfill after a promotion. Each run repeats the request until the tables use the new model.
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
     place, log = Home(settings.home), get_run_logger()
@@ -95,7 +94,7 @@ def retrain(
         tell=log.info,
         step=lambda one: task(name=one.__name__.replace("_", " "), cache_policy=NO_CACHE, persist_result=False)(one),
     )
-    log.info(done.said)
+    log.info(done.summary)
     if done.judged:
         show_evaluation(place, done.judged)
     if promoted := done.promoted or (pending_promotion(place) if backfill else None):
@@ -122,21 +121,21 @@ def retrain_model(
     tell: Callable[[str], None] = print,
     step: Step = lambda one: one,
 ) -> Retrained:
-    """Do what the flow does, and return what came of it; `step` makes a task of each step.
+    """Do the same as the flow, and return the result; `step` wraps each step, for example in a Prefect task.
 
-    Raises InputError where the recipe, the data or a model cannot be used, and WarehouseError where somebody else
-    changed the champion meanwhile.
+    Raises InputError if the recipe, the data or a model cannot be used, and WarehouseError if the champion changed
+    meanwhile.
     """
     open_home(home)
     table = find_mesh(mesh, home=home)
     keep_vocabulary(home, table, mesh_version=read_mesh_version(table))
-    standing, folder = champion(home), find_model(None, home=home)
-    dropped = home.root / "corrections"
+    leading, folder = champion(home), find_model(None, home=home)
+    default_corrections = home.root / "corrections"
     plan: Plan = step(plan_retraining)(
         home,
         config=config,
         data=data,
-        corrections=corrections or (dropped if dropped.is_dir() else None),
+        corrections=corrections or (default_corrections if default_corrections.is_dir() else None),
         encoder=encoder,
         gold=gold or [],
         mesh=table,
@@ -144,11 +143,11 @@ def retrain_model(
     )
     if already_trained(plan, folder):
         return Retrained("the champion was trained with this recipe on these documents: nothing to do")
-    made: Path = step(make_challenger)(plan, device=device, log=tell)
+    challenger: Path = step(make_challenger)(plan, device=device, log=tell)
 
-    def compare_with_champion() -> Judged:  # reads the documents itself: Prefect would look into each of them
+    def compare_with_champion() -> Judged:  # reads the documents itself: Prefect would inspect each argument
         return assess(
-            made,
+            challenger,
             champion=folder,
             home=home,
             gold=plan.read(plan.judged),
@@ -161,14 +160,14 @@ def retrain_model(
         )
 
     judged: Judged = step(compare_with_champion)()
-    _describe(home, made, judged)
-    add_model(home, made, version=judged.challenger)
-    promoted, said = _promote(home, judged, over=standing)
-    return Retrained(f"{said}{publish_ledger(home)}", judged, promoted)
+    _describe(home, challenger, judged)
+    add_model(home, challenger, version=judged.challenger)
+    promoted, summary = _promote(home, judged, over=leading)
+    return Retrained(f"{summary}{publish_ledger(home)}", judged, promoted)
 
 
 def show_evaluation(home: Home, judged: Judged) -> None:
-    """Show the page of an evaluation, the gate's verdict first, as an artifact of the run."""
+    """Show the report of an evaluation, which starts with the verdict of the gate, as an artifact of the run."""
     create_markdown_artifact(
         read_report(home, judged.evaluation),
         key=artifact_key("evaluation", home.root.name),
@@ -177,9 +176,10 @@ def show_evaluation(home: Home, judged: Judged) -> None:
 
 
 def pending_promotion(home: Home) -> Change | None:
-    """Return the promotion through the gate that the tables do not follow, as where a run died before it told of it.
+    """Return the last promotion through the gate if the tables do not use its model yet.
 
-    None where they do, or the last change of the champion is a rollback or somebody's own decision.
+    So a run that died between the promotion and its event does not lose the event. Return None if the tables use the
+    champion, or if the last change of the champion is a rollback or a user's decision.
     """
     last, current = next(reversed(changes(home)), None), current_snapshot(home)
     if last is None or last.evaluation is None or current is None or current.model_version == last.champion:
@@ -188,7 +188,7 @@ def pending_promotion(home: Home) -> Change | None:
 
 
 def publish_ledger(home: Home) -> str:
-    """Publish a snapshot that shows the models and evaluations; return what is to be told of it, mostly nothing."""
+    """Publish a snapshot with the current models and evaluations; return a note if that is refused, else nothing."""
     while current := current_snapshot(home):
         try:
             publish(home, model_version=current.model_version, mesh_version=current.mesh_version, over=current)
@@ -201,7 +201,7 @@ def publish_ledger(home: Home) -> str:
 
 
 def _promote(home: Home, judged: Judged, *, over: str | None) -> tuple[Change | None, str]:
-    """Promote a challenger that passed the gate, but never twice by one evaluation: somebody rolled that back."""
+    """Promote a challenger that passed the gate, but only once for each evaluation: a rollback of it is final."""
     if judged.passed is None:
         return None, f"model {judged.challenger} is the champion itself: nothing to compare"
     if not judged.passed:
@@ -216,14 +216,14 @@ def _promote(home: Home, judged: Judged, *, over: str | None) -> tuple[Change | 
 
 
 def _describe(home: Home, folder: Path, judged: Judged) -> None:
-    """Write the card and the figures of a model into its folder."""
-    told = {
+    """Write the card and the scores of a model into its folder."""
+    metrics = {
         "model_version": judged.challenger,
         "mesh_version": judged.mesh_version,
         "evaluation": judged.evaluation,
         "rows": headline(home, judged),
     }
     lines = [*verdict_lines(judged), "", "Trained on:", "", "```json", json.dumps(judged.data, indent=1), "```", ""]
-    for name, text in (("metrics.json", json.dumps(told, indent=1) + "\n"), ("README.md", "\n".join(lines))):
+    for name, text in (("metrics.json", json.dumps(metrics, indent=1) + "\n"), ("README.md", "\n".join(lines))):
         with atomic_write(folder / name) as file:
             file.write(text.encode())

@@ -1,7 +1,8 @@
-"""What an installation is told once: where its tables are, what it fetches, what it annotates with.
+"""The settings of an installation: the folder of the tables, the files to fetch, the model and the vocabulary.
 
-Read where a flow runs, so that each host may have its own: from the environment (`E2EMERN_HOME`), then from the TOML
-file that `E2EMERN_CONFIG` names (`home = "/data/home"`). A parameter of a flow run goes before both.
+They are read in the process of the flow run, so each host may have its own: first from the environment
+(`E2EMERN_HOME`), then from the TOML file that `E2EMERN_CONFIG` names (`home = "/data/home"`). The parameters of a flow
+run override both.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ CONFIG = "E2EMERN_CONFIG"
 """The variable that names the TOML file."""
 
 Device = Literal["auto", "cpu", "cuda"]
-"""Where the model runs; `auto` is cuda where there is one."""
+"""Where the model runs; `auto` is cuda if available."""
 
 
 def _absolute(path: Path) -> Path:
-    """Refuse a path that would mean another folder in every process: workers run each flow in a folder of its own."""
+    """Refuse a relative path: workers run each flow in its own folder, so it would mean another folder in each run."""
     if not path.is_absolute():
         raise ValueError(f"found {str(path)!r}, expected an absolute path")
     return path
@@ -80,16 +81,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Returns the sources in their order: what is given, the environment, the TOML file."""
+        """Return the sources by precedence: the arguments, the environment, the TOML file."""
         config = os.environ.get(CONFIG)
         file = (TomlConfigSettingsSource(settings_cls, Path(config)),) if config else ()
         return (init_settings, env_settings, *file)
 
 
 def read_settings(**given: Any) -> Settings:
-    """Returns the settings; those given that are not None go before all others.
+    """Return the settings; arguments that are not None override the environment and the TOML file.
 
-    Raises InputError where the TOML file cannot be read, and where a setting is unknown, missing or of another form.
+    Raises InputError if the TOML file cannot be read, or if a setting is unknown, missing or invalid.
     """
     config = os.environ.get(CONFIG)
     if config and not Path(config).is_file():
@@ -97,12 +98,12 @@ def read_settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{config}: is no TOML file ({error})") from error
+        raise InputError(f"{config}: not a TOML file ({error})") from error
     except ValidationError as error:
-        raise InputError("; ".join(_told(one["loc"], one["type"], one["msg"]) for one in error.errors())) from error
+        raise InputError("; ".join(_line(one["loc"], one["type"], one["msg"]) for one in error.errors())) from error
 
 
-def _told(place: Sequence[int | str], kind: str, message: str) -> str:
+def _line(place: Sequence[int | str], kind: str, message: str) -> str:
     name = str(place[0])
     if kind == "missing":
         return f"no {name}; set E2EMERN_{name.upper()}, or {name} in the file that {CONFIG} names"

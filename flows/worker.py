@@ -1,7 +1,7 @@
-"""Starts a worker of the pool: `python -m flows.worker --work-queue annotate --limit 1`.
+"""Start a worker of the pool: `python -m flows.worker --work-queue annotate --limit 1`.
 
-It is `prefect worker start`, and takes its options, with a check: a queue that is missing ends the start with one line,
-and is reported if somebody deletes it later.
+This runs `prefect worker start`, with its options, and checks the queues: a missing queue stops the start with one
+line, and a queue that is deleted later is reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tasks.errors import InputError
 
 def main() -> None:
     """Check the queues, then work until stopped."""
-    # A shell has what it starts in the background ignore SIGINT, through which Prefect's worker ends on SIGTERM too.
+    # Prefect's worker needs SIGINT to end on SIGTERM too, and a shell starts background jobs with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m flows.worker", allow_abbrev=False, epilog=__doc__)
     parser.add_argument("--work-queue", action="append", required=True, metavar="NAME", help="may be repeated")
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _watch(wanted: Collection[str]) -> None:
-    """Report at each heartbeat of the worker if a queue has come to miss: Prefect's worker does not."""
+    """Report at each heartbeat of the worker if a queue has been deleted: Prefect's worker does not."""
     reported = None
     while True:
         time.sleep(get_current_settings().worker.heartbeat_seconds)

@@ -1,7 +1,7 @@
-"""The command line: each command is one call into flows, tasks or the warehouse, and what it prints.
+"""The command line: each command makes one call into flows, tasks or the warehouse, and prints the result.
 
-One module for each group of commands. Errors of ours are one line on standard error for each problem and exit code 1;
-wrong usage is 2, Ctrl-C is 130. What is slow to import (torch, Prefect) is imported by the command that needs it.
+There is one module for each group of commands. Our errors print one line for each problem on standard error; the exit
+code is 1. Wrong usage exits with 2, Ctrl-C with 130. Slow imports (torch, Prefect) are inside the commands.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _STOPPED = "stopped; what is done stays done, and running the same command again
 
 
 def main() -> None:
-    """Run the command line and end the process with its exit code."""
+    """Run the command line, and exit the process with its exit code."""
     _print_anything()
     try:
         app(prog_name="e2emern")
@@ -49,18 +49,18 @@ def main() -> None:
         if ended.code == _INTERRUPTED:
             say(_STOPPED)
         raise
-    except KeyboardInterrupt:  # outside of typer, which makes it an exit
+    except KeyboardInterrupt:  # outside of typer, which turns it into an exit
         say(_STOPPED)
         sys.exit(_INTERRUPTED)
     except (InputError, WarehouseError) as error:
         _let_go(error)
         _end(*_lines(error))
-    except BrokenPipeError:  # the reader of a pipe has left, as `head` does
+    except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         _end(_of_the_system(error))
-    except Exception as error:  # a defect of ours; users get the line to report, not a traceback
+    except Exception as error:  # a bug of ours: print a line to report instead of a traceback
         if "--verbose" in sys.argv:
             traceback.print_exc()
         what = f"unexpected {type(error).__name__}: {_one_line(error)}"
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _print_anything() -> None:
-    """Let `?` stand for the characters that the encoding of the terminal or the pipe has not."""
+    """Print `?` for characters that the encoding of the terminal or the pipe lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -81,16 +81,16 @@ def _end(*lines: str) -> None:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Empty the frames that an error came through: Prefect keeps it, and connections must not outlive DuckDB."""
+    """Clear the frames of an error: Prefect keeps the error, and connections in them must not outlive DuckDB."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 def _of_the_system(error: OSError) -> str:
-    place = error.filename2 or error.filename  # of a copy, that which was written
-    told = error.strerror or _one_line(error)
-    line = f"{place}: {told}" if place else told
+    place = error.filename2 or error.filename  # the target, if it is a copy
+    reason = error.strerror or _one_line(error)
+    line = f"{place}: {reason}" if place else reason
     return f"{line}; make room, and the same command continues" if error.errno in _FULL else line
 
 

@@ -83,7 +83,7 @@ def demo(
 def _annotate(
     inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device
 ) -> tuple[Outcome, IncompleteError | None]:
-    """Annotate with progress on standard error, and return what it did and which sources lack records."""
+    """Annotate with progress on standard error; return the outcome, and the error if sources lack records."""
     from tasks.resolve import check_choices, find_model
 
     check_choices(inputs, home=home, model=find_model(model, home=home), mesh=mesh)

@@ -1,4 +1,4 @@
-"""What all commands share: the application, the options that many of them take, and how they speak."""
+"""The parts that all commands share: the application, common options, and messages on standard error."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ app = Application(
     pretty_exceptions_enable=False,
 )
 
-TIMEOUT_S = 300.0  # as `warehouse.queries.sql` has it, which is slower to import than --help is to answer
+TIMEOUT_S = 300.0  # the same as in `warehouse.queries.sql`, which is too slow to import for --help
 
 
 class Device(StrEnum):
-    """Where the model runs; `auto` is cuda where there is one."""
+    """The device for the model; `auto` is cuda if available."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -35,7 +35,7 @@ class Device(StrEnum):
 
 
 class AnswerFormat(StrEnum):
-    """How the answer to a query is printed."""
+    """The output format of the answer to a query."""
 
     TABLE = "table"
     CSV = "csv"
@@ -76,7 +76,7 @@ def top(
 
 
 def group(name: str, *, says: str) -> typer.Typer:
-    """Return a new group of commands, `e2emern NAME ...`, that prints its help when it is called alone."""
+    """Return a new group of commands, `e2emern NAME ...`, that prints its help if called without a command."""
     commands = Application(help=says)
     commands.callback()(lambda: None)
     app.add_typer(commands, name=name)
@@ -84,16 +84,17 @@ def group(name: str, *, says: str) -> typer.Typer:
 
 
 def say(line: str) -> None:
-    """Print a line for the user that is not part of the answer."""
+    """Print a line for the user on standard error, apart from the answer."""
     print(f"e2emern: {line}", file=sys.stderr)
 
 
 def report_examples(counts: Mapping[str, int], examples: Sequence[str], *, noun: str = "invalid annotation") -> None:
-    """Report how many things could not be used, by what is wrong, and at most ten examples; nothing if there are none.
+    """Report how many items could not be used, by kind of problem, with at most ten examples; nothing if none.
 
     Args:
-        counts: by what is wrong, in a few words, such as `outside the text`.
-        examples: one line each, with its place.
+        counts: number of items by kind of problem, such as `outside the text`.
+        examples: one line each, with the position.
+        noun: what the items are, in the singular.
     """
     if counts:
         say(f"{plural(sum(counts.values()), noun)}: {by_kind(counts)}")
@@ -105,19 +106,19 @@ class Examples:
     """Print the first lines of each kind; `finish` prints how many more there were: `fetched: and 1,190 more`."""
 
     def __init__(self, report: Callable[[str], None] = say, *, most: int | None = MOST_EXAMPLES) -> None:
-        """Print with `report`; all lines if `most` is None."""
+        """Print with `report` at most `most` lines of each kind; all lines if it is None."""
         self._report = report
         self._most = most
         self._counts: Counter[str] = Counter()
 
     def add(self, kind: str, line: str) -> None:
-        """Count a line, and print it if it is one of the first of its kind."""
+        """Count a line, and print it if it is among the first of its kind."""
         self._counts[kind] += 1
         if self._most is None or self._counts[kind] <= self._most:
             self._report(line)
 
     def finish(self) -> None:
-        """Print how many lines of each kind were left out."""
+        """Print how many lines of each kind were not printed."""
         for kind, number in self._counts.items():
             if self._most is not None and number > self._most:
                 self._report(f"{kind}: and {number - self._most:,} more")

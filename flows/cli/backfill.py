@@ -1,4 +1,4 @@
-"""Annotating again with another model: `backfill`."""
+"""Annotate a home again with another model: `backfill`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def backfill(
     versions = outcome.versions
     print(
         f"Model {versions.model}, MeSH {versions.mesh}: {plural(outcome.documents, 'document')} annotated "
-        f"({outcome.carried:,} carried over) with {plural(outcome.mentions, 'mention')}, {outcome.before:,} done "
+        f"({outcome.carried:,} reused) with {plural(outcome.mentions, 'mention')}, {outcome.before:,} done "
         f"before; {outcome.sources - outcome.waiting:,} of {plural(outcome.sources, 'source')} done as a whole"
     )
     if snapshot := outcome.snapshot:

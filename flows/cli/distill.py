@@ -1,4 +1,4 @@
-"""Making one model of several: `silver` and `average`."""
+"""Make one model from several: `silver` and `average`."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def silver(
             device=pick_device(device.value),
             log=say,
         )
-    told = f"{plural(tagged.sentences, 'sentence')}, {plural(tagged.pieces, 'word piece')}"
-    print(f"{output}: {told}, of {plural(tagged.passages, 'passage')}")
+    counts = f"{plural(tagged.sentences, 'sentence')}, {plural(tagged.pieces, 'word piece')}"
+    print(f"{output}: {counts}, of {plural(tagged.passages, 'passage')}")
 
 
 @app.command(epilog="Example: e2emern average --model seed-0 --model seed-1 --model seed-2 --output mean")

@@ -1,4 +1,4 @@
-"""Whether a home is sound: `doctor`."""
+"""Check a home: `doctor`."""
 
 from __future__ import annotations
 

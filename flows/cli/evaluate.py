@@ -1,4 +1,4 @@
-"""How good a model is, and what gold corpora hold: `evaluate`, `statistics` and `corpus`."""
+"""Score models, and describe and prepare gold corpora: `evaluate`, `statistics` and `corpus`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flows.cli.application import AnswerFormat, Device, app, say
 
 
 class Protocol(StrEnum):
-    """When a prediction is right; docs/evaluation.md defines each."""
+    """The rule that decides whether a prediction is correct; docs/evaluation.md defines each."""
 
     NER = "ner"
     LINK = "link"

@@ -14,7 +14,7 @@ from warehouse.wording import plural
 
 
 class ExportFormat(StrEnum):
-    """How documents and mentions are written."""
+    """The formats of documents with mentions."""
 
     PUBTATOR = "pubtator"
     BIOC_XML = "bioc-xml"

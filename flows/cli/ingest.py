@@ -1,4 +1,4 @@
-"""Getting dumps: `ingest`."""
+"""Fetch dump files: `ingest`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mentions that a file already has: `link`."""
+"""Link the mentions of a PubTator file: `link`."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def link(
     from warehouse.layout import Home
 
     table, selection = find_mesh(mesh, home=Home(home)), None
-    read_versions(model, table)  # reports what is missing
+    read_versions(model, table)  # reports missing files
     check_spans(path, output=output)
     if branch or allow or deny:
         selection = select_concepts(Vocabulary.read(table), branches=branch or (), allow=allow, deny=deny)
 
-    from tasks.link import link_file  # slow to import, as the model is to load: what is wrong has been reported
+    from tasks.link import link_file  # slow to import, and so is loading the model: input errors are reported before
 
     cascade = load(model, table, home=Home(home), device=device.value)
     cascade.selection = selection
 
-    def tell(failure: Failure) -> None:
+    def report(failure: Failure) -> None:
         say(f"{path.name}: {failure.position}: document {failure.document_id or 'without id'}: {failure.reason}")
 
-    counts = link_file(path, output, cascade=cascade, log=tell)
+    counts = link_file(path, output, cascade=cascade, log=report)
     say(
         f"wrote {plural(counts.documents, 'document')} to {output}: {counts.linked:,} of "
         f"{plural(counts.mentions, 'mention')} linked, {plural(counts.failures, 'failure')}"

@@ -1,4 +1,4 @@
-"""The vocabulary: `mesh import`, `mesh list`, `mesh diff`, `mesh relink`."""
+"""Manage versions of the vocabulary: `mesh import`, `mesh list`, `mesh diff`, `mesh relink`."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def mesh_import(
     from tasks.mesh.importing import import_mesh
 
     imported = import_mesh(sources, version=mesh_version, home=Home(home) if home else None, output=output)
-    say(_told(imported, home=home, output=output))
+    say(_summary(imported, home=home, output=output))
 
 
-def _told(imported: Imported, *, home: Path | None, output: Path | None) -> str:
+def _summary(imported: Imported, *, home: Path | None, output: Path | None) -> str:
     places = " and ".join(str(place) for place in (home, output) if place is not None)
     concepts, names = plural(imported.concepts, "concept"), plural(imported.names, "name")
-    told = f"MeSH {imported.mesh_version} in {places}: {concepts} with {names}"
+    line = f"MeSH {imported.mesh_version} in {places}: {concepts} with {names}"
     if imported.unchanged:
-        told += ", as before"
-    told += f"; of {plural(imported.read, 'record')}, joined to others: {imported.joined:,}, neither disease nor "
-    told += f"chemical: {imported.left_out:,}, failed: {imported.failed:,}"
-    return f"{told} (see {imported.failures})" if imported.failures else told
+        line += ", as before"
+    line += f"; of {plural(imported.read, 'record')}, joined to others: {imported.joined:,}, neither disease nor "
+    line += f"chemical: {imported.left_out:,}, failed: {imported.failed:,}"
+    return f"{line} (see {imported.failures})" if imported.failures else line
 
 
 @mesh_app.command(
@@ -110,11 +110,11 @@ def mesh_diff(
     print_answer(
         pa.concat_tables([rows.slice(0, limit) for rows in of_kind.values()]), form=form.value, console=Console()
     )
-    told = [
+    counts = [
         f"{len(rows):,} {kind} ({plural(pc.sum(rows['mentions']).as_py() or 0, 'mention')})"
         for kind, rows in of_kind.items()
     ]
-    say(f"MeSH {new} against {old}: {', '.join(told)}")
+    say(f"MeSH {new} against {old}: {', '.join(counts)}")
     if any(len(rows) > limit for rows in of_kind.values()):
         say(f"cut after {limit:,} of each kind; raise --limit for more")
 
@@ -152,11 +152,11 @@ def mesh_relink(
     total = outcome.total
     print(
         f"MeSH {outcome.old} to {outcome.new}: {plural(len(outcome.sources), 'source')}{again} with "
-        f"{plural(total('mentions'), 'mention')}; linked anew: {total('spans'):,} in "
+        f"{plural(total('mentions'), 'mention')}; linked again: {total('spans'):,} in "
         f"{plural(total('documents'), 'document')}, {total('changed'):,} of them to another concept or to none"
     )
     if unread := total("unread"):
-        say(f"not read again, with the concepts they had but for those that are gone: {plural(unread, 'document')}")
+        say(f"not linked again, keeping the concepts that still exist: {plural(unread, 'document')}")
     snapshot = outcome.snapshot
     mentions, concepts = plural(snapshot.mentions, "mention"), plural(snapshot.concepts, "concept")
     print(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")

@@ -1,4 +1,4 @@
-"""The models of a home: `models list`, `show`, `add`, `judge`, `retrain`, `promote`, `rollback`; and `drift`."""
+"""Manage the models of a home: `models list`, `show`, `add`, `judge`, `retrain`, `promote`, `rollback`; and `drift`."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def retrain(
         device=device.value,
         tell=say,
     )
-    print(done.said)
+    print(done.summary)
 
 
 @models_app.command(
@@ -207,7 +207,7 @@ def rollback(home: Folder, why: Why = None) -> None:
     from warehouse.registry.models import roll_back_model
 
     if not home.is_dir():
-        raise WarehouseError(f"{home} is not there")
+        raise WarehouseError(f"{home} does not exist")
     change = roll_back_model(Home(home), why=why)
     print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
@@ -221,7 +221,7 @@ def drift(home: Folder) -> None:
     if found is None:
         raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
     if not found.figures:
-        print(f"{found.date}: {plural(found.nights, 'night')} before it, too few to tell")
+        print(f"{found.date}: {plural(found.nights, 'night')} before it, too few to compare")
     for one in found.figures:
         numbers = "" if one.usual is None or one.tonight is None else f"usually {one.usual:,.3f}, {one.tonight:,.3f}, "
         print(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")

@@ -1,4 +1,4 @@
-"""What the command line is built of: commands that refuse empty values, and help that lists commands in sections."""
+"""Building blocks of the command line: commands that refuse empty values, and help with commands in sections."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ SECTIONS = {
         "average": "Average the weights of models",
     },
 }
-"""The commands and groups of `e2emern`, in the order of the work, with the lines of its help."""
+"""The commands and groups of `e2emern` in workflow order, with their lines in its help."""
 
 
 class Command(TyperCommand):
-    """A command that refuses an empty value, and an option as the value of another: both come of unset variables."""
+    """A command that refuses an empty value, or an option as the value of another: unset variables cause both."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = list(args)
@@ -62,7 +62,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group whose help lists its commands with their whole summaries, those of `SECTIONS` in sections."""
+    """A group whose help lists its commands with uncut summaries; the top group lists them by `SECTIONS`."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         top = ctx.parent is None
@@ -74,7 +74,7 @@ class Group(TyperGroup):
 
 
 class Application(typer.Typer):
-    """A `typer.Typer` of such commands and groups."""
+    """A `typer.Typer` with such commands and groups."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(cls=Group, rich_markup_mode=None, no_args_is_help=True, **options)

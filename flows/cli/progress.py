@@ -1,4 +1,4 @@
-"""Show the progress of a run: names being encoded, then documents being annotated."""
+"""Progress bars of a run: encoding of names, then annotation of documents."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class TerminalWatch:
         self._stack.close()
 
     def sources(self, todo: list[Source]) -> None:
-        """Learn what there is to do."""
+        """Count the records of the sources to annotate."""
         self._documents = sum(map(count_records, todo))
 
     def names(self, what: str, done: int, total: int | None) -> None:
-        """Show how much of the vocabulary's names is encoded."""
+        """Show how many names of the vocabulary are encoded."""
         self._show(what, total, before=done)
         self._advance(done - self._names)
         self._names = done
 
     def documents(self, more: int) -> None:
-        """Show documents that are annotated."""
+        """Show that `more` documents are annotated."""
         self._show("documents", self._documents)
         self._advance(more)
 
@@ -56,7 +56,7 @@ class TerminalWatch:
 
 
 class StepWatch:
-    """A progress bar on a console for each piece of work that reports how many of its steps are done."""
+    """A progress bar on a console for each task that reports how many of its steps are done."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -74,8 +74,8 @@ class StepWatch:
         self._stack.close()
 
     def step(self, what: str, done: int, total: int | None) -> None:
-        """Show that `done` of `total` steps are done of what is under way."""
-        if what != self._what or done < self._done:  # the next model starts from nothing
+        """Show that `done` of `total` steps of the task `what` are done."""
+        if what != self._what or done < self._done:  # the next model starts from zero
             self._stack.close()
             self._what, self._done = what, done
             self._advance = self._stack.enter_context(

@@ -1,4 +1,4 @@
-"""Named questions: `query NAME`, one command for each `.sql` file of `warehouse.queries`, its parameters as options."""
+"""Answer named queries: `query NAME`, a command for each `.sql` file of `warehouse.queries`, parameters as options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ query_app = group("query", says="Answer a question by name; `query NAME --help` 
 
 
 def _command(asked: NamedQuery) -> Callable[..., None]:
-    """Make the function behind one command: typer reads its options from the signature."""
+    """Return the function of one command; typer reads the options from its signature."""
 
     def run(home: Path, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
         from flows.cli.render import print_answer

@@ -1,4 +1,4 @@
-"""What the commands print: the answer to a query, the state of a home, what a run did."""
+"""Print the results of commands: the answer to a query, the state of a home, the outcome of a run."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ GROUP BY mesh_name ORDER BY mentions DESC, mesh_name LIMIT 10
 def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
     """Print a table as `table`, `csv` (lists as JSON) or `json` (a list of objects).
 
-    Columns of one name are numbered from the second on: `a`, `a_1`. What JSON has no number for, infinity and NaN, is
-    null there; it is ASCII where the output is not UTF-8.
+    Repeated column names are numbered from the second on: `a`, `a_1`. Infinity and NaN are null in JSON, which is ASCII
+    if the output is not UTF-8.
     """
     answer = answer.rename_columns(_distinct(answer.column_names))
     if form == "table":
@@ -81,7 +81,10 @@ def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
 
 
 def print_status(status: Status, *, console: Console) -> None:
-    """Print the state of a home: one fact a line, `STATUS_LINES` at most, cut to the terminal or to `STATUS_WIDTH`."""
+    """Print the state of a home, one fact on each line.
+
+    Print at most `STATUS_LINES` lines, cut to the width of the terminal or to `STATUS_WIDTH`.
+    """
     width = console.width if console.is_terminal else STATUS_WIDTH
     lines = [*_of_snapshot(status), *_of_last_run(status), f"champion {status.champion or 'the bundled model'}"]
     if waiting := len(status.backlog):
@@ -124,13 +127,13 @@ def _of_last_run(status: Status) -> list[str]:
 
 
 def _first(lines: list[str], noun: str) -> list[str]:
-    """Return the first lines, and how many more there are of what `noun` names."""
+    """Return the first lines, and a line with the number of further ones; `noun` names them."""
     more = len(lines) - MOST_EXAMPLES
     return [*lines[:MOST_EXAMPLES], *([f"and {more:,} more {noun}"] if more > 0 else [])]
 
 
 def print_trace(trace: Trace, *, console: Console) -> None:
-    """Print a document with its mentions marked, a table of them, and its history, a fact a line."""
+    """Print a document with its mentions marked, a table of the mentions, and its history, one fact on each line."""
     say = partial(show_line, console=console)
 
     def of(origin: Origin) -> str:
@@ -172,7 +175,7 @@ def print_trace(trace: Trace, *, console: Console) -> None:
 
 
 def _show_traced(trace: Trace, *, console: Console) -> None:
-    """Print the text of the revision that is shown, with its mentions marked, and a row for each mention."""
+    """Print the text of the current revision with its mentions marked, and a table with a row for each mention."""
     passages = tuple(Passage(**passage) for passage in trace.passages)
     mentions = [Mention(**{name: row[name] for name in MENTION_FIELDS}) for row in trace.mentions]
     show_document(Document(trace.document_id, 0, passages), mentions, console=console)
@@ -203,20 +206,20 @@ def _rounded(score: float | None) -> float | None:
 
 
 def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
-    """Print what a run did, and where the tables are."""
+    """Print the outcome of a run, and the snapshot it published."""
     say = partial(show_line, console=console)
 
     if outcome.annotated:
-        report, books = outcome.report, [one.summary for one in outcome.annotated]
+        report, done = outcome.report, [one.summary for one in outcome.annotated]
 
         def took(*stages: str) -> float:
             return sum(report.seconds.get(stage, 0.0) for stage in stages)
 
         summary = Summary(
-            documents=sum(one.counts.documents for one in books),
+            documents=sum(one.counts.documents for one in done),
             mentions=sum(one.mentions for one in outcome.annotated),
             concepts=len(frozenset().union(*(one.concepts for one in outcome.annotated))),
-            failures=sum(one.counts.failed for one in books),
+            failures=sum(one.counts.failed for one in done),
             seconds=outcome.seconds,
             levels=[
                 Level("low", "spans found", report.spans_found, took("low")),
@@ -225,10 +228,10 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
             ],
         )
         show_summary(summary, console=console)
-        if invalid := sum(one.counts.invalid_annotations for one in books):
+        if invalid := sum(one.counts.invalid_annotations for one in done):
             say(f"{plural(invalid, 'invalid annotation')}; see e2emern query invalid-annotations --home {home.root}")
     if outcome.carried:
-        say(f"{outcome.carried:,} of these documents have the text they had: their mentions were carried over")
+        say(f"{outcome.carried:,} of these documents have unchanged text: their mentions were reused")
     if outcome.unchanged:
         count = len(outcome.unchanged)
         sources = "1 source was" if count == 1 else f"{count:,} sources were"
@@ -242,7 +245,7 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
 
 
 def show_sample(home: Home, source: str, *, console: Console) -> None:
-    """Print some annotated documents of a source, the most frequent concepts, and a query with its answer."""
+    """Print a few annotated documents of a source, the most frequent concepts, and a query with its answer."""
     ids = set(query(home, _RICHEST.format(source=literal(source), limit=_SHOWN_DOCUMENTS))["document_id"].to_pylist())
     chosen = ((document, mentions) for document, mentions in read_annotated(home) if document.document_id in ids)
     for document, mentions in islice(chosen, len(ids)):

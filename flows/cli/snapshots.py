@@ -1,4 +1,4 @@
-"""The snapshots of a home: `snapshots list`, `publish`, `diff`, `rollback`, `prune`, `relocate`."""
+"""Manage the snapshots of a home: `snapshots list`, `publish`, `diff`, `rollback`, `prune`, `relocate`."""
 
 from __future__ import annotations
 

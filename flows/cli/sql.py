@@ -57,7 +57,7 @@ def _standard_input() -> str:
 
 
 def _values(given: list[str]) -> dict[str, str | None]:
-    """Parameters by name, as texts: DuckDB reads them as what they are compared with, as it does a quoted literal."""
+    """Return parameters by name, as strings: DuckDB casts them to the type they are compared with, like literals."""
     values: dict[str, str | None] = {}
     for each in given:
         name, equals, text = each.partition("=")

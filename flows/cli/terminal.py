@@ -1,8 +1,8 @@
-"""What a person sees in the terminal: annotated text, tables, the summary of a run, and progress.
+"""Terminal output: annotated text, tables, the summary of a run, and progress.
 
-With colour, a mention is dark words on a light ground, so it reads the same on dark and light terminals. Without (not a
-terminal, `NO_COLOR`, a dumb terminal) it is marked as `[words|D012345]`, and nothing is wrapped, so that other programs
-can read it. Control characters in the text, which could drive a terminal, are shown as U+FFFD.
+In colour, a mention is dark text on a light background, readable on dark and light terminals. Without colour (not a
+terminal, `NO_COLOR`, a dumb terminal) it is marked as `[words|D012345]`, and nothing is wrapped, so that programs can
+read it. Control characters are shown as U+FFFD, since they could control the terminal.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _OTHER_GROUND = "#1a1a1a on #d9d9d9"
 _LABEL = "italic"
 _UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_LEAST = 16  # columns of a terminal for a text that is cut
+_LEAST = 16  # least width of a column of cut text
 _PROVENANCE = ("text_sha256", "digest", "model_version", "mesh_version", "record", "source")
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What one level of the cascade did: `Level("low", "spans found", 512, seconds=1.5)`."""
+    """The work of one level of the cascade: `Level("low", "spans found", 512, seconds=1.5)`."""
 
     name: str
     did: str
@@ -48,7 +48,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did; `failures` are records and annotations that could not be used, `seconds` wall-clock time."""
+    """Counts of a run; `failures` are records and annotations that could not be used, `seconds` wall-clock time."""
 
     documents: int
     mentions: int
@@ -59,9 +59,9 @@ class Summary:
 
 
 def show_document(document: Document, mentions: Iterable[Mention], *, console: Console) -> None:
-    """Print a document's passages, a line each, with its mentions marked.
+    """Print the passages of a document with its mentions marked, one passage on each line.
 
-    In colour the concept's id follows the words, and at its first mention its name too.
+    In colour, the concept's id follows the mention; so does its name, the first time.
     """
     marked = list(spans(mentions))
     named: set[str] = set()
@@ -73,17 +73,17 @@ def show_document(document: Document, mentions: Iterable[Mention], *, console: C
 
 
 def show_line(line: str, *, console: Console) -> None:
-    """Print a line as it is and as one, though names in it may have line ends."""
+    """Print a text as one line without markup or wrapping; line ends in it become spaces."""
     console.print(_visible(" ".join(line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_table(
     rows: pa.Table | Sequence[Mapping[str, Any]], *, console: Console, advice: str = "widen the terminal"
 ) -> None:
-    """Print rows under their column names, a line each, numbers to the right; nothing if there are no columns.
+    """Print rows under their column names, with numbers aligned to the right; print nothing without columns.
 
-    On a terminal a row takes one line. Long texts are cut with an ellipsis, numbers and codes never are. Columns for
-    which there is no room are left out, and a line names them and gives `advice`. Elsewhere nothing is cut.
+    On a terminal each row takes one line. Long texts are cut with an ellipsis, but numbers and codes are not. Columns
+    that do not fit are left out, and a line lists them with `advice`. If the output is not a terminal, nothing is cut.
     """
     names = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
     records = records_of(rows) if isinstance(rows, pa.Table) else rows
@@ -113,10 +113,10 @@ def show_table(
 
 
 def fit_columns(cells: Mapping[str, Sequence[str]], *, texts: Set[str], width: int) -> dict[str, int]:
-    """Return the width of each column of a table that has room in a terminal of `width` columns, one at least.
+    """Return the widths of the columns that fit into a terminal of `width` characters; at least one column is kept.
 
-    Columns of `texts` may be narrower than what they hold, all others keep their width. If there is no room for all
-    columns, those go first that record where a row comes from, then those to the right.
+    Only the columns in `texts` may be narrower than their content. If not all columns fit, provenance columns are left
+    out first, then columns from the right.
     """
     whole = {name: max(cell_len(text) for text in (_visible(name), *column)) for name, column in cells.items()}
     kept = {
@@ -140,12 +140,12 @@ def _long(value: object) -> bool:
 
 
 def _width(columns: Mapping[str, int]) -> int:
-    """Return the width of a table whose columns are so wide, with what is between them."""
+    """Return the width of a table with these column widths, including the separators."""
     return sum(columns.values()) + 3 * len(columns) + 1
 
 
 def show_summary(summary: Summary, *, console: Console) -> None:
-    """Print the counts of a run, its rate, and what each level did in which time."""
+    """Print the counts of a run, its rate, and the count and time of each level."""
     rate = summary.documents / summary.seconds if summary.seconds else 0.0
     counts = (
         f"{plural(summary.documents, 'document')}, {plural(summary.mentions, 'mention')} "
@@ -175,10 +175,10 @@ def show_progress(
     every: float = 10.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Callable[[int], None]]:
-    """Show how far work is, while the block runs, by a function that takes how many more are done.
+    """Show progress while the block runs; yield a function that takes the number of further items done.
 
-    `before` are done already, and do not count for the rate. A terminal shows a bar with the rate and the time left;
-    elsewhere a line is printed at most every `every` seconds. The time left needs a `total`.
+    The `before` items that are done already do not count for the rate. A terminal shows a bar with the rate and the
+    time left; otherwise a line is printed at most every `every` seconds. The time left needs a `total`.
     """
     begun = last = clock()
     done = before
@@ -220,7 +220,7 @@ def _progress_line(done: int, total: int | None, unit: str, *, rate: float) -> s
 
 
 def interval(value: pa.MonthDayNano) -> str:
-    """Return a span of time in words; its three numbers are none of each other: `1 months 2 days 0:00:05`."""
+    """Return a time interval in words; months, days and seconds stay apart: `1 months 2 days 0:00:05`."""
     parts = [f"{number} {unit}" for number, unit in ((value.months, "months"), (value.days, "days")) if number]
     if value.nanoseconds or not parts:
         parts.append(str(timedelta(microseconds=value.nanoseconds / 1000)))
@@ -228,13 +228,13 @@ def interval(value: pa.MonthDayNano) -> str:
 
 
 def records_of(table: pa.Table) -> list[dict[str, Any]]:
-    """Return the rows of a table, whose columns have a name each, as `values_of` gives them."""
+    """Return the rows of a table with distinct column names, with the values of `values_of`."""
     columns = [values_of(column) for column in table.columns]
     return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def values_of(column: pa.ChunkedArray[Any]) -> list[Any]:
-    """Return the values of a column; dates and times that Python has none for are text: `10000-01-01`, `infinity`."""
+    """Return the values of a column; dates and times beyond Python's range are text: `10000-01-01`, `infinity`."""
     try:
         return column.to_pylist()
     except (OverflowError, ValueError):
@@ -242,7 +242,7 @@ def values_of(column: pa.ChunkedArray[Any]) -> list[Any]:
 
 
 def _value(value: Any) -> Any:
-    """Return an Arrow scalar as `as_py` does, with text for dates and times that it fails at."""
+    """Return the value of an Arrow scalar like `as_py`, with text for dates and times beyond Python's range."""
     kind = value.type
     if not value.is_valid:
         return None
@@ -261,7 +261,7 @@ def _value(value: Any) -> Any:
 
 
 def _far(value: Any) -> str:
-    """Return an Arrow date or timestamp of any year as text; the greatest number and its negative are infinity."""
+    """Return an Arrow date or timestamp of any year as text; the largest integer and its negative are infinity."""
     if abs(value.value) == 2 ** (value.type.bit_width - 1) - 1:
         return "infinity" if value.value > 0 else "-infinity"
     if pa.types.is_date(value.type):
@@ -271,7 +271,7 @@ def _far(value: Any) -> str:
 
 
 def _marked(text: str, offset: int, marked: list[Span], named: set[str], *, plain: bool) -> Text:
-    """Lay `marked` over `text`, which starts at `offset`; nested and crossing spans all keep their ends."""
+    """Return `text`, which starts at `offset`, with the spans marked; nested and crossing spans keep their ends."""
     edges = sorted({0, len(text), *(edge - offset for span in marked for edge in (span.start, span.end))})
     out = Text()
     for start, end in zip(edges, [*edges[1:], len(text)], strict=True):
@@ -291,11 +291,11 @@ def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
     ids = [mention.mesh_id or "-" for mention in span.mentions]
     if plain:
         return "|" + "|".join(ids) + "]", ""
-    told = []
+    labels = []
     for concept, mention in zip(ids, span.mentions, strict=True):
-        told.append(concept if concept in named or not mention.mesh_name else f"{concept} {mention.mesh_name}")
+        labels.append(concept if concept in named or not mention.mesh_name else f"{concept} {mention.mesh_name}")
         named.add(concept)
-    return _visible(" " + ", ".join(told)), _LABEL
+    return _visible(" " + ", ".join(labels)), _LABEL
 
 
 def _plain(console: Console) -> bool:

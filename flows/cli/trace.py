@@ -1,4 +1,4 @@
-"""One document, its mentions and its history: `trace`."""
+"""Show a document, its mentions and its history: `trace`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from warehouse.layout import Home
 
 
 class TraceFormat(StrEnum):
-    """How a history is printed."""
+    """The output format of a history."""
 
     TEXT = "text"
     JSON = "json"

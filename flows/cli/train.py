@@ -1,4 +1,4 @@
-"""Making models: `train` and `pretrain`."""
+"""Train models and encoders: `train` and `pretrain`."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def pretrain(
 
 
 def _of_search(seeds: list[int], resolver_of: Path | None) -> dict[str, Any]:
-    """Return what the options of a training change of a search: the seed. Raises InputError where they do not fit."""
+    """Return the keys that training options change in a search: the seed. Raises InputError for other options."""
     if len(seeds) > 1:
         raise InputError(f"--trials: a search has one seed, and --seed names {len(seeds)}")
     if resolver_of is not None:
@@ -145,7 +145,7 @@ def _of_search(seeds: list[int], resolver_of: Path | None) -> dict[str, Any]:
 
 
 def _parsed(change: str) -> tuple[str, Any]:
-    """Return a key and its value, which is TOML, or else a string as it is. Raises InputError."""
+    """Return a key and its value, parsed as TOML or else taken as a string. Raises InputError."""
     key, equals, value = change.partition("=")
     if not (key and equals):
         raise InputError(f"--set {change}: expected KEY=VALUE, such as --set epochs=6")

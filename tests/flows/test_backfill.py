@@ -152,6 +152,6 @@ def test_command(made: Path, home: Path) -> None:
     options = ["backfill", "--home", str(home), "--model", str(made / "new"), "--device", "cpu"]
     done = CliRunner().invoke(app, options)
     assert done.exit_code == 0, done.output
-    assert "6 documents annotated (0 carried over) with 14 mentions, 0 done before; 2 of 2 sources" in done.output
+    assert "6 documents annotated (0 reused) with 14 mentions, 0 done before; 2 of 2 sources" in done.output
     done = CliRunner().invoke(app, [*options, "--publish"])
     assert f"Snapshot 2 of {home}: 8 mentions of" in done.output

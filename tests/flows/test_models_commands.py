@@ -107,7 +107,7 @@ def test_a_model_is_retrained_and_used(world: World, tmp_path: Path) -> None:
     annotate_sources([tmp_path / "in.xml"], home, mesh=world.mesh, device="cpu")
     ended = run("sql", "--home", home, "--format", "csv", "SELECT DISTINCT model_version FROM mentions")
     assert ended.stdout.split() == ["model_version", model_version(world.model)]
-    assert run("drift", "--home", home).stdout.endswith(": 0 nights before it, too few to tell\n")
+    assert run("drift", "--home", home).stdout.endswith(": 0 nights before it, too few to compare\n")
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

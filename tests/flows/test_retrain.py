@@ -62,7 +62,7 @@ def test_a_worse_challenger_is_refused(data: Path, world: World, tmp_path: Path)
     assert done.promoted is None
     assert champion(home) == standing
     assert done.judged is not None
-    assert done.said.startswith(f"model {done.judged.challenger} is refused: document F1: 100.0 -> ")
+    assert done.summary.startswith(f"model {done.judged.challenger} is refused: document F1: 100.0 -> ")
     assert [(check.name, check.passed) for check in done.judged.checks][:3] == [
         ("document F1", False),
         ("document F1, tiny/dev Chemical", False),
@@ -94,7 +94,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     done = retrained(home, data, world, "good", tell=told.append)
     assert done.judged is not None
     new = done.judged.challenger
-    assert done.said == f"model {new} passed the gate and is the champion in place of {poor}"
+    assert done.summary == f"model {new} passed the gate and is the champion in place of {poor}"
     assert champion(home) == new
     assert changes(home)[-1].evaluation == done.judged.evaluation
     assert "corrections: mine.txt: 1 document" in told
@@ -107,13 +107,15 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     ]
     (corpus,) = home.root.glob("training/*/corpus.parquet")
     assert [one.document_id for one in read_corpus(corpus, splits=["corrections/train"])] == ["7"]
-    assert retrained(home, data, world, "good").said == (
+    assert retrained(home, data, world, "good").summary == (
         "the champion was trained with this recipe on these documents: nothing to do"
     )
     assert roll_back_model(home).champion == poor
     again = retrained(home, data, world, "good")
     assert again.promoted is None
-    assert again.said.startswith(f"model {new} was promoted by evaluation {done.judged.evaluation} before, and rolled")
+    assert again.summary.startswith(
+        f"model {new} was promoted by evaluation {done.judged.evaluation} before, and rolled"
+    )
     assert champion(home) == poor
 
 

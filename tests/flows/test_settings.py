@@ -83,10 +83,10 @@ def test_unknown_ones_and_files_that_are_none_are_told(monkeypatch: pytest.Monke
     with pytest.raises(InputError, match=r"^unknown setting hoem: expected one of home, sources, "):
         read_settings()
     file.write_text("home = ")
-    with pytest.raises(InputError, match=rf"^{file}: is no TOML file \(Invalid value"):
+    with pytest.raises(InputError, match=rf"^{file}: not a TOML file \(Invalid value"):
         read_settings()
     file.write_bytes(b"\xff\xfeh")
-    with pytest.raises(InputError, match=rf"^{file}: is no TOML file \('utf-8' codec can't decode"):
+    with pytest.raises(InputError, match=rf"^{file}: not a TOML file \('utf-8' codec can't decode"):
         read_settings()
 
 
