@@ -119,7 +119,7 @@ def add_source(
         deleted=len(deletions),
         invalid_annotations=sum(len(row["invalid_annotations"]) for row in documents),
     )
-    books = SourceSummary(
+    summary = SourceSummary(
         key=source,
         format="pubmed-xml",
         bytes=100,
@@ -146,9 +146,9 @@ def add_source(
                 ]
             )
     path = home.mentions(source, **versions)
-    with TableWriter(path, MENTIONS, metadata=books.to_metadata()) as writer:
+    with TableWriter(path, MENTIONS, metadata=summary.to_metadata()) as writer:
         writer.append([origin | versions | row for row in mentions])
-    return books
+    return summary
 
 
 def add_run(home: Home, *sources: SourceKey, run_id: str | None = None) -> str:

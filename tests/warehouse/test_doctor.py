@@ -1,4 +1,4 @@
-"""What a home can suffer from, each found by its code, and put right where that is safe."""
+"""Every problem of a home is found by its code, and repaired if that is safe."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture
 def home(sound: Home, tmp_path: Path) -> Home:
-    """A copy that stands somewhere else: all but one test have that repaired first."""
+    """A copy in another folder; all tests but one repair that first."""
     shutil.copytree(sound.root, tmp_path / "home", symlinks=True)
     home = Home(tmp_path / "home")
     assert codes(examine(home, repair=True)) == ["moved-home"]
@@ -231,10 +231,10 @@ def test_a_sound_home(home: Home) -> None:
 
 @pytest.mark.parametrize(("code", "harm", "repaired"), REPAIRABLE, ids=lambda value: getattr(value, "__name__", ""))
 def test_found_and_repaired(home: Home, code: str, harm: Callable[[Home], str], repaired: str) -> None:
-    told = harm(home)
+    expected = harm(home)
     before = sorted(home.root.rglob("*"))
     (found,) = examine(home)
-    assert f"{found.path}: {found.what}".startswith(told)
+    assert f"{found.path}: {found.what}".startswith(expected)
     assert (found.code, found.repaired) == (code, None)
     assert sorted(home.root.rglob("*")) == before
     assert examine(home, repair=True) == [replace(found, repaired=repaired)]
@@ -242,8 +242,8 @@ def test_found_and_repaired(home: Home, code: str, harm: Callable[[Home], str], 
         assert examine(home) == []
 
 
-def test_leftovers_of_one_folder_are_all_told_as_deleted(home: Home) -> None:
-    """The first took the others with it, of which it was told then that their writers lived."""
+def test_leftovers_of_one_folder_are_all_reported_as_deleted(home: Home) -> None:
+    """The first repair deleted all of them, and the findings of the others then reported a running writer."""
     for name in (".writing-1-a", ".writing-2-b"):
         (home.root / "documents" / name).write_bytes(b"half")
     assert [one.repaired for one in examine(home, repair=True)] == ["deleted", "deleted"]
@@ -322,8 +322,8 @@ def test_the_only_snapshot_is_damaged(home: Home) -> None:
     ]
     assert examine(home) == []
     assert current_snapshot(home) is None
-    anew = publish_it(home)
-    assert (anew.number, anew.documents) == (3, 2)  # a number is given once
+    published = publish_it(home)
+    assert (published.number, published.documents) == (3, 2)  # a number is given once
 
 
 def test_a_damaged_snapshot_that_was_set_aside_stops_no_pruning(home: Home) -> None:

@@ -158,10 +158,10 @@ def test_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     assert sweep(tmp_path) == []
 
 
-def test_a_folder_that_refuses_is_told_by_the_file_that_was_asked_for(
+def test_a_refused_folder_is_reported_with_the_name_of_the_requested_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was told by the name of the temporary file."""
+    """The error once named the temporary file instead."""
 
     def refuse(path: Path, mode: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))

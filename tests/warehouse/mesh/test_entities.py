@@ -45,11 +45,11 @@ def test_tree(tmp_path: Path) -> None:
         ("D001943", "D001943"),
         ("D001943", "D009369"),
         ("D001943", "D009371"),
-        ("C562840", "C562840"),  # supplementary: stands in the trees of the descriptor it is mapped to
+        ("C562840", "C562840"),  # supplementary: is in the trees of the descriptor it is mapped to
         ("C562840", "D001943"),
         ("C562840", "D009369"),
         ("C562840", "D009371"),
-        ("D001241", "D001241"),  # what stands above it is not in the vocabulary
+        ("D001241", "D001241"),  # its parent is not in the vocabulary
         ("OMIM:114480", "OMIM:114480"),  # no tree number
     ]
 

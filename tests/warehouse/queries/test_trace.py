@@ -127,7 +127,7 @@ def test_invalid_annotations_are_counted_by_kind_with_the_first_of_each(home: Ho
 
 
 def test_json(home: Home) -> None:
-    told = json.loads(trace(home, "12").to_json())
+    found = json.loads(trace(home, "12").to_json())
     lists = [
         "passages",
         "mentions",
@@ -138,8 +138,8 @@ def test_json(home: Home) -> None:
         "appearances",
         "failures",
     ]
-    assert list(told) == ["document_id", *lists]
-    assert told["revisions"][0]["origin"] == {
+    assert list(found) == ["document_id", *lists]
+    assert found["revisions"][0]["origin"] == {
         "source": ONE.name,
         "digest": ONE.digest,
         "record": 1,

@@ -180,7 +180,7 @@ def test_killed_while_it_merges(home: Home) -> None:
 
 
 def test_what_another_model_merged_is_not_what_stands_now(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model found nothing in a source; that was withdrawn and put right, and the source is annotated again."""
+    """A model found nothing in a source; after a rollback and a repair, the source is annotated again."""
     monkeypatch.setattr(compaction, "LOOSE", 3)
     sources = keys(1, 2, 3)
     for number, one in enumerate(sources):
@@ -191,7 +191,7 @@ def test_what_another_model_merged_is_not_what_stands_now(home: Home, monkeypatc
     roll_back(home, 1)
     home.mentions(sources[1], model_version="other", mesh_version=MESH).unlink()
     add_source(home, sources[1], [document(0, "1")], model="other")
-    assert publish(home, model_version="other", mesh_version=MESH, accept="put right").mentions == 3
+    assert publish(home, model_version="other", mesh_version=MESH, accept="repaired").mentions == 3
 
 
 def test_a_file_that_was_damaged_since_it_was_published_is_named(home: Home) -> None:

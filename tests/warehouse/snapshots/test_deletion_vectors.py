@@ -143,7 +143,7 @@ def test_what_a_source_issued_again_no_longer_has_is_shown_again(home: Home) -> 
 
 
 def test_in_a_file_that_is_made_again_with_other_mentions_the_same_documents_are_hidden(home: Home) -> None:
-    """As after a repair by the doctor on another machine, where the model finds other mentions."""
+    """As after a repair by the doctor on another machine, on which the model finds other mentions."""
     add(home, FIRST, [1, 2, 3])
     add(home, SECOND, [2])
     publish_it(home)

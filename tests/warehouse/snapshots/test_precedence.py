@@ -87,7 +87,7 @@ def test_a_later_file_supersedes_and_deletes(home: Home) -> None:
 
 
 def test_a_version_is_revised_and_deleted_alone(home: Home) -> None:
-    """PubMed shows the most recent version that stands, whenever its file came."""
+    """PubMed shows the most recent valid version, whatever the order of the files."""
     third = key("pubmed21n1001.xml.gz", "3")
     add_source(home, FIRST, [document(0, "1", version=2), document(1, "2", version=2), document(2, "2")])
     add_source(home, SECOND, [document(0, "1"), document(1, "2")])
@@ -183,7 +183,7 @@ NIGHTS = st.lists(
 
 
 def oracle(nights: list[dict[str, list[tuple[str, int, int]]]]) -> dict[int, tuple[str, int, int]]:
-    """Returns, by PMID, the (source, night, record) of the document that stands, by replaying files in order."""
+    """Returns, by PMID, the (source, night, record) of the valid document, by replaying files in order."""
     newest = {name: night for night, files in enumerate(nights) for name in files}
     # PubMed files by number; before them the others by the night their content came, then by name
     order = sorted(newest, key=lambda name: (name.startswith("pubmed"), name[0] != "p" and newest[name], name))

@@ -112,8 +112,8 @@ def test_nothing_is_half_done_where_a_snapshot_cannot_be_read(home: Home) -> Non
     """Those below the damaged one were out of sight before it was read, and so for ever."""
     home.snapshot(2).chmod(0o644)
     home.snapshot(2).write_bytes(b"nothing")
-    told = r"^nothing was pruned; e2emern doctor --repair sets 2\.duckdb aside, which cannot be read: .*2\.duckdb "
-    with pytest.raises(WarehouseError, match=told):
+    message = r"^nothing was pruned; e2emern doctor --repair sets 2\.duckdb aside, which cannot be read: .*2\.duckdb "
+    with pytest.raises(WarehouseError, match=message):
         prune(home, keep=1, grace_s=0)
     assert sorted(path.name for path in home.snapshots.iterdir()) == ["1.duckdb", "2.duckdb", "3.duckdb"]
     examine(home, repair=True)

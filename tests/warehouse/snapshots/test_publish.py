@@ -131,7 +131,7 @@ def test_every_source_is_verified_however_many(home: Home, monkeypatch: pytest.M
 
 
 def test_a_file_that_was_made_again_with_other_rows_is_published_anew(home: Home) -> None:
-    """As after a repair on another machine, where the model finds other mentions."""
+    """As after a repair on another machine, on which the model finds other mentions."""
     documents = [document(0, "11"), document(1, "12")]
     add_source(home, FIRST, documents)
     add_run(home, FIRST)

@@ -79,7 +79,7 @@ def test_a_snapshot_beyond_the_limits_is_refused_until_accepted(tmp_path: Path) 
         mentions=[mention(record, str(4 + record), "C562840") for record in range(4)],
     )
     add_run(home, second)
-    # Breast Neoplasms, and what is mapped to it, stand in two branches; half of each counts there
+    # Breast Neoplasms and the concepts mapped to it are in two branches; half of each counts in both
     moved = "concept mix: branch D02 was 50.0%, is 25.0% of linked mentions; distance of all branches 0.25, limit 0.05"
     with pytest.raises(PublishRefusedError, match="concept mix") as caught:
         publish(home, model_version=MODEL, mesh_version=MESH, limits=limits)

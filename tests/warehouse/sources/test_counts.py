@@ -1,4 +1,4 @@
-"""The books of a source balance, and live in its files."""
+"""The record counts of a source reconcile, and are stored in its files."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def test_unbalanced(wrong: SourceCounts, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_books_come_back(tmp_path: Path) -> None:
+def test_counts_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    books = SourceSummary(
+    summary = SourceSummary(
         key=key("ä/b", "1"), format="bioc-xml", bytes=12, counts=counts(), status="damaged", error="cut at byte 7"
     )
-    with TableWriter(path, DELETIONS, metadata=books.to_metadata()):
+    with TableWriter(path, DELETIONS, metadata=summary.to_metadata()):
         pass
-    assert read_source_summary(path) == books
+    assert read_source_summary(path) == summary
 
 
-def test_file_without_books(tmp_path: Path) -> None:
+def test_file_without_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     with TableWriter(path, DELETIONS):
         pass
