@@ -91,7 +91,7 @@ def retrain(
         device=settings.device,
         margins=margins,
         sample=sample,
-        tell=log.info,
+        log=log.info,
         step=lambda one: task(name=one.__name__.replace("_", " "), cache_policy=NO_CACHE, persist_result=False)(one),
     )
     log.info(done.summary)
@@ -118,7 +118,7 @@ def retrain_model(
     device: str = "auto",
     margins: Margins | None = None,
     sample: Path = SAMPLE,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     step: Step = lambda one: one,
 ) -> Retrained:
     """Do the same as the flow, and return the result; `step` wraps each step, for example in a Prefect task.
@@ -139,11 +139,11 @@ def retrain_model(
         encoder=encoder,
         gold=gold or [],
         mesh=table,
-        log=tell,
+        log=log,
     )
     if already_trained(plan, folder):
         return Retrained("the champion was trained with this recipe on these documents: nothing to do")
-    challenger: Path = step(make_challenger)(plan, device=device, log=tell)
+    challenger: Path = step(make_challenger)(plan, device=device, log=log)
 
     def compare_with_champion() -> Judged:  # reads the documents itself: Prefect would inspect each argument
         return assess(

@@ -19,12 +19,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models only: a second thre
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_told: list[str] = []
+_summaries: list[str] = []
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of corpora and dumps beside the repository; the test is skipped where it is absent."""
+    """The folder of corpora and dumps next to the repository; the test is skipped if it is absent."""
     data = ROOT.parent / "shared" / "data"
     if not data.is_dir():
         pytest.skip("needs the corpora and dumps of ../shared/data, which are not here")
@@ -33,7 +33,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_cases() -> Path:
-    """The folder of reported inputs beside the repository; the test is skipped where it is absent."""
+    """The folder of reported inputs next to the repository; the test is skipped if it is absent."""
     cases = ROOT.parent / "shared" / "cases"
     if not cases.is_dir():
         pytest.skip("needs the reported inputs of ../shared/cases, which are not here")
@@ -50,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """What a test of a whole installation tells with this stands in the last line, whichever process ran the test."""
+    """Return a function that adds a line to the last line of the output, whichever process runs the test."""
     return lambda line: record_property("e2e", line)
 
 
@@ -74,9 +74,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown":
-        _told.extend(str(line) for name, line in report.user_properties if name == "e2e")
+        _summaries.extend(str(line) for name, line in report.user_properties if name == "e2e")
 
 
 def pytest_unconfigure() -> None:
-    if _told:
-        print(f"e2e: {'; '.join(_told)}")
+    if _summaries:
+        print(f"e2e: {'; '.join(_summaries)}")

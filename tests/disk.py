@@ -23,7 +23,7 @@ def full_disk(place: Path) -> Iterator[Callable[[int], None]]:
     place.mkdir()
     mount = shutil.which("mount")
     if mount is None:
-        pytest.skip("needs a small file system, and there is no mount")
+        pytest.skip("needs a small file system, and mount is missing")
     words = [mount, "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(place)]
     mounted = subprocess.run(words, capture_output=True, text=True)
     if mounted.returncode:

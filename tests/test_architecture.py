@@ -61,8 +61,8 @@ def test_packages_know_nothing_of_others_tools(module: Path) -> None:
 
 def test_what_needs_no_model_imports_no_torch() -> None:
     light = ("flows.cli", "flows.nightly", "flows.backfill_on_pool", "flows.drift", "flows.doctor")
-    told = f"import sys, {', '.join(light)}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True)
+    code = f"import sys, {', '.join(light)}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 

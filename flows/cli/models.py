@@ -121,7 +121,7 @@ def retrain(
         gold=gold,
         mesh=mesh,
         device=device.value,
-        tell=say,
+        log=say,
     )
     print(done.summary)
 

@@ -63,7 +63,7 @@ class Installation:
         }
 
     def make_environment(self) -> dict[str, str]:
-        """What the commands of the README get beside: an address, settings, and that `make install` was run."""
+        """Return what the README's commands need besides: an address, settings, and the result of `make install`."""
         installed = self.folder / "installed"
         installed.touch()
         return self.environment() | {
@@ -104,7 +104,7 @@ class Installation:
         self.workers["README"] = self._make(WORKERS, log="workers")
 
     def start_worker(self, unit: str, instance: str = "") -> None:
-        """Start the worker of a unit, in a folder that is no checkout."""
+        """Start the worker of a unit, in a folder outside any checkout."""
         self.workers[unit] = self._start_unit(unit, instance)
 
     def night(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_the_server_plans_the_nights(installation: Installation, tell: Callable[
 def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
     installation: Installation, site: Site, tell: Callable[[str], None]
 ) -> None:
-    """A night fetches, annotates, publishes, and reports a file that cannot be read; the next night mends that."""
+    """A night fetches, annotates, publishes, and reports a file that cannot be read; the next night fixes that."""
     assert readme_commands() == ["make server", "make deploy", "make worker", "make night"]
     home = installation.folder / "home"
     site.add("pubmed30n0001.xml.gz", dump(1))
@@ -79,13 +79,13 @@ def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
     question = f".venv/bin/e2emern sql --home {home} --format json 'SELECT count(*) AS n FROM documents'"
     answer = subprocess.run(shlex.split(question), cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert json.loads(answer) == [{"n": 40}]
-    tell("README's commands, a night from HTTP to SQL, an unreadable file mended by the next")
+    tell("README's commands, a night from HTTP to SQL, an unreadable file fixed by the next")
 
 
 def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(
     installation: Installation, tell: Callable[[str], None]
 ) -> None:
-    """Prefect's worker would take nothing from any of its queues, without a word; `make deploy` mends it."""
+    """Prefect's worker would take nothing from any of its queues, without a word; `make deploy` fixes it."""
     installation.delete_queue("backfill")
     missing = "work pool e2emern has no queue backfill (found default, annotate, train); run: make deploy"
     unit = installation.unit("e2emern-worker@.service", "0")

@@ -58,8 +58,8 @@ def test_drift_has_a_model_trained_that_takes_over(
     assert retrained["state_type"] == "COMPLETED", retrained["state"]["message"]
     better = champion(home)
     assert better != poor
-    (told,) = installation.events("e2emern.promoted")
-    assert told["payload"] == {"champion": better, "left": poor}
+    (event,) = installation.events("e2emern.promoted")
+    assert event["payload"] == {"champion": better, "left": poor}
 
     backfilled = installation.triggered("e2emern promoted")
     assert backfilled["state_type"] == "COMPLETED", backfilled["state"]["message"]
@@ -93,7 +93,7 @@ def test_a_worse_model_is_refused_and_the_better_one_taken_back(
 def test_the_doctor_repairs_and_a_new_mesh_takes_over(
     installation: Installation, home: Home, tell: Callable[[str], None]
 ) -> None:
-    """The new version has no headache; it is linked with the model of the tables, which is no champion any more."""
+    """The new version has no headache; it is linked with the model of the tables, which is no longer the champion."""
     left = home.root / "documents" / ".writing-left"
     left.touch()
     examined = installation.run("doctor", home=str(home.root), repair=True)

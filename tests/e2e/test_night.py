@@ -1,4 +1,4 @@
-"""What runs in production, as it runs there: a server, workers, deployments; and what may befall them at night."""
+"""A whole installation as in production: a server, workers, deployments; and the failures of a night."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
         (source / f"pubmed30n{number:04}.xml.gz").write_bytes(dump(number, documents=60))
     installation.start_worker(WORKER, "0")
     ended = installation.begin("nightly", home=str(home), sources=[str(source)])
-    wait_for(lambda: at_work(installation, WORKER), what="the second worker is at work")
+    wait_for(lambda: at_work(installation, WORKER), what="the second worker is busy")
     installation.kill_worker(WORKER)
     wait_for(lambda: len(list(home.glob("mentions/*/[!.]*.parquet"))) >= 2, what="two sources are done")
     with installation.place_of("backfill") as keep_place:
@@ -104,7 +104,7 @@ def test_no_model_then_a_full_disk_then_all_is_well(
         plain = installation.folder / "undisturbed"
         annotate_sources([source], plain, model=world.model, mesh=world.mesh, device="cpu")
         assert tables(home) == tables(plain)
-    tell("no model, a full disk, both mended by the next night")
+    tell("no model, a full disk, both fixed by the next night")
 
 
 def at_work(installation: Installation, worker: str) -> bool:

@@ -1,4 +1,4 @@
-"""A run over several sources, without Prefect: what is done, what is left, what is told."""
+"""A run over several sources, without Prefect: what is done, what is left, what is reported."""
 
 from __future__ import annotations
 

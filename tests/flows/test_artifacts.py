@@ -1,4 +1,4 @@
-"""What operators see of a run while the server is not there to show it."""
+"""What operators see of a run while the server is unreachable."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ DOCUMENTS = [
 
 @pytest.fixture(scope="module")
 def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home of two sources without their dumps, and beside it another model, `new`, that differs in its version."""
+    """A home of two sources without their dumps, and next to it another model, `new`, that differs in its version."""
     folder = tmp_path_factory.mktemp("backfill")
     dumps = folder / "dumps"
     dumps.mkdir()
@@ -91,7 +91,7 @@ def test_the_deployment_publishes_when_all_is_done(
     """A source fails at first; in the second run a night publishes another one meanwhile."""
     late = tmp_path / "late.pubtator"
     late.write_text("9|t|Headache after aspirin.\n9|a|\n")
-    befalls: list[Callable[[], object]] = []
+    events: list[Callable[[], object]] = []
 
     def fails() -> None:
         raise InputError("the disk is full")
@@ -99,12 +99,12 @@ def test_the_deployment_publishes_when_all_is_done(
     def run_it() -> None:
         backfill_on_pool.fn(home=home, model=str(made / "new"))
 
-    monkeypatch.setattr("flows.backfill_on_pool.annotate_on_pool", by_one_worker(befalls))
-    befalls.append(fails)
+    monkeypatch.setattr("flows.backfill_on_pool.annotate_on_pool", by_one_worker(events))
+    events.append(fails)
     with pytest.raises(InputError, match=r"^pubmed30n000.\.xml: the disk is full$"):
         run_it()
     assert rows(home, "SELECT number FROM snapshot") == [(1,)]
-    befalls.append(lambda: annotate_sources([late], home, model=world.model, mesh=world.mesh, device="cpu"))
+    events.append(lambda: annotate_sources([late], home, model=world.model, mesh=world.mesh, device="cpu"))
     run_it()
     new = model_version(made / "new")
     assert rows(home, "SELECT number, model_version, sources FROM snapshot") == [(3, new, 3)]
@@ -139,10 +139,10 @@ def test_stopped_anywhere_it_goes_on(made: Path, home: Path) -> None:
 
 
 def _killed(made: Path, home: Path, chunks: int) -> None:
-    told = count()
+    calls = count()
 
     def documents(done: int, total: int) -> None:
-        if next(told) == chunks:
+        if next(calls) == chunks:
             os.kill(os.getpid(), signal.SIGKILL)
 
     run(made, home, documents=documents)

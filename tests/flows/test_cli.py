@@ -124,12 +124,12 @@ def test_stopped_by_the_user(world: World, tmp_path: Path, environment: dict[str
         while stopped.poll() is None and not (tmp_path / "home").exists():
             time.sleep(0.02)
         stopped.send_signal(signal.SIGINT)
-        _, told = stopped.communicate()
+        _, printed = stopped.communicate()
     assert stopped.returncode == 130
-    assert told.splitlines()[-1] == (
+    assert printed.splitlines()[-1] == (
         "e2emern: stopped; what is done stays done, and running the same command again continues"
     )
-    assert "Traceback" not in told
+    assert "Traceback" not in printed
 
 
 def test_sql_as_table_csv_and_json(home: Path) -> None:
@@ -155,11 +155,11 @@ def test_a_cut_answer_says_so(home: Path) -> None:
 
 
 def test_status(home: Path) -> None:
-    told = run("status", "--home", home).stdout.splitlines()
-    assert told[0].startswith("snapshot 1 of ")
-    assert told[1] == "  3 sources, 14 documents, 50 mentions (100.0% linked) of 7 concepts"
-    assert told[2] == "  1 failure, 1 deletion, 5 superseded"
-    assert told[4:] == [
+    printed = run("status", "--home", home).stdout.splitlines()
+    assert printed[0].startswith("snapshot 1 of ")
+    assert printed[1] == "  3 sources, 14 documents, 50 mentions (100.0% linked) of 7 concepts"
+    assert printed[2] == "  1 failure, 1 deletion, 5 superseded"
+    assert printed[4:] == [
         "  3 annotated",
         "champion the bundled model",
         "1 failure: no PMID",
@@ -210,7 +210,7 @@ def test_an_entities_table_from_compact_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "printed"),
     [
         (
             ["status", "--home", "{tmp}/none"],
@@ -226,11 +226,11 @@ def test_an_entities_table_from_compact_tables(tmp_path: Path) -> None:
         (["demo", "--home", "{home}"], 1, "e2emern: {home} holds notes.pubtator, and the sample is not mixed with"),
     ],
 )
-def test_errors_are_told(home: Path, tmp_path: Path, arguments: list[str], code: int, told: str) -> None:
+def test_errors_are_reported(home: Path, tmp_path: Path, arguments: list[str], code: int, printed: str) -> None:
     places = {"tmp": tmp_path, "home": home}
     ended = run(*(each.format(**places) for each in arguments))
     assert ended.returncode == code
-    assert ended.stderr.startswith(told.format(**places))
+    assert ended.stderr.startswith(printed.format(**places))
     assert "Traceback" not in ended.stderr
 
 
@@ -241,9 +241,9 @@ def usage_error(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     def run_here(line: str) -> str:
         with pytest.raises(SystemExit) as ended:
             app(shlex.split(line), prog_name="e2emern")
-        told = capsys.readouterr()
-        assert (ended.value.code, told.out) == (2, "")
-        return told.err.splitlines()[-1]
+        printed = capsys.readouterr()
+        assert (ended.value.code, printed.out) == (2, "")
+        return printed.err.splitlines()[-1]
 
     return run_here
 
@@ -298,7 +298,7 @@ def test_the_sample_has_a_home_of_its_own(world: World, tmp_path: Path, environm
 
 
 def test_an_error_that_somebody_keeps_ends_in_one_line() -> None:
-    """Prefect keeps the error of a run, and DuckDB's binding tells of all that outlives it."""
+    """Prefect keeps the error of a run, and DuckDB's binding reports everything that outlives it."""
     code = (
         "import sys, duckdb; from flows import cli; from warehouse.errors import WarehouseError\n"
         "kept = []\n"
@@ -343,14 +343,14 @@ def test_help_lists_every_command_once_with_its_whole_summary(group: list[str]) 
     command: Any = typer.main.get_command(app)
     for name in group:
         command = command.commands[name]
-    told = run(*group, "--help", environment=os.environ | {"COLUMNS": "80"}).stdout
-    listed = told.partition("exit.\n\n")[2]
+    printed = run(*group, "--help", environment=os.environ | {"COLUMNS": "80"}).stdout
+    listed = printed.partition("exit.\n\n")[2]
     assert re.findall(r"^  (\S+)  +\S", listed, re.MULTILINE) == (
         [name for names in SECTIONS.values() for name in names] if not group else list(command.commands)
     )
     assert set(re.findall(r"^  (\S+)  +\S", listed, re.MULTILINE)) == set(command.commands)
     assert "..." not in listed
-    assert all(len(line) <= 80 for line in told.splitlines())
+    assert all(len(line) <= 80 for line in printed.splitlines())
 
 
 def test_summaries_fit_on_a_line() -> None:

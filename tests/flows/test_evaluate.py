@@ -44,17 +44,17 @@ def test_seeds_are_scored_compared_and_written(world: World, corpus: Path, tmp_p
     assert ended.stderr.endswith(f"e2emern: wrote evaluation.json, evaluation.parquet and report.md to {output}\n")
     table = pq.read_table(output / "evaluation.parquet")
     assert table.schema.equals(EVALUATIONS)
-    told = json.loads((output / "evaluation.json").read_text())
-    assert told["figures"] == table.to_pylist()
-    assert told["omim"] == [{"corpus": "tiny", "split": "dev", "ids": 0, "unmapped": 0}]
+    written = json.loads((output / "evaluation.json").read_text())
+    assert written["figures"] == table.to_pylist()
+    assert written["omim"] == [{"corpus": "tiny", "split": "dev", "ids": 0, "unmapped": 0}]
     (spread,) = [
         row
-        for row in told["spread"]
+        for row in written["spread"]
         if (row["protocol"], row["slice"], row["entity_type"], row["figure"]) == ("ner", "all", "Disease", "f1")
     ]
     assert (spread["mean"], spread["least"], spread["greatest"], spread["models"]) == (1.0, 1.0, 1.0, 2)
-    assert told["comparison"]["overall"]["document"] == {"champion": 1.0, "challenger": 1.0, "low": 0.0, "high": 0.0}
-    assert {row["slice"] for row in told["figures"]} >= {"all", "string seen", "concept seen"}
+    assert written["comparison"]["overall"]["document"] == {"champion": 1.0, "challenger": 1.0, "low": 0.0, "high": 0.0}
+    assert {row["slice"] for row in written["figures"]} >= {"all", "string seen", "concept seen"}
 
 
 def test_only_the_protocols_asked_for(world: World, corpus: Path, tmp_path: Path) -> None:
@@ -123,18 +123,18 @@ def test_spellings_of_types_and_ids_do_not_count(world: World, tmp_path: Path) -
 
 def test_gold_without_an_id_counts_for_ner_only(world: World, tmp_path: Path) -> None:
     plain, _ = figures(world, tmp_path, {})
-    without, told = figures(world, tmp_path, {"cisplatin": "CUI-less", "colon": "NIL"})
+    without, written = figures(world, tmp_path, {"cisplatin": "CUI-less", "colon": "NIL"})
     assert without["ner", "Disease"] == plain["ner", "Disease"]
     assert without["ner", "Chemical"] == plain["ner", "Chemical"]
     assert without["link", "Disease"] == 1.0
     assert ("link", "Chemical") not in without
-    assert "not in the vocabulary" not in told
+    assert "not in the vocabulary" not in written
 
 
 def test_gold_ids_that_the_vocabulary_lacks_are_counted(world: World, tmp_path: Path) -> None:
-    _, told = figures(world, tmp_path, {"colon": "D999"})
+    _, written = figures(world, tmp_path, {"colon": "D999"})
     line = "e2emern: 1 of 3 gold ids is not in the vocabulary of MeSH tiny, such as D999"
-    assert line in told.splitlines()
+    assert line in written.splitlines()
     assert line in run("statistics", tmp_path / "gold.PubTator", "--mesh", world.mesh).stderr.splitlines()
 
 

@@ -50,13 +50,13 @@ def test_a_night_that_a_backfill_overtakes_goes_on_with_its_model(
     source.mkdir()
     (source / "pubmed30n0001.xml.gz").write_bytes(dump(1))
     monkeypatch.setenv("E2EMERN_SOURCES", str(source))
-    befalls: list[Callable[[], object]] = []
-    monkeypatch.setattr("flows.nightly.annotate_on_pool", by_one_worker(befalls))
+    events: list[Callable[[], object]] = []
+    monkeypatch.setattr("flows.nightly.annotate_on_pool", by_one_worker(events))
     nightly(home, model=str(world.model), mesh=str(world.mesh))
 
     (source / "pubmed30n0002.xml.gz").write_bytes(dump(2))
     add_model(Home(home), world.model, version=model_version(world.model))
-    befalls.append(lambda: backfill(home, model=new, device="cpu", publishing=True))
+    events.append(lambda: backfill(home, model=new, device="cpu", publishing=True))
     nightly(home)
     assert rows(home, "SELECT number, model_version, documents FROM snapshot") == [(3, model_version(new), 40)]
 

@@ -1,4 +1,4 @@
-"""The disk is full: a line that says so, nothing that is half there, and the next run goes on."""
+"""A full disk is reported in one line, leaves no partial file, and the next run continues."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from warehouse.snapshots.publish import current_snapshot
 def test_wherever_the_disk_is_full_the_next_run_goes_on(world: World, tmp_path: Path) -> None:
     """Each run finds twice the room of the one before, until one has enough."""
     inputs, home = write_sources(tmp_path / "in"), tmp_path / "disk" / "home"
-    told: list[str] = []
+    reported: list[str] = []
     with full_disk(tmp_path / "disk") as make_room:
         for doubled in range(12, 25):
             make_room(1 << doubled)
             try:
                 annotate_sources(inputs, home, model=world.model, mesh=world.mesh, device="cpu")
             except (OSError, WarehouseError) as error:
-                told.append(str(error))
+                reported.append(str(error))
                 assert current_snapshot(Home(home)) is None
                 assert not list(home.rglob(".writing-*"))
                 assert all(rows_of(home / name) >= 0 for name in finished_files(home))
@@ -36,9 +36,9 @@ def test_wherever_the_disk_is_full_the_next_run_goes_on(world: World, tmp_path: 
                 break
         annotate_sources(inputs, tmp_path / "plain", model=world.model, mesh=world.mesh, device="cpu")
         assert tables(home) == tables(tmp_path / "plain")
-    assert len(told) > 5
-    assert [line for line in told if "No space left on device" not in line] == []
-    assert len([line for line in told if line.startswith("nothing was published")]) > 1
+    assert len(reported) > 5
+    assert [line for line in reported if "No space left on device" not in line] == []
+    assert len([line for line in reported if line.startswith("nothing was published")]) > 1
 
 
 def test_a_command_says_it_in_a_line(
@@ -54,8 +54,8 @@ def test_a_command_says_it_in_a_line(
 
     with full_disk(tmp_path / "disk") as make_room:
         place = home / "models" / f".adding-{version}" / "config.json"
-        told = f"e2emern: {place}: No space left on device; make room, and the same command continues\n"
-        assert ended() == (1, told)
+        reported = f"e2emern: {place}: No space left on device; make room, and the same command continues\n"
+        assert ended() == (1, reported)
         assert models(Home(home)) == []
         make_room(1 << 20)
         assert ended() == (0, "")

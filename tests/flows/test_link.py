@@ -46,15 +46,15 @@ def test_what_is_passed_over_is_counted_with_at_most_ten_examples(world: World, 
     others = "1\t0\t7\tAspirin\tGene\t1\n1\t0\t7\tAspirin\tGene\t1\n1\t28\t29\t.\tDisease\tD1\n"
     path.write_text(GIVEN + others + outside, encoding="utf-8")
     ended = run("link", path, *options(world, tmp_path))
-    told = ended.stderr.splitlines()
+    reported = ended.stderr.splitlines()
     assert ended.returncode == 0
-    assert told[:3] == [
+    assert reported[:3] == [
         f"e2emern: wrote 1 document to {tmp_path / 'linked.PubTator'}: 2 of 2 mentions linked, 0 failures",
         "e2emern: passed over: 2 Gene, 1 without a letter or digit",
         "e2emern: 12 invalid annotations: 12 outside the text",
     ]
-    assert told[3] == ("e2emern: for example, line 8: 'gout' at 5000-5004 lies outside the text of 0-30")
-    assert len(told) == 13
+    assert reported[3] == ("e2emern: for example, line 8: 'gout' at 5000-5004 lies outside the text of 0-30")
+    assert len(reported) == 13
     assert (tmp_path / "linked.PubTator").read_text(encoding="utf-8").endswith(others + outside)
 
 
@@ -68,13 +68,13 @@ def test_a_file_of_other_types_is_an_error(world: World, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("extra", "told"),
+    ("extra", "reported"),
     [
         (["--branch", "C99"], "C99: no concept of MeSH tiny has such a tree number"),
         (["--deny", "none.txt"], "none.txt: No such file or directory"),
     ],
 )
-def test_errors_are_one_line(world: World, given: Path, tmp_path: Path, extra: list[str], told: str) -> None:
+def test_errors_are_one_line(world: World, given: Path, tmp_path: Path, extra: list[str], reported: str) -> None:
     ended = run("link", given, *options(world, tmp_path), *extra)
-    assert (ended.returncode, ended.stderr) == (1, f"e2emern: {told}\n")
+    assert (ended.returncode, ended.stderr) == (1, f"e2emern: {reported}\n")
     assert not (tmp_path / "linked.PubTator").exists()

@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home.root
 
 
-def told(*arguments: object) -> Result:
+def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
@@ -43,14 +43,14 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_question_is_listed_with_what_it_answers() -> None:
-    listed = " ".join(told("query").output.split())
+    listed = " ".join(invoke("query").output.split())
     for asked in library().values():
         assert f"{asked.name} {asked.description}" in listed
 
 
 def test_answers_as_json_csv_and_table(home: Path) -> None:
     unlinked = ("query", "unlinked", "--type", "Disease", "--home", home)
-    assert json.loads(told(*unlinked, "--format", "json").stdout) == [
+    assert json.loads(invoke(*unlinked, "--format", "json").stdout) == [
         {
             "words": "a",
             "entity_type": "Disease",
@@ -60,26 +60,26 @@ def test_answers_as_json_csv_and_table(home: Path) -> None:
             "example": "12",
         }
     ]
-    header, row = told(*unlinked, "--format", "csv").stdout.splitlines()
+    header, row = invoke(*unlinked, "--format", "csv").stdout.splitlines()
     assert (header, row) == ("words,entity_type,mentions,documents,ner_score,example", "a,Disease,1,1,0.5,12")
-    assert "| a     | Disease     |" in told(*unlinked).stdout
+    assert "| a     | Disease     |" in invoke(*unlinked).stdout
 
 
 def test_a_type_is_given_in_any_case(home: Path) -> None:
-    answers = [told("query", "unlinked", "--type", kind, "--home", home).stdout for kind in ("Disease", "disease ")]
+    answers = [invoke("query", "unlinked", "--type", kind, "--home", home).stdout for kind in ("Disease", "disease ")]
     assert answers[0] == answers[1]
-    ended = told("query", "unlinked", "--type", "Gene", "--home", home)
+    ended = invoke("query", "unlinked", "--type", "Gene", "--home", home)
     assert str(ended.exception) == "'Gene' is not an entity type, expected Chemical or Disease"
 
 
 def test_the_sql_of_a_question_is_a_beginning(home: Path) -> None:
-    printed = told("query", "unlinked", "--sql").stdout
+    printed = invoke("query", "unlinked", "--sql").stdout
     given = ["--param", "type=Disease", "--format", "csv", "--home", str(home)]
     ended = CliRunner().invoke(app, ["sql", "-", *given], input=printed)
     assert ended.stdout.splitlines()[1] == "a,Disease,1,1,0.5,12"
     numbers = ["SELECT $a::INTEGER + 1 AS x, $b IS NULL AS y", "--param", "a=2", "--param", "b=", "--format", "csv"]
-    assert told("sql", *numbers, "--home", home).stdout == "x,y\n3,True\n"
-    assert "--param a: expected NAME=VALUE" in str(told("sql", "SELECT $a", "--param", "a", "--home", home).exception)
+    assert invoke("sql", *numbers, "--home", home).stdout == "x,y\n3,True\n"
+    assert "--param a: expected NAME=VALUE" in str(invoke("sql", "SELECT $a", "--param", "a", "--home", home).exception)
 
 
 VALUES = {"concept": "D001943", "type": "Disease", "text": "1", "integer": "2021", "number": "0.5"}
@@ -93,8 +93,8 @@ def test_the_sql_of_every_question_takes_its_parameters(home: Path, name: str) -
     options = [each for parameter, value in given.items() for each in (f"--{parameter.replace('_', '-')}", value)]
     params = [each for parameter, value in given.items() for each in ("--param", f"{parameter}={value}")]
     common = ["--home", str(home), "--format", "csv"]
-    asked = told("query", name, *options, *common)
-    own = CliRunner().invoke(app, ["sql", "-", *params, *common], input=told("query", name, "--sql").stdout)
+    asked = invoke("query", name, *options, *common)
+    own = CliRunner().invoke(app, ["sql", "-", *params, *common], input=invoke("query", name, "--sql").stdout)
     assert (asked.exit_code, own.exit_code) == (0, 0)
     assert own.stdout == asked.stdout
 
@@ -102,7 +102,7 @@ def test_the_sql_of_every_question_takes_its_parameters(home: Path, name: str) -
 @pytest.mark.parametrize("value", ["007", "1_000", "nan", "inf", "PMC12", "12"])
 def test_a_parameter_is_the_text_that_was_given(home: Path, value: str) -> None:
     query = "SELECT $id AS given, id = $id AS same FROM (VALUES ('PMC12'), ('12')) AS ids(id) ORDER BY id"
-    lines = told("sql", query, "--param", f"id={value}", "--home", home, "--format", "csv").stdout.splitlines()
+    lines = invoke("sql", query, "--param", f"id={value}", "--home", home, "--format", "csv").stdout.splitlines()
     assert lines == ["given,same", f"{value},{value == '12'}", f"{value},{value == 'PMC12'}"]
 
 
@@ -117,7 +117,7 @@ def test_a_parameter_is_the_text_that_was_given(home: Path, value: str) -> None:
 )
 def test_a_parameter_becomes_what_it_is_compared_with(home: Path, query: str, param: str, lines: list[str]) -> None:
     given = ["--param", param, "--param", "x=0.5"] if "$x" in query else ["--param", param]
-    assert told("sql", query, *given, "--home", home, "--format", "csv").stdout.splitlines() == lines
+    assert invoke("sql", query, *given, "--home", home, "--format", "csv").stdout.splitlines() == lines
 
 
 def test_what_python_and_json_lack(home: Path) -> None:
@@ -126,14 +126,14 @@ def test_what_python_and_json_lack(home: Path) -> None:
         "['infinity'::TIMESTAMPTZ, NULL] AS d, {'x': TIMESTAMP '12000-05-01 10:00:00'} AS e, "
         "MAP {'a': 'nan'::DOUBLE} AS f, MAP {'k': DATE '10000-01-01'} AS g"
     )
-    answer = told("sql", query, "--format", "json", "--home", home).stdout
+    answer = invoke("sql", query, "--format", "json", "--home", home).stdout
     assert "NaN" not in answer
     expected = {"a": "infinity", "b": "-infinity", "c": "10000-01-01", "d": ["infinity", None]}
     expected |= {"e": {"x": "12000-05-01 10:00:00.000000"}, "f": [["a", None]], "g": [["k", "10000-01-01"]]}
     assert json.loads(answer) == [expected]
-    row = told("sql", query, "--format", "csv", "--home", home).stdout.splitlines()[1]
+    row = invoke("sql", query, "--format", "csv", "--home", home).stdout.splitlines()[1]
     assert row.startswith('infinity,-infinity,10000-01-01,"[""infinity"", null]",')
-    assert "| infinity | -infinity | 10000-01-01 | infinity, null |" in told("sql", query, "--home", home).stdout
+    assert "| infinity | -infinity | 10000-01-01 | infinity, null |" in invoke("sql", query, "--home", home).stdout
 
 
 def test_an_output_that_is_not_utf_8(home: Path) -> None:
@@ -162,25 +162,25 @@ def test_what_json_lacks(home: Path) -> None:
     query = (
         "SELECT 1 AS a, 2 AS a, 1.0 / 0 AS x, [0.0 / 0] AS y, INTERVAL 3 DAY + INTERVAL 5 SECOND AS z, {'b': NULL} AS c"
     )
-    answer = told("sql", query, "--format", "json", "--home", home).stdout
+    answer = invoke("sql", query, "--format", "json", "--home", home).stdout
     expected = {"a": 1, "a_1": 2, "x": None, "y": [None], "z": "3 days 0:00:05", "c": {"b": None}}
     assert json.loads(answer) == [expected]
     assert "NaN" not in answer
-    row = told("sql", query, "--format", "csv", "--home", home).stdout.splitlines()[1]
+    row = invoke("sql", query, "--format", "csv", "--home", home).stdout.splitlines()[1]
     assert row == '1,2,inf,[null],3 days 0:00:05,"{""b"": null}"'
-    assert "| 3 days 0:00:05 | b: null |" in told("sql", query, "--home", home).stdout
+    assert "| 3 days 0:00:05 | b: null |" in invoke("sql", query, "--home", home).stdout
 
 
 def test_an_earlier_snapshot(home: Path) -> None:
-    lost = told("query", "new-mentions", "--since", 1, "--home", home, "--format", "csv").stdout.splitlines()[1]
+    lost = invoke("query", "new-mentions", "--since", 1, "--home", home, "--format", "csv").stdout.splitlines()[1]
     assert lost == "D001943,Breast Neoplasms,0,1,[]"
 
 
 def test_a_limit_and_the_sql(home: Path) -> None:
-    cut = told("query", "sources", "--home", home, "--limit", 1, "--format", "csv")
+    cut = invoke("query", "sources", "--home", home, "--limit", 1, "--format", "csv")
     assert len(cut.stdout.splitlines()) == 2
     assert cut.stderr == "e2emern: cut after 1 row; raise --limit for more\n"
-    assert told("query", "sources", "--sql").stdout == library()["sources"].sql
+    assert invoke("query", "sources", "--sql").stdout == library()["sources"].sql
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_limit_and_the_sql(home: Path) -> None:
     ],
 )
 def test_wrong_usage(home: Path, arguments: list[str], code: int, message: str) -> None:
-    ended = told(*(each.format(home=home) for each in arguments))
+    ended = invoke(*(each.format(home=home) for each in arguments))
     assert ended.exit_code == code
     assert message in ended.output
 
@@ -203,15 +203,15 @@ def test_one_limit_of_time_for_the_command_line_and_the_library() -> None:
     assert TIMEOUT_S == sql.TIMEOUT_S
 
 
-def test_help_tells_options_and_defaults() -> None:
-    told_of = " ".join(told("query", "co-mentions", "--help").output.split())
-    assert "--disease ID_OR_NAME Only this disease and all below it." in told_of
-    assert "--least N Only pairs in at least so many documents. [default: 1]" in told_of
-    assert "Example: e2emern query co-mentions" in told_of
+def test_help_lists_options_and_defaults() -> None:
+    printed = " ".join(invoke("query", "co-mentions", "--help").output.split())
+    assert "--disease ID_OR_NAME Only this disease and all below it." in printed
+    assert "--least N Only pairs in at least so many documents. [default: 1]" in printed
+    assert "Example: e2emern query co-mentions" in printed
 
 
 def test_the_history_of_a_document(home: Path) -> None:
-    lines = told("trace", "11", "--home", home).stdout.splitlines()
+    lines = invoke("trace", "11", "--home", home).stdout.splitlines()
     assert lines[0] == "document 11: not shown by the current snapshot"
     assert lines[1] == (
         "revision version 1, published 2021, text 000000000000: deleted by pubmed26n0002.xml (2222222222222222)"
@@ -227,7 +227,7 @@ def test_the_history_of_a_document(home: Path) -> None:
 
 def test_a_document_with_its_mentions_and_history(home: Path) -> None:
     """Neither the text, nor the words, nor the names of the concepts were shown."""
-    shown = told("trace", "12", "--home", home).stdout
+    shown = invoke("trace", "12", "--home", home).stdout
     assert shown.startswith(
         "12\n"
         "[A|-] title\n"
@@ -243,7 +243,7 @@ def test_a_document_with_its_mentions_and_history(home: Path) -> None:
         "  pubmed26n0001.xml (1111111111111111) record 1, taken in "
     )
     assert "1 mention, 0 linked: model small-1, MeSH 2024\n" in shown
-    read = json.loads(told("trace", "12", "--home", home, "--format", "json").stdout)
+    read = json.loads(invoke("trace", "12", "--home", home, "--format", "json").stdout)
     assert (read["document_id"], read["passages"][0]["text"], read["mentions"][0]["text"]) == ("12", "A title", "A")
 
 
@@ -253,7 +253,7 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
     add_source(home, ONE, [document(0, "11", text="Old"), document(1, "12", text="")], mentions=[mention(0, "11")])
     add_source(home, TWO, [document(0, "11", version=2, text="A new title")])
     publish(home, model_version=MODEL, mesh_version=MESH)
-    revised = told("trace", "11", "--home", tmp_path).stdout
+    revised = invoke("trace", "11", "--home", tmp_path).stdout
     assert revised.startswith("11\n[A|D001943] new title\n\n")
     history = revised.partition("History\n")[2].splitlines()
     assert [line for line in history if not line.startswith("  pubmed26")][:3] == [
@@ -261,7 +261,7 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
         "  Old",
         "revision version 2, published 2021, text 000000000000: shown",
     ]
-    bare = told("trace", "12", "--home", tmp_path).stdout
+    bare = invoke("trace", "12", "--home", tmp_path).stdout
     assert bare.startswith("12\n\nno title and no abstract\n\nno mentions\n\nHistory\nrevision version 1, ")
 
 
@@ -302,23 +302,23 @@ def test_errors_are_one_line(home: Path, arguments: list[str], line: str) -> Non
 
 def test_the_doctor(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    nothing = told("doctor", "--home", tmp_path)
+    nothing = invoke("doctor", "--home", tmp_path)
     assert (nothing.exit_code, nothing.stderr) == (0, f"e2emern: {tmp_path} is sound, and has no snapshot\n")
     add_vocabulary(home)
     add_source(home, ONE, [document(0, "11")])
     publish(home, model_version=MODEL, mesh_version=MESH)
-    sound = told("doctor", "--home", tmp_path)
+    sound = invoke("doctor", "--home", tmp_path)
     assert (sound.exit_code, sound.stdout, sound.stderr) == (0, "", f"e2emern: {tmp_path} is sound\n")
     (tmp_path / "documents" / ".writing-1-a").touch()
     (tmp_path / "documents" / "notes.txt").touch()
-    found = told("doctor", "--home", tmp_path)
+    found = invoke("doctor", "--home", tmp_path)
     assert found.exit_code == 1
     assert found.stdout.splitlines() == [
         "foreign-file  documents/notes.txt: is not a Parquet file (the file is none of ours)",
         "leftover  documents/.writing-1-a: 0 bytes (a writer ended before it had finished the file)",
     ]
     assert found.stderr == "e2emern: 2 findings, 0 repaired; see docs/doctor.md, or try --repair\n"
-    repaired = told("doctor", "--home", tmp_path, "--repair")
+    repaired = invoke("doctor", "--home", tmp_path, "--repair")
     assert repaired.exit_code == 1
     assert repaired.stdout.splitlines()[1].endswith("finished the file); deleted")
     assert repaired.stderr == "e2emern: 2 findings, 1 repaired; see docs/doctor.md\n"

@@ -1,4 +1,4 @@
-"""Stored mentions are linked to a new version of MeSH without being looked for anew."""
+"""Stored mentions are linked to a new version of MeSH without a new search for mentions."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def test_touched_mentions_are_linked_and_the_others_carried_over(
     assert (outcome.total("documents"), outcome.total("unread")) == (14, 0)
     assert outcome.total("changed") == 19  # headache and colon cancer, in documents that are superseded too
 
-    anew = tmp_path / "anew"
+    again = tmp_path / "again"
     table = home / "entities" / "next.parquet"
-    annotate_sources([annotated / "in"], anew, model=world.model, mesh=table, device="cpu")
-    assert found == rows(anew, SPANS)
+    annotate_sources([annotated / "in"], again, model=world.model, mesh=table, device="cpu")
+    assert found == rows(again, SPANS)
 
 
 def test_a_run_that_stopped_goes_on(world: World, home: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_relink_does_not_undo_a_backfill_that_published_meanwhile(
 
 
 def test_a_backfill_does_not_undo_a_relink_that_published_meanwhile(world: World, home: Path, tmp_path: Path) -> None:
-    """Cause: as above; where the version of MeSH is named, the next run publishes what was made."""
+    """Cause: as above; if the version of MeSH is named, the next run publishes what was made."""
     new = another(world, tmp_path)
     relinked: list[RelinkOutcome] = []
 

@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
 
 
 def retrained(home: Home, data: Path, world: World, recipe: str, **options: Any) -> Retrained:
-    given: dict[str, Any] = {"margins": MARGINS, "tell": lambda line: None, "encoder": str(world.model)} | options
+    given: dict[str, Any] = {"margins": MARGINS, "log": lambda line: None, "encoder": str(world.model)} | options
     return retrain_model(
         home, config=data / f"{recipe}.toml", mesh=world.mesh, device="cpu", sample=data / "sample.xml", **given
     )
@@ -88,18 +88,18 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     shutil.copytree(data / "poor", tmp_path / "poor")
     (tmp_path / "poor" / "recipe.json").write_text('{"train": ["tiny/train", "tiny/dev"]}')
     poor = crown(home, tmp_path / "poor")
-    told: list[str] = []
+    logged: list[str] = []
     (home.root / "corrections").mkdir()
     (home.root / "corrections" / "mine.txt").write_text(CORRECTED)
-    done = retrained(home, data, world, "good", tell=told.append)
+    done = retrained(home, data, world, "good", log=logged.append)
     assert done.judged is not None
     new = done.judged.challenger
     assert done.summary == f"model {new} passed the gate and is the champion in place of {poor}"
     assert champion(home) == new
     assert changes(home)[-1].evaluation == done.judged.evaluation
-    assert "corrections: mine.txt: 1 document" in told
+    assert "corrections: mine.txt: 1 document" in logged
     seen = "the champion was trained on tiny/dev: its figures there are too good; name other documents with --gold"
-    assert seen in told
+    assert seen in logged
     assert done.judged.data["corrections/train"] == {"mine.txt": 1}
     assert [(one["document_id"], one["reason"]) for one in done.judged.data["refused"]] == [
         ("8", "D999 of 'headache' is not a concept of MeSH tiny"),
@@ -158,7 +158,7 @@ from flows.retrain import retrain_model
 from warehouse.layout import Home
 home, config, mesh, encoder = map(Path, sys.argv[1:])
 retrain_model(Home(home), config=config, mesh=mesh, encoder=str(encoder), device="cpu",
-              tell=lambda line: print(line, flush=True))
+              log=lambda line: print(line, flush=True))
 """
 
 
@@ -173,10 +173,10 @@ def test_a_retraining_that_was_killed_goes_on(data: Path, world: World, tmp_path
                 process.send_signal(signal.SIGKILL)
                 break
     assert champion(home) == poor
-    told: list[str] = []
-    done = retrained(home, data, world, "good", tell=told.append)
-    assert [line.split()[1] for line in told if " dev " in line][-1] == "5"
-    assert len([line for line in told if " dev " in line]) < 6
+    logged: list[str] = []
+    done = retrained(home, data, world, "good", log=logged.append)
+    assert [line.split()[1] for line in logged if " dev " in line][-1] == "5"
+    assert len([line for line in logged if " dev " in line]) < 6
     assert done.promoted is not None
     undisturbed = retrained(Home(tmp_path / "other"), data, world, "good")
     assert done.judged is not None
@@ -185,7 +185,7 @@ def test_a_retraining_that_was_killed_goes_on(data: Path, world: World, tmp_path
 
 
 def test_a_promotion_that_the_tables_do_not_follow_is_found(data: Path, world: World, tmp_path: Path) -> None:
-    """A retraining that dies before it has told of its promotion finds, when it is begun again, nothing to do."""
+    """A retraining that dies between a promotion and its event has nothing left to train when it is started again."""
     home = Home(tmp_path / "home")
     poor = crown(home, data / "poor")
     annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
@@ -224,11 +224,11 @@ def test_stopped_between_any_two_steps_it_goes_on(data: Path, world: World, tmp_
     for last in ("plan_retraining", "make_challenger", "compare_with_champion"):
         with pytest.raises(Stopped):
             retrained(home, data, world, "good", step=stopping_after(last))
-    told: list[str] = []
-    done = retrained(home, data, world, "good", tell=told.append)
+    logged: list[str] = []
+    done = retrained(home, data, world, "good", log=logged.append)
     assert len(begun) == 6
     assert done.promoted is not None
-    assert [line for line in told if "dev precision" in line] == []
+    assert [line for line in logged if "dev precision" in line] == []
     assert len(list((home.root / "evaluations").iterdir())) == 1
 
 

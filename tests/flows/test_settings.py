@@ -1,6 +1,6 @@
-"""The settings of an installation: where they come from, what is told of wrong ones, and the page that lists them.
+"""The settings of an installation: their sources, the errors of wrong ones, and the page that lists them.
 
-`python -m tests.flows.test_settings` writes the table of docs/settings.md anew.
+`python -m tests.flows.test_settings` rewrites the table of docs/settings.md.
 """
 
 from __future__ import annotations

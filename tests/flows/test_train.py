@@ -85,21 +85,21 @@ def test_trains_each_seed_on_gold_files_and_tells_the_mean(
 ) -> None:
     command = ["train", "--config", data / "train.toml", "--output", tmp_path / "out", "--seed", 0, "--seed", 1]
     assert run(*command, monkeypatch=monkeypatch) == 0
-    told = capsys.readouterr()
-    first, second, mean = told.out.splitlines()
+    printed = capsys.readouterr()
+    first, second, mean = printed.out.splitlines()
     assert first.startswith(f"{tmp_path / 'out' / 'seed-0'}: epoch ")
     assert second.startswith(f"{tmp_path / 'out' / 'seed-1'}: epoch ")
     assert mean.startswith("mean of 2 seeds: F1 ")
-    assert "e2emern: tags/train: 2 documents, 2 mentions" in told.err.splitlines()
-    assert any(line.startswith("e2emern: seed 1: 7 sentences, 2 epochs, ") for line in told.err.splitlines())
+    assert "e2emern: tags/train: 2 documents, 2 mentions" in printed.err.splitlines()
+    assert any(line.startswith("e2emern: seed 1: 7 sentences, 2 epochs, ") for line in printed.err.splitlines())
     [corpus] = (tmp_path / "out").glob("corpus.*.parquet")
     assert [(d.corpus, d.split) for d in read_corpus(corpus)] == (
         [("gold", "train")] * 5 + [("gold", "dev")] * 5 + [("tags", "train")] * 2
     )
     assert (tmp_path / "out" / "seed-1" / "model.safetensors").exists()
     assert run(*command, monkeypatch=monkeypatch) == 0
-    told = capsys.readouterr()
-    assert f"e2emern: seed 0: {tmp_path / 'out' / 'seed-0'} is trained already" in told.err.splitlines()
+    printed = capsys.readouterr()
+    assert f"e2emern: seed 0: {tmp_path / 'out' / 'seed-0'} is trained already" in printed.err.splitlines()
 
 
 def test_a_model_goes_on_from_another_and_trains_on_dev_too(
@@ -124,14 +124,14 @@ def test_the_model_is_ready_and_what_was_killed_is_made_up_for(
     out = tmp_path / "out"
     command = ["train", "--config", data / "train.toml", "--output", out, "--set", "epochs=6", "--set", LEARNS]
     assert run(*command, monkeypatch=monkeypatch) == 0
-    told = capsys.readouterr().err.splitlines()
-    assert told[-4:-1] == [
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-4:-1] == [
         "e2emern: encoding the names of MeSH tiny",
         "e2emern: 78 of 78 word pieces",
         "e2emern: fitting the resolver on 5 documents of gold/dev",
     ]
-    assert told[-1].startswith("e2emern: spans of probability 0.")
-    assert "accuracy@1, cross-validated: gold Chemical " in told[-1]
+    assert printed[-1].startswith("e2emern: spans of probability 0.")
+    assert "accuracy@1, cross-validated: gold Chemical " in printed[-1]
     config = (out / "config.json").read_bytes()
     assert json.loads(config)["resolver"]["prior"] == prior(out, "gold/train", "tags/train")
     assert run(*command, monkeypatch=monkeypatch) == 0
@@ -194,8 +194,8 @@ def test_a_folder_that_holds_another_model_is_not_written_over(
     pretrain = ["pretrain", "--encoder", encoder, "--text", data / "text.txt", "--length", 16, "--rows", 4]
     for words in (train, [*pretrain, "--tokens", 640]):
         assert run(*words, "--output", encoder, monkeypatch=monkeypatch) == 1
-        told = capsys.readouterr().err.splitlines()[-1]
-        assert told == f"e2emern: {encoder} holds a model that was not made by this command; choose another --output"
+        printed = capsys.readouterr().err.splitlines()[-1]
+        assert printed == f"e2emern: {encoder} holds a model that was not made by this command; choose another --output"
     assert {name: (encoder / name).read_bytes() for name in before} == before
 
 
@@ -216,8 +216,8 @@ def test_one_model_learns_from_several(
     monkeypatch.chdir(tmp_path)
     train = ["train", "--config", data / "train.toml", "--encoder", "mean", "--silver", "silver.parquet"]
     assert run(*train, "--output", "student", monkeypatch=monkeypatch) == 0
-    told = capsys.readouterr()
-    tagged, mean, student = told.out.splitlines()
+    printed = capsys.readouterr()
+    tagged, mean, student = printed.out.splitlines()
     assert tagged == f"{tmp_path / 'silver.parquet'}: 7 sentences, 63 word pieces, of 7 passages"
     assert mean == str(tmp_path / "mean")
     assert student.startswith("student: epoch ")

@@ -111,12 +111,12 @@ def another(world: World, folder: Path) -> Path:
     return folder / "another"
 
 
-def by_one_worker(befalls: list[Callable[[], object]]) -> Callable[..., Outcome]:
-    """What does in this process what `annotate_on_pool` does; what befalls comes before its next source."""
+def by_one_worker(events: list[Callable[[], object]]) -> Callable[..., Outcome]:
+    """Return a function that does the work of `annotate_on_pool` in this process; an event runs before each source."""
 
     def each(source: Source, **given: Any) -> Annotated:
-        if befalls:
-            befalls.pop()()
+        if events:
+            events.pop()()
         return annotate_source(source, **given)
 
     def annotate(sources: list[Source], home: Home, *, model: str, mesh: str, **options: Any) -> Outcome:

@@ -2,7 +2,7 @@
 
 After every night the tables must equal an oracle of plain lines, and every snapshot that is kept must answer as it did
 when it was published. In the year the model changes (backfill) and MeSH does (relink), snapshots are rolled back and
-pruned, and small files are merged. Commands run in forks of this process, since starting Python anew would take most
+pruned, and small files are merged. Commands run in forks of this process, since starting Python again would take most
 of the time, and now and then as a whole with their Prefect server. The last line says what was checked and found.
 """
 
@@ -47,7 +47,7 @@ _QUERIES = {
             mesh_version FROM mentions
     """,
     "failures": "SELECT source, record, CASE reason WHEN 'no PMID' THEN reason ELSE 'damage' END FROM failures",
-    "books": "SELECT source, parsed, documents, failed, deleted, status FROM sources WHERE current",
+    "counts": "SELECT source, parsed, documents, failed, deleted, status FROM sources WHERE current",
 }
 
 
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WrongError as error:
         print(f"seed {options.seed}, night {soak.night}: {error}; left as it is in {folder}")
         return 1
-    print(f"{soak.told()}; {time.monotonic() - begun:.0f} s, seed {options.seed}: nothing was wrong")
+    print(f"{soak.summary()}; {time.monotonic() - begun:.0f} s, seed {options.seed}: nothing was wrong")
     if options.folder is None:
         shutil.rmtree(folder)
     return 0
@@ -134,7 +134,9 @@ class Soak:
         """What happens every night."""
         dumps, home, model = self.folder / "dumps", self.home.root, self.model
         table = self.home.entities(self.mesh) if self.night else self.folder / "world" / "entities" / "tiny.parquet"
-        ends = int(any(dump.readable is not None for dump in self.issued.values()))  # a damaged file is told each time
+        ends = int(
+            any(dump.readable is not None for dump in self.issued.values())
+        )  # a damaged file is reported each time
         if whole:
             environment = os.environ | {"PREFECT_HOME": str(self.folder / "prefect"), "NO_COLOR": "1"}
             given = ["annotate", str(dumps), "--home", str(home), "--model", str(model), "--mesh", str(table)]
@@ -205,7 +207,7 @@ class Soak:
         self.compare()
         self.done["merged files"] = len(list((home.root / "compacted" / "documents").glob("*.parquet")))
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was checked."""
         done = ", ".join(f"{count} x {what}" for what, count in sorted(self.done.items()) if count)
         return (

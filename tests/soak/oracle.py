@@ -21,9 +21,9 @@ Rows = dict[str, list[list[object]]]
 
 
 def expected(issued: Mapping[str, Dump], *, model: str, mesh: str) -> Rows:
-    """Return the rows of documents, mentions, failures and books, given the content last issued of each name."""
+    """Return the rows of documents, mentions, failures and counts, given the content last issued of each name."""
     standing: dict[int, tuple[str, int, str, str]] = {}
-    books: list[list[object]] = []
+    counts: list[list[object]] = []
     failures: list[list[object]] = []
     for name in sorted(issued):
         dump = issued[name]
@@ -43,7 +43,7 @@ def expected(issued: Mapping[str, Dump], *, model: str, mesh: str) -> Rows:
         if cut:
             failures.append([name, len(articles), "damage"])
         parsed = len(articles) + len(deleted) + cut
-        books.append([name, parsed, len(articles) - bad, bad + cut, len(deleted), "damaged" if cut else "complete"])
+        counts.append([name, parsed, len(articles) - bad, bad + cut, len(deleted), "damaged" if cut else "complete"])
     documents: list[list[object]] = []
     mentions: list[list[object]] = []
     for pmid, (name, record, title, abstract) in standing.items():
@@ -55,5 +55,5 @@ def expected(issued: Mapping[str, Dump], *, model: str, mesh: str) -> Rows:
                 found = [str(pmid), name, record, at, at + len(words), words, kind, *concepts[mesh], model, mesh]
                 mentions.append(found)
                 at = text.find(words, at + 1)
-    rows = {"documents": documents, "mentions": mentions, "failures": failures, "books": books}
+    rows = {"documents": documents, "mentions": mentions, "failures": failures, "counts": counts}
     return {table: sorted(listed, key=str) for table, listed in rows.items()}

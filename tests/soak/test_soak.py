@@ -38,7 +38,7 @@ def test_the_oracle_by_hand() -> None:
         [24, 37, "breast cancer", "Disease", "D001", "Breast Carcinoma"],
     ]
     assert rows["failures"] == [["a", 2, "no PMID"], ["c", 1, "damage"]]
-    assert rows["books"] == [
+    assert rows["counts"] == [
         ["a", 3, 2, 1, 0, "complete"],
         ["b", 3, 2, 0, 1, "complete"],
         ["c", 2, 1, 1, 0, "damaged"],

@@ -38,7 +38,7 @@ class Article:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dump:
-    """One dump file as it is issued. `readable` articles precede the damage; None where there is no damage."""
+    """One dump file as it is issued. `readable` articles precede the damage; None if it is intact."""
 
     name: str
     articles: tuple[Article, ...]
