@@ -66,8 +66,8 @@ class Outcome:
 
     def invalid_annotations(self, home: Home) -> InvalidAnnotations:
         """Return the invalid annotations of the sources that were annotated."""
-        books = (one.summary for one in self.annotated)
-        return invalid_annotations(home, [one.key for one in books if one.counts.invalid_annotations])
+        summaries = (one.summary for one in self.annotated)
+        return invalid_annotations(home, [one.key for one in summaries if one.counts.invalid_annotations])
 
     @property
     def problems(self) -> list[str]:
@@ -214,7 +214,7 @@ def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, options: d
 
 def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> RunRecord:
     annotated = {one.summary.key: one for one in outcome.annotated}
-    unchanged = {books.key for books in outcome.unchanged}
+    unchanged = {summary.key for summary in outcome.unchanged}
     outcomes = []
     for source in sources:
         one = SourceOutcome(name=source.key.name, digest=source.key.digest, outcome="not reached")

@@ -105,7 +105,7 @@ def _annotate(sources: list[Source], home: Home, outcome: Backfilled, *, work: W
         done = error.outcome
     for one in done.annotated:
         outcome.add(one)
-    outcome.before = sum(books.counts.documents for books in done.unchanged)
+    outcome.before = sum(summary.counts.documents for summary in done.unchanged)
     outcome.failed |= done.failed
 
 
@@ -118,10 +118,10 @@ def stored_sources(home: Home) -> tuple[list[Source], dict[str, str]]:
     for key in current_sources(home):
         files = (home.documents(key), home.deletions(key), home.failures(key))
         try:
-            books = read_parse_summary(home.documents(key))
+            summary = read_parse_summary(home.documents(key))
             if missing := [path for path in files if not path.exists()]:
                 raise WarehouseError(f"{missing[0]} is missing; see e2emern doctor")
-            found.append(Source(home.documents(key), key, books.bytes))
+            found.append(Source(home.documents(key), key, summary.bytes))
         except WarehouseError as error:
             failed[key.name] = str(error)
     return found, failed

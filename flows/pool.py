@@ -246,9 +246,9 @@ class Pool:
         versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
         for source in batch.sources:
             if source.key.name not in failed:
-                books = already_annotated(source, home=self.home, **versions)
+                summary = already_annotated(source, home=self.home, **versions)
                 mentions = pq.read_metadata(self.home.mentions(source.key, **versions)).num_rows
-                outcome.annotated.append(Annotated(summary=books, mentions=mentions))
+                outcome.annotated.append(Annotated(summary=summary, mentions=mentions))
 
 
 def _was_cancelled_with_its_sender(run: FlowRun, client: SyncPrefectClient) -> bool:

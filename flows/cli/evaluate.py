@@ -103,7 +103,7 @@ def corpus(
     mesh: Mesh = MESH,
     annotates: Annotated[
         list[str] | None,
-        typer.Option(metavar="CORPUS=TYPE", help="The types that a corpus marks, where it does not mark both."),
+        typer.Option(metavar="CORPUS=TYPE", help="The types that a corpus marks, if it does not mark both."),
     ] = None,
 ) -> None:
     """Join gold files into one prepared corpus, for `train` and `evaluate`, and for a machine without this package.

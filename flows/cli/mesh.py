@@ -39,7 +39,7 @@ def mesh_import(
 ) -> None:
     """Make one version of MeSH from all sources together, for `annotate --mesh` and `mesh relink`.
 
-    Records that cannot be used go to a table of failures beside it; the others are imported.
+    Records that cannot be used go to a table of failures next to it; the others are imported.
     """
     if home is None and output is None:
         raise typer.BadParameter("give --home, --output or both")

@@ -23,7 +23,7 @@ snapshots_app = group("snapshots", says="List, compare, publish, roll back, prun
     "list", short_help="List the snapshots, newest first", epilog="Example: e2emern snapshots list --home home"
 )
 def list_all(home: Folder) -> None:
-    """List the snapshots, newest first: when, what they show, how they stand."""
+    """List the snapshots, newest first: when, what they show, their state."""
     from warehouse.snapshots.diff import list_snapshots
     from warehouse.snapshots.refs import rollbacks
 

@@ -1,4 +1,4 @@
--- Links that the model is least sure of, the weakest first: where to look when you review.
+-- Links that the model is least sure of, the weakest first: look here first when you review.
 --
 -- $concept concept = null: only this concept and all below it
 -- $under number = 0.5: only links with a score under this

@@ -1,0 +1,145 @@
+"""The project is written in plain modern English: words and constructions that keep readers out do not come back.
+
+CHANGELOG.md and docs/experiment-log.md are exempt: they record the past. `python -m tests.test_prose` lists every hit.
+Files in `LEFT` still have some; their number must not grow.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXEMPT = {"CHANGELOG.md", "docs/experiment-log.md", "tests/test_prose.py"}
+
+# What to write instead is the second value.
+BANNED: dict[str, tuple[str, str]] = {
+    "archaic words": (
+        r"\b(anew|thereof|whereof|therein|hence|whence|lest|befall\w*|save for|henceforth|thrice)\b",
+        "again, re-",
+    ),
+    "tell": (r"\b(tells?|told|telling)\b", "report, log, print, return, say which"),
+    "stand": (r"\b(stands?|stood)\b", "be, be stored, appear"),
+    "books": (r"\bbooks\b", "record counts, reconcile"),
+    "goes on": (r"\b(goes|go|went|gone|going) on\b(?! to)", "continue, resume"),
+    "taken up": (r"\b(taken?|takes|took|taking) (up|over where)\b", "resume"),
+    "is no X": (
+        r"\b(is|are|was|were) no (?!longer\b|more\b|less\b|one\b|such\b|other\b|\w+er\b)\w+",
+        "is not a (valid) X",
+    ),
+    "is not there": (r"\b(is|are|was|were) not there\b", "does not exist, is missing"),
+    "bears": (r"\b(bears?|bore|bearers?)\b", "have"),
+    "carried over": (r"\bcarr(y|ies|ied) over\b", "reused"),
+    "at work": (r"\bat work\b", "processing"),
+    "superlatives of our own": (r"\b(likest|surest)\b", "nearest, most confident"),
+    "misfit": (r"\bmisfits?\b", "invalid annotation"),
+    "sightings": (r"\bsightings?\b", "first and last seen"),
+    "doubtful": (r"\bdoubtful\b", "low-confidence"),
+    "where for if": (
+        r"(?:(?<=[,;:.(] )|(?<=\()|(?<=^)|(?<=\bbut )|(?<=\balso )|(?<=\bonly )|(?<=\beven ))where\b",
+        "if, when",
+    ),
+    "mend": (r"\b(mend|mends|mended|mending)\b", "fix, repair"),
+    "put right": (r"\bput(s|ting)? (right|in order)\b", "repair"),
+    "beside for with": (r"\bbeside\b", "next to, with"),
+    "who is at": (r"\bwho(ever)? (is at|names)\b", "name the subject"),
+}
+LEFT: dict[str, int] = {
+    "tasks/evaluation/drift.py": 1,
+    "tasks/parsers/source_reader.py": 1,
+    "tests/conftest.py": 1,
+    "tests/e2e/test_installation.py": 8,
+    "tests/e2e/test_model.py": 6,
+    "tests/e2e/test_night.py": 6,
+    "tests/flows/test_annotate.py": 2,
+    "tests/flows/test_relink.py": 2,
+    "tests/flows/test_whole_corpus.py": 2,
+    "tests/tasks/evaluation/test_drift.py": 2,
+    "tests/warehouse/test_queries.py": 2,
+}
+NAMES = re.compile(
+    r"_?(tell|tells|told|books|stands|stand|anew|doubtful|misfits?|bearers?|bears|likest|surest|sightings)"
+)
+"""Identifiers that use those words."""
+
+
+def files(*patterns: str) -> list[str]:
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\n") if name and name not in EXEMPT and (ROOT / name).exists()]
+
+
+def passages(name: str) -> Iterator[tuple[int, str]]:
+    """Yield the prose of a file with line numbers: Markdown without code, or the comments and strings of Python."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    if name.endswith(".md"):
+        text = re.sub(r"```.*?```", lambda block: "\n" * block[0].count("\n"), text, flags=re.DOTALL)
+        yield from enumerate((re.sub(r"`[^`]*`", "``", line) for line in text.split("\n")), start=1)
+        return
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in (tokenize.COMMENT, tokenize.STRING):
+            for offset, line in enumerate(token.string.split("\n")):
+                yield token.start[0] + offset, re.sub(r"`[^`]*`", "``", line)
+
+
+def hits(name: str) -> list[str]:
+    found = [
+        f"{name}:{number}: {match[0].strip()!r}, write {instead!r}"
+        for number, line in passages(name)
+        for pattern, instead in BANNED.values()
+        for match in re.finditer(pattern, line)
+    ]
+    if name.endswith(".py"):
+        with (ROOT / name).open(encoding="utf-8") as file:
+            tokens = list(tokenize.generate_tokens(file.readline))
+        found += [
+            f"{name}:{token.start[0]}: the name {token.string!r}"
+            for before, token in pairwise(tokens)  # attributes may be another library's, such as `file.tell`
+            if token.type == tokenize.NAME and NAMES.fullmatch(token.string) and before.string != "."
+        ]
+    return found
+
+
+@pytest.mark.parametrize("name", files("*.py", "*.md"))
+def test_no_banned_word(name: str) -> None:
+    found = hits(name)
+    assert len(found) <= LEFT.get(name, 0), "\n".join(found)
+
+
+def test_the_patterns_find_what_they_are_for() -> None:
+    for bad in (
+        "the table is made anew",
+        "what the log tells",
+        "it stands twice",
+        "its books do not balance",
+        "the run goes on",
+        "this is no record",
+        "the file is not there",
+        "a name that two concepts bear",
+        "fails, where the disk is full",
+    ):
+        assert any(re.search(pattern, bad) for pattern, _ in BANNED.values()), bad
+    for good in ("it goes on to say", "is no longer used", "the folder where it lives", "Books are records too"):
+        assert not any(re.search(pattern, good) for pattern, _ in BANNED.values()), good
+
+
+def test_the_readme_is_easy_to_read() -> None:
+    """At most 20 words a sentence and 4.5 commas per 100 words, code and tables left out."""
+    text = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [line for line in text.split("\n") if not re.match(r"\s*(\||#|<!--|    )", line)]
+    prose = re.sub(r"`[^`]*`", "code", " ".join(re.sub(r"^\s*\* ", ". ", line) for line in lines))
+    prose = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", prose)
+    sentences = [words for part in re.split(r"[.!?:](?:\s|$)", prose) if len(words := part.split()) > 1]
+    words = sum(map(len, sentences))
+    assert words / len(sentences) <= 20
+    assert 100 * prose.count(",") / words <= 4.5
+
+
+if __name__ == "__main__":
+    print("\n".join(hit for name in files("*.py", "*.md") for hit in hits(name)))
