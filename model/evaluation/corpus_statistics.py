@@ -52,14 +52,14 @@ def statistics(
     Args:
         canonical: an id as the vocabulary writes it, so that alternative ids of one concept count once.
     """
-    plural = []
+    rows = []
     for corpus in dict.fromkeys(document.corpus for document in documents):
         mine = [document for document in documents if document.corpus == corpus]
         splits = list(dict.fromkeys(document.split for document in mine))
-        plural += [_count(corpus, split, [d for d in mine if d.split == split], canonical) for split in splits]
+        rows += [_count(corpus, split, [d for d in mine if d.split == split], canonical) for split in splits]
         if len(splits) > 1:
-            plural.append(_count(corpus, WHOLE, mine, canonical))
-    return plural
+            rows.append(_count(corpus, WHOLE, mine, canonical))
+    return rows
 
 
 def _count(corpus: str, split: str, documents: Sequence[GoldDocument], canonical: Callable[[str], str]) -> Statistics:

@@ -50,7 +50,7 @@ class Totals:
         """Return the totals of a whole batch."""
         positives = (batch.known * batch.contained).sum()
         return cls(
-            batch.plural.sum(),
+            batch.counted.sum(),
             batch.asked_counted.sum(),
             positives,
             batch.known.sum() - positives,
@@ -67,7 +67,7 @@ def joint_loss(model: E2emernModel, batch: Batch, *, totals: Totals | None = Non
     config, totals = model.config, totals or Totals.of(batch)
     groups = groups_of_names(batch.name_ids, batch.name_mask) if config.reads_entities else []
     hidden, *named = _encode(model, [(batch.ids, batch.mask), *groups])
-    low = tag_loss(model.low(hidden), batch.allowed, batch.plural, total=totals.tokens)
+    low = tag_loss(model.low(hidden), batch.allowed, batch.counted, total=totals.tokens)
     mid = high = candidate = torch.zeros((), device=hidden.device)
     if not groups:
         return Losses(low, low, mid, high, candidate)

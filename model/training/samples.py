@@ -39,7 +39,7 @@ class Batch:
     ids: Tensor  # (B, N)
     mask: Tensor  # (B, N)
     allowed: Tensor  # (B, N, L) bool, see losses.tag_loss
-    plural: Tensor  # (B, N), 1 at the first piece of every word
+    counted: Tensor  # (B, N), 1 at the first piece of every word
     name_ids: Tensor  # (M, n)
     name_mask: Tensor  # (M, n)
     contained: Tensor  # (B, M) bool: the sentence mentions the entity
@@ -154,13 +154,13 @@ class Sampler:
         name_ids, name_mask = pad([np.asarray(name) for name in encoded], padding=self.tokenizer.pad_token_id)
 
         allowed = np.zeros((rows, longest, len(tags)), bool)
-        plural = np.zeros((rows, longest), np.float32)
+        counted = np.zeros((rows, longest), np.float32)
         contained = np.zeros((rows, len(entities)), bool)
         known = np.zeros((rows, len(entities)), np.float32)
         spans: list[tuple[int, int, int, tuple[int, ...]]] = []
         for row, sample in enumerate(samples):
             first = sample.window.first
-            plural[row, first] = 1
+            counted[row, first] = 1
             unknown = [at for at, tag in enumerate(tags) if tag != "O" and tag[2:] not in sample.annotated]
             allowed[row, first, 0] = True
             for at in unknown:
@@ -178,9 +178,9 @@ class Sampler:
             span_pieces[at, begin:end] = 1 / (end - begin)
             span_right[at, list(present)] = True
 
-        asked, asked_counted, asked_tags = self._ask(samples, column, contained, known, plural, longest, random)
+        asked, asked_counted, asked_tags = self._ask(samples, column, contained, known, counted, longest, random)
         return Batch(
-            ids, mask, torch.from_numpy(allowed), torch.from_numpy(plural), name_ids, name_mask,
+            ids, mask, torch.from_numpy(allowed), torch.from_numpy(counted), name_ids, name_mask,
             torch.from_numpy(contained), torch.from_numpy(known),
             torch.tensor([row for row, *_ in spans], dtype=torch.int64), torch.from_numpy(span_pieces),
             torch.from_numpy(span_right), torch.from_numpy(asked), torch.from_numpy(asked_counted),
@@ -207,7 +207,7 @@ class Sampler:
         column: dict[int, int],
         contained: np.ndarray,
         known: np.ndarray,
-        plural: np.ndarray,
+        counted: np.ndarray,
         longest: int,
         random: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -225,7 +225,7 @@ class Sampler:
         tags[..., 0] = True
         for row, (sample, question) in enumerate(zip(samples, questions, strict=True)):
             asked[row, : len(question)] = question
-            weights[row, : len(question)] = plural[row]
+            weights[row, : len(question)] = counted[row]
             for place, entity in enumerate(question):
                 for begin, end, kind, concepts in sample.mentions:
                     if entity in {column[concept] for concept in concepts if concept in column}:

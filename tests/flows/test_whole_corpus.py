@@ -112,7 +112,7 @@ def test_every_dump_and_case_at_once(world: World, tmp_path: Path, shared_data: 
     outcome = annotate(home, world, small)
 
     expected = {path.name: records(path.read_bytes(), name=path.name) for path in (*dumps, *small)}
-    counts = {source: tuple(plural) for source, *plural in rows(home.root, COUNTS)}
+    counts = {source: tuple(numbers) for source, *numbers in rows(home.root, COUNTS)}
     refused = {REFUSED, LATIN} & set(outcome.failed)
     assert set(outcome.failed) == refused
     assert set(counts) == set(expected) - refused

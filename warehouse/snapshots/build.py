@@ -105,7 +105,7 @@ def load_previous(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Gr
     """Return the summaries of the sources of an open snapshot, and its merged groups."""
     counts = [field.name for field in fields(SourceCounts)]
     known: Known = {}
-    for name, digest, form, size, status, error, mentions, *plural in connection.execute(
+    for name, digest, form, size, status, error, mentions, *numbers in connection.execute(
         f"SELECT source, digest, format, bytes, status, error, mentions, {', '.join(counts)} FROM sources"
     ).fetchall():
         key = SourceKey(name, digest)
@@ -113,7 +113,7 @@ def load_previous(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Gr
             key=key,
             format=form,
             bytes=size,
-            counts=SourceCounts(**dict(zip(counts, plural, strict=True))),
+            counts=SourceCounts(**dict(zip(counts, numbers, strict=True))),
             status=status,
             error=error,
         )

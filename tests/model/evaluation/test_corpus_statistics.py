@@ -22,8 +22,8 @@ OTHER = GoldDocument(
 
 
 def test_splits_are_counted_alone_and_together() -> None:
-    plural = statistics([*tiny.gold(), OTHER], canonical=tiny.vocabulary().canonical)
-    assert plural == [
+    found = statistics([*tiny.gold(), OTHER], canonical=tiny.vocabulary().canonical)
+    assert found == [
         Statistics(
             "tiny", "train", documents=5, sentences=5, words=28, mentions=7, distinct_mentions=7, concepts=7,
             id_strings=7, labels=5, without_concept=0, composite=0, cut=0,

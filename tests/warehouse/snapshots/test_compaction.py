@@ -20,7 +20,7 @@ from warehouse.snapshots.compaction import FULL, SMALL, Group, plan
 from warehouse.snapshots.publish import Snapshot, current_snapshot, open_snapshot, publish
 from warehouse.snapshots.refs import roll_back
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ALL_SQL = {
     "documents": "SELECT source, digest, record, document_id, title FROM documents ORDER BY ALL",
     "mentions": "SELECT source, digest, record, document_id, mesh_id FROM mentions ORDER BY ALL",

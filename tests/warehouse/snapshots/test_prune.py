@@ -20,7 +20,7 @@ from warehouse.snapshots.prune import Pruned, prune
 from warehouse.snapshots.publish import open_snapshot, publish
 from warehouse.snapshots.refs import roll_back
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 OLD, NEW, OTHER, WAITING = key("a.txt", "1"), key("a.txt", "2"), key("b.txt", "3"), key("c.txt", "4")
 
 

@@ -23,7 +23,7 @@ from warehouse.snapshots.publish import current_snapshot, read_snapshot
 from warehouse.snapshots.views import LISTS, TABLES, VIEWS
 from warehouse.sources.counts import SourceCounts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FIRST, SECOND = key("pubmed21n0001.xml.gz", "1"), key("pubmed21n1000.xml.gz", "2")
 
 

@@ -30,7 +30,7 @@ from warehouse.snapshots.refs import (
     rollbacks,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NO_LINK = r"warehouse\.duckdb is not a link to an existing snapshot; run e2emern doctor --repair$"
 
 
