@@ -121,4 +121,4 @@ def _transcoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode()
 
 
-codecs.register_error(_FORBIDDEN, lambda error: ("\ufffe", error.end))  # type: ignore[attr-defined]
+codecs.register_error(_FORBIDDEN, lambda error: ("\ufffe", error.end))  # type: ignore[attr-defined]  # UnicodeError has no `end` in typeshed
