@@ -1,7 +1,8 @@
-"""Write files atomically: to a temporary file in the same folder, flushed to disk, then renamed.
+"""Atomic writes and locks.
 
-A writer holds an advisory lock (flock) on its temporary file. The kernel releases the lock when the writer dies, for
-whatever reason. `sweep` deletes only the temporary files that it can lock.
+A file is written to a temporary file in the same folder, flushed to disk, then renamed. A writer locks its temporary
+file; `sweep` deletes only those that it can lock. All locks are those of flock, on an open file: the kernel releases
+them when the process ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -49,6 +50,32 @@ def sweep(root: Path) -> list[Path]:
     return swept
 
 
+@contextmanager
+def locked(path: Path, *, busy: Exception | None = None, best_effort: bool = False) -> Iterator[None]:
+    """Hold the lock of a file during the block; create the file if necessary.
+
+    Args:
+        path: of the file, which is for the lock only.
+        busy: raised if another process holds the lock; by default, wait.
+        best_effort: for a lock that only avoids duplicate work. On a file system without locks, run the block without
+            it; delete the file at the end.
+
+    Raises:
+        OSError: the file cannot be created, or the file system has no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("ab") as file:
+            if not _lock(file, busy=busy, best_effort=best_effort):
+                continue
+            try:
+                yield
+            finally:
+                if best_effort:
+                    path.unlink(missing_ok=True)
+            return
+
+
 def is_locked(path: Path) -> bool:
     """Return whether a file exists and is locked; True also when the file system cannot lock."""
     try:
@@ -74,8 +101,18 @@ def _create_locked(folder: Path) -> tuple[Path, BinaryIO]:
     while True:
         temporary = folder / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
         file = temporary.open("xb")
-        with suppress(OSError):  # a file system without locks: `sweep` cannot lock either, and spares the file
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
+        if _lock(file, best_effort=True):  # on a file system without locks, `sweep` cannot lock either
             return temporary, file
-        file.close()  # swept between creation and lock: retry
+        file.close()
+
+
+def _lock(file: BinaryIO, *, busy: Exception | None = None, best_effort: bool) -> bool:
+    """Lock an open file; return False if it was deleted before the lock was held: by its last holder, or by `sweep`."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+    except OSError as error:
+        if busy and isinstance(error, BlockingIOError):
+            raise busy from error
+        if not best_effort:
+            raise
+    return os.fstat(file.fileno()).st_nlink > 0

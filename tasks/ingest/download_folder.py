@@ -7,12 +7,11 @@ steps, the next one finds the complete partial file and finishes.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO
 
 from tasks.errors import InputError, SourceError
 from tasks.parsers.source_reader import open_source
-from warehouse.files import atomic_write, sync
+from warehouse.files import atomic_write, locked, sync
 
 _HIDDEN = ".ingest"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
@@ -67,20 +66,16 @@ class DownloadFolder:
 
     @contextmanager
     def opened(self) -> Iterator[DownloadFolder]:
-        """Create the folder and hold its lock, which the kernel releases if this process dies.
+        """Create the folder and hold its lock.
 
         Raises InputError if the folder cannot be used, or another process fetches into it.
         """
-        try:
-            self._hidden.mkdir(parents=True, exist_ok=True)
-            lock = (self._hidden / "lock").open("ab")
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be used as a folder of dumps ({error.strerror})") from error
-        with lock:
+        busy = InputError(f"{self.folder}: another ingest fetches into it; wait until it is done")
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked(self._hidden / "lock", busy=busy))
             except OSError as error:
-                raise InputError(f"{self.folder}: another ingest fetches into it; wait until it is done") from error
+                raise InputError(f"{self.folder}: cannot be used as a folder of dumps ({error.strerror})") from error
             yield self
 
     def kept(self, name: str) -> Kept | None:

@@ -6,11 +6,9 @@ killed resumes, and a finished one is not repeated.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from tasks.training.corrections import CORPUS, SPLIT, Corrections, read_correcti
 from tasks.training.finalize import finalize
 from tasks.training.gold import find_gold
 from tasks.training.train import find_silver, one_line, prepare_corpus
-from warehouse.files import atomic_write
+from warehouse.files import atomic_write, locked
 from warehouse.layout import Home, digest_file
 from warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
@@ -161,7 +159,8 @@ def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Pa
     Raises InputError if the encoder or the data cannot be used, or memory runs out.
     """
     place = pick_device(device)
-    with one_line(), _locked(plan.folder):
+    busy = InputError(f"{plan.folder}: another process runs this retraining")
+    with one_line(), locked(plan.folder / ".lock", busy=busy):
         recipe = make_recipe(plan.recipe)
         train(
             recipe, corpus=plan.corpus, silver=plan.silver, mesh=plan.mesh, output=plan.model,
@@ -209,14 +208,3 @@ def _digest(what: object) -> str:
 def _write(path: Path, content: object) -> None:
     with atomic_write(path) as file:
         file.write(json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a retraining, which the kernel releases if the process dies. Raises InputError if it is held."""
-    with (folder / ".lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{folder}: another process runs this retraining") from error
-        yield

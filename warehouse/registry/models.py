@@ -7,18 +7,16 @@ that they cannot disagree.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from warehouse.errors import WarehouseError
-from warehouse.files import atomic_write, sync
+from warehouse.files import atomic_write, locked, sync
 from warehouse.layout import Home
 from warehouse.snapshots.refs import login
 
@@ -66,7 +64,7 @@ def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
     if not folder.is_dir():
         raise WarehouseError(f"{folder}: no such model folder")
     place = home.model(version)
-    with _registry_lock(home):
+    with locked(_lock_file(home)):
         for left in place.parent.glob(".adding-*"):  # of killed processes: this one holds the lock
             shutil.rmtree(left)
         if not place.exists():
@@ -124,7 +122,7 @@ def promote(
     Raises `WarehouseError` if the home has no such model, it is the champion already, or the champion is not `over`.
     """
     get_model(home, version)
-    with _registry_lock(home):
+    with locked(_lock_file(home)):
         now = champion(home)
         if now == version:
             raise WarehouseError(f"model {version} is the champion already; nothing was changed")
@@ -143,7 +141,7 @@ def roll_back_model(home: Home, *, why: str | None = None) -> Change:
 
     Raises `WarehouseError` if no promotion is left to undo, or the previous champion does not exist any more.
     """
-    with _registry_lock(home):
+    with locked(_lock_file(home)):
         stack: list[str | None] = [None]
         for change in changes(home):
             if change.rollback:
@@ -176,6 +174,10 @@ def _history(home: Home) -> Path:
     return home.model("any").with_name("champion.json")
 
 
+def _lock_file(home: Home) -> Path:
+    return home.model("any").with_name(".lock")
+
+
 def _read_model(folder: Path) -> KeptModel:
     added = _read_json(folder / _ADDED)
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != _ADDED}
@@ -189,13 +191,3 @@ def _read_json(path: Path) -> Any:
         return None
     except ValueError as error:
         raise WarehouseError(f"{path} is damaged: {error}; move it away") from error
-
-
-@contextmanager
-def _registry_lock(home: Home) -> Iterator[None]:
-    """Hold the lock of the home's models; wait while others hold it. The kernel releases it if this process dies."""
-    folder = home.model("any").parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -7,7 +7,6 @@ adds an entry to `snapshots/rollbacks.json`. Publishing reads that record, so no
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import json
 import os
@@ -24,7 +23,7 @@ from typing import Any
 import duckdb
 
 from warehouse.errors import WarehouseError
-from warehouse.files import atomic_write, sync
+from warehouse.files import atomic_write, locked, sync
 from warehouse.layout import Home
 from warehouse.snapshots import views
 
@@ -44,14 +43,13 @@ class Rollback:
 
 @contextmanager
 def publisher(home: Home) -> Iterator[None]:
-    """Hold the home's lock; wait while another process holds it. The kernel releases it if this process dies.
+    """Hold the home's lock; wait while another process holds it.
 
     Raises `WarehouseError` if the home does not exist.
     """
     home.check()
     home.snapshots.mkdir(exist_ok=True)
-    with home.lock.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(home.lock):
         yield
 
 
