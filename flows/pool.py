@@ -2,7 +2,8 @@
 
 The files in the home decide what is done: a batch is finished when its files exist, whatever the server reports. The
 idempotency key of a batch is made from its sources, so a sender that was killed and restarted finds its earlier runs.
-A worker that dies releases the claims of its sources; its run is then marked as crashed, and the batch is sent again.
+A worker that dies releases the locks of its sources. If they stay unlocked (setting `unlocked`), its run is marked as
+crashed, and the batch is sent again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ DEPLOYMENT = "annotate-sources/annotate-sources"
 
 _MOST_LOST = 5  # after this many worker deaths, blame the batch
 _QUIET_S = 300.0  # without a finished batch, log a warning after this time
-_UNCLAIMED = 2  # polls in a row at which a running batch may be unclaimed: it releases its claims just before it ends
 
 
 def annotate_on_pool(
@@ -81,11 +81,43 @@ def annotate_on_pool(
         batch=settings.batch,
         poll=settings.poll,
         patience=settings.patience,
+        unlocked=settings.unlocked,
     )
     options: dict[str, str] = {"device": settings.device}
     return run_sources(
         sources, home, versions=versions, options=options, work=pool.annotate, publishing=publishing, over=over
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class Liveness:
+    """Decide at each poll of a run whether a worker still processes it.
+
+    Time counts from one answer of the server to the next, so an outage of the server makes no run look lost.
+
+    Attributes:
+        poll: seconds between two polls.
+        patience: seconds after which a run is lost if a worker took it and did not start it.
+        unlocked: seconds after which a running run is lost if no worker has locked one of its sources.
+    """
+
+    poll: float
+    patience: float
+    unlocked: float
+    pending_s: float = field(default=0.0, init=False)
+    unlocked_s: float = field(default=0.0, init=False)
+
+    def find_loss(self, state: StateType, *, locked: bool) -> str | None:
+        """Return why no worker processes a run with this state and these locks; None if one may."""
+        if state == StateType.PENDING:
+            if self.pending_s >= self.patience:
+                return f"its worker took it and never began in {self.patience:,.0f} s"
+            self.pending_s += self.poll
+        if state == StateType.RUNNING:
+            if not locked and self.unlocked_s >= self.unlocked:
+                return f"its worker was killed: no source was locked for {self.unlocked:,.0f} s"
+            self.unlocked_s = 0.0 if locked else self.unlocked_s + self.poll
+        return None
 
 
 @dataclass(slots=True)
@@ -94,9 +126,8 @@ class _Batch:
 
     sources: list[Source]
     run: FlowRun
-    sent: list[str] = field(default_factory=list)  # ids of all its runs
-    seen: float = 0.0  # when this run was first found to be taken by a worker
-    unclaimed: int = 0  # polls in a row at which no source was claimed
+    liveness: Liveness  # of this run
+    sent: list[str]  # ids of all its runs
     lost: int = 0  # runs whose worker died
 
 
@@ -108,8 +139,7 @@ class Pool:
         model: folder of the model, the same on every host.
         queue: work queue of the runs.
         batch: sources in one batch.
-        poll: seconds between two polls.
-        patience: seconds after which a run counts as lost if a worker took it and did not start it.
+        poll, patience, unlocked: see `Liveness`.
     """
 
     home: Home
@@ -120,6 +150,7 @@ class Pool:
     batch: int
     poll: float
     patience: float
+    unlocked: float
 
     def annotate(self, todo: list[Source], outcome: Outcome) -> None:
         """Send sources in batches, wait until each batch is done or has failed, and add the results to the outcome.
@@ -145,7 +176,10 @@ class Pool:
 
     def _begin(self, sources: list[Source]) -> _Batch:
         run = self._send(sources)
-        return _Batch(sources, run, [str(run.id)])
+        return _Batch(sources, run, self._liveness(), [str(run.id)])
+
+    def _liveness(self) -> Liveness:
+        return Liveness(poll=self.poll, patience=self.patience, unlocked=self.unlocked)
 
     def _send(self, sources: list[Source]) -> FlowRun:
         """Start a run for sources, or return an earlier one that has not ended, whoever started it."""
@@ -191,7 +225,7 @@ class Pool:
                 if batch.lost < _MOST_LOST:
                     batch.run = self._send(batch.sources)
                     batch.sent.append(str(batch.run.id))
-                    batch.seen, batch.unclaimed = 0.0, 0
+                    batch.liveness = self._liveness()
                     return False
                 self._add(batch, outcome, dict.fromkeys((one.key.name for one in left), f"{why}, {batch.lost} times"))
                 return True
@@ -217,23 +251,11 @@ class Pool:
             return f"its worker crashed ({_message(batch.run)})"
         if kind == StateType.CANCELLED and _was_cancelled_with_its_sender(batch.run, client):
             return "it was cancelled with an earlier run that had sent it"
-        if (why := self._abandoned(batch, left, kind)) is not None:
+        versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
+        locked = kind == StateType.RUNNING and any(is_claimed(self.home, one.key, **versions) for one in left)
+        if (why := batch.liveness.find_loss(kind, locked=locked)) is not None:
             client.set_flow_run_state(batch.run.id, Crashed(message=why), force=True)
         return why
-
-    def _abandoned(self, batch: _Batch, left: list[Source], kind: StateType) -> str | None:
-        """Return why no worker processes a batch that the server reports as active; None if one does."""
-        if kind == StateType.PENDING:
-            batch.seen = batch.seen or time.monotonic()
-            if time.monotonic() - batch.seen > self.patience:
-                return f"its worker took it and never began in {self.patience:,.0f} s"
-        if kind == StateType.RUNNING:
-            versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
-            claimed = any(is_claimed(self.home, one.key, **versions) for one in left)
-            batch.unclaimed = 0 if claimed else batch.unclaimed + 1
-            if batch.unclaimed > _UNCLAIMED:
-                return "its worker was killed"
-        return None
 
     def _left(self, batch: _Batch) -> list[Source]:
         keys = [source.key for source in batch.sources]

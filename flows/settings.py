@@ -67,9 +67,14 @@ class Settings(BaseSettings):
     )
     device: Device = Field(default="auto", description="Where the model runs; `auto` is cuda where there is one.")
     batch: int = Field(default=8, ge=1, description="Sources that one flow run annotates, loading the model once.")
-    poll: float = Field(default=10.0, gt=0, description="Seconds between two looks at the batches under way.")
+    poll: float = Field(default=10.0, gt=0, description="Seconds between two checks of the batches that are not done.")
     patience: float = Field(
         default=300.0, gt=0, description="Seconds after which a batch that a worker took and never began is lost."
+    )
+    unlocked: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds without a lock after which a running batch is lost; a worker locks its sources first.",
     )
 
     @classmethod

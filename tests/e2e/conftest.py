@@ -32,8 +32,9 @@ def installation(world: World, site: Site, tmp_path_factory: pytest.TempPathFact
         "mesh": str(world.mesh),
         "device": "cpu",
         "batch": 3,
-        "poll": 1.0,
+        "poll": 0.5,
         "patience": 60,
+        "unlocked": 15,
     }
     installation = Installation(folder, settings)
     try:

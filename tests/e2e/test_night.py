@@ -42,7 +42,7 @@ def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
     assert tables(home) == tables(installation.folder / "plain")
     assert rows(home, "SELECT count(*) FROM documents") == [(720,)]
     crashed = installation.post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["CRASHED"]}}}})
-    assert "its worker was killed" in {one["state"]["message"] for one in crashed}
+    assert any(one["state"]["message"].startswith("its worker was killed: ") for one in crashed)
     tell("12 sources by two workers, one killed, the server restarted")
 
 
