@@ -7,10 +7,8 @@ pool. The model is loaded once, and only if there is something to annotate.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from defaults import MESH
@@ -27,7 +25,7 @@ from warehouse.invalid import InvalidAnnotations, invalid_annotations
 from warehouse.layout import Home
 from warehouse.snapshots.publish import Snapshot, publish
 from warehouse.sources.counts import SourceSummary, pending
-from warehouse.sources.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
+from warehouse.sources.runs import RunRecord, SourceOutcome, recorded_run
 from warehouse.wording import examples
 
 
@@ -132,9 +130,16 @@ def run_sources(
     is no longer `over`. Raises IncompleteError if some sources are damaged, after all others are done and published.
     """
     outcome = Outcome(versions)
-    with _recorded(home, sources, outcome, options=options):
-        keys = {source.key for source in sources}
-        waiting = set(pending(home, keys, model_version=versions.model, mesh_version=versions.mesh))
+    keys = [source.key for source in sources]
+    with recorded_run(
+        home,
+        keys,
+        model=versions.model,
+        mesh=versions.mesh,
+        options=options,
+        with_outcomes=lambda run: _with_outcomes(run, sources, outcome),
+    ):
+        waiting = set(pending(home, set(keys), model_version=versions.model, mesh_version=versions.mesh))
         todo = [source for source in sources if source.key in waiting]
         outcome.unchanged = [
             already_annotated(source, home=home, model_version=versions.model, mesh_version=versions.mesh)
@@ -196,22 +201,6 @@ def open_home(home: Home) -> None:
     sweep(home.root)
 
 
-@contextmanager
-def _recorded(home: Home, sources: list[Source], outcome: Outcome, *, options: dict[str, str]) -> Iterator[None]:
-    """Record the run before its first source and after its last, with the error that stopped it, if any."""
-    versions = {"e2emern": version("e2emern"), "model": outcome.versions.model, "mesh": outcome.versions.mesh}
-    begun = tuple(SourceOutcome(name=one.key.name, digest=one.key.digest, outcome="begun") for one in sources)
-    run = replace(begin_run(versions=versions, options=options), sources=begun)
-    write_run(home, run)
-    try:
-        yield
-    except BaseException as error:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        write_run(home, finish_run(_with_outcomes(run, sources, outcome), error=message))
-        raise
-    write_run(home, finish_run(_with_outcomes(run, sources, outcome), error=examples(outcome.problems) or None))
-
-
 def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> RunRecord:
     annotated = {one.summary.key: one for one in outcome.annotated}
     unchanged = {summary.key for summary in outcome.unchanged}
@@ -236,4 +225,4 @@ def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> R
         "mentions_linked": report.mentions_linked,
         "seconds": {stage: round(seconds, 3) for stage, seconds in report.seconds.items()},
     }
-    return replace(run, sources=tuple(outcomes), stages=stages)
+    return replace(run, sources=tuple(outcomes), stages=stages, error=examples(outcome.problems) or None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from model.inference.cascade import Cascade
@@ -25,7 +24,7 @@ from warehouse.mesh.entities import entities_path
 from warehouse.queries.selection import current_sources
 from warehouse.snapshots.publish import Snapshot, current_snapshot, publish, still_current
 from warehouse.sources.counts import pending, read_source_summary
-from warehouse.sources.runs import RunRecord, SourceOutcome, begin_run, finish_run, write_run
+from warehouse.sources.runs import RunRecord, recorded_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,23 +83,26 @@ def relink(
     def cascade() -> Cascade:
         return load(folder, table, home=place, device=device, progress=progress)
 
-    run = _begun(place, old=old, model=found, mesh=mesh)
     sources: dict[SourceKey, Relinked] = {}
-    try:
-        with mesh_changes(place, old=old, new=mesh, fold=bag_of_words) as changes:
-            while True:  # a night may finish further sources meanwhile
-                now = still_current(place, current, model_version=found, mesh_version=mesh)
-                if not (todo := _left(place, model_version=found, old=old, new=mesh)):
-                    break
-                for key in todo:
-                    sources[key] = relink_source(
-                        key, home=place, changes=changes, model_version=found, old=old, cascade=cascade
-                    )
-    except BaseException as error:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        write_run(place, finish_run(_ended(run, sources, todo), error=message))
-        raise
-    write_run(place, finish_run(_ended(run, sources, todo)))
+    with (
+        recorded_run(
+            place,
+            current_sources(place),  # so that no older content of the same name replaces them
+            model=found,
+            mesh=mesh,
+            options={"relink": old},
+            with_outcomes=lambda run: _with_outcomes(run, sources, todo),
+        ),
+        mesh_changes(place, old=old, new=mesh, fold=bag_of_words) as changes,
+    ):
+        while True:  # a night may finish further sources meanwhile
+            now = still_current(place, current, model_version=found, mesh_version=mesh)
+            if not (todo := _left(place, model_version=found, old=old, new=mesh)):
+                break
+            for key in todo:
+                sources[key] = relink_source(
+                    key, home=place, changes=changes, model_version=found, old=old, cascade=cascade
+                )
     snapshot = publish(place, model_version=found, mesh_version=mesh, over=now)
     return RelinkOutcome(old=old, new=mesh, sources=sources, before=before, snapshot=snapshot)
 
@@ -115,16 +117,7 @@ def _sources(home: Home, *, model_version: str, mesh_version: str) -> list[Sourc
     return [read_source_summary(path).key for path in sorted(folder.glob("[!.]*.parquet"))]
 
 
-def _begun(home: Home, *, old: str, model: str, mesh: str) -> RunRecord:
-    """Record the run with the current sources, so that no older content of the same name replaces them."""
-    begun = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome="begun") for key in current_sources(home))
-    versions = {"e2emern": version("e2emern"), "model": model, "mesh": mesh}
-    run = replace(begin_run(versions=versions, options={"relink": old}), sources=begun)
-    write_run(home, run)
-    return run
-
-
-def _ended(run: RunRecord, done: dict[SourceKey, Relinked], todo: list[SourceKey]) -> RunRecord:
+def _with_outcomes(run: RunRecord, done: dict[SourceKey, Relinked], todo: list[SourceKey]) -> RunRecord:
     waiting = set(todo)
     outcomes = []
     for source in run.sources:

@@ -12,10 +12,12 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,8 +79,44 @@ def begin_run(*, versions: Mapping[str, str] | None = None, options: Mapping[str
 
 
 def finish_run(run: RunRecord, *, error: str | None = None) -> RunRecord:
-    """Return the record of a run that ends now."""
-    return replace(run, finished=datetime.now(UTC).isoformat(), error=error)
+    """Return the record of a run that ends now, with this error or else that of the record."""
+    return replace(run, finished=datetime.now(UTC).isoformat(), error=error or run.error)
+
+
+@contextmanager
+def recorded_run(
+    home: Home,
+    keys: Iterable[SourceKey],
+    *,
+    model: str,
+    mesh: str,
+    options: Mapping[str, Any],
+    with_outcomes: Callable[[RunRecord], RunRecord],
+) -> Iterator[None]:
+    """Record a run with its sources before the block, and with their outcomes after it, also if an exception ends it.
+
+    Args:
+        home: home of the run.
+        keys: sources of the run.
+        model: version of the model.
+        mesh: version of MeSH.
+        options: options of the run.
+        with_outcomes: adds to the record what the run did so far, with an error if there is one.
+
+    Raises:
+        WarehouseError: two sources have the same name but different content.
+    """
+    versions = {"e2emern": version("e2emern"), "model": model, "mesh": mesh}
+    begun = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome="begun") for key in keys)
+    run = replace(begin_run(versions=versions, options=options), sources=begun)
+    write_run(home, run)
+    try:
+        yield
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        write_run(home, finish_run(with_outcomes(run), error=message))
+        raise
+    write_run(home, finish_run(with_outcomes(run)))
 
 
 def may_be_running(run: RunRecord) -> bool:

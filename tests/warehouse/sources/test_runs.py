@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -20,6 +22,7 @@ from warehouse.sources.runs import (
     finish_run,
     may_be_running,
     read_runs,
+    recorded_run,
     write_run,
 )
 
@@ -42,6 +45,43 @@ def test_run_comes_back_and_is_replaced_at_its_end(tmp_path: Path) -> None:
     assert ended.finished is not None
     assert datetime.fromisoformat(ended.finished) >= datetime.fromisoformat(run.started)
     assert ended.sources[0].key == key("a")
+
+
+@pytest.mark.parametrize(
+    ("raised", "noted", "error"),
+    [
+        (None, None, None),
+        (None, "a: damaged", "a: damaged"),
+        (ValueError("no\nspace"), "a: damaged", "ValueError: no"),
+        (KeyboardInterrupt(), None, "KeyboardInterrupt: "),
+    ],
+)
+def test_a_run_is_recorded_before_and_after(
+    tmp_path: Path, raised: BaseException | None, noted: str | None, error: str | None
+) -> None:
+    home = Home(tmp_path)
+    done = SourceOutcome(name="a", digest=key("a").digest, outcome="annotated")
+    with (
+        pytest.raises(type(raised)) if raised else nullcontext(),
+        recorded_run(
+            home,
+            [key("a")],
+            model="m",
+            mesh="2026",
+            options={"relink": "2025"},
+            with_outcomes=lambda run: replace(run, sources=(done,), stages={"spans": 3}, error=noted),
+        ),
+    ):
+        (begun,) = read_runs(home)
+        assert (begun.finished, begun.error, begun.stages) == (None, None, {})
+        assert begun.sources == (replace(done, outcome="begun"),)
+        if raised:
+            raise raised
+    (ended,) = read_runs(home)
+    assert ended.versions == {"e2emern": version("e2emern"), "model": "m", "mesh": "2026"}
+    assert (ended.sources, ended.stages, ended.options) == ((done,), {"spans": 3}, {"relink": "2025"})
+    assert ended.finished
+    assert ended.error == error
 
 
 def test_runs_are_in_order(tmp_path: Path) -> None:
