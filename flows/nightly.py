@@ -22,9 +22,9 @@ from flows.annotate_sources import is_transient
 from flows.artifacts import show_night
 from flows.drift import watch
 from flows.pool import annotate_on_pool
-from flows.settings import Device, Settings, read_settings
+from flows.settings import Device, Settings, SourceAddress, read_settings
 from tasks.errors import InputError, ProblemsError
-from tasks.ingest import FileOutcome, ingest
+from tasks.ingest import FileOutcome, Limits, ingest
 from tasks.resolve import require_snapshot_model, snapshot_mesh
 from tasks.sources import Source, find_sources
 from warehouse.errors import OvertakenError
@@ -40,15 +40,15 @@ from warehouse.snapshots.publish import current_snapshot
     retry_delay_seconds=60,
     retry_condition_fn=is_transient,
 )
-def fetch(sources: list[str], home: Home, *, pattern: str) -> list[FileOutcome]:
+def fetch(sources: list[str], home: Home, *, pattern: str, limits: Limits) -> list[FileOutcome]:
     """Fetch the dump files that are new or changed."""
-    return ingest(sources, home.dumps, pattern=pattern)
+    return ingest(sources, home.dumps, pattern=pattern, limits=limits)
 
 
 @flow(name="nightly", flow_run_name="nightly", persist_result=False)
 def nightly(
     home: Path | None = None,
-    sources: list[str] | None = None,
+    sources: list[SourceAddress] | None = None,
     pattern: str | None = None,
     model: str | None = None,
     mesh: str | None = None,
@@ -71,7 +71,9 @@ def nightly(
     place = Home(settings.home)
     files, problems = list[FileOutcome](), list[str]()
     try:
-        files = fetch(settings.sources, place, pattern=settings.pattern)
+        files = fetch(
+            settings.sources, place, pattern=settings.pattern, limits=Limits(largest=int(settings.max_gb * 1e9))
+        )
         problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
     except InputError as error:  # the folder of dumps cannot be used, or another process fetches into it
         problems = [str(error)]

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from tasks.errors import InputError
+from tasks.ingest.addresses import check_address
 
 CONFIG = "E2EMERN_CONFIG"
 """The variable that names the TOML file."""
@@ -42,8 +43,21 @@ def _words(given: object) -> object:
     return given.split() if isinstance(given, str) else given
 
 
+def _without_password(source: str) -> str:
+    try:
+        check_address(source)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return source
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-Words = Annotated[list[Annotated[str, Field(min_length=1)]], NoDecode, BeforeValidator(_words)]
+SourceAddress = Annotated[
+    str,
+    Field(min_length=1, json_schema_extra={"pattern": r"^(?!\w[\w+.-]*:/+.*@)"}),  # refused before it is stored
+    AfterValidator(_without_password),
+]
+Words = Annotated[list[SourceAddress], NoDecode, BeforeValidator(_words)]
 
 
 class Settings(BaseSettings):
@@ -58,6 +72,7 @@ class Settings(BaseSettings):
         description="What a night fetches: folders, or addresses of HTTP listings; in the environment between spaces.",
     )
     pattern: str = Field(default="*.xml.gz", description="Which files of the sources.")
+    max_gb: float = Field(default=10.0, gt=0, description="Largest file to fetch, in GB.")
     model: str | None = Field(
         default=None,
         description="Version of a model in the home, or a model folder; without it that of the tables.",

@@ -24,6 +24,7 @@ def ingest(
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first N files of each source, by name.")
     ] = None,
+    max_gb: Annotated[float, typer.Option(metavar="GB", min=0.001, help="Largest file to fetch.")] = 10.0,
     dumps: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to fetch into.", show_default="dumps in the home")
     ] = None,
@@ -36,6 +37,7 @@ def ingest(
     from rich.console import Console
 
     from flows.cli.terminal import show_progress
+    from tasks.ingest import Limits
     from tasks.ingest import ingest as fetch
 
     folder = dumps or Home(home).dumps
@@ -49,7 +51,8 @@ def ingest(
             elif outcome.outcome == "failed":
                 listed.add("failed", f"{outcome.name}: {outcome.reason}")
 
-        outcomes = fetch(sources, folder, pattern=pattern, limit=limit, watch=watch)
+        limits = Limits(largest=int(max_gb * 1e9))
+        outcomes = fetch(sources, folder, pattern=pattern, limit=limit, limits=limits, watch=watch)
     listed.finish()
     fetched, unchanged, failed = (
         [one for one in outcomes if one.outcome == kind] for kind in ("fetched", "unchanged", "failed")

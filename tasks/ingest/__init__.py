@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.errors import InputError
+from tasks.ingest.addresses import check_address, without_secrets
 from tasks.ingest.download_folder import DownloadFolder
-from tasks.ingest.outcome import FileOutcome, RetryPolicy, Watch
+from tasks.ingest.outcome import FileOutcome, Limits, RetryPolicy, Watch
 
-__all__ = ["PATTERN", "FileOutcome", "Patience", "Watch", "ingest"]
+__all__ = ["PATTERN", "FileOutcome", "Limits", "RetryPolicy", "Watch", "ingest"]
 
 PATTERN = "*.xml.gz"
 
@@ -25,13 +26,14 @@ def ingest(
     pattern: str = PATTERN,
     limit: int | None = None,
     retry_policy: RetryPolicy | None = None,
+    limits: Limits | None = None,
     watch: Watch = lambda outcome: None,
 ) -> list[FileOutcome]:
     """Fetch the files of sources that match a pattern into a folder, and return the outcome of each.
 
     A source is a local folder, or the URL of an HTTP(S) listing. `limit` is the number of files per source, sorted by
-    name. A file with a companion `.md5` is verified against it; any other is checked for complete gzip data. A source
-    that cannot be listed fails without stopping the others. Raises InputError if the folder cannot be used.
+    name. A file with a companion `.md5` is verified against it; any other is checked for its end. A source that cannot
+    be listed fails without stopping the others. Raises InputError if the folder cannot be used.
     """
     outcomes: list[FileOutcome] = []
     taken: set[str] = set()
@@ -40,9 +42,11 @@ def ingest(
         outcomes.append(outcome)
         watch(outcome)
 
-    with DownloadFolder(folder).opened() as downloads:
+    with DownloadFolder(folder, limits=limits or Limits()).opened() as downloads:
         for source in sources:
+            shown = without_secrets(source)
             try:
+                check_address(source)
                 if source.startswith(("http://", "https://")):
                     from tasks.ingest.http import fetch_listing
 
@@ -56,11 +60,11 @@ def ingest(
                         watch=record,
                     )
                 elif "://" in source:
-                    raise InputError(f"{source}: expected a folder, or an http or https address of one")
+                    raise InputError(f"{shown}: expected a folder, or an http or https address of one")
                 else:
                     from tasks.ingest.local import copy_folder
 
                     copy_folder(Path(source), downloads, pattern=pattern, limit=limit, taken=taken, watch=record)
             except InputError as error:
-                record(FileOutcome(source, "failed", reason=str(error).removeprefix(f"{source}: ")))
+                record(FileOutcome(shown, "failed", reason=str(error).removeprefix(f"{shown}: ")))
     return outcomes

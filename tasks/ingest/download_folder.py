@@ -16,9 +16,11 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
+from xml.parsers import expat
 
 from tasks.errors import InputError, SourceError
-from tasks.parsers.source_reader import open_source
+from tasks.ingest.outcome import Limits
+from tasks.parsers.source_reader import SourceReader, open_source
 from warehouse.files import atomic_write, locked, sync
 
 _HIDDEN = ".ingest"
@@ -60,8 +62,9 @@ class Kept:
 class DownloadFolder:
     """A folder of fetched files, opened by one process at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, limits: Limits) -> None:
         self.folder = folder
+        self._limits = limits
         self._hidden = folder / _HIDDEN
 
     @contextmanager
@@ -116,16 +119,31 @@ class DownloadFolder:
         with self._part(name).open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
-    def check_gzip(self, name: str) -> str | None:
-        """Return what is wrong with a gzip file, or None: the check of files without an MD5."""
-        if not name.endswith(".gz"):
-            return None
+    def check_limits(self, size: int, more: int) -> str | None:
+        """Return which limit a file of `size` bytes exceeds, `more` of them still to be written, or None."""
+        return self._limits.check(size, more, self._hidden)
+
+    def check_end(self, name: str, *, delimited: bool) -> str | None:
+        """Return why a partial file may lack its end, or None: the check of files without an MD5.
+
+        A gzip file is read to its end. Any other is complete if its transfer was `delimited`: with a length, or in
+        chunks. If not, XML must be one well-formed document, and nothing shows the end of another format.
+        """
+        part = self._part(name)
         try:
-            with open_source(self._part(name)) as opened:
-                for _ in opened.chunks():
-                    pass
+            if name.endswith(".gz"):
+                with open_source(part) as opened:
+                    for _ in opened.chunks():
+                        pass
+            elif not delimited and name.endswith(".xml"):
+                with open_source(part) as opened:
+                    _check_xml(opened)
+            elif not delimited:
+                return "the server gives neither a length nor an MD5, so a cut file could not be found; refused"
         except SourceError as error:
-            return str(error).removeprefix(f"{self._part(name)}: ")
+            return str(error).removeprefix(f"{part}: ")
+        except expat.ExpatError as error:
+            return f"not well-formed XML ({error}), and the server gives neither a length nor an MD5"
         return None
 
     def finish(self, name: str, version: Version, md5: str) -> Kept:
@@ -169,6 +187,14 @@ def read_md5(text: str, *, name: str) -> str:
     if given != name:
         raise ValueError(f"{name}.md5 is about {given[:60]!r}, expected {name}")
     return str(found["hex"] or found["hex2"]).lower()
+
+
+def _check_xml(source: SourceReader) -> None:
+    """Read an XML document to its end. Raises ExpatError if it is not well-formed, for example cut."""
+    parser = expat.ParserCreate()
+    for chunk in source.chunks():
+        parser.Parse(chunk, False)
+    parser.Parse(b"", True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
 from lxml import etree
 
 from tasks.errors import InputError
+from tasks.ingest.addresses import without_secrets
 from tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
 from tasks.ingest.outcome import FileOutcome, RetryPolicy, Watch
 from warehouse.layout import natural
@@ -61,13 +64,14 @@ def fetch_listing(
     `taken` are the names that earlier sources used; the names of this one are added. Raises InputError if the listing
     cannot be read, or names no matching file.
     """
+    shown = without_secrets(url)
     try:
         parts = urlsplit(url)
         is_folder = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
     except ValueError as error:
-        raise InputError(f"{url}: {error}") from error
+        raise InputError(f"{shown}: {error}") from error
     if not is_folder:
-        raise InputError(f"{url}: expected the address of a folder, such as https://host/folder/")
+        raise InputError(f"{shown}: expected the address of a folder, such as https://host/folder/")
     asyncio.run(_Listing(url.rstrip("/") + "/", downloads, retry_policy).fetch(pattern, limit, taken, watch))
 
 
@@ -86,8 +90,8 @@ class _Listing:
             raise_for_status=_check_status,
             auto_decompress=False,  # keep files compressed
             headers={"Accept-Encoding": "identity", "User-Agent": "e2emern"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self._retry_policy.read_timeout),
-            trust_env=True,  # proxies
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),  # `_get` and `_body` bound the reads
+            trust_env=True,  # proxies, and the user names and passwords of ~/.netrc
         ) as self._session:
             try:
                 links = await self._with_retries(self._links)
@@ -105,11 +109,11 @@ class _Listing:
 
     async def _links(self) -> list[str]:
         """Return the links of the folder's page, as written."""
-        async with self._session.get(self._folder, allow_redirects=False) as response:
+        async with self._get(self._folder) as response:
             found = response.headers.get("Content-Type", "text/html")
             if "html" not in found.lower():
                 raise FetchError(f"the server answers with {found[:60]!r}, expected a page that lists files")
-            written = await _read(response, _LONGEST_PAGE + 1)
+            written = await self._read(response, _LONGEST_PAGE + 1)
         if len(written) > _LONGEST_PAGE:
             raise FetchError(f"the server answers with more than {_LONGEST_PAGE:,} bytes, expected a page of links")
         page = etree.HTML(b"<html>" + written)
@@ -125,8 +129,9 @@ class _Listing:
                 self._companions.add(name)
             elif matches(name, pattern) and plain:
                 names.add(name)
-            elif matches(name, pattern):
-                refused[name] = f"its link {link[:200]!r} is not a plain name in the listing's folder; not followed"
+            elif name and matches(name, pattern):  # no name: a folder, or another order of the listing
+                shown = repr(without_secrets(link)[:200])
+                refused[name] = f"its link {shown} is not a plain name in the listing's folder; not followed"
         if not names and not refused:
             raise InputError(f"{self._folder}: the listing names no file that matches {pattern}")
         chosen = sorted(names, key=natural)[:limit]
@@ -172,7 +177,7 @@ class _Listing:
         elif kept:
             asked = {"If-None-Match": kept.version.etag, "If-Modified-Since": kept.version.modified}
             headers = {key: value for key, value in asked.items() if value}
-        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+        async with self._get(url, headers) as response:
             if response.status == 304 and kept:
                 return FileOutcome(name, "unchanged", kept.bytes)
             found = Version(
@@ -194,14 +199,28 @@ class _Listing:
                 self._downloads.discard(name)
                 raise _TransientError(f"the server answers {response.status} {response.reason}")
             with file:
-                async for chunk in response.content.iter_chunked(_BUFFER):
-                    file.write(chunk)
+                await self._write(name, file, response)
+            delimited = version.bytes is not None or "Transfer-Encoding" in response.headers
         size = self._downloads.part(name)
         if version.bytes is not None and size and size[1] != version.bytes:
             if size[1] > version.bytes:
                 self._downloads.discard(name)
             raise _TransientError(f"found {size[1]:,} bytes, expected {version.bytes:,}")
-        return await self._finish(name, version)
+        return await self._finish(name, version, delimited=delimited)
+
+    async def _write(self, name: str, file: BinaryIO, response: aiohttp.ClientResponse) -> None:
+        """Write a body to the end of a partial file. Raises FetchError if the file exceeds a limit."""
+        size, left = file.tell(), response.content_length or 0
+        self._check_limits(name, size + left, left)
+        async for chunk in self._body(response):
+            size, left = size + len(chunk), max(left - len(chunk), 0)
+            self._check_limits(name, size + left, left + len(chunk))
+            file.write(chunk)
+
+    def _check_limits(self, name: str, size: int, more: int) -> None:
+        if fault := self._downloads.check_limits(size, more):
+            self._downloads.discard(name)
+            raise FetchError(fault)
 
     def _check_range(self, name: str, content_range: str, found: Version, version: Version, size: int) -> None:
         """Check that an answer continues the partial file in the same version; otherwise discard the file and raise."""
@@ -216,14 +235,14 @@ class _Listing:
                 f"the server answers with {content_range[:60]!r}, expected what follows {size:,} bytes"
             )
 
-    async def _finish(self, name: str, version: Version) -> FileOutcome:
+    async def _finish(self, name: str, version: Version, *, delimited: bool = True) -> FileOutcome:
         kept = self._downloads.kept(name)
         md5 = await asyncio.to_thread(self._downloads.digest, name)
         if f"{name}.md5" in self._companions:
             expected = await self._md5(name)
             fault = None if md5 == expected else f"its MD5 is {md5}, but {name}.md5 says {expected}"
         else:
-            fault = await asyncio.to_thread(self._downloads.check_gzip, name)
+            fault = await asyncio.to_thread(self._downloads.check_end, name, delimited=delimited)
         if fault:
             self._downloads.discard(name)
             self._corrupt[name] = self._corrupt.get(name, 0) + 1
@@ -234,12 +253,45 @@ class _Listing:
         return FileOutcome(name, "unchanged" if kept and kept.md5 == md5 else "fetched", size)
 
     async def _md5(self, name: str) -> str:
-        async with self._session.get(f"{self._folder}{name}.md5", allow_redirects=False) as response:
-            content = await _read(response, _LONGEST_MD5)
+        async with self._get(f"{self._folder}{name}.md5") as response:
+            content = await self._read(response, _LONGEST_MD5)
         try:
             return read_md5(content.decode(errors="replace"), name=name)
         except ValueError as error:
             raise FetchError(str(error)) from error
+
+    @asynccontextmanager
+    async def _get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request, and yield the response when its headers are there."""
+        async with asyncio.timeout(_CONNECT + self._retry_policy.read_timeout):
+            response = await self._session.get(url, headers=headers, allow_redirects=False)
+        async with response:
+            yield response
+
+    async def _body(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """Yield the body of a response in pieces. Raises TimeoutError or _TransientError if it comes too slowly."""
+        least, window = self._retry_policy.least_rate, self._retry_policy.read_timeout
+        begun, received = time.monotonic(), 0
+        while True:
+            async with asyncio.timeout(window):  # a chunk size may come byte by byte, too
+                piece = await response.content.read(_BUFFER)
+            if not piece:
+                return
+            yield piece
+            received += len(piece)
+            if (seconds := time.monotonic() - begun) >= window:
+                if received < least * seconds:
+                    raise _TransientError(f"the server sends less than {least:,.0f} bytes a second")
+                begun, received = time.monotonic(), 0
+
+    async def _read(self, response: aiohttp.ClientResponse, most: int) -> bytes:
+        """Return the body of a response, at most `most` bytes of it."""
+        body = b""
+        async for piece in self._body(response):
+            body += piece
+            if len(body) >= most:
+                break
+        return body[:most]
 
     async def _with_retries(self, attempt: Callable[[], Awaitable[_T]], size: Callable[[], int] = lambda: 0) -> _T:
         """Retry transient errors with increasing delays. Raises FetchError with the last reason."""
@@ -262,14 +314,6 @@ class _Listing:
             await asyncio.sleep(max(wait, min(retry_policy.longest, retry_policy.first * 2 ** (tries - 1))))
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Return the body of a response, at most `most` bytes of it."""
-    body = bytearray()
-    while len(body) < most and (piece := await response.content.read(most - len(body))):
-        body += piece
-    return bytes(body)
-
-
 async def _check_status(response: aiohttp.ClientResponse) -> None:
     """Raise FetchError or _TransientError for a status that is neither success, partial content nor not modified."""
     answer = f"the server answers {response.status} {response.reason}"
@@ -277,7 +321,8 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
         raise _TransientError(answer, wait=_retry_after(response.headers.get("Retry-After", "")))
     if response.status in (301, 302, 303, 307, 308):
         raise FetchError(
-            f"{answer} and leads to {response.headers.get('Location', '')[:200]!r}; name that address instead"
+            f"{answer} and leads to {without_secrets(response.headers.get('Location', ''))[:200]!r}; "
+            "name that address instead"
         )
     if response.status >= 400 and response.status != 416:
         raise FetchError(answer)

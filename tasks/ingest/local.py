@@ -46,11 +46,12 @@ def _copy(path: Path, downloads: DownloadFolder) -> FileOutcome:
     kept = downloads.kept(name)
     if kept and kept.version == version:
         return FileOutcome(name, "unchanged", kept.bytes)
+    if fault := downloads.check_limits(version.bytes or 0, version.bytes or 0):
+        return FileOutcome(name, "failed", reason=fault)
     with path.open("rb") as source, downloads.begin(name, version) as part:
         shutil.copyfileobj(source, part, 1 << 20)
     md5 = downloads.digest(name)
     companion = path.with_name(f"{name}.md5")
-    fault = None
     if _version(path) != version:
         fault = "changed while it was copied; ingest it again when it is complete"
     elif companion.is_file():
@@ -60,7 +61,7 @@ def _copy(path: Path, downloads: DownloadFolder) -> FileOutcome:
         except ValueError as error:
             fault = str(error)
     else:
-        fault = downloads.check_gzip(name)
+        fault = downloads.check_end(name, delimited=True)
     if fault:
         downloads.discard(name)
         return FileOutcome(name, "failed", reason=fault)

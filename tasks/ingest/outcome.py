@@ -1,9 +1,11 @@
-"""The outcome of fetching a file, and the retry policy."""
+"""The outcome of fetching a file, the retry policy, and the limits of a file."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 
@@ -22,14 +24,37 @@ class RetryPolicy:
     """The retry policy of requests; times are in seconds.
 
     Delays double from `first` up to `longest`. A server may ask for a longer delay (Retry-After), but if that exceeds
-    `longest`, the file fails. Progress of at least `progress` bytes resets the count of tries.
+    `longest`, the file fails. Progress of at least `progress` bytes resets the count of tries. A transfer with less
+    than `least_rate` bytes a second over `read_timeout` seconds is ended, and resumed like a dropped one.
     """
 
     tries: int = 6
     first: float = 1.0
     longest: float = 120.0
-    read_timeout: float = 60.0  # read timeout
+    read_timeout: float = 60.0
+    least_rate: float = 10_000.0
     progress: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a fetched file may take: its own size, and the space to leave free on the disk; in bytes.
+
+    By default 5 % of the disk is left free, or 1 GB if that is less.
+    """
+
+    largest: int = 10_000_000_000
+    least_free: int | None = None
+
+    def check(self, size: int, more: int, folder: Path) -> str | None:
+        """Return why a file of `size` bytes, `more` of them still to be written, exceeds a limit, or None."""
+        if size > self.largest:
+            return f"exceeds {self.largest / 1e9:g} GB; allow larger files with --max-gb if you trust its source"
+        disk = shutil.disk_usage(folder)
+        least = min(disk.total // 20, 1_000_000_000) if self.least_free is None else self.least_free
+        if disk.free - more < least:
+            return f"the disk has {disk.free / 1e9:,.1f} GB free, of which {least / 1e9:,.1f} GB are kept free"
+        return None
 
 
 Watch = Callable[[FileOutcome], None]

@@ -9,7 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import ValidationError, validate
 
+from flows.nightly import nightly
 from flows.settings import Settings, read_settings
 from tasks.errors import InputError
 from tests.conftest import ROOT
@@ -62,6 +65,12 @@ def test_what_is_given_goes_before_the_environment_and_that_before_the_file(
         ('home = "/h"\nbatch = 0', "setting batch: Input should be greater than or equal to 1"),
         ('home = "/h"\ndevice = "tpu"', "setting device: Input should be 'auto', 'cpu' or 'cuda'"),
         ('home = "/h"\nsources = [""]', "setting sources: String should have at least 1 character"),
+        (
+            'home = "/h"\nsources = ["/a", "https://me:s3cret@h/a/"]',
+            "setting sources: https://h/a/: an address with a user name or password is refused, since it would be "
+            "kept in logs; write them into ~/.netrc: machine HOST login NAME password PASSWORD",
+        ),
+        ('home = "/h"\nmax_gb = 0', "setting max_gb: Input should be greater than 0"),
         ('home = "/h"\nsources = []', "setting sources: List should have at least 1 item after validation, not 0"),
     ],
 )
@@ -72,6 +81,14 @@ def test_wrong_ones_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, te
     with pytest.raises(InputError) as raised:
         read_settings()
     assert str(raised.value) == message
+
+
+def test_an_address_with_a_password_is_refused_before_a_run_is_stored() -> None:
+    """The server of Prefect checks parameters against this schema before it creates a flow run."""
+    schema = parameter_schema(nightly).model_dump_for_openapi()
+    validate({"sources": ["https://host/a%40b/", "/mnt/a@b"]}, schema, raise_on_error=True)
+    with pytest.raises(ValidationError):
+        validate({"sources": ["https://me:s3cret@host/"]}, schema, raise_on_error=True)
 
 
 def test_unknown_ones_and_files_that_are_none_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

