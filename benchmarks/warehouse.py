@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from benchmarks.measuring import Result, Setting, alternated, spread
 from benchmarks.peak import peak_bytes
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.entities import write_entities
 from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
@@ -32,6 +32,7 @@ from warehouse.sources.counts import ParseSummary
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL, MESH = "generated", "generated"
+VERSIONS = Versions(MODEL, MESH)
 MENTIONS_OF_A_DOCUMENT = 12
 _DOCUMENTS_OF_A_SOURCE = 30_000
 _REVISED = 50  # one document in so many
@@ -105,13 +106,13 @@ def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
     for source, pmids in _sources(documents):
         _write_source(home, source, pmids)
     made = time.perf_counter()
-    first = publish(home, model_version=MODEL, mesh_version=MESH)
+    first = publish(home, VERSIONS)
     publishing, publishing_peak = time.perf_counter() - made, peak_bytes()
     if (first.documents, first.superseded) != (documents, -(-documents // _REVISED)):
         raise ValueError(f"{first.documents} documents are shown and {first.superseded} superseded, of {documents}")
     _write_source(home, "pubmed30n9999.xml", range(1_000_000, 1_000_000 + min(3_000, documents)))
     written = time.perf_counter()
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     night = time.perf_counter() - written
     single = folder / "sorted.parquet"
     with open_snapshot(home, config=_CONFIG | {"temp_directory": str(folder / "spill")}) as connection:
@@ -173,7 +174,6 @@ def _sources(documents: int) -> Iterator[tuple[str, range]]:
 
 def _write_source(home: Home, source: str, pmids: range) -> None:
     key = SourceKey(source, "0" * 16)
-    versions = {"model_version": MODEL, "mesh_version": MESH}
     parsed = ParseSummary(
         key=key,
         format="PubMed XML",
@@ -187,7 +187,7 @@ def _write_source(home: Home, source: str, pmids: range) -> None:
     for path, schema in (
         (home.deletions(key), DELETIONS),
         (home.failures(key), FAILURES),
-        (home.unread(key, **versions), FAILURES),
+        (home.unread(key, VERSIONS), FAILURES),
     ):
         with TableWriter(path, schema):
             pass
@@ -199,7 +199,7 @@ def _write_source(home: Home, source: str, pmids: range) -> None:
     with duckdb.connect(config=_CONFIG) as connection:
         for path, schema, metadata, query in (
             (home.documents(key), DOCUMENTS, parsed.to_metadata(), sql["documents"]),
-            (home.mentions(key, **versions), MENTIONS, counts.to_metadata(), sql["mentions"]),
+            (home.mentions(key, VERSIONS), MENTIONS, counts.to_metadata(), sql["mentions"]),
         ):
             with TableWriter(path, schema, metadata=metadata) as writer:
                 for batch in connection.sql(query, params=given).to_arrow_reader(65_536):

@@ -16,13 +16,13 @@ from model.inference.timings import Report
 from model.progress import Progress, silent
 from tasks.annotate import Annotated, already_annotated, annotate_source
 from tasks.errors import InputError, ProblemsError, problems_in_lines
-from tasks.models import Versions, keep_vocabulary, load, pick_device, read_versions
+from tasks.models import keep_vocabulary, load, pick_device, read_versions
 from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source, find_sources
 from warehouse.errors import WarehouseError
 from warehouse.files import sweep
 from warehouse.invalid import InvalidAnnotations, invalid_annotations
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.snapshots.publish import Snapshot, publish
 from warehouse.sources.counts import SourceSummary, pending
 from warehouse.sources.runs import RunRecord, SourceOutcome, recorded_run
@@ -134,17 +134,14 @@ def run_sources(
     with recorded_run(
         home,
         keys,
-        model=versions.model,
-        mesh=versions.mesh,
+        versions,
         options=options,
         with_outcomes=lambda run: _with_outcomes(run, sources, outcome),
     ):
-        waiting = set(pending(home, set(keys), model_version=versions.model, mesh_version=versions.mesh))
+        waiting = set(pending(home, set(keys), versions))
         todo = [source for source in sources if source.key in waiting]
         outcome.unchanged = [
-            already_annotated(source, home=home, model_version=versions.model, mesh_version=versions.mesh)
-            for source in sources
-            if source.key not in waiting
+            already_annotated(source, home=home, versions=versions) for source in sources if source.key not in waiting
         ]
         if todo:
             work(todo, outcome)
@@ -158,7 +155,7 @@ def run_sources(
 def _published(home: Home, outcome: Outcome, *, over: Snapshot | None) -> Snapshot:
     """Publish. If that is refused, add the problems as notes to the error: nothing else reports them."""
     try:
-        return publish(home, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh, over=over)
+        return publish(home, outcome.versions, over=over)
     except WarehouseError as error:
         for line in problems_in_lines(outcome.problems):
             error.add_note(line)

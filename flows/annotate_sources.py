@@ -28,7 +28,7 @@ from tasks.errors import InputError
 from tasks.models import read_versions
 from tasks.resolve import find_mesh, find_model, read_mesh_version
 from tasks.sources import Source
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.sources.locks import claimed
 from warehouse.sources.runs import FLOW_RUN
 
@@ -109,7 +109,7 @@ def annotate_batch(
     work = local_worker(place, model=folder, mesh=table, device=device, each=annotate_one)
     options = {"device": device, FLOW_RUN: str(flow_run.get_id())}
     keys = [source.key for source in found]
-    with claimed(place, keys, model_version=version, mesh_version=read_mesh_version(table)):
+    with claimed(place, keys, Versions(version, read_mesh_version(table))):
         versions = read_versions(folder, table)
         if versions.model != version:
             raise InputError(

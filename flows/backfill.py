@@ -13,11 +13,11 @@ from pathlib import Path
 from flows.annotate import IncompleteError, Watch, Work, local_worker, open_home, run_sources
 from model.progress import Progress, silent
 from tasks.annotate import Annotated
-from tasks.models import Versions, keep_vocabulary, pick_device, read_versions
+from tasks.models import keep_vocabulary, pick_device, read_versions
 from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.queries.selection import current_sources
 from warehouse.snapshots.publish import Snapshot, current_snapshot, publish, still_current
 from warehouse.sources.counts import pending, read_parse_summary
@@ -71,7 +71,6 @@ def backfill(
     table = find_mesh(Path(mesh or current.mesh_version), home=place)
     folder = find_model(model, home=place)
     outcome = Backfilled(versions=read_versions(folder, table))
-    versions = {"model_version": outcome.versions.model, "mesh_version": outcome.versions.mesh}
     pick_device(device)
     open_home(place)
     keep_vocabulary(place, table, mesh_version=outcome.versions.mesh)
@@ -82,19 +81,17 @@ def backfill(
     work = local_worker(place, model=folder, mesh=table, device=device, watch=watch)
     _annotate(sources, place, outcome, work=work, device=device)
 
-    now = still_current(place, current, **versions) if publishing else None
+    now = still_current(place, current, outcome.versions) if publishing else None
     outcome.sources, outcome.waiting = len(current_sources(place)), len(unfinished(place, outcome.versions))
     if publishing:
         _check_whole(outcome)
-        outcome.snapshot = publish(
-            place, model_version=outcome.versions.model, mesh_version=outcome.versions.mesh, over=now
-        )
+        outcome.snapshot = publish(place, outcome.versions, over=now)
     return outcome
 
 
 def unfinished(home: Home, versions: Versions) -> list[SourceKey]:
     """Return the sources of the current snapshot that are not completely annotated with these versions."""
-    return pending(home, current_sources(home), model_version=versions.model, mesh_version=versions.mesh)
+    return pending(home, current_sources(home), versions)
 
 
 def _annotate(sources: list[Source], home: Home, outcome: Backfilled, *, work: Work, device: str) -> None:

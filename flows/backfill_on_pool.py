@@ -59,9 +59,8 @@ def backfill_on_pool(
             outcome = error.outcome
         if failed := failed | outcome.failed:
             raise ProblemsError(f"{name}: {reason}" for name, reason in failed.items())
-        found, linked = outcome.versions.model, outcome.versions.mesh
-        now = still_current(place, current, model_version=found, mesh_version=linked)
+        now = still_current(place, current, outcome.versions)
         if not unfinished(place, outcome.versions):
             with suppress(OvertakenError):
-                publish(place, model_version=found, mesh_version=linked, over=now)
+                publish(place, outcome.versions, over=now)
                 return

@@ -33,10 +33,10 @@ from flows.queues import ANNOTATE
 from flows.settings import Settings
 from tasks.annotate import Annotated, already_annotated
 from tasks.errors import InputError
-from tasks.models import Versions, keep_vocabulary, read_versions
+from tasks.models import keep_vocabulary, read_versions
 from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.snapshots.publish import Snapshot
 from warehouse.sources.counts import pending
 from warehouse.sources.locks import is_claimed
@@ -251,25 +251,22 @@ class Pool:
             return f"its worker crashed ({_message(batch.run)})"
         if kind == StateType.CANCELLED and _was_cancelled_with_its_sender(batch.run, client):
             return "it was cancelled with an earlier run that had sent it"
-        versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
-        locked = kind == StateType.RUNNING and any(is_claimed(self.home, one.key, **versions) for one in left)
+        locked = kind == StateType.RUNNING and any(is_claimed(self.home, one.key, self.versions) for one in left)
         if (why := batch.liveness.find_loss(kind, locked=locked)) is not None:
             client.set_flow_run_state(batch.run.id, Crashed(message=why), force=True)
         return why
 
     def _left(self, batch: _Batch) -> list[Source]:
         keys = [source.key for source in batch.sources]
-        versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
-        waiting = set(pending(self.home, keys, **versions))
+        waiting = set(pending(self.home, keys, self.versions))
         return [source for source in batch.sources if source.key in waiting]
 
     def _add(self, batch: _Batch, outcome: Outcome, failed: dict[str, str]) -> None:
         outcome.failed |= failed
-        versions = {"model_version": self.versions.model, "mesh_version": self.versions.mesh}
         for source in batch.sources:
             if source.key.name not in failed:
-                summary = already_annotated(source, home=self.home, **versions)
-                mentions = pq.read_metadata(self.home.mentions(source.key, **versions)).num_rows
+                summary = already_annotated(source, home=self.home, versions=self.versions)
+                mentions = pq.read_metadata(self.home.mentions(source.key, self.versions)).num_rows
                 outcome.annotated.append(Annotated(summary=summary, mentions=mentions))
 
 

@@ -18,7 +18,7 @@ from tasks.relink import Relinked, relink_source
 from tasks.resolve import find_model, snapshot_model
 from warehouse.errors import WarehouseError
 from warehouse.files import sweep
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.changes import mesh_changes
 from warehouse.mesh.entities import entities_path
 from warehouse.queries.selection import current_sources
@@ -67,17 +67,16 @@ def relink(
         return RelinkOutcome(old=mesh, new=mesh, sources={}, before=current.sources, snapshot=current)
     table = entities_path(place, mesh_version=mesh)
     folder = find_model(model or snapshot_model(place), home=place)
-    found = read_versions(folder, table).model
-    if found != current.model_version:
+    old, new = current.versions, read_versions(folder, table)
+    if new.model != old.model:
         raise InputError(
-            f"{folder}: is model {found}, but the mentions of {home} are of {current.model_version}; "
+            f"{folder}: is model {new.model}, but the mentions of {home} are of {old.model}; "
             "give its folder with --model"
         )
     pick_device(device)
     sweep(place.root)
-    old = current.mesh_version
-    todo = _left(place, model_version=found, old=old, new=mesh)
-    before = len(_sources(place, model_version=found, mesh_version=old)) - len(todo)
+    todo = _left(place, old=old, new=new)
+    before = len(_sources(place, old)) - len(todo)
 
     @cache
     def cascade() -> Cascade:
@@ -88,32 +87,28 @@ def relink(
         recorded_run(
             place,
             current_sources(place),  # so that no older content of the same name replaces them
-            model=found,
-            mesh=mesh,
-            options={"relink": old},
+            new,
+            options={"relink": old.mesh},
             with_outcomes=lambda run: _with_outcomes(run, sources, todo),
         ),
-        mesh_changes(place, old=old, new=mesh, fold=bag_of_words) as changes,
+        mesh_changes(place, old=old.mesh, new=new.mesh, fold=bag_of_words) as changes,
     ):
         while True:  # a night may finish further sources meanwhile
-            now = still_current(place, current, model_version=found, mesh_version=mesh)
-            if not (todo := _left(place, model_version=found, old=old, new=mesh)):
+            now = still_current(place, current, new)
+            if not (todo := _left(place, old=old, new=new)):
                 break
             for key in todo:
-                sources[key] = relink_source(
-                    key, home=place, changes=changes, model_version=found, old=old, cascade=cascade
-                )
-    snapshot = publish(place, model_version=found, mesh_version=mesh, over=now)
-    return RelinkOutcome(old=old, new=mesh, sources=sources, before=before, snapshot=snapshot)
+                sources[key] = relink_source(key, home=place, changes=changes, old=old, cascade=cascade)
+    snapshot = publish(place, new, over=now)
+    return RelinkOutcome(old=old.mesh, new=new.mesh, sources=sources, before=before, snapshot=snapshot)
 
 
-def _left(home: Home, *, model_version: str, old: str, new: str) -> list[SourceKey]:
-    keys = _sources(home, model_version=model_version, mesh_version=old)
-    return pending(home, keys, model_version=model_version, mesh_version=new)
+def _left(home: Home, *, old: Versions, new: Versions) -> list[SourceKey]:
+    return pending(home, _sources(home, old), new)
 
 
-def _sources(home: Home, *, model_version: str, mesh_version: str) -> list[SourceKey]:
-    folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
+def _sources(home: Home, versions: Versions) -> list[SourceKey]:
+    folder = home.mentions_folder(versions)
     return [read_source_summary(path).key for path in sorted(folder.glob("[!.]*.parquet"))]
 
 

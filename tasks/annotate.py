@@ -19,7 +19,7 @@ from tasks.documents import parse_source, read_documents
 from tasks.isolate import map_isolating_failures, reason
 from tasks.sources import Source
 from tasks.texts import text_of
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.parquet import Rows, TableWriter
 from warehouse.schemas import FAILURES, MENTIONS
 from warehouse.sources.counts import SourceSummary, read_source_summary
@@ -49,15 +49,15 @@ def annotate_source(
     `watch` is called with the number of documents of each finished chunk. A document that the model cannot read becomes
     a failure. Raises SourceError if no record can be read, or if the file changes while it is read.
     """
-    versions = {"model_version": cascade.model_version, "mesh_version": cascade.mesh_version}
+    versions = Versions(cascade.model_version, cascade.mesh_version)
     report = Report()
     parsed = parse_source(source, home=home, report=report)
     with report.timed("carry"):
-        carried = reused_mentions(home, source.key, **versions)
+        carried = reused_mentions(home, source.key, versions)
     tally = _Tally()
     with (
-        TableWriter(home.mentions(source.key, **versions), MENTIONS) as mentions,  # committed last
-        TableWriter(home.unread(source.key, **versions), FAILURES) as unread,
+        TableWriter(home.mentions(source.key, versions), MENTIONS) as mentions,  # committed last
+        TableWriter(home.unread(source.key, versions), FAILURES) as unread,
     ):
         origin = {"source": source.key.name, "digest": source.key.digest}
         for chunk in _ahead(_chunks(home, source, carried)):
@@ -65,7 +65,7 @@ def annotate_source(
             found = _read(chunk, cascade, report)
             with report.timed("write"):
                 unread.append([origin | row for row in _unread_rows(chunk, found)])
-                for rows in _mention_rows(chunk, found, carried, origin | versions):
+                for rows in _mention_rows(chunk, found, carried, origin | versions.columns):
                     tally.concepts.update(filter(None, mentions.append(rows)["mesh_id"].unique().to_pylist()))
             tally.add(chunk, found)
             watch(len(chunk.documents))
@@ -75,9 +75,9 @@ def annotate_source(
     return Annotated(summary=summary, mentions=mentions.rows, concepts=frozenset(tally.concepts), report=report)
 
 
-def already_annotated(source: Source, *, home: Home, model_version: str, mesh_version: str) -> SourceSummary:
+def already_annotated(source: Source, *, home: Home, versions: Versions) -> SourceSummary:
     """Return the record counts of a source that is done. Raises WarehouseError if they cannot be read."""
-    return read_source_summary(home.mentions(source.key, model_version=model_version, mesh_version=mesh_version))
+    return read_source_summary(home.mentions(source.key, versions))
 
 
 @dataclass(slots=True)

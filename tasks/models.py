@@ -6,7 +6,6 @@ remaining sources needs no model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from model.version import model_version
 from tasks.errors import InputError
 from tasks.resolve import check_model, read_mesh_version
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.mesh.entities import keep_entities
 
 if TYPE_CHECKING:
@@ -25,14 +24,6 @@ if TYPE_CHECKING:
     from model.network import E2emernModel
 
 DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """The versions of model and vocabulary: the key of the mentions of a home."""
-
-    model: str
-    mesh: str
 
 
 def read_versions(model: Path, mesh: Path) -> Versions:

@@ -26,7 +26,7 @@ from model.inference.timings import Report
 from tasks.documents import read_documents
 from tasks.isolate import map_isolating_failures
 from tasks.texts import text_of
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.changes import MeshChanges
 from warehouse.parquet import TableWriter
 from warehouse.schemas import FAILURES, MENTIONS
@@ -55,8 +55,7 @@ def relink_source(
     *,
     home: Home,
     changes: MeshChanges,
-    model_version: str,
-    old: str,
+    old: Versions,
     cascade: Callable[[], Cascade],
 ) -> Relinked:
     """Write the mentions of a source under the new version of MeSH, from those under the old one.
@@ -64,8 +63,8 @@ def relink_source(
     `cascade` loads the model with the new vocabulary; it is called only if a mention has to be linked. Raises
     WarehouseError if files of the source cannot be read.
     """
-    before = home.mentions(key, model_version=model_version, mesh_version=old)
-    versions = {"model_version": model_version, "mesh_version": changes.new}
+    before = home.mentions(key, old)
+    versions = replace(old, mesh=changes.new)
     records = changes.touched(before)
     summary = read_source_summary(before)
     tally = Relinked(mentions=0)
@@ -75,12 +74,12 @@ def relink_source(
             if records:
                 for stored in _documents(home.documents(key), before, set(records)):
                     rows, tally = _relinked(stored, cascade(), tally)
-                    writer.append([row | versions for row in rows])
+                    writer.append([row | versions.columns for row in rows])
         with (
-            TableWriter(home.mentions(key, **versions), MENTIONS, metadata=summary.to_metadata()) as mentions,
-            TableWriter(home.unread(key, **versions), FAILURES) as unread,
+            TableWriter(home.mentions(key, versions), MENTIONS, metadata=summary.to_metadata()) as mentions,
+            TableWriter(home.unread(key, versions), FAILURES) as unread,
         ):
-            unread.append(pq.read_table(home.unread(key, model_version=model_version, mesh_version=old)))
+            unread.append(pq.read_table(home.unread(key, old)))
             for batch in changes.carried(before, records=records, fresh=fresh):
                 mentions.append(batch)
     return replace(tally, mentions=mentions.rows)

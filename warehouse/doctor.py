@@ -18,7 +18,7 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.files import is_locked, sweep
-from warehouse.layout import Home, digest_file
+from warehouse.layout import Home, Versions, digest_file
 from warehouse.parquet import read_metadata
 from warehouse.snapshots.file_stats import FileFacts, file_facts, recorded_facts
 from warehouse.snapshots.publish import open_path
@@ -155,7 +155,7 @@ def _check_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case
             root = recorded_root(path)
             with open_path(home, path) as connection:
                 facts = recorded_facts(connection)
-                versions = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
+                ((model, mesh),) = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
         except (WarehouseError, duckdb.Error) as error:
             what = _one_line(error).removeprefix(f"{path} ")
             yield _case(home, "damaged-snapshot", path, what, partial(_set_aside, path))
@@ -166,7 +166,7 @@ def _check_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case
         if root != literal_path(home.root):
             moved.append(number)
         if shown.current not in shown.good:
-            shown.versions = home.mentions_folder(model_version=versions[0][0], mesh_version=versions[0][1]).name
+            shown.versions = Versions(model, mesh).folder
         shown.good.append(number)
         for name, fact in facts.items():
             shown.named[name] = (fact, [*shown.named.get(name, (fact, []))[1], number])

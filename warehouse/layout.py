@@ -46,6 +46,27 @@ class SourceKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Versions:
+    """The versions of model and vocabulary: with a source, the key of its mentions."""
+
+    model: str
+    mesh: str
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that every mention has of them."""
+        return {"model_version": self.model, "mesh_version": self.mesh}
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of the files of these versions."""
+        return f"{file_name(self.model)}@{file_name(self.mesh)}"
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.mesh}"
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """The folder that holds all tables, models and snapshots. Returns paths; creates no files."""
 
@@ -70,23 +91,21 @@ class Home:
         """Path of the records of a source that parsing could not use; the same for every model."""
         return self.root / "failures" / f"{key.stem}.parquet"
 
-    def unread(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
+    def unread(self, key: SourceKey, versions: Versions) -> Path:
         """Path of the documents of a source that one model could not read."""
-        return self.root / "failures" / _versions(model_version, mesh_version) / f"{key.stem}.parquet"
+        return self.root / "failures" / versions.folder / f"{key.stem}.parquet"
 
-    def mentions_folder(self, *, model_version: str, mesh_version: str) -> Path:
+    def mentions_folder(self, versions: Versions) -> Path:
         """Folder of the mentions that one model linked to one vocabulary."""
-        return self.root / "mentions" / _versions(model_version, mesh_version)
+        return self.root / "mentions" / versions.folder
 
-    def mentions(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
+    def mentions(self, key: SourceKey, versions: Versions) -> Path:
         """Path of the mentions of a source. The file is written last: when it exists, the source is done."""
-        folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
-        return folder / f"{key.stem}.parquet"
+        return self.mentions_folder(versions) / f"{key.stem}.parquet"
 
-    def claim(self, key: SourceKey, *, model_version: str, mesh_version: str) -> Path:
+    def claim(self, key: SourceKey, versions: Versions) -> Path:
         """Path of the file that a worker locks while it annotates a source."""
-        folder = self.mentions_folder(model_version=model_version, mesh_version=mesh_version)
-        return folder / f".claim-{key.stem}"
+        return self.mentions_folder(versions) / f".claim-{key.stem}"
 
     def compacted(self, path: Path, group: str) -> Path:
         """Path of the merged file of a group that includes `path`, a file of a source or of an earlier group."""
@@ -181,7 +200,3 @@ def digest_file(path: Path) -> str:
     """Return the first 16 hex digits of the SHA-256 of a file, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _versions(model_version: str, mesh_version: str) -> str:
-    return f"{file_name(model_version)}@{file_name(mesh_version)}"

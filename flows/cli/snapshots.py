@@ -8,7 +8,7 @@ import typer
 
 from flows.cli.application import Folder, group, say
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.wording import examples, plural
 
 if TYPE_CHECKING:
@@ -59,12 +59,8 @@ def publish_all(
     current = current_snapshot(place)
     if current is None and (model is None or mesh is None):
         raise WarehouseError(f"{home} has no snapshot yet: name the versions with --model and --mesh")
-    snapshot = publish(
-        place,
-        model_version=model or (current.model_version if current else ""),
-        mesh_version=mesh or (current.mesh_version if current else ""),
-        accept=accept,
-    )
+    shown = current.versions if current else Versions("", "")
+    snapshot = publish(place, Versions(model or shown.model, mesh or shown.mesh), accept=accept)
     said = "shows all that is annotated already" if snapshot.unchanged else "is published"
     documents, mentions = plural(snapshot.documents, "document"), plural(snapshot.mentions, "mention")
     print(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
@@ -83,7 +79,7 @@ def diff(
 
     found = difference(Home(home), before, after)
     was, is_now = found.before, found.after
-    if (was.model_version, was.mesh_version) != (is_now.model_version, is_now.mesh_version):
+    if was.versions != is_now.versions:
         print(
             f"model {was.model_version}, MeSH {was.mesh_version} -> "
             f"model {is_now.model_version}, MeSH {is_now.mesh_version}"

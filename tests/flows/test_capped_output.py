@@ -17,7 +17,7 @@ from flows.cli import app
 from flows.cli.application import Examples, report_examples
 from flows.cli.render import STATUS_LINES, STATUS_WIDTH, print_status, show_outcome
 from tests.flows.world import World
-from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key
 from warehouse.layout import Home
 from warehouse.queries.status import Status, status
 from warehouse.snapshots.publish import Snapshot, publish
@@ -85,7 +85,7 @@ def test_what_status_leaves_out_is_counted(tmp_path: Path) -> None:
     add_source(home, key("a"), [document(0, "1") | {"invalid_annotations": invalid}], failures=failures)
     for number in range(13):
         add_source(home, key(f"cut{number:02}"), error="truncated at byte 7")
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     lines = printed(status(home))
     assert lines[2] == "  499 failures, 0 deletions, 0 superseded"
     assert lines[4:7] == [f"damaged: cut0{number}: truncated at byte 7" for number in range(3)]

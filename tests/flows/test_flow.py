@@ -23,10 +23,9 @@ from flows.refresh_mesh import refresh_mesh
 from flows.retrain import retrain
 from model.version import model_version
 from tasks.errors import InputError
-from tasks.models import Versions
 from tests.conftest import ROOT
 from tests.flows.world import World, another, by_one_worker, dump, rows
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.registry.models import add_model
 from warehouse.sources.locks import is_claimed
 
@@ -71,7 +70,7 @@ def test_a_batch_is_claimed_before_its_model_is_read(
     seen: list[bool] = []
 
     def read(model: Path, mesh: Path) -> Versions:
-        seen.append(is_claimed(Home(tmp_path / "home"), key, model_version=version, mesh_version="tiny"))
+        seen.append(is_claimed(Home(tmp_path / "home"), key, Versions(version, "tiny")))
         return Versions(model="other", mesh="tiny")
 
     monkeypatch.setattr("flows.annotate_sources.read_versions", read)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.cli.application import TIMEOUT_S
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.layout import Home
 from warehouse.queries import library, sql
 from warehouse.snapshots.publish import publish
@@ -27,9 +27,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_vocabulary(home)
     add_source(home, ONE, [document(0, "11"), document(1, "12")], mentions=[mention(0, "11"), mention(1, "12", None)])
     add_run(home, ONE, run_id="20260101T000000.000000Z-00000000")
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     add_source(home, TWO, [], deletions=[(0, 11)])
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     return home.root
 
 
@@ -252,7 +252,7 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
     add_vocabulary(home)
     add_source(home, ONE, [document(0, "11", text="Old"), document(1, "12", text="")], mentions=[mention(0, "11")])
     add_source(home, TWO, [document(0, "11", version=2, text="A new title")])
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     revised = invoke("trace", "11", "--home", tmp_path).stdout
     assert revised.startswith("11\n[A|D001943] new title\n\n")
     history = revised.partition("History\n")[2].splitlines()
@@ -306,7 +306,7 @@ def test_the_doctor(tmp_path: Path) -> None:
     assert (nothing.exit_code, nothing.stderr) == (0, f"e2emern: {tmp_path} is sound, and has no snapshot\n")
     add_vocabulary(home)
     add_source(home, ONE, [document(0, "11")])
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     sound = invoke("doctor", "--home", tmp_path)
     assert (sound.exit_code, sound.stdout, sound.stderr) == (0, "", f"e2emern: {tmp_path} is sound\n")
     (tmp_path / "documents" / ".writing-1-a").touch()

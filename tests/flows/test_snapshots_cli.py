@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
 from warehouse.layout import Home
 from warehouse.snapshots.publish import publish
 from warehouse.snapshots.refs import login, rollbacks
@@ -22,7 +22,7 @@ def home(tmp_path: Path) -> Home:
         source = key(f"pubmed21n000{number}.xml", str(number))
         add_source(home, source, [document(0, str(number), text=f"Title {number}")])
         add_run(home, source)
-        publish(home, model_version=MODEL, mesh_version=MESH)
+        publish(home, VERSIONS)
     return home
 
 
@@ -96,7 +96,7 @@ def test_a_long_title_is_cut_with_an_ellipsis(home: Home, run: object) -> None:
     assert callable(run)
     source = key("pubmed21n0003.xml", "3")
     add_source(home, source, [document(0, "3", text="x" * 81), document(1, "4", text="y" * 80)])
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     lines = run("diff", "2", "3")[1].splitlines()
     assert f"  gained 3 {'x' * 79}…" in lines
     assert f"  gained 4 {'y' * 80}" in lines

@@ -14,10 +14,10 @@ from flows.annotate import IncompleteError, Outcome, annotate_sources
 from flows.cli.render import STATUS_LINES, print_status
 from model.inference.timings import Report
 from tasks.documents import parse_source
-from tasks.models import Versions, read_versions
+from tasks.models import read_versions
 from tasks.sources import find_sources
 from tests.flows.world import World, articles, pubmed, rows
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.parquet import TableWriter
 from warehouse.queries.status import status
 from warehouse.schemas import FAILURES, MENTIONS
@@ -56,11 +56,10 @@ def parse_only(home: Home, paths: list[Path], versions: Versions) -> dict[str, P
     parsed = {}
     for source in find_sources(paths, home=home):
         books = parsed[source.key.name] = parse_source(source, home=home, report=Report())
-        named = {"model_version": versions.model, "mesh_version": versions.mesh}
-        with TableWriter(home.unread(source.key, **named), FAILURES):
+        with TableWriter(home.unread(source.key, versions), FAILURES):
             pass
         metadata = books.annotated(without_text=0, unread=0, carried=0).to_metadata()
-        with TableWriter(home.mentions(source.key, **named), MENTIONS, metadata=metadata):
+        with TableWriter(home.mentions(source.key, versions), MENTIONS, metadata=metadata):
             pass
     return parsed
 

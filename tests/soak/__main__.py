@@ -34,7 +34,7 @@ from tests.soak.oracle import Rows, expected
 from tests.soak.work import Killer, asked
 from tests.soak.year import Dump, make_year
 from warehouse.doctor import examine
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.mesh.entities import write_entities
 from warehouse.snapshots.prune import prune
 from warehouse.snapshots.publish import open_snapshot, publish
@@ -169,9 +169,9 @@ class Soak:
         self._work("rollback", lambda: roll_back(home, before, why="soak"), kills=0)
         if asked(lambda: _digest(_answers(home))) != self.checked[before]:
             raise WrongError(f"after the rollback to {before}, something else is shown")
-        versions = {"model_version": asked(lambda: model_version(self.model)), "mesh_version": self.mesh}
-        self._work("publish", lambda: publish(home, **versions), ends=1, kills=0)
-        self._work("publish", lambda: publish(home, **versions, accept="soak"))
+        versions = Versions(asked(lambda: model_version(self.model)), self.mesh)
+        self._work("publish", lambda: publish(home, versions), ends=1, kills=0)
+        self._work("publish", lambda: publish(home, versions, accept="soak"))
 
     def prune(self) -> None:
         """Keep few."""

@@ -21,7 +21,7 @@ from tasks.models import load
 from tasks.sources import find_sources
 from tests.flows.world import World, articles, pubmed
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.schemas import MENTIONS
 from warehouse.sources.counts import SourceCounts, read_source_summary
 
@@ -192,9 +192,7 @@ def test_the_same_text_is_not_annotated_again(cascade: Cascade, tmp_path: Path) 
         assert found[0] == found[1] != []
         assert {row["record"] for row in rows if (row["digest"], row["pmid"]) == (one.key.digest, pmid)} == {was}
         assert {row["record"] for row in rows if (row["digest"], row["pmid"]) == (other.key.digest, pmid)} == {now}
-    kept = Home(tmp_path / "home").mentions(
-        other.key, model_version=cascade.model_version, mesh_version=cascade.mesh_version
-    )
+    kept = Home(tmp_path / "home").mentions(other.key, Versions(cascade.model_version, cascade.mesh_version))
     assert [row["record"] for row in pq.read_table(kept).to_pylist()] == sorted(
         row["record"] for row in rows if row["digest"] == other.key.digest
     )

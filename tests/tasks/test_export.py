@@ -461,7 +461,7 @@ def test_a_home_comes_back_as_documents_and_mentions(tmp_path: Path) -> None:
     }
     homes.add_source(home, source, [first, homes.document(1, "PMC9")], mentions=[homes.mention(0, "11")])
     homes.add_run(home, source)
-    publish(home, model_version=homes.MODEL, mesh_version=homes.MESH)
+    publish(home, homes.VERSIONS)
     assert list(read_annotated(home)) == [
         (
             Document(

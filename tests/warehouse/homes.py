@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.entities import write_entities
 from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
@@ -15,6 +15,7 @@ from warehouse.sources.counts import SourceCounts, SourceSummary
 from warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
 
 MODEL, MESH = "small-1", "2024"
+VERSIONS = Versions(MODEL, MESH)
 CONCEPTS = [
     # mesh_id, name, type, trees, record_type, mapped_to
     ("D009369", "Neoplasms", "Disease", ["C04"], "descriptor", []),
@@ -136,8 +137,8 @@ def add_source(
                 for record, pmid, *version in deletions
             ]
         )
-    versions = {"model_version": model, "mesh_version": MESH}
-    for path, rows in ((home.failures(source), failures), (home.unread(source, **versions), unread)):
+    versions = Versions(model, MESH)
+    for path, rows in ((home.failures(source), failures), (home.unread(source, versions), unread)):
         with TableWriter(path, FAILURES) as writer:
             writer.append(
                 [
@@ -145,9 +146,9 @@ def add_source(
                     for record, reason in rows
                 ]
             )
-    path = home.mentions(source, **versions)
+    path = home.mentions(source, versions)
     with TableWriter(path, MENTIONS, metadata=summary.to_metadata()) as writer:
-        writer.append([origin | versions | row for row in mentions])
+        writer.append([origin | versions.columns | row for row in mentions])
     return summary
 
 
@@ -165,4 +166,4 @@ def add_run(home: Home, *sources: SourceKey, run_id: str | None = None) -> str:
 
 def publish_it(home: Home) -> Snapshot:
     """Publishes what the one model has annotated."""
-    return publish(home, model_version=MODEL, mesh_version=MESH)
+    return publish(home, VERSIONS)

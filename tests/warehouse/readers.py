@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
 from warehouse.layout import Home
 from warehouse.snapshots import compaction
 from warehouse.snapshots.prune import prune
@@ -61,7 +61,7 @@ def read_while_publishing(home: Home, *, readers: int, publishes: int, grace_s: 
     """Publishes one more source `publishes` times, every fifth time after a rollback, and prunes after each."""
     add_vocabulary(home)
     _night(home, 0)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     command = [sys.executable, "-c", READER, str(home.warehouse)]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -74,7 +74,7 @@ def read_while_publishing(home: Home, *, readers: int, publishes: int, grace_s: 
         if night % 5 == 0 and roll_back(home, why="a drill"):
             rolled_back += 1
             accept = "a drill"
-        publish(home, model_version=MODEL, mesh_version=MESH, accept=accept)
+        publish(home, VERSIONS, accept=accept)
         pruned += len(prune(home, keep=2, grace_s=grace_s).deleted)
     answers, seen = 0, 0
     for process in processes:

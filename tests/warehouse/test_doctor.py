@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, publish_it
+from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key, publish_it
 from warehouse import doctor
 from warehouse.doctor import CODES, Finding, examine
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.snapshots.prune import prune
 from warehouse.snapshots.publish import current_snapshot, publish
 from warehouse.snapshots.refs import active_rollback, current_number, roll_back
@@ -28,7 +28,6 @@ from warehouse.sources.hash_cache import digesting
 from warehouse.sources.runs import begin_run, may_be_running, write_run
 
 ONE, TWO, NEW = key("a.xml", "1"), key("b.xml", "2"), key("c.xml", "3")
-VERSIONS = {"model_version": MODEL, "mesh_version": MESH}
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
 
 
@@ -38,10 +37,10 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Home:
     add_vocabulary(home)
     add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")])
     add_run(home, ONE)
-    publish(home, **VERSIONS)
+    publish(home, VERSIONS)
     add_source(home, TWO, [document(0, "2")])
     add_run(home, TWO)
-    publish(home, **VERSIONS)
+    publish(home, VERSIONS)
     return home
 
 
@@ -70,7 +69,7 @@ def lose_documents(home: Home) -> str:
 
 
 def truncate_mentions(home: Home) -> str:
-    path = home.mentions(ONE, **VERSIONS)
+    path = home.mentions(ONE, VERSIONS)
     path.write_bytes(path.read_bytes()[:100])
     return f"mentions/{MODEL}@{MESH}/{ONE.stem}.parquet: cannot be read as Parquet"
 
@@ -91,9 +90,9 @@ def damage_what_is_not_published(home: Home) -> str:
 
 def half_done(home: Home) -> str:
     add_source(home, NEW, [document(0, "3")])
-    for path in (home.mentions(NEW, **VERSIONS), home.deletions(NEW), home.failures(NEW)):
+    for path in (home.mentions(NEW, VERSIONS), home.deletions(NEW), home.failures(NEW)):
         path.unlink()
-    home.unread(NEW, **VERSIONS).unlink()
+    home.unread(NEW, VERSIONS).unlink()
     return f"documents/{NEW.stem}.parquet: was parsed, and no model has finished it"
 
 
@@ -252,9 +251,9 @@ def test_leftovers_of_one_folder_are_all_reported_as_deleted(home: Home) -> None
 @pytest.mark.parametrize("harm", [lose_documents, truncate_mentions, flip_a_byte])
 def test_after_a_repair_the_next_run_makes_the_files_again(home: Home, harm: Callable[[Home], str]) -> None:
     harm(home)
-    assert pending(home, [ONE, TWO], **VERSIONS) == []
+    assert pending(home, [ONE, TWO], VERSIONS) == []
     examine(home, repair=True)
-    assert pending(home, [ONE, TWO], **VERSIONS) == [ONE]
+    assert pending(home, [ONE, TWO], VERSIONS) == [ONE]
     add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")])
     assert examine(home) == []
 
@@ -262,12 +261,12 @@ def test_after_a_repair_the_next_run_makes_the_files_again(home: Home, harm: Cal
 def test_after_a_rollback_to_another_model_its_files_are_made_again(home: Home) -> None:
     add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")], model="other-1")
     add_source(home, TWO, [document(0, "2")], model="other-1")
-    publish(home, model_version="other-1", mesh_version=MESH)
+    publish(home, Versions("other-1", MESH))
     roll_back(home, 2)
-    assert pending(home, [ONE, TWO], **VERSIONS) == []
+    assert pending(home, [ONE, TWO], VERSIONS) == []
     lose_documents(home)
     assert codes(examine(home, repair=True)) == ["missing-file"]
-    assert pending(home, [ONE, TWO], **VERSIONS) == [ONE]
+    assert pending(home, [ONE, TWO], VERSIONS) == [ONE]
 
 
 def test_the_current_snapshot_is_damaged(home: Home) -> None:
@@ -287,7 +286,7 @@ def test_a_repair_shows_no_snapshot_that_was_withdrawn(home: Home) -> None:
     """The newest that could be read was linked, though a rollback had left it behind."""
     roll_back(home, 1)
     add_source(home, NEW, [document(0, "3")])
-    assert publish(home, **VERSIONS, accept="it is right").number == 3
+    assert publish(home, VERSIONS, accept="it is right").number == 3
     damage(home.snapshot(3))
     assert [one.repaired for one in examine(home, repair=True)] == [
         "set aside as 3.duckdb.damaged",
@@ -340,7 +339,7 @@ def test_a_source_that_is_not_published_is_made_again(home: Home, model: str) ->
     add_source(home, NEW, [document(0, "3")], model=model)
     home.documents(NEW).write_bytes(b"PAR1")
     assert codes(examine(home, repair=True)) == ["damaged-file"]
-    assert pending(home, [NEW], model_version=model, mesh_version=MESH) == [NEW]
+    assert pending(home, [NEW], Versions(model, MESH)) == [NEW]
 
 
 def test_a_source_of_a_home_without_snapshot_is_made_again(tmp_path: Path) -> None:
@@ -348,18 +347,18 @@ def test_a_source_of_a_home_without_snapshot_is_made_again(tmp_path: Path) -> No
     add_source(home, NEW, [document(0, "3")])
     home.documents(NEW).write_bytes(b"PAR1")
     examine(home, repair=True)
-    assert pending(home, [NEW], **VERSIONS) == [NEW]
+    assert pending(home, [NEW], VERSIONS) == [NEW]
 
 
 def test_a_repair_takes_nothing_from_earlier_snapshots(home: Home) -> None:
     add_source(home, ONE, [document(0, "1")], failures=[(1, "no PMID")], model="other-1")
     add_source(home, TWO, [document(0, "2")], model="other-1")
-    publish(home, model_version="other-1", mesh_version=MESH)
+    publish(home, Versions("other-1", MESH))
     lose_documents(home)
     assert codes(examine(home, repair=True)) == ["missing-file"]
-    assert pending(home, [ONE], model_version="other-1", mesh_version=MESH) == [ONE]
-    assert home.mentions(ONE, **VERSIONS).exists()
-    assert home.unread(ONE, model_version="other-1", mesh_version=MESH).exists()
+    assert pending(home, [ONE], Versions("other-1", MESH)) == [ONE]
+    assert home.mentions(ONE, VERSIONS).exists()
+    assert home.unread(ONE, Versions("other-1", MESH)).exists()
 
 
 def test_what_cannot_be_repaired_remains(home: Home) -> None:
@@ -381,7 +380,7 @@ def test_nothing_is_taken_from_a_run_that_goes_on(home: Home) -> None:
     with writing.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [("missing-file", None)]
-    assert home.mentions(ONE, **VERSIONS).exists()
+    assert home.mentions(ONE, VERSIONS).exists()
     assert home.documents(NEW).exists()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.errors import NameRefusedError
-from warehouse.layout import Home, SourceKey, digest_file, file_name
+from warehouse.layout import Home, SourceKey, Versions, digest_file, file_name
 
 HOME = Home(Path("/data/home"))
 KEY = SourceKey("pubmed26n0001.xml.gz", "00112233445566ff")
@@ -21,15 +21,11 @@ def test_every_path() -> None:
     assert HOME.documents(KEY) == Path(f"/data/home/documents/{stem}.parquet")
     assert HOME.deletions(KEY) == Path(f"/data/home/deletions/{stem}.parquet")
     assert HOME.failures(KEY) == Path(f"/data/home/failures/{stem}.parquet")
-    assert HOME.unread(KEY, model_version="m-1", mesh_version="2024") == Path(
-        f"/data/home/failures/m-1@2024/{stem}.parquet"
-    )
+    assert HOME.unread(KEY, Versions("m-1", "2024")) == Path(f"/data/home/failures/m-1@2024/{stem}.parquet")
     merged = HOME.compacted(HOME.documents(KEY), "0123")
     assert merged == Path("/data/home/compacted/documents/0123.parquet")
     assert HOME.compacted(merged, "4567") == Path("/data/home/compacted/documents/4567.parquet")
-    assert HOME.mentions(KEY, model_version="m-1", mesh_version="2024") == Path(
-        f"/data/home/mentions/m-1@2024/{stem}.parquet"
-    )
+    assert HOME.mentions(KEY, Versions("m-1", "2024")) == Path(f"/data/home/mentions/m-1@2024/{stem}.parquet")
     assert HOME.entities("2024") == Path("/data/home/entities/2024.parquet")
     assert HOME.entity_tree("2024") == Path("/data/home/entities/2024~tree.parquet")
     assert HOME.model("m-1") == Path("/data/home/models/m-1")

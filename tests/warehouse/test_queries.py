@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.mesh.entities import write_entities
@@ -84,7 +84,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         ],
     )
     ran(home, FIRST, STARTED, {one: "annotated"})
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     two = key("pubmed26n0002.xml", "2")
     note = noted(0, "cancer", "Disease", "MESH:D009369", normalized=("Disease", ["D009369"]))
     invalid = noted(3, "cer", "disease", "D001943", normalized=("Disease", ["D001943"]))
@@ -108,7 +108,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         ],
     )
     ran(home, SECOND, AGAIN, {one: "unchanged", two: "annotated"})
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     return home
 
 
@@ -314,7 +314,7 @@ def composite(tmp_path_factory: pytest.TempPathFactory) -> Home:
         mentions=[said(0, "11", words, concept, start=0) for concept in (BREAST, "C562840", "OMIM:114480")]
         + [said(0, "11", "breast cancer", BREAST, start=100)],
     )
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     return home
 
 
@@ -419,7 +419,7 @@ def test_a_name_that_concepts_share(tmp_path: Path) -> None:
     ]
     write_entities(home, rows, mesh_version=MESH)
     add_source(home, key("a"))
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     with pytest.raises(QueryRefusedError, match=r"^'gout' is a name of 2 concepts: D1 D1, D2 D2; give the id of one$"):
         find_concept(home, "gout")
     assert (find_concept(home, "rickets"), find_concept(home, "rash")) == ("D3", "C4")

@@ -74,7 +74,7 @@ def _backlog(home: Home, snapshot: Snapshot | None) -> list[str]:
     """Return the dump files modified after all mentions files of their name; their content is not read."""
     done: dict[str, float] = {}
     if snapshot is not None:
-        folder = home.mentions_folder(model_version=snapshot.model_version, mesh_version=snapshot.mesh_version)
+        folder = home.mentions_folder(snapshot.versions)
         for path in folder.glob("[!.]*.parquet"):
             name, _digest, _suffix = path.name.rsplit(".", 2)
             done[name] = max(done.get(name, 0.0), path.stat().st_mtime)

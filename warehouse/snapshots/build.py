@@ -16,7 +16,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from warehouse.errors import PublishRefusedError, WarehouseError
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.registry.evaluations import check_rows, figure_rows, ledger, model_rows
 from warehouse.snapshots import views
 from warehouse.snapshots.compaction import Group, merge, plan
@@ -61,8 +61,7 @@ class Contents:
     """All that a snapshot of one model and vocabulary shows. `merged` are the groups already merged."""
 
     home: Home
-    model_version: str
-    mesh_version: str
+    versions: Versions
     runs: Sequence[RunRecord]
     sources: Mapping[SourceKey, Source]
     current: Sequence[SourceKey]  # lowest rank first
@@ -72,27 +71,24 @@ class Contents:
     @property
     def fingerprint(self) -> str:
         """Digest of everything that determines what the views show: versions, sources in order, definitions."""
-        shown = [self.model_version, self.mesh_version, views.DEFINITION]
+        shown = [self.versions.model, self.versions.mesh, views.DEFINITION]
         shown += [f"{key.stem} {rank}" for rank, key in enumerate(self.current)]
         shown += [key.stem for key in self.reissued]
         shown += ledger(self.home)
         return hashlib.sha256("\n".join(shown).encode()).hexdigest()
 
 
-def collect(
-    home: Home, *, model_version: str, mesh_version: str, known: Known | None = None, merged: Sequence[Group] = ()
-) -> Contents:
+def collect(home: Home, versions: Versions, *, known: Known | None = None, merged: Sequence[Group] = ()) -> Contents:
     """Return all finished work. `known` holds the summaries of sources and their numbers of mentions, by file stem.
 
     Raises `WarehouseError` if nothing is finished or the vocabulary is missing.
     """
     runs = read_runs(home)
-    sources = _finished(home, model_version=model_version, mesh_version=mesh_version, known=known or {})
+    sources = _finished(home, versions, known=known or {})
     current, reissued = precedence(sources, first_and_last_seen(runs))
     return Contents(
         home=home,
-        model_version=model_version,
-        mesh_version=mesh_version,
+        versions=versions,
         runs=runs,
         sources=sources,
         current=current,
@@ -140,12 +136,12 @@ def build(
     `facts` are the recorded facts of files that were published before; other files are read in full. Raises
     `PublishRefusedError` or `CountMismatchError` with the first fault found, `WarehouseError` for a damaged file.
     """
-    home, sources, mesh_version = contents.home, contents.sources, contents.mesh_version
+    home, sources, versions = contents.home, contents.sources, contents.versions
     seen = first_and_last_seen(contents.runs)
     ranks: dict[SourceKey, int | None] = {key: rank for rank, key in enumerate(contents.current)}
     ranks |= dict.fromkeys(contents.reissued)
     views.create_home(connection, home.root)
-    by = annotators(contents.runs, model_version=contents.model_version, mesh_version=mesh_version)
+    by = annotators(contents.runs, versions)
     views.create_table(
         connection,
         "sources",
@@ -158,9 +154,8 @@ def build(
         verify_sources(
             connection,
             {key: (source.summary.counts, source.mentions, source.files) for key, source in some},
-            model_version=contents.model_version,
-            mesh_version=mesh_version,
-            vocabulary=home.entities(mesh_version),
+            versions=versions,
+            vocabulary=home.entities(versions.mesh),
         )
     files = {key: dict(source.files) for key, source in sources.items()}
     order: dict[str, list[SourceKey]] = {}
@@ -194,7 +189,7 @@ def build(
         if view in _HIDING:
             shown = hide(connection, view, holding=holding, documents=documents)
         views.create_view(connection, view, shown.whole, partly=shown.partly, merged=shown.merged)
-    for view, path in (("entities", home.entities(mesh_version)), ("entity_tree", home.entity_tree(mesh_version))):
+    for view, path in (("entities", home.entities(versions.mesh)), ("entity_tree", home.entity_tree(versions.mesh))):
         relative = path.relative_to(home.root)
         views.create_view(connection, view, [relative])
         rows.append(_file_row(view, relative, None, known_or_read(home.root, relative, known=facts)))
@@ -203,20 +198,20 @@ def build(
     views.create_table(connection, "concepts", [])
     connection.execute(f"INSERT INTO concepts {_CONCEPTS_SQL}")
     views.create_table(connection, "runs", [_run_row(run) for run in contents.runs])
-    views.create_table(connection, "models", model_rows(home, shown=contents.model_version))
+    views.create_table(connection, "models", model_rows(home, shown=versions.model))
     views.create_table(connection, "evaluations", list(figure_rows(home)))
     views.create_table(connection, "checks", list(check_rows(home)))
 
 
-def _finished(home: Home, *, model_version: str, mesh_version: str, known: Known) -> dict[SourceKey, Source]:
+def _finished(home: Home, versions: Versions, *, known: Known) -> dict[SourceKey, Source]:
     """Find every source with a mentions file, and read its record counts from that file."""
-    folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
+    folder = home.mentions_folder(versions)
     paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     if not paths:
         raise WarehouseError(f"{folder} has no mentions; annotate something first")
-    for path in (home.entities(mesh_version), home.entity_tree(mesh_version)):
+    for path in (home.entities(versions.mesh), home.entity_tree(versions.mesh)):
         if not path.exists():
-            raise WarehouseError(f"vocabulary {mesh_version} is missing: {path} does not exist; import it first")
+            raise WarehouseError(f"vocabulary {versions.mesh} is missing: {path} does not exist; import it first")
     finished = {}
     for path in paths:
         if path.stem in known:
@@ -231,7 +226,7 @@ def _finished(home: Home, *, model_version: str, mesh_version: str, known: Known
             "documents": home.documents(summary.key),
             "mentions": path,
             "failures": home.failures(summary.key),
-            "unread": home.unread(summary.key, model_version=model_version, mesh_version=mesh_version),
+            "unread": home.unread(summary.key, versions),
             "deletions": home.deletions(summary.key),
         }
         finished[summary.key] = Source(summary, mentions, files)

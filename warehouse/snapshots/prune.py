@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.snapshots.precedence import first_and_last_seen, precedence
 from warehouse.snapshots.publish import open_path
 from warehouse.snapshots.refs import current_number, numbers, publisher
@@ -41,7 +41,7 @@ class Pruned:
 class _Shown:
     """What a snapshot needs: its sources under one model and vocabulary, and the merged files it names."""
 
-    versions: tuple[str, str]
+    versions: Versions
     keys: frozenset[SourceKey]  # the sources it shows
     every: frozenset[SourceKey]  # and those that were issued again
     merged: frozenset[Path]
@@ -109,10 +109,9 @@ def _delete_files(home: Home, kept: list[_Shown], pruned: list[_Shown], *, curre
         needed = {key for each in kept if each.versions == one.versions for key in each.keys}
         if one.versions == current.versions:
             needed |= set(precedence(needed | one.every, seen)[0])
-        model_version, mesh_version = one.versions
         for key in sorted(one.every - needed):  # mentions first: without them the source counts as not done
-            doomed.append(home.mentions(key, model_version=model_version, mesh_version=mesh_version))
-            doomed.append(home.unread(key, model_version=model_version, mesh_version=mesh_version))
+            doomed.append(home.mentions(key, one.versions))
+            doomed.append(home.unread(key, one.versions))
     count, size = _delete(doomed)
     named = {key for each in kept for key in each.keys}
     used = {path.name for path in (home.root / "mentions").glob("*/*.parquet")}  # by any model
@@ -139,7 +138,7 @@ def _shown(home: Home, path: Path) -> _Shown:
         ) from error
     every = {SourceKey(name, digest): current for name, digest, current in sources}
     return _Shown(
-        (model, mesh),
+        Versions(model, mesh),
         frozenset(key for key, current in every.items() if current),
         frozenset(every),
         frozenset(home.root / path for (path,) in merged),

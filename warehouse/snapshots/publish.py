@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.snapshots import views
 from warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
 from warehouse.snapshots.compaction import Group
@@ -63,12 +63,16 @@ class Snapshot:
     accepted: str | None = None
     unchanged: bool = False  # publish found nothing new and returned the current snapshot
 
+    @property
+    def versions(self) -> Versions:
+        """The model whose mentions it shows, and the vocabulary that they are linked to."""
+        return Versions(self.model_version, self.mesh_version)
+
 
 def publish(
     home: Home,
+    versions: Versions,
     *,
-    model_version: str,
-    mesh_version: str,
     limits: Limits | None = None,
     accept: str | None = None,
     over: Snapshot | None = None,
@@ -86,8 +90,8 @@ def publish(
     home = Home(home.root.resolve())
     with publisher(home):
         relocate_current(home)
-        before, known, merged, facts = _previous(home, model_version=model_version, mesh_version=mesh_version)
-        contents = collect(home, model_version=model_version, mesh_version=mesh_version, known=known, merged=merged)
+        before, known, merged, facts = _previous(home, versions)
+        contents = collect(home, versions, known=known, merged=merged)
         if before and facts and before.fingerprint == contents.fingerprint:
             merge_missing(contents)
             return replace(before, unchanged=True)
@@ -124,14 +128,13 @@ def current_snapshot(home: Home) -> Snapshot | None:
     return None if number is None else read_snapshot(home, number)
 
 
-def still_current(home: Home, before: Snapshot, *, model_version: str, mesh_version: str) -> Snapshot:
+def still_current(home: Home, before: Snapshot, versions: Versions) -> Snapshot:
     """Return the current snapshot, if a snapshot of this model and vocabulary may still replace it.
 
     Raises `OvertakenError` if it has neither these versions nor those of `before`, the snapshot to replace.
     """
     current = read_snapshot(home)
-    found = (current.model_version, current.mesh_version)
-    if found not in {(before.model_version, before.mesh_version), (model_version, mesh_version)}:
+    if current.versions not in {before.versions, versions}:
         raise _overtaken(current)
     return current
 
@@ -189,9 +192,7 @@ def _read(home: Home, connection: duckdb.DuckDBPyConnection) -> Snapshot:
     return Snapshot(**dict(zip(names, values, strict=True)))
 
 
-def _previous(
-    home: Home, *, model_version: str, mesh_version: str
-) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts]]:
+def _previous(home: Home, versions: Versions) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts]]:
     """Return the current snapshot, the summaries of its sources, its merged groups and the facts of its files.
 
     If a file changed since, as after a repair, return only the snapshot, so that everything is read again.
@@ -204,7 +205,7 @@ def _previous(
         facts = recorded_facts(connection)
     if not as_recorded(home.root, facts):
         return before, {}, [], {}
-    if (before.model_version, before.mesh_version) != (model_version, mesh_version):
+    if before.versions != versions:
         known, merged = {}, [group for group in merged if not group.of_model]  # the others are of another model's files
     return before, known, merged, facts
 
@@ -256,8 +257,7 @@ def _pass_gate(
 
 def _figures(snapshot: Snapshot, branches: dict[str, float]) -> Figures:
     return Figures(
-        model_version=snapshot.model_version,
-        mesh_version=snapshot.mesh_version,
+        versions=snapshot.versions,
         documents=snapshot.documents,
         mentions=snapshot.mentions,
         linked=snapshot.linked,
@@ -280,8 +280,8 @@ def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snap
     return Snapshot(
         number=next_number(contents.home),
         created=datetime.now(UTC),
-        model_version=contents.model_version,
-        mesh_version=contents.mesh_version,
+        model_version=contents.versions.model,
+        mesh_version=contents.versions.mesh,
         sources=sources,
         damaged=damaged,
         documents=rows - hidden,

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from warehouse.layout import Versions
+
 # Shares of mentions by branch (C04, D02 ...) of the vocabulary in `entities`. A concept of several branches counts in
 # equal parts in each; one outside the trees counts as 'no branch'.
 _BRANCHES_SQL = """
@@ -52,8 +54,7 @@ class Limits:
 class Figures:
     """The figures of a snapshot that the gate compares; `branches` are shares of linked mentions."""
 
-    model_version: str
-    mesh_version: str
+    versions: Versions
     documents: int
     mentions: int
     linked: int
@@ -74,8 +75,7 @@ def exceeded(before: Figures, now: Figures, *, limits: Limits) -> list[str]:
     """Return a line for each figure beyond its limit: its name, old and new value, and the limit."""
     if before.documents < limits.least_documents:
         return []
-    same = (before.model_version, before.mesh_version) == (now.model_version, now.mesh_version)
-    width = 1.0 if same else limits.across_versions
+    width = 1.0 if before.versions == now.versions else limits.across_versions
     found = []
     for name, was, now_is, share in (
         ("documents", before.documents, now.documents, limits.documents_lost),
@@ -95,10 +95,8 @@ def exceeded(before: Figures, now: Figures, *, limits: Limits) -> list[str]:
         )
     if found_mix := _concept_mix(before.branches, now.branches, limit=limits.concept_mix * width):
         found.append(found_mix)
-    if found and not same:
-        found[-1] += (
-            f" (wider limits: {before.model_version}@{before.mesh_version} -> {now.model_version}@{now.mesh_version})"
-        )
+    if found and before.versions != now.versions:
+        found[-1] += f" (wider limits: {before.versions} -> {now.versions})"
     return found
 
 

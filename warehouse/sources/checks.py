@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
 
 from warehouse.errors import PublishRefusedError
-from warehouse.layout import SourceKey
+from warehouse.layout import SourceKey, Versions
 from warehouse.snapshots.views import file_list
 from warehouse.sources.constraints import check_constraints
 from warehouse.sources.counts import SourceCounts
@@ -40,8 +41,7 @@ def verify_sources(
     connection: duckdb.DuckDBPyConnection,
     sources: Mapping[SourceKey, tuple[SourceCounts, int, Mapping[str, Path]]],
     *,
-    model_version: str,
-    mesh_version: str,
+    versions: Versions,
     vocabulary: Path,
 ) -> None:
     """Check record counts, row counts, constraints, origins and mentions of sources.
@@ -69,11 +69,9 @@ def verify_sources(
     _verify_invalid_annotations(connection, invalid)
     check_constraints(connection, expected, vocabulary=vocabulary)
     lists = {view: file_list(files_of_view) for view, files_of_view in expected.items()}
-    versions = {"model": model_version, "mesh": mesh_version}
-    for path, model, mesh in connection.execute(_FOREIGN_SQL.format(**lists), versions).fetchall():
+    for path, model, mesh in connection.execute(_FOREIGN_SQL.format(**lists), asdict(versions)).fetchall():
         raise PublishRefusedError(
-            f"{path}: found mentions of {model}@{mesh}, expected {model_version}@{mesh_version}; "
-            "delete it and annotate again"
+            f"{path}: found mentions of {model}@{mesh}, expected {versions}; delete it and annotate again"
         )
     for source, record, document_id in connection.execute(_ORPHANED_SQL.format(**lists)).fetchall():
         raise PublishRefusedError(

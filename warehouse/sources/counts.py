@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from warehouse.errors import CountMismatchError, WarehouseError
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.parquet import read_metadata
 
 _PARSED_KEY = "e2emern.parsed"
@@ -134,9 +134,9 @@ def read_parse_summary(path: Path) -> ParseSummary:
         raise _malformed(path) from error
 
 
-def pending(home: Home, keys: Iterable[SourceKey], *, model_version: str, mesh_version: str) -> list[SourceKey]:
+def pending(home: Home, keys: Iterable[SourceKey], versions: Versions) -> list[SourceKey]:
     """Return the sources without a mentions file, in order and without duplicates."""
-    folder = home.mentions_folder(model_version=model_version, mesh_version=mesh_version)
+    folder = home.mentions_folder(versions)
     done = {path.name for path in folder.glob("*.parquet")}
     return [key for key in dict.fromkeys(keys) if f"{key.stem}.parquet" not in done]
 

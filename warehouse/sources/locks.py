@@ -11,19 +11,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from warehouse.files import is_locked, locked
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 
 
 @contextmanager
-def claimed(home: Home, keys: Iterable[SourceKey], *, model_version: str, mesh_version: str) -> Iterator[None]:
+def claimed(home: Home, keys: Iterable[SourceKey], versions: Versions) -> Iterator[None]:
     """Hold the claims of sources during the block; wait while others hold one of them."""
     with ExitStack() as stack:
         for key in sorted(set(keys)):  # in one fixed order, which prevents deadlock
-            claim = home.claim(key, model_version=model_version, mesh_version=mesh_version)
-            stack.enter_context(locked(claim, best_effort=True))
+            stack.enter_context(locked(home.claim(key, versions), best_effort=True))
         yield
 
 
-def is_claimed(home: Home, key: SourceKey, *, model_version: str, mesh_version: str) -> bool:
+def is_claimed(home: Home, key: SourceKey, versions: Versions) -> bool:
     """Return whether a worker is processing a source."""
-    return is_locked(home.claim(key, model_version=model_version, mesh_version=mesh_version))
+    return is_locked(home.claim(key, versions))

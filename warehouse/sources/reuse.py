@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.schemas import MENTIONS
 from warehouse.snapshots.views import file_list, identifier
 
@@ -65,16 +65,15 @@ class Carried:
         return self.mentions.slice(start, end - start)
 
 
-def reused_mentions(home: Home, key: SourceKey, *, model_version: str, mesh_version: str) -> Carried:
+def reused_mentions(home: Home, key: SourceKey, versions: Versions) -> Carried:
     """Return the mentions that a parsed source can reuse from other sources.
 
     Searches every other source that this model has annotated and whose range of ids overlaps. A file that cannot be
     read is skipped: its documents are annotated again.
     """
-    versions = {"model_version": model_version, "mesh_version": mesh_version}
     earlier = [
         other
-        for other in _annotated(home, **versions)
+        for other in _annotated(home, versions)
         if other.documents != home.documents(key) and _overlap(other.documents, home.documents(key))
     ]
     with tempfile.TemporaryDirectory(prefix="e2emern-carry-") as spill:
@@ -97,8 +96,8 @@ class _Annotated:
     unread: Path
 
 
-def _annotated(home: Home, *, model_version: str, mesh_version: str) -> Iterator[_Annotated]:
-    for mentions in sorted(home.mentions_folder(model_version=model_version, mesh_version=mesh_version).glob("[!.]*")):
+def _annotated(home: Home, versions: Versions) -> Iterator[_Annotated]:
+    for mentions in sorted(home.mentions_folder(versions).glob("[!.]*")):
         documents = home.root / "documents" / mentions.name
         unread = home.root / "failures" / mentions.parent.name / mentions.name
         if documents.exists() and unread.exists():

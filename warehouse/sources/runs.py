@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from warehouse.errors import WarehouseError
 from warehouse.files import atomic_write
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 
 LONGEST_RUN: Final = timedelta(days=7)
 FLOW_RUN: Final = "flow_run"
@@ -87,9 +87,8 @@ def finish_run(run: RunRecord, *, error: str | None = None) -> RunRecord:
 def recorded_run(
     home: Home,
     keys: Iterable[SourceKey],
+    versions: Versions,
     *,
-    model: str,
-    mesh: str,
     options: Mapping[str, Any],
     with_outcomes: Callable[[RunRecord], RunRecord],
 ) -> Iterator[None]:
@@ -98,17 +97,16 @@ def recorded_run(
     Args:
         home: home of the run.
         keys: sources of the run.
-        model: version of the model.
-        mesh: version of MeSH.
+        versions: versions of the model and of MeSH.
         options: options of the run.
         with_outcomes: adds to the record what the run did so far, with an error if there is one.
 
     Raises:
         WarehouseError: two sources have the same name but different content.
     """
-    versions = {"e2emern": version("e2emern"), "model": model, "mesh": mesh}
     begun = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome="begun") for key in keys)
-    run = replace(begin_run(versions=versions, options=options), sources=begun)
+    run = begin_run(versions={"e2emern": version("e2emern"), **asdict(versions)}, options=options)
+    run = replace(run, sources=begun)
     write_run(home, run)
     try:
         yield
@@ -189,7 +187,7 @@ def _uneventful(name: str, digest: str, outcome: str) -> SourceOutcome:
     return SourceOutcome(name, digest, outcome)
 
 
-def annotators(runs: Sequence[RunRecord], *, model_version: str, mesh_version: str) -> dict[SourceKey, str]:
+def annotators(runs: Sequence[RunRecord], versions: Versions) -> dict[SourceKey, str]:
     """Return the run that annotated each source with one model and vocabulary. `runs` are in order of time.
 
     A killed run did not record its outcome. If a later run found the source done, the last run that began it counts.
@@ -197,7 +195,7 @@ def annotators(runs: Sequence[RunRecord], *, model_version: str, mesh_version: s
     certain: dict[SourceKey, str] = {}
     begun: dict[SourceKey, str] = {}
     for run in runs:
-        if (run.versions.get("model"), run.versions.get("mesh")) != (model_version, mesh_version):
+        if (run.versions.get("model"), run.versions.get("mesh")) != (versions.model, versions.mesh):
             continue
         for source in run.sources:
             if source.outcome == "begun":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluation.drift import DriftLimits, News, drift, note_news, read_drift, read_news
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.queries.nights import Night
@@ -94,7 +94,7 @@ def test_the_version_that_is_shown_is_no_news(tmp_path: Path) -> None:
     add_vocabulary(home)
     add_source(home, source, [document(0, "1")])
     add_run(home, source)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     assert read_news(home) == News()
     found = read_drift(home)
     assert found is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import MESH, VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.mesh.changes import MeshChanges, mesh_changes
@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> Home:
     documents = [document(record, str(record), text="x" * 30) for record, _, _ in spans]
     add_source(home, SOURCE, documents, mentions=mentions)
     add_run(home, SOURCE)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     rows = {row["mesh_id"]: row for row in pq.read_table(entities_path(home, mesh_version=MESH)).to_pylist()}
     del rows["C562840"]
     del rows["OMIM:114480"]
@@ -67,7 +67,7 @@ def test_every_change_with_the_mentions_that_it_touches(changes: MeshChanges) ->
 
 
 def test_touched_documents(changes: MeshChanges, home: Home) -> None:
-    mentions = home.mentions(SOURCE, model_version=MODEL, mesh_version=MESH)
+    mentions = home.mentions(SOURCE, VERSIONS)
     assert changes.touched(mentions) == [0, 1, 3, 4, 5]  # not the concept that only moved
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.queries.documents import annotated_rows
@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_documents_come_with_their_mentions_by_source_and_record(home: Home) -> None:
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     assert [
         (row["source"], row["record"], row["title"], [(each["start"], each["mesh_id"]) for each in row["mentions"]])
         for row in annotated_rows(home)
@@ -50,7 +50,7 @@ def test_a_home_without_a_snapshot_is_an_error(home: Home) -> None:
 
 
 def test_a_file_that_is_gone_is_an_error_that_names_it(home: Home) -> None:
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     gone = home.documents(key("pubmed26n0001.xml.gz", "a"))
     gone.unlink()
     with pytest.raises(WarehouseError, match=f"{gone} cannot be read: "):

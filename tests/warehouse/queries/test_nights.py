@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.queries.nights import Night, nights
@@ -37,7 +37,7 @@ def test_a_source_belongs_to_the_night_that_met_it_first(tmp_path: Path) -> None
     run(home, "2026-01-01", first)
     run(home, "2026-01-02", first, second)
     run(home, "2026-01-04", first, second)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     assert nights(home, last=3) == [
         Night(
             date="2026-01-01", documents=2, shown=1, mentions=2, linked=2,

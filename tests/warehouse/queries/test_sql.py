@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home
 from warehouse.queries.sql import is_cut, query
@@ -24,7 +24,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         [document(0, "11"), document(1, "12")],
         mentions=[mention(0, "11"), mention(1, "12", "D001241"), mention(1, "12", None, start=4)],
     )
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     return home
 
 

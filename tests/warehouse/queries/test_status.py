@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.queries.status import Status, status
@@ -57,7 +57,7 @@ def test_home_with_snapshot(tmp_path: Path) -> None:
         mentions=[mention(0, "1"), mention(0, "1", "D001241"), mention(0, "1", None), mention(0, "1", start=2)],
     )
     add_source(home, key("b"), error="truncated at byte 7")
-    snapshot = publish(home, model_version=MODEL, mesh_version=MESH)
+    snapshot = publish(home, VERSIONS)
     found = status(home)
     assert found.snapshot == snapshot
     assert found.linked_share == 0.75
@@ -78,7 +78,7 @@ def test_what_waits_and_which_run_was_the_last(tmp_path: Path) -> None:
     night = add_run(home, key("a.xml"))
     batch = replace(begin_run(options={FLOW_RUN: "of another"}), run_id="99990101T000000Z")
     write_run(home, batch)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     home.dumps.mkdir()
     for name in ("a.xml", "b.xml", "b.xml.md5", ".ingest"):
         (home.dumps / name).touch()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.queries.trace import Trace, trace
@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     add_source(home, ONE, [document(0, "11"), document(1, "12")], failures=[(2, "no PMID")])
     add_source(home, NOTES, [document(0, "n1")])
     ran(home, 1, ONE, NOTES)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     add_source(
         home,
         TWO,
@@ -59,10 +59,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         unread=[(1, "model: too long")],
     )
     ran(home, 2, TWO, NOTES_AGAIN)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     add_source(home, THREE, [], deletions=[(0, 11)])
     ran(home, 3, THREE)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     return home
 
 
@@ -160,11 +160,11 @@ def test_unpublished_work_failures_and_a_rollback(tmp_path: Path) -> None:
     add_vocabulary(home)
     add_source(home, ONE, [document(0, "11")])
     ran(home, 1, ONE)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     add_source(home, TWO, [document(0, "11", version=2)])
     ran(home, 2, TWO)
     assert standings(trace(home, "11")) == [(ONE.name, "shown", None), (TWO.name, "unpublished", None)]
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     roll_back(home)
     found = trace(home, "11")
     assert standings(found) == [(ONE.name, "shown", None), (TWO.name, "unpublished", None)]
@@ -191,7 +191,7 @@ def test_failures_about_a_document(tmp_path: Path) -> None:
                 }
             ]
         )
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     (failed,) = trace(home, "11").failures
     assert (failed.reason, failed.position, failed.origin.source) == ("too long", "line 7", TWO.name)
     home.failures(TWO).write_bytes(b"PAR1 and no more")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, publish_it
+from tests.warehouse.homes import MESH, VERSIONS, add_run, add_source, add_vocabulary, document, key, publish_it
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.queries.documents import annotated_rows
 from warehouse.snapshots import compaction
 from warehouse.snapshots.compaction import FULL, SMALL, Group, plan
@@ -77,7 +77,7 @@ def nights(home: Home, numbers: range) -> Snapshot:
             failures=[(3, "no PMID")],
         )
         add_run(home, source)
-    return publish(home, model_version=MODEL, mesh_version=MESH)
+    return publish(home, VERSIONS)
 
 
 def named(home: Home) -> dict[str, int]:
@@ -126,7 +126,7 @@ def test_a_source_issued_again_leaves_its_group(home: Home) -> None:
     again = key("pubmed21n0002.xml", "7")
     add_source(home, again, [document(0, "500")])
     add_run(home, again)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     rows = all_rows(home)
     assert ("pubmed21n0002.xml", "7" * 16, 0, "500", "A title") in rows["documents"]
     assert [row for row in rows["deletions"] if row[0] == "pubmed21n0002.xml"] == []
@@ -144,7 +144,7 @@ def test_merged_files_that_are_gone_are_made_again(home: Home) -> None:
     merged = {path: path.read_bytes() for path in (home.root / "compacted").rglob("*.parquet")}
     for path in merged:
         path.unlink()
-    assert publish(home, model_version=MODEL, mesh_version=MESH).unchanged
+    assert publish(home, VERSIONS).unchanged
     assert all_rows(home) == rows
     made = {path: path.read_bytes() for path in (home.root / "compacted").rglob("*.parquet")}
     assert len(made) == 5
@@ -161,20 +161,20 @@ def test_killed_while_it_merges(home: Home) -> None:
     publisher = (
         "import os, signal, sys; from pathlib import Path\n"
         "from warehouse.snapshots import compaction; from warehouse.snapshots import publish as snapshot\n"
-        "from warehouse.layout import Home\n"
+        "from warehouse.layout import Home, Versions\n"
         "compaction.LOOSE = 4\n"
         "append, calls = compaction.TableWriter.append, []\n"
         "def dying(self, rows):\n"
         "    calls.append(rows)\n"
         "    return append(self, rows) if len(calls) < 10 else os.kill(os.getpid(), signal.SIGKILL)\n"
         "compaction.TableWriter.append = dying\n"
-        "snapshot.publish(Home(Path(sys.argv[1])), model_version='small-1', mesh_version='2024')"
+        "snapshot.publish(Home(Path(sys.argv[1])), Versions('small-1', '2024'))"
     )
     killed = subprocess.run([sys.executable, "-c", publisher, str(home.root)], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     assert list((home.root / "compacted").rglob("*.parquet"))
     assert all_rows(home) == rows
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     assert named(home)["documents"] == 1
     assert [row[4] for row in all_rows(home)["documents"] if row[3] == "1"] == ["night 3"]
 
@@ -186,12 +186,12 @@ def test_what_another_model_merged_is_not_what_stands_now(home: Home, monkeypatc
     for number, one in enumerate(sources):
         add_source(home, one, [document(0, str(number))])
         add_source(home, one, [document(0, str(number))], model="other", mentions=[] if number == 1 else None)
-    publish(home, model_version=MODEL, mesh_version=MESH)
-    assert publish(home, model_version="other", mesh_version=MESH).mentions == 2
+    publish(home, VERSIONS)
+    assert publish(home, Versions("other", MESH)).mentions == 2
     roll_back(home, 1)
-    home.mentions(sources[1], model_version="other", mesh_version=MESH).unlink()
+    home.mentions(sources[1], Versions("other", MESH)).unlink()
     add_source(home, sources[1], [document(0, "1")], model="other")
-    assert publish(home, model_version="other", mesh_version=MESH, accept="repaired").mentions == 3
+    assert publish(home, Versions("other", MESH), accept="repaired").mentions == 3
 
 
 def test_a_file_that_was_damaged_since_it_was_published_is_named(home: Home) -> None:

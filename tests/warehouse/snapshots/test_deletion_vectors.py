@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.layout import Home, SourceKey
 from warehouse.snapshots import compaction
 from warehouse.snapshots.publish import Snapshot, publish
@@ -34,7 +34,7 @@ def add(home: Home, source: SourceKey, ids: Sequence[int], *, each: int = 3, del
 
 
 def publish_it(home: Home) -> Snapshot:
-    return publish(home, model_version=MODEL, mesh_version=MESH)
+    return publish(home, VERSIONS)
 
 
 def ask(home: Home, sql: str) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.snapshots.diff import Change, ChangedConcept, ChangedDocument, difference, list_snapshots
@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Home:
         ],
     )
     add_run(home, first)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     revised = [
         document(0, "1"),
         document(1, "2", text="Another title") | {"text_sha256": "1" * 64},
@@ -50,7 +50,7 @@ def home(tmp_path: Path) -> Home:
         ],
     )
     add_run(home, second)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     return home
 
 
@@ -103,7 +103,7 @@ def test_list(home: Home, tmp_path: Path) -> None:
     assert states() == [(2, "current"), (1, "earlier")]
     roll_back(home)
     assert states() == [(2, "withdrawn"), (1, "current")]
-    publish(home, model_version=MODEL, mesh_version=MESH, accept="all is well")
+    publish(home, VERSIONS, accept="all is well")
     assert states() == [(3, "current"), (2, "withdrawn"), (1, "earlier")]
     (tmp_path / "empty").mkdir()
     with pytest.raises(WarehouseError, match=r"empty has no snapshot yet; annotate something into it first$"):

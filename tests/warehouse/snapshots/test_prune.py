@@ -11,10 +11,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key
 from warehouse.doctor import examine
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey
+from warehouse.layout import Home, SourceKey, Versions
 from warehouse.snapshots import compaction
 from warehouse.snapshots.prune import Pruned, prune
 from warehouse.snapshots.publish import open_snapshot, publish
@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> Home:
     for source, document_id in ((OLD, "1"), (NEW, "2"), (OTHER, "3")):
         add_source(home, source, [document(0, document_id)])
         add_run(home, source)
-        publish(home, model_version=MODEL, mesh_version=MESH)
+        publish(home, VERSIONS)
     add_source(home, WAITING, [document(0, "4")])
     add_run(home, WAITING)
     return home
@@ -58,7 +58,7 @@ def test_what_only_a_deleted_snapshot_showed_goes(home: Home) -> None:
     assert [files(home, one) for one in (NEW, OTHER, WAITING)] == [EVERY] * 3
     assert (shown(home, 2), shown(home)) == (["2"], ["2", "3"])
     assert prune(home, keep=2, grace_s=0) == Pruned(kept=[2, 3], in_use=[], deleted=[], files=0, bytes=0)
-    assert publish(home, model_version=MODEL, mesh_version=MESH).number == 4
+    assert publish(home, VERSIONS).number == 4
     assert shown(home) == ["2", "3", "4"]
 
 
@@ -72,7 +72,7 @@ def test_the_current_snapshot_stays(home: Home) -> None:
 def test_what_the_next_publish_would_show_stays(home: Home) -> None:
     add_run(home, OLD)  # the file of before was met again, and is not published yet
     assert prune(home, keep=1, grace_s=0).files == 0
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     assert shown(home) == ["1", "3", "4"]
 
 
@@ -149,21 +149,21 @@ def test_killed_while_it_deletes(home: Home) -> None:
 
 
 def test_files_that_another_model_reads_stay(home: Home) -> None:
-    other = home.mentions(OLD, model_version="small-2", mesh_version=MESH)
+    other = home.mentions(OLD, Versions("small-2", MESH))
     other.parent.mkdir()
-    other.write_bytes(home.mentions(OLD, model_version=MODEL, mesh_version=MESH).read_bytes())
+    other.write_bytes(home.mentions(OLD, VERSIONS).read_bytes())
     assert prune(home, keep=2, grace_s=0).files == 2
     assert files(home, OLD) == ["deletions", "documents", "failures", f"mentions/small-2@{MESH}"]
 
 
 def test_merged_files_that_were_replaced_go(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "LOOSE", 2)
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     for number in (5, 6):
         source = key(f"d{number}.txt", str(number))
         add_source(home, source, [document(0, str(number))])
         add_run(home, source)
-    assert publish(home, model_version=MODEL, mesh_version=MESH).number == 5
+    assert publish(home, VERSIONS).number == 5
     merged = sorted((home.root / "compacted" / "documents").iterdir())
     assert len(merged) == 2
     prune(home, keep=1, grace_s=0)

@@ -14,7 +14,18 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention, publish_it
+from tests.warehouse.homes import (
+    MESH,
+    MODEL,
+    VERSIONS,
+    add_run,
+    add_source,
+    add_vocabulary,
+    document,
+    key,
+    mention,
+    publish_it,
+)
 from warehouse import schemas
 from warehouse.errors import CountMismatchError, PublishRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey
@@ -194,8 +205,8 @@ def test_two_publishers_at_once(home: Home) -> None:
     add_source(home, FIRST, [document(0, "1")])
     publisher = (
         "import sys; from pathlib import Path\n"
-        "from warehouse.layout import Home; from warehouse.snapshots.publish import publish\n"
-        "print(publish(Home(Path(sys.argv[1])), model_version='small-1', mesh_version='2024').number)"
+        "from warehouse.layout import Home, Versions; from warehouse.snapshots.publish import publish\n"
+        "print(publish(Home(Path(sys.argv[1])), Versions('small-1', '2024')).number)"
     )
     command = [sys.executable, "-c", publisher, str(home.root)]
     with ThreadPoolExecutor(3) as pool:
@@ -213,9 +224,9 @@ def test_a_killed_publisher_is_forgotten(home: Home) -> None:
     publisher = (
         "import os, signal, sys; from pathlib import Path\n"
         "from warehouse.snapshots import refs as shelf; from warehouse.snapshots import publish as snapshot\n"
-        "from warehouse.layout import Home\n"
+        "from warehouse.layout import Home, Versions\n"
         "shelf.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "snapshot.publish(Home(Path(sys.argv[1])), model_version='small-1', mesh_version='2024')"
+        "snapshot.publish(Home(Path(sys.argv[1])), Versions('small-1', '2024'))"
     )
     killed = subprocess.run([sys.executable, "-c", publisher, str(home.root)], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
@@ -254,7 +265,7 @@ def lose_a_file(home: Home) -> None:
 
 def lose_the_unread(home: Home) -> None:
     add_source(home, SECOND, [document(0, "2")])
-    home.unread(SECOND, model_version=MODEL, mesh_version=MESH).unlink()
+    home.unread(SECOND, VERSIONS).unlink()
 
 
 def damage_a_file(home: Home) -> None:
@@ -268,8 +279,8 @@ def swap_files(home: Home) -> None:
 
 
 def rename_mentions(home: Home) -> None:
-    path = home.mentions(FIRST, model_version=MODEL, mesh_version=MESH)
-    shutil.copy(path, home.mentions(SECOND, model_version=MODEL, mesh_version=MESH))
+    path = home.mentions(FIRST, VERSIONS)
+    shutil.copy(path, home.mentions(SECOND, VERSIONS))
 
 
 def homeless_mention(home: Home) -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import PublishRefusedError
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.snapshots.publish import open_snapshot, publish, read_snapshot
 from warehouse.snapshots.publish_gate import Figures, Limits, exceeded
 from warehouse.snapshots.refs import login
 
+OTHER = Versions("m-2", "2024")
 BEFORE = Figures(
-    model_version="m-1",
-    mesh_version="2024",
+    versions=Versions("m-1", "2024"),
     documents=10_000,
     mentions=100_000,
     linked=90_000,
@@ -47,9 +47,17 @@ BEFORE = Figures(
                 "0.05"
             ],
         ),
-        ({"model_version": "m-2", "linked": 82_000, "mentions": 95_000, "branches": {"C04": 0.4, "D02": 0.6}}, []),
         (
-            {"model_version": "m-2", "documents": 9_000},
+            {
+                "versions": OTHER,
+                "linked": 82_000,
+                "mentions": 95_000,
+                "branches": {"C04": 0.4, "D02": 0.6},
+            },
+            [],
+        ),
+        (
+            {"versions": OTHER, "documents": 9_000},
             ["documents: was 10,000, is 9,000, limit 1% lost (wider limits: m-1@2024 -> m-2@2024)"],
         ),
     ],
@@ -71,7 +79,7 @@ def test_a_snapshot_beyond_the_limits_is_refused_until_accepted(tmp_path: Path) 
     ids = ["D001943", "D001943", "D001241", "D001241"]
     add_source(home, first, four, mentions=[mention(place, str(place), one) for place, one in enumerate(ids)])
     add_run(home, first)
-    publish(home, model_version=MODEL, mesh_version=MESH, limits=limits)
+    publish(home, VERSIONS, limits=limits)
     add_source(
         home,
         second,
@@ -82,13 +90,13 @@ def test_a_snapshot_beyond_the_limits_is_refused_until_accepted(tmp_path: Path) 
     # Breast Neoplasms and the concepts mapped to it are in two branches; half of each counts in both
     moved = "concept mix: branch D02 was 50.0%, is 25.0% of linked mentions; distance of all branches 0.25, limit 0.05"
     with pytest.raises(PublishRefusedError, match="concept mix") as caught:
-        publish(home, model_version=MODEL, mesh_version=MESH, limits=limits)
+        publish(home, VERSIONS, limits=limits)
     assert str(caught.value) == (
         f"{moved}; nothing was published: correct it, or publish it anyway with --accept WHY "
         "(e2emern snapshots publish)"
     )
     assert read_snapshot(home).number == 1
-    accepted = publish(home, model_version=MODEL, mesh_version=MESH, limits=limits, accept="a journal on one gene")
+    accepted = publish(home, VERSIONS, limits=limits, accept="a journal on one gene")
     assert (accepted.number, accepted.previous) == (2, 1)
     assert accepted.accepted == f"{login()}: a journal on one gene"
     assert accepted.exceeded == moved

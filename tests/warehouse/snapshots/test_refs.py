@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_run, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key
 from warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
 from warehouse.layout import Home
 from warehouse.queries.documents import annotated_rows
@@ -39,7 +39,7 @@ def night(home: Home, number: int) -> Snapshot:
     source = key(f"pubmed21n{number:04d}.xml", str(number))
     add_source(home, source, [document(0, str(number))])
     add_run(home, source)
-    return publish(home, model_version=MODEL, mesh_version=MESH)
+    return publish(home, VERSIONS)
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +89,12 @@ def test_what_was_withdrawn_does_not_come_back_unasked(home: Home) -> None:
         r"withdrawn; remove what was wrong with it, then publish with --accept WHY \(e2emern snapshots publish\)$"
     )
     with pytest.raises(PublishRefusedError, match=refused):
-        publish(home, model_version=MODEL, mesh_version=MESH)
+        publish(home, VERSIONS)
     with pytest.raises(PublishRefusedError, match=refused):
         night(home, 4)
     assert ask(home.warehouse) == [(1,)]
-    home.mentions(key("pubmed21n0002.xml", "2"), model_version=MODEL, mesh_version=MESH).unlink()
-    snapshot = publish(home, model_version=MODEL, mesh_version=MESH, accept="dump 2 is out")
+    home.mentions(key("pubmed21n0002.xml", "2"), VERSIONS).unlink()
+    snapshot = publish(home, VERSIONS, accept="dump 2 is out")
     assert (snapshot.number, snapshot.previous, snapshot.documents) == (4, 1, 3)
     assert snapshot.accepted == f"{login()}: dump 2 is out"
     assert night(home, 5).number == 5
@@ -103,13 +103,13 @@ def test_what_was_withdrawn_does_not_come_back_unasked(home: Home) -> None:
 def test_what_was_chosen_by_one_snapshot_replaces_no_other(home: Home) -> None:
     seen = read_snapshot(home)
     assert night(home, 4).number == 4
-    assert publish(home, model_version=MODEL, mesh_version=MESH, over=seen).unchanged
-    home.mentions(key("pubmed21n0002.xml", "2"), model_version=MODEL, mesh_version=MESH).unlink()
+    assert publish(home, VERSIONS, over=seen).unchanged
+    home.mentions(key("pubmed21n0002.xml", "2"), VERSIONS).unlink()
     overtaken = f"^snapshot 4 of model {MODEL} and MeSH {MESH} is shown since, and nothing was published in its place; "
     with pytest.raises(OvertakenError, match=overtaken):
-        publish(home, model_version=MODEL, mesh_version=MESH, over=seen)
+        publish(home, VERSIONS, over=seen)
     assert ask(home.warehouse) == [(4,)]
-    assert publish(home, model_version=MODEL, mesh_version=MESH, over=read_snapshot(home)).documents == 3
+    assert publish(home, VERSIONS, over=read_snapshot(home)).documents == 3
 
 
 def test_two_rollbacks_in_a_row_withdraw_what_the_first_did(home: Home) -> None:
@@ -130,7 +130,7 @@ def test_the_one_before_is_none_that_was_withdrawn(home: Home) -> None:
     source = key("pubmed21n0004.xml", "4")
     add_source(home, source, [document(0, "4")])
     add_run(home, source)
-    after = publish(home, model_version=MODEL, mesh_version=MESH, accept="they are right")
+    after = publish(home, VERSIONS, accept="they are right")
     assert (after.number, after.previous, number_before(home, 4)) == (4, 1, 1)
     since = answer(home, "new-documents")
     assert sorted(row["document_id"] for row in since.to_pylist()) == ["2", "3", "4"]
@@ -139,7 +139,7 @@ def test_the_one_before_is_none_that_was_withdrawn(home: Home) -> None:
 
 def test_before_a_damaged_one_is_none_that_was_withdrawn(home: Home) -> None:
     roll_back(home, 1, why="snapshots 2 and 3 are wrong")
-    publish(home, model_version=MODEL, mesh_version=MESH, accept="they are right")
+    publish(home, VERSIONS, accept="they are right")
     home.snapshot(4).chmod(0o644)
     home.snapshot(4).write_bytes(b"nothing")
     assert number_before(home, 4) == 1
@@ -205,14 +205,14 @@ def test_a_publisher_killed_before_the_link_blocks_nobody(home: Home) -> None:
     add_run(home, source)
     publisher = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from warehouse.snapshots import publish as snapshot; from warehouse.layout import Home\n"
+        "from warehouse.snapshots import publish as snapshot; from warehouse.layout import Home, Versions\n"
         "snapshot.set_current = lambda home, number: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "snapshot.publish(Home(Path(sys.argv[1])), model_version='small-1', mesh_version='2024')"
+        "snapshot.publish(Home(Path(sys.argv[1])), Versions('small-1', '2024'))"
     )
     killed = subprocess.run([sys.executable, "-c", publisher, str(home.root)], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
     assert ask(home.warehouse) == [(3,)]
-    assert (publish(home, model_version=MODEL, mesh_version=MESH).number, ask(home.warehouse)) == (5, [(4,)])
+    assert (publish(home, VERSIONS).number, ask(home.warehouse)) == (5, [(4,)])
 
 
 def test_a_home_that_moved(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import PublishRefusedError
 from warehouse.layout import Home
 from warehouse.parquet import TableWriter
@@ -54,7 +54,7 @@ def refused(folder: Path, documents: list[dict[str, Any]], mentions: list[dict[s
     add_vocabulary(home)
     add_source(home, ONE, documents, mentions=mentions)
     with pytest.raises(PublishRefusedError) as caught:
-        publish(home, model_version=MODEL, mesh_version=MESH)
+        publish(home, VERSIONS)
     kind = "mentions" if mentions else "documents"
     assert str(caught.value).startswith(f"{folder}/{kind}/")
     assert f"breaks a rule: {rule}; report this" in str(caught.value)
@@ -69,12 +69,12 @@ def test_deletions_and_failures(tmp_path: Path) -> None:
     with TableWriter(home.deletions(ONE), DELETIONS) as writer:
         writer.append([origin | {"pmid": 0, "version": 1}])
     with pytest.raises(PublishRefusedError, match="record 0 breaks a rule: pmid > 0"):
-        publish(home, model_version=MODEL, mesh_version=MESH)
+        publish(home, VERSIONS)
     add_source(home, ONE, failures=[(0, "bad")])
     with TableWriter(home.failures(ONE), FAILURES) as writer:
         writer.append([origin | {"document_id": None, "position": "line 1", "reason": ""}])
     with pytest.raises(PublishRefusedError, match="record 0 breaks a rule: reason says something"):
-        publish(home, model_version=MODEL, mesh_version=MESH)
+        publish(home, VERSIONS)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_other_columns(tmp_path: Path, changed: str, message: str) -> None:
         table = table.set_column(at, pa.field("pmid", pa.int64()), pa.array([5], pa.int64()))
     pq.write_table(table, path)
     with pytest.raises(PublishRefusedError, match=message):
-        publish(home, model_version=MODEL, mesh_version=MESH)
+        publish(home, VERSIONS)

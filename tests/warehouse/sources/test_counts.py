@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_source, document, key
+from tests.warehouse.homes import MESH, VERSIONS, add_source, document, key
 from warehouse.errors import CountMismatchError, WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS
 from warehouse.sources.counts import SourceCounts, SourceSummary, pending, read_source_summary
@@ -70,6 +70,6 @@ def test_pending(tmp_path: Path) -> None:
     home = Home(tmp_path)
     done, new, changed = key("a", "1"), key("b", "1"), key("a", "2")
     add_source(home, done, [document(0, "1")])
-    assert pending(home, [new, done, changed, new], model_version=MODEL, mesh_version=MESH) == [new, changed]
-    assert pending(home, [done], model_version="other", mesh_version=MESH) == [done]
-    assert pending(home, [], model_version=MODEL, mesh_version=MESH) == []
+    assert pending(home, [new, done, changed, new], VERSIONS) == [new, changed]
+    assert pending(home, [done], Versions("other", MESH)) == [done]
+    assert pending(home, [], VERSIONS) == []

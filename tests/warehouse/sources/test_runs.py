@@ -13,7 +13,7 @@ import pytest
 
 from tests.warehouse.homes import add_run, key
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.sources.runs import (
     RunRecord,
     SourceOutcome,
@@ -66,8 +66,7 @@ def test_a_run_is_recorded_before_and_after(
         recorded_run(
             home,
             [key("a")],
-            model="m",
-            mesh="2026",
+            Versions("m", "2026"),
             options={"relink": "2025"},
             with_outcomes=lambda run: replace(run, sources=(done,), stages={"spans": 3}, error=noted),
         ),
@@ -129,5 +128,5 @@ def test_the_run_that_annotated_each_source() -> None:
         outcomes("4", a="annotated", d="unchanged", e="begun"),
         outcomes("5", d="begun", c="begun"),
     ]
-    found = annotators(runs, model_version="m", mesh_version="2024")
+    found = annotators(runs, Versions("m", "2024"))
     assert {key.name: run_id for key, run_id in found.items()} == {"a": "4", "b": "2", "c": "1", "d": "2", "e": "4"}
