@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 import numpy as np
@@ -54,25 +54,20 @@ class Found:
         return list(dict.fromkeys([*first, *self.group.heads]))
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class CandidateSearch:
     """Searches a vocabulary and its bank for the candidates of groups of spans.
 
-    Args:
+    Attributes:
         tokens: word pieces in one batch of names.
     """
 
-    def __init__(
-        self,
-        model: E2emernModel,
-        *,
-        tokenizer: PreTrainedTokenizerBase,
-        vocabulary: Vocabulary,
-        bank: EntityBank,
-        tokens: int,
-    ) -> None:
-        self.model, self.tokenizer, self.vocabulary, self.bank = model, tokenizer, vocabulary, bank
-        self.tokens = tokens
-        self._encoded: dict[str, Tensor] = {}
+    model: E2emernModel
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: Vocabulary
+    bank: EntityBank
+    tokens: int
+    _encoded: dict[str, Tensor] = field(default_factory=dict, init=False)
 
     def fill(
         self,

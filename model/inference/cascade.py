@@ -12,7 +12,7 @@ similar length within a budget of word pieces.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -64,39 +64,41 @@ class _Batch:
     columns: dict[tuple[int, int], np.ndarray]  # (row, group): the columns of the group's candidates
 
 
+@dataclass(eq=False, repr=False)
 class Cascade:
     """A model, its vocabulary and its bank, ready to annotate.
 
-    Args:
+    Attributes:
         model: in evaluation mode, on its device, in the precision to run in.
         selection: bool (concepts,), the concepts that may be linked to (see `Vocabulary.select`); None for all.
-        tokens: word pieces in one batch; by default the fastest number on the device.
+        tokens: word pieces in one batch; 0 for the fastest number on the device.
     """
 
-    def __init__(
-        self,
-        model: E2emernModel,
-        *,
-        tokenizer: PreTrainedTokenizerBase,
-        vocabulary: Vocabulary,
-        bank: EntityBank,
-        model_version: str,
-        selection: np.ndarray | None = None,
-        tokens: int | None = None,
-    ) -> None:
-        self.model, self.tokenizer, self.vocabulary, self.bank = model, tokenizer, vocabulary, bank
-        self.model_version, self.mesh_version = model_version, vocabulary.version
-        stored = model.config.resolver
+    model: E2emernModel
+    _: KW_ONLY
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: Vocabulary
+    bank: EntityBank
+    model_version: str
+    selection: np.ndarray | None = None
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        stored = self.model.config.resolver
         self.resolver = Resolver.from_dict(stored) if stored else Resolver.unfitted()
-        self.selection = selection
-        self.tokens = tokens or fastest_batch(str(model.device))
+        self.tokens = self.tokens or fastest_batch(str(self.model.device))
         self.candidates = CandidateSearch(
-            model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank, tokens=self.tokens
+            model=self.model, tokenizer=self.tokenizer, vocabulary=self.vocabulary, bank=self.bank, tokens=self.tokens
         )
-        self.span_threshold: float = model.config.span_threshold
+        self.span_threshold: float = self.model.config.span_threshold
         # A low-confidence span is kept only if it is linked, by a resolver that was fitted to refuse.
         self.recall_bias = RECALL_BIAS if stored else 0.0
-        self.max_pieces = longest_window(model.encoder)
+        self.max_pieces = longest_window(self.model.encoder)
+
+    @property
+    def mesh_version(self) -> str:
+        """Return the version of the vocabulary."""
+        return self.vocabulary.version
 
     @torch.inference_mode()
     def annotate(self, texts: Sequence[Text], *, given: Given | None = None) -> tuple[list[list[Mention]], Report]:
@@ -131,11 +133,7 @@ class Cascade:
         self, texts: Sequence[Text], *, given: Given | None = None
     ) -> tuple[list[Window], list[Tensor], list[Span]]:
         """Return what `find_spans` does, before the spans of a document are made consistent."""
-        windows = make_windows(
-            (text.sentences for text in texts),
-            tokenizer=self.tokenizer,
-            max_pieces=self.max_pieces,
-        )
+        windows = make_windows((text.sentences for text in texts), tokenizer=self.tokenizer, max_pieces=self.max_pieces)
         hidden: list[Tensor] = [torch.empty(0)] * len(windows)
         found: list[list[WordSpan]] = [[] for _ in windows]
         for batch in batches_of([len(window) for window in windows], tokens=self.tokens):

@@ -166,44 +166,9 @@ class Resolver:
             fits: number of random initialisations; their mean is one resolver with the hidden units of all.
             decay: of the squared weights, on standardised features.
         """
-        widest = max(len(features) for features, _, _ in examples)
-        table = torch.zeros(len(examples), widest, len(FEATURES))
-        live = torch.zeros(len(examples), widest, dtype=torch.bool)
-        right = torch.zeros(len(examples), widest + 1, dtype=torch.bool)
-        none = torch.zeros(len(examples), len(NONE_FEATURES))
-        for row, (features, ner, correct) in enumerate(examples):
-            table[row, : len(features)] = torch.from_numpy(features)
-            live[row, : len(features)] = True
-            right[row, : len(features)] = torch.from_numpy(correct)
-            right[row, -1] = not correct.any()
-            none[row] = torch.from_numpy(_none_features(ner))
-        seen = table[live]
-        mean = seen.mean(0)
-        deviation = (seen.std(0) if len(seen) > 1 else torch.zeros_like(mean)).clamp(min=1e-3)
-        table = (table - mean) / deviation
-
-        def fit_once(seed: int) -> list[Tensor]:
-            generator = torch.Generator().manual_seed(seed)
-            linear, none_weights = torch.zeros(len(FEATURES)), torch.zeros(len(NONE_FEATURES))
-            hidden = torch.randn(units, len(FEATURES), generator=generator) / len(FEATURES) ** 0.5
-            bias, output = torch.zeros(units), torch.randn(units, generator=generator) / max(1, units) ** 0.5
-            parameters = [each.requires_grad_() for each in (linear, none_weights, hidden, bias, output)]
-            optimizer = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
-
-            def loss() -> Tensor:
-                optimizer.zero_grad()
-                scores = table @ linear + (table @ hidden.T + bias).tanh() @ output
-                scores = scores.masked_fill(~live, -torch.inf)
-                logits = torch.cat([scores, (none @ none_weights).unsqueeze(1)], 1).log_softmax(1)
-                likelihood = logits.masked_fill(~right, -torch.inf).logsumexp(1).mean()
-                value = -likelihood + decay * sum(weights.square().sum() for weights in parameters)
-                value.backward()
-                return value
-
-            optimizer.step(loss)
-            return [each.detach() for each in parameters]
-
-        all_linear, all_none, all_hidden, all_bias, all_output = zip(*map(fit_once, range(fits)), strict=True)
+        choices, mean, deviation = _Choices.of(examples).standardised()
+        fitted = [_fit_once(choices, seed=seed, units=units, decay=decay, steps=steps) for seed in range(fits)]
+        all_linear, all_none, all_hidden, all_bias, all_output = zip(*fitted, strict=True)
         linear, none_weights = torch.stack(all_linear).mean(0), torch.stack(all_none).mean(0)
         hidden, bias, output = torch.cat(all_hidden), torch.cat(all_bias), torch.cat(all_output) / fits
         none_weights[0] += (linear * mean / deviation).sum()  # fold the standardisation into the weights
@@ -216,6 +181,61 @@ class Resolver:
             output=output.numpy(),
             prior=prior or {},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """The examples as tensors: N groups of K candidates at most, and "none of them" as the last choice."""
+
+    table: Tensor  # (N, K, features)
+    live: Tensor  # bool (N, K), whether the candidate exists
+    right: Tensor  # bool (N, K + 1)
+    none: Tensor  # (N, features of "none of them")
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> _Choices:
+        widest = max(len(features) for features, _, _ in examples)
+        table = torch.zeros(len(examples), widest, len(FEATURES))
+        live = torch.zeros(len(examples), widest, dtype=torch.bool)
+        right = torch.zeros(len(examples), widest + 1, dtype=torch.bool)
+        none = torch.zeros(len(examples), len(NONE_FEATURES))
+        for row, (features, ner, correct) in enumerate(examples):
+            table[row, : len(features)] = torch.from_numpy(features)
+            live[row, : len(features)] = True
+            right[row, : len(features)] = torch.from_numpy(correct)
+            right[row, -1] = not correct.any()
+            none[row] = torch.from_numpy(_none_features(ner))
+        return cls(table, live, right, none)
+
+    def standardised(self) -> tuple[_Choices, Tensor, Tensor]:
+        """Return the choices with features of mean 0 and deviation 1, and the former mean and deviation."""
+        seen = self.table[self.live]
+        mean = seen.mean(0)
+        deviation = (seen.std(0) if len(seen) > 1 else torch.zeros_like(mean)).clamp(min=1e-3)
+        return replace(self, table=(self.table - mean) / deviation), mean, deviation
+
+
+def _fit_once(choices: _Choices, *, seed: int, units: int, decay: float, steps: int) -> list[Tensor]:
+    """Return the weights, those of "none of them", and the hidden layer's weights, bias and output of one fit."""
+    generator = torch.Generator().manual_seed(seed)
+    linear, none_weights = torch.zeros(len(FEATURES)), torch.zeros(len(NONE_FEATURES))
+    hidden = torch.randn(units, len(FEATURES), generator=generator) / len(FEATURES) ** 0.5
+    bias, output = torch.zeros(units), torch.randn(units, generator=generator) / max(1, units) ** 0.5
+    parameters = [each.requires_grad_() for each in (linear, none_weights, hidden, bias, output)]
+    optimizer = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scores = choices.table @ linear + (choices.table @ hidden.T + bias).tanh() @ output
+        scores = scores.masked_fill(~choices.live, -torch.inf)
+        logits = torch.cat([scores, (choices.none @ none_weights).unsqueeze(1)], 1).log_softmax(1)
+        likelihood = logits.masked_fill(~choices.right, -torch.inf).logsumexp(1).mean()
+        value = -likelihood + decay * sum(weights.square().sum() for weights in parameters)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return [each.detach() for each in parameters]
 
 
 def _none_features(ner: float) -> np.ndarray:
