@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from model.document import MENTION_FIELDS, Document, Mention, Text
 from model.inference.timings import Report
-from tasks.documents import parse_source, read_documents
+from tasks.documents import parse_source, read_documents, text_of
 from tasks.isolate import map_isolating_failures, reason
 from tasks.sources import Source
-from tasks.texts import text_of
 from warehouse.layout import Home, Versions
 from warehouse.parquet import Rows, TableWriter
 from warehouse.schemas import FAILURES, MENTIONS

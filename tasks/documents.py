@@ -15,11 +15,13 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.document import Annotation, Document, Passage
+from model.document import Annotation, Document, Passage, Text
 from model.inference.timings import Report
 from model.notation import normalize_id, normalize_type
+from tasks.abbreviations import find_abbreviations
 from tasks.errors import SourceError
 from tasks.parsers import Deletion, Failure, detect_format, parse
+from tasks.sentences import split_sentences
 from tasks.sources import Source
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, digest_file
@@ -81,6 +83,11 @@ def read_documents(path: Path) -> Iterator[list[Document]]:
         ):  # an error of the system: shared storage may be unavailable for a moment
             raise
         raise WarehouseError(f"{path}: damaged ({' '.join(str(error).split())}); see e2emern doctor") from error
+
+
+def text_of(document: Document) -> Text:
+    """Return what the model reads of a document: its sentences, and the abbreviations that it defines."""
+    return Text(split_sentences(document), find_abbreviations(document.text))
 
 
 def _read_documents(path: Path) -> Iterator[list[Document]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from model.document import Annotation, Document, InvalidAnnotation
 from model.inference.cascade import Cascade
+from tasks.documents import text_of
 from tasks.errors import InputError
 from tasks.exporters.grouping import SEPARATOR, UNLINKED, identifier
 from tasks.isolate import map_isolating_failures
@@ -26,7 +27,6 @@ from tasks.parsers.records import Failure
 from tasks.parsers.source_reader import open_source
 from tasks.passed_over import PassedOver
 from tasks.resolve import check_spans
-from tasks.texts import text_of
 from warehouse.files import atomic_write
 
 CHUNK_DOCUMENTS = 128

@@ -9,8 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from model.progress import Progress, silent
 from model.version import model_version
+from model.vocabulary import Vocabulary
 from tasks.errors import InputError
 from tasks.resolve import check_model, read_mesh_version
 from warehouse.errors import WarehouseError
@@ -80,6 +83,15 @@ def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTo
         return load_model(folder, device=device)
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def read_vocabulary(mesh: Path) -> Vocabulary:
+    """Return the concepts of an entities table. Raises InputError if the file is not a valid table."""
+    try:
+        return Vocabulary.read(mesh)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).removeprefix(f"{mesh}: ").splitlines()[0]
+        raise InputError(f"{mesh}: cannot be read as an entities table ({reason})") from error
 
 
 def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:

@@ -23,9 +23,8 @@ import torch
 from model.document import MENTION_FIELDS, Document, Mention
 from model.inference.cascade import Cascade
 from model.inference.timings import Report
-from tasks.documents import read_documents
+from tasks.documents import read_documents, text_of
 from tasks.isolate import map_isolating_failures
-from tasks.texts import text_of
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.changes import MeshChanges
 from warehouse.parquet import TableWriter

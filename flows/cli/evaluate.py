@@ -110,6 +110,6 @@ def corpus(
 
     Sentences are split and abbreviations found once, here.
     """
-    from tasks.training.corpora import join_corpora
+    from tasks.training.gold import join_corpora
 
     join_corpora(gold, annotates=annotates or [], output=output, mesh=mesh)

@@ -22,9 +22,8 @@ from model.evaluation.slices import Slicer
 from model.files import write_text
 from model.progress import Progress, silent
 from tasks.errors import InputError
-from tasks.models import load, read_versions
-from tasks.training.corpora import describe_unknown_ids
-from tasks.vocabulary import read_vocabulary
+from tasks.models import load, read_versions, read_vocabulary
+from tasks.training.gold import describe_unknown_ids
 from warehouse.layout import Home
 
 _log = logging.getLogger(__name__)

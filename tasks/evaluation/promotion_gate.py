@@ -23,10 +23,9 @@ from model.evaluation.slices import ALL
 from model.inference.cascade import Cascade
 from model.inference.timings import Report
 from tasks.annotate import annotate_source
-from tasks.documents import parse_source, read_documents
+from tasks.documents import parse_source, read_documents, text_of
 from tasks.errors import InputError
 from tasks.sources import find_sources
-from tasks.texts import text_of
 from warehouse.layout import Home
 from warehouse.registry.evaluations import Check
 from warehouse.wording import plural

@@ -11,7 +11,7 @@ from tasks.errors import SourceError
 from tasks.parsers import bioc_xml, pubmed
 from tasks.parsers.bioc_json import parse_bioc_json
 from tasks.parsers.bioc_xml import parse_bioc_xml
-from tasks.parsers.contents import describe_root, describe_start
+from tasks.parsers.foreign import describe_root, describe_start
 from tasks.parsers.jsonl import is_jsonl, parse_jsonl
 from tasks.parsers.medline import is_medline, parse_medline
 from tasks.parsers.pubmed import parse_pubmed

@@ -14,7 +14,7 @@ from lxml import etree
 from model.document import InvalidAnnotation
 from tasks.errors import SourceError
 from tasks.parsers.annotations import shown
-from tasks.parsers.contents import describe_root, describe_start
+from tasks.parsers.foreign import describe_root, describe_start
 from tasks.parsers.source_reader import SourceReader, open_source
 from tasks.parsers.xml_input import XmlInput
 

@@ -20,7 +20,7 @@ from tasks.errors import InputError, SourceError
 from tasks.parsers.pubtator import parse_pubtator
 from tasks.parsers.records import Failure
 from tasks.passed_over import PassedOver
-from tasks.training.corpora import gold_document
+from tasks.training.gold import gold_document
 
 CORPUS = "corrections"
 SPLIT = "train"

@@ -16,8 +16,8 @@ from model.inference.bank import build_bank, read_bank
 from model.progress import each_tenth
 from model.training.calibrate import count_concepts, keep_fitted, read_fitted, tune_folder
 from tasks.errors import InputError
+from tasks.models import read_vocabulary
 from tasks.resolve import check_model
-from tasks.vocabulary import read_vocabulary
 from warehouse.wording import plural
 
 Log = Callable[[str], None]

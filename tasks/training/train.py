@@ -18,8 +18,8 @@ from model.training.recipe import Config, GoldFile, Recipe, RecipeError
 from model.training.search import AfterEpoch, Found, read_space, search
 from model.training.train import Trained, data_digests, read_vocabulary, train
 from tasks.errors import InputError
-from tasks.training.corpora import read_split
 from tasks.training.finalize import finalize, read_resolver
+from tasks.training.gold import read_split
 
 _WEIGHED = ("tag_scheme", "attention", "fusion", "use_mid", "use_high")  # these determine the features of a resolver
 

@@ -9,7 +9,7 @@ from model.notation import normalize_id
 from tasks.errors import SourceError
 from tasks.parsers import parse
 from tasks.parsers.records import Deletion, Failure
-from tasks.training.corpora import read_gold
+from tasks.training.gold import read_gold
 
 BREAST = (
     "Aspirin in breast cancer.",

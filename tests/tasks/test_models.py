@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.errors import InputError
-from tasks.vocabulary import read_vocabulary
+from tasks.models import read_vocabulary
 from tests.model import tiny
 
 
