@@ -204,7 +204,7 @@ def _corrections(folder: Path) -> dict[str, str]:
 
 
 def _reported_path(home: Home) -> Path:
-    return home.root / "told.json"
+    return home.root / "reported.json"
 
 
 def _reported(home: Home) -> dict[str, Any]:

@@ -93,9 +93,10 @@ class SourceReader:
         if not data and self._size == 0:
             raise SourceError(f"{self._path}: the file is empty; expected {self._expected}")
         self._size += len(data)
-        if self._packed and self._size > max(self._ratio_free, self._max_ratio * self._file.tell()):
+        packed = self._file.tell() if self._packed else 0
+        if self._packed and self._size > max(self._ratio_free, self._max_ratio * packed):
             raise SourceError(
-                f"{self._path}: {self._file.tell():,} compressed bytes unpack to {self._size:,} and more, "
+                f"{self._path}: {packed:,} compressed bytes unpack to {self._size:,} and more, "
                 f"over {self._max_ratio} times as many; refused as a decompression bomb; unpack it if you trust it"
             )
         return data

@@ -79,7 +79,7 @@ def test_one_product_gives_the_scores_of_all_pairs(setting: Setting) -> None:
     assert result["largest_difference"] <= 1e-4  # type: ignore[operator]
 
 
-def test_sides_take_turns_and_the_median_is_told() -> None:
+def test_sides_take_turns_and_the_median_is_reported() -> None:
     ticks = iter(range(100))
     turns: list[str] = []
     seconds = alternated(

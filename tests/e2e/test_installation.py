@@ -21,7 +21,7 @@ from tests.tasks.ingest.serving import Site
 DESCRIBED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 
 
-def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell: Callable[[str], None]) -> None:
+def test_what_is_deployed_is_what_the_file_says(installation: Installation, note: Callable[[str], None]) -> None:
     deployed = {one["name"]: one for one in installation.post("deployments/filter")}
     assert set(deployed) == {one["name"] for one in DESCRIBED["deployments"]}
     for described in DESCRIBED["deployments"]:
@@ -41,10 +41,10 @@ def test_what_is_deployed_is_what_the_file_says(installation: Installation, tell
     automations = installation.post("automations/filter")
     triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
     assert len(automations) == len(triggers)
-    tell(f"{len(deployed)} deployments, {len(automations)} triggers")
+    note(f"{len(deployed)} deployments, {len(automations)} triggers")
 
 
-def test_the_server_plans_the_nights(installation: Installation, tell: Callable[[str], None]) -> None:
+def test_the_server_plans_the_nights(installation: Installation, note: Callable[[str], None]) -> None:
     (nightly,) = [one for one in DESCRIBED["deployments"] if one["name"] == "nightly"]
     minute, hour, *_ = nightly["schedules"][0]["cron"].split()
     wanted = {"deployments": {"name": {"any_": ["nightly"]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
@@ -53,11 +53,11 @@ def test_the_server_plans_the_nights(installation: Installation, tell: Callable[
     assert times
     assert {(time.hour, time.minute) for time in times} == {(int(hour), int(minute))}
     assert len({time.date() for time in times}) == len(times)
-    tell(f"{len(times)} nights planned")
+    note(f"{len(times)} nights planned")
 
 
 def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
-    installation: Installation, site: Site, tell: Callable[[str], None]
+    installation: Installation, site: Site, note: Callable[[str], None]
 ) -> None:
     """A night fetches, annotates, publishes, and reports a file that cannot be read; the next night fixes that."""
     assert readme_commands() == ["make server", "make deploy", "make worker", "make night"]
@@ -79,11 +79,11 @@ def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
     question = f".venv/bin/e2emern sql --home {home} --format json 'SELECT count(*) AS n FROM documents'"
     answer = subprocess.run(shlex.split(question), cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert json.loads(answer) == [{"n": 40}]
-    tell("README's commands, a night from HTTP to SQL, an unreadable file fixed by the next")
+    note("README's commands, a night from HTTP to SQL, an unreadable file fixed by the next")
 
 
 def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(
-    installation: Installation, tell: Callable[[str], None]
+    installation: Installation, note: Callable[[str], None]
 ) -> None:
     """Prefect's worker would take nothing from any of its queues, without a word; `make deploy` fixes it."""
     installation.delete_queue("backfill")
@@ -105,4 +105,4 @@ def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(
     installation.deploy()
     assert installation.queues() == [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
     wait_for(lambda: "e2emern: this worker takes runs again\n" in log.read_text(), what="the worker works again")
-    tell("a missing queue reported, and created")
+    note("a missing queue reported, and created")

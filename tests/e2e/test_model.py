@@ -41,7 +41,7 @@ def given(installation: Installation) -> dict[str, Any]:
 
 
 def test_drift_has_a_model_trained_that_takes_over(
-    installation: Installation, home: Home, given: dict[str, Any], world: World, tell: Callable[[str], None]
+    installation: Installation, home: Home, given: dict[str, Any], world: World, note: Callable[[str], None]
 ) -> None:
     """After seven nights of nothing one of 20 documents is drift; the better model annotates them again."""
     poor, source = champion(home), installation.folder / "after-nothing"
@@ -68,11 +68,11 @@ def test_drift_has_a_model_trained_that_takes_over(
     assert installation.queues()[-1] == ("backfill", 4)  # a night goes before it
     assert rows(home.root, "SELECT model_version, documents FROM snapshot") == [(better, 20)]
     assert rows(home.root, "SELECT count(*) > 20 FROM mentions WHERE mesh_id = 'D001'") == [(True,)]
-    tell("drift has a better model trained, promoted and annotate all again")
+    note("drift has a better model trained, promoted and annotate all again")
 
 
 def test_a_worse_model_is_refused_and_the_better_one_taken_back(
-    installation: Installation, home: Home, given: dict[str, Any], tell: Callable[[str], None]
+    installation: Installation, home: Home, given: dict[str, Any], note: Callable[[str], None]
 ) -> None:
     better = champion(home)
     worse = {"config": str(installation.folder / "gold" / "bad.toml"), "encoder": "recipe"}
@@ -86,11 +86,11 @@ def test_a_worse_model_is_refused_and_the_better_one_taken_back(
     words = [E2EMERN, "models", "rollback", "--home", str(home.root)]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert said == f"{champion(home)} is the champion in place of {better}\n"
-    tell("a worse one refused, the promotion taken back")
+    note("a worse one refused, the promotion taken back")
 
 
 def test_the_doctor_repairs_and_a_new_mesh_takes_over(
-    installation: Installation, home: Home, tell: Callable[[str], None]
+    installation: Installation, home: Home, note: Callable[[str], None]
 ) -> None:
     """The new version has no headache; it is linked with the model of the tables, which is no longer the champion."""
     left = home.root / "documents" / ".writing-left"
@@ -108,7 +108,7 @@ def test_the_doctor_repairs_and_a_new_mesh_takes_over(
     assert refreshed["state_type"] == "COMPLETED", refreshed["state"]["message"]
     assert rows(home.root, "SELECT mesh_version, documents FROM snapshot") == [("2027", 20)]
     assert rows(home.root, headaches) == [(False,)]
-    tell("the doctor, a new MeSH")
+    note("the doctor, a new MeSH")
 
 
 def mesh_without_headache(folder: Path) -> Path:

@@ -19,7 +19,7 @@ WORKER = "e2emern-worker@.service"
 
 
 def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
-    installation: Installation, world: World, tell: Callable[[str], None]
+    installation: Installation, world: World, note: Callable[[str], None]
 ) -> None:
     """Two workers share 12 sources; the tables are those of one process that nobody disturbed."""
     source, home = installation.folder / "twelve", installation.folder / "shared"
@@ -43,10 +43,10 @@ def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
     assert rows(home, "SELECT count(*) FROM documents") == [(720,)]
     crashed = installation.post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["CRASHED"]}}}})
     assert any(one["state"]["message"].startswith("its worker was killed: ") for one in crashed)
-    tell("12 sources by two workers, one killed, the server restarted")
+    note("12 sources by two workers, one killed, the server restarted")
 
 
-def test_batches_outlast_the_run_that_sent_them(installation: Installation, tell: Callable[[str], None]) -> None:
+def test_batches_outlast_the_run_that_sent_them(installation: Installation, note: Callable[[str], None]) -> None:
     """The coordinator dies, the next night waits for what it sent; then a batch is deleted, and the dead run cancelled.
 
     Prefect cancels all that a cancelled run has sent, whoever waits for it by now.
@@ -75,11 +75,11 @@ def test_batches_outlast_the_run_that_sent_them(installation: Installation, tell
     night = wait_for(ended, what="the night ends")
     assert night["state_type"] == "COMPLETED", night["state"]["message"]
     assert rows(home, "SELECT count(*) FROM documents") == [(120,)]
-    tell("a night took over the batches of a dead one")
+    note("a night took over the batches of a dead one")
 
 
 def test_no_model_then_a_full_disk_then_all_is_well(
-    installation: Installation, world: World, tell: Callable[[str], None]
+    installation: Installation, world: World, note: Callable[[str], None]
 ) -> None:
     source, home = installation.folder / "one", installation.folder / "disk" / "home"
     source.mkdir()
@@ -104,7 +104,7 @@ def test_no_model_then_a_full_disk_then_all_is_well(
         plain = installation.folder / "undisturbed"
         annotate_sources([source], plain, model=world.model, mesh=world.mesh, device="cpu")
         assert tables(home) == tables(plain)
-    tell("no model, a full disk, both fixed by the next night")
+    note("no model, a full disk, both fixed by the next night")
 
 
 def at_work(installation: Installation, worker: str) -> bool:

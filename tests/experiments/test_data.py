@@ -63,7 +63,7 @@ def test_the_same_budget_writes_the_same_files(folder: Path, tmp_path: Path) -> 
     assert first.described() == second.described()
 
 
-def test_too_few_documents_are_told(folder: Path, tmp_path: Path) -> None:
+def test_too_few_documents_are_reported(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tiny/train has 5 documents, expected more than 5"):
         cut(folder, tmp_path, tuning=5)
 

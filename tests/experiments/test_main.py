@@ -142,7 +142,7 @@ def test_the_page_is_written_from_the_results(given: list[str], results: Path) -
     assert Path(given[given.index("--page") + 1]).read_text() == write_page(json.loads(results.read_text()))
 
 
-def test_damaged_results_are_told_in_one_line(
+def test_damaged_results_are_reported_in_one_line(
     given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "results.json"

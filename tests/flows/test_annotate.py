@@ -69,7 +69,7 @@ def test_again_does_nothing_new(world: World, tmp_path: Path) -> None:
     first = annotate(world, tmp_path / "home", tmp_path / "in")
     before = finished_files(tmp_path / "home")
     again = annotate(world, tmp_path / "home", tmp_path / "in")
-    assert (len(again.annotated), [books.key for books in again.unchanged]) == (
+    assert (len(again.annotated), [source.key for source in again.unchanged]) == (
         0,
         [one.summary.key for one in first.annotated],
     )
@@ -124,7 +124,7 @@ def test_nothing_usable_publishes_nothing(world: World, tmp_path: Path) -> None:
         rows(tmp_path / "home", "FROM documents")
 
 
-def test_who_watches_is_told(world: World, tmp_path: Path) -> None:
+def test_who_watches_is_notified(world: World, tmp_path: Path) -> None:
     found: list[Source] = []
     names: list[tuple[int, int]] = []
     documents: list[int] = []
@@ -145,7 +145,7 @@ def test_who_watches_is_told(world: World, tmp_path: Path) -> None:
         ({"home": Path("a file")}, "a file: cannot be used as a home (File exists); give a folder"),
     ],
 )
-def test_what_cannot_work_is_told_before_anything_is_written(
+def test_what_cannot_work_is_reported_before_anything_is_written(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -117,7 +117,7 @@ def test_a_model_that_is_not_done_is_not_shown(made: Path, home: Path) -> None:
     assert rows(home, "SELECT number FROM snapshot") == [(1,)]
 
 
-def test_a_source_that_cannot_be_read_is_told_and_stops_no_other(made: Path, home: Path) -> None:
+def test_a_source_that_cannot_be_read_is_reported_and_stops_no_other(made: Path, home: Path) -> None:
     damaged = next(home.glob("documents/pubmed30n0001*"))
     damaged.write_bytes(b"PAR1")
     outcome = run(made, home)

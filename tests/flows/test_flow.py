@@ -118,7 +118,7 @@ def test_a_deployment_names_a_flow_whose_parameters_are_described(deployment: di
     }  # Prefect ignores what it does not know, and says nothing
 
 
-def test_what_an_event_begins_works_on_the_home_that_told_it() -> None:
+def test_what_an_event_begins_works_on_the_home_that_sent_it() -> None:
     triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
     assert triggers
     for trigger in triggers:

@@ -110,7 +110,7 @@ def test_a_model_is_retrained_and_used(world: World, tmp_path: Path) -> None:
     assert run("drift", "--home", home).stdout.endswith(": 0 nights before it, too few to compare\n")
 
 
-def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+def test_what_is_not_there_is_reported(tmp_path: Path) -> None:
     for words, reason in (
         (["models", "show", "aaa"], f"{tmp_path} has no model aaa; found none (e2emern models list)"),
         (["models", "promote", "aaa"], f"{tmp_path} has no model aaa; found none (e2emern models list)"),

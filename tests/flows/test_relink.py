@@ -27,7 +27,7 @@ FEVER = (
     "SELECT mesh_id, mesh_name, * EXCLUDE (mesh_id, mesh_name, mesh_version) FROM mentions WHERE document_id = '301'"
 )
 VERSIONS = "SELECT model_version, mesh_version FROM snapshot"
-BOOKS = "SELECT source, rank, parsed, documents, annotated, without_text, failed, deleted, mentions FROM sources"
+COUNTS = "SELECT source, rank, parsed, documents, annotated, without_text, failed, deleted, mentions FROM sources"
 
 
 def next_year(mesh: Path) -> list[dict[str, object]]:
@@ -73,7 +73,7 @@ def home(annotated: Path, tmp_path: Path) -> Path:
 def test_touched_mentions_are_linked_and_the_others_carried_over(
     world: World, annotated: Path, home: Path, tmp_path: Path
 ) -> None:
-    before, books = rows(home, SPANS), rows(home, BOOKS)
+    before, counts = rows(home, SPANS), rows(home, COUNTS)
     carried = rows(home, FEVER)
     assert [row[:2] for row in carried] == [("D003", "Familial Mediterranean Fever")]
 
@@ -81,7 +81,7 @@ def test_touched_mentions_are_linked_and_the_others_carried_over(
 
     assert (outcome.old, outcome.new, len(outcome.sources), outcome.before) == ("tiny", "next", 4, 0)
     assert rows(home, "SELECT number, mesh_version FROM snapshot") == [(2, "next")]
-    assert rows(home, BOOKS) == books
+    assert rows(home, COUNTS) == counts
     assert rows(home, FEVER) == carried
     found = rows(home, SPANS)
     assert [row[:5] for row in found] == [row[:5] for row in before]  # no span is lost and none is added

@@ -119,7 +119,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
     assert champion(home) == poor
 
 
-def test_what_cannot_be_trained_on_is_told(data: Path, world: World, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_on_is_reported(data: Path, world: World, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     with pytest.raises(InputError, match="none: no such folder of corrections"):
         retrained(home, data, world, "good", corrections=tmp_path / "none")

@@ -74,7 +74,7 @@ def test_what_is_given_goes_before_the_environment_and_that_before_the_file(
         ('home = "/h"\nsources = []', "setting sources: List should have at least 1 item after validation, not 0"),
     ],
 )
-def test_wrong_ones_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str) -> None:
+def test_wrong_ones_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "e2emern.toml"
     file.write_text(text)
     monkeypatch.setenv("E2EMERN_CONFIG", str(file))
@@ -91,7 +91,7 @@ def test_an_address_with_a_password_is_refused_before_a_run_is_stored() -> None:
         validate({"sources": ["https://me:s3cret@host/"]}, schema, raise_on_error=True)
 
 
-def test_unknown_ones_and_files_that_are_none_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unknown_ones_and_files_that_are_none_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "e2emern.toml"
     monkeypatch.setenv("E2EMERN_CONFIG", str(file))
     with pytest.raises(InputError, match=rf"^E2EMERN_CONFIG: {file}: no such file$"):

@@ -55,10 +55,10 @@ def parse_only(home: Home, paths: list[Path], versions: Versions) -> dict[str, P
     """Parse files as `annotate` does, and write them down as annotated without any mention."""
     parsed = {}
     for source in find_sources(paths, home=home):
-        books = parsed[source.key.name] = parse_source(source, home=home, report=Report())
+        summary = parsed[source.key.name] = parse_source(source, home=home, report=Report())
         with TableWriter(home.unread(source.key, versions), FAILURES):
             pass
-        metadata = books.annotated(without_text=0, unread=0, carried=0).to_metadata()
+        metadata = summary.annotated(without_text=0, unread=0, carried=0).to_metadata()
         with TableWriter(home.mentions(source.key, versions), MENTIONS, metadata=metadata):
             pass
     return parsed

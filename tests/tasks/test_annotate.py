@@ -228,7 +228,7 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_stored_documents_that_are_damaged_are_told(cascade: Cascade, tmp_path: Path) -> None:
+def test_stored_documents_that_are_damaged_are_reported(cascade: Cascade, tmp_path: Path) -> None:
     (path := tmp_path / "dump.xml").write_text(pubmed(articles(300, first=100)))
     run(path, tmp_path / "home", cascade)
     (documents,) = (tmp_path / "home" / "documents").glob("*.parquet")

@@ -37,7 +37,7 @@ def test_what_is_there_passes(tmp_path: Path) -> None:
         ({"mesh": Path("two.parquet")}, "two.parquet: found 2 MeSH versions, expected 1"),
     ],
 )
-def test_what_is_missing_is_told(
+def test_what_is_missing_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -61,7 +61,7 @@ def test_what_is_missing_is_told(
         ),
     ],
 )
-def test_a_typo_is_told_before_torch_and_prefect_are_imported(line: str, message: str) -> None:
+def test_a_typo_is_reported_before_torch_and_prefect_are_imported(line: str, message: str) -> None:
     code = (
         "import sys; from flows.cli import app; from tasks.errors import InputError\n"
         "try: app(sys.argv[1:], standalone_mode=False)\n"
@@ -74,7 +74,7 @@ def test_a_typo_is_told_before_torch_and_prefect_are_imported(line: str, message
 
 
 @pytest.mark.parametrize(("content", "found"), [("hello", "starts with 'hello'"), ("", "the file is empty")])
-def test_a_file_of_no_spans_is_told_what_is_taken(tmp_path: Path, content: str, found: str) -> None:
+def test_a_file_without_spans_gives_what_is_expected(tmp_path: Path, content: str, found: str) -> None:
     path = tmp_path / "spans.txt"
     path.write_text(content)
     with pytest.raises(InputError) as raised:

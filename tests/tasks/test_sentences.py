@@ -36,7 +36,7 @@ def split(*texts: str) -> list[str]:
         ["The answer was no.", "Twelve were not."],
     ],
 )
-def test_sentences_are_told_apart(sentences: list[str]) -> None:
+def test_sentences_are_distinguished(sentences: list[str]) -> None:
     assert split(" ".join(sentences)) == sentences
 
 

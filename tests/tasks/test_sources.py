@@ -43,7 +43,7 @@ def test_once_each_even_where_named_twice(folder: Path) -> None:
     assert names(folder / "b.xml", folder, folder / "deep") == ["b.xml", "a.xml.gz", "c [1].xml"]
 
 
-def test_two_contents_of_one_name_are_told_with_their_places(folder: Path) -> None:
+def test_two_contents_of_one_name_are_reported_with_their_places(folder: Path) -> None:
     (folder / "deep" / "b.xml").write_text("another")
     with pytest.raises(InputError) as raised:
         find_sources([folder])
@@ -73,7 +73,7 @@ def test_an_input_that_names_nothing(folder: Path, given: str, message: str) -> 
 
 
 @pytest.mark.parametrize("name", ["a.xml", "a[1].xml"])
-def test_a_link_to_nothing_is_told(tmp_path: Path, name: str) -> None:
+def test_a_link_to_nothing_is_reported(tmp_path: Path, name: str) -> None:
     """Brackets in its name are not a pattern."""
     (tmp_path / name).symlink_to(tmp_path / "none")
     with pytest.raises(InputError) as raised:

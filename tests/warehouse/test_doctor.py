@@ -419,7 +419,7 @@ def test_whether_a_run_goes_on() -> None:
     assert not may_be_running(of_another), "the process has the id of one that was killed"
 
 
-def test_a_record_of_rollbacks_that_cannot_be_read_is_told_and_left(home: Home) -> None:
+def test_a_record_of_rollbacks_that_cannot_be_read_is_reported_and_left(home: Home) -> None:
     roll_back(home, 1)
     record = home.snapshots / "rollbacks.json"
     record.write_bytes(damaged := record.read_bytes()[:-9])

@@ -57,7 +57,7 @@ def test_name_becomes_file_name(name: str, expected: str) -> None:
     assert file_name(name) == expected
 
 
-def test_long_name_is_cut_and_told_apart() -> None:
+def test_long_name_is_cut_and_distinguished() -> None:
     one, other = "x" * 5000 + "1", "x" * 5000 + "2"
     assert len(file_name(one)) == 120
     assert file_name(one) != file_name(other)

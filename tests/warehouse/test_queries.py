@@ -182,11 +182,11 @@ ANSWERS: list[tuple[str, dict[str, Any], list[tuple[Any, ...]]]] = [
     ),
     ("ambiguous", {}, []),
     (
-        "doubtful",
+        "low-confidence",
         {"concept": NEOPLASMS},
         [("11", 40, 53, "Breast cancer", BREAST, "Breast Neoplasms", "spelling", 0.5, None, None, 0.25)],
     ),
-    ("doubtful", {"under": 0.2}, []),
+    ("low-confidence", {"under": 0.2}, []),
     (
         "evidence",
         {},

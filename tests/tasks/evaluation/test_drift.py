@@ -69,7 +69,7 @@ def test_a_few_nights_say_nothing_and_old_ones_are_forgotten() -> None:
     assert drift(USUAL, [*old, *BEFORE], limits=DriftLimits(nights=8)).drifted == []
 
 
-def test_news_are_told_once(tmp_path: Path) -> None:
+def test_news_are_reported_once(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     assert read_news(home) == News()
     assert read_drift(home) is None
@@ -84,8 +84,8 @@ def test_news_are_told_once(tmp_path: Path) -> None:
     assert read_news(home) == News()
     (folder / "mine.txt").write_text("7|t|Gout again\n")
     assert read_news(home) == News(corrections=("mine.txt",))
-    (home.root / "told.json").write_text("{}")
-    with pytest.raises(WarehouseError, match=r"told\.json is damaged; delete it"):
+    (home.root / "reported.json").write_text("{}")
+    with pytest.raises(WarehouseError, match=r"reported\.json is damaged; delete it"):
         read_news(home)
 
 

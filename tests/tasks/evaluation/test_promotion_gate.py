@@ -43,7 +43,7 @@ def reasons(found: tuple[Check, ...]) -> list[str | None]:
     return [check.reason for check in found if not check.passed]
 
 
-def test_as_good_passes_and_everything_looked_at_is_told() -> None:
+def test_as_good_passes_and_everything_looked_at_is_reported() -> None:
     slices = {"string unseen": 5, "concept unseen": 5, "abbreviation": 5, "composite": 5}
     found = checks(counts(7, slices=slices), counts(7, slices=slices))
     assert reasons(found) == []
@@ -84,7 +84,7 @@ def test_a_slice_has_its_own_margin(slice_: str, right: int, refused: bool) -> N
     assert found == ([f"document F1, ncbi/dev Disease, {slice_}: 50.0 -> 40.0, margin {margin}"] if refused else [])
 
 
-def test_a_small_slice_is_told_and_not_judged() -> None:
+def test_a_small_slice_is_reported_and_not_judged() -> None:
     few = Margins(least_gold=1001)
     found = checks(counts(7, slices={"abbreviation": 5}), counts(7, slices={"abbreviation": 1}), margins=few)
     assert [(check.challenger, check.least, check.passed) for check in found if "abbreviation" in check.name] == [
@@ -109,7 +109,7 @@ def test_a_slow_one_is_refused() -> None:
     ]
 
 
-def test_nothing_to_compare_by_is_told() -> None:
+def test_nothing_to_compare_by_is_reported() -> None:
     with pytest.raises(InputError, match="the gate needs the protocol document"):
         checks(counts(7, protocol="ner"), counts(7, protocol="ner"))
 

@@ -65,7 +65,7 @@ def test_a_server_that_knows_no_conditions_sends_nothing_twice(site: Site, tmp_p
     assert (tmp_path / ONE).stat() == before
 
 
-def test_what_cannot_be_written_is_told(site: Site, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_reported(site: Site, tmp_path: Path) -> None:
     site.add(ONE, packed(1))
     site.add(TWO, packed(2))
     (tmp_path / "dumps" / ONE).mkdir(parents=True)
@@ -127,14 +127,14 @@ def test_a_file_that_changed_between_two_parts_begins_anew(site: Site, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "told_range", ["bytes 0-9/10", "bytes 100000-1/2", "nonsense", "", f"bytes {'1' * 5000}-9/9"], ids=range(5)
+    "sent_range", ["bytes 0-9/10", "bytes 100000-1/2", "nonsense", "", f"bytes {'1' * 5000}-9/9"], ids=range(5)
 )
-def test_a_part_of_something_else_is_not_put_together(site: Site, tmp_path: Path, told_range: str) -> None:
+def test_a_part_of_something_else_is_not_put_together(site: Site, tmp_path: Path, sent_range: str) -> None:
     content = packed(1)
     site.add(ONE, content)
 
     def other(handler: Handler, content: bytes) -> None:
-        handler.send(206, b"0123456789", Content_Range=told_range)
+        handler.send(206, b"0123456789", Content_Range=sent_range)
 
     site.faults[ONE] = [dropped(100_000), other]
     fetch(site, tmp_path)
@@ -147,8 +147,8 @@ def test_a_part_with_another_tag_is_not_put_together(site: Site, tmp_path: Path)
 
     def other(handler: Handler, content: bytes) -> None:
         start = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-        told_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        handler.send(206, bytes(len(content) - start), Content_Range=told_range, ETag='"other"')
+        sent_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        handler.send(206, bytes(len(content) - start), Content_Range=sent_range, ETag='"other"')
 
     site.faults[ONE] = [dropped(100_000), other]
     fetch(site, tmp_path)
@@ -170,7 +170,7 @@ def test_a_length_that_is_a_lie(site: Site, tmp_path: Path) -> None:
     assert shown(tmp_path) == {ONE: content}
 
 
-def test_a_wrong_md5_is_told_and_the_old_file_stays(site: Site, tmp_path: Path) -> None:
+def test_a_wrong_md5_is_reported_and_the_old_file_stays(site: Site, tmp_path: Path) -> None:
     old, new = packed(1), packed(2)
     site.add(ONE, old)
     site.add(TWO, old)

@@ -88,7 +88,7 @@ def test_annotations_have_five_columns_or_more(write, columns):
         "blank line before the abstract",
     ],
 )
-def test_documents_are_told_apart(write, text):
+def test_documents_are_distinguished(write, text):
     assert [(d.document_id, d.record, d.abstract) for d in parse_pubtator(write(text))] == [
         ("1", 0, "a"),
         ("2", 1, "b"),

@@ -55,7 +55,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
         ("", ("file", "None", "the file is empty; expected PubTator text")),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_told_and_stops_nothing(
+def test_what_cannot_be_used_is_reported_and_stops_nothing(
     tmp_path: Path, text: str, refused: tuple[str, str, str]
 ) -> None:
     after = GOOD.replace("7|", "70|").replace("\n7\t", "\n70\t")
@@ -85,7 +85,7 @@ def test_spellings_are_known_and_other_types_are_counted(tmp_path: Path) -> None
     assert found.passed_over == {"a.txt": {"Gene": 2, "Species": 1}}
 
 
-def test_no_folder_holds_nothing_and_a_wrong_one_is_told(tmp_path: Path) -> None:
+def test_no_folder_holds_nothing_and_a_wrong_one_is_reported(tmp_path: Path) -> None:
     assert read_corrections(None, vocabulary=tiny.vocabulary()).documents == ()
     assert read_corrections(tmp_path, vocabulary=tiny.vocabulary()).refused == ()
     with pytest.raises(InputError, match="none: no such folder of corrections"):

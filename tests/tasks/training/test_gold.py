@@ -165,7 +165,7 @@ def test_what_cannot_be_joined_is_one_line(
     assert not Path("corpus.parquet").exists()
 
 
-def test_files_say_what_they_are_or_are_told(tmp_path: Path) -> None:
+def test_files_say_what_they_are_or_are_reported(tmp_path: Path) -> None:
     for name in ("bc5cdr.dev.PubTator", "gold.txt", "CDR_Dev.PubTator.txt"):
         (tmp_path / name).write_text(GOUT)
     write_corpus([*tiny.gold(), *tiny.gold(split="dev")], tmp_path / "corpus.parquet")
@@ -216,7 +216,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_gold_that_cannot_be_used_is_told_in_a_line(tmp_path: Path, named: list[str], reason: str) -> None:
+def test_gold_that_cannot_be_used_is_reported_in_a_line(tmp_path: Path, named: list[str], reason: str) -> None:
     (tmp_path / "empty.txt").touch()
     (tmp_path / "junk.txt").write_text(GOUT.strip() + "\n7|a|Other.\n")
     (tmp_path / "plain.txt").write_text("7|t|Gout\n7|a|No pain.\n")

@@ -95,7 +95,7 @@ def test_the_table_of_figures_has_the_columns_that_evaluations_write() -> None:
     assert [field.type for field in schemas.EVALUATIONS][2:] == EVALUATIONS.types
 
 
-def test_a_damaged_record_is_told(home: Home) -> None:
+def test_a_damaged_record_is_reported(home: Home) -> None:
     evaluate(home, SPEED)
     (home.root / "evaluations" / "e1" / "figures.parquet").write_text("no Parquet")
     with pytest.raises(WarehouseError, match=r"figures\.parquet cannot be read; move its folder away and evaluate"):

@@ -80,7 +80,7 @@ def test_what_cannot_be_promoted(home: Home, tmp_path: Path) -> None:
     assert champion(home) == "aaa"
 
 
-def test_a_damaged_history_is_told(home: Home, tmp_path: Path) -> None:
+def test_a_damaged_history_is_reported(home: Home, tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match="nowhere: no such model folder"):
         add_model(home, tmp_path / "nowhere", version="aaa")
     history = home.root / "models" / "champion.json"

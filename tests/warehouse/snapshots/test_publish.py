@@ -378,7 +378,7 @@ def test_a_damaged_snapshot_is_named(home: Home) -> None:
 
 
 @pytest.mark.parametrize("dangling", [True, False])
-def test_what_is_no_link_is_told_from_none(home: Home, dangling: bool) -> None:
+def test_what_is_no_link_is_distinguished_from_none(home: Home, dangling: bool) -> None:
     """A copy in place of the link was passed over, and with it the gate; a link to nowhere was taken for none."""
     add_source(home, FIRST)
     publish_it(home)

@@ -3,7 +3,7 @@
 -- $concept concept = null: only this concept and all below it
 -- $under number = 0.5: only links with a score under this
 --
--- Example: e2emern query doubtful --concept Neoplasms --under 0.4 --home home
+-- Example: e2emern query low-confidence --concept Neoplasms --under 0.4 --home home
 WITH
     final AS (
         SELECT document_id, start, "end", text, mesh_id, name, how, ner_score, mid_score, high_score, link_score
