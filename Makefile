@@ -22,19 +22,18 @@ $(INSTALLED): requirements.lock pyproject.toml
 annotate: install ## Annotate the bundled sample into home/, and show what was found
 	$(BIN)/e2emern demo --home home
 
-# The address of the server, and the settings of the flows (docs/settings.md). Without the address, Prefect would start a
-# temporary server for each command.
+# The address of the server, its authentication string (flows/credentials.py) and the settings of the flows
+# (docs/settings.md). Without the address, Prefect would start a temporary server for each command.
 server deploy worker night: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+server deploy worker night: export PREFECT_API_AUTH_STRING ?= $(shell $(PYTHON) -m flows.credentials)
 server deploy worker night: export PREFECT_SERVER_EPHEMERAL_ENABLED ?= false
 server deploy worker night: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 server deploy worker night: export DO_NOT_TRACK ?= 1
 server deploy worker night: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emern.toml)
 server deploy worker night: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
 
-# So that a server restart crashes no run with a concurrency limit (deploy/prefect.env).
-server: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE ?= prefect.server.concurrency.lease_storage.filesystem
 server: install ## Start the Prefect server of an installation
-	$(BIN)/prefect server start
+	$(BIN)/python -m flows.server
 
 deploy: install ## Create the queues, and register the deployments of prefect.yaml with the server
 	$(BIN)/python -m flows.queues

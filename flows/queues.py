@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
@@ -33,6 +34,7 @@ QUEUES = (DEFAULT, ANNOTATE, TRAIN, BACKFILL)
 """The first has priority 1, the highest."""
 
 _PATIENCE_S = 60.0
+_NOT_OF_A_RUN = ("command", "env", "working_dir")
 
 
 @contextmanager
@@ -52,6 +54,13 @@ def connect(*, patience: float = _PATIENCE_S) -> Iterator[SyncPrefectClient]:
         with get_client(sync_client=True) as client:
             _wait_for_answer(client, url, patience)
             yield client
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.UNAUTHORIZED:
+            raise InputError(f"the Prefect server at {url} cannot be used: {' '.join(str(error).split())}") from error
+        raise InputError(
+            f"the Prefect server at {url} refuses the authentication string; set PREFECT_API_AUTH_STRING to the one "
+            "that `python -m flows.credentials` prints on the server's host"
+        ) from error
     except httpx.HTTPError as error:
         raise InputError(f"the Prefect server at {url} cannot be used: {' '.join(str(error).split())}") from error
 
@@ -77,13 +86,17 @@ def create_queues(client: SyncPrefectClient) -> None:
     Raises:
         InputError: the pool exists, but its workers start no processes.
     """
-    template = ProcessWorker.get_default_base_job_template()
+    template = job_template()
     with suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template))
-    if (kind := client.read_work_pool(POOL).type) != ProcessWorker.type:
+    pool = client.read_work_pool(POOL)
+    if pool.type != ProcessWorker.type:
         raise InputError(
-            f"work pool {POOL} has type {kind}, expected {ProcessWorker.type}; run: prefect work-pool delete {POOL}"
+            f"work pool {POOL} has type {pool.type}, expected {ProcessWorker.type}; "
+            f"run: prefect work-pool delete {POOL}"
         )
+    if pool.base_job_template != template:
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
     existing = {queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
     for priority, name in enumerate(QUEUES, start=1):
         if name not in existing:
@@ -94,6 +107,18 @@ def create_queues(client: SyncPrefectClient) -> None:
         found.sort(key=lambda queue: QUEUES.index(queue.name) if queue.name in QUEUES else len(QUEUES))
         for priority, queue in enumerate(found, start=1):
             client.update_work_queue(queue.id, priority=priority)
+
+
+def job_template() -> dict[str, Any]:
+    """Return Prefect's template of a run's process without what would let a run choose its command.
+
+    With the default template, the variables `command`, `env` and `working_dir` of a run decide what a worker executes.
+    """
+    template = ProcessWorker.get_default_base_job_template()
+    for variable in _NOT_OF_A_RUN:
+        del template["job_configuration"][variable]
+        del template["variables"]["properties"][variable]
+    return template
 
 
 def missing_queues(client: SyncPrefectClient, wanted: Collection[str]) -> str | None:

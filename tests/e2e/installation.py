@@ -9,6 +9,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ class Installation:
     port: int = 0
     server: subprocess.Popen[bytes] | None = None
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    connection: httpx.Client | None = None
 
     def __post_init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -49,12 +51,29 @@ class Installation:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api"
 
+    @property
+    def auth_string(self) -> str:
+        """What `make` gives to the server on first use, and then to every command."""
+        environment = self.environment()
+        command = [sys.executable, "-m", "flows.credentials"]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def client(self) -> httpx.Client:
+        """A client that authenticates and has a CSRF token, as Prefect's own clients do."""
+        user, password = self.auth_string.split(":", 1)
+        client = httpx.Client(base_url=self.url, auth=(user, password), timeout=60)
+        name = str(uuid4())
+        token = client.get("csrf-token", params={"client": name}).raise_for_status().json()["token"]
+        client.headers.update({"Prefect-Csrf-Client": name, "Prefect-Csrf-Token": token})
+        return client
+
     def environment(self) -> dict[str, str]:
         """What all commands get: the folder and port of this installation, and shorter waits."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
         return ours | {
             "PREFECT_HOME": str(self.folder / "prefect"),
-            "PREFECT_SERVER_UI_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "2",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
@@ -78,7 +97,13 @@ class Installation:
         """A unit of deploy/, with this installation's address, database and port."""
         folder = self.folder / "etc"
         folder.mkdir(exist_ok=True)
-        variables = read_variables((ROOT / "deploy" / "prefect.env").read_text("utf-8")) | {"PREFECT_API_URL": self.url}
+        variables = read_variables((ROOT / "deploy" / "prefect.env").read_text("utf-8"))
+        assert variables["PREFECT_API_AUTH_STRING"] == ""  # no secret is shipped
+        variables |= {
+            "PREFECT_API_URL": self.url,
+            "PREFECT_API_AUTH_STRING": self.auth_string,
+            "PREFECT_HOME": str(self.folder / "prefect"),
+        }
         del variables["PREFECT_API_DATABASE_CONNECTION_URL"]  # SQLite in PREFECT_HOME, and no PostgreSQL
         (folder / "prefect.env").write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
         settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.settings.items())
@@ -132,6 +157,10 @@ class Installation:
         wanted = {"parameters": parameters, "idempotency_key": str(uuid4())}
         begun = self.post(f"deployments/{self._deployed(deployment)}/create_flow_run", wanted)
         return self._end_of(begun["id"])
+
+    def end_of(self, run: str) -> dict[str, Any]:
+        """Waits for the end of a run, and returns it."""
+        return wait_for(self._end_of(run), what="the run ends")
 
     def runs(self, deployment: str, state: str) -> list[str]:
         """The ids of the runs of a deployment that are in a state."""
@@ -212,6 +241,8 @@ class Installation:
         self._ask("PATCH", f"automations/{found['id']}", {"enabled": True})
 
     def stop(self) -> None:
+        if self.connection:
+            self.connection.close()
         self.kill_workers()
         if self.server:
             end_tree(self.server, signal.SIGKILL)
@@ -224,10 +255,14 @@ class Installation:
 
         def answered() -> httpx.Response | None:
             try:
-                answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=60)
+                self.connection = self.connection or self.client()
+                answer = self.connection.request(method, path, json=body)
             except httpx.ReadTimeout:
                 return None
-            return None if answer.status_code == 503 else answer
+            if answer.status_code == 403:  # the token has expired
+                self.connection.close()
+                self.connection = None
+            return None if answer.status_code in (403, 503) else answer
 
         answer = wait_for(answered, what=f"{path} is answered")
         answer.raise_for_status()

@@ -12,6 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
+from prefect.workers.process import ProcessWorker
 
 from flows.queues import POOL, QUEUES, connect, create_queues, missing_queues
 from tasks.errors import InputError
@@ -111,3 +112,13 @@ def served(path: Path) -> list[str]:
     """The queues of the workers that a file starts."""
     lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
     return [queue for line in lines if "-m flows.worker " in line for queue in re.findall(r"--work-queue (\S+)", line)]
+
+
+def test_a_run_cannot_choose_what_a_worker_executes(client: SyncPrefectClient) -> None:
+    """`make deploy` replaces the template of a pool that was made with Prefect's default."""
+    default = ProcessWorker.get_default_base_job_template()
+    client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=default))
+    create_queues(client)
+    template = client.read_work_pool(POOL).base_job_template
+    assert sorted(template["job_configuration"]) == ["labels", "name", "stream_output"]
+    assert sorted(template["variables"]["properties"]) == ["labels", "name", "stream_output"]

@@ -1,0 +1,52 @@
+"""Start the Prefect server of an installation: `python -m flows.server`.
+
+This runs `prefect server start`, with its options, and with settings that keep web pages and other users out. Prefect's
+own defaults let any web page that the operator opens start runs: no authentication, no CSRF protection, and answers
+that scripts of every origin may read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from flows.credentials import auth_string
+
+_FIXED = {
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+_DEFAULTS = {
+    # On disk, so that a server restart crashes no run with a concurrency limit.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+}
+
+
+def safe_settings(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the server's environment: the given one with authentication, CSRF protection and one allowed origin.
+
+    Raises OSError if the authentication string is neither given nor can be kept in a file.
+    """
+    host = given.get("PREFECT_SERVER_API_HOST") or "127.0.0.1"
+    port = given.get("PREFECT_SERVER_API_PORT") or "4200"
+    auth = given.get("PREFECT_SERVER_API_AUTH_STRING") or given.get("PREFECT_API_AUTH_STRING") or auth_string()
+    ours = {
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{host}:{port}",
+    }
+    return _DEFAULTS | ours | {name: value for name, value in given.items() if value} | _FIXED
+
+
+def main() -> None:
+    """Replace this process by the server."""
+    try:
+        settings = safe_settings(os.environ)
+    except OSError as error:
+        sys.exit(f"e2emern: {error}")
+    os.execve(sys.executable, [sys.executable, "-m", "prefect", "server", "start", *sys.argv[1:]], settings)
+
+
+if __name__ == "__main__":
+    main()
