@@ -7,7 +7,7 @@ pool. The model is loaded once, and only if there is something to annotate.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -103,11 +103,13 @@ def annotate_sources(
     folder = find_model(model, home=place)
     versions = read_versions(folder, mesh)
     pick_device(device)
-    sources = find_sources(inputs, home=place)
+    passed_over: dict[str, str] = {}
+    sources = find_sources(inputs, home=place, report=passed_over.__setitem__)
     open_home(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
     work = local_worker(place, model=folder, mesh=mesh, device=device, each=each, watch=watch)
-    return run_sources(sources, place, versions=versions, options={"device": device}, work=work)
+    options = {"device": device}
+    return run_sources(sources, place, versions=versions, options=options, work=work, passed_over=passed_over)
 
 
 Work = Callable[[list[Source], Outcome], None]
@@ -123,13 +125,17 @@ def run_sources(
     work: Work,
     publishing: bool = True,
     over: Snapshot | None = None,
+    passed_over: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Record a run, annotate the sources that are not done with `work`, publish, and return the outcome.
 
-    Raises what `work` raises, and WarehouseError if nothing can be published, for example because the current snapshot
-    is no longer `over`. Raises IncompleteError if some sources are damaged, after all others are done and published.
+    `passed_over` are files that cannot be sources, with the reasons: they count as failed.
+
+    Raises what `work` raises, and WarehouseError if nothing can be published, for example because the current
+    snapshot is no longer `over`. Raises IncompleteError if some sources are damaged, after all others are done and
+    published.
     """
-    outcome = Outcome(versions)
+    outcome = Outcome(versions, failed=dict(passed_over or {}))
     keys = [source.key for source in sources]
     with recorded_run(
         home,

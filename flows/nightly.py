@@ -77,8 +77,9 @@ def nightly(
         problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
     except InputError as error:  # the folder of dumps cannot be used, or another process fetches into it
         problems = [str(error)]
-    outcome = _annotated(place, settings)
-    problems += outcome.problems
+    passed_over: dict[str, str] = {}
+    outcome = _annotated(place, settings, passed_over)
+    problems += [*(f"{path}: {reason}" for path, reason in passed_over.items()), *outcome.problems]
     if outcome.snapshot:
         watch(place)
     show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
@@ -86,19 +87,26 @@ def nightly(
         raise ProblemsError(problems)
 
 
-def _annotated(home: Home, settings: Settings) -> Outcome:
-    """Annotate and publish. If the tables changed to another model or MeSH meanwhile, do it again with that."""
+def _annotated(home: Home, settings: Settings, passed_over: dict[str, str]) -> Outcome:
+    """Annotate and publish, and add the files that cannot be sources to `passed_over`.
+
+    If the tables changed to another model or MeSH meanwhile, do it again with that.
+    """
     while True:
         current = current_snapshot(home)
         model, mesh = settings.model or require_snapshot_model(home), settings.mesh or snapshot_mesh(home)
         try:
-            return annotate_on_pool(_dumps(home), home, model=model, mesh=mesh, settings=settings, over=current)
+            return annotate_on_pool(
+                _dumps(home, passed_over), home, model=model, mesh=mesh, settings=settings, over=current
+            )
         except IncompleteError as error:
             return error.outcome
         except OvertakenError:
             get_run_logger().info("another snapshot was published meanwhile: once more, with its model and MeSH")
 
 
-def _dumps(home: Home) -> list[Source]:
+def _dumps(home: Home, passed_over: dict[str, str]) -> list[Source]:
     """Return the dump files of a home; none on a first night that could fetch nothing."""
-    return find_sources([home.dumps], home=home) if any(home.dumps.glob("[!.]*")) else []
+    if not any(home.dumps.glob("[!.]*")):
+        return []
+    return find_sources([home.dumps], home=home, report=passed_over.__setitem__)

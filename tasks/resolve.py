@@ -28,7 +28,7 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
     """Check that inputs, model and vocabulary exist. Raises InputError."""
     check_model(model)
     read_mesh_version(find_mesh(mesh, home=home))
-    find_files(inputs, home=home)
+    find_files(inputs, home=home, report=lambda path, reason: None)  # annotation reports them
 
 
 def check_home_of_sample(home: Home, *, sample: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tasks.errors import InputError, SourceError
 from tasks.parsers.source_reader import open_source
+from warehouse.errors import NameRefusedError
 from warehouse.layout import CHECKSUMS, Home, SourceKey
 from warehouse.sources.hash_cache import digesting
 
@@ -31,30 +34,44 @@ class Source:
     bytes: int
 
 
-def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None) -> list[Source]:
+Report = Callable[[str, str], None]
+"""Takes the path of what cannot be an input, and the reason."""
+
+
+def refuse(path: str, reason: str) -> None:
+    """Raise an InputError: the report of a run that needs every input."""
+    raise InputError(f"{path}: {reason}")
+
+
+def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None, report: Report = refuse) -> list[Source]:
     """Return the input files named by files, folders and glob patterns, in order and without duplicates.
 
     A folder means all files below it, except hidden ones, checksums, and the home if it is inside. A file whose digest
-    the home has cached (`warehouse.sources.hash_cache`) is not read. Raises InputError if an input matches
-    nothing, a file cannot be read, or two files of one name have different content.
+    the home has cached (`warehouse.sources.hash_cache`) is not read. What a folder or pattern holds and cannot be
+    read, such as a link to nothing or a pipe, goes to `report`. Raises InputError if an input matches nothing, or two
+    files of one name have different content.
     """
     sources: dict[str, Source] = {}
-    paths = find_files(inputs, home=home)
+    paths = find_files(inputs, home=home, report=report)
     with digesting(home) as digest:
         for path in paths:
             try:
                 source = Source(path, SourceKey(path.name, digest(path)), path.stat().st_size)
             except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+                report(str(path), f"cannot be read ({error.strerror or error})")
+                continue
+            except NameRefusedError as error:
+                report(str(path), str(error))
+                continue
             known = sources.setdefault(path.name, source)
             if known.key != source.key:
                 raise InputError(f"{known.path} and {path} have one name and different content; rename one of them")
     return list(sources.values())
 
 
-def find_files(inputs: Iterable[str | Path], *, home: Home | None = None) -> list[Path]:
+def find_files(inputs: Iterable[str | Path], *, home: Home | None = None, report: Report = refuse) -> list[Path]:
     """Return the paths of `find_sources` without reading a file. Raises InputError if an input matches nothing."""
-    return [path for given in inputs for path in _files(str(given), home)]
+    return [path for given in inputs for path in _files(str(given), home, report)]
 
 
 def count_records(source: Source) -> int:
@@ -72,30 +89,79 @@ def count_records(source: Source) -> int:
     return count
 
 
-def _files(given: str, home: Home | None) -> Iterator[Path]:
+def _files(given: str, home: Home | None, report: Report) -> Iterator[Path]:
     path = Path(given)
     if not given:
         raise InputError("an input without a name; expected a file, a folder or a pattern")
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise InputError(f"{_printable(path)}: cannot be read ({error.strerror})") from error
     if path.is_dir():
-        found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_dump(each.relative_to(path))]
-        if home and (root := home.root.resolve()).is_relative_to(path.resolve()):
-            found = [each for each in found if not each.resolve().is_relative_to(root)]
-        if not found:
+        found, problems = _below(path, home)
+        if not found and not problems:
             raise InputError(f"{given}: the folder holds no file")
-        yield from found
-    elif path.exists() or not glob.has_magic(given):
-        if not path.exists():
-            raise InputError(f"{given}: no such file or folder")
+        for each, reason in problems:
+            report(_printable(each), reason)
+        yield from sorted(found)
+    elif exists or not glob.has_magic(given):
+        if not exists:
+            raise InputError(f"{_printable(path)}: no such file or folder")
+        if problem := _problem(path):
+            raise InputError(f"{_printable(path)}: {problem}")
         yield path
     else:
         matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if not matches:
             raise InputError(f"{given}: no file matches")
-        for match in matches:
-            if not Path(match).exists():  # a link to nothing
-                raise InputError(f"{match}: no such file or folder")
-            yield from _files(match, home)
+        for match in map(Path, matches):
+            if match.is_dir():
+                yield from _files(str(match), home, report)
+            elif problem := _problem(match):
+                report(_printable(match), problem)
+            else:
+                yield match
 
 
-def _is_dump(path: Path) -> bool:
-    return path.suffix not in CHECKSUMS and not any(part.startswith(".") for part in path.parts)
+def _below(folder: Path, home: Home | None) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Return the files below a folder, and the paths that cannot be read, with the reasons."""
+    files: list[Path] = []
+    problems: list[tuple[Path, str]] = []
+    root = home.root.resolve() if home else None
+    if root and not root.is_relative_to(folder.resolve()):
+        root = None  # the folder is in the home or elsewhere
+
+    def unreadable(error: OSError) -> None:
+        problems.append((Path(error.filename), f"cannot be read ({error.strerror})"))
+
+    for at, folders, names in os.walk(folder, onerror=unreadable):
+        here, below = Path(at), []
+        for each in (here / name for name in (*folders, *names) if not name.startswith(".")):
+            if each.suffix in CHECKSUMS or (root and each.resolve().is_relative_to(root)):
+                continue
+            if problem := _problem(each):
+                problems.append((each, problem))
+            elif each.is_dir():
+                below.append(each.name)
+            else:
+                files.append(each)
+        folders[:] = [] if root and here.resolve().is_relative_to(root) else sorted(below)
+    return files, sorted(problems)
+
+
+def _problem(path: Path) -> str | None:
+    """Return why a path is neither a folder nor a file that can be read, or None."""
+    if _printable(path) != str(path):
+        return "its name is not UTF-8; rename it"
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return "a link to nothing" if path.is_symlink() else f"cannot be read ({error.strerror})"
+    if stat.S_ISDIR(mode):
+        return "a link to a folder is not followed; name the folder itself" if path.is_symlink() else None
+    return None if stat.S_ISREG(mode) else "not a regular file but a pipe, socket or device"
+
+
+def _printable(path: Path) -> str:
+    """Return a path as text, with escapes in place of bytes that are not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -22,17 +23,19 @@ def copy_folder(
     if folder.resolve() == downloads.folder.resolve():
         raise InputError(f"{folder}: is the folder that is fetched into; annotate it as it is")
     try:
-        found = (each.name for each in folder.iterdir() if each.is_file() and matches(each.name, pattern))
-        names = sorted(found, key=natural)
+        names = sorted((each.name for each in folder.iterdir() if matches(each.name, pattern)), key=natural)
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
     if not names:
         raise InputError(f"{folder}: no file matches {pattern}")
     for name in names[:limit]:
         if not is_safe(name):
-            watch(FileOutcome(name, "failed", reason="its name is refused: only letters, digits, '.', '_' and '-'"))
+            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+            watch(FileOutcome(shown, "failed", reason="its name is refused: only letters, digits, '.', '_' and '-'"))
         elif name in taken:
             watch(FileOutcome(name, "failed", reason="an earlier source has a file of this name"))
+        elif not (folder / name).is_file():
+            watch(FileOutcome(name, "failed", reason="not a regular file"))
         else:
             taken.add(name)
             try:

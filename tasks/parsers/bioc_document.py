@@ -14,7 +14,7 @@ from model.document import Annotation, Document, InvalidAnnotation, Passage
 from tasks.parsers.annotations import OFFSETS_ASSIGNED, InvalidAnnotationError, fitted, read_offset, shown
 from tasks.parsers.records import Failure, RecordError
 
-MAX_OFFSET = 20_000_000  # code points; the gaps between passages are held as spaces
+MAX_GAPS = 100_000  # code points of all gaps of a document, which are held as spaces; full texts have below 1,000
 
 _PMID = re.compile(r"[0-9]{1,18}")
 _NAMED = 3  # passages named in a reason
@@ -64,32 +64,39 @@ def lay_out(passages: list[_Json]) -> tuple[list[Placed], str]:
     placed: list[Placed] = []
     moved: list[str] = []
     end = None  # of the last passage that has a text
+    room = MAX_GAPS
     for at, raw in enumerate(passages, 1):
         text = _string(raw, "text")
         sentences = _sentences(raw, at) if not text else []
         given = _offset(raw)
         if given is None and sentences:
             given = _offset(sentences[0][0])
-        offset = _free(given, end)
+        offset = _free(given, end, room)
         passage = Placed(raw, offset, text, offset - given if given is not None else 0)
         for number, (sentence, words) in enumerate(sentences, 1):
             own = _offset(sentence)
-            start = _free(None if own is None else own + passage.shift, offset + len(passage.text), first=number == 1)
+            before = offset + len(passage.text)
+            start = _free(None if own is None else own + passage.shift, before, room, first=number == 1)
+            room -= start - before
             passage.text = passage.text.ljust(start - offset) + words
             passage.sentences.append(Placed(sentence, start, words, start - own if own is not None else 0))
             if own is None or start != own + passage.shift:
                 moved.append(f"sentence {number} of passage {at}")
         placed.append(passage)
         if passage.text.strip():
+            room -= offset - (end or 0)
             end = offset + len(passage.text)
             if offset != given:
                 moved.append(f"passage {at}")
     return placed, _in_words(moved)
 
 
-def _free(given: int | None, end: int | None, *, first: bool = False) -> int:
-    """Return an offset, or one after the text before and a space if it has none or would overlap that text."""
-    if given is not None and given >= (end or 0):
+def _free(given: int | None, end: int | None, room: int, *, first: bool = False) -> int:
+    """Return an offset, or one after the text before and a space if it is unusable.
+
+    An offset is unusable if it is missing, overlaps the text before, or leaves a gap of more than `room` code points.
+    """
+    if given is not None and 0 <= given - (end or 0) <= room:
         return given
     return 0 if end is None else end + (not first)
 
@@ -98,7 +105,8 @@ def _in_words(moved: list[str]) -> str:
     if not moved:
         return ""
     more = f" and {len(moved) - _NAMED:,} more" if len(moved) > _NAMED else ""
-    return f"{', '.join(moved[:_NAMED])}{more}: no usable offset, or an overlap; laid out after the text before"
+    which = f"{', '.join(moved[:_NAMED])}{more}"
+    return f"{which}: no usable offset, an overlap or a large gap; laid out after the text before"
 
 
 def _sentences(passage: _Json, at: int) -> list[tuple[_Json, str]]:
@@ -242,4 +250,4 @@ def _offset(raw: _Json) -> int | None:
         found = read_offset(raw.get("offset"))
     except InvalidAnnotationError:
         return None
-    return found if 0 <= found <= MAX_OFFSET else None
+    return found if found >= 0 else None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,12 +155,19 @@ def open_source(
     Raises SourceError when the file cannot be opened; reading raises SourceError, too.
     """
     try:
-        file = path.open("rb")
+        file = open(path, "rb", opener=_without_waiting)
     except (OSError, ValueError) as error:
         raise SourceError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
     with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise SourceError(f"{path}: not a regular file but a pipe, socket or device")
         try:
             reader = SourceReader(file, path, expected=expected, max_ratio=max_ratio, ratio_free=ratio_free)
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
         yield reader
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import multiprocessing
+import os
 import random
 import re
 import time
@@ -114,6 +115,23 @@ def test_damaged_sources_do_not_stop_the_others(world: World, tmp_path: Path) ->
     assert 0 < int(str(parsed["cut.xml.gz"])) < 3000
     last = read_runs(Home(tmp_path / "home"))[-1]
     assert [source.outcome for source in last.sources] == ["unchanged", "failed", "failed", "unchanged"]
+
+
+def test_what_cannot_be_read_in_a_folder_is_a_problem_and_the_rest_is_annotated(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "good.xml").write_text(pubmed(articles(3, first=100)))
+    (folder / "gone.xml").symlink_to(tmp_path / "none")
+    os.mkfifo(folder / "pipe.xml")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.xml")).write_text(pubmed(articles(1, first=200)))
+    with pytest.raises(IncompleteError) as raised:
+        annotate(world, tmp_path / "home", folder)
+    assert str(raised.value).splitlines() == [
+        f"{folder}/caf\\xe9.xml: its name is not UTF-8; rename it",
+        f"{folder}/gone.xml: a link to nothing",
+        f"{folder}/pipe.xml: not a regular file but a pipe, socket or device",
+    ]
+    assert rows(tmp_path / "home", "SELECT source, documents FROM sources") == [("good.xml", 3)]
 
 
 def test_nothing_usable_publishes_nothing(world: World, tmp_path: Path) -> None:

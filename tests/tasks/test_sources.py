@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from defaults import SAMPLE
-from tasks.errors import InputError
+from tasks.errors import InputError, SourceError
+from tasks.parsers.source_reader import open_source
 from tasks.sources import count_records, find_sources
 from warehouse.layout import Home
 
@@ -78,7 +83,81 @@ def test_a_link_to_nothing_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to(tmp_path / "none")
     with pytest.raises(InputError) as raised:
         find_sources([tmp_path / "*.xml"])
-    assert str(raised.value) == f"{tmp_path}/{name}: no such file or folder"
+    assert str(raised.value) == f"{tmp_path}/{name}: a link to nothing"
+
+
+def test_what_cannot_be_read_in_a_folder_is_reported_and_the_rest_is_found(folder: Path) -> None:
+    (folder / "dangling.xml").symlink_to(folder / "none")
+    (folder / "linked").symlink_to(folder / "deep")
+    (folder / "linked.xml").symlink_to(folder / "b.xml")
+    (folder / "deep" / "loop").symlink_to(folder / "deep" / "loop")
+    os.mkfifo(folder / "pipe.xml")
+    (Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.xml"))).write_text("latin-1")
+    latin = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
+    latin.mkdir()
+    (latin / "within.xml").write_text("within")
+    problems: dict[str, str] = {}
+    found = find_sources([folder], report=problems.__setitem__)
+    assert [source.path.name for source in found] == ["a.xml.gz", "b.xml", "c [1].xml", "linked.xml"]
+    assert problems == {
+        f"{folder}/caf\\xe9": "its name is not UTF-8; rename it",
+        f"{folder}/caf\\xe9.xml": "its name is not UTF-8; rename it",
+        f"{folder}/dangling.xml": "a link to nothing",
+        f"{folder}/deep/loop": "a link to nothing",
+        f"{folder}/linked": "a link to a folder is not followed; name the folder itself",
+        f"{folder}/pipe.xml": "not a regular file but a pipe, socket or device",
+    }
+    problems.clear()
+    assert find_sources([f"{folder}/pi*.xml", f"{folder}/dang*"], report=problems.__setitem__) == []
+    assert list(problems) == [f"{folder}/pipe.xml", f"{folder}/dangling.xml"]
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="the system has no users")
+def test_an_unreadable_subfolder_and_file_are_reported_and_the_rest_is_found() -> None:
+    with tempfile.TemporaryDirectory() as name, as_nobody(Path(name)):
+        folder = Path(name)
+        for each in ("a.xml", "secret.xml", "locked/b.xml"):
+            (folder / each).parent.mkdir(exist_ok=True)
+            (folder / each).write_text(each)
+        (folder / "secret.xml").chmod(0)
+        (folder / "locked").chmod(0)
+        problems: dict[str, str] = {}
+        try:
+            found = find_sources([folder], report=problems.__setitem__)
+            with pytest.raises(InputError, match=r"locked/b.xml: cannot be read \(Permission denied\)$"):
+                find_sources([folder / "locked" / "b.xml"])
+        finally:
+            (folder / "locked").chmod(0o700)
+        assert [source.path.name for source in found] == ["a.xml"]
+        assert problems == {
+            f"{folder}/locked": "cannot be read (Permission denied)",
+            f"{folder}/secret.xml": "cannot be read (Permission denied)",
+        }
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """Give a folder to a user without rights, and run as this user; root may read everything."""
+    if os.geteuid():
+        yield
+        return
+    os.chown(folder, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("given", ["pipe", "/dev/null"])
+def test_a_pipe_or_device_is_refused_and_not_waited_for(tmp_path: Path, given: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError) as raised:
+        find_sources([tmp_path / given])
+    assert str(raised.value) == f"{tmp_path / given}: not a regular file but a pipe, socket or device"
+    with pytest.raises(SourceError) as unread, open_source(tmp_path / given):
+        pass
+    assert str(unread.value) == str(raised.value)
 
 
 def test_records_are_counted_for_the_time_left(tmp_path: Path) -> None:

@@ -282,10 +282,11 @@ def _gout(offset, start, section="abstract"):
         ([_gout(0, 4), _gout(3, 7), _gout(30, 34)], [0, 10, 30], [4, 14, 34], "passage 2"),
         ([_gout(20, 24), _gout(0, 4)], [20, 30], [24, 34], "passage 2"),
         ([_gout("ten", 4), _gout(-1, 14)], [0, 10], [4, 14], "passage 1, passage 2"),
-        ([_gout(0.5, 4), _gout(30_000_000, 14)], [0, 10], [4, 14], "passage 1, passage 2"),
+        ([_gout(0.5, 4), _gout(30_000_000, 30_000_004)], [0, 10], [4, 14], "passage 1, passage 2"),
+        ([_gout(50_000, 50_004), _gout(100_018, 100_022)], [50_000, 50_010], [50_004, 50_014], "passage 2"),
         ([_gout(0, 4)] * 5, [0, 10, 20, 30, 40], [4, 14, 24, 34, 44], "passage 2, passage 3, passage 4 and 1 more"),
     ],
-    ids=["none", "one", "from 0 each", "overlap", "descending", "no numbers", "out of bounds", "many"],
+    ids=["none", "one", "from 0 each", "overlap", "descending", "no numbers", "far", "too many gaps", "many"],
 )
 def test_passages_without_a_usable_offset_are_laid_out(parsed, passages, offsets, starts, moved):
     (document,) = parsed({"id": "1", "passages": passages})
@@ -294,7 +295,18 @@ def test_passages_without_a_usable_offset_are_laid_out(parsed, passages, offsets
     assert [each.start for each in document.annotations] == starts
     (invalid,) = document.invalid_annotations
     assert invalid.kind == "offsets assigned"
-    assert invalid.reason == f"{moved}: no usable offset, or an overlap; laid out after the text before"
+    assert invalid.reason == f"{moved}: no usable offset, an overlap or a large gap; laid out after the text before"
+
+
+def test_the_gaps_of_a_document_are_bounded(parsed):
+    (document,) = parsed({"id": "1", "passages": [_gout(50_000, 50_004), _gout(100_009, 100_013)]})
+    assert [each.offset for each in document.passages] == [50_000, 100_009]
+    assert document.invalid_annotations == ()
+    passages = [passage(at * 90_000, "Gout.", sentences=[]) for at in range(200)]
+    passages[1] = {"offset": 90_000, "sentences": [{"offset": at, "text": "A."} for at in (90_000, 95_000, 19_999_999)]}
+    (document,) = parsed({"id": "1", "passages": passages})
+    assert [each.offset for each in document.passages[:4]] == [0, 90_000, 95_006, 95_012]
+    assert len(document.text) == 95_005 + 198 * 6
 
 
 def test_annotations_that_do_not_fit_the_offsets_that_are_ours_are_invalid(parsed):
