@@ -20,6 +20,7 @@ from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
 
 from tasks.errors import InputError
+from warehouse.wording import one_line
 
 POOL = "e2emern"
 DEFAULT = "default"
@@ -62,14 +63,14 @@ def connect(*, patience: float = _PATIENCE_S) -> Iterator[SyncPrefectClient]:
             "that `python -m flows.credentials` prints on the server's host"
         ) from error
     except httpx.HTTPError as error:
-        raise InputError(f"the Prefect server at {url} cannot be used: {' '.join(str(error).split())}") from error
+        raise InputError(f"the Prefect server at {url} cannot be used: {one_line(error)}") from error
 
 
 def _wait_for_answer(client: SyncPrefectClient, url: str, patience: float) -> None:
     until = time.monotonic() + patience
     waiting = False
     while error := client.api_healthcheck():
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         if time.monotonic() >= until:
             raise InputError(f"the Prefect server at {url} does not answer ({reason}); start it: make server")
         if not waiting:

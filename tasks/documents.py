@@ -29,6 +29,7 @@ from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES
 from warehouse.sources.counts import ParseSummary, read_parse_summary
 from warehouse.sources.hash_cache import forget_digest
+from warehouse.wording import one_line
 
 CHUNK_RECORDS = 256
 CHUNK_CHARACTERS = 1_000_000  # bounds chunks of full texts
@@ -82,7 +83,7 @@ def read_documents(path: Path) -> Iterator[list[Document]]:
             isinstance(error, OSError) and error.errno
         ):  # an error of the system: shared storage may be unavailable for a moment
             raise
-        raise WarehouseError(f"{path}: damaged ({' '.join(str(error).split())}); see e2emern doctor") from error
+        raise WarehouseError(f"{path}: damaged ({one_line(error)}); see e2emern doctor") from error
 
 
 def text_of(document: Document) -> Text:

@@ -36,6 +36,7 @@ from warehouse.snapshots.refs import (
 from warehouse.snapshots.views import literal_path
 from warehouse.sources.hash_cache import forget_digest, kept_digests
 from warehouse.sources.runs import RunRecord, may_be_running, read_run, write_run
+from warehouse.wording import one_line
 
 CODES: Final = {
     "broken-link": "warehouse.duckdb shows no snapshot that can be read",
@@ -157,7 +158,7 @@ def _check_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case
                 facts = recorded_facts(connection)
                 ((model, mesh),) = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
         except (WarehouseError, duckdb.Error) as error:
-            what = _one_line(error).removeprefix(f"{path} ")
+            what = one_line(error).removeprefix(f"{path} ")
             yield _case(home, "damaged-snapshot", path, what, partial(_set_aside, path))
             continue
         if path in pruned:
@@ -333,7 +334,7 @@ def _damage(path: Path) -> str | None:
     try:
         read_metadata(path)
     except WarehouseError as error:
-        return _one_line(error).removeprefix(f"{path} ").split(";")[0]
+        return one_line(error).removeprefix(f"{path} ").split(";")[0]
     return None
 
 
@@ -347,7 +348,3 @@ def _relative(home: Home, path: Path) -> str:
 
 def _listed(found: list[int]) -> str:
     return f"snapshot{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Format counts and lists for messages. Imports nothing heavy, so any module can use it."""
+"""Format counts, lists and errors for messages. Imports nothing heavy, so any module can use it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def examples(items: Sequence[str], *, separator: str = "; ", most: int = MOST_EX
     if more := len(items) - len(shown):
         shown.append(f"and {more:,} more")
     return separator.join(shown)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error as one line; the name of its type if it has no message."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def cut(line: str, width: int) -> str:

@@ -15,6 +15,7 @@ import traceback
 from flows.cli.application import app, say
 from tasks.errors import InputError, ProblemsError
 from warehouse.errors import WarehouseError
+from warehouse.wording import one_line
 
 from . import (  # noqa: F401 (each adds its commands)
     annotate,
@@ -63,7 +64,7 @@ def main() -> None:
     except Exception as error:  # a bug of ours: print a line to report instead of a traceback
         if "--verbose" in sys.argv:
             traceback.print_exc()
-        what = f"unexpected {type(error).__name__}: {_one_line(error)}"
+        what = f"unexpected {type(error).__name__}: {one_line(error)}"
         _end(f"{what}; see where with e2emern --verbose ..., and report it")
 
 
@@ -89,15 +90,11 @@ def _let_go(error: BaseException | None) -> None:
 
 def _of_the_system(error: OSError) -> str:
     place = error.filename2 or error.filename  # the target, if it is a copy
-    reason = error.strerror or _one_line(error)
+    reason = error.strerror or one_line(error)
     line = f"{place}: {reason}" if place else reason
     return f"{line}; make room, and the same command continues" if error.errno in _FULL else line
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _lines(error: Exception) -> list[str]:
-    lines = str(error).splitlines() if isinstance(error, ProblemsError) else [_one_line(error)]
+    lines = str(error).splitlines() if isinstance(error, ProblemsError) else [one_line(error)]
     return [*lines, *getattr(error, "__notes__", ())]

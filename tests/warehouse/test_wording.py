@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.wording import by_kind, cut, examples, plural
+from warehouse.wording import by_kind, cut, examples, one_line, plural
 
 
 def test_counts() -> None:
@@ -36,3 +36,8 @@ def test_a_cut_line_is_one_line_of_that_width(text: str, width: int) -> None:
     line = cut(text, width)
     assert len(line) <= width
     assert len(line.splitlines()) <= 1
+
+
+def test_an_error_is_one_line() -> None:
+    assert one_line(ValueError("Binder Error:\n  no column\tx\n")) == "Binder Error: no column x"
+    assert one_line(MemoryError()) == "MemoryError"

@@ -25,6 +25,7 @@ from warehouse.layout import Home
 from warehouse.parquet import Rows, TableWriter
 from warehouse.schemas import ENTITIES, ENTITY_TREE
 from warehouse.snapshots.views import file_list
+from warehouse.wording import one_line
 
 _BATCH_ROWS = 4096
 _MEMORY = "128MB"  # for DuckDB, which spills the rest to disk
@@ -146,7 +147,7 @@ def list_vocabularies(home: Home) -> list[VocabularySummary]:
                 counts = connection.execute(_COUNTS_SQL.format(files=files)).fetchall()[0]
                 versions = connection.execute(f"SELECT DISTINCT mesh_version FROM read_parquet({files})").fetchall()
             except duckdb.Error as error:
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
                 raise WarehouseError(f"{path} cannot be read ({reason}); move it away and import it again") from error
             concepts, diseases, chemicals, names = map(int, counts)
             found += [

@@ -23,6 +23,7 @@ from warehouse.snapshots.publish import open_snapshot
 from warehouse.snapshots.refs import current_number, numbers
 from warehouse.snapshots.views import file_list, literal
 from warehouse.sources.runs import read_runs
+from warehouse.wording import one_line
 
 SHOWN, DELETED, ABSENT, UNPUBLISHED = "shown", "deleted", "absent", "unpublished"
 
@@ -180,7 +181,7 @@ def trace(home: Home, document_id: str) -> Trace:
         try:
             found = _trace(connection, home, document_id)
         except duckdb.Error as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise WarehouseError(f"{home.root} cannot be read; `e2emern doctor` may know why: {reason}") from error
     if not (found.revisions or found.withdrawals or found.failures):
         raise WarehouseError(f"{home.root} has nothing of document {document_id!r}; give a PMID, or a source's own id")

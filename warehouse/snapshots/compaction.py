@@ -22,6 +22,7 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.parquet import TableWriter
 from warehouse.snapshots.views import PLACE
+from warehouse.wording import one_line
 
 SMALL = 16 * 1024 * 1024  # bytes; a bigger file is not merged
 FULL = 64 * 1024 * 1024  # bytes; a group of this size gets no more files
@@ -95,7 +96,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches()
     except (OSError, pa.ArrowException) as error:
-        raise WarehouseError(f"{path} cannot be read ({' '.join(str(error).split())}); see e2emern doctor") from error
+        raise WarehouseError(f"{path} cannot be read ({one_line(error)}); see e2emern doctor") from error
 
 
 def _placed(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:

@@ -12,6 +12,7 @@ from warehouse.layout import Home
 from warehouse.snapshots.publish import Snapshot, open_snapshot, read_snapshot
 from warehouse.snapshots.refs import current_number, numbers
 from warehouse.snapshots.views import literal
+from warehouse.wording import one_line
 
 EXAMPLES = 5
 
@@ -151,7 +152,7 @@ def difference(home: Home, before: int, after: int) -> Difference:
             documents = connection.execute(_DOCUMENTS_SQL.format(examples=EXAMPLES, **sides)).fetchall()
             concepts = connection.execute(_CONCEPTS_SQL.format(examples=EXAMPLES)).fetchall()
         except duckdb.Error as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise WarehouseError(f"snapshots {before} and {after} cannot be compared: {reason}") from error
     return Difference(
         before=was,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.errors import WarehouseError
+from warehouse.wording import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ def file_facts(path: Path) -> FileFacts:
             file.seek(0)
             return FileFacts(rows=rows, bytes=size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
     except (OSError, pa.ArrowException) as error:
-        raise WarehouseError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+        raise WarehouseError(f"{path} cannot be read as Parquet: {one_line(error)}") from error
 
 
 def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> FileFacts:

@@ -22,6 +22,7 @@ from warehouse.snapshots.precedence import first_and_last_seen, precedence
 from warehouse.snapshots.publish import open_path
 from warehouse.snapshots.refs import current_number, numbers, publisher
 from warehouse.sources.runs import read_runs
+from warehouse.wording import one_line
 
 GRACE_S = 60.0  # a client may be about to open what was current a moment ago, and has no lock yet
 
@@ -132,7 +133,7 @@ def _shown(home: Home, path: Path) -> _Shown:
             sources = connection.execute("SELECT source, digest, current FROM sources").fetchall()
             merged = connection.execute("SELECT path FROM files WHERE starts_with(path, 'compacted/')").fetchall()
     except (WarehouseError, duckdb.Error) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise WarehouseError(
             f"nothing was pruned; e2emern doctor --repair sets {path.name} aside, which cannot be read: {reason}"
         ) from error

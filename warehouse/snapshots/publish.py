@@ -36,6 +36,7 @@ from warehouse.snapshots.refs import (
     set_current,
     staging_file,
 )
+from warehouse.wording import one_line
 
 _MEMORY = "2GB"  # for DuckDB, which spills the rest to disk next to the staging file
 
@@ -113,7 +114,7 @@ def publish(
                     connection.commit()
                 commit(path, home.snapshot(snapshot.number))
         except duckdb.Error as error:  # an unreadable file or a full disk: DuckDB's message says which
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise PublishRefusedError(f"nothing was published, {home.root} stays as it was: {reason}") from error
         set_current(home, snapshot.number)
         return snapshot

@@ -26,6 +26,7 @@ from warehouse.errors import WarehouseError
 from warehouse.files import atomic_write, locked, sync
 from warehouse.layout import Home
 from warehouse.snapshots import views
+from warehouse.wording import one_line
 
 _NUMBERED = re.compile(r"(?:\.pruned-)?([0-9]+)\.duckdb")  # also of snapshots being pruned or set aside
 
@@ -260,7 +261,7 @@ def _relocate(home: Home, number: int) -> bool:
             with opened(built) as connection:
                 views.create_home(connection, home.root)
         except duckdb.Error as error:
-            raise WarehouseError(f"{path} stays as it was: {' '.join(str(error).split())}") from error
+            raise WarehouseError(f"{path} stays as it was: {one_line(error)}") from error
         os.utime(built, (shown_until, shown_until))
         commit(built, path)
     return True
