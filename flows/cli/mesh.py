@@ -27,7 +27,8 @@ def mesh_import(
         list[Path],
         typer.Argument(
             metavar="SOURCE...",
-            help="NLM's desc and supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of our compact tables.",
+            help="NLM's desc and supp XML, CTD_diseases.tsv, a table of replaced ids, plain, gzip or xz, or a folder "
+            "of our compact tables.",
         ),
     ],
     home: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the tables, to keep it in.")] = None,
@@ -57,6 +58,8 @@ def _summary(imported: Imported, *, home: Path | None, output: Path | None) -> s
         line += ", as before"
     line += f"; of {plural(imported.read, 'record')}, joined to others: {imported.joined:,}, neither disease nor "
     line += f"chemical: {imported.left_out:,}, failed: {imported.failed:,}"
+    if imported.replaced:
+        line += f"; replaced ids: {imported.replaced:,}"
     return f"{line} (see {imported.failures})" if imported.failures else line
 
 
@@ -91,10 +94,10 @@ def mesh_diff(
     form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the changes.")] = AnswerFormat.TABLE,
     limit: Annotated[int, typer.Option(min=1, help="Most changes of each kind to print.")] = 20,
 ) -> None:
-    """List new, retired, merged, renamed and moved concepts, and how many stored mentions each touches.
+    """List new, retired, replaced, merged, renamed and moved concepts, and how many stored mentions each touches.
 
-    `now` is what a merged concept became, the new name, or the new tree numbers. Mentions are those of the current
-    snapshot: for a new concept those with its words, for any other those linked to it.
+    `now` is what a replaced or merged concept became, the new name, or the new tree numbers. Mentions are those of the
+    current snapshot: for a new concept those with its words, for any other those linked to it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -6,9 +6,10 @@
     mention    span, type and concept all right
     document   distinct (document, type, concept) pairs
 
-Missed gold is a false negative and an extra prediction a false positive everywhere. Predictions of a type that a corpus
-does not annotate are not scored. Gold without a concept (-1) counts in `ner` only. Counts are kept for each document:
-they can be summed, sliced and resampled later.
+Identifiers of gold and predictions are compared in the vocabulary's form (`Vocabulary.canonical`): one that MeSH has
+replaced is its successor. Missed gold is a false negative and an extra prediction a false positive everywhere.
+Predictions of a type that a corpus does not annotate are not scored. Gold without a concept (-1) counts in `ner` only.
+Counts are kept for each document: they can be summed, sliced and resampled later.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def judge_mention(wanted: Wanted, given: Given, canonical: Canonical, slicer: Sl
         if m.concepts:
             concepts.setdefault((m.start, m.end), set()).update(map(canonical, m.concepts))
     labels_of = _united(((m.start, m.end), labels) for m, labels in wanted if m.concepts)
-    found = _united(((m.start, m.end, m.mesh_id), labels) for m, labels in given if m.mesh_id)
+    found = _united(((m.start, m.end, canonical(m.mesh_id)), labels) for m, labels in given if m.mesh_id)
     right = {(start, end) for start, end, concept in found if concept in concepts.get((start, end), ())}
     return Verdict(
         [labels for span, labels in labels_of.items() if span in right],
@@ -107,7 +108,7 @@ def judge_document(wanted: Wanted, given: Given, canonical: Canonical, slicer: S
         _united(
             (canonical(concept), slicer.narrowed(labels, concept)) for m, labels in wanted for concept in m.concepts
         ),
-        _united((m.mesh_id, labels) for m, labels in given if m.mesh_id),
+        _united((canonical(m.mesh_id), labels) for m, labels in given if m.mesh_id),
     )
 
 
@@ -164,7 +165,7 @@ def count_links(
                 verdict = Verdict()
                 for mention, labels, ranking in zip(document.mentions, labelled, rankings[at], strict=True):
                     if mention.entity_type == kind and mention.concepts:
-                        right = not set(map(canonical, mention.concepts)).isdisjoint(ranking[:depth])
+                        right = not set(map(canonical, mention.concepts)).isdisjoint(map(canonical, ranking[:depth]))
                         (verdict.right if right else verdict.missed).append(labels)
                 tally.add(protocol, at, kind, verdict)
     return tally.counts

@@ -12,7 +12,8 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from tasks.errors import InputError, SourceError
-from tasks.mesh import medic, nlm, tsv
+from tasks.mesh import medic, nlm, replaced, tsv
 from tasks.mesh.records import LeftOut, MeshConcept, MeshRecord
 from tasks.parsers.records import Failure
 from tasks.parsers.source_reader import open_source
@@ -32,18 +33,22 @@ from warehouse.mesh.entities import keep_entities, sorted_rows
 from warehouse.parquet import TableWriter
 from warehouse.schemas import ENTITIES, FAILURES
 
-_EXPECTED = "NLM's desc or supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of names, records and aliases"
+_EXPECTED = (
+    "NLM's desc or supp XML, CTD_diseases.tsv, a table of old_id and new_id, plain, gzip or xz, "
+    "or a folder of names, records and aliases"
+)
 _YEAR = re.compile(r"(?:desc|supp)((?:19|20)[0-9]{2})")
 _ROWS = 1024
 
 # Read in this order: supplementary records get their type from descriptors, and the first source of a concept gives its
 # preferred name, type and trees.
-_FORMATS = ("descriptors", "supplementary", "MEDIC", "compact tables")
+_FORMATS = ("descriptors", "supplementary", "MEDIC", "compact tables", "replaced ids")
 
-_TEXTS = ("position", "mesh_id", "entity_type", "record_type")
+_TEXTS = ("position", "mesh_id", "entity_type", "record_type", "replaced")
 _LISTS = ("names", "kinds", "tree_numbers", "mapped_to", "aliases")
 _PARTS = pa.schema(
-    [("source", pa.int32()), ("record", pa.int64())]  # source: position among the sources
+    # source: position among the sources; replaced: the own identifier of a record that another one replaces
+    [("source", pa.int32()), ("record", pa.int64())]
     + [(name, pa.string()) for name in _TEXTS]
     + [(name, pa.list_(pa.string())) for name in _LISTS]
 )
@@ -51,7 +56,7 @@ _PARTS = pa.schema(
 
 @dataclass(slots=True, kw_only=True)
 class Imported:
-    """Record counts over all sources: read = concepts + joined + left_out + failed."""
+    """Record counts over all sources: read = concepts + joined + left_out + failed + replaced."""
 
     mesh_version: str
     read: int = 0
@@ -60,6 +65,7 @@ class Imported:
     joined: int = 0  # records merged into the concept of an earlier source
     left_out: int = 0  # neither disease nor chemical
     failed: int = 0
+    replaced: int = 0  # rows that give the new identifier of a concept
     unchanged: bool = False  # the home had the same vocabulary already
     failures: Path | None = None  # table of failed records, if there are any
 
@@ -106,8 +112,9 @@ def import_mesh(
         parts, table, failures = (Path(folder) / name for name in ("parts.parquet", "entities.parquet", "failures"))
         with TableWriter(failures, FAILURES) as writer:
             failed = _Failures(writer)
-            _write_parts(read, parts, failed, imported)
-            _join(read, parts, table, failed, imported)
+            successors = _successors(read, failed, imported)
+            _write_parts(read, parts, successors, failed, imported)
+            _join(read, parts, table, successors, failed, imported)
             failed.flush()
             imported.failed = writer.rows + len(failed.waiting)
         if not imported.concepts:
@@ -143,6 +150,8 @@ def _format_of(path: Path) -> str:
         raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {_EXPECTED}")
     if any(map(medic.is_medic, start.decode("utf-8", "replace").splitlines())):
         return "MEDIC"
+    if replaced.is_replaced(start.decode("utf-8", "replace").partition("\n")[0]):
+        return "replaced ids"
     raise SourceError(f"{path}: starts with {start[:20]!r}; expected {_EXPECTED}")
 
 
@@ -158,12 +167,55 @@ def _listed(sources: list[_Source]) -> str:
     return ", ".join(str(source.path) for source in sources)
 
 
-def _write_parts(sources: list[_Source], parts: Path, failures: _Failures, imported: Imported) -> None:
-    """Write the concepts of all sources as they are, before merging."""
+@dataclass(frozen=True, slots=True)
+class _Successor:
+    """The identifier that replaces another, and the row that gives it."""
+
+    mesh_id: str
+    source: _Source
+    record: int
+    line: int
+
+
+def _successors(sources: list[_Source], failures: _Failures, imported: Imported) -> dict[str, _Successor]:
+    """Return the newest identifier of each replaced one."""
+    successors: dict[str, _Successor] = {}
+    for source in sources:
+        if source.form != "replaced ids":
+            continue
+        for record, row in enumerate(replaced.parse_replaced(source.path)):
+            imported.read += 1
+            if isinstance(row, Failure):
+                mesh_id, position, reason = row.document_id, row.position, row.reason
+            elif row[1] in successors:
+                mesh_id, position = row[1], f"line {row[0]}"
+                reason = f"duplicate; the one at line {successors[row[1]].line} is used"
+            else:
+                successors[row[1]] = _Successor(row[2], source, record, row[0])
+                continue
+            failures.add(source, record=record, position=position, mesh_id=mesh_id, reason=reason)
+    for old, first in list(successors.items()):
+        seen, last = {old}, first.mesh_id
+        while last in successors and last not in seen:
+            seen.add(last)
+            last = successors[last].mesh_id
+        successors[old] = replace(first, mesh_id=last)
+    return successors
+
+
+def _write_parts(
+    sources: list[_Source], parts: Path, successors: dict[str, _Successor], failures: _Failures, imported: Imported
+) -> None:
+    """Write the concepts of all sources before merging, under the identifiers of their successors."""
     headings: dict[str, str | None] = {}
     with TableWriter(parts, _PARTS) as writer:
         for at, source in enumerate(sources):
-            rows = _rows(_records(source, headings), at, source, headings, failures, imported)
+            if source.form == "replaced ids":
+                continue
+            rows = map(
+                partial(_renamed, successors=successors),
+                _rows(_records(source, headings), at, source, headings, failures, imported),
+            )
             while chunk := list(islice(rows, _ROWS)):
                 writer.append(chunk)
 
@@ -194,7 +246,8 @@ def _rows(
             case MeshConcept():
                 if source.form == "descriptors":
                     headings[record.mesh_id] = record.entity_type
-                yield {"source": at} | {name: getattr(record, name) for name in _PARTS.names[1:]}
+                columns = (name for name in _PARTS.names[1:] if name != "replaced")
+                yield {"source": at, "replaced": None} | {name: getattr(record, name) for name in columns}
             case LeftOut():
                 if source.form == "descriptors":
                     headings[record.mesh_id] = None
@@ -209,47 +262,85 @@ def _rows(
                 )
 
 
-def _join(sources: list[_Source], parts: Path, table: Path, failures: _Failures, imported: Imported) -> None:
+def _renamed(row: dict[str, Any], *, successors: dict[str, _Successor]) -> dict[str, Any]:
+    if successor := successors.get(row["mesh_id"]):
+        row |= {"replaced": row["mesh_id"], "mesh_id": successor.mesh_id}
+    return row
+
+
+def _join(
+    sources: list[_Source],
+    parts: Path,
+    table: Path,
+    successors: dict[str, _Successor],
+    failures: _Failures,
+    imported: Imported,
+) -> None:
     """Write one row per concept, merged from all sources."""
     origin = {"sources": [source.key.name for source in sources], "digests": [source.key.digest for source in sources]}
     with TableWriter(table, ENTITIES, metadata={"e2emern.mesh": json.dumps(origin)}) as writer:
-        concepts = _concepts(sources, parts, failures, imported)
+        concepts = _concepts(sources, parts, successors, failures, imported)
         while chunk := list(islice(concepts, _ROWS)):
             writer.append(chunk)
 
 
-def _concepts(sources: list[_Source], parts: Path, failures: _Failures, imported: Imported) -> Iterator[dict[str, Any]]:
-    rows = (row for batch in sorted_rows(parts, by="mesh_id, source, record") for row in batch.to_pylist())
-    for _, group in groupby(rows, key=itemgetter("mesh_id")):
+def _concepts(
+    sources: list[_Source], parts: Path, successors: dict[str, _Successor], failures: _Failures, imported: Imported
+) -> Iterator[dict[str, Any]]:
+    """Yield the row of each concept, and record the replaced identifiers whose successor no source has."""
+    older: dict[str, list[str]] = {}
+    for old, successor in successors.items():
+        older.setdefault(successor.mesh_id, []).append(old)
+    by = "mesh_id, replaced IS NOT NULL, source, record"
+    rows = (row for batch in sorted_rows(parts, by=by) for row in batch.to_pylist())
+    for mesh_id, group in groupby(rows, key=itemgetter("mesh_id")):
         first, *others = group
-        sound = [first]
-        for row in others:
-            if reason := _contradiction(row, sound, sources):
-                failures.add(
-                    sources[row["source"]],
-                    record=row["record"],
-                    position=row["position"],
-                    mesh_id=row["mesh_id"],
-                    reason=reason,
-                )
-            else:
-                sound.append(row)
-        concept = _joined(sound, version=imported.mesh_version)
-        imported.concepts += 1
-        imported.names += len(concept["names"])
-        imported.joined += len(sound) - 1
-        yield concept
+        if first["replaced"]:  # no source has the successor
+            kept = [row | {"mesh_id": row["replaced"], "replaced": None} for row in (first, *others)]
+            for _, mine in groupby(sorted(kept, key=itemgetter("mesh_id")), key=itemgetter("mesh_id")):
+                yield _merged(list(mine), (), sources, failures, imported)
+        else:
+            yield _merged([first, *others], older.pop(mesh_id, ()), sources, failures, imported)
+    for mesh_id, without in older.items():
+        for old in without:
+            row = successors[old]
+            reason = f"no source has its successor {mesh_id}"
+            failures.add(row.source, record=row.record, position=f"line {row.line}", mesh_id=old, reason=reason)
+
+
+def _merged(
+    rows: list[dict[str, Any]], older: Sequence[str], sources: list[_Source], failures: _Failures, imported: Imported
+) -> dict[str, Any]:
+    """Return the row of a concept; `older` are the identifiers that it replaces."""
+    sound = rows[:1]
+    for row in rows[1:]:
+        if reason := _contradiction(row, sound, sources):
+            failures.add(
+                sources[row["source"]],
+                record=row["record"],
+                position=row["position"],
+                mesh_id=row["replaced"] or row["mesh_id"],
+                reason=reason,
+            )
+        else:
+            sound.append(row)
+    concept = _joined(sound, older, version=imported.mesh_version)
+    imported.concepts += 1
+    imported.names += len(concept["names"])
+    imported.joined += len(sound) - 1
+    imported.replaced += len(older)
+    return concept
 
 
 def _contradiction(row: dict[str, Any], sound: list[dict[str, Any]], sources: list[_Source]) -> str | None:
-    if row["source"] == sound[-1]["source"]:
+    if (row["source"], row["replaced"]) == (sound[-1]["source"], sound[-1]["replaced"]):
         return f"duplicate; the one at {sound[-1]['position']} is used"
     if row["entity_type"] != sound[0]["entity_type"]:
         return f"{row['entity_type']}, but {sound[0]['entity_type']} in {sources[sound[0]['source']].key.name}"
     return None
 
 
-def _joined(rows: list[dict[str, Any]], *, version: str) -> dict[str, Any]:
+def _joined(rows: list[dict[str, Any]], older: Sequence[str], *, version: str) -> dict[str, Any]:
     """Return the merged row of a concept: the first source with a value wins, and names are united."""
     first = rows[0]
     spelled: dict[str, tuple[str, str]] = {}
@@ -266,7 +357,7 @@ def _joined(rows: list[dict[str, Any]], *, version: str) -> dict[str, Any]:
         "tree_numbers": next((row["tree_numbers"] for row in rows if row["tree_numbers"]), []),
         "record_type": first["record_type"],
         "mapped_to": next((row["mapped_to"] for row in rows if row["mapped_to"]), []),
-        "aliases": sorted({alias for row in rows for alias in row["aliases"]} - {first["mesh_id"]}),
+        "aliases": sorted({*older, *(alias for row in rows for alias in row["aliases"])} - {first["mesh_id"]}),
         "mesh_version": version,
     }
 

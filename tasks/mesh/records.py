@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,9 +46,10 @@ MeshRecord = MeshConcept | LeftOut | Failure
 def named(preferred: str, others: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of a concept and the kind of each: the preferred one, entry terms, permuted terms.
 
-    `others` are pairs (name, kind). Of names that differ only by case, the first is kept. Raises RecordError if the
-    preferred name is empty.
+    `others` are pairs (name, kind). HTML entities (`&apos;`) are unescaped. Of names that differ only by case, the
+    first is kept. Raises RecordError if the preferred name is empty.
     """
+    preferred, others = html.unescape(preferred), [(html.unescape(name), kind) for name, kind in others]
     if not preferred:
         raise RecordError("no preferred name")
     spelled = {preferred.lower(): (preferred, PREFERRED)}

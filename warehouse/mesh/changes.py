@@ -22,7 +22,7 @@ from warehouse.schemas import MENTIONS
 from warehouse.snapshots.publish import current_snapshot, open_snapshot
 from warehouse.snapshots.views import file_list, literal
 
-KINDS = ("new", "retired", "merged", "renamed", "moved")
+KINDS = ("new", "retired", "replaced", "merged", "renamed", "moved")
 
 _BATCH_ROWS = 4096
 _MEMORY = "512MB"  # for DuckDB, which spills the rest to disk
@@ -38,7 +38,8 @@ WITH
     final AS ((FROM old_name EXCEPT FROM new_name) UNION ALL (FROM new_name EXCEPT FROM old_name))
 SELECT DISTINCT mesh_id, entity_type, spelled AS text FROM final
 """
-# A removed concept was merged into the one that lists its id as an alias, or else its preferred name as a name.
+# A removed concept was replaced by the one that lists its id as an alias, or else merged into the one that has its
+# preferred name as a name.
 _CHANGES_SQL = """
 CREATE TEMP TABLE change AS
 WITH
@@ -65,7 +66,8 @@ WITH
         UNION ALL
         SELECT 'retired', mesh_id, entity_type, name, NULL FROM gone ANTI JOIN heir USING (mesh_id)
         UNION ALL
-        SELECT 'merged', mesh_id, entity_type, name, best[2] || ' ' || best[3] FROM gone JOIN heir USING (mesh_id)
+        SELECT if(best[1] = 0, 'replaced', 'merged'), mesh_id, entity_type, name, best[2] || ' ' || best[3]
+        FROM gone JOIN heir USING (mesh_id)
         UNION ALL
         SELECT 'renamed', new.mesh_id, new.entity_type, old.name, new.name FROM kept WHERE old.name <> new.name
         UNION ALL
@@ -123,9 +125,9 @@ class MeshChanges:
     def listed(self) -> pa.Table:
         """Return every change: `change`, `mesh_id`, `name`, `now`, `mentions`; the most mentioned of each kind first.
 
-        `change` is new, retired, merged, renamed or moved. `now` is the successor, the new name or the new trees of
-        the concept. `mentions` counts mentions in the current snapshot: for a new concept, those with its words,
-        whatever they are linked to; for any other, those linked to it.
+        `change` is new, retired, replaced, merged, renamed or moved. `now` is the successor, the new name or the new
+        trees of the concept. `mentions` counts mentions in the current snapshot: for a new concept, those with its
+        words, whatever they are linked to; for any other, those linked to it.
         """
         self._folded("word", "SELECT entity_type, text, count(*) AS mentions FROM mentions GROUP BY ALL")
         changes: pa.Table = self._connection.sql(_LISTED_SQL).to_arrow_table()

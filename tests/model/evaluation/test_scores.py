@@ -55,6 +55,18 @@ def test_gold_without_a_concept_counts_in_ner_only() -> None:
     assert figures([gold], [[]]) == {"ner": (0, 0, 1), "mention": (0, 0, 0), "document": (0, 0, 0)}
 
 
+def test_a_replaced_id_is_its_successor_in_gold_and_predictions() -> None:
+    """Tenofovir was C096918 and is D000068698."""
+    canonical = {"C096918": "D000068698"}
+    for wanted, given in (("C096918", "D000068698"), ("D000068698", "C096918"), ("C096918", "C096918")):
+        gold = [document(GoldMention(10, 20, "Disease", (wanted,)))]
+        counts = count(gold, [[mention(10, 20, given)]], canonical=lambda one: canonical.get(one, one))
+        counts |= count_links(gold, [[[given]]], canonical=lambda one: canonical.get(one, one), depths={"link": 1})
+        assert {cell.protocol: summed(each) for cell, each in counts.items()} == dict.fromkeys(
+            ("ner", "mention", "document", "link"), Score(1, 0, 0)
+        )
+
+
 def test_a_composite_is_one_mention_and_several_concepts() -> None:
     gold = document(GoldMention(10, 20, "Disease", ("D1", "D2"), composite=True))
     assert figures([gold], [[mention(10, 20, "D2")]]) == {"ner": (1, 0, 0), "mention": (1, 0, 0), "document": (1, 0, 1)}

@@ -203,6 +203,51 @@ def test_compact_tables(tmp_path: Path) -> None:
         import_mesh([tmp_path], version="2030", output=tmp_path / "other.parquet")
 
 
+def test_replaced_ids_are_one_concept(tmp_path: Path) -> None:
+    """The successor gets names and ids of what it replaces; a successor that is missing changes nothing."""
+    desc = descriptors(descriptor("D000068698", "Tenofovir", ["D02.705"], ("Viread", "N")))
+    supp = supplements(
+        supplementary("C096918", "tenofovir", ["D000225"], ("9-PMPA", "N")),
+        supplementary("C418563", "tenofovir disoproxil", ["D000225"]),
+        supplementary("C000001", "orphan", ["D000225"]),
+    )
+    table = (
+        "old_id\tnew_id\tremark\nC096918\tC418563\tby way of\nC418563\tD000068698\nC000999\tD000068698\n\n"
+        "C000001\tD999999\nC096918\tD000002\nC000002\n"
+    )
+    for name, content in (("desc2026.xml", desc), ("supp2026.xml", supp), ("replaced.tsv", table)):
+        (tmp_path / name).write_text(content)
+    sources = [tmp_path / name for name in ("replaced.tsv", "supp2026.xml", "desc2026.xml")]
+    result = import_mesh(sources, output=tmp_path / "mesh.parquet")
+    failures = tmp_path / "mesh.failures.parquet"
+    assert result == Imported(
+        mesh_version="2026", read=10, concepts=2, names=5, joined=2, failed=3, replaced=3, failures=failures
+    )
+    rows = pq.read_table(tmp_path / "mesh.parquet").to_pylist()
+    assert [(row["mesh_id"], row["names"], row["record_type"], row["aliases"]) for row in rows] == [
+        ("D000068698", ["Tenofovir", "Viread", "9-PMPA", "tenofovir disoproxil"], "descriptor",
+         ["C000999", "C096918", "C418563"]),
+        ("C000001", ["orphan"], "supplementary", []),
+    ]  # fmt: skip
+    assert [(row["position"], row["document_id"], row["reason"]) for row in pq.read_table(failures).to_pylist()] == [
+        ("line 7", "C096918", "duplicate; the one at line 2 is used"),
+        ("line 8", "C000002", "expected two different identifiers"),
+        ("line 6", "C000001", "no source has its successor D999999"),
+    ]
+
+
+def test_html_entities_in_names_are_unescaped(tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_text(
+        "mesh_id\tentity_type\tpreferred\tname\nC1\tDisease\t1\tBanti&apos;s syndrome\n"
+        "C1\tDisease\t0\tBanti's syndrome\nC1\tDisease\t0\tsplenomegaly &amp; anemia\n"
+    )
+    (tmp_path / "records.tsv").write_text("mesh_id\trecord_type\n")
+    (tmp_path / "aliases.tsv").write_text("alias\tmesh_id\n")
+    import_mesh([tmp_path], version="2030", output=tmp_path / "mesh.parquet")
+    (row,) = pq.read_table(tmp_path / "mesh.parquet").to_pylist()
+    assert row["names"] == ["Banti's syndrome", "splenomegaly & anemia"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -45,7 +45,7 @@ def home(tmp_path: Path) -> Home:
                         "name_kinds": ["preferred", "entry"]}  # fmt: skip
     rows["D009371"] |= {"tree_numbers": ["C04.600"]}
     rows["D002277"] = rows["D009369"] | {"mesh_id": "D002277", "name": "Carcinoma", "names": ["Carcinoma"],
-                                         "tree_numbers": ["C04.557"]}  # fmt: skip
+                                         "tree_numbers": ["C04.557"], "aliases": ["C562840"]}  # fmt: skip
     write_entities(home, [row | {"mesh_version": "2025"} for row in rows.values()], mesh_version="2025")
     return home
 
@@ -62,7 +62,7 @@ def test_every_change_with_the_mentions_that_it_touches(changes: MeshChanges) ->
         ("moved", "D009371", "Neoplasms by Site", "C04.600", 1),
         ("new", "D002277", "Carcinoma", None, 2),
         ("renamed", "D001943", "Breast Neoplasms", "Mammary Neoplasms", 1),
-        ("retired", "C562840", "Breast Cancer, Familial", None, 1),
+        ("replaced", "C562840", "Breast Cancer, Familial", "D002277 Carcinoma", 1),
     ]
 
 
