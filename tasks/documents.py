@@ -65,7 +65,7 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
             tally.add(chunk)
         if digest_file(source.path) != source.key.digest:
             forget_digest(home, source.path)
-            raise SourceError(f"{source.path}: changed while it was read; annotate it again when it is complete")
+            raise SourceError("changed while it was read; annotate it again when it is complete", path=source.path)
         summary = tally.summary(source, form)
         documents.metadata.update(summary.to_metadata())
     return summary
@@ -172,7 +172,7 @@ def _chunks(path: Path, report: Report) -> Iterator[_Chunk]:
                 except SourceError as error:
                     if not parsed:
                         raise
-                    chunk.damage = str(error).removeprefix(f"{path}: ")
+                    chunk.damage = error.reason
                     chunk.failures.append(Failure(last + 1, f"after record {last}", chunk.damage))
                     record = None
                 if record is None:

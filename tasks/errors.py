@@ -1,14 +1,34 @@
-"""Errors that a user can cause or fix. A message is one line that names the file; ProblemsError has several lines."""
+"""Errors that a user can cause or fix.
+
+    InputError           the input cannot be used
+      SourceError        a source cannot be read to its end
+      ProblemsError      several problems, one per line
+
+A message is one line that names the file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 MOST_LINES = 30  # in one message
 
 
 class InputError(Exception):
-    """The input cannot be used; the message gives the reason, the place and the remedy."""
+    """The input cannot be used; the message is `path: reason`.
+
+    Attributes:
+        reason: what is wrong, at which line or record, and the remedy.
+        path: of the file, None if the reason names it or there is none.
+    """
+
+    def __init__(self, reason: str, *, path: Path | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.path = reason, path
+
+    def __str__(self) -> str:
+        return self.reason if self.path is None else f"{self.path}: {self.reason}"
 
 
 class SourceError(InputError):

@@ -141,7 +141,7 @@ class DownloadFolder:
             elif not delimited:
                 return "the server gives neither a length nor an MD5, so a cut file could not be found; refused"
         except SourceError as error:
-            return str(error).removeprefix(f"{part}: ")
+            return error.reason
         except expat.ExpatError as error:
             return f"not well-formed XML ({error}), and the server gives neither a length nor an MD5"
         return None

@@ -147,12 +147,12 @@ def _format_of(path: Path) -> str:
         for root, form in ((nlm.DESCRIPTORS_ROOT, "descriptors"), (nlm.SUPPLEMENTARY_ROOT, "supplementary")):
             if tag == root:
                 return form
-        raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {_EXPECTED}")
+        raise SourceError(f"XML with root element <{tag[:100]}>; expected {_EXPECTED}", path=path)
     if any(map(medic.is_medic, start.decode("utf-8", "replace").splitlines())):
         return "MEDIC"
     if replaced.is_replaced(start.decode("utf-8", "replace").partition("\n")[0]):
         return "replaced ids"
-    raise SourceError(f"{path}: starts with {start[:20]!r}; expected {_EXPECTED}")
+    raise SourceError(f"starts with {start[:20]!r}; expected {_EXPECTED}", path=path)
 
 
 def _version_of(sources: list[_Source]) -> str:

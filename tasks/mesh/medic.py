@@ -52,7 +52,9 @@ def parse_medic(path: Path) -> Iterator[MeshRecord]:
                 columns = _columns(line, path)
             elif line.strip() and not line.startswith("#"):
                 if not columns:
-                    raise SourceError(f"{path}: line {number} comes before the column names; expected CTD_diseases.tsv")
+                    raise SourceError(
+                        f"line {number} comes before the column names; expected CTD_diseases.tsv", path=path
+                    )
                 yield _record(line, number, record, columns)
                 record += 1
 
@@ -60,7 +62,7 @@ def parse_medic(path: Path) -> Iterator[MeshRecord]:
 def _columns(line: str, path: Path) -> list[str]:
     columns = _cells(line.removeprefix("#"))
     if missing := _NEEDED - set(columns):
-        raise SourceError(f"{path}: lacks the columns {', '.join(sorted(missing))}; expected CTD_diseases.tsv")
+        raise SourceError(f"lacks the columns {', '.join(sorted(missing))}; expected CTD_diseases.tsv", path=path)
     return columns
 
 

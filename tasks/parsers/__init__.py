@@ -66,10 +66,10 @@ def detect_format(path: Path, *, expected: str = _EXPECTED) -> str:
             if tag in roots:
                 return name
         if what := describe_root(tag):
-            raise SourceError(f"{path}: holds {what}")
-        raise SourceError(f"{path}: XML with root element <{tag[:100]}>; expected {expected}")
+            raise SourceError(f"holds {what}", path=path)
+        raise SourceError(f"XML with root element <{tag[:100]}>; expected {expected}", path=path)
     if what := describe_start(start):
-        raise SourceError(f"{path}: holds {what}")
+        raise SourceError(f"holds {what}", path=path)
     if start.startswith((b"{", b"[")):
         return "jsonl" if is_jsonl(start) else "bioc-json"
     lines = start.decode("utf-8", "replace").split("\n")
@@ -78,7 +78,7 @@ def detect_format(path: Path, *, expected: str = _EXPECTED) -> str:
     if any(map(is_medline, lines)):
         return "medline"
     what = start[:20].decode("utf-8", "backslashreplace")
-    raise SourceError(f"{path}: starts with {what!r}; expected {expected}")
+    raise SourceError(f"starts with {what!r}; expected {expected}", path=path)
 
 
 def _is_xml(start: bytes) -> bool:
@@ -100,5 +100,5 @@ def _start(path: Path, expected: str) -> bytes:
             if not start:
                 raise
     if not start:
-        raise SourceError(f"{path}: holds nothing but spaces; expected {expected}")
+        raise SourceError(f"holds nothing but spaces; expected {expected}", path=path)
     return start

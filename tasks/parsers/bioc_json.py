@@ -63,7 +63,7 @@ def _documents(path: Path) -> Iterator[object]:
             size += len(chunk)
             quiet = 0 if events else quiet + len(chunk)
             if quiet > MAX_STRING:
-                raise SourceError(f"{path}: JSON with a string of more than {MAX_STRING:,} bytes; expected BioC")
+                raise SourceError(f"JSON with a string of more than {MAX_STRING:,} bytes; expected BioC", path=path)
             for event, value in events:
                 yield from walk.take(event, value)
             del events[:]
@@ -74,7 +74,7 @@ def _documents(path: Path) -> Iterator[object]:
     except (ijson.JSONError, ValueError) as error:
         raise _damaged(path, size, error) from error
     if not walk.found:
-        raise SourceError(f"{path}: JSON without BioC documents; expected objects with 'passages'")
+        raise SourceError("JSON without BioC documents; expected objects with 'passages'", path=path)
 
 
 def _without_halves(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -101,7 +101,7 @@ def _damaged(path: Path, size: int, error: Exception) -> SourceError:
     first = error.args[0] if error.args else ""
     reason = (first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)).partition("\n")[0]
     todo = "convert it to UTF-8, or download it again" if "UTF8" in reason else "download the file again"
-    return SourceError(f"{path}: in the bytes up to {size:,}: not well-formed JSON ({reason}); {todo}")
+    return SourceError(f"in the bytes up to {size:,}: not well-formed JSON ({reason}); {todo}", path=path)
 
 
 @dataclass(slots=True)
@@ -176,6 +176,8 @@ class _Walk:
     def _bound(self) -> None:
         self._values += 1
         if len(self._frames) + self._depth > MAX_DEPTH:
-            raise SourceError(f"{self._path}: JSON nested deeper than {MAX_DEPTH}; expected BioC")
+            raise SourceError(f"JSON nested deeper than {MAX_DEPTH}; expected BioC", path=self._path)
         if self._values > MAX_VALUES:
-            raise SourceError(f"{self._path}: JSON object of more than {MAX_VALUES:,} values; expected BioC documents")
+            raise SourceError(
+                f"JSON object of more than {MAX_VALUES:,} values; expected BioC documents", path=self._path
+            )

@@ -77,7 +77,7 @@ class SourceReader:
             head += more
         if what := foreign(head):
             todo = "" if ";" in what else f"; expected {self._expected}"
-            raise SourceError(f"{self._path}: {what}{todo}")
+            raise SourceError(f"{what}{todo}", path=self._path)
         return head
 
     def _unpack(self, size: int) -> bytes:
@@ -87,19 +87,20 @@ class SourceReader:
         except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
             packing = "xz" if isinstance(self._packed, lzma.LZMAFile) else "gzip"
             raise SourceError(
-                f"{self._path}: {packing} damaged after {self._size:,} decompressed bytes ({error}); "
-                "download the file again"
+                f"{packing} damaged after {self._size:,} decompressed bytes ({error}); download the file again",
+                path=self._path,
             ) from error
         except OSError as error:
-            raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from error
+            raise SourceError(f"cannot be read ({error.strerror or error})", path=self._path) from error
         if not data and self._size == 0:
-            raise SourceError(f"{self._path}: the file is empty; expected {self._expected}")
+            raise SourceError(f"the file is empty; expected {self._expected}", path=self._path)
         self._size += len(data)
         packed = self._file.tell() if self._packed else 0
         if self._packed and self._size > max(self._ratio_free, self._max_ratio * packed):
             raise SourceError(
-                f"{self._path}: {packed:,} compressed bytes unpack to {self._size:,} and more, "
-                f"over {self._max_ratio} times as many; refused as a decompression bomb; unpack it if you trust it"
+                f"{packed:,} compressed bytes unpack to {self._size:,} and more, "
+                f"over {self._max_ratio} times as many; refused as a decompression bomb; unpack it if you trust it",
+                path=self._path,
             )
         return data
 
@@ -119,7 +120,7 @@ class SourceReader:
             try:
                 yield number, line.decode("utf-8-sig")
             except UnicodeDecodeError as error:
-                raise SourceError(f"{self._path}: line {number}: {not_utf8(line, error.start)}") from error
+                raise SourceError(f"line {number}: {not_utf8(line, error.start)}", path=self._path) from error
 
     def raw_lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield each line with its 1-based number, without its line end.
@@ -137,7 +138,7 @@ class SourceReader:
                 yield number, line.removesuffix(b"\r")
             if len(rest) > MAX_LINE:
                 raise SourceError(
-                    f"{self._path}: line {number + 1} is longer than {MAX_LINE:,} bytes; expected {self._expected}"
+                    f"line {number + 1} is longer than {MAX_LINE:,} bytes; expected {self._expected}", path=self._path
                 )
 
 
@@ -157,14 +158,14 @@ def open_source(
     try:
         file = open(path, "rb", opener=_without_waiting)
     except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
+        raise SourceError(f"cannot be opened ({getattr(error, 'strerror', None) or error})", path=path) from error
     with file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise SourceError(f"{path}: not a regular file but a pipe, socket or device")
+            raise SourceError("not a regular file but a pipe, socket or device", path=path)
         try:
             reader = SourceReader(file, path, expected=expected, max_ratio=max_ratio, ratio_free=ratio_free)
         except OSError as error:
-            raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise SourceError(f"cannot be read ({error.strerror or error})", path=path) from error
         yield reader
 
 

@@ -48,10 +48,10 @@ def elements(path: Path, roots: Mapping[str, Collection[str]]) -> Iterator[tuple
         while xml.to_document():
             found = True
             if xml.waiting[:1] not in b"<":
-                raise SourceError(f"{path}: line {xml.lines + 1} holds {_no_xml(xml.waiting)}; remove it")
+                raise SourceError(f"line {xml.lines + 1} holds {_no_xml(xml.waiting)}; remove it", path=path)
             yield from _elements(xml, path, roots)
         if not found:
-            raise SourceError(f"{path}: holds no XML element, only comments or spaces")
+            raise SourceError("holds no XML element, only comments or spaces", path=path)
 
 
 def root_tag(source: SourceReader, path: Path) -> str:
@@ -61,7 +61,7 @@ def root_tag(source: SourceReader, path: Path) -> str:
     """
     xml = XmlInput(source)
     if not xml.to_document():
-        raise SourceError(f"{path}: holds no XML element, only comments or spaces")
+        raise SourceError("holds no XML element, only comments or spaces", path=path)
     return str(_root(xml, path)[0].tag)
 
 
@@ -129,10 +129,10 @@ def _elements(xml: XmlInput, path: Path, roots: Mapping[str, Collection[str]]) -
             _forget(element)
         if fault is not None and not ended:
             what = describe_root(str(root.tag))
-            raise SourceError(f"{path}: line {first + 1} holds {what}") if what else _damaged(path, fault, first)
+            raise SourceError(f"line {first + 1} holds {what}", path=path) if what else _damaged(path, fault, first)
         if not piece and not ended:
             last = first + _line(parser)
-            raise SourceError(f"{path}: ends early, in line {last} and without {end_tag}>; download it again")
+            raise SourceError(f"ends early, in line {last} and without {end_tag}>; download it again", path=path)
         if not ended:
             piece = xml.take_up_to(end_tag.encode())
     xml.lines += _line(parser) - 1
@@ -150,7 +150,9 @@ def _root(xml: XmlInput, path: Path) -> tuple[etree._Element, int]:
         if not end:
             if xml.fill():
                 continue
-            raise SourceError(f"{path}: ends early, in line {_last(xml)} and before any XML element; download it again")
+            raise SourceError(
+                f"ends early, in line {_last(xml)} and before any XML element; download it again", path=path
+            )
         fault = _feed(parser, xml.waiting[fed:end])
         for root in _read(parser):
             _refuse_entities(root, path)
@@ -158,7 +160,7 @@ def _root(xml: XmlInput, path: Path) -> tuple[etree._Element, int]:
         if fault is not None:
             raise _damaged(path, fault, xml.lines)
         fed = end
-    raise SourceError(f"{path}: holds no XML element in {_MAX_PROLOG:,} bytes; expected an XML file")
+    raise SourceError(f"holds no XML element in {_MAX_PROLOG:,} bytes; expected an XML file", path=path)
 
 
 def _last(xml: XmlInput) -> int:
@@ -197,7 +199,7 @@ def _refuse_entities(element: etree._Element, path: Path) -> None:
     dtd = element.getroottree().docinfo.internalDTD
     if dtd is not None and dtd.entities():  # type: ignore[attr-defined]  # missing in lxml-stubs
         raise SourceError(
-            f"{path}: its DTD declares entities; refused as unsafe, expand them first if you trust the file"
+            "its DTD declares entities; refused as unsafe, expand them first if you trust the file", path=path
         )
 
 
@@ -240,4 +242,4 @@ def _damaged(path: Path, fault: etree._LogEntry, first: int) -> SourceError:
     else:
         advice = "correct it there, or download the file again"
     where = f"line {fault.line + first}, column {fault.column}"
-    return SourceError(f"{path}: not well-formed XML at {where} ({message[:_SHOWN]}); {advice}")
+    return SourceError(f"not well-formed XML at {where} ({message[:_SHOWN]}); {advice}", path=path)

@@ -161,7 +161,7 @@ def read_gold(
     passed_over = PassedOver()
     for record in parse_pubtator(path):
         if isinstance(record, Failure):
-            raise SourceError(f"{path}: {record.position}: {record.reason}")
+            raise SourceError(f"{record.position}: {record.reason}", path=path)
         if isinstance(record, Document) and record.document_id not in documents:
             documents[record.document_id] = gold_document(
                 record, corpus=corpus, split=split, annotated_types=annotated_types, passed_over=passed_over
@@ -210,11 +210,11 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
         SourceError: the file cannot be read, several types are given, or a line is not a token and a tag.
     """
     if len(annotated_types) != 1:
-        raise SourceError(f"{path}: tags without types; say which one: --annotates {corpus}=Disease")
+        raise SourceError(f"tags without types; say which one: --annotates {corpus}=Disease", path=path)
     try:
         rows = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise SourceError(f"cannot be read ({getattr(error, 'strerror', None) or error})", path=path) from error
     for filled, lines in groupby(rows, key=lambda row: bool(row[1].strip())):
         if not filled:
             continue
@@ -222,7 +222,7 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
         for number, line in lines:
             token, _, tag = line.rpartition("\t")
             if not token or tag not in {"B", "I", "O"}:
-                raise SourceError(f"{path}: line {number}: found {line!r}, expected a token, a tab and B, I or O")
+                raise SourceError(f"line {number}: found {line!r}, expected a token, a tab and B, I or O", path=path)
             start, end = end + 1, end + 1 + len(token)
             if tag == "B" or (tag == "I" and (not spans or spans[-1][1] != start - 1)):
                 spans.append([start, end])
