@@ -161,7 +161,7 @@ def run_sources(
 def _published(home: Home, outcome: Outcome, *, over: Snapshot | None) -> Snapshot:
     """Publish. If that is refused, add the problems as notes to the error: nothing else reports them."""
     try:
-        return publish(home, outcome.versions, over=over)
+        return publish(home, outcome.versions, operation="annotate", over=over)
     except WarehouseError as error:
         for line in problems_in_lines(outcome.problems):
             error.add_note(line)

@@ -85,7 +85,7 @@ def backfill(
     outcome.sources, outcome.waiting = len(current_sources(place)), len(unfinished(place, outcome.versions))
     if publishing:
         _check_whole(outcome)
-        outcome.snapshot = publish(place, outcome.versions, over=now)
+        outcome.snapshot = publish(place, outcome.versions, operation="backfill", over=now)
     return outcome
 
 

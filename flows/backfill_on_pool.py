@@ -62,5 +62,5 @@ def backfill_on_pool(
         now = still_current(place, current, outcome.versions)
         if not unfinished(place, outcome.versions):
             with suppress(OvertakenError):
-                publish(place, outcome.versions, over=now)
+                publish(place, outcome.versions, operation="backfill", over=now)
                 return

@@ -99,7 +99,7 @@ def relink(
                 break
             for key in todo:
                 sources[key] = relink_source(key, home=place, changes=changes, old=old, cascade=cascade)
-    snapshot = publish(place, new, over=now)
+    snapshot = publish(place, new, operation="relink", over=now)
     return RelinkOutcome(old=old.mesh, new=new.mesh, sources=sources, before=before, snapshot=snapshot)
 
 

@@ -191,7 +191,7 @@ def publish_ledger(home: Home) -> str:
     """Publish a snapshot with the current models and evaluations; return a note if that is refused, else nothing."""
     while current := current_snapshot(home):
         try:
-            publish(home, current.versions, over=current)
+            publish(home, current.versions, operation="evaluate", over=current)
             break
         except OvertakenError:
             continue

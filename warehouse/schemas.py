@@ -304,6 +304,12 @@ SNAPSHOT = pa.schema(
     [
         _column("number", pa.int64(), "Number of the snapshot", nullable=False),
         _column("created", pa.timestamp("us", "UTC"), "When it was published", nullable=False),
+        _column(
+            "operation",
+            pa.string(),
+            "What published it: annotate, backfill, relink, evaluate, or publish (the command)",
+            nullable=False,
+        ),
         _column("model_version", pa.string(), "Model whose mentions it shows", nullable=False),
         _column("mesh_version", pa.string(), "Vocabulary they are linked to", nullable=False),
         _column("sources", pa.int64(), "Current input files", nullable=False),

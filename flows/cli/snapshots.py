@@ -79,6 +79,7 @@ def diff(
 
     found = difference(Home(home), before, after)
     was, is_now = found.before, found.after
+    print(f"operation: {was.operation} -> {is_now.operation}")
     if was.versions != is_now.versions:
         print(
             f"model {was.model_version}, MeSH {was.mesh_version} -> "
@@ -153,8 +154,8 @@ def relocate(home: Folder) -> None:
 def _listed(listed: Listed) -> str:
     one = listed.snapshot
     line = (
-        f"{one.number:>5} {listed.state:9} {one.created:%Y-%m-%d %H:%M} {plural(one.sources, 'source')}, "
-        f"{plural(one.documents, 'document')}, {plural(one.mentions, 'mention')} of "
+        f"{one.number:>5} {listed.state:9} {one.created:%Y-%m-%d %H:%M} {one.operation}: "
+        f"{plural(one.sources, 'source')}, {plural(one.documents, 'document')}, {plural(one.mentions, 'mention')} of "
         f"{plural(one.concepts, 'concept')}, "
         f"model {one.model_version}, MeSH {one.mesh_version}"
     )

@@ -79,7 +79,9 @@ def test_all_documents_without_a_dump(made: Path, home: Path) -> None:
 
     outcome = run(made, home, publishing=True)
     assert (outcome.documents, outcome.before) == (0, 6)
-    assert rows(home, "SELECT number, model_version FROM snapshot") == [(2, outcome.versions.model)]
+    assert rows(home, "SELECT number, operation, model_version FROM snapshot") == [
+        (2, "backfill", outcome.versions.model)
+    ]
     assert rows(home, "SELECT DISTINCT model_version FROM mentions") == [(outcome.versions.model,)]
     assert rows(home, SPANS) == before
     assert rows(home, "SELECT parsed, failed, deleted FROM sources ORDER BY rank") == [(4, 0, 0), (4, 1, 1)]
@@ -107,7 +109,7 @@ def test_the_deployment_publishes_when_all_is_done(
     events.append(lambda: annotate_sources([late], home, model=world.model, mesh=world.mesh, device="cpu"))
     run_it()
     new = model_version(made / "new")
-    assert rows(home, "SELECT number, model_version, sources FROM snapshot") == [(3, new, 3)]
+    assert rows(home, "SELECT number, operation, model_version, sources FROM snapshot") == [(3, "backfill", new, 3)]
 
 
 def test_a_model_that_is_not_done_is_not_shown(made: Path, home: Path) -> None:

@@ -31,6 +31,7 @@ SNAPSHOTS = st.builds(
     Snapshot,
     number=COUNTS,
     created=st.just(datetime(2026, 1, 1, tzinfo=UTC)),
+    operation=st.just("annotate"),
     previous=st.none(),
     model_version=NAMES,
     mesh_version=NAMES,

@@ -57,7 +57,8 @@ def test_a_night_that_a_backfill_overtakes_goes_on_with_its_model(
     add_model(Home(home), world.model, version=model_version(world.model))
     events.append(lambda: backfill(home, model=new, device="cpu", publishing=True))
     nightly(home)
-    assert rows(home, "SELECT number, model_version, documents FROM snapshot") == [(3, model_version(new), 40)]
+    assert rows(home, "SELECT number, operation, documents FROM snapshot") == [(3, "annotate", 40)]
+    assert rows(home, "SELECT model_version FROM snapshot") == [(model_version(new),)]
 
 
 def test_a_batch_is_claimed_before_its_model_is_read(

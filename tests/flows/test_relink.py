@@ -80,7 +80,7 @@ def test_touched_mentions_are_linked_and_the_others_carried_over(
     outcome = relink(home, mesh="next", model=world.model, device="cpu")
 
     assert (outcome.old, outcome.new, len(outcome.sources), outcome.before) == ("tiny", "next", 4, 0)
-    assert rows(home, "SELECT number, mesh_version FROM snapshot") == [(2, "next")]
+    assert rows(home, "SELECT number, operation, mesh_version FROM snapshot") == [(2, "relink", "next")]
     assert rows(home, COUNTS) == counts
     assert rows(home, FEVER) == carried
     found = rows(home, SPANS)
@@ -185,7 +185,7 @@ def test_the_model_is_that_of_the_tables_whoever_is_champion(world: World, home:
 def test_a_run_that_was_stopped_behind_its_last_step_is_done(world: World, home: Path) -> None:
     outcome = relink(home, mesh="tiny", model=world.model, device="cpu")
     assert (outcome.sources, outcome.snapshot.number) == ({}, 1)
-    assert rows(home, "SELECT number, mesh_version FROM snapshot") == [(1, "tiny")]
+    assert rows(home, "SELECT number, operation, mesh_version FROM snapshot") == [(1, "annotate", "tiny")]
 
 
 def test_refused(world: World, home: Path, tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ def test_verdicts_stand_in_the_tables(data: Path, world: World, tmp_path: Path) 
     annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
     done = retrained(home, data, world, "bad", encoder="recipe")
     assert done.judged is not None
+    assert rows(home.root, "SELECT number, operation FROM snapshot") == [(2, "evaluate")]
     assert rows(home.root, "SELECT model_version, champion, passed FROM models ORDER BY added") == [
         (standing, True, None),
         (done.judged.challenger, False, False),

@@ -22,7 +22,7 @@ def home(tmp_path: Path) -> Home:
         source = key(f"pubmed21n000{number}.xml", str(number))
         add_source(home, source, [document(0, str(number), text=f"Title {number}")])
         add_run(home, source)
-        publish(home, VERSIONS)
+        publish(home, VERSIONS, operation="annotate" if number == 1 else "publish")
     return home
 
 
@@ -46,7 +46,7 @@ def test_list_rollback_publish(home: Home, run: object) -> None:
     assert code == 0
     lines = out.splitlines()
     assert lines[0].startswith("    2 current   ")
-    assert lines[1].endswith("1 source, 1 document, 1 mention of 1 concept, model small-1, MeSH 2024")
+    assert lines[1].endswith(" annotate: 1 source, 1 document, 1 mention of 1 concept, model small-1, MeSH 2024")
     code, out, error = run("rollback", "--why", "cut short")
     assert (code, out) == (0, "snapshot 1 is current in place of 2\n")
     assert "e2emern snapshots publish --accept WHY" in error
@@ -69,6 +69,7 @@ def test_diff(run: object) -> None:
     assert callable(run)
     assert run("diff", "1", "2") == (
         0,
+        "operation: annotate -> publish\n"
         "documents: 1 -> 2: 1 gained, 0 lost, 0 changed\n"
         "  gained 2 Title 2\n"
         "concepts: 1 -> 1: 0 gained, 0 lost, 1 changed\n"

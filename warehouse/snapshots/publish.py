@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
@@ -41,12 +41,17 @@ from warehouse.wording import one_line
 _MEMORY = "2GB"  # for DuckDB, which spills the rest to disk next to the staging file
 
 
+Operation = Literal["annotate", "backfill", "relink", "evaluate", "publish"]
+"""What published a snapshot; `publish` is the command, which annotates nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A published snapshot. Counts are rows of its views; `linked` counts the mentions with a concept."""
 
     number: int
     created: datetime
+    operation: Operation
     model_version: str
     mesh_version: str
     sources: int
@@ -74,14 +79,16 @@ def publish(
     home: Home,
     versions: Versions,
     *,
+    operation: Operation = "publish",
     limits: Limits | None = None,
     accept: str | None = None,
     over: Snapshot | None = None,
 ) -> Snapshot:
     """Publish all finished sources of one model and vocabulary, or return the current snapshot if it shows them.
 
-    `accept` is the reason to override limits and a rollback, recorded with the login name. `over` is the snapshot that
-    was current when model and vocabulary were chosen. Waits for another publisher. Any error leaves the home unchanged:
+    The snapshot records `operation`. `accept` is the reason to override limits and a rollback, recorded with the login
+    name. `over` is the snapshot that was current when model and vocabulary were chosen. Waits for another publisher.
+    Any error leaves the home unchanged:
 
     - `OvertakenError` if another snapshot than `over` is current by then.
     - `PublishRefusedError` if record counts do not reconcile, a file is missing or has rows of another source, a
@@ -106,7 +113,7 @@ def publish(
                 with opened(path, config={"memory_limit": _MEMORY}) as connection:
                     connection.begin()
                     build(connection, contents, verified=verified, facts=facts)
-                    snapshot = _describe(connection, contents)
+                    snapshot = _describe(connection, contents, operation)
                     snapshot = _pass_gate(connection, home, before, snapshot, limits=limits or Limits(), accept=accept)
                     described = asdict(snapshot)
                     del described["unchanged"]
@@ -266,7 +273,7 @@ def _figures(snapshot: Snapshot, branches: dict[str, float]) -> Figures:
     )
 
 
-def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snapshot:
+def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents, operation: Operation) -> Snapshot:
     """Count the rows of the views."""
     sources, damaged, rows, failures, deletions = _one_row(
         connection,
@@ -281,6 +288,7 @@ def _describe(connection: duckdb.DuckDBPyConnection, contents: Contents) -> Snap
     return Snapshot(
         number=next_number(contents.home),
         created=datetime.now(UTC),
+        operation=operation,
         model_version=contents.versions.model,
         mesh_version=contents.versions.mesh,
         sources=sources,

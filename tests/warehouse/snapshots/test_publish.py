@@ -59,6 +59,7 @@ def test_first_snapshot(home: Home) -> None:
     assert snapshot == replace(
         snapshot,
         number=1,
+        operation="publish",
         model_version="small-1",
         mesh_version="2024",
         sources=1,
