@@ -25,9 +25,10 @@ from benchmarks.peak import peak_bytes
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.entities import write_entities
 from warehouse.parquet import TableWriter
+from warehouse.quoting import literal
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
-from warehouse.snapshots.publish import open_snapshot, publish
-from warehouse.snapshots.views import literal
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import open_snapshot
 from warehouse.sources.counts import ParseSummary
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from model.corpus import GoldDocument, read_corpus, write_corpus
 from model.evaluation.slices import Slicer
-from model.files import beside
+from model.files import atomic_path
 from model.vocabulary import Vocabulary, normalise
 
 
@@ -164,5 +164,5 @@ def _write_vocabulary(source: Path, path: Path, *, named: Sequence[str], others:
         drawn = np.random.default_rng(0).permutation(len(rest))[:others]
         kept |= {rest[at] for at in drawn}
         table = table.filter(pa.array([each in kept for each in identifiers]))
-    with beside(path) as temporary:
+    with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")

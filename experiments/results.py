@@ -22,7 +22,7 @@ from experiments.attention import Attention
 from experiments.rows import CLAIMS, OURS, ROWS
 from model.evaluation.comparison import Difference, compare, figure, mean_and_range
 from model.evaluation.scores import Cell, Counts, summed
-from model.files import beside, write_text
+from model.files import atomic_path, write_text
 
 _WORDS = ("row", "corpus", "split", "protocol", "slice", "entity_type")
 _NUMBERS = ("seed", "document", "tp", "fp", "fn")  # document: its position in the split
@@ -212,7 +212,7 @@ def _write_counts(runs: Mapping[tuple[str, int], Counts], path: Path) -> None:
             columns = {key: [value] * size for key, value in same.items()} | {"document": list(range(size))}
             columns |= dict(zip(("tp", "fp", "fn"), counts[cell].T.tolist(), strict=True))
             tables.append(pa.Table.from_pydict(columns, schema=_COUNTS))
-    with beside(path) as temporary:
+    with atomic_path(path) as temporary:
         pq.write_table(pa.concat_tables(tables) if tables else _COUNTS.empty_table(), temporary, compression="zstd")
 
 

@@ -23,7 +23,8 @@ from warehouse.errors import WarehouseError
 from warehouse.files import sweep
 from warehouse.invalid import InvalidAnnotations, invalid_annotations
 from warehouse.layout import Home, Versions
-from warehouse.snapshots.publish import Snapshot, publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import Snapshot
 from warehouse.sources.counts import SourceSummary, pending
 from warehouse.sources.runs import RunRecord, SourceOutcome, recorded_run
 from warehouse.wording import examples

@@ -18,8 +18,8 @@ from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
-from warehouse.queries.selection import current_sources
-from warehouse.snapshots.publish import Snapshot, current_snapshot, publish, still_current
+from warehouse.snapshots.publish import publish, still_current
+from warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
 from warehouse.sources.counts import pending, read_parse_summary
 from warehouse.wording import plural
 

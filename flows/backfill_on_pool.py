@@ -19,7 +19,8 @@ from flows.settings import Device, read_settings
 from tasks.errors import ProblemsError
 from warehouse.errors import OvertakenError
 from warehouse.layout import Home
-from warehouse.snapshots.publish import current_snapshot, publish, still_current
+from warehouse.snapshots.publish import publish, still_current
+from warehouse.snapshots.reader import current_snapshot
 
 
 @flow(name="backfill", flow_run_name="backfill", persist_result=False)

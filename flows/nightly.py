@@ -29,7 +29,7 @@ from tasks.resolve import require_snapshot_model, snapshot_mesh
 from tasks.sources import Source, find_sources
 from warehouse.errors import OvertakenError
 from warehouse.layout import Home
-from warehouse.snapshots.publish import current_snapshot
+from warehouse.snapshots.reader import current_snapshot
 
 
 @task(

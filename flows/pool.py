@@ -37,7 +37,7 @@ from tasks.models import keep_vocabulary, read_versions
 from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source
 from warehouse.layout import Home, Versions
-from warehouse.snapshots.publish import Snapshot
+from warehouse.snapshots.reader import Snapshot
 from warehouse.sources.counts import pending
 from warehouse.sources.locks import is_claimed
 from warehouse.sources.runs import FLOW_RUN, read_runs

@@ -14,7 +14,7 @@ from flows.settings import Device, read_settings
 from tasks.mesh.importing import import_mesh
 from tasks.resolve import snapshot_model
 from warehouse.layout import Home
-from warehouse.snapshots.publish import current_snapshot
+from warehouse.snapshots.reader import current_snapshot
 from warehouse.wording import plural
 
 

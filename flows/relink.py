@@ -21,8 +21,8 @@ from warehouse.files import sweep
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.changes import mesh_changes
 from warehouse.mesh.entities import entities_path
-from warehouse.queries.selection import current_sources
-from warehouse.snapshots.publish import Snapshot, current_snapshot, publish, still_current
+from warehouse.snapshots.publish import publish, still_current
+from warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
 from warehouse.sources.counts import pending, read_source_summary
 from warehouse.sources.runs import RunRecord, recorded_run
 

@@ -32,7 +32,8 @@ from warehouse.files import atomic_write
 from warehouse.layout import Home
 from warehouse.registry.evaluations import Judged, headline, read_report
 from warehouse.registry.models import Change, add_model, champion, changes, promote
-from warehouse.snapshots.publish import current_snapshot, publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import current_snapshot
 
 PROMOTED = "e2emern.promoted"
 """The event of a promotion; `e2emern.backfill` of its resource (yes or no) requests a backfill."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.document import Sentence, Text
-from model.files import beside, check_columns
+from model.files import atomic_path, check_columns
 
 _SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
 _PAIR = pa.struct([("short", pa.string()), ("long", pa.string())])
@@ -95,7 +95,7 @@ def write_corpus(documents: Iterable[GoldDocument], path: Path) -> int:
         }
         for document in documents
     ]
-    with beside(path) as temporary:
+    with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA), temporary, compression="zstd")
     return len(rows)
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 
 @contextmanager
-def beside(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
+def atomic_path(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
     """Yield a temporary path that is renamed to `path` when the block ends without an exception.
 
     Args:
@@ -51,5 +51,5 @@ def check_columns(path: Path, names: Sequence[str], *, expected: str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8, whole or not at all."""
-    with beside(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

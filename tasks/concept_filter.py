@@ -17,7 +17,7 @@ from model.vocabulary import Vocabulary
 from tasks.errors import InputError
 from warehouse.layout import Home
 from warehouse.mesh.entities import entities_path
-from warehouse.snapshots.publish import read_snapshot
+from warehouse.snapshots.reader import read_snapshot
 
 
 def select_concepts(

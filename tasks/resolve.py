@@ -16,9 +16,8 @@ from tasks.sources import find_files
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey, digest_file
 from warehouse.mesh.entities import entities_path
-from warehouse.queries.selection import current_sources
 from warehouse.registry.models import champion, get_model, models
-from warehouse.snapshots.publish import current_snapshot
+from warehouse.snapshots.reader import current_snapshot, current_sources
 
 _SPANS = "PubTator text with mentions, plain, gzip or xz"
 _OF_A_MODEL = ("config.json", "model.safetensors", "tokenizer.json")

@@ -20,8 +20,9 @@ from warehouse.errors import WarehouseError
 from warehouse.files import is_locked, sweep
 from warehouse.layout import Home, Versions, digest_file
 from warehouse.parquet import read_metadata
+from warehouse.quoting import literal_path
 from warehouse.snapshots.file_stats import FileFacts, file_facts, recorded_facts
-from warehouse.snapshots.publish import open_path
+from warehouse.snapshots.reader import open_path
 from warehouse.snapshots.refs import (
     linked_number,
     numbers,
@@ -33,7 +34,6 @@ from warehouse.snapshots.refs import (
     set_current,
     withdrawn,
 )
-from warehouse.snapshots.views import literal_path
 from warehouse.sources.hash_cache import forget_digest, kept_digests
 from warehouse.sources.runs import RunRecord, may_be_running, read_run, write_run
 from warehouse.wording import one_line

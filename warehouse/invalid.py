@@ -11,7 +11,7 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
-from warehouse.snapshots.views import file_list
+from warehouse.quoting import file_list
 from warehouse.wording import MOST_EXAMPLES
 
 _AT_ONCE = 64  # files that one query reads

@@ -30,7 +30,7 @@ from warehouse.layout import Home
 from warehouse.queries.sql import query
 from warehouse.queries.status import Status
 from warehouse.queries.trace import Origin, Trace
-from warehouse.snapshots.views import literal
+from warehouse.quoting import literal
 from warehouse.wording import MOST_EXAMPLES, by_kind, cut, examples, plural
 
 if TYPE_CHECKING:

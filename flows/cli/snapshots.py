@@ -53,7 +53,8 @@ def publish_all(
     ] = None,
 ) -> None:
     """Publish what is annotated, without annotating anything."""
-    from warehouse.snapshots.publish import current_snapshot, publish
+    from warehouse.snapshots.publish import publish
+    from warehouse.snapshots.reader import current_snapshot
 
     place = Home(home)
     current = current_snapshot(place)

@@ -14,7 +14,7 @@ from model.evaluation.baselines import Bounds
 from model.evaluation.comparison import is_of_given_spans
 from model.evaluation.scores import Cell, Counts, Score, summed
 from model.evaluation.slices import ALL
-from model.files import beside
+from model.files import atomic_path
 
 
 def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field[pa.DataType]:
@@ -88,7 +88,7 @@ def tidy_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:
 
 def write_figures(rows: list[dict[str, Any]], path: Path) -> None:
     """Write rows of EVALUATIONS as Parquet, whole or not at all."""
-    with beside(path) as temporary:
+    with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=EVALUATIONS), temporary, compression="zstd")
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from model.cli import fails_in_one_line
-from model.files import beside
+from model.files import atomic_path
 from model.inference.resumable import open_part
 from model.network import E2emernModel
 from model.precision import fastest_batch, fastest_dtype
@@ -138,7 +138,7 @@ class EntityBank:
             "mean": self.mean.cpu().contiguous(),
             "owner": torch.from_numpy(self.owner),
         }
-        with beside(path, suffix=f".{os.getpid()}.tmp") as temporary:
+        with atomic_path(path, suffix=f".{os.getpid()}.tmp") as temporary:
             save_file(tensors, temporary, metadata=_key(weights, vocabulary))
 
     @classmethod

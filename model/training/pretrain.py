@@ -29,7 +29,7 @@ from transformers.utils import logging
 from model.cli import fails_in_one_line, plural
 from model.tokenization import pieces_digest, positions_of
 
-from ..files import beside, file_digest, write_text
+from ..files import atomic_path, file_digest, write_text
 from ..network import E2emernConfig
 from ..precision import PRECISIONS, fastest_precision
 from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
@@ -77,7 +77,7 @@ def pack_text(text: Path, *, tokenizer: PreTrainedTokenizerBase, length: int, fo
     packed = folder / f"pieces.{length}.{file_digest(text)}.{pieces_digest(tokenizer)[:16]}.int32"
     if not packed.exists():
         body, rest = length - 2, np.empty(0, np.int32)
-        with beside(packed) as temporary, temporary.open("wb") as file:
+        with atomic_path(packed) as temporary, temporary.open("wb") as file:
             for lines in read_lines(text):
                 encoded = tokenizer(lines, add_special_tokens=False, verbose=False)["input_ids"]
                 pieces = np.concatenate([rest, *(np.asarray([*ids, tokenizer.sep_token_id]) for ids in encoded)])

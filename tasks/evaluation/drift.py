@@ -21,8 +21,8 @@ from warehouse.files import atomic_write
 from warehouse.layout import Home, digest_file
 from warehouse.mesh.entities import list_vocabularies
 from warehouse.queries.nights import Night, nights
-from warehouse.snapshots.publish import current_snapshot
 from warehouse.snapshots.publish_gate import total_variation
+from warehouse.snapshots.reader import current_snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from tests.disk import full_disk
 from tests.e2e.installation import Installation, wait_for
 from tests.flows.world import World, dump, rows, tables
 from warehouse.layout import Home
-from warehouse.snapshots.publish import current_snapshot
+from warehouse.snapshots.reader import current_snapshot
 
 WORKER = "e2emern-worker@.service"
 

@@ -20,7 +20,8 @@ from tests.flows.world import World
 from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key
 from warehouse.layout import Home
 from warehouse.queries.status import Status, status
-from warehouse.snapshots.publish import Snapshot, publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import Snapshot
 from warehouse.sources.runs import RunRecord, SourceOutcome
 
 NAMES = st.text(max_size=30) | st.text(min_size=150, max_size=300) | st.just("line\nof\r\nseveral\u2028lines")

@@ -15,7 +15,7 @@ from tests.flows.world import World, finished_files, rows_of, tables, write_sour
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.registry.models import models
-from warehouse.snapshots.publish import current_snapshot
+from warehouse.snapshots.reader import current_snapshot
 
 
 def test_wherever_the_disk_is_full_the_next_run_goes_on(world: World, tmp_path: Path) -> None:

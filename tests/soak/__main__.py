@@ -37,7 +37,8 @@ from warehouse.doctor import examine
 from warehouse.layout import Home, Versions
 from warehouse.mesh.entities import write_entities
 from warehouse.snapshots.prune import prune
-from warehouse.snapshots.publish import open_snapshot, publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import open_snapshot
 from warehouse.snapshots.refs import roll_back
 
 _QUERIES = {

@@ -10,7 +10,8 @@ from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.entities import write_entities
 from warehouse.parquet import TableWriter
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
-from warehouse.snapshots.publish import Snapshot, publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import Snapshot
 from warehouse.sources.counts import SourceCounts, SourceSummary
 from warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
 

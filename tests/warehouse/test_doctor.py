@@ -21,7 +21,8 @@ from warehouse.doctor import CODES, Finding, examine
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, Versions
 from warehouse.snapshots.prune import prune
-from warehouse.snapshots.publish import current_snapshot, publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import current_snapshot
 from warehouse.snapshots.refs import active_rollback, current_number, roll_back
 from warehouse.sources.counts import pending
 from warehouse.sources.hash_cache import digesting

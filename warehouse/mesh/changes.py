@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from warehouse.layout import Home
 from warehouse.mesh.entities import entities_path
+from warehouse.quoting import file_list, literal
 from warehouse.schemas import MENTIONS
-from warehouse.snapshots.publish import current_snapshot, open_snapshot
-from warehouse.snapshots.views import file_list, literal
+from warehouse.snapshots.reader import current_snapshot, open_snapshot
 
 KINDS = ("new", "retired", "replaced", "merged", "renamed", "moved")
 

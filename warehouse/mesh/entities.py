@@ -23,8 +23,8 @@ from warehouse.errors import SchemaMismatchError, WarehouseError
 from warehouse.files import atomic_write
 from warehouse.layout import Home
 from warehouse.parquet import Rows, TableWriter
+from warehouse.quoting import file_list
 from warehouse.schemas import ENTITIES, ENTITY_TREE
-from warehouse.snapshots.views import file_list
 from warehouse.wording import one_line
 
 _BATCH_ROWS = 4096

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.quoting import file_list, identifier, literal
 from warehouse.schemas import DOCUMENTS, MENTIONS
-from warehouse.snapshots.publish import open_snapshot
-from warehouse.snapshots.views import ORIGIN, file_list, identifier, literal
+from warehouse.snapshots.reader import open_snapshot
+from warehouse.snapshots.views import ORIGIN
 
 _BATCH_ROWS = 1024
 _MEMORY = "1GB"  # for DuckDB, which spills the rest to disk

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from warehouse.layout import Home
-from warehouse.snapshots.publish import open_snapshot
 from warehouse.snapshots.publish_gate import branch_shares
+from warehouse.snapshots.reader import open_snapshot
 
 BINS = 10  # of scores, from 0 to 1
 

@@ -11,7 +11,7 @@ from warehouse.layout import Home
 from warehouse.queries import Value, library
 from warehouse.queries.concepts import find_concept
 from warehouse.queries.sql import TIMEOUT_S, query
-from warehouse.snapshots.publish import read_snapshot
+from warehouse.snapshots.reader import read_snapshot
 from warehouse.snapshots.refs import number_before, numbers
 
 

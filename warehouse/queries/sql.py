@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from warehouse.errors import QueryRefusedError
 from warehouse.layout import Home
-from warehouse.snapshots.publish import open_snapshot
-from warehouse.snapshots.views import literal, literal_path
+from warehouse.quoting import literal, literal_path
+from warehouse.snapshots.reader import open_snapshot
 
 TIMEOUT_S: Final = 300.0
 MEMORY: Final = "2GB"

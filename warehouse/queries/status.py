@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from warehouse.layout import CHECKSUMS, Home, file_name
 from warehouse.queries import library
 from warehouse.registry.models import champion
-from warehouse.snapshots.publish import Snapshot, current_snapshot, open_snapshot
+from warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
 from warehouse.sources.runs import FLOW_RUN, RunRecord, read_runs
 
 _INVALID_SQL = "SELECT kind, count(*) AS number FROM invalid_annotations GROUP BY kind ORDER BY number DESC, kind"

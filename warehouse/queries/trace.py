@@ -18,10 +18,10 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
+from warehouse.quoting import file_list, literal
 from warehouse.snapshots.precedence import first_and_last_seen
-from warehouse.snapshots.publish import open_snapshot
+from warehouse.snapshots.reader import open_snapshot
 from warehouse.snapshots.refs import current_number, numbers
-from warehouse.snapshots.views import file_list, literal
 from warehouse.sources.runs import read_runs
 from warehouse.wording import one_line
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import PublishRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
+from warehouse.quoting import file_list
 from warehouse.registry.evaluations import check_rows, figure_rows, ledger, model_rows
 from warehouse.snapshots import views
 from warehouse.snapshots.compaction import Group, merge, plan
@@ -170,7 +171,7 @@ def build(
         # in merge order, so that a merged file can be written again byte for byte
         order[kind] = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
-        every = views.file_list(dict.fromkeys(each[kind] for each in files.values()))
+        every = file_list(dict.fromkeys(each[kind] for each in files.values()))
         connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({every})")
     views.create_table(connection, "superseded", [])
     connection.execute(f"INSERT INTO superseded {SUPERSEDED_SQL}")

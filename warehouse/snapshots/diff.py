@@ -9,9 +9,9 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.snapshots.publish import Snapshot, open_snapshot, read_snapshot
+from warehouse.quoting import literal
+from warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
 from warehouse.snapshots.refs import current_number, numbers
-from warehouse.snapshots.views import literal
 from warehouse.wording import one_line
 
 EXAMPLES = 5

@@ -19,7 +19,7 @@ import duckdb
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.snapshots.precedence import first_and_last_seen, precedence
-from warehouse.snapshots.publish import open_path
+from warehouse.snapshots.reader import open_path
 from warehouse.snapshots.refs import current_number, numbers, publisher
 from warehouse.sources.runs import read_runs
 from warehouse.wording import one_line

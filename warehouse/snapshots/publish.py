@@ -7,29 +7,25 @@ it reads from is replaced if the home has moved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal
 
 import duckdb
 
-from warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
+from warehouse.errors import OvertakenError, PublishRefusedError
 from warehouse.layout import Home, Versions
+from warehouse.quoting import literal
 from warehouse.snapshots import views
 from warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
 from warehouse.snapshots.compaction import Group
 from warehouse.snapshots.file_stats import FileFacts, as_recorded, recorded_facts
 from warehouse.snapshots.publish_gate import Figures, Limits, branch_shares, exceeded
+from warehouse.snapshots.reader import Operation, Snapshot, describe, open_snapshot, read_snapshot
 from warehouse.snapshots.refs import (
     active_rollback,
     commit,
-    current_number,
     login,
     next_number,
-    numbers,
     opened,
     publisher,
     relocate_current,
@@ -39,40 +35,6 @@ from warehouse.snapshots.refs import (
 from warehouse.wording import one_line
 
 _MEMORY = "2GB"  # for DuckDB, which spills the rest to disk next to the staging file
-
-
-Operation = Literal["annotate", "backfill", "relink", "evaluate", "publish"]
-"""What published a snapshot; `publish` is the command, which annotates nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A published snapshot. Counts are rows of its views; `linked` counts the mentions with a concept."""
-
-    number: int
-    created: datetime
-    operation: Operation
-    model_version: str
-    mesh_version: str
-    sources: int
-    damaged: int
-    documents: int
-    mentions: int
-    linked: int
-    concepts: int
-    failures: int
-    deletions: int
-    superseded: int
-    fingerprint: str
-    previous: int | None = None
-    exceeded: str | None = None
-    accepted: str | None = None
-    unchanged: bool = False  # publish found nothing new and returned the current snapshot
-
-    @property
-    def versions(self) -> Versions:
-        """The model whose mentions it shows, and the vocabulary that they are linked to."""
-        return Versions(self.model_version, self.mesh_version)
 
 
 def publish(
@@ -127,15 +89,6 @@ def publish(
         return snapshot
 
 
-def current_snapshot(home: Home) -> Snapshot | None:
-    """Return the snapshot that `warehouse.duckdb` shows, or None when nothing was published yet.
-
-    Raises `WarehouseError` if it is not a link to a snapshot, or the snapshot cannot be opened.
-    """
-    number = current_number(home)
-    return None if number is None else read_snapshot(home, number)
-
-
 def still_current(home: Home, before: Snapshot, versions: Versions) -> Snapshot:
     """Return the current snapshot, if a snapshot of this model and vocabulary may still replace it.
 
@@ -147,59 +100,6 @@ def still_current(home: Home, before: Snapshot, versions: Versions) -> Snapshot:
     return current
 
 
-def read_snapshot(home: Home, number: int | None = None) -> Snapshot:
-    """Return the description of a snapshot, by default the current one.
-
-    Raises `WarehouseError` if it does not exist or cannot be opened.
-    """
-    with open_snapshot(home, number) as connection:
-        return _read(home, connection)
-
-
-@contextmanager
-def open_snapshot(
-    home: Home, number: int | None = None, *, config: dict[str, Any] | None = None
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a snapshot read-only, by default the current one, as the default catalog of a new DuckDB connection.
-
-    Its files are read from the present location of the home. Raises `WarehouseError` if nothing was published, there is
-    no such snapshot, `warehouse.duckdb` is not a link to one, or the file cannot be opened.
-    """
-    home.check()
-    current = current_number(home)
-    if current is None:
-        raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
-    if number is not None and number not in (existing := numbers(home)):
-        raise WarehouseError(f"{home.root} has no snapshot {number}; found {', '.join(map(str, existing))}")
-    with open_path(home, home.snapshot(current if number is None else number), config=config) as connection:
-        yield connection
-
-
-@contextmanager
-def open_path(home: Home, path: Path, *, config: dict[str, Any] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a snapshot file like `open_snapshot`. Raises `WarehouseError` if it cannot be opened."""
-    path, root = path.resolve(), views.literal_path(home.root.resolve())
-    with duckdb.connect(config=config or {}) as connection:
-        try:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET VARIABLE {views.HOME_VARIABLE} = {views.literal(root)}")
-            connection.execute(f"ATTACH {views.literal(str(path))} AS warehouse (READ_ONLY)")
-            connection.execute("USE warehouse")
-        except duckdb.Error as error:
-            raise WarehouseError(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
-        yield connection
-
-
-def _read(home: Home, connection: duckdb.DuckDBPyConnection) -> Snapshot:
-    names = [column for column in Snapshot.__dataclass_fields__ if column != "unchanged"]
-    try:
-        ((*values,),) = connection.execute(f"SELECT {', '.join(names)} FROM snapshot").fetchall()
-    except (duckdb.Error, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise WarehouseError(f"{home.root} has a malformed snapshot ({reason}); publish into a new home") from error
-    return Snapshot(**dict(zip(names, values, strict=True)))
-
-
 def _previous(home: Home, versions: Versions) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts]]:
     """Return the current snapshot, the summaries of its sources, its merged groups and the facts of its files.
 
@@ -208,7 +108,7 @@ def _previous(home: Home, versions: Versions) -> tuple[Snapshot | None, Known, l
     if not home.warehouse.is_symlink():
         return None, {}, [], {}
     with open_snapshot(home) as connection:
-        before = _read(home, connection)
+        before = describe(home, connection)
         known, merged = load_previous(connection)
         facts = recorded_facts(connection)
     if not as_recorded(home.root, facts):
@@ -247,7 +147,7 @@ def _pass_gate(
     """Return the snapshot with the limits it exceeds and who accepted that. Raises `PublishRefusedError` otherwise."""
     found: list[str] = []
     if before and before.documents >= limits.least_documents:
-        connection.execute(f"ATTACH {views.literal(str(home.snapshot(before.number)))} AS before (READ_ONLY)")
+        connection.execute(f"ATTACH {literal(str(home.snapshot(before.number)))} AS before (READ_ONLY)")
         was = _figures(before, branch_shares(connection, "before.concepts"))
         found = exceeded(was, _figures(snapshot, branch_shares(connection, "concepts")), limits=limits)
     if found and accept is None:

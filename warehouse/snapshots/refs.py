@@ -25,6 +25,7 @@ import duckdb
 from warehouse.errors import WarehouseError
 from warehouse.files import atomic_write, locked, sync
 from warehouse.layout import Home
+from warehouse.quoting import literal_path
 from warehouse.snapshots import views
 from warehouse.wording import one_line
 
@@ -252,7 +253,7 @@ def login() -> str:
 
 def _relocate(home: Home, number: int) -> bool:
     path = home.snapshot(number)
-    if recorded_root(path) == views.literal_path(home.root):
+    if recorded_root(path) == literal_path(home.root):
         return False
     shown_until = path.stat().st_mtime
     with staging_file(home) as built:

@@ -7,7 +7,6 @@ setting the variable, or permanently after replacing the macro (`warehouse.snaps
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from warehouse import schemas
+from warehouse.quoting import file_list, identifier, literal, literal_path
 
 ORIGIN = "source, digest, record"
 HOME_VARIABLE = "e2emern_home"
@@ -134,26 +134,6 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequenc
         connection.execute(f"INSERT INTO {name} FROM incoming")
     connection.unregister("incoming")
     _describe(connection, "TABLE", name, schema, description)
-
-
-def file_list(files: Iterable[Path]) -> str:
-    """Return an SQL list of file names, with the wildcards `*`, `?` and `[` escaped."""
-    return "[" + ", ".join(literal(literal_path(path)) for path in files) + "]"
-
-
-def literal_path(path: Path) -> str:
-    """Return a pattern that matches this path only."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path))
-
-
-def literal(text: str) -> str:
-    """Return a text as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """Return a name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _describe(connection: duckdb.DuckDBPyConnection, kind: str, name: str, schema: pa.Schema, description: str) -> None:

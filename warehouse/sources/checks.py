@@ -10,7 +10,7 @@ import duckdb
 
 from warehouse.errors import PublishRefusedError
 from warehouse.layout import SourceKey, Versions
-from warehouse.snapshots.views import file_list
+from warehouse.quoting import file_list
 from warehouse.sources.constraints import check_constraints
 from warehouse.sources.counts import SourceCounts
 

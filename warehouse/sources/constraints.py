@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from warehouse import schemas
 from warehouse.errors import PublishRefusedError
-from warehouse.snapshots.views import file_list
+from warehouse.quoting import file_list
 
 _ROUNDING = 1e-6  # float32 probabilities may exceed 1 by this
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.layout import Home, SourceKey, Versions
+from warehouse.quoting import file_list, identifier
 from warehouse.schemas import MENTIONS
-from warehouse.snapshots.views import file_list, identifier
 
 _MEMORY = "1GB"  # for DuckDB, which spills the rest of the join to disk
 _KEY = "document_id"

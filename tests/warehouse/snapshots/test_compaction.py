@@ -17,7 +17,8 @@ from warehouse.layout import Home, SourceKey, Versions
 from warehouse.queries.documents import annotated_rows
 from warehouse.snapshots import compaction
 from warehouse.snapshots.compaction import FULL, SMALL, Group, plan
-from warehouse.snapshots.publish import Snapshot, current_snapshot, open_snapshot, publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
 from warehouse.snapshots.refs import roll_back
 
 ROOT = Path(__file__).resolve().parents[3]

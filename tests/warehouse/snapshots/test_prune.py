@@ -17,7 +17,8 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.snapshots import compaction
 from warehouse.snapshots.prune import Pruned, prune
-from warehouse.snapshots.publish import open_snapshot, publish
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import open_snapshot
 from warehouse.snapshots.refs import roll_back
 
 ROOT = Path(__file__).resolve().parents[3]

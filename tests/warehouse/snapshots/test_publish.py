@@ -30,7 +30,7 @@ from warehouse import schemas
 from warehouse.errors import CountMismatchError, PublishRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.snapshots import build
-from warehouse.snapshots.publish import current_snapshot, read_snapshot
+from warehouse.snapshots.reader import current_snapshot, read_snapshot
 from warehouse.snapshots.views import LISTS, TABLES, VIEWS
 from warehouse.sources.counts import SourceCounts
 

@@ -19,7 +19,8 @@ from warehouse.layout import Home
 from warehouse.queries.documents import annotated_rows
 from warehouse.queries.saved import answer
 from warehouse.queries.sql import query
-from warehouse.snapshots.publish import Snapshot, open_snapshot, publish, read_snapshot
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
 from warehouse.snapshots.refs import (
     active_rollback,
     current_number,

@@ -1,0 +1,121 @@
+"""Read snapshots: open the current one or an earlier one, and return its description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home, SourceKey, Versions
+from warehouse.quoting import literal, literal_path
+from warehouse.snapshots.refs import current_number, numbers
+from warehouse.snapshots.views import HOME_VARIABLE
+
+Operation = Literal["annotate", "backfill", "relink", "evaluate", "publish"]
+"""What published a snapshot; `publish` is the command, which annotates nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A published snapshot. Counts are rows of its views; `linked` counts the mentions with a concept."""
+
+    number: int
+    created: datetime
+    operation: Operation
+    model_version: str
+    mesh_version: str
+    sources: int
+    damaged: int
+    documents: int
+    mentions: int
+    linked: int
+    concepts: int
+    failures: int
+    deletions: int
+    superseded: int
+    fingerprint: str
+    previous: int | None = None
+    exceeded: str | None = None
+    accepted: str | None = None
+    unchanged: bool = False  # publish found nothing new and returned the current snapshot
+
+    @property
+    def versions(self) -> Versions:
+        """The model whose mentions it shows, and the vocabulary that they are linked to."""
+        return Versions(self.model_version, self.mesh_version)
+
+
+def current_snapshot(home: Home) -> Snapshot | None:
+    """Return the snapshot that `warehouse.duckdb` shows, or None when nothing was published yet.
+
+    Raises `WarehouseError` if it is not a link to a snapshot, or the snapshot cannot be opened.
+    """
+    number = current_number(home)
+    return None if number is None else read_snapshot(home, number)
+
+
+def read_snapshot(home: Home, number: int | None = None) -> Snapshot:
+    """Return the description of a snapshot, by default the current one.
+
+    Raises `WarehouseError` if it does not exist or cannot be opened.
+    """
+    with open_snapshot(home, number) as connection:
+        return describe(home, connection)
+
+
+@contextmanager
+def open_snapshot(
+    home: Home, number: int | None = None, *, config: dict[str, Any] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a snapshot read-only, by default the current one, as the default catalog of a new DuckDB connection.
+
+    Its files are read from the present location of the home. Raises `WarehouseError` if nothing was published, there is
+    no such snapshot, `warehouse.duckdb` is not a link to one, or the file cannot be opened.
+    """
+    home.check()
+    current = current_number(home)
+    if current is None:
+        raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
+    if number is not None and number not in (existing := numbers(home)):
+        raise WarehouseError(f"{home.root} has no snapshot {number}; found {', '.join(map(str, existing))}")
+    with open_path(home, home.snapshot(current if number is None else number), config=config) as connection:
+        yield connection
+
+
+@contextmanager
+def open_path(home: Home, path: Path, *, config: dict[str, Any] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a snapshot file like `open_snapshot`. Raises `WarehouseError` if it cannot be opened."""
+    path, root = path.resolve(), literal_path(home.root.resolve())
+    with duckdb.connect(config=config or {}) as connection:
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET VARIABLE {HOME_VARIABLE} = {literal(root)}")
+            connection.execute(f"ATTACH {literal(str(path))} AS warehouse (READ_ONLY)")
+            connection.execute("USE warehouse")
+        except duckdb.Error as error:
+            raise WarehouseError(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
+        yield connection
+
+
+def describe(home: Home, connection: duckdb.DuckDBPyConnection) -> Snapshot:
+    """Return the description of an open snapshot. Raises `WarehouseError` if it is malformed."""
+    names = [column for column in Snapshot.__dataclass_fields__ if column != "unchanged"]
+    try:
+        ((*values,),) = connection.execute(f"SELECT {', '.join(names)} FROM snapshot").fetchall()
+    except (duckdb.Error, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise WarehouseError(f"{home.root} has a malformed snapshot ({reason}); publish into a new home") from error
+    return Snapshot(**dict(zip(names, values, strict=True)))
+
+
+def current_sources(home: Home) -> list[SourceKey]:
+    """Return the sources that the current snapshot shows, lowest rank first. Raises `WarehouseError` without one."""
+    with open_snapshot(home) as connection:
+        rows = connection.execute("SELECT source, digest FROM sources WHERE current ORDER BY rank").fetchall()
+    return [SourceKey(name, digest) for name, digest in rows]
