@@ -8,6 +8,7 @@ except ASCII letters, digits, `_`, `-` and inner dots is percent-encoded (RFC 39
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from warehouse.errors import NameRefusedError, WarehouseError
 CHECKSUMS = frozenset({".md5", ".sha256"})
 """Suffixes of checksum files, which lie in the folder of the dumps but are not dumps."""
 LONGEST_NAME = 120  # bytes; file systems allow 255, and digests and suffixes come after
+_UNUSABLE = re.compile(r"[?\\\x00-\x1f\x7f]")
 _DIGEST = re.compile(r"[0-9a-f]{16}\Z")
 
 
@@ -68,9 +70,21 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folder that holds all tables, models and snapshots. Returns paths; creates no files."""
+    """The folder that holds all tables, models and snapshots. Returns paths; creates no files.
+
+    Raises `NameRefusedError` for a path that DuckDB cannot open: it takes `\\` as a separator of folders, and what
+    follows `?` as an option.
+    """
 
     root: Path
+
+    def __post_init__(self) -> None:
+        path = os.fsencode(self.root.absolute()).decode("utf-8", "backslashreplace")
+        if _UNUSABLE.search(path):
+            raise NameRefusedError(
+                f"home {path!r}: its path must not have '?', backslashes, control characters or bytes that are not "
+                "UTF-8, since DuckDB cannot open it; choose another folder"
+            )
 
     def check(self) -> None:
         """Check that the folder exists. Raises `WarehouseError` if not."""

@@ -7,6 +7,7 @@ The keys of `Recipe` are top-level keys of the file. The data are either a prepa
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
@@ -146,10 +147,7 @@ def read_config(
     Raises:
         RecipeError: not TOML, an unknown key, a value of another type or out of range, or no data.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from error
+    content = _read_toml(path)
     folder = data or path.parent
     try:
         named, tagged, mesh = (_take(content, key, str, None) for key in ("corpus", "silver", "mesh"))
@@ -172,7 +170,8 @@ def read_config(
             folder=Path() if "encoder" in (changes or {}) else path.parent,
         )
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from error
+        message = str(error)
+        raise RecipeError(f"{path}: {message if len(message) <= _SHOWN else message[:_SHOWN] + '...'}") from error
 
 
 def make_recipe(values: Mapping[str, Any]) -> Recipe:
@@ -196,6 +195,8 @@ def convert(key: str, value: Any, kind: Any) -> Any:
     """Return a TOML value as the type of its key. Raises RecipeError if it has another type."""
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
+    if kind is str and isinstance(value, str) and "\0" in value:
+        raise RecipeError(f"{key} is {value!r}, expected a string without NUL")
     if kind in (int, str, bool) and type(value) is kind:
         return value
     if kind == tuple[str, ...] and isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
@@ -227,6 +228,10 @@ def find_encoder(name: str, *, folder: Path) -> str:
     return name
 
 
+_LARGEST_FILE = 250_000  # bytes; ten times a file of many corpora and a large search space
+_MOST_DOTS = 200  # of a line: the time to read a key of many parts grows with their square
+_MANY_DIGITS = re.compile(r"[0-9a-fA-F_]{200}")  # of a number that no float can hold
+_SHOWN = 500  # characters of a message
 _OTHER_KEYS = ("corpus", "corpora", "silver", "mesh", "search")
 _CHOICES = {
     "tag_scheme": TAG_SCHEMES,
@@ -257,6 +262,24 @@ _EXPECTED = {
 }
 
 
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size. Raises RecipeError if it is not one."""
+    if path.stat().st_size > _LARGEST_FILE:
+        raise RecipeError(f"{path}: more than {_LARGEST_FILE:,} bytes, expected a training file")
+    try:
+        text = path.read_text(encoding="utf-8")
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.count(".") > _MOST_DOTS:
+                raise RecipeError(f"{path}: line {number} has more than {_MOST_DOTS} dots")
+            if _MANY_DIGITS.search(line):
+                raise RecipeError(f"{path}: line {number} has a number of 200 digits or more")
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{path}: lists or tables nested too deeply") from error
+
+
 def _range(least: float, most: float) -> str:
     return f"at least {least:g}" if most == _MANY else f"{least:g} to {most:g}"
 
@@ -265,7 +288,7 @@ def _take(content: dict[str, Any], key: str, kind: type, default: Any) -> Any:
     value = content.pop(key, default)
     if value is not default and not isinstance(value, kind):
         raise RecipeError(f"{key} is {value!r}, expected {_EXPECTED[kind]}")
-    return value
+    return convert(key, value, str) if kind is str and value is not default else value
 
 
 def _gold_files(name: str, table: Any, folder: Path) -> list[GoldFile]:
@@ -287,7 +310,7 @@ def _check_data(recipe: Recipe, corpus: Path | None, gold: tuple[GoldFile, ...])
         raise RecipeError("corpus and corpora: name either a prepared corpus or gold files")
     if not corpus and not gold:
         raise RecipeError('no data: name gold files, such as [corpora.bc5cdr] train = "CDR.PubTator", or a corpus')
-    named = [f"{file.corpus}/{file.split}" for file in gold]
+    named = {f"{file.corpus}/{file.split}": file for file in gold}
     for split in (*recipe.train, *recipe.dev):
         if gold and split not in named:
-            raise RecipeError(f"{split} is not a split of corpora{near(split, named)}")
+            raise RecipeError(f"{split} is not a split of corpora{near(split, list(named))}")

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.errors import NameRefusedError
 from warehouse.layout import Home, SourceKey, Versions, digest_file, file_name
+from warehouse.snapshots.views import literal, literal_path
 
 HOME = Home(Path("/data/home"))
 KEY = SourceKey("pubmed26n0001.xml.gz", "00112233445566ff")
+
+
+@pytest.mark.parametrize("name", ["a?b", "a\\b", "a\nb", "a\x1b[1mb", os.fsdecode(b"caf\xe9")])
+def test_a_home_that_duckdb_cannot_open_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NameRefusedError, match=r"its path must not have '\?', backslashes, control .*another folder$"):
+        Home(tmp_path / name / "home")
+
+
+@pytest.mark.parametrize("name", ["a*b", "a[b]", "[", "#%41", 'it\'s "x"', "caf\u00e9 {a,b}", "s3:", "~$;&"])
+def test_any_other_home_can_be_opened(tmp_path: Path, name: str) -> None:
+    home = Home(tmp_path / name)
+    home.root.mkdir()
+    (tmp_path / "ab").mkdir()  # which `a*b` would match as a pattern
+    source = home.root / "one.parquet"
+    with duckdb.connect(home.root / "x.duckdb") as con:
+        con.execute(f"COPY (SELECT 1 AS a) TO {literal(str(source))}")
+        con.execute(f"CREATE VIEW v AS SELECT * FROM read_parquet({literal(literal_path(source))})")
+    with duckdb.connect(home.root / "x.duckdb", read_only=True) as con:
+        assert con.execute("FROM v").fetchall() == [(1,)]
 
 
 def test_every_path() -> None:

@@ -56,6 +56,27 @@ def test_a_file_says_the_recipe_and_its_data(tmp_path: Path) -> None:
     assert config.search == {"epochs": [2, 3]}
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (".".join("a" * 100_000) + " = 1", "line 1 has more than 200 dots"),
+        ("epochs = " + "9" * 5_000, "line 1 has a number of 200 digits or more"),
+        ("seed = 0x" + "f" * 100_000, "line 1 has a number of 200 digits or more"),
+        ("dropout = 0x" + "f" * 199, f"dropout is {float(16**199 - 1)}, expected 0 to 0.99"),
+        ("x = " + "[" * 50_000, "lists or tables nested too deeply"),
+        ("#" * 250_000, "more than 250,000 bytes, expected a training file"),
+        ("z" * 100_000 + " = 1", "unknown key " + "z" * 488 + "..."),
+        ('silver = "a\\u0000b"', r"silver is 'a\x00b', expected a string without NUL"),
+    ],
+    ids=["dots", "digits", "hexadecimal", "float", "nested", "large", "long key", "NUL"],
+)
+def test_hostile_files_are_refused_in_one_short_line(tmp_path: Path, line: str, message: str) -> None:
+    path = write(tmp_path, line + WHOLE)
+    with pytest.raises(RecipeError) as raised:
+        read_config(path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
 def test_data_may_be_elsewhere_and_keys_may_be_changed(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, WHOLE), data=Path("gold"), changes={"epochs": 9, "encoder": "other"})
     assert config.gold[0].path == Path("gold/train.PubTator")

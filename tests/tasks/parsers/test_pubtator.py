@@ -33,6 +33,7 @@ def test_a_document_with_its_annotations(write):
 @pytest.mark.parametrize(
     ("written", "identifiers"),
     [
+        pytest.param("D006073" + " " * 1_000_000 + "x", ("D006073" + " " * 1_000_000 + "x",), id="long"),
         ("D006073", ("D006073",)),
         (" D006073 ", ("D006073",)),
         ("D006073|D001241", ("D006073", "D001241")),
