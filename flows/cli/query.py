@@ -33,8 +33,8 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
 
     def run(home: Path, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
         from flows.cli.render import print_answer
+        from warehouse.queries.answers import is_cut
         from warehouse.queries.saved import answer
-        from warehouse.queries.sql import is_cut
 
         found = answer(Home(home), asked.name, given, limit_rows=limit, timeout_s=timeout)
         print_answer(found, form=form.value, console=Console())

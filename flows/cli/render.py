@@ -25,16 +25,13 @@ from flows.cli.terminal import (
     values_of,
 )
 from model.document import MENTION_FIELDS, Document, Mention, Passage
-from tasks.export import read_annotated
 from warehouse.layout import Home
-from warehouse.queries.sql import query
-from warehouse.queries.status import Status
-from warehouse.queries.trace import Origin, Trace
-from warehouse.quoting import literal
 from warehouse.wording import MOST_EXAMPLES, by_kind, cut, examples, plural
 
 if TYPE_CHECKING:
     from flows.annotate import Outcome
+    from warehouse.queries.status import Status
+    from warehouse.queries.trace import Origin, Trace
 
 STATUS_LINES = 40
 """Most lines of `e2emern status`, whatever the home holds."""
@@ -246,16 +243,22 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
 
 def show_sample(home: Home, source: str, *, console: Console) -> None:
     """Print a few annotated documents of a source, the most frequent concepts, and a query with its answer."""
-    ids = set(query(home, _RICHEST.format(source=literal(source), limit=_SHOWN_DOCUMENTS))["document_id"].to_pylist())
+    from tasks.export import read_annotated
+    from warehouse.queries.trusted import query_trusted
+    from warehouse.quoting import literal
+
+    ids = set(
+        query_trusted(home, _RICHEST.format(source=literal(source), limit=_SHOWN_DOCUMENTS))["document_id"].to_pylist()
+    )
     chosen = ((document, mentions) for document, mentions in read_annotated(home) if document.document_id in ids)
     for document, mentions in islice(chosen, len(ids)):
         show_document(document, mentions, console=console)
         console.print()
     console.print("The ten most frequent concepts", style="bold")
-    show_table(query(home, _FREQUENT), console=console)
+    show_table(query_trusted(home, _FREQUENT), console=console)
     console.print("A query: every mention under Neoplasms in the MeSH trees", style="bold")
     console.print(_NEOPLASMS.strip(), markup=False, highlight=False, soft_wrap=True)
-    show_table(query(home, _NEOPLASMS), console=console)
+    show_table(query_trusted(home, _NEOPLASMS), console=console)
 
 
 def _distinct(names: list[str]) -> list[str]:

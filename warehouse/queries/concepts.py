@@ -6,7 +6,7 @@ from rapidfuzz import process, utils
 
 from warehouse.errors import QueryRefusedError
 from warehouse.layout import Home
-from warehouse.queries.sql import query
+from warehouse.queries.trusted import query_trusted
 
 _NEAR = 3  # names to suggest
 _NEAR_ENOUGH = 70  # of 100, rapidfuzz's WRatio
@@ -39,13 +39,13 @@ def find_concept(home: Home, text: str) -> str:
     if no concept has the name (with similar names) or several share it (with their ids), and `WarehouseError` if the
     home has no snapshot.
     """
-    found = query(home, _EXACT_SQL, parameters={"text": text}).to_pylist()
+    found = query_trusted(home, _EXACT_SQL, parameters={"text": text}).to_pylist()
     if len(found) == 1:
         return str(found[0]["mesh_id"])
     if found:
         several = ", ".join(f"{row['mesh_id']} {row['name']}" for row in found)
         raise QueryRefusedError(f"{text!r} is a name of {len(found)} concepts: {several}; give the id of one")
-    names = [str(row["name"]) for row in query(home, _NAMES_SQL).to_pylist()]
+    names = [str(row["name"]) for row in query_trusted(home, _NAMES_SQL).to_pylist()]
     near = process.extract(text, names, processor=utils.default_process, limit=_NEAR, score_cutoff=_NEAR_ENOUGH)
     hint = f"; did you mean {', '.join(repr(name) for name, _, _ in near)}?" if near else ""
     raise QueryRefusedError(f"{text!r} is neither an id nor a name of a concept{hint}")

@@ -18,7 +18,8 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
-from warehouse.quoting import file_list, literal
+from warehouse.quoting import file_list
+from warehouse.snapshots.opening import attach
 from warehouse.snapshots.precedence import first_and_last_seen
 from warehouse.snapshots.reader import open_snapshot
 from warehouse.snapshots.refs import current_number, numbers
@@ -263,7 +264,7 @@ def _dicts(connection: duckdb.DuckDBPyConnection, sql: str, document_id: str, ke
 
 @contextmanager
 def _attached(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
-    connection.execute(f"ATTACH {literal(str(path))} AS old (READ_ONLY)")
+    attach(connection, path.resolve(), "old")
     try:
         yield
     finally:

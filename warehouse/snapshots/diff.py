@@ -9,7 +9,7 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.quoting import literal
+from warehouse.snapshots.opening import attach
 from warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
 from warehouse.snapshots.refs import current_number, numbers
 from warehouse.wording import one_line
@@ -148,7 +148,7 @@ def difference(home: Home, before: int, after: int) -> Difference:
             "after": _ONLY_SQL.format(one="warehouse", other="before"),
         }
         try:
-            connection.execute(f"ATTACH {literal(str(path))} AS before (READ_ONLY)")
+            attach(connection, path, "before")
             documents = connection.execute(_DOCUMENTS_SQL.format(examples=EXAMPLES, **sides)).fetchall()
             concepts = connection.execute(_CONCEPTS_SQL.format(examples=EXAMPLES)).fetchall()
         except duckdb.Error as error:

@@ -14,11 +14,11 @@ import duckdb
 
 from warehouse.errors import OvertakenError, PublishRefusedError
 from warehouse.layout import Home, Versions
-from warehouse.quoting import literal
 from warehouse.snapshots import views
 from warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
 from warehouse.snapshots.compaction import Group
 from warehouse.snapshots.file_stats import FileFacts, as_recorded, recorded_facts
+from warehouse.snapshots.opening import attach
 from warehouse.snapshots.publish_gate import Figures, Limits, branch_shares, exceeded
 from warehouse.snapshots.reader import Operation, Snapshot, describe, open_snapshot, read_snapshot
 from warehouse.snapshots.refs import (
@@ -147,7 +147,7 @@ def _pass_gate(
     """Return the snapshot with the limits it exceeds and who accepted that. Raises `PublishRefusedError` otherwise."""
     found: list[str] = []
     if before and before.documents >= limits.least_documents:
-        connection.execute(f"ATTACH {literal(str(home.snapshot(before.number)))} AS before (READ_ONLY)")
+        attach(connection, home.snapshot(before.number), "before")
         was = _figures(before, branch_shares(connection, "before.concepts"))
         found = exceeded(was, _figures(snapshot, branch_shares(connection, "concepts")), limits=limits)
     if found and accept is None:

@@ -13,9 +13,8 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
-from warehouse.quoting import literal, literal_path
-from warehouse.snapshots.refs import current_number, numbers
-from warehouse.snapshots.views import HOME_VARIABLE
+from warehouse.snapshots.opening import attach, connected
+from warehouse.snapshots.refs import current_number, numbers, shown_number
 
 Operation = Literal["annotate", "backfill", "relink", "evaluate", "publish"]
 """What published a snapshot; `publish` is the command, which annotates nothing."""
@@ -78,10 +77,7 @@ def open_snapshot(
     Its files are read from the present location of the home. Raises `WarehouseError` if nothing was published, there is
     no such snapshot, `warehouse.duckdb` is not a link to one, or the file cannot be opened.
     """
-    home.check()
-    current = current_number(home)
-    if current is None:
-        raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
+    current = shown_number(home)
     if number is not None and number not in (existing := numbers(home)):
         raise WarehouseError(f"{home.root} has no snapshot {number}; found {', '.join(map(str, existing))}")
     with open_path(home, home.snapshot(current if number is None else number), config=config) as connection:
@@ -91,15 +87,9 @@ def open_snapshot(
 @contextmanager
 def open_path(home: Home, path: Path, *, config: dict[str, Any] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a snapshot file like `open_snapshot`. Raises `WarehouseError` if it cannot be opened."""
-    path, root = path.resolve(), literal_path(home.root.resolve())
-    with duckdb.connect(config=config or {}) as connection:
-        try:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET VARIABLE {HOME_VARIABLE} = {literal(root)}")
-            connection.execute(f"ATTACH {literal(str(path))} AS warehouse (READ_ONLY)")
-            connection.execute("USE warehouse")
-        except duckdb.Error as error:
-            raise WarehouseError(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
+    with connected(home.root.resolve(), config=config) as connection:
+        attach(connection, path.resolve(), "warehouse")
+        connection.execute("USE warehouse")
         yield connection
 
 

@@ -27,6 +27,7 @@ from warehouse.files import atomic_write, locked, sync
 from warehouse.layout import Home
 from warehouse.quoting import literal_path
 from warehouse.snapshots import views
+from warehouse.snapshots.opening import attach, connected
 from warehouse.wording import one_line
 
 _NUMBERED = re.compile(r"(?:\.pruned-)?([0-9]+)\.duckdb")  # also of snapshots being pruned or set aside
@@ -81,6 +82,15 @@ def current_number(home: Home) -> int | None:
     if home.warehouse.is_symlink() or home.warehouse.exists():
         raise WarehouseError(f"{home.warehouse} is not a link to an existing snapshot; run e2emern doctor --repair")
     return None
+
+
+def shown_number(home: Home) -> int:
+    """Return the number of the current snapshot, like `current_number`. Raises `WarehouseError` if there is none."""
+    home.check()
+    number = current_number(home)
+    if number is None:
+        raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
+    return number
 
 
 def linked_number(home: Home) -> int | None:
@@ -201,9 +211,11 @@ def number_before(home: Home, number: int) -> int | None:
     """
     skipped = withdrawn(home)
     try:
-        ((previous,),) = _query(home.snapshot(number), "SELECT previous FROM snapshot")
+        with connected(home.snapshots.resolve()) as connection:
+            attach(connection, home.snapshot(number).resolve(), "opened")
+            ((previous,),) = connection.execute("SELECT previous FROM opened.snapshot").fetchall()
         skipped.discard(previous)
-    except WarehouseError:
+    except (WarehouseError, duckdb.Error):
         previous = number - 1
     return max((one for one in numbers(home) if one <= (previous or 0) and one not in skipped), default=None)
 
@@ -270,16 +282,8 @@ def _relocate(home: Home, number: int) -> bool:
 
 def recorded_root(path: Path) -> str:
     """Return the folder, as a pattern, that a snapshot reads from. Raises `WarehouseError` if it cannot be opened."""
-    ((root,),) = _query(path, "SELECT home()")
-    return str(root)
-
-
-def _query(snapshot: Path, sql: str) -> list[tuple[Any, ...]]:
-    try:
-        with duckdb.connect(str(snapshot), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
-    except duckdb.Error as error:
-        raise WarehouseError(f"{snapshot} cannot be opened: {str(error).splitlines()[0]}") from error
+    with connected(path.resolve().parent) as connection:
+        return attach(connection, path.resolve(), "snapshot")
 
 
 def rollbacks_path(home: Home) -> Path:

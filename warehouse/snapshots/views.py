@@ -94,7 +94,13 @@ def create_view(
     From files in `partly` (of one source each) and `merged`, the view omits the rows listed in the table `hidden`.
     """
     schema, description = VIEWS[name]
-    columns = ", ".join(map(identifier, schema.names))
+    connection.execute(f"CREATE VIEW {name} AS {view_sql(name, whole=whole, partly=partly, merged=merged)}")
+    _describe(connection, "VIEW", name, schema, description)
+
+
+def view_sql(name: str, *, whole: Iterable[Path], partly: Iterable[Path] = (), merged: Iterable[Path] = ()) -> str:
+    """Return the query of one of `VIEWS` over its files, as `create_view` describes them."""
+    columns = ", ".join(map(identifier, VIEWS[name][0].names))
     parts = [
         sql.format(
             columns=columns,
@@ -109,8 +115,7 @@ def create_view(
         )
         if files
     ]
-    connection.execute(f"CREATE VIEW {name} AS {' UNION ALL '.join(parts)}")
-    _describe(connection, "VIEW", name, schema, description)
+    return " UNION ALL ".join(parts)
 
 
 def create_lists(connection: duckdb.DuckDBPyConnection) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -10,7 +14,8 @@ import pytest
 from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home
-from warehouse.queries.sql import is_cut, query
+from warehouse.queries.sql import Request, is_cut, query
+from warehouse.queries.sql_child import send_answer
 from warehouse.snapshots.publish import publish
 
 
@@ -133,6 +138,44 @@ def test_wrong_query(home: Home, sql: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("sql", "limit"),
+    [  # DuckDB's own limits of memory and time let these through
+        ("SELECT levenshtein(repeat('a', 400000), repeat('b', 400000))", "time"),
+        ("SELECT length(lpad('a', 2000000000, 'b'))", "memory"),
+        ("SELECT len(list_resize([1], 500000000))", "memory"),
+        ("SELECT len(range(100000000))", "memory"),
+    ],
+)
+def test_functions_without_limits_of_their_own(home: Home, sql: str, limit: str) -> None:
+    with pytest.raises(QueryRefusedError) as refused:
+        query(home, sql, timeout_s=0.5 if limit == "time" else 60, memory_limit="100MB")
+    if limit == "time":
+        assert str(refused.value) == "the query took longer than 0.5 s; ask for less or allow more"
+    assert "\n" not in str(refused.value)
+
+
+def test_the_child_ends_with_its_parent(home: Home) -> None:
+    parent = (
+        "import os, sys, threading\nfrom pathlib import Path\nfrom warehouse.layout import Home\n"
+        "from warehouse.queries.sql import query\n"
+        "def end():\n"
+        "    me = os.getpid()\n"
+        "    stats = [path.read_text().rsplit(')', 1) for path in Path('/proc').glob('[0-9]*/stat')]\n"
+        "    children = [one.split(' ')[0] for one, rest in stats if int(rest.split()[1]) == me]\n"
+        "    print(*children, flush=True)\n"
+        "    os.kill(me, 9)\n"
+        "threading.Timer(1, end).start()\n"
+        "query(Home(Path(sys.argv[1])), \"SELECT levenshtein(repeat('a', 400000), repeat('b', 400000))\")\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", parent, str(home.root)], capture_output=True, text=True, check=False)
+    (child,) = ended.stdout.split()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()
+
+
 COPY = "COPY (SELECT 1 AS a) TO '{parquet}' (FORMAT parquet, USE_TMP_FILE false)"
 COPIES = f"WITH x AS ({COPY}) FROM x"
 QUOTED = COPIES.replace("'", "''").replace("{parquet}", "{quoted}")
@@ -247,9 +290,12 @@ def test_no_way_out(home: Home, sql: str) -> None:
     places = {"parquet": parquet, "home": home.root, "folder": parquet.parent, "snapshot": home.snapshot(1).resolve()}
     named = {name: str(path).replace("'", "''") for name, path in places.items()}
     before = _contents(home)
-    with pytest.raises(QueryRefusedError) as caught:
-        query(home, sql.format(**named, quoted=named["parquet"].replace("'", "''")))
-    assert "\n" not in str(caught.value)
+    asked = sql.format(**named, quoted=named["parquet"].replace("'", "''"))
+    request = Request(home, asked, {}, earlier=None, limit_rows=None, timeout_s=60, memory_limit="1GB")
+    problem = send_answer(request, io.BytesIO(), in_child=False)  # one process for all: a hundred would take a minute
+    assert problem["refused"]
+    assert "\n" not in problem["refused"]
+    assert problem["failed"] is None
     assert _contents(home) == before
 
 

@@ -1,0 +1,120 @@
+"""A snapshot file of somebody else runs no SQL and reads nothing outside its home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
+from warehouse.doctor import examine
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.queries.sql import query
+from warehouse.queries.status import status
+from warehouse.snapshots.publish import publish, read_snapshot
+from warehouse.snapshots.refs import recorded_root, relocate
+
+ADVICE = "use only a home that you trust; e2emern doctor --repair sets the file aside"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "it's [a] home*")
+    home.root.mkdir()
+    add_vocabulary(home)
+    for source in ("a.xml", "b.xml"):  # document 11 is in both: the views read one file in part
+        add_source(
+            home,
+            key(source, "1"),
+            [document(0, "11"), document(1, source)],
+            mentions=[mention(0, "11"), mention(1, source, "D001241")],
+        )
+    publish(home, model_version=MODEL, mesh_version=MESH)
+    return home
+
+
+def _change(home: Home, *statements: str) -> Path:
+    path = home.snapshot(1).resolve()
+    path.chmod(0o644)
+    with duckdb.connect(str(path)) as connection:
+        for sql in statements:
+            connection.execute(sql)
+    path.chmod(0o444)
+    return path
+
+
+SECRET = "SELECT content FROM read_text('/etc/passwd')"
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        (f"CREATE OR REPLACE MACRO home() AS ({SECRET})", "a foreign macro home"),
+        (f"CREATE OR REPLACE MACRO home() AS coalesce(({SECRET}), '/x')", "a foreign macro home"),
+        (f"CREATE MACRO lower(x) AS ({SECRET})", "a foreign macro lower"),
+        (f"CREATE MACRO stolen() AS TABLE {SECRET}", "a foreign macro stolen"),
+        (f"CREATE OR REPLACE VIEW documents AS {SECRET}", "a view documents that e2emern did not write"),
+        (f"CREATE OR REPLACE VIEW annotations AS {SECRET}", "a view annotations that e2emern did not write"),
+        (
+            "CREATE OR REPLACE VIEW entity_tree AS SELECT mesh_id, ancestor_id FROM read_parquet([home() || '/' || path "
+            "FOR path IN ['entities/2024~tree.parquet']]) WHERE mesh_id <> 'D001943'",
+            "a view entity_tree that e2emern did not write",
+        ),
+        (
+            "CREATE OR REPLACE VIEW entity_tree AS SELECT mesh_id, ancestor_id FROM read_parquet([home() || '/' || path "
+            "FOR path IN ['entities/../../outside.parquet']])",
+            "the path 'entities/../../outside.parquet', which is outside the home",
+        ),
+        (f"DROP TABLE files; CREATE VIEW files AS {SECRET}", "a view files that e2emern did not write"),
+        (f"DROP TABLE snapshot; CREATE VIEW snapshot AS {SECRET}", "a view snapshot that e2emern did not write"),
+        ("UPDATE files SET path = '../' || path", "the path '../"),
+        ("UPDATE files SET path = '/etc/x.parquet'", "the path '/etc/x.parquet', which is outside the home"),
+        ("CREATE SCHEMA other", "a foreign schema other"),
+        ("CREATE TABLE more(a INTEGER, b VARCHAR AS (current_query()))", "a foreign computed column b of table more"),
+        ("CREATE TABLE more(a INTEGER CHECK (a > 0))", "a foreign rule of table more"),
+    ],
+)
+def test_foreign_content_is_refused(home: Home, statement: str, found: str) -> None:
+    (home.root.parent / "outside.parquet").write_bytes((home.entity_tree(MESH)).read_bytes())
+    path = _change(home, statement)
+    readers: list[Callable[[], object]] = [
+        lambda: read_snapshot(home),
+        lambda: recorded_root(path),
+        lambda: status(home),
+        lambda: relocate(home),
+    ]
+    for reader in readers:
+        with pytest.raises(WarehouseError) as refused:
+            reader()
+        assert str(refused.value).startswith(f"{path} holds {found}")
+        assert str(refused.value).endswith(f"; {ADVICE}")
+        assert "\n" not in str(refused.value)
+
+
+def test_a_query_refuses_it_and_doctor_sets_it_aside(home: Home) -> None:
+    path = _change(home, f"CREATE MACRO lower(x) AS ({SECRET})")
+    with pytest.raises(WarehouseError) as refused:
+        query(home, "SELECT lower('A')")
+    assert str(refused.value) == f"{path} holds a foreign macro lower; {ADVICE}"
+    (damaged, *_) = examine(home, repair=True)
+    assert (damaged.code, damaged.what) == ("damaged-snapshot", f"holds a foreign macro lower; {ADVICE}")
+    assert not path.exists()
+
+
+def test_another_kind_of_database_is_refused(home: Home) -> None:
+    path = home.snapshot(1)
+    path.chmod(0o644)
+    path.write_bytes(b"SQLite format 3\0" + bytes(4096))
+    with pytest.raises(WarehouseError, match=r"1\.duckdb cannot be opened: "):
+        read_snapshot(home)
+
+
+def test_a_snapshot_of_ours_is_opened_from_any_folder(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home.root.parent)
+    relative = Home(Path(os.path.relpath(home.root)))
+    assert read_snapshot(relative).documents == 3
+    assert query(relative, "SELECT count(*) AS n FROM mentions").to_pylist() == [{"n": 3}]
