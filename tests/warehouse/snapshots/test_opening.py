@@ -18,6 +18,7 @@ from warehouse.queries.status import status
 from warehouse.snapshots.publish import publish, read_snapshot
 from warehouse.snapshots.refs import recorded_root, relocate
 
+TREE = "SELECT mesh_id, ancestor_id FROM read_parquet([home() || '/' || path FOR path IN "
 ADVICE = "use only a home that you trust; e2emern doctor --repair sets the file aside"
 
 
@@ -60,13 +61,11 @@ SECRET = "SELECT content FROM read_text('/etc/passwd')"
         (f"CREATE OR REPLACE VIEW documents AS {SECRET}", "a view documents that e2emern did not write"),
         (f"CREATE OR REPLACE VIEW annotations AS {SECRET}", "a view annotations that e2emern did not write"),
         (
-            "CREATE OR REPLACE VIEW entity_tree AS SELECT mesh_id, ancestor_id FROM read_parquet([home() || '/' || path "
-            "FOR path IN ['entities/2024~tree.parquet']]) WHERE mesh_id <> 'D001943'",
+            f"CREATE OR REPLACE VIEW entity_tree AS {TREE}['entities/2024~tree.parquet']]) WHERE mesh_id <> 'D001943'",
             "a view entity_tree that e2emern did not write",
         ),
         (
-            "CREATE OR REPLACE VIEW entity_tree AS SELECT mesh_id, ancestor_id FROM read_parquet([home() || '/' || path "
-            "FOR path IN ['entities/../../outside.parquet']])",
+            f"CREATE OR REPLACE VIEW entity_tree AS {TREE}['entities/../../outside.parquet']])",
             "the path 'entities/../../outside.parquet', which is outside the home",
         ),
         (f"DROP TABLE files; CREATE VIEW files AS {SECRET}", "a view files that e2emern did not write"),
