@@ -71,7 +71,7 @@ def batches_of(
             reader = connection.sql(sql, params=dict(parameters) or None).to_arrow_reader(_BATCH_ROWS)
             yield reader.schema, _limited(reader, memory, limit_rows=limit_rows)
     except (duckdb.Error, pa.ArrowException) as error:
-        raise QueryRefusedError(too_long(timeout_s) if late.is_set() else one_line(error)) from error
+        raise QueryRefusedError(too_long(timeout_s) if late.is_set() else reason_of(error)) from error
     except MemoryError as error:
         raise QueryRefusedError(NO_MEMORY) from error
 
@@ -90,7 +90,7 @@ def check_unicode(texts: Mapping[str, object]) -> None:
             raise QueryRefusedError(f"{name}: found a byte that is not UTF-8 at character {error.start}") from error
 
 
-def one_line(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return the message of an error with DuckDB's hint of similar names, without the excerpt of the query."""
     text = str(error).split("\nLINE ")[0]
     return " ".join(text.split())

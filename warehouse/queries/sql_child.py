@@ -31,7 +31,7 @@ import pyarrow as pa
 
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home
-from warehouse.queries.answers import NO_MEMORY, batches_of, memory_limit, one_line, settings
+from warehouse.queries.answers import NO_MEMORY, batches_of, memory_limit, reason_of, settings
 from warehouse.queries.sql import Request
 from warehouse.snapshots.opening import attach, connected, prepare, restrict
 from warehouse.snapshots.refs import shown_number
@@ -56,7 +56,7 @@ def main() -> None:
     """Read a pickled `Request` from standard input, and write the answer to standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which kills this process
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no part of the answer
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not reach the answer
         out.write(b"\n")
         out.flush()
         request: Request = pickle.load(sys.stdin.buffer)  # noqa: S301 (from the parent)
@@ -146,7 +146,7 @@ def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     try:
         statements = connection.extract_statements(sql)
     except duckdb.Error as error:
-        raise QueryRefusedError(one_line(error)) from error
+        raise QueryRefusedError(reason_of(error)) from error
     if len(statements) != 1:
         raise QueryRefusedError(f"found {len(statements)} statements, expected one SELECT")
     kind = statements[0].type
@@ -162,7 +162,7 @@ def _check_parts(connection: duckdb.DuckDBPyConnection, select: str) -> None:
     try:
         ((failure, types, functions),) = connection.execute(_PARSED_SQL, {"sql": select}).fetchall()
     except duckdb.Error as error:
-        raise QueryRefusedError(one_line(error)) from error
+        raise QueryRefusedError(reason_of(error)) from error
     if failure is not None:
         raise QueryRefusedError(failure)
     if others := sorted({each for each in types if each.endswith("_NODE")} - _SELECT_NODES):

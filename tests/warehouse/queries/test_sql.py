@@ -142,7 +142,7 @@ def test_wrong_query(home: Home, sql: str, message: str) -> None:
     ("sql", "limit"),
     [  # DuckDB's own limits of memory and time let these through
         ("SELECT levenshtein(repeat('a', 400000), repeat('b', 400000))", "time"),
-        ("SELECT length(lpad('a', 2000000000, 'b'))", "memory"),
+        ("SELECT length(lpad('a', 2000000000, 'b'))", "time"),
         ("SELECT len(list_resize([1], 500000000))", "memory"),
         ("SELECT len(range(100000000))", "memory"),
     ],

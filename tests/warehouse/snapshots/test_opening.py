@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, add_source, add_vocabulary, document, key, mention
+from tests.warehouse.homes import MESH, VERSIONS, add_source, add_vocabulary, document, key, mention
 from warehouse.doctor import examine
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Home:
             [document(0, "11"), document(1, source)],
             mentions=[mention(0, "11"), mention(1, source, "D001241")],
         )
-    publish(home, model_version=MODEL, mesh_version=MESH)
+    publish(home, VERSIONS)
     return home
 
 
