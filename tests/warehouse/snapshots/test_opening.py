@@ -15,7 +15,8 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home
 from warehouse.queries.sql import query
 from warehouse.queries.status import status
-from warehouse.snapshots.publish import publish, read_snapshot
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import read_snapshot
 from warehouse.snapshots.refs import recorded_root, relocate
 
 TREE = "SELECT mesh_id, ancestor_id FROM read_parquet([home() || '/' || path FOR path IN "
