@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.application import Examples, Folder, app, say
+from flows.cli.visible import show_text
 from warehouse.layout import Home
 from warehouse.wording import MOST_EXAMPLES, plural
 
@@ -27,7 +28,7 @@ def doctor(
     from warehouse.snapshots.refs import numbers
 
     findings = examine(Home(home), repair=repair)
-    listed = Examples(print, most=None if everything else MOST_EXAMPLES)
+    listed = Examples(show_text, most=None if everything else MOST_EXAMPLES)
     for finding in findings:
         done = f"; {finding.repaired}" if finding.repaired else ""
         listed.add(finding.code, f"{finding.code}  {finding.path}: {finding.what} ({CODES[finding.code]}){done}")

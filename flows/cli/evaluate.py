@@ -11,6 +11,7 @@ from rich.console import Console
 
 from defaults import MESH, MODEL
 from flows.cli.application import AnswerFormat, Device, app, say
+from flows.cli.visible import show_text
 
 
 class Protocol(StrEnum):
@@ -75,7 +76,7 @@ def evaluate(
             log=say,
         )
     write_evaluation(found, output)
-    print(found.report, end="")
+    show_text(found.report, end="")
     say(f"wrote evaluation.json, evaluation.parquet and report.md to {output}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.application import Examples, Folder, app
+from flows.cli.visible import show_text
 from warehouse.layout import Home
 
 if TYPE_CHECKING:
@@ -58,6 +59,6 @@ def ingest(
         [one for one in outcomes if one.outcome == kind] for kind in ("fetched", "unchanged", "failed")
     )
     size = sum(one.bytes for one in fetched) / 1e6
-    print(f"{folder}: {len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed")
+    show_text(f"{folder}: {len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed")
     if failed:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.application import AnswerFormat, Device, Folder, group, say
+from flows.cli.visible import show_text
 from warehouse.layout import Home
 from warehouse.wording import plural
 
@@ -149,11 +150,11 @@ def mesh_relink(
     with TerminalWatch(Console(stderr=True)) as shown:
         outcome = relink(home, mesh=mesh, model=model, device=device.value, progress=shown.names)
     if outcome.old == outcome.new:
-        print(f"{home} is linked to MeSH {mesh} already, by snapshot {outcome.snapshot.number}")
+        show_text(f"{home} is linked to MeSH {mesh} already, by snapshot {outcome.snapshot.number}")
         return
     again = f" ({outcome.before:,} more were done before)" if outcome.before else ""
     total = outcome.total
-    print(
+    show_text(
         f"MeSH {outcome.old} to {outcome.new}: {plural(len(outcome.sources), 'source')}{again} with "
         f"{plural(total('mentions'), 'mention')}; linked again: {total('spans'):,} in "
         f"{plural(total('documents'), 'document')}, {total('changed'):,} of them to another concept or to none"
@@ -162,4 +163,4 @@ def mesh_relink(
         say(f"not linked again, keeping the concepts that still exist: {plural(unread, 'document')}")
     snapshot = outcome.snapshot
     mentions, concepts = plural(snapshot.mentions, "mention"), plural(snapshot.concepts, "concept")
-    print(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")
+    show_text(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")

@@ -9,6 +9,7 @@ import typer
 
 from defaults import MESH
 from flows.cli.application import Config, Data, Device, Folder, Mesh, app, group, say
+from flows.cli.visible import show_text
 from tasks.errors import InputError
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
@@ -36,15 +37,13 @@ def list_all(home: Folder) -> None:
     leading, judged = champion(place), {one.challenger: one for one in evaluations(place)}
     for one in models(place):
         state = "champion" if one.version == leading else _state(judged.get(one.version))
-        print(f"{one.version} {state:13} added {_minute(one.added)} by {one.by}")
+        show_text(f"{one.version} {state:13} added {_minute(one.added)} by {one.by}")
     if leading is None:
-        print("the bundled model is the champion")
+        show_text("the bundled model is the champion")
     for change in changes(place):
         did = "went back" if change.rollback else "promoted"
         why = f": {change.why}" if change.why else f", which passed {change.evaluation}" if change.evaluation else ""
-        print(
-            f"{_minute(change.when)} {change.by} {did} from {_called(change.left)} to {_called(change.champion)}{why}"
-        )
+        show_text(f"{_minute(change.when)} {change.by} {did} from {_called(change.left)} to {_called(change.champion)}{why}")
 
 
 @models_app.command(
@@ -59,13 +58,13 @@ def show(version: Version, home: Folder) -> None:
     model = get_model(place, version)
     judged = [one for one in evaluations(place) if one.challenger == version]
     card = model.folder / "README.md"
-    print(f"{model.folder}, added {_minute(model.added)} by {model.by}")
+    show_text(f"{model.folder}, added {_minute(model.added)} by {model.by}")
     for name, size in model.files.items():
-        print(f"  {name} {size:,} bytes")
+        show_text(f"  {name} {size:,} bytes")
     if judged:
-        print(f"\n{read_report(place, judged[-1].evaluation)}", end="")
+        show_text(f"\n{read_report(place, judged[-1].evaluation)}", end="")
     elif card.exists():
-        print(f"\n{card.read_text(encoding='utf-8')}", end="")
+        show_text(f"\n{card.read_text(encoding='utf-8')}", end="")
 
 
 @models_app.command(short_help="Copy a model into a home", epilog="Example: e2emern models add my-model --home home")
@@ -79,7 +78,7 @@ def add(
 
     *_, version = load_whole(folder, device="cpu")
     home.mkdir(parents=True, exist_ok=True)
-    print(add_model(Home(home), folder, version=version).version)
+    show_text(add_model(Home(home), folder, version=version).version)
 
 
 @models_app.command(
@@ -123,7 +122,7 @@ def retrain(
         device=device.value,
         log=say,
     )
-    print(done.summary)
+    show_text(done.summary)
 
 
 @models_app.command(
@@ -155,7 +154,7 @@ def judge(
         judged, said = run(
             place, gold=gold, seen=seen or [], model=version, mesh=mesh, device=device.value, watch=shown.step
         )
-    print(read_report(place, judged.evaluation), end="")
+    show_text(read_report(place, judged.evaluation), end="")
     say(said)
     if judged.passed is False:
         raise typer.Exit(1)
@@ -195,7 +194,7 @@ def promote(
             raise InputError(f"model {version} was refused: {'; '.join(judged[-1].reasons)}; or promote --accept WHY")
         evaluation = judged[-1].evaluation
     change = promote_model(place, version, over=leading, why=accept, evaluation=evaluation)
-    print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
+    show_text(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
 
 @models_app.command(
@@ -209,7 +208,7 @@ def rollback(home: Folder, why: Why = None) -> None:
     if not home.is_dir():
         raise WarehouseError(f"{home} does not exist")
     change = roll_back_model(Home(home), why=why)
-    print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
+    show_text(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
 
 @app.command(epilog="Example: e2emern drift --home home")
@@ -221,10 +220,10 @@ def drift(home: Folder) -> None:
     if found is None:
         raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
     if not found.figures:
-        print(f"{found.date}: {plural(found.nights, 'night')} before it, too few to compare")
+        show_text(f"{found.date}: {plural(found.nights, 'night')} before it, too few to compare")
     for one in found.figures:
         numbers = "" if one.usual is None or one.tonight is None else f"usually {one.usual:,.3f}, {one.tonight:,.3f}, "
-        print(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")
+        show_text(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")
 
 
 def _state(judged: Judged | None) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.application import Folder, group, say
+from flows.cli.visible import show_text
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, Versions
 from warehouse.wording import examples, plural
@@ -28,10 +29,10 @@ def list_all(home: Folder) -> None:
     from warehouse.snapshots.refs import rollbacks
 
     for listed in list_snapshots(Home(home)):
-        print(_listed(listed))
+        show_text(_listed(listed))
     for one in rollbacks(Home(home)):
         why = f": {one.why}" if one.why else ""
-        print(f"{one.when[:16].replace('T', ' ')} {one.by} went from snapshot {one.left} to {one.shown}{why}")
+        show_text(f"{one.when[:16].replace('T', ' ')} {one.by} went from snapshot {one.left} to {one.shown}{why}")
 
 
 @snapshots_app.command(
@@ -64,7 +65,7 @@ def publish_all(
     snapshot = publish(place, Versions(model or shown.model, mesh or shown.mesh), accept=accept)
     said = "shows all that is annotated already" if snapshot.unchanged else "is published"
     documents, mentions = plural(snapshot.documents, "document"), plural(snapshot.mentions, "mention")
-    print(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
+    show_text(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
     if snapshot.exceeded and not snapshot.unchanged:
         say(f"beyond the limits: {snapshot.exceeded}")
 
@@ -80,22 +81,22 @@ def diff(
 
     found = difference(Home(home), before, after)
     was, is_now = found.before, found.after
-    print(f"operation: {was.operation} -> {is_now.operation}")
+    show_text(f"operation: {was.operation} -> {is_now.operation}")
     if was.versions != is_now.versions:
-        print(
+        show_text(
             f"model {was.model_version}, MeSH {was.mesh_version} -> "
             f"model {is_now.model_version}, MeSH {is_now.mesh_version}"
         )
     documents, concepts = found.documents, found.concepts
-    print(f"documents: {was.documents:,} -> {is_now.documents:,}: {_counts(documents)}")
+    show_text(f"documents: {was.documents:,} -> {is_now.documents:,}: {_counts(documents)}")
     for change, gone in documents.examples.items():
         for document in gone:
-            print(f"  {change} {document.document_id} {_shorten(document.title)}")
-    print(f"concepts: {was.concepts:,} -> {is_now.concepts:,}: {_counts(concepts)}")
+            show_text(f"  {change} {document.document_id} {_shorten(document.title)}")
+    show_text(f"concepts: {was.concepts:,} -> {is_now.concepts:,}: {_counts(concepts)}")
     for change, moved in concepts.examples.items():
         for one in moved:
-            print(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {plural(one.is_now, 'mention')}")
-    print(f"mentions: {was.mentions:,} -> {is_now.mentions:,}, linked {was.linked:,} -> {is_now.linked:,}")
+            show_text(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {plural(one.is_now, 'mention')}")
+    show_text(f"mentions: {was.mentions:,} -> {is_now.mentions:,}, linked {was.linked:,} -> {is_now.linked:,}")
 
 
 @snapshots_app.command(
@@ -111,7 +112,7 @@ def rollback(
     from warehouse.snapshots.refs import active_rollback, roll_back
 
     done = roll_back(Home(home), number, why=why)
-    print(f"snapshot {done.shown} is current in place of {done.left}")
+    show_text(f"snapshot {done.shown} is current in place of {done.left}")
     if active_rollback(Home(home)):
         say("nothing more is published until somebody does with: e2emern snapshots publish --accept WHY")
 
@@ -127,7 +128,7 @@ def prune(
     from warehouse.snapshots.prune import prune as prune_home
 
     done = prune_home(Home(home), keep=keep)
-    print(
+    show_text(
         f"deleted {plural(len(done.deleted), 'snapshot')} and {plural(done.files, 'file')} of "
         f"{done.bytes / 1e6:,.1f} MB; "
         f"kept {examples([*map(str, done.kept)], separator=', ')}"
@@ -145,7 +146,7 @@ def relocate(home: Folder) -> None:
     from warehouse.snapshots.refs import relocate as relocate_home
 
     moved = relocate_home(Home(home))
-    print(
+    show_text(
         f"snapshots {examples([*map(str, moved)], separator=', ')} read {home} now"
         if moved
         else f"all snapshots read {home} already"

@@ -7,7 +7,6 @@ read it. Control characters are shown as U+FFFD, since they could control the te
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from flows.cli.visible import visible
 from model.document import Document, Mention
 from tasks.exporters.grouping import Span, spans
 from warehouse.wording import plural
@@ -31,7 +31,6 @@ _GROUNDS = {"Disease": "#1a1a1a on #ff8a80", "Chemical": "#1a1a1a on #a8d8ff"}
 _OTHER_GROUND = "#1a1a1a on #d9d9d9"
 _LABEL = "italic"
 _UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LEAST = 16  # least width of a column of cut text
 _PROVENANCE = ("text_sha256", "digest", "model_version", "mesh_version", "record", "source")
 
@@ -65,16 +64,16 @@ def show_document(document: Document, mentions: Iterable[Mention], *, console: C
     """
     marked = list(spans(mentions))
     named: set[str] = set()
-    console.print(Text(_visible(document.document_id), style="bold"), soft_wrap=_plain(console))
+    console.print(Text(visible(document.document_id), style="bold"), soft_wrap=_plain(console))
     for passage in document.passages:
         inside = [span for span in marked if passage.offset <= span.start and span.end <= passage.end]
-        text = _marked(_visible(passage.text), passage.offset, inside, named, plain=_plain(console))
+        text = _marked(visible(passage.text), passage.offset, inside, named, plain=_plain(console))
         console.print(text, soft_wrap=_plain(console))
 
 
 def show_line(line: str, *, console: Console) -> None:
     """Print a text as one line without markup or wrapping; line ends in it become spaces."""
-    console.print(_visible(" ".join(line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
+    console.print(visible(" ".join(line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_table(
@@ -88,7 +87,7 @@ def show_table(
     names = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
     records = records_of(rows) if isinstance(rows, pa.Table) else rows
     values = {name: [record[name] for record in records] for name in names}
-    cells = {name: [_visible(_cell(value)) for value in column] for name, column in values.items()}
+    cells = {name: [visible(_cell(value)) for value in column] for name, column in values.items()}
     widths: dict[str, int] = {}
     if console.is_terminal and not console.is_dumb_terminal:
         cells = {name: [" ".join(cell.split("\n")) for cell in column] for name, column in cells.items()}
@@ -101,7 +100,7 @@ def show_table(
         justify: Literal["left", "right"] = (
             "right" if known and all(isinstance(v, int | float) for v in known) else "left"
         )
-        header = Text(_visible(name))
+        header = Text(visible(name))
         table.add_column(header, justify=justify, overflow="ellipsis", no_wrap=bool(widths), width=widths.get(name))
     for row in zip(*(cells[name] for name in shown), strict=True):
         table.add_row(*map(Text, row))
@@ -118,10 +117,9 @@ def fit_columns(cells: Mapping[str, Sequence[str]], *, texts: Set[str], width: i
     Only the columns in `texts` may be narrower than their content. If not all columns fit, provenance columns are left
     out first, then columns from the right.
     """
-    whole = {name: max(cell_len(text) for text in (_visible(name), *column)) for name, column in cells.items()}
+    whole = {name: max(cell_len(text) for text in (visible(name), *column)) for name, column in cells.items()}
     kept = {
-        name: max(cell_len(_visible(name)), min(whole[name], _LEAST)) if name in texts else whole[name]
-        for name in cells
+        name: max(cell_len(visible(name)), min(whole[name], _LEAST)) if name in texts else whole[name] for name in cells
     }
     order = [name for name in _PROVENANCE if name in cells]
     order += [name for name in reversed(kept) if name not in order]
@@ -295,15 +293,11 @@ def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
     for concept, mention in zip(ids, span.mentions, strict=True):
         labels.append(concept if concept in named or not mention.mesh_name else f"{concept} {mention.mesh_name}")
         named.add(concept)
-    return _visible(" " + ", ".join(labels)), _LABEL
+    return visible(" " + ", ".join(labels)), _LABEL
 
 
 def _plain(console: Console) -> bool:
     return console.no_color or console.color_system is None
-
-
-def _visible(text: str) -> str:
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _cell(value: object) -> str:
