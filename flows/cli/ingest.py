@@ -59,6 +59,7 @@ def ingest(
         [one for one in outcomes if one.outcome == kind] for kind in ("fetched", "unchanged", "failed")
     )
     size = sum(one.bytes for one in fetched) / 1e6
-    show_text(f"{folder}: {len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed")
+    counts = f"{len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed"
+    show_text(f"{folder}: {counts}")
     if failed:
         raise typer.Exit(1)

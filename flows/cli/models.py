@@ -43,7 +43,8 @@ def list_all(home: Folder) -> None:
     for change in changes(place):
         did = "went back" if change.rollback else "promoted"
         why = f": {change.why}" if change.why else f", which passed {change.evaluation}" if change.evaluation else ""
-        show_text(f"{_minute(change.when)} {change.by} {did} from {_called(change.left)} to {_called(change.champion)}{why}")
+        change_made = f"{did} from {_called(change.left)} to {_called(change.champion)}"
+        show_text(f"{_minute(change.when)} {change.by} {change_made}{why}")
 
 
 @models_app.command(
