@@ -24,7 +24,7 @@ from flows.drift import watch
 from flows.pool import annotate_on_pool
 from flows.settings import Device, Settings, SourceAddress, read_settings
 from tasks.errors import InputError, ProblemsError
-from tasks.ingest import FileOutcome, Limits, ingest
+from tasks.ingest import FileOutcome, Limits, find_gaps, ingest
 from tasks.resolve import require_snapshot_model, snapshot_mesh
 from tasks.sources import Source, find_sources
 from warehouse.errors import OvertakenError
@@ -56,7 +56,8 @@ def nightly(
 ) -> None:
     """Fetch new dump files, annotate them on the workers of the pool, and publish what is done.
 
-    Fails if a file could not be fetched or annotated, after all others are done and published.
+    Fails if a file could not be fetched or annotated, or the numbers of the PubMed files have a gap, after all
+    others are done and published.
 
     Args:
         home: folder of the tables; this and all below are taken from the settings by default.
@@ -77,6 +78,7 @@ def nightly(
         problems = [f"{one.name}: {one.reason}" for one in files if one.outcome == "failed"]
     except InputError as error:  # the folder of dumps cannot be used, or another process fetches into it
         problems = [str(error)]
+    problems += find_gaps(place)
     passed_over: dict[str, str] = {}
     outcome = _annotated(place, settings, passed_over)
     problems += [*(f"{path}: {reason}" for path, reason in passed_over.items()), *outcome.problems]

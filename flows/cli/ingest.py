@@ -10,6 +10,7 @@ import typer
 from flows.cli.application import Examples, Folder, app
 from flows.cli.visible import show_text
 from warehouse.layout import Home
+from warehouse.wording import plural
 
 if TYPE_CHECKING:
     from tasks.ingest import FileOutcome
@@ -26,6 +27,10 @@ def ingest(
         int | None, typer.Option(metavar="N", min=1, help="Only the first N files of each source, by name.")
     ] = None,
     max_gb: Annotated[float, typer.Option(metavar="GB", min=0.001, help="Largest file to fetch.")] = 10.0,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Fetch nothing; report missing and different files, and gaps."),
+    ] = False,
     dumps: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to fetch into.", show_default="dumps in the home")
     ] = None,
@@ -33,12 +38,13 @@ def ingest(
     """Fetch dump files that are new or changed, verified, for `annotate`.
 
     A file that is there and unchanged is not fetched again; a transfer that was stopped is resumed. Exit
-    code 0 says that every file is there as its source has it.
+    code 0 says that every file is there as its source has it; with --check also that the numbers of the
+    PubMed files have no gap. Exit code 1 says that something is missing.
     """
     from rich.console import Console
 
     from flows.cli.terminal import show_progress
-    from tasks.ingest import Limits
+    from tasks.ingest import Limits, find_gaps
     from tasks.ingest import ingest as fetch
 
     folder = dumps or Home(home).dumps
@@ -53,13 +59,19 @@ def ingest(
                 listed.add("failed", f"{outcome.name}: {outcome.reason}")
 
         limits = Limits(largest=int(max_gb * 1e9))
-        outcomes = fetch(sources, folder, pattern=pattern, limit=limit, limits=limits, watch=watch)
+        outcomes = fetch(sources, folder, pattern=pattern, limit=limit, limits=limits, watch=watch, check=check)
+    gaps = find_gaps(Home(home), dumps=folder) if check else []
+    for gap in gaps:
+        listed.add("gaps", gap)
     listed.finish()
     fetched, unchanged, failed = (
         [one for one in outcomes if one.outcome == kind] for kind in ("fetched", "unchanged", "failed")
     )
     size = sum(one.bytes for one in fetched) / 1e6
-    counts = f"{len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed"
+    if check:
+        counts = f"{len(unchanged):,} complete, {len(failed):,} missing or different, {plural(len(gaps), 'gap')}"
+    else:
+        counts = f"{len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed"
     show_text(f"{folder}: {counts}")
-    if failed:
+    if failed or gaps:
         raise typer.Exit(1)

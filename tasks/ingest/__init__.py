@@ -12,9 +12,10 @@ from pathlib import Path
 from tasks.errors import InputError
 from tasks.ingest.addresses import check_address, without_secrets
 from tasks.ingest.download_folder import DownloadFolder
+from tasks.ingest.gaps import find_gaps
 from tasks.ingest.outcome import FileOutcome, Limits, RetryPolicy, Watch
 
-__all__ = ["PATTERN", "FileOutcome", "Limits", "RetryPolicy", "Watch", "ingest"]
+__all__ = ["PATTERN", "FileOutcome", "Limits", "RetryPolicy", "Watch", "find_gaps", "ingest"]
 
 PATTERN = "*.xml.gz"
 
@@ -27,13 +28,15 @@ def ingest(
     limit: int | None = None,
     retry_policy: RetryPolicy | None = None,
     limits: Limits | None = None,
+    check: bool = False,
     watch: Watch = lambda outcome: None,
 ) -> list[FileOutcome]:
     """Fetch the files of sources that match a pattern into a folder, and return the outcome of each.
 
     A source is a local folder, or the URL of an HTTP(S) listing. `limit` is the number of files per source, sorted by
     name. A file with a companion `.md5` is verified against it; any other is checked for its end. A source that cannot
-    be listed fails without stopping the others. Raises InputError if the folder cannot be used.
+    be listed fails without stopping the others. With `check`, nothing is fetched, and each file that is missing or
+    differs is an outcome `failed`. Raises InputError if the folder cannot be used.
     """
     outcomes: list[FileOutcome] = []
     taken: set[str] = set()
@@ -58,13 +61,22 @@ def ingest(
                         taken=taken,
                         retry_policy=retry_policy or RetryPolicy(),
                         watch=record,
+                        check=check,
                     )
                 elif "://" in source:
                     raise InputError(f"{shown}: expected a folder, or an http or https address of one")
                 else:
                     from tasks.ingest.local import copy_folder
 
-                    copy_folder(Path(source), downloads, pattern=pattern, limit=limit, taken=taken, watch=record)
+                    copy_folder(
+                        Path(source),
+                        downloads,
+                        pattern=pattern,
+                        limit=limit,
+                        taken=taken,
+                        watch=record,
+                        check=check,
+                    )
             except InputError as error:
                 record(FileOutcome(shown, "failed", reason=str(error).removeprefix(f"{shown}: ")))
     return outcomes

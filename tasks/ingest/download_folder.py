@@ -91,6 +91,13 @@ class DownloadFolder:
             return None
         return kept if kept and (found.st_size, found.st_mtime_ns) == (kept.bytes, kept.mtime_ns) else None
 
+    def md5(self, name: str) -> str | None:
+        """Return the MD5 of a file, which is read if its record does not have it; None if there is no such file."""
+        if kept := self.kept(name):
+            return kept.md5
+        path = self.folder / name
+        return _md5(path) if path.is_file() else None
+
     def part(self, name: str) -> tuple[Version, int] | None:
         """Return the version of a partial file and its size in bytes, or None."""
         try:
@@ -116,8 +123,7 @@ class DownloadFolder:
 
     def digest(self, name: str) -> str:
         """Return the MD5 of the partial file."""
-        with self._part(name).open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return _md5(self._part(name))
 
     def check_limits(self, size: int, more: int) -> str | None:
         """Return which limit a file of `size` bytes exceeds, `more` of them still to be written, or None."""
@@ -187,6 +193,11 @@ def read_md5(text: str, *, name: str) -> str:
     if given != name:
         raise ValueError(f"{name}.md5 is about {given[:60]!r}, expected {name}")
     return str(found["hex"] or found["hex2"]).lower()
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _check_xml(source: SourceReader) -> None:

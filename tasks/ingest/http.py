@@ -58,9 +58,11 @@ def fetch_listing(
     taken: set[str],
     retry_policy: RetryPolicy,
     watch: Watch,
+    check: bool = False,
 ) -> None:
     """Fetch the first `limit` matching files of a listing, and report the outcome of each to `watch`.
 
+    With `check`, fetch none: a file that is missing, or differs from its MD5 in the listing, is reported as failed.
     `taken` are the names that earlier sources used; the names of this one are added. Raises InputError if the listing
     cannot be read, or names no matching file.
     """
@@ -72,7 +74,9 @@ def fetch_listing(
         raise InputError(f"{shown}: {error}") from error
     if not is_folder:
         raise InputError(f"{shown}: expected the address of a folder, such as https://host/folder/")
-    asyncio.run(_Listing(url.rstrip("/") + "/", downloads, retry_policy).fetch(pattern, limit, taken, watch))
+    asyncio.run(
+        _Listing(url.rstrip("/") + "/", downloads, retry_policy).fetch(pattern, limit, taken, watch, check=check)
+    )
 
 
 class _Listing:
@@ -85,7 +89,7 @@ class _Listing:
         self._companions: set[str] = set()
         self._corrupt: dict[str, int] = {}
 
-    async def fetch(self, pattern: str, limit: int | None, taken: set[str], watch: Watch) -> None:
+    async def fetch(self, pattern: str, limit: int | None, taken: set[str], watch: Watch, *, check: bool) -> None:
         async with aiohttp.ClientSession(
             raise_for_status=_check_status,
             auto_decompress=False,  # keep files compressed
@@ -101,7 +105,7 @@ class _Listing:
 
             async def work() -> None:
                 for name in waiting:
-                    watch(await self._fetch(name))
+                    watch(await (self._compare(name) if check else self._fetch(name)))
 
             async with asyncio.TaskGroup() as workers:
                 for _ in range(PARALLEL):
@@ -160,6 +164,22 @@ class _Listing:
             return FileOutcome(name, "failed", reason=str(error))
         except OSError as error:
             return FileOutcome(name, "failed", reason=f"cannot be written ({error.strerror or error})")
+
+    async def _compare(self, name: str) -> FileOutcome:
+        """Compare a file of the folder with the listing: that it is there, and has the MD5 of its companion."""
+        try:
+            found = await asyncio.to_thread(self._downloads.md5, name)
+            if found is None:
+                return FileOutcome(name, "failed", reason="listed, but not fetched")
+            if f"{name}.md5" in self._companions:
+                expected = await self._with_retries(lambda: self._md5(name))
+                if found != expected:
+                    return FileOutcome(name, "failed", reason=f"its MD5 is {found}, but the server lists {expected}")
+        except FetchError as error:
+            return FileOutcome(name, "failed", reason=str(error))
+        except OSError as error:
+            return FileOutcome(name, "failed", reason=f"cannot be read ({error.strerror or error})")
+        return FileOutcome(name, "unchanged")
 
     async def _attempt(self, name: str) -> FileOutcome:
         """Request a file, or the missing rest of it, once; finish it if it is complete."""

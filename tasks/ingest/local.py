@@ -13,10 +13,18 @@ from warehouse.layout import natural
 
 
 def copy_folder(
-    folder: Path, downloads: DownloadFolder, *, pattern: str, limit: int | None, taken: set[str], watch: Watch
+    folder: Path,
+    downloads: DownloadFolder,
+    *,
+    pattern: str,
+    limit: int | None,
+    taken: set[str],
+    watch: Watch,
+    check: bool = False,
 ) -> None:
     """Copy the first `limit` matching files of a folder, and report the outcome of each to `watch`.
 
+    With `check`, copy none: a file that is missing, or has changed since, is reported as failed.
     `taken` are the names that earlier sources used; the names of this one are added. Raises InputError if the folder
     holds no matching file, or is the download folder itself.
     """
@@ -39,9 +47,17 @@ def copy_folder(
         else:
             taken.add(name)
             try:
-                watch(_copy(folder / name, downloads))
+                watch(_compare(folder / name, downloads) if check else _copy(folder / name, downloads))
             except OSError as error:
                 watch(FileOutcome(name, "failed", reason=f"cannot be copied ({error.strerror or error})"))
+
+
+def _compare(path: Path, downloads: DownloadFolder) -> FileOutcome:
+    kept = downloads.kept(path.name)
+    if kept and kept.version == _version(path):
+        return FileOutcome(path.name, "unchanged", kept.bytes)
+    reason = "changed since it was copied" if (downloads.folder / path.name).exists() else "there, but not copied"
+    return FileOutcome(path.name, "failed", reason=reason)
 
 
 def _copy(path: Path, downloads: DownloadFolder) -> FileOutcome:

@@ -29,6 +29,22 @@ def test_the_command(tmp_path: Path) -> None:
         f"e2emern: {tmp_path}/none: cannot be listed (No such file or directory)\n",
     )
     assert again.stdout == f"{home}/dumps: 0 fetched (0.0 MB), 1 unchanged, 1 failed\n"
+    (source / "pubmed30n0001.xml").touch()
+    (source / "pubmed30n0003.xml").touch()
+    check = ["ingest", source, "--home", home, "--check", "--pattern"]
+    assert run(*check, "*.txt").returncode == 0
+    run("ingest", source, "--home", home, "--pattern", "*3.xml")
+    (home / "dumps" / "pubmed30n0001.xml").touch()
+    checked = run(*check, "*.xml")
+    assert (checked.returncode, checked.stderr.splitlines()) == (
+        1,
+        [
+            "e2emern: pubmed30n0001.xml: changed since it was copied",
+            "e2emern: pubmed30n0002: missing between the files that are there; "
+            "fetch with e2emern ingest, then annotate",
+        ],
+    )
+    assert checked.stdout == f"{home}/dumps: 1 complete, 1 missing or different, 1 gap\n"
     (tmp_path / "file").touch()
     nowhere = run(*arguments, "--dumps", tmp_path / "file")
     assert (nowhere.returncode, nowhere.stderr) == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import InputError
-from tasks.ingest import FileOutcome, ingest
+from tasks.ingest import FileOutcome, find_gaps, ingest
 from tests.conftest import ROOT
 from tests.tasks.ingest.fetching import HASTY, ONE, TWO, fetch, outcomes_by_name, packed, parts, shown
 from tests.tasks.ingest.serving import Handler, Site, dropped, unavailable
+from warehouse.layout import Home, SourceKey
 
 
 def test_a_listing_is_fetched_once(site: Site, tmp_path: Path) -> None:
@@ -322,6 +324,58 @@ def test_a_local_folder(tmp_path: Path) -> None:
     assert outcomes_by_name(ingest([str(source)], dumps)) == [(ONE, "fetched"), (TWO, "failed")]
     assert shown(dumps) == {ONE: two, TWO: two}
     assert parts(dumps) == []
+
+
+def test_a_check_fetches_nothing_and_reports_what_is_missing_or_differs(site: Site, tmp_path: Path) -> None:
+    three, home = "pubmed30n0003.xml.gz", Home(tmp_path)
+    for seed, name in enumerate((ONE, TWO)):
+        site.add(name, packed(seed))
+    fetch(site, home.dumps)
+    assert outcomes_by_name(fetch(site, home.dumps, check=True)) == [(ONE, "unchanged"), (TWO, "unchanged")]
+    before = shown(home.dumps)
+    old, new = (hashlib.md5(content).hexdigest() for content in (before[TWO], b"new"))
+    site.add(TWO, b"new")
+    site.add(three, packed(3))
+    site.add("pubmed30n0004.xml.gz", site.files[ONE])
+    (home.dumps / "pubmed30n0004.xml.gz").write_bytes(site.files[ONE])  # put there by hand
+    assert sorted(fetch(site, home.dumps, check=True), key=lambda one: one.name) == [
+        FileOutcome(ONE, "unchanged"),
+        FileOutcome(TWO, "failed", reason=f"its MD5 is {old}, but the server lists {new}"),
+        FileOutcome(three, "failed", reason="listed, but not fetched"),
+        FileOutcome("pubmed30n0004.xml.gz", "unchanged"),
+    ]
+    (home.dumps / "pubmed30n0004.xml.gz").unlink()
+    assert shown(home.dumps) == before
+
+
+def test_a_check_of_a_folder(tmp_path: Path) -> None:
+    source, dumps = tmp_path / "in", tmp_path / "dumps"
+    source.mkdir()
+    (source / ONE).write_bytes(packed(1))
+    ingest([str(source)], dumps)
+    (source / TWO).write_bytes(packed(2))
+    assert outcomes_by_name(ingest([str(source)], dumps, check=True)) == [(ONE, "unchanged"), (TWO, "failed")]
+    os.utime(source / ONE, (1, 1))
+    assert ingest([str(source)], dumps, check=True) == [
+        FileOutcome(ONE, "failed", reason="changed since it was copied"),
+        FileOutcome(TWO, "failed", reason="there, but not copied"),
+    ]
+    assert shown(dumps).keys() == {ONE}
+
+
+def test_gaps_in_the_numbers_of_pubmed_files(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert find_gaps(home) == []
+    home.dumps.mkdir()
+    for name in ("26n0001.xml.gz", "26n0003.xml", "26n0003.xml.md5", "26n0005.xml.gz.md5", "27n0001.xml.gz", "s.xml"):
+        (home.dumps / f"pubmed{name}").touch()
+    annotated = home.documents(SourceKey("pubmed26n1274.xml.gz", "0" * 16))
+    annotated.parent.mkdir()
+    annotated.touch()
+    assert find_gaps(home) == [
+        f"{names}: missing between the files that are there; fetch with e2emern ingest, then annotate"
+        for names in ("pubmed26n0002", "pubmed26n0004 to pubmed26n1273")
+    ]
 
 
 INGEST = (
