@@ -1,13 +1,15 @@
-"""`annotate-sources`, the unit of scale-out: annotate a batch of sources and load the model once.
+"""The `annotate-sources` deployment, the unit of scale-out: annotate a batch of sources, and load the model once.
 
-It publishes nothing: the flow that sent the batches publishes when all are done. A run claims its sources, so a batch
-that is sent twice is not annotated twice. It claims them before it loads the model: loading may take so long that the
-sender would take an unclaimed batch for lost.
+It publishes nothing: the flow that sent the batches publishes when all are done. A run locks its sources, so a batch
+that is sent twice is not annotated twice. It locks them before it loads the model, which takes long: the sender takes
+a batch that stays unlocked for lost.
+
+Deploy it with `make deploy`. `nightly` and `backfill` send its runs; one by hand needs the file and its digest:
+`prefect deployment run annotate-sources/annotate-sources --params '{"sources": [...], "home": "/data/home", ...}'`.
 """
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +17,12 @@ from typing import TYPE_CHECKING
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
-from prefect.tasks import Task
 from pydantic import BaseModel, Field
 
 from flows.annotate import local_worker, run_sources
 from flows.artifacts import log_annotated, progress_of
+from flows.retries import is_transient
 from flows.settings import AbsolutePath, Device
 from tasks.annotate import Annotated, annotate_source
 from tasks.errors import InputError
@@ -53,15 +54,6 @@ class SourceFile(BaseModel):
     def source(self) -> Source:
         """The source in this file."""
         return Source(self.path, SourceKey(self.name, self.digest), self.bytes)
-
-
-_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENETUNREACH, errno.EHOSTUNREACH})
-
-
-def is_transient(task: Task[..., object], run: TaskRun, state: State[object]) -> bool:
-    """Return whether a failure may pass by itself, such as shared storage that is briefly unavailable."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 @task(

@@ -1,4 +1,4 @@
-"""Prefect artifacts and log lines of a run: a log line and a progress bar for each file, a table for each night."""
+"""Prefect artifacts and log lines: a log line and a progress bar for each file, a table for each night, evaluations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any, cast
 from uuid import UUID
 
 import httpx
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
@@ -18,6 +23,7 @@ from flows.annotate import Outcome
 from tasks.annotate import Annotated
 from tasks.sources import Source, count_records
 from warehouse.layout import Home
+from warehouse.registry.evaluations import Judged, read_report
 from warehouse.wording import by_kind, plural
 
 _NIGHT = ("documents", "mentions", "failures", "deletions", "invalid annotations")  # counts of a source
@@ -117,4 +123,13 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
         key=artifact_key("night", home.root.name),
         description=f"Dump files: {files}. {plural(len(outcome.unchanged), 'source')} done before. Now {shown}."
         + (f" Invalid annotations: {invalid}." if invalid else ""),
+    )
+
+
+def show_evaluation(home: Home, judged: Judged) -> None:
+    """Show the report of an evaluation, which starts with the verdict of the gate, as an artifact of the run."""
+    create_markdown_artifact(
+        read_report(home, judged.evaluation),
+        key=artifact_key("evaluation", home.root.name),
+        description=f"model {judged.challenger} against {judged.champion or 'nothing'}",
     )

@@ -1,22 +1,33 @@
-"""Annotate all documents of the home again with another model.
+"""The `backfill` deployment: annotate all documents of the home again with another model, and publish the result.
 
 No dump file is needed. The unit of work is a source, as in `flows.annotate`. The current snapshot keeps the mentions
-of the previous model until all its sources are annotated with the new one.
+of the previous model until all its sources are annotated with the new one. `backfill_on_pool` is the deployed flow,
+which uses the workers of the pool; `backfill` does the same in this process, without a server.
+
+Deploy it with `make deploy`, and run it with `prefect deployment run backfill/backfill --param model=7f16417c594a`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prefect import flow
+from prefect.logging import get_run_logger
+
 from flows.annotate import IncompleteError, Watch, Work, local_worker, open_home, run_sources
+from flows.pool import annotate_on_pool
+from flows.queues import BACKFILL
+from flows.settings import Device, read_settings
 from model.progress import Progress, silent
 from tasks.annotate import Annotated
+from tasks.errors import ProblemsError
 from tasks.models import keep_vocabulary, pick_device, read_versions
 from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source
-from warehouse.errors import WarehouseError
+from warehouse.errors import OvertakenError, WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.snapshots.publish import publish, still_current
 from warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
@@ -87,6 +98,50 @@ def backfill(
         _check_whole(outcome)
         outcome.snapshot = publish(place, outcome.versions, operation="backfill", over=now)
     return outcome
+
+
+@flow(name="backfill", flow_run_name="backfill", persist_result=False)
+def backfill_on_pool(
+    home: Path | None = None, model: str | None = None, mesh: str | None = None, device: Device | None = None
+) -> None:
+    """Annotate all sources of the tables with another model on the workers of the pool, and publish the result.
+
+    No dump file is needed. Sources that are done are skipped, so the next run continues a failed one. Fails if a source
+    cannot be annotated, after all others are done; nothing is published then.
+
+    Args:
+        home: folder of the tables; without it that of the settings.
+        model: version of a model in the home, or a model folder; without it the home's champion.
+        mesh: version of MeSH in the home, or an entities table; without it that of the tables.
+        device: device for the model; auto is cuda if available.
+    """
+    settings = read_settings(home=home, device=device)
+    place = Home(settings.home)
+    current = current_snapshot(place)
+    if current is None:
+        get_run_logger().info(f"{place.root} has no snapshot yet, and nothing to annotate again")
+        return
+    while True:  # a night may publish more sources meanwhile
+        sources, failed = stored_sources(place)
+        try:
+            outcome = annotate_on_pool(
+                sources,
+                place,
+                model=model,
+                mesh=mesh or current.mesh_version,
+                settings=settings,
+                queue=BACKFILL,
+                publishing=False,
+            )
+        except IncompleteError as error:  # the truncated sources have no more records than before
+            outcome = error.outcome
+        if failed := failed | outcome.failed:
+            raise ProblemsError(f"{name}: {reason}" for name, reason in failed.items())
+        now = still_current(place, current, outcome.versions)
+        if not unfinished(place, outcome.versions):
+            with suppress(OvertakenError):
+                publish(place, outcome.versions, operation="backfill", over=now)
+                return
 
 
 def unfinished(home: Home, versions: Versions) -> list[SourceKey]:

@@ -1,4 +1,8 @@
-"""The `doctor` deployment: examine the home, and fail if findings remain."""
+"""The `doctor` deployment: examine the home, and fail if findings remain.
+
+Deploy it with `make deploy`, which also schedules it, and run it now with
+`prefect deployment run doctor/doctor --param repair=true`.
+"""
 
 from __future__ import annotations
 

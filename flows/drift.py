@@ -1,6 +1,9 @@
 """The check after each night: emit an event for drift, for new corrections and for a new version of MeSH.
 
 Automations react to the events: the triggers of deployments in `prefect.yaml`, or any other that an operator sets up.
+
+`nightly` makes this check with `watch`, so nothing is deployed. The flow `drift` repeats the check for one home:
+`python -c 'from flows.drift import drift; drift(home="/data/home")'`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The `evaluate` deployment: compare a model of a home with the champion on gold files, and publish the scores."""
+"""The `evaluate` deployment: compare a model of a home with the champion on gold files, and publish the scores.
+
+Deploy it with `make deploy`, and run it with
+`prefect deployment run evaluate/evaluate --param 'gold=["/data/gold/dev.PubTator"]' --param model=7f16417c594a`.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,10 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from defaults import MESH, SAMPLE
-from flows.retrain import publish_ledger, show_evaluation
+from flows.artifacts import show_evaluation
 from flows.settings import Device, read_settings
 from model.progress import Progress, silent
-from tasks.evaluation.promotion import assess
+from tasks.evaluation.promotion import assess, publish_ledger
 from tasks.evaluation.promotion_gate import Margins
 from tasks.models import read_versions
 from tasks.resolve import find_mesh, find_model, snapshot_mesh

@@ -5,6 +5,8 @@ it again, since each night does all the work that is not done.
 
 A night uses the model and the MeSH version of the current snapshot. `backfill` moves all sources to a new champion, and
 `refresh-mesh` to a new MeSH; the next night then uses it, and so does one that is running at that time.
+
+Deploy it with `make deploy`, which also schedules it, and run it now with `prefect deployment run nightly/nightly`.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from flows.annotate import IncompleteError, Outcome
-from flows.annotate_sources import is_transient
 from flows.artifacts import show_night
 from flows.drift import watch
 from flows.pool import annotate_on_pool
+from flows.retries import is_transient
 from flows.settings import Device, Settings, SourceAddress, read_settings
 from tasks.errors import InputError, ProblemsError
 from tasks.ingest import FileOutcome, Limits, find_gaps, ingest

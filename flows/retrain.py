@@ -1,7 +1,9 @@
-"""Retraining: train a challenger on gold and user corrections, and promote it if it passes the gate.
+"""The `retrain` deployment: train a challenger on gold and user corrections, and promote it if it passes the gate.
 
-`retrain` is the Prefect flow; `retrain_model` is the same without Prefect. Started again after a kill, it resumes;
-without new training data it does nothing.
+Started again after a kill, it resumes; without new training data it does nothing. `retrain_model` is the same without
+Prefect.
+
+Deploy it with `make deploy`, and run it with `prefect deployment run retrain/retrain --param data=/data/gold`.
 """
 
 from __future__ import annotations
@@ -9,36 +11,32 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from defaults import MESH, SAMPLE
 from flows.annotate import open_home
-from flows.artifacts import artifact_key
+from flows.artifacts import show_evaluation
+from flows.retries import is_transient
 from flows.settings import Device, read_settings
-from tasks.evaluation.promotion import assess, verdict_lines
+from tasks.evaluation.promotion import assess, publish_ledger, verdict_lines
 from tasks.evaluation.promotion_gate import Margins
 from tasks.models import keep_vocabulary
 from tasks.resolve import find_mesh, find_model, read_mesh_version, snapshot_mesh
 from tasks.training.retrain import CHAMPION, Plan, already_trained, make_challenger, plan_retraining
-from warehouse.errors import OvertakenError, PublishRefusedError
 from warehouse.files import atomic_write
 from warehouse.layout import Home
-from warehouse.registry.evaluations import Judged, headline, read_report
+from warehouse.registry.evaluations import Judged, headline
 from warehouse.registry.models import Change, add_model, champion, changes, promote
-from warehouse.snapshots.publish import publish
 from warehouse.snapshots.reader import current_snapshot
 
 PROMOTED = "e2emern.promoted"
 """The event of a promotion; `e2emern.backfill` of its resource (yes or no) requests a backfill."""
-
-Step = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,56 @@ class Retrained:
     summary: str
     judged: Judged | None = None
     promoted: Change | None = None
+
+
+def compare_with_champion(
+    plan: Plan,
+    challenger: Path,
+    *,
+    champion: Path,
+    home: Home,
+    mesh: Path,
+    margins: Margins | None,
+    sample: Path,
+    device: str,
+) -> Judged:
+    """Evaluate a challenger and the champion on the documents of a plan, and return the verdict of the gate."""
+    return assess(
+        challenger,
+        champion=champion,
+        home=home,
+        gold=plan.read(plan.judged),
+        seen=plan.read(plan.recipe["train"]),
+        mesh=mesh,
+        margins=margins,
+        sample=sample,
+        device=device,
+        data=plan.data,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """The steps of a retraining: plain functions, or the tasks of the flow. Each resumes after a stop."""
+
+    plan: Callable[..., Plan] = plan_retraining
+    train: Callable[..., Path] = make_challenger
+    compare: Callable[..., Judged] = compare_with_champion
+
+
+_task = partial(
+    task,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=60,
+    retry_condition_fn=is_transient,
+)
+TASKS = Steps(
+    plan=_task(plan_retraining, name="plan retraining"),
+    train=_task(make_challenger, name="make challenger"),
+    compare=_task(compare_with_champion, name="compare with champion"),
+)
 
 
 @flow(name="retrain", flow_run_name="retrain", persist_result=False)
@@ -93,7 +141,7 @@ def retrain(
         margins=margins,
         sample=sample,
         log=log.info,
-        step=lambda one: task(name=one.__name__.replace("_", " "), cache_policy=NO_CACHE, persist_result=False)(one),
+        steps=TASKS,
     )
     log.info(done.summary)
     if done.judged:
@@ -120,9 +168,9 @@ def retrain_model(
     margins: Margins | None = None,
     sample: Path = SAMPLE,
     log: Callable[[str], None] = print,
-    step: Step = lambda one: one,
+    steps: Steps = Steps(),
 ) -> Retrained:
-    """Do the same as the flow, and return the result; `step` wraps each step, for example in a Prefect task.
+    """Do the same as the flow, and return the result.
 
     Raises InputError if the recipe, the data or a model cannot be used, and WarehouseError if the champion changed
     meanwhile.
@@ -132,7 +180,7 @@ def retrain_model(
     keep_vocabulary(home, table, mesh_version=read_mesh_version(table))
     leading, folder = champion(home), find_model(None, home=home)
     default_corrections = home.root / "corrections"
-    plan: Plan = step(plan_retraining)(
+    plan = steps.plan(
         home,
         config=config,
         data=data,
@@ -144,36 +192,21 @@ def retrain_model(
     )
     if already_trained(plan, folder):
         return Retrained("the champion was trained with this recipe on these documents: nothing to do")
-    challenger: Path = step(make_challenger)(plan, device=device, log=log)
-
-    def compare_with_champion() -> Judged:  # reads the documents itself: Prefect would inspect each argument
-        return assess(
-            challenger,
-            champion=folder,
-            home=home,
-            gold=plan.read(plan.judged),
-            seen=plan.read(plan.recipe["train"]),
-            mesh=table,
-            margins=margins,
-            sample=sample,
-            device=device,
-            data=plan.data,
-        )
-
-    judged: Judged = step(compare_with_champion)()
+    challenger = steps.train(plan, device=device, log=log)
+    judged = steps.compare(
+        plan,
+        challenger,
+        champion=folder,
+        home=home,
+        mesh=table,
+        margins=margins,
+        sample=sample,
+        device=device,
+    )
     _describe(home, challenger, judged)
     add_model(home, challenger, version=judged.challenger)
     promoted, summary = _promote(home, judged, over=leading)
     return Retrained(f"{summary}{publish_ledger(home)}", judged, promoted)
-
-
-def show_evaluation(home: Home, judged: Judged) -> None:
-    """Show the report of an evaluation, which starts with the verdict of the gate, as an artifact of the run."""
-    create_markdown_artifact(
-        read_report(home, judged.evaluation),
-        key=artifact_key("evaluation", home.root.name),
-        description=f"model {judged.challenger} against {judged.champion or 'nothing'}",
-    )
 
 
 def pending_promotion(home: Home) -> Change | None:
@@ -186,19 +219,6 @@ def pending_promotion(home: Home) -> Change | None:
     if last is None or last.evaluation is None or current is None or current.model_version == last.champion:
         return None
     return last
-
-
-def publish_ledger(home: Home) -> str:
-    """Publish a snapshot with the current models and evaluations; return a note if that is refused, else nothing."""
-    while current := current_snapshot(home):
-        try:
-            publish(home, current.versions, operation="evaluate", over=current)
-            break
-        except OvertakenError:
-            continue
-        except PublishRefusedError as error:
-            return f" (the tables show it when a snapshot is published again: {error})"
-    return ""
 
 
 def _promote(home: Home, judged: Judged, *, over: str | None) -> tuple[Change | None, str]:

@@ -1,11 +1,13 @@
 """The rules of the house: which package may import which, and what every module owes its reader."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,7 +62,7 @@ def test_packages_know_nothing_of_others_tools(module: Path) -> None:
 
 
 def test_what_needs_no_model_imports_no_torch() -> None:
-    light = ("flows.cli", "flows.nightly", "flows.backfill_on_pool", "flows.drift", "flows.doctor")
+    light = ("flows.cli", "flows.nightly", "flows.backfill", "flows.drift", "flows.doctor")
     code = f"import sys, {', '.join(light)}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
@@ -80,3 +82,14 @@ def test_imports_inside_functions_and_of_submodules_are_seen(tmp_path: Path) -> 
     module = tmp_path / "module.py"
     module.write_text("import a.b\nfrom c.d import e\ndef f():\n    import g as h\n", encoding="utf-8")
     assert imported(module) == {"a", "c", "g"}
+
+
+def test_each_deployed_file_explains_how_to_run_it() -> None:
+    """Its docstring has the command, with parameters that the flow has."""
+    for deployed in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]:
+        module, flow = deployed["entrypoint"].rsplit(".", 1)
+        tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8"))
+        text = " ".join((ast.get_docstring(tree) or "").split())
+        assert f"prefect deployment run {deployed['name']}/{deployed['name']}" in text
+        (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == flow]
+        assert set(re.findall(r"--param '?(\w+)=", text)) <= {one.arg for one in function.args.args}

@@ -26,8 +26,11 @@ from model.progress import Progress, silent
 from model.vocabulary import Vocabulary
 from tasks.evaluation.promotion_gate import Margins, annotate_sample, judge, measure_throughput, sample_texts
 from tasks.models import load, read_versions
+from warehouse.errors import OvertakenError, PublishRefusedError
 from warehouse.layout import Home, digest_file
 from warehouse.registry.evaluations import Check, Judged, read_judged, write_judged
+from warehouse.snapshots.publish import publish
+from warehouse.snapshots.reader import current_snapshot
 
 PROTOCOLS = ("ner", "link", "mention", "document")
 
@@ -115,6 +118,19 @@ def _row(check: Check) -> str:
     interval = "" if check.low is None or check.high is None else f"{100 * check.low:+.1f} to {100 * check.high:+.1f}"
     mark = "not judged" if check.least is None else "passed" if check.passed else "**refused**"
     return f"| {check.name} | {shown[0]} | {shown[1]} | {interval} | {shown[2]} | {mark} |"
+
+
+def publish_ledger(home: Home) -> str:
+    """Publish a snapshot with the current models and evaluations; return a note if that is refused, else nothing."""
+    while current := current_snapshot(home):
+        try:
+            publish(home, current.versions, operation="evaluate", over=current)
+            break
+        except OvertakenError:
+            continue
+        except PublishRefusedError as error:
+            return f" (the tables show it when a snapshot is published again: {error})"
+    return ""
 
 
 def _digest(documents: Sequence[GoldDocument]) -> str:

@@ -15,8 +15,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from flows.annotate import annotate_sources
-from flows.backfill import Backfilled, backfill
-from flows.backfill_on_pool import backfill_on_pool
+from flows.backfill import Backfilled, backfill, backfill_on_pool
 from flows.cli import app
 from model.version import model_version
 from tasks.errors import InputError
@@ -101,7 +100,7 @@ def test_the_deployment_publishes_when_all_is_done(
     def run_it() -> None:
         backfill_on_pool.fn(home=home, model=str(made / "new"))
 
-    monkeypatch.setattr("flows.backfill_on_pool.annotate_on_pool", by_one_worker(events))
+    monkeypatch.setattr("flows.backfill.annotate_on_pool", by_one_worker(events))
     events.append(fails)
     with pytest.raises(InputError, match=r"^pubmed30n000.\.xml: the disk is full$"):
         run_it()

@@ -7,13 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.annotate import annotate_sources
-from flows.retrain import Retrained, pending_promotion, retrain_model
+from flows.retrain import Retrained, Steps, pending_promotion, retrain_model
 from model.corpus import read_corpus
 from model.version import model_version
 from tasks.errors import InputError
@@ -199,6 +201,9 @@ def test_a_promotion_that_the_tables_do_not_follow_is_found(data: Path, world: W
     assert pending_promotion(home) is None
 
 
+STEPS = [field.name for field in fields(Steps)]
+
+
 class Stopped(BaseException):
     """The process ends here."""
 
@@ -208,25 +213,25 @@ def test_stopped_between_any_two_steps_it_goes_on(data: Path, world: World, tmp_
     crown(home, data / "poor")
     begun: list[str] = []
 
-    def stopping_after(last: str) -> Any:
-        def step(one: Any) -> Any:
+    def stopping_after(last: str) -> Steps:
+        def stopping(name: str) -> Callable[..., Any]:
             def run(*given: Any, **options: Any) -> Any:
-                begun.append(one.__name__)
-                done = one(*given, **options)
-                if one.__name__ == last:
+                begun.append(name)
+                done = getattr(Steps(), name)(*given, **options)
+                if name == last:
                     raise Stopped
                 return done
 
             return run
 
-        return step
+        return Steps(**{name: stopping(name) for name in STEPS})
 
-    for last in ("plan_retraining", "make_challenger", "compare_with_champion"):
+    for last in STEPS:
         with pytest.raises(Stopped):
-            retrained(home, data, world, "good", step=stopping_after(last))
+            retrained(home, data, world, "good", steps=stopping_after(last))
     logged: list[str] = []
     done = retrained(home, data, world, "good", log=logged.append)
-    assert len(begun) == 6
+    assert begun == ["plan", "plan", "train", "plan", "train", "compare"]
     assert done.promoted is not None
     assert [line for line in logged if "dev precision" in line] == []
     assert len(list((home.root / "evaluations").iterdir())) == 1
