@@ -26,7 +26,8 @@ from warehouse.layout import Home, Versions
 from warehouse.snapshots.publish import publish
 from warehouse.snapshots.reader import Snapshot
 from warehouse.sources.counts import SourceSummary, pending
-from warehouse.sources.runs import RunRecord, SourceOutcome, recorded_run
+from warehouse.sources.history import recorded_run
+from warehouse.sources.runs import RunRecord, SourceOutcome
 from warehouse.wording import examples
 
 
@@ -138,14 +139,15 @@ def run_sources(
     """
     outcome = Outcome(versions, failed=dict(passed_over or {}))
     keys = [source.key for source in sources]
+    waiting = set(pending(home, set(keys), versions))
     with recorded_run(
         home,
         keys,
         versions,
+        todo=waiting,
         options=options,
         with_outcomes=lambda run: _with_outcomes(run, sources, outcome),
     ):
-        waiting = set(pending(home, set(keys), versions))
         todo = [source for source in sources if source.key in waiting]
         outcome.unchanged = [
             already_annotated(source, home=home, versions=versions) for source in sources if source.key not in waiting

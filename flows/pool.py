@@ -39,8 +39,9 @@ from tasks.sources import Source
 from warehouse.layout import Home, Versions
 from warehouse.snapshots.reader import Snapshot
 from warehouse.sources.counts import pending
+from warehouse.sources.history import read_history
 from warehouse.sources.locks import is_claimed
-from warehouse.sources.runs import FLOW_RUN, read_runs
+from warehouse.sources.runs import FLOW_RUN, read_run
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
 
@@ -292,8 +293,8 @@ def _failures(home: Home, runs: list[str]) -> dict[str, str]:
     """Return the reasons of the sources that could not be read, from the records of these flow runs."""
     return {
         source.name: source.error or "failed"
-        for run in read_runs(home)
+        for run in read_history(home).runs
         if run.options.get(FLOW_RUN) in runs
-        for source in run.sources
+        for source in read_run(home.run(run.run_id)).sources
         if source.outcome == "failed"
     }

@@ -24,7 +24,8 @@ from warehouse.mesh.entities import entities_path
 from warehouse.snapshots.publish import publish, still_current
 from warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
 from warehouse.sources.counts import pending, read_source_summary
-from warehouse.sources.runs import RunRecord, recorded_run
+from warehouse.sources.history import recorded_run
+from warehouse.sources.runs import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,7 @@ def relink(
             place,
             current_sources(place),  # so that no older content of the same name replaces them
             new,
+            todo=set(_left(place, old=old, new=new)),
             options={"relink": old.mesh},
             with_outcomes=lambda run: _with_outcomes(run, sources, todo),
         ),

@@ -177,6 +177,11 @@ class Home:
         return self.root / "runs"
 
     @property
+    def runs_checkpoint(self) -> Path:
+        """Sum of the run records that have ended; safe to delete."""
+        return self.root / "runs-checkpoint.json"
+
+    @property
     def warehouse(self) -> Path:
         """The current snapshot: a relative symbolic link into `snapshots/`."""
         return self.root / "warehouse.duckdb"

@@ -181,7 +181,11 @@ SOURCES = pa.schema(
         _column("carried", pa.int64(), "Of the annotated, those with mentions of an earlier source", nullable=False),
         _column("mentions", pa.int64(), "Rows in the mentions file", nullable=False),
         _column("first_run", pa.string(), "First run that took the file in"),
-        _column("last_run", pa.string(), "Last run that met the file"),
+        _column(
+            "last_run",
+            pa.string(),
+            "Last run that annotated the file, or found it in place of other content of its name",
+        ),
         _column("annotated_by", pa.string(), "Run that annotated it with this model and vocabulary"),
     ]
 )
@@ -218,7 +222,7 @@ FILES = pa.schema(
 
 RUNS = pa.schema(
     [
-        _column("run_id", pa.string(), "Id of the run; sorts by time", nullable=False),
+        _column("run_id", pa.string(), "Id of the run; sorts in the order of the runs", nullable=False),
         _column("started", pa.timestamp("us", "UTC"), "When it began", nullable=False),
         _column("finished", pa.timestamp("us", "UTC"), "When it ended; null when it still runs or was killed"),
         _column("host", pa.string(), "Machine it ran on", nullable=False),

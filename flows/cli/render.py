@@ -117,10 +117,12 @@ def _of_last_run(status: Status) -> list[str]:
     if run is None:
         return []
     ended = f"finished {run.finished[:19]}" if run.finished else "not finished"
-    lines = [f"last run {run.run_id} on {run.host}, {plural(len(run.sources), 'source')}, {ended}"]
-    if run.sources:
-        lines.append(f"  {by_kind(Counter(source.outcome for source in run.sources))}")
-    return lines + ([f"  stopped: {run.error}"] if run.error else [])
+    outcomes = Counter(source.outcome for source in run.sources) + Counter(unchanged=run.unchanged)
+    lines = [f"last run {run.run_id} on {run.host}, {plural(outcomes.total(), 'source')}, {ended}"]
+    if outcomes:
+        lines.append(f"  {by_kind(outcomes)}")
+    lines += [f"  stopped: {run.error}"] if run.error else []
+    return lines + ([f"  warning: {run.warning}"] if run.warning else [])
 
 
 def _first(lines: list[str], noun: str) -> list[str]:

@@ -22,7 +22,7 @@ from tasks.sources import Source, find_sources
 from tests.flows.world import World, articles, finished_files, pubmed, rows, tables, write_sources
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.sources.runs import read_runs
+from warehouse.sources.history import read_history
 
 KILLS = 20
 HOMES = 5
@@ -77,8 +77,9 @@ def test_again_does_nothing_new(world: World, tmp_path: Path) -> None:
     assert again.snapshot
     assert again.snapshot.unchanged
     assert finished_files(tmp_path / "home") == before
-    outcomes = [[source.outcome for source in run.sources] for run in read_runs(Home(tmp_path / "home"))]
-    assert outcomes == [["annotated"] * 3, ["unchanged"] * 3]
+    runs = read_history(Home(tmp_path / "home")).runs
+    outcomes = [[source.outcome for source in run.sources] for run in runs]
+    assert (outcomes, [run.unchanged for run in runs]) == ([["annotated"] * 3, []], [0, 3])
 
 
 def test_what_was_carried_over_is_counted(world: World, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_what_was_carried_over_is_counted(world: World, tmp_path: Path) -> None:
         ("pubmed30n0001.xml", 5, 0),
         ("pubmed30n0002.xml", 4, 3),
     ]
-    assert read_runs(Home(tmp_path / "home"))[-1].stages["carried"] == 3
+    assert read_history(Home(tmp_path / "home")).runs[-1].stages["carried"] == 3
     again = rows(tmp_path / "home", "SELECT pmid, count(*) FROM mentions WHERE source = 'pubmed30n0001.xml' GROUP BY 1")
     assert sorted(pmid for pmid, _ in again) == [103, 104]
 
@@ -113,8 +114,12 @@ def test_damaged_sources_do_not_stop_the_others(world: World, tmp_path: Path) ->
     parsed = dict(rows(tmp_path / "home", "SELECT source, documents FROM sources"))
     assert parsed["good.xml"] == 3
     assert 0 < int(str(parsed["cut.xml.gz"])) < 3000
-    last = read_runs(Home(tmp_path / "home"))[-1]
-    assert [source.outcome for source in last.sources] == ["unchanged", "failed", "failed", "unchanged"]
+    last = read_history(Home(tmp_path / "home")).runs[-1]
+    assert [(source.name, source.outcome) for source in last.sources] == [
+        ("empty.xml", "failed"),
+        ("page.html", "failed"),
+    ]
+    assert last.unchanged == 2
 
 
 def test_what_cannot_be_read_in_a_folder_is_a_problem_and_the_rest_is_annotated(world: World, tmp_path: Path) -> None:

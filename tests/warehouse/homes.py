@@ -13,6 +13,7 @@ from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
 from warehouse.snapshots.publish import publish
 from warehouse.snapshots.reader import Snapshot
 from warehouse.sources.counts import SourceCounts, SourceSummary
+from warehouse.sources.history import read_history
 from warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
 
 MODEL, MESH = "small-1", "2024"
@@ -155,7 +156,7 @@ def add_source(
 
 def add_run(home: Home, *sources: SourceKey, run_id: str | None = None) -> str:
     """Records a run that met these sources."""
-    run = begin_run()
+    run = begin_run(read_history(home).runs)
     run = replace(
         run,
         run_id=run_id or run.run_id,

@@ -8,7 +8,8 @@ from warehouse.layout import CHECKSUMS, Home, file_name
 from warehouse.queries import library
 from warehouse.registry.models import champion
 from warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
-from warehouse.sources.runs import FLOW_RUN, RunRecord, read_runs
+from warehouse.sources.history import read_history
+from warehouse.sources.runs import FLOW_RUN, RunRecord, read_run
 
 _INVALID_SQL = "SELECT kind, count(*) AS number FROM invalid_annotations GROUP BY kind ORDER BY number DESC, kind"
 
@@ -42,7 +43,8 @@ class Status:
 def status(home: Home) -> Status:
     """Return the state of a home. Raises `WarehouseError` if it does not exist or its snapshot cannot be opened."""
     home.check()
-    runs = read_runs(home)
+    runs = read_history(home).runs
+    last = next((run for run in reversed(runs) if FLOW_RUN not in run.options), None)
     snapshot = current_snapshot(home)
     failures: dict[str, int] = {}
     invalid: dict[str, int] = {}
@@ -60,7 +62,7 @@ def status(home: Home) -> Status:
                 ).fetchall()
             )
     return Status(
-        last_run=next((run for run in reversed(runs) if FLOW_RUN not in run.options), None),
+        last_run=last and read_run(home.run(last.run_id)),  # with its sources
         snapshot=snapshot,
         champion=champion(home),
         backlog=tuple(_backlog(home, snapshot)),

@@ -20,10 +20,9 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.quoting import file_list
 from warehouse.snapshots.opening import attach
-from warehouse.snapshots.precedence import first_and_last_seen
 from warehouse.snapshots.reader import open_snapshot
 from warehouse.snapshots.refs import current_number, numbers
-from warehouse.sources.runs import read_runs
+from warehouse.sources.history import read_history
 from warehouse.wording import one_line
 
 SHOWN, DELETED, ABSENT, UNPUBLISHED = "shown", "deleted", "absent", "unpublished"
@@ -191,8 +190,9 @@ def trace(home: Home, document_id: str) -> Trace:
 
 def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) -> Trace:
     asked = {"id": document_id}
-    runs = {run.run_id: run for run in read_runs(home)}
-    seen = first_and_last_seen(list(runs.values()))
+    history = read_history(home)
+    runs = {run.run_id: run for run in history.runs}
+    seen = history.first_and_last_seen
 
     def origin(source: str, digest: str, record: int) -> Origin:
         one = Origin(source=source, digest=digest, record=record)

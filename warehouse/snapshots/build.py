@@ -23,10 +23,11 @@ from warehouse.snapshots import views
 from warehouse.snapshots.compaction import Group, merge, plan
 from warehouse.snapshots.deletion_vectors import Shown, hide
 from warehouse.snapshots.file_stats import FileFacts, known_or_read
-from warehouse.snapshots.precedence import SUPERSEDED_SQL, first_and_last_seen, precedence
+from warehouse.snapshots.precedence import SUPERSEDED_SQL, precedence
 from warehouse.sources.checks import verify_sources
 from warehouse.sources.counts import SourceCounts, SourceSummary, read_source_summary
-from warehouse.sources.runs import RunRecord, annotators, read_runs
+from warehouse.sources.history import History, read_history
+from warehouse.sources.runs import RunRecord
 
 Known = dict[str, tuple[SourceSummary, int]]
 
@@ -63,7 +64,7 @@ class Contents:
 
     home: Home
     versions: Versions
-    runs: Sequence[RunRecord]
+    history: History
     sources: Mapping[SourceKey, Source]
     current: Sequence[SourceKey]  # lowest rank first
     reissued: Sequence[SourceKey]  # replaced by newer content of the same name
@@ -84,13 +85,13 @@ def collect(home: Home, versions: Versions, *, known: Known | None = None, merge
 
     Raises `WarehouseError` if nothing is finished or the vocabulary is missing.
     """
-    runs = read_runs(home)
+    history = read_history(home)
     sources = _finished(home, versions, known=known or {})
-    current, reissued = precedence(sources, first_and_last_seen(runs))
+    current, reissued = precedence(sources, history.first_and_last_seen)
     return Contents(
         home=home,
         versions=versions,
-        runs=runs,
+        history=history,
         sources=sources,
         current=current,
         reissued=reissued,
@@ -138,11 +139,11 @@ def build(
     `PublishRefusedError` or `CountMismatchError` with the first fault found, `WarehouseError` for a damaged file.
     """
     home, sources, versions = contents.home, contents.sources, contents.versions
-    seen = first_and_last_seen(contents.runs)
+    seen = contents.history.first_and_last_seen
     ranks: dict[SourceKey, int | None] = {key: rank for rank, key in enumerate(contents.current)}
     ranks |= dict.fromkeys(contents.reissued)
     views.create_home(connection, home.root)
-    by = annotators(contents.runs, versions)
+    by = contents.history.annotators(versions)
     views.create_table(
         connection,
         "sources",
@@ -198,7 +199,7 @@ def build(
     views.create_table(connection, "files", rows)
     views.create_table(connection, "concepts", [])
     connection.execute(f"INSERT INTO concepts {_CONCEPTS_SQL}")
-    views.create_table(connection, "runs", [_run_row(run) for run in contents.runs])
+    views.create_table(connection, "runs", [_run_row(run) for run in contents.history.runs])
     views.create_table(connection, "models", model_rows(home, shown=versions.model))
     views.create_table(connection, "evaluations", list(figure_rows(home)))
     views.create_table(connection, "checks", list(check_rows(home)))
@@ -292,7 +293,7 @@ def _run_row(run: RunRecord) -> dict[str, object]:
         "started": datetime.fromisoformat(run.started),
         "finished": run.finished and datetime.fromisoformat(run.finished),
         "host": run.host,
-        "sources": len(run.sources),
+        "sources": len(run.sources) + run.unchanged,
         "versions": json.dumps(run.versions),
         "options": json.dumps(run.options),
         "stages": json.dumps(run.stages),

@@ -12,10 +12,9 @@ them. A file that is issued again replaces its earlier content.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from warehouse.layout import SourceKey, natural
-from warehouse.sources.runs import RunRecord
 
 _PUBMED = r"(?:.*/)?pubmed(\d\d)n(\d+)\b"
 _PUBMED_NAME = re.compile(_PUBMED)
@@ -97,22 +96,12 @@ SELECT * FROM final ORDER BY source, digest, record
 """
 
 
-def first_and_last_seen(runs: Sequence[RunRecord]) -> dict[SourceKey, tuple[str, str]]:
-    """Return the first and the last run that processed each source. `runs` are in order of time."""
-    found: dict[SourceKey, tuple[str, str]] = {}
-    for run in runs:
-        for source in run.sources:
-            first, _ = found.get(source.key, (run.run_id, ""))
-            found[source.key] = (first, run.run_id)
-    return found
-
-
 def precedence(
-    keys: Iterable[SourceKey], first_and_last_seen: dict[SourceKey, tuple[str, str]]
+    keys: Iterable[SourceKey], first_and_last_seen: Mapping[SourceKey, tuple[str, str]]
 ) -> tuple[list[SourceKey], list[SourceKey]]:
     """Return the current sources, lowest rank first, and those that were issued again since.
 
-    For each name, the digest that a run processed last is current. A source that no run recorded counts as oldest.
+    For each name, the digest that a run recorded last is current. A source that no run recorded counts as oldest.
     """
     newest: dict[str, SourceKey] = {}
     unseen = ("", "")

@@ -18,10 +18,10 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
-from warehouse.snapshots.precedence import first_and_last_seen, precedence
+from warehouse.snapshots.precedence import precedence
 from warehouse.snapshots.reader import open_path
 from warehouse.snapshots.refs import current_number, numbers, publisher
-from warehouse.sources.runs import read_runs
+from warehouse.sources.history import read_history
 from warehouse.wording import one_line
 
 GRACE_S = 60.0  # a client may be about to open what was current a moment ago, and has no lock yet
@@ -104,7 +104,7 @@ def _aside(home: Home) -> list[Path]:
 
 def _delete_files(home: Home, kept: list[_Shown], pruned: list[_Shown], *, current: _Shown) -> tuple[int, int]:
     """Delete the files that only pruned snapshots show; return the number of files and their bytes."""
-    seen = first_and_last_seen(read_runs(home))
+    seen = read_history(home).first_and_last_seen
     doomed: list[Path] = []
     for one in pruned:
         needed = {key for each in kept if each.versions == one.versions for key in each.keys}

@@ -1,36 +1,35 @@
 """Records of runs: which sources a run processed, when, and how long each stage took. One JSON file per run.
 
 A record is written when a run begins and again when it ends, so a killed run leaves a record too. The order of runs
-decides which of two files with the same name is newer.
+decides which of two files with the same name is newer (`warehouse.sources.history`). It is a sequence number, as in
+Iceberg: a clock may be wrong.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from warehouse.errors import WarehouseError
 from warehouse.files import atomic_write
-from warehouse.layout import Home, SourceKey, Versions
+from warehouse.layout import Home, SourceKey
 
 LONGEST_RUN: Final = timedelta(days=7)
 FLOW_RUN: Final = "flow_run"
 """Option of a run that is one batch of another run: the Prefect flow run that started it."""
 
 _CLOCK = timedelta(minutes=1)  # tolerance for clock corrections during a run
-_NOT_DONE = ("unchanged", "failed", "not reached")
+_SEQUENCE = re.compile(r"(\d{8})-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,59 +61,44 @@ class RunRecord:
     options: Mapping[str, Any] = field(default_factory=dict)
     stages: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[SourceOutcome, ...] = ()
+    unchanged: int = 0  # number of further sources, which were done before
     error: str | None = None
+    warning: str | None = None  # of the clock
 
 
-def begin_run(*, versions: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None) -> RunRecord:
-    """Return the record of a run that begins now. Its id is unique and sorts by time."""
+def begin_run(
+    runs: Sequence[RunRecord] = (),
+    *,
+    versions: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> RunRecord:
+    """Return the record of a run that begins now, after `runs`, oldest first.
+
+    Its id sorts after theirs, whatever the clocks of their hosts showed: it begins with a sequence number.
+    """
     now = datetime.now(UTC)
+    last = max((int(found[1]) for run in runs if (found := _SEQUENCE.match(run.run_id))), default=0)
+    newest = max(runs, key=lambda run: datetime.fromisoformat(run.started), default=None)
+    warning = None
+    if newest and (behind := datetime.fromisoformat(newest.started) - now) > _CLOCK:
+        warning = (
+            f"the clock of {socket.gethostname()} is {timedelta(seconds=round(behind.total_seconds()))} behind run "
+            f"{newest.run_id} of {newest.host}; correct the clock that is wrong"
+        )
     return RunRecord(
-        run_id=f"{now:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}",
+        run_id=f"{last + 1:08d}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
         started=now.isoformat(),
         host=socket.gethostname(),
         process=os.getpid(),
         versions=dict(versions or {}),
         options=dict(options or {}),
+        warning=warning,
     )
 
 
 def finish_run(run: RunRecord, *, error: str | None = None) -> RunRecord:
     """Return the record of a run that ends now, with this error or else that of the record."""
     return replace(run, finished=datetime.now(UTC).isoformat(), error=error or run.error)
-
-
-@contextmanager
-def recorded_run(
-    home: Home,
-    keys: Iterable[SourceKey],
-    versions: Versions,
-    *,
-    options: Mapping[str, Any],
-    with_outcomes: Callable[[RunRecord], RunRecord],
-) -> Iterator[None]:
-    """Record a run with its sources before the block, and with their outcomes after it, also if an exception ends it.
-
-    Args:
-        home: home of the run.
-        keys: sources of the run.
-        versions: versions of the model and of MeSH.
-        options: options of the run.
-        with_outcomes: adds to the record what the run did so far, with an error if there is one.
-
-    Raises:
-        WarehouseError: two sources have the same name but different content.
-    """
-    begun = tuple(SourceOutcome(name=key.name, digest=key.digest, outcome="begun") for key in keys)
-    run = begin_run(versions={"e2emern": version("e2emern"), **asdict(versions)}, options=options)
-    run = replace(run, sources=begun)
-    write_run(home, run)
-    try:
-        yield
-    except BaseException as error:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        write_run(home, finish_run(with_outcomes(run), error=message))
-        raise
-    write_run(home, finish_run(with_outcomes(run)))
 
 
 def may_be_running(run: RunRecord) -> bool:
@@ -140,33 +124,29 @@ def may_be_running(run: RunRecord) -> bool:
 
 
 def write_run(home: Home, run: RunRecord) -> None:
-    """Write the record of a run, replacing an earlier one of the same run.
-
-    Raises `WarehouseError` if two of its sources have the same name but different content: one would silently replace
-    the other.
-    """
-    names = Counter(name for name, _ in {(source.name, source.digest) for source in run.sources})
-    for name, count in names.items():
-        if count > 1:
-            raise WarehouseError(f"{count} inputs with different content are named {name}; give them different names")
+    """Write the record of a run, replacing an earlier one of the same run. Raises what `check_names` raises."""
+    check_names(run)
     sources = [{name: value for name, value in asdict(source).items() if value} for source in run.sources]
     with atomic_write(home.run(run.run_id)) as file:
         file.write(json.dumps(asdict(replace(run, sources=())) | {"sources": sources}).encode() + b"\n")
 
 
-def read_runs(home: Home) -> list[RunRecord]:
-    """Return the records of all runs, oldest first. Raises `WarehouseError` for a malformed file."""
-    return [read_run(path) for path in sorted(home.runs.glob("*.json"))]
+def check_names(run: RunRecord) -> None:
+    """Check that no two sources have the same name but different content: one would silently replace the other.
+
+    Raises `WarehouseError`.
+    """
+    names = Counter(name for name, _ in {(source.name, source.digest) for source in run.sources})
+    for name, count in names.items():
+        if count > 1:
+            raise WarehouseError(f"{count} inputs with different content are named {name}; give them different names")
 
 
 def read_run(path: Path) -> RunRecord:
     """Return the record of one run. Raises `WarehouseError` for a malformed file."""
     try:
         fields = json.loads(path.read_bytes())
-        sources = tuple(
-            _uneventful(**source) if len(source) == 3 else SourceOutcome(**source) for source in fields.pop("sources")
-        )
-        return RunRecord(sources=sources, **fields)
+        return RunRecord(sources=tuple(SourceOutcome(**source) for source in fields.pop("sources")), **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise WarehouseError(f"{path} is not a valid run record; move it away") from error
 
@@ -179,29 +159,3 @@ def _process_start(process: int) -> datetime | None:
     except (OSError, AttributeError):
         return None
     return datetime.now(UTC) - timedelta(seconds=age_s)
-
-
-@lru_cache(maxsize=100_000)
-def _uneventful(name: str, digest: str, outcome: str) -> SourceOutcome:
-    """Return a shared object for an outcome that most runs repeat: the source is unchanged."""
-    return SourceOutcome(name, digest, outcome)
-
-
-def annotators(runs: Sequence[RunRecord], versions: Versions) -> dict[SourceKey, str]:
-    """Return the run that annotated each source with one model and vocabulary. `runs` are in order of time.
-
-    A killed run did not record its outcome. If a later run found the source done, the last run that began it counts.
-    """
-    certain: dict[SourceKey, str] = {}
-    begun: dict[SourceKey, str] = {}
-    for run in runs:
-        if (run.versions.get("model"), run.versions.get("mesh")) != (versions.model, versions.mesh):
-            continue
-        for source in run.sources:
-            if source.outcome == "begun":
-                begun[source.key] = run.run_id
-            elif source.outcome == "unchanged" and source.key in begun:
-                certain.setdefault(source.key, begun[source.key])
-            elif source.outcome not in _NOT_DONE:
-                certain[source.key] = run.run_id
-    return begun | certain

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.warehouse.homes import add_run, add_source, add_vocabulary, document, key, publish_it
 from warehouse.layout import Home, SourceKey
-from warehouse.snapshots.precedence import first_and_last_seen, precedence
+from warehouse.snapshots.precedence import precedence
+from warehouse.sources.history import History
 from warehouse.sources.runs import RunRecord, SourceOutcome
 
 FIRST, SECOND = key("pubmed21n0001.xml.gz", "1"), key("pubmed21n1000.xml.gz", "2")
@@ -28,9 +29,13 @@ def run(run_id: str, *names: tuple[str, str]) -> RunRecord:
     return RunRecord(run_id=run_id, started="2026-01-01T00:00:00+00:00", host="h", sources=sources)
 
 
+def seen_by(runs: list[RunRecord]) -> dict[SourceKey, tuple[str, str]]:
+    return History(runs).first_and_last_seen
+
+
 def test_pubmed_files_rank_by_name_whenever_they_came() -> None:
     names = ["pubmed21n1000.xml.gz", "pubmed22n0001.xml.gz", "updates/pubmed21n0999.xml.gz", "pubmed21n0001.xml.gz"]
-    seen = first_and_last_seen([run(str(at), (name, "0")) for at, name in enumerate(names)])
+    seen = seen_by([run(str(at), (name, "0")) for at, name in enumerate(names)])
     current, reissued = precedence([key(name) for name in names], seen)
     assert [one.name for one in current] == [
         "pubmed21n0001.xml.gz",
@@ -42,9 +47,7 @@ def test_pubmed_files_rank_by_name_whenever_they_came() -> None:
 
 
 def test_other_files_rank_by_their_first_run_and_below_pubmed() -> None:
-    seen = first_and_last_seen(
-        [run("1", ("z.txt", "0")), run("2", ("part10", "0"), ("part9", "0")), run("3", ("z.txt", "0"))]
-    )
+    seen = seen_by([run("1", ("z.txt", "0")), run("2", ("part10", "0"), ("part9", "0")), run("3", ("z.txt", "0"))])
     keys = [key("pubmed21n0001.xml"), key("part10"), key("part9"), key("z.txt"), key("unrecorded")]
     current, _ = precedence(keys, seen)
     assert [one.name for one in current] == ["unrecorded", "z.txt", "part9", "part10", "pubmed21n0001.xml"]
@@ -52,17 +55,10 @@ def test_other_files_rank_by_their_first_run_and_below_pubmed() -> None:
 
 def test_of_one_name_the_content_met_last_is_current() -> None:
     a1, a2 = key("a", "1"), key("a", "2")
-    assert precedence([a1, a2], first_and_last_seen([run("1", ("a", "1")), run("2", ("a", "2"))])) == ([a2], [a1])
+    assert precedence([a1, a2], seen_by([run("1", ("a", "1")), run("2", ("a", "2"))])) == ([a2], [a1])
     runs = [run("1", ("a", "1")), run("2", ("a", "2")), run("3", ("a", "1"))]
-    assert precedence([a1, a2], first_and_last_seen(runs)) == ([a1], [a2])
-    assert precedence([a1, a2], first_and_last_seen([run("1", ("a", "1"))])) == ([a1], [a2])
-
-
-def test_sightings() -> None:
-    assert first_and_last_seen([run("1", ("a", "1")), run("2", ("b", "1")), run("3", ("a", "1"))]) == {
-        key("a", "1"): ("1", "3"),
-        key("b", "1"): ("2", "2"),
-    }
+    assert precedence([a1, a2], seen_by(runs)) == ([a1], [a2])
+    assert precedence([a1, a2], seen_by([run("1", ("a", "1"))])) == ([a1], [a2])
 
 
 def test_a_later_file_supersedes_and_deletes(home: Home) -> None:

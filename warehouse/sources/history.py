@@ -1,0 +1,206 @@
+"""The history of a home: what its runs did with each source, which gives the order of sources and who annotated them.
+
+The records of runs are the history. The file `runs-checkpoint.json` sums up runs that have ended, so that a night in an
+old home reads a few records instead of thousands. It is safe to delete: a later run makes it again from the records.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from operator import attrgetter
+from typing import Any, Final
+
+from warehouse.files import atomic_write
+from warehouse.layout import Home, SourceKey, Versions, file_name
+from warehouse.sources.runs import RunRecord, SourceOutcome, begin_run, check_names, finish_run, read_run, write_run
+
+CHECKPOINT_EVERY: Final = 64
+"""A checkpoint is written when this many runs have ended since the last one."""
+
+_NOT_DONE = ("unchanged", "failed", "not reached")
+_LOG = logging.getLogger("e2emern")
+
+
+@dataclass(slots=True)
+class _Annotators:
+    """The last run that annotated a source with one model and vocabulary, and the last that began to."""
+
+    certain: str = ""
+    begun: str = ""
+
+
+@dataclass(slots=True)
+class _Met:
+    """What the runs did with one source. Run ids sort by time, so the order in which runs are added does not matter."""
+
+    first: str
+    last: str
+    annotators: dict[tuple[str, str], _Annotators] = field(default_factory=dict)  # by model and MeSH
+
+
+class History:
+    """All runs, oldest first, and what they did with each source.
+
+    The runs that a checkpoint sums up come without their sources; `read_run` gives them with all.
+    """
+
+    def __init__(self, runs: Iterable[RunRecord] = ()) -> None:
+        self.runs: list[RunRecord] = []
+        self._met: dict[SourceKey, _Met] = {}
+        for run in runs:
+            self.add(run)
+
+    def add(self, run: RunRecord) -> None:
+        """Add a run with what it did."""
+        self.runs.append(run)
+        versions = (run.versions.get("model", ""), run.versions.get("mesh", ""))
+        for source in run.sources:
+            met = self._met.setdefault(source.key, _Met(run.run_id, run.run_id))
+            met.first, met.last = min(met.first, run.run_id), max(met.last, run.run_id)
+            annotators = met.annotators.setdefault(versions, _Annotators())
+            if source.outcome == "begun":
+                annotators.begun = max(annotators.begun, run.run_id)
+            elif source.outcome not in _NOT_DONE:
+                annotators.certain = max(annotators.certain, run.run_id)
+
+    @property
+    def first_and_last_seen(self) -> dict[SourceKey, tuple[str, str]]:
+        """The first and the last run that recorded each source."""
+        return {key: (met.first, met.last) for key, met in self._met.items()}
+
+    @property
+    def latest(self) -> frozenset[SourceKey]:
+        """The source of each name whose content was recorded last."""
+        newest: dict[str, SourceKey] = {}
+        for key in sorted(self._met, key=lambda one: (self._met[one].last, one.digest)):
+            newest[key.name] = key
+        return frozenset(newest.values())
+
+    def annotators(self, versions: Versions) -> dict[SourceKey, str]:
+        """Return the run that annotated each source with one model and vocabulary.
+
+        A killed run did not record its outcome. If no run is known to have annotated the source, the last one that
+        began it counts.
+        """
+        wanted = (versions.model, versions.mesh)
+        found = {key: met.annotators[wanted] for key, met in self._met.items() if wanted in met.annotators}
+        return {key: run_id for key, one in found.items() if (run_id := one.certain or one.begun)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ended runs, without their sources, and what they did with each source."""
+        sources = [
+            [
+                key.name,
+                key.digest,
+                met.first,
+                met.last,
+                [[*of, one.certain, one.begun] for of, one in met.annotators.items()],
+            ]
+            for key, met in self._met.items()
+        ]
+        return {"runs": [asdict(replace(run, sources=())) for run in self.runs], "sources": sources}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> History:
+        """Return what `to_json` has written. Raises ValueError, TypeError or KeyError if it is malformed."""
+        history = cls()
+        history.runs = [RunRecord(**fields | {"sources": ()}) for fields in content["runs"]]
+        for name, digest, first, last, annotators in content["sources"]:
+            by = {(model, mesh): _Annotators(certain, begun) for model, mesh, certain, begun in annotators}
+            history._met[SourceKey(name, digest)] = _Met(first, last, by)
+        return history
+
+
+def read_history(home: Home) -> History:
+    """Return the history of a home, from its checkpoint and the records that came since.
+
+    Raises `WarehouseError` for a malformed record. A checkpoint that is damaged, or sums up a record that is gone, is
+    ignored: then all records are read.
+    """
+    history, since = _read(home)
+    for run in since:
+        history.add(run)
+    history.runs.sort(key=attrgetter("run_id"))
+    return history
+
+
+def sum_up(home: Home) -> None:
+    """Write a checkpoint if many runs have ended since the last one."""
+    history, since = _read(home)
+    ended = [run for run in since if run.finished]
+    if len(ended) >= CHECKPOINT_EVERY:
+        for run in ended:
+            history.add(run)
+        with atomic_write(home.runs_checkpoint) as file:
+            file.write(json.dumps(history.to_json()).encode() + b"\n")
+
+
+def _read(home: Home) -> tuple[History, list[RunRecord]]:
+    """Return the history of the checkpoint, and the records that it does not sum up."""
+    records = {path.stem: path for path in home.runs.glob("*.json")}
+    history = _read_checkpoint(home)
+    summed = {file_name(run.run_id) for run in history.runs}
+    if not summed <= records.keys():
+        history, summed = History(), set()
+    return history, [read_run(records[name]) for name in sorted(records.keys() - summed)]
+
+
+def _read_checkpoint(home: Home) -> History:
+    try:
+        return History.from_json(json.loads(home.runs_checkpoint.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return History()
+
+
+@contextmanager
+def recorded_run(
+    home: Home,
+    keys: Iterable[SourceKey],
+    versions: Versions,
+    *,
+    todo: Collection[SourceKey],
+    options: Mapping[str, Any],
+    with_outcomes: Callable[[RunRecord], RunRecord],
+) -> Iterator[None]:
+    """Record a run with its sources before the block, and with their outcomes after it, also if an exception ends it.
+
+    A source that is unchanged is counted, and listed only if other content of its name was recorded since: now it is
+    current again. So a record is as long as what the run changed.
+
+    Args:
+        home: home of the run.
+        keys: sources of the run.
+        versions: versions of the model and of MeSH.
+        todo: those of the sources that the run is to annotate.
+        options: options of the run.
+        with_outcomes: adds to the record what the run did so far with each source, with an error if there is one.
+
+    Raises:
+        WarehouseError: two sources have the same name but different content.
+    """
+    history = read_history(home)
+    run = begin_run(history.runs, versions={"e2emern": version("e2emern"), **asdict(versions)}, options=options)
+    if run.warning:
+        _LOG.warning(run.warning)
+    begun = {key: "begun" if key in todo else "unchanged" for key in keys}
+    run = replace(run, sources=tuple(SourceOutcome(key.name, key.digest, outcome) for key, outcome in begun.items()))
+    check_names(run)
+    latest = history.latest
+
+    def write(full: RunRecord) -> None:
+        listed = tuple(one for one in full.sources if one.outcome != "unchanged" or one.key not in latest)
+        write_run(home, replace(full, sources=listed, unchanged=len(full.sources) - len(listed)))
+
+    write(run)
+    try:
+        yield
+    except BaseException as error:
+        write(finish_run(with_outcomes(run), error=f"{type(error).__name__}: {error}".splitlines()[0]))
+        raise
+    write(finish_run(with_outcomes(run)))
+    sum_up(home)
