@@ -24,6 +24,33 @@ MUST_NOT_IMPORT = {
     "warehouse": {"torch", "transformers", "prefect"},
     "experiments": {"prefect", "duckdb", "bioc", "syntok", "abbreviations"},
 }
+SUBFOLDERS_MAY_IMPORT: dict[str, set[str]] = {
+    "model/inference": set(),
+    "model/evaluation": {"model/inference"},
+    "model/training": {"model/inference", "model/evaluation"},
+    "tasks/parsers": set(),
+    "tasks/exporters": {"tasks/parsers"},
+    "tasks/ingest": {"tasks/parsers"},
+    "tasks/mesh": {"tasks/parsers"},
+    "tasks/training": {"tasks/parsers"},
+    "tasks/evaluation": {"tasks/training"},
+    "warehouse/registry": set(),
+    "warehouse/sources": set(),
+    "warehouse/snapshots": {"warehouse/registry", "warehouse/sources"},
+    "warehouse/mesh": {"warehouse/snapshots"},
+    "warehouse/queries": {"warehouse/registry", "warehouse/snapshots", "warehouse/sources"},
+    "flows/cli": set(),
+}
+"""Which other subfolders of its package a subfolder may import, in an order that excludes circles."""
+
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
+LONG_FUNCTIONS = {
+    "flows/cli/train.py:train": "one command with many options",
+    "tasks/training/distill.py:make_silver": "one loop over parts of a long run; still to be split",
+    "tasks/training/retrain.py:plan_retraining": "collects all data of a challenger; still to be split",
+    "warehouse/snapshots/build.py:build": "creates every view in order; still to be split",
+}
+"""Longer functions, and why."""
 MODULES = sorted(
     path.relative_to(ROOT)
     for package in [*MAY_IMPORT, "benchmarks", "tests"]
@@ -34,15 +61,21 @@ names = [str(path) for path in MODULES]
 names_in_packages = [str(path) for path in IN_PACKAGES]
 
 
-def imported(module: Path) -> set[str]:
-    """The first part of the name of everything that a module imports, at its top or further in."""
+def imported_modules(module: Path) -> set[str]:
+    """Everything that a module imports, at its top or further in, each with the name that it imports from there."""
     found: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(module.parts[0] if node.level else (node.module or "").split(".")[0])
+            package = ".".join(module.parts[: -node.level]) if node.level else ""
+            found |= {".".join(filter(None, (package, node.module, alias.name))) for alias in node.names}
     return found
+
+
+def imported(module: Path) -> set[str]:
+    """The first part of the name of everything that a module imports."""
+    return {name.split(".")[0] for name in imported_modules(module)}
 
 
 def test_every_package_is_looked_at() -> None:
@@ -61,6 +94,34 @@ def test_packages_know_nothing_of_others_tools(module: Path) -> None:
     assert imported(module) & MUST_NOT_IMPORT.get(module.parts[0], set()) == set()
 
 
+def test_subfolders_import_only_those_listed_before_them() -> None:
+    folders = [folder for package in MAY_IMPORT for folder in (ROOT / package).iterdir() if list(folder.glob("*.py"))]
+    found = {str(folder.relative_to(ROOT)) for folder in folders}
+    assert set(SUBFOLDERS_MAY_IMPORT) == found
+    before: set[str] = set()
+    for folder, others in SUBFOLDERS_MAY_IMPORT.items():
+        assert others <= before, folder
+        before.add(folder)
+
+
+@pytest.mark.parametrize("folder", SUBFOLDERS_MAY_IMPORT)
+def test_imports_of_subfolders(folder: str) -> None:
+    for module in MODULES:
+        if module.is_relative_to(folder):
+            names = {"/".join(name.split(".")[:2]) for name in imported_modules(module)}
+            others = names & set(SUBFOLDERS_MAY_IMPORT) - {folder}
+            others = {other for other in others if other.split("/")[0] == module.parts[0]}
+            assert others <= SUBFOLDERS_MAY_IMPORT[folder], module
+
+
+@pytest.mark.parametrize("module", IN_PACKAGES, ids=names_in_packages)
+def test_no_function_is_longer_than_60_lines(module: Path) -> None:
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+            name, lines = f"{module.as_posix()}:{node.name}", node.end_lineno - node.lineno + 1
+            assert (lines > LONGEST_FUNCTION) == (name in LONG_FUNCTIONS), f"{name}: {lines} lines"
+
+
 def test_what_needs_no_model_imports_no_torch() -> None:
     light = ("flows.cli", "flows.nightly", "flows.backfill", "flows.drift", "flows.doctor")
     code = f"import sys, {', '.join(light)}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
@@ -74,8 +135,8 @@ def test_every_module_says_what_it_is(module: Path) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=names)
-def test_no_file_is_longer_than_500_lines(module: Path) -> None:
-    assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) <= 500
+def test_no_file_is_longer_than_400_lines(module: Path) -> None:
+    assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
 
 def test_imports_inside_functions_and_of_submodules_are_seen(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -27,15 +28,14 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 from transformers.utils import logging
 
 from model.cli import fails_in_one_line, plural
+from model.files import atomic_path, file_digest, write_text
+from model.network import E2emernConfig
+from model.precision import PRECISIONS, fastest_precision
 from model.tokenization import pieces_digest, positions_of
-
-from ..files import atomic_path, file_digest, write_text
-from ..network import E2emernConfig
-from ..precision import PRECISIONS, fastest_precision
-from .checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
-from .encoders import check_pieces, reading
-from .recipe import RecipeError
-from .trainer import add_row, check_free, check_same
+from model.training.checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
+from model.training.encoders import check_pieces, reading
+from model.training.recipe import RecipeError
+from model.training.trainer import add_row, check_free, check_same
 
 MASKED_SHARE = 0.2  # of the words; small encoders gain up to there (Wettig et al. 2023, arXiv 2202.08005, section 4)
 REPORT_EVERY = 20  # steps
@@ -188,61 +188,106 @@ def pretrain(
     if length > (most := positions_of(model.encoder)):
         raise RecipeError(f"length is {length}, and encoder {encoder} reads {most} word pieces at most")
     rows = pack_text(text, tokenizer=tokenizer, length=length, folder=output)
-    continues = continuing_pieces(tokenizer)
     nn.Module.to(model, device).train()
     if torch.device(device).type == "cpu":  # at 128 pieces, 20 % faster on CPUs than the fused attention
         model.encoder.set_attn_implementation("eager")
     steps = max(1, tokens // (rows_per_step * length))
-    precision = fastest_precision(device)
     made_from: dict[str, Any] = {
         "encoder": encoder, "text_digest": file_digest(text), "pieces": len(rows) * length, "length": length,
         "rows_per_step": rows_per_step, "peak": peak, "warmup": warmup, "decay": decay, "seed": seed,
-        "precision": precision,
+        "precision": fastest_precision(device),
     }  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     first = _resume(output, made_from, steps, model=model, optimizer=optimizer)
     if first is None:
-        log(f"{output} is pre-trained already")
-        return
-    trim_curve(output / "loss.jsonl", keep=lambda row: row["step"] <= first)
-    pieces, a_step = plural(rows.size, "word piece"), rows_per_step * length
-    log(f"{pieces}, {plural(steps, 'step')} of {a_step:,}, from step {first}")
+        return log(f"{output} is pre-trained already")
+    run = _Run(model, tokenizer, optimizer, rows, steps, made_from, device=device, output=output, log=log)
+    if run.take_steps(first, save_every=save_every, stop_after=stop_after):
+        run.finish()
 
-    def save(folder: Path, step: int) -> None:
-        place = {"step": step, "steps": steps, "made_from": made_from}
-        save_checkpoint(folder, model=model, optimizer=optimizer, progress=place)
 
-    started = saved = time.monotonic()
-    recent: list[float] = []
-    for step in range(first, steps):
-        if step == stable_steps(steps, decay):
-            save(output / STABLE, step)
-        batch = torch.from_numpy(rows[_rows_of(step, len(rows), rows_per_step, seed)].astype(np.int64))
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        inputs, labels = mask_words(batch, continues=continues, tokenizer=tokenizer, generator=generator)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps=steps, warmup=warmup, decay=decay, peak=peak)
-        recent.append(_update(model, optimizer, inputs.to(device), labels.to(device), precision=precision))
-        if not math.isfinite(recent[-1]):
-            raise RecipeError(f"the loss is {recent[-1]} at step {step}; lower the peak rate")
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-            rate = (step + 1 - first) * rows_per_step * length / (time.monotonic() - started)
-            mean, left = sum(recent) / len(recent), (steps - step - 1) * rows_per_step * length / rate
-            log(f"step {step + 1}/{steps} loss {mean:.4f} {rate:.0f} tokens/s, {left / 60:.0f} min left")
-            add_row(output / "loss.jsonl", {"step": step + 1, "loss": mean, "tokens_per_s": round(rate)})
-            recent = []
-        if stop_after is not None and step + 1 - first >= stop_after:
-            save(output, step + 1)
-            return
-        if time.monotonic() - saved > save_every:
-            save(output, step + 1)
-            saved = time.monotonic()
-    if stable_steps(steps, decay) == steps:
-        save(output / STABLE, steps)
-    model.encoder.save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    write_text(output / DONE, json.dumps(made_from | {"steps": steps}, indent=1) + "\n")
-    remove_checkpoint(output)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the steps of a pre-training share.
+
+    Attributes:
+        rows: word pieces (rows, length).
+        made_from: settings and digests that identify the pre-training.
+    """
+
+    model: MaskedLanguageModel
+    tokenizer: PreTrainedTokenizerBase
+    optimizer: torch.optim.Optimizer
+    rows: np.ndarray
+    steps: int
+    made_from: dict[str, Any]
+    _: KW_ONLY
+    device: str
+    output: Path
+    log: Callable[[str], None]
+
+    def take_steps(self, first: int, *, save_every: float, stop_after: int | None) -> bool:
+        """Take the steps from `first` on; return False if it stopped before the end."""
+        trim_curve(self.output / "loss.jsonl", keep=lambda row: row["step"] <= first)
+        a_step = self.made_from["rows_per_step"] * self.made_from["length"]
+        pieces = plural(self.rows.size, "word piece")
+        self.log(f"{pieces}, {plural(self.steps, 'step')} of {a_step:,}, from step {first}")
+        continues = continuing_pieces(self.tokenizer)
+        stable = stable_steps(self.steps, self.made_from["decay"])
+        started = saved = time.monotonic()
+        recent: list[float] = []
+        for step in range(first, self.steps):
+            if step == stable:
+                self.save(self.output / STABLE, step)
+            recent.append(self.take_step(step, continues=continues))
+            if (step + 1) % REPORT_EVERY == 0 or step + 1 == self.steps:
+                self.report(step + 1, recent, rate=(step + 1 - first) * a_step / (time.monotonic() - started))
+                recent = []
+            if stop_after is not None and step + 1 - first >= stop_after:
+                self.save(self.output, step + 1)
+                return False
+            if time.monotonic() - saved > save_every:
+                self.save(self.output, step + 1)
+                saved = time.monotonic()
+        if stable == self.steps:
+            self.save(self.output / STABLE, self.steps)
+        return True
+
+    def take_step(self, step: int, *, continues: Tensor) -> float:
+        """Update the weights by one batch, and return its loss. Raises RecipeError if that is not a number."""
+        made = self.made_from
+        chosen = _rows_of(step, len(self.rows), made["rows_per_step"], made["seed"])
+        batch = torch.from_numpy(self.rows[chosen].astype(np.int64))
+        generator = torch.Generator().manual_seed(made["seed"] * 1_000_003 + step)
+        inputs, labels = mask_words(batch, continues=continues, tokenizer=self.tokenizer, generator=generator)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(
+                step, steps=self.steps, warmup=made["warmup"], decay=made["decay"], peak=made["peak"]
+            )
+        inputs, labels = inputs.to(self.device), labels.to(self.device)
+        loss = _update(self.model, self.optimizer, inputs, labels, precision=made["precision"])
+        if not math.isfinite(loss):
+            raise RecipeError(f"the loss is {loss} at step {step}; lower the peak rate")
+        return loss
+
+    def report(self, done: int, recent: list[float], *, rate: float) -> None:
+        """Log the mean loss since the last report, and add it to the curve; `rate` is in word pieces a second."""
+        mean = sum(recent) / len(recent)
+        left = (self.steps - done) * self.made_from["rows_per_step"] * self.made_from["length"] / rate
+        self.log(f"step {done}/{self.steps} loss {mean:.4f} {rate:.0f} tokens/s, {left / 60:.0f} min left")
+        add_row(self.output / "loss.jsonl", {"step": done, "loss": mean, "tokens_per_s": round(rate)})
+
+    def save(self, folder: Path, step: int) -> None:
+        """Save a checkpoint."""
+        place = {"step": step, "steps": self.steps, "made_from": self.made_from}
+        save_checkpoint(folder, model=self.model, optimizer=self.optimizer, progress=place)
+
+    def finish(self) -> None:
+        """Write the encoder, and delete the checkpoint."""
+        self.model.encoder.save_pretrained(self.output)
+        self.tokenizer.save_pretrained(self.output)
+        write_text(self.output / DONE, json.dumps(self.made_from | {"steps": self.steps}, indent=1) + "\n")
+        remove_checkpoint(self.output)
 
 
 def _update(

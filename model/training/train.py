@@ -17,18 +17,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers.utils import logging
 
 from model.cli import fails_in_one_line, plural
+from model.files import file_digest, write_text
 from model.pretrained import save_model
-
-from ..files import file_digest, write_text
-from ..vocabulary import Vocabulary
-from .checkpoint import remove_checkpoint
-from .recipe import Recipe, RecipeError, read_config
-from .trainer import LOSSES, Trainer, add_row, check_free, check_same, make_trainer
+from model.training.checkpoint import remove_checkpoint
+from model.training.recipe import Recipe, RecipeError, read_config
+from model.training.trainer import LOSSES, Trainer, add_row, check_free, check_same, make_trainer
+from model.vocabulary import Vocabulary
 
 REPORT_EVERY = 50  # steps
 
@@ -80,15 +80,11 @@ def train(
             origin.
     """
     output.mkdir(parents=True, exist_ok=True)
-    vocabulary = read_vocabulary(mesh)
-    recipe = recipe.on(device)
+    vocabulary, recipe = read_vocabulary(mesh), recipe.on(device)
     data = data_digests(corpus=corpus, silver=silver, vocabulary=vocabulary)
     made_from = json.loads(json.dumps(asdict(recipe) | data))
     if (output / "recipe.json").exists():
-        check_same(json.loads((output / "recipe.json").read_text()), made_from, output)
-        remove_checkpoint(output)
-        log(f"{output} is trained already")
-        return Trained(output, _read_dev(output), finished=True)
+        return _finished(output, made_from, log=log)
     check_free(output)
     trainer = make_trainer(
         recipe,
@@ -102,8 +98,6 @@ def train(
         log=log,
     )
     trainer.resume()
-    for epoch, f1 in enumerate(trainer.state.dev_f1):
-        after_epoch(epoch, f1)
     if not _run(trainer, save_every=save_every, stop_after=stop_after, after_epoch=after_epoch):
         return Trained(output, tuple(trainer.state.dev_f1), finished=False)
     if trainer.best is not None:
@@ -112,6 +106,14 @@ def train(
     write_text(output / "recipe.json", json.dumps(made_from, indent=1) + "\n")
     remove_checkpoint(output)
     return Trained(output, tuple(trainer.state.dev_f1), finished=True)
+
+
+def _finished(output: Path, made_from: dict[str, Any], *, log: Callable[[str], None]) -> Trained:
+    """Return the result of an earlier run that finished. Raises RecipeError if it was another training."""
+    check_same(json.loads((output / "recipe.json").read_text()), made_from, output)
+    remove_checkpoint(output)
+    log(f"{output} is trained already")
+    return Trained(output, _read_dev(output), finished=True)
 
 
 def read_vocabulary(mesh: Path) -> Vocabulary:
@@ -145,8 +147,10 @@ def rate_at(step: int, *, steps: int, recipe: Recipe) -> float:
 def _run(
     trainer: Trainer, *, save_every: float, stop_after: int | None, after_epoch: Callable[[int, float], None]
 ) -> bool:
-    """Take all remaining steps; return False if it stopped before the end."""
+    """Call `after_epoch` with the epochs of earlier runs, and take all remaining steps; return False if it stopped."""
     recipe, state, sampler = trainer.recipe, trainer.state, trainer.sampler
+    for epoch, f1 in enumerate(state.dev_f1):
+        after_epoch(epoch, f1)
     steps = sum(-(-len(sampler.plan(epoch)) // recipe.accumulate) for epoch in range(recipe.epochs))
     counts = ((len(sampler.samples), "sentence"), (recipe.epochs, "epoch"), (steps, "step"))
     trainer.log(f"{', '.join(plural(*each) for each in counts)}, from step {state.step}")

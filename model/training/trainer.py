@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from model.cli import plural
-from model.corpus import read_corpus
+from model.corpus import GoldDocument, read_corpus
 from model.network import E2emernModel
 from model.precision import PRECISIONS
 from model.tokenization import longest_window
@@ -207,10 +207,7 @@ def make_trainer(
     if recipe.freeze_embeddings:
         model.encoder.get_input_embeddings().requires_grad_(False)
     max_pieces = longest_window(model.encoder)
-    try:
-        documents, of_dev = (read_corpus(corpus, splits=splits) for splits in (recipe.train, recipe.dev))
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
+    documents, of_dev = (_read_split(corpus, splits=splits) for splits in (recipe.train, recipe.dev))
     samples = make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces)
     if not samples:
         found = plural(len(documents), "document")
@@ -242,6 +239,13 @@ def make_trainer(
         output=output,
         log=log,
     )
+
+
+def _read_split(corpus: Path, *, splits: Sequence[str]) -> list[GoldDocument]:
+    try:
+        return read_corpus(corpus, splits=splits)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
 
 
 def parameter_groups(model: E2emernModel, recipe: Recipe) -> list[dict[str, Any]]:

@@ -88,13 +88,9 @@ def assess(
         data=dict(data or {}),
     )
     rows = [row for one in evaluated for row in tidy_rows(one, bounds)]
+    figures = pa.Table.from_pylist(rows, schema=EVALUATIONS)
     report = write_report([found], bounds, comparison)
-    write_judged(
-        home,
-        judged,
-        figures=pa.Table.from_pylist(rows, schema=EVALUATIONS),
-        report="\n".join([*verdict_lines(judged), "", report]),
-    )
+    write_judged(home, judged, figures=figures, report="\n".join([*verdict_lines(judged), "", report]))
     return judged
 
 

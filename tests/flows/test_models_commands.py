@@ -20,9 +20,9 @@ from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
+from warehouse.login import login
 from warehouse.registry.evaluations import Check, Judged, evaluations, read_report, write_judged
 from warehouse.registry.models import champion, changes
-from warehouse.snapshots.refs import login
 
 
 def run(*arguments: object) -> Result:

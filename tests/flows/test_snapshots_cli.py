@@ -10,8 +10,9 @@ import pytest
 from flows.cli import main
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
 from warehouse.layout import Home
+from warehouse.login import login
 from warehouse.snapshots.publish import publish
-from warehouse.snapshots.refs import login, rollbacks
+from warehouse.snapshots.refs import rollbacks
 
 
 @pytest.fixture

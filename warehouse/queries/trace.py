@@ -208,12 +208,9 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
 
     revisions: dict[_Key, Revision] = {}
     for source, digest, record, version, published, title, text_sha256 in rows(_REVISIONS_SQL, "documents"):
+        found = origin(source, digest, record)
         revisions[source, digest, record] = Revision(
-            origin=origin(source, digest, record),
-            version=version,
-            published=published,
-            title=title,
-            text_sha256=text_sha256,
+            origin=found, version=version, published=published, title=title, text_sha256=text_sha256
         )
     appearances: list[Appearance] = []
     for number in numbers(home):

@@ -18,7 +18,7 @@ from typing import Any
 from warehouse.errors import WarehouseError
 from warehouse.files import atomic_write, locked, sync
 from warehouse.layout import Home
-from warehouse.snapshots.refs import login
+from warehouse.login import login
 
 _KEPT = frozenset({".json", ".jsonl", ".md", ".model", ".safetensors", ".toml", ".txt"})
 _ADDED = "added.json"

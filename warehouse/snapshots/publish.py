@@ -14,6 +14,7 @@ import duckdb
 
 from warehouse.errors import OvertakenError, PublishRefusedError
 from warehouse.layout import Home, Versions
+from warehouse.login import login
 from warehouse.snapshots import views
 from warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
 from warehouse.snapshots.compaction import Group
@@ -24,7 +25,6 @@ from warehouse.snapshots.reader import Operation, Snapshot, describe, open_snaps
 from warehouse.snapshots.refs import (
     active_rollback,
     commit,
-    login,
     next_number,
     opened,
     publisher,

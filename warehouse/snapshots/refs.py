@@ -7,7 +7,6 @@ adds an entry to `snapshots/rollbacks.json`. Publishing reads that record, so no
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
@@ -25,6 +24,7 @@ import duckdb
 from warehouse.errors import WarehouseError
 from warehouse.files import atomic_write, locked, sync
 from warehouse.layout import Home
+from warehouse.login import login
 from warehouse.quoting import literal_path
 from warehouse.snapshots import views
 from warehouse.snapshots.opening import attach, connected
@@ -253,14 +253,6 @@ def relocate_current(home: Home) -> bool:
     """
     number = current_number(home)
     return number is not None and _relocate(home, number)
-
-
-def login() -> str:
-    """Return the login name of the user of this process, or the user id if it has no name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return str(os.getuid())
 
 
 def _relocate(home: Home, number: int) -> bool:

@@ -10,10 +10,10 @@ import pytest
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.errors import PublishRefusedError
 from warehouse.layout import Home, Versions
+from warehouse.login import login
 from warehouse.snapshots.publish import publish
 from warehouse.snapshots.publish_gate import Figures, Limits, exceeded
 from warehouse.snapshots.reader import open_snapshot, read_snapshot
-from warehouse.snapshots.refs import login
 
 OTHER = Versions("m-2", "2024")
 BEFORE = Figures(

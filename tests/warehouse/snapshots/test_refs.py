@@ -16,6 +16,7 @@ import pytest
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key
 from warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
 from warehouse.layout import Home
+from warehouse.login import login
 from warehouse.queries.documents import annotated_rows
 from warehouse.queries.saved import answer
 from warehouse.queries.sql import query
@@ -24,7 +25,6 @@ from warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
 from warehouse.snapshots.refs import (
     active_rollback,
     current_number,
-    login,
     number_before,
     relocate,
     roll_back,
