@@ -67,7 +67,7 @@ def relink_source(
     records = changes.touched(before)
     summary = read_source_summary(before)
     tally = Relinked(mentions=0)
-    with tempfile.TemporaryDirectory(prefix="e2emern-relink-") as folder:
+    with tempfile.TemporaryDirectory(dir=changes.folder) as folder:
         fresh = Path(folder) / "fresh.parquet"
         with TableWriter(fresh, MENTIONS) as writer:
             if records:

@@ -115,12 +115,15 @@ ORDER BY record, start, "end", entity_type, link_score DESC NULLS LAST, mesh_id
 
 @dataclass(frozen=True, slots=True)
 class MeshChanges:
-    """The changes from one version to another in a home, with queries about the stored mentions."""
+    """The changes from one version to another in a home, with queries about the stored mentions.
+
+    `folder` is for temporary files; outside it and the home, the connection reads nothing.
+    """
 
     new: str
     fold: Callable[[str], str]
+    folder: Path
     _connection: duckdb.DuckDBPyConnection
-    _folder: Path
 
     def listed(self) -> pa.Table:
         """Return every change: `change`, `mesh_id`, `name`, `now`, `mentions`; the most mentioned of each kind first.
@@ -140,7 +143,10 @@ class MeshChanges:
         return [record for (record,) in self._connection.execute(_TOUCHED_SQL).fetchall()]
 
     def carried(self, mentions: Path, *, records: list[int], fresh: Path) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a mentions file under the new version, in order; take those of `records` from `fresh`."""
+        """Yield the rows of a mentions file under the new version, in order.
+
+        Those of `records` are taken from `fresh`, a file in `folder`.
+        """
         self._view("mention", mentions)
         self._view("fresh", fresh)
         self._connection.register("fresh_record", pa.table({"record": pa.array(records, pa.int64())}))
@@ -154,7 +160,7 @@ class MeshChanges:
 
     def _folded(self, name: str, query: str) -> None:
         """Create a view of the rows of a query with the column `words`, the normalized `text`."""
-        path = self._folder / f"{name}.parquet"
+        path = self.folder / f"{name}.parquet"
         reader = self._connection.sql(query).to_arrow_reader(_BATCH_ROWS)
         schema = reader.schema.append(pa.field("words", pa.string()))
         with pq.ParquetWriter(path, schema) as writer:
@@ -173,7 +179,7 @@ def mesh_changes(home: Home, *, old: str, new: str, fold: Callable[[str], str]) 
     paths = {"old_concept": entities_path(home, mesh_version=old), "new_concept": entities_path(home, mesh_version=new)}
     with tempfile.TemporaryDirectory(prefix="e2emern-mesh-") as folder, _opened(home, folder) as connection:
         connection.execute("SET enable_progress_bar = false")
-        changes = MeshChanges(new, fold, connection, Path(folder))
+        changes = MeshChanges(new, fold, Path(folder), connection)
         for name, path in paths.items():
             changes._view(name, path)
         connection.execute(_CHANGED_NAMES_SQL)
