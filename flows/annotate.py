@@ -18,7 +18,7 @@ from tasks.annotate import Annotated, already_annotated, annotate_source
 from tasks.errors import InputError, ProblemsError, problems_in_lines
 from tasks.models import keep_vocabulary, load, pick_device, read_versions
 from tasks.resolve import find_mesh, find_model
-from tasks.sources import Source, find_sources
+from tasks.sources import Source, count_records, find_sources
 from warehouse.errors import WarehouseError
 from warehouse.files import sweep
 from warehouse.invalid import InvalidAnnotations, invalid_annotations
@@ -29,15 +29,6 @@ from warehouse.sources.counts import SourceSummary, pending
 from warehouse.sources.history import recorded_run
 from warehouse.sources.runs import RunRecord, SourceOutcome
 from warehouse.wording import examples
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Progress callbacks: the sources to annotate, the progress of the bank, the number of further documents done."""
-
-    sources: Callable[[list[Source]], None] = lambda todo: None
-    names: Progress = silent
-    documents: Callable[[int], None] = lambda more: None
 
 
 @dataclass(slots=True)
@@ -93,9 +84,11 @@ def annotate_sources(
     mesh: Path = MESH,
     device: str = "auto",
     each: Callable[..., Annotated] = annotate_source,
-    watch: Watch | None = None,
+    progress: Progress = silent,
 ) -> Outcome:
     """Annotate the sources that are not done, publish, and return the outcome; `each` annotates one source.
+
+    `progress` counts the word pieces of the bank, if it has to be built, and then the documents of all sources.
 
     Raises InputError if the input, the model or the device cannot be used, and WarehouseError if the home cannot be
     used. Raises IncompleteError if some sources are damaged, after all others are done and published.
@@ -109,7 +102,7 @@ def annotate_sources(
     sources = find_sources(inputs, home=place, report=passed_over.__setitem__)
     open_home(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
-    work = local_worker(place, model=folder, mesh=mesh, device=device, each=each, watch=watch)
+    work = local_worker(place, model=folder, mesh=mesh, device=device, each=each, progress=progress)
     options = {"device": device}
     return run_sources(sources, place, versions=versions, options=options, work=work, passed_over=passed_over)
 
@@ -178,24 +171,29 @@ def local_worker(
     mesh: Path,
     device: str,
     each: Callable[..., Annotated] = annotate_source,
-    watch: Watch | None = None,
+    progress: Progress = silent,
 ) -> Work:
     """Return a function that annotates sources one by one in this process; an unreadable source stops no other."""
-    callbacks = watch or Watch()
 
     def work(todo: list[Source], outcome: Outcome) -> None:
-        callbacks.sources(todo)
-        cascade = load(model, mesh, home=home, device=device, progress=callbacks.names)
-        begun = time.monotonic()
-        callbacks.documents(0)  # starts the clock of the rate
+        total = None if progress is silent else sum(map(count_records, todo))
+        cascade = load(model, mesh, home=home, device=device, progress=progress)
+        begun, before = time.monotonic(), 0
         for source in todo:
             try:
-                outcome.annotated.append(each(source, cascade=cascade, home=home, watch=callbacks.documents))
+                done = each(source, cascade=cascade, home=home, progress=_after(before, total, progress))
+                outcome.annotated.append(done)
+                before += done.summary.counts.documents
             except (InputError, WarehouseError) as error:
                 outcome.failed[source.key.name] = str(error).removeprefix(f"{source.path}: ")
         outcome.seconds = time.monotonic() - begun
 
     return work
+
+
+def _after(before: int, total: int | None, progress: Progress) -> Progress:
+    """Return a `Progress` for one source that counts on from the `before` documents of the sources before it."""
+    return lambda what, done, of_source: progress(what, before + done, total)
 
 
 def open_home(home: Home) -> None:

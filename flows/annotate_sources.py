@@ -11,7 +11,6 @@ Deploy it with `make deploy`. `nightly` and `backfill` send its runs; one by han
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,10 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from flows.annotate import local_worker, run_sources
-from flows.artifacts import log_annotated, progress_of
+from flows.artifacts import ProgressArtifact, log_annotated
 from flows.retries import is_transient
 from flows.settings import AbsolutePath, Device
+from model.progress import Progress
 from tasks.annotate import Annotated, annotate_source
 from tasks.errors import InputError
 from tasks.models import read_versions
@@ -65,16 +65,16 @@ class SourceFile(BaseModel):
     retry_delay_seconds=[10, 60, 300],
     retry_condition_fn=is_transient,
 )
-def annotate_one(source: Source, *, cascade: Cascade, home: Home, watch: Callable[[int], None]) -> Annotated:
+def annotate_one(source: Source, *, cascade: Cascade, home: Home, progress: Progress) -> Annotated:
     """Annotate a source as `annotate_source` does, show its progress, and log a line when it is done."""
     begun = time.monotonic()
-    with progress_of(source) as advance:
+    with ProgressArtifact(source.key.name) as of_source:
 
-        def report(more: int) -> None:
-            advance(more)
-            watch(more)
+        def report(what: str, done: int, total: int | None) -> None:
+            of_source(what, done, total)
+            progress(what, done, total)
 
-        done = annotate_source(source, cascade=cascade, home=home, watch=report)
+        done = annotate_source(source, cascade=cascade, home=home, progress=report)
     log_annotated(done, seconds=time.monotonic() - begun)
     return done
 
@@ -98,7 +98,6 @@ def annotate_batch(
     place = Home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
     found = [one.source for one in sources]
-    work = local_worker(place, model=folder, mesh=table, device=device, each=annotate_one)
     options = {"device": device, FLOW_RUN: str(flow_run.get_id())}
     keys = [source.key for source in found]
     with claimed(place, keys, Versions(version, read_mesh_version(table))):
@@ -107,4 +106,6 @@ def annotate_batch(
             raise InputError(
                 f"{folder}: is model {versions.model}, expected {version}; do all hosts have the same release?"
             )
-        run_sources(found, place, versions=versions, options=options, work=work, publishing=False)
+        with ProgressArtifact("batch") as progress:
+            work = local_worker(place, model=folder, mesh=table, device=device, each=annotate_one, progress=progress)
+            run_sources(found, place, versions=versions, options=options, work=work, publishing=False)

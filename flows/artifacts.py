@@ -1,11 +1,10 @@
-"""Prefect artifacts and log lines: a log line and a progress bar for each file, a table for each night, evaluations."""
+"""Prefect artifacts and log lines: progress bars, a log line for each file, a table for each night, evaluations."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, cast
 from uuid import UUID
 
@@ -21,7 +20,6 @@ from prefect.logging import get_run_logger
 
 from flows.annotate import Outcome
 from tasks.annotate import Annotated
-from tasks.sources import Source, count_records
 from warehouse.layout import Home
 from warehouse.registry.evaluations import Judged, read_report
 from warehouse.wording import by_kind, plural
@@ -35,42 +33,50 @@ def artifact_key(*words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
 
 
-@contextmanager
-def progress_of(source: Source) -> Iterator[Callable[[int], None]]:
-    """Show the progress of a source as an artifact; yield a function that takes the number of further documents done.
+class ProgressArtifact:
+    """A `Progress` that shows the stages of a job as one progress bar of the run, the artifact `progress-NAME`.
 
-    If the server does not answer or somebody deleted the artifact, the work continues without showing its progress.
+    If the server does not answer or somebody deleted the artifact, the job continues without showing its progress.
     """
-    records = max(count_records(source), 1)
-    description = f"{source.key.name}: {plural(records, 'record')}"
-    artifact: UUID | None = None
-    showing, done, updated = True, 0, time.monotonic()
 
-    def show(percent: float) -> None:
-        nonlocal artifact, showing
-        if not showing:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._artifact: UUID | None = None
+        self._is_shown = True
+        self._what = ""
+        self._updated = 0.0
+
+    def __enter__(self) -> ProgressArtifact:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._artifact and error is None:
+            self._show(100.0, f"{self._name}: done")
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Show that `done` of `total` steps are done, at most every two seconds."""
+        if what == self._what and time.monotonic() - self._updated < _STEP_S:
+            return
+        self._what = what
+        of = "" if total is None else f" of {total:,}"
+        self._show(min(100.0 * done / total, 99.0) if total else 0.0, f"{self._name}: {done:,}{of} {what}")
+        self._updated = time.monotonic()
+
+    def _show(self, percent: float, description: str) -> None:
+        if not self._is_shown:
             return
         try:
-            if artifact is None:
-                key = artifact_key("progress", source.key.name)
+            if self._artifact is None:
+                key = artifact_key("progress", self._name)
                 created = create_progress_artifact(percent, key=key, description=description)
-                artifact = cast(UUID, created)  # a coroutine only if called from one
+                self._artifact = cast(UUID, created)  # a coroutine only if called from one
             else:
-                update_progress_artifact(artifact, percent)
+                update_progress_artifact(self._artifact, percent, description=description)
         except (httpx.HTTPError, ObjectNotFound) as error:
-            showing = False  # Prefect has retried for a minute
-            get_run_logger().warning(f"{source.key.name}: its progress is shown no more ({type(error).__name__})")
-
-    def advance(more: int) -> None:
-        nonlocal done, updated
-        done += more
-        if time.monotonic() - updated >= _STEP_S:
-            show(min(100.0 * done / records, 99.0))
-            updated = time.monotonic()
-
-    show(0.0)
-    yield advance
-    show(100.0)
+            self._is_shown = False  # Prefect has retried for a minute
+            get_run_logger().warning(f"{self._name}: its progress is shown no more ({type(error).__name__})")
 
 
 def log_annotated(done: Annotated, *, seconds: float) -> None:

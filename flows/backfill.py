@@ -9,7 +9,6 @@ Deploy it with `make deploy`, and run it with `prefect deployment run backfill/b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.annotate import IncompleteError, Watch, Work, local_worker, open_home, run_sources
+from flows.annotate import IncompleteError, Work, local_worker, open_home, run_sources
 from flows.pool import annotate_on_pool
 from flows.queues import BACKFILL
 from flows.settings import Device, read_settings
@@ -63,14 +62,13 @@ def backfill(
     mesh: Path | str | None = None,
     device: str = "auto",
     publishing: bool = False,
-    names: Progress = silent,
-    documents: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Backfilled:
     """Annotate the sources of the current snapshot with another model, and return the result.
 
     `mesh` is an entities table or a version in the home, by default the snapshot's. Sources that are done are skipped,
-    so the same call resumes after a stop. `publishing` makes the result the current snapshot. `names` reports the
-    progress of the bank; `documents` takes the number of documents done and the total.
+    so the same call resumes after a stop. `publishing` makes the result the current snapshot. `progress` counts
+    the word pieces of the bank, if it has to be built, and then the documents of all sources that are left.
 
     Raises InputError if the model, the vocabulary or the device cannot be used. Raises WarehouseError if the home has
     no snapshot, or if the result cannot be published: not all sources are done with this model, or the gate refuses it.
@@ -86,10 +84,8 @@ def backfill(
     open_home(place)
     keep_vocabulary(place, table, mesh_version=outcome.versions.mesh)
 
-    progress = _Progress(documents)
     sources, outcome.failed = stored_sources(place)
-    watch = Watch(sources=lambda todo: progress.expect(place, todo), names=names, documents=progress.advance)
-    work = local_worker(place, model=folder, mesh=table, device=device, watch=watch)
+    work = local_worker(place, model=folder, mesh=table, device=device, progress=progress)
     _annotate(sources, place, outcome, work=work, device=device)
 
     now = still_current(place, current, outcome.versions) if publishing else None
@@ -185,19 +181,3 @@ def _check_whole(outcome: Backfilled) -> None:
             f"{outcome.waiting:,} of {plural(outcome.sources, 'source')} not done with model {outcome.versions.model} "
             f"and MeSH {outcome.versions.mesh}, and their documents would be missing; nothing was published"
         )
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Reports how many documents are done, of all in the sources that are left."""
-
-    report: Callable[[int, int], None]
-    done: int = 0
-    total: int = 0
-
-    def expect(self, home: Home, todo: list[Source]) -> None:
-        self.total = sum(read_parse_summary(home.documents(source.key)).documents for source in todo)
-
-    def advance(self, more: int) -> None:
-        self.done += more
-        self.report(self.done, self.total)

@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from defaults import MESH, SAMPLE
-from flows.artifacts import show_evaluation
+from flows.artifacts import ProgressArtifact, show_evaluation
 from flows.settings import Device, read_settings
 from model.progress import Progress, silent
 from tasks.evaluation.promotion import assess, publish_ledger
@@ -54,16 +54,18 @@ def evaluate(
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
     place = Home(settings.home)
-    judged, summary = judge(
-        place,
-        gold=gold,
-        seen=seen or [],
-        model=model,
-        mesh=Path(settings.mesh or snapshot_mesh(place) or MESH),
-        device=settings.device,
-        margins=margins,
-        sample=sample,
-    )
+    with ProgressArtifact("evaluation") as progress:
+        judged, summary = judge(
+            place,
+            gold=gold,
+            seen=seen or [],
+            model=model,
+            mesh=Path(settings.mesh or snapshot_mesh(place) or MESH),
+            device=settings.device,
+            margins=margins,
+            sample=sample,
+            progress=progress,
+        )
     show_evaluation(place, judged)
     get_run_logger().info(summary)
 
@@ -78,7 +80,7 @@ def judge(
     device: str = "auto",
     margins: Margins | None = None,
     sample: Path = SAMPLE,
-    watch: Progress = silent,
+    progress: Progress = silent,
 ) -> tuple[Judged, str]:
     """Do the same as the flow, and return the verdict, which is stored in the home, with a line that sums it up.
 
@@ -97,7 +99,7 @@ def judge(
         margins=margins,
         sample=sample,
         device=device,
-        watch=watch,
+        progress=progress,
     )
     verdict = {None: "is evaluated", True: "passes the gate", False: f"is refused: {'; '.join(judged.reasons)}"}
     return judged, f"model {judged.challenger} {verdict[judged.passed]}{publish_ledger(home)}"

@@ -13,6 +13,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
+from flows.artifacts import ProgressArtifact
 from flows.relink import relink
 from flows.settings import Device, read_settings
 from tasks.mesh.importing import import_mesh
@@ -50,5 +51,8 @@ def refresh_mesh(
     if current is None or current.mesh_version == imported.mesh_version:
         return
     model = snapshot_model(place) or settings.model
-    outcome = relink(settings.home, mesh=imported.mesh_version, model=model, device=settings.device)
+    with ProgressArtifact("relink") as progress:
+        outcome = relink(
+            settings.home, mesh=imported.mesh_version, model=model, device=settings.device, progress=progress
+        )
     log.info(f"{plural(outcome.total('spans'), 'mention')} linked again; snapshot {outcome.snapshot.number}")

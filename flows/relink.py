@@ -54,8 +54,8 @@ def relink(
     """Relink the stored mentions that a version of MeSH in the home affects, copy the others, and publish.
 
     The model is by default that of the tables if it is bundled or in the home, and otherwise the champion. Do nothing
-    if the current snapshot is linked to this version already. `progress` reports the encoding of the names for the
-    bank.
+    if the current snapshot is linked to this version already. `progress` counts the sources, and the word pieces
+    of the bank if it has to be built.
 
     Raises InputError if the model is not that of the current snapshot or cannot be used, WarehouseError if the home has
     no snapshot or not this version, or refuses the new snapshot.
@@ -99,7 +99,9 @@ def relink(
             now = still_current(place, current, new)
             if not (todo := _left(place, old=old, new=new)):
                 break
+            total = len(sources) + len(todo)
             for key in todo:
+                progress("sources", len(sources), total)
                 sources[key] = relink_source(key, home=place, changes=changes, old=old, cascade=cascade)
     snapshot = publish(place, new, operation="relink", over=now)
     return RelinkOutcome(old=old.mesh, new=new.mesh, sources=sources, before=before, snapshot=snapshot)

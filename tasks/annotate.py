@@ -7,7 +7,7 @@ file is committed last, so its presence marks the source as done. A run that die
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from model.document import MENTION_FIELDS, Document, Mention, Text
 from model.inference.timings import Report
+from model.progress import Progress, silent
 from tasks.documents import parse_source, read_documents, text_of
 from tasks.isolate import map_isolating_failures, reason
 from tasks.sources import Source
@@ -40,20 +41,19 @@ class Annotated:
     report: Report = field(default_factory=Report)
 
 
-def annotate_source(
-    source: Source, *, cascade: Cascade, home: Home, watch: Callable[[int], None] = lambda documents: None
-) -> Annotated:
+def annotate_source(source: Source, *, cascade: Cascade, home: Home, progress: Progress = silent) -> Annotated:
     """Parse a source unless it is parsed already, annotate its documents, and write its failures and mentions.
 
-    `watch` is called with the number of documents of each finished chunk. A document that the model cannot read becomes
-    a failure. Raises SourceError if no record can be read, or if the file changes while it is read.
+    `progress` counts the documents of the source. A document that the model cannot read becomes a failure. Raises
+    SourceError if no record can be read, or if the file changes while it is read.
     """
     versions = Versions(cascade.model_version, cascade.mesh_version)
     report = Report()
+    progress("documents", 0, None)
     parsed = parse_source(source, home=home, report=report)
     with report.timed("carry"):
         carried = reused_mentions(home, source.key, versions)
-    tally = _Tally()
+    tally, done = _Tally(), 0
     with (
         TableWriter(home.mentions(source.key, versions), MENTIONS) as mentions,  # committed last
         TableWriter(home.unread(source.key, versions), FAILURES) as unread,
@@ -67,7 +67,8 @@ def annotate_source(
                 for rows in _mention_rows(chunk, found, carried, origin | versions.columns):
                     tally.concepts.update(filter(None, mentions.append(rows)["mesh_id"].unique().to_pylist()))
             tally.add(chunk, found)
-            watch(len(chunk.documents))
+            done += len(chunk.documents)
+            progress("documents", done, parsed.documents)
         summary = parsed.annotated(without_text=tally.without_text, unread=tally.unread, carried=tally.carried)
         summary.counts.check(source=source.key.name)
         mentions.metadata.update(summary.to_metadata())

@@ -91,12 +91,14 @@ def _annotate(
         from tasks.models import pick_device
 
         pick_device(device.value)
-    from flows.annotate import IncompleteError, Watch, annotate_sources
-    from flows.cli.progress import TerminalWatch
+    from flows.annotate import IncompleteError, annotate_sources
+    from flows.cli.progress import TerminalProgress
 
-    with TerminalWatch(Console(stderr=True)) as shown:
-        watch = Watch(shown.sources, shown.names, shown.documents)
+    with TerminalProgress() as progress:
         try:
-            return annotate_sources(inputs, home.root, model=model, mesh=mesh, device=device.value, watch=watch), None
+            outcome = annotate_sources(
+                inputs, home.root, model=model, mesh=mesh, device=device.value, progress=progress
+            )
+            return outcome, None
         except IncompleteError as error:
             return error.outcome, error

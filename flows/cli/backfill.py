@@ -29,21 +29,18 @@ def backfill(
     What is done is skipped, so the same command continues after a stop. The current snapshot shows the former model
     until the result is published.
     """
-    from rich.console import Console
-
     from flows.backfill import backfill as run
-    from flows.cli.progress import StepWatch
+    from flows.cli.progress import TerminalProgress
     from tasks.errors import ProblemsError
 
-    with StepWatch(Console(stderr=True)) as shown:
+    with TerminalProgress() as progress:
         outcome = run(
             home,
             model=model,
             mesh=mesh,
             device=device.value,
             publishing=publish,
-            names=shown.step,
-            documents=lambda done, total: shown.step("documents", done, total),
+            progress=progress,
         )
     versions = outcome.versions
     print(

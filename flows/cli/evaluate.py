@@ -57,11 +57,11 @@ def evaluate(
     from tasks.training.gold import find_gold
 
     documents, training = find_gold(gold, log=say), find_gold(seen or [], log=say)
-    from flows.cli.progress import StepWatch
+    from flows.cli.progress import TerminalProgress
     from tasks.evaluation.evaluate import evaluate_models, write_evaluation
     from warehouse.layout import Home
 
-    with StepWatch(Console(stderr=True)) as shown:
+    with TerminalProgress() as progress:
         found = evaluate_models(
             model or [MODEL],
             documents,
@@ -72,7 +72,7 @@ def evaluate(
             slices=slices,
             against=against or [],
             device=device.value,
-            watch=shown.step,
+            progress=progress,
             log=say,
         )
     write_evaluation(found, output)

@@ -41,25 +41,24 @@ def ingest(
     code 0 says that every file is there as its source has it; with --check also that the numbers of the
     PubMed files have no gap. Exit code 1 says that something is missing.
     """
-    from rich.console import Console
-
-    from flows.cli.terminal import show_progress
+    from flows.cli.progress import TerminalProgress
     from tasks.ingest import Limits, find_gaps
     from tasks.ingest import ingest as fetch
 
     folder = dumps or Home(home).dumps
     listed = Examples()
-    with show_progress(console=Console(stderr=True), unit="files") as advance:
 
-        def watch(outcome: FileOutcome) -> None:
-            advance(1)
-            if outcome.outcome == "fetched":
-                listed.add("fetched", f"{outcome.name}: fetched, {outcome.bytes / 1e6:,.1f} MB")
-            elif outcome.outcome == "failed":
-                listed.add("failed", f"{outcome.name}: {outcome.reason}")
+    def log(outcome: FileOutcome) -> None:
+        if outcome.outcome == "fetched":
+            listed.add("fetched", f"{outcome.name}: fetched, {outcome.bytes / 1e6:,.1f} MB")
+        elif outcome.outcome == "failed":
+            listed.add("failed", f"{outcome.name}: {outcome.reason}")
 
-        limits = Limits(largest=int(max_gb * 1e9))
-        outcomes = fetch(sources, folder, pattern=pattern, limit=limit, limits=limits, watch=watch, check=check)
+    limits = Limits(largest=int(max_gb * 1e9))
+    with TerminalProgress() as progress:
+        outcomes = fetch(
+            sources, folder, pattern=pattern, limit=limit, limits=limits, check=check, log=log, progress=progress
+        )
     gaps = find_gaps(Home(home), dumps=folder) if check else []
     for gap in gaps:
         listed.add("gaps", gap)

@@ -142,13 +142,11 @@ def mesh_relink(
     The model does not search for mentions again. Sources that are done are skipped, so the same command continues after
     a stop.
     """
-    from rich.console import Console
-
-    from flows.cli.progress import TerminalWatch
+    from flows.cli.progress import TerminalProgress
     from flows.relink import relink
 
-    with TerminalWatch(Console(stderr=True)) as shown:
-        outcome = relink(home, mesh=mesh, model=model, device=device.value, progress=shown.names)
+    with TerminalProgress() as progress:
+        outcome = relink(home, mesh=mesh, model=model, device=device.value, progress=progress)
     if outcome.old == outcome.new:
         show_text(f"{home} is linked to MeSH {mesh} already, by snapshot {outcome.snapshot.number}")
         return

@@ -144,16 +144,14 @@ def judge(
 
     Nothing is promoted. Exit code 1 says that the gate refuses it.
     """
-    from rich.console import Console
-
-    from flows.cli.progress import StepWatch
+    from flows.cli.progress import TerminalProgress
     from flows.evaluate import judge as run
     from warehouse.registry.evaluations import read_report
 
     place = Home(home)
-    with StepWatch(Console(stderr=True)) as shown:
+    with TerminalProgress() as progress:
         judged, said = run(
-            place, gold=gold, seen=seen or [], model=version, mesh=mesh, device=device.value, watch=shown.step
+            place, gold=gold, seen=seen or [], model=version, mesh=mesh, device=device.value, progress=progress
         )
     show_text(read_report(place, judged.evaluation), end="")
     say(said)

@@ -1,85 +1,82 @@
-"""Progress bars of a run: encoding of names, then annotation of documents."""
+"""The progress of a command on standard error: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from types import TracebackType
 
+from rich import progress
 from rich.console import Console
+from rich.table import Column
+from rich.text import Text
 
-from flows.cli.terminal import show_progress
-from tasks.sources import Source, count_records
+from flows.cli.terminal import duration, is_plain
 
 
-class TerminalWatch:
-    """A progress bar on a console for each stage of a run, one after the other."""
+class TerminalProgress:
+    """A `Progress` that shows the stages of a command one after the other, each with its rate and the time left.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._stack = ExitStack()
-        self._unit = ""
-        self._advance: Callable[[int], None] = lambda more: None
-        self._documents: int | None = None
-        self._names = 0
+    A stage begins when `what` changes, or when `done` falls: the next model starts from zero. The steps that are done
+    when a stage begins do not count for its rate, since an earlier run did them. The time left needs a total.
+    """
 
-    def __enter__(self) -> TerminalWatch:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self, console: Console | None = None, *, every: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._stack.close()
-
-    def sources(self, todo: list[Source]) -> None:
-        """Count the records of the sources to annotate."""
-        self._documents = sum(map(count_records, todo))
-
-    def names(self, what: str, done: int, total: int | None) -> None:
-        """Show how many names of the vocabulary are encoded."""
-        self._show(what, total, before=done)
-        self._advance(done - self._names)
-        self._names = done
-
-    def documents(self, more: int) -> None:
-        """Show that `more` documents are annotated."""
-        self._show("documents", self._documents)
-        self._advance(more)
-
-    def _show(self, unit: str, total: int | None, *, before: int = 0) -> None:
-        if unit != self._unit:
-            self._stack.close()
-            self._unit, self._names = unit, before
-            self._advance = self._stack.enter_context(
-                show_progress(console=self._console, total=total, unit=unit, before=before)
-            )
-
-
-class StepWatch:
-    """A progress bar on a console for each task that reports how many of its steps are done."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._stack = ExitStack()
+        """Show on `console`; if it is not a terminal, print at most one line every `every` seconds."""
+        self._console = console or Console(stderr=True)
+        self._every = every
+        self._clock = clock
+        self._bar: progress.Progress | None = None
         self._what = ""
-        self._done = 0
-        self._advance: Callable[[int], None] = lambda more: None
+        self._done = self._before = 0
+        self._begun = self._printed = 0.0
 
-    def __enter__(self) -> StepWatch:
+    def __enter__(self) -> TerminalProgress:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._stop()
 
-    def step(self, what: str, done: int, total: int | None) -> None:
-        """Show that `done` of `total` steps of the task `what` are done."""
-        if what != self._what or done < self._done:  # the next model starts from zero
-            self._stack.close()
-            self._what, self._done = what, done
-            self._advance = self._stack.enter_context(
-                show_progress(console=self._console, total=total, unit=what, before=done)
-            )
-        self._advance(done - self._done)
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Show that `done` of `total` steps are done."""
+        now = self._clock()
+        if what != self._what or done < self._done:
+            self._stop()
+            self._what, self._before, self._begun, self._printed = what, done, now, now
+            if not is_plain(self._console):
+                self._bar = _started_bar(self._console, total)
         self._done = done
+        rate = (done - self._before) / (now - self._begun) if now > self._begun else 0.0
+        line = _line(what, done, total, rate=rate)
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total, description=line)
+        elif now - self._printed >= self._every:
+            self._printed = now
+            self._console.print(Text(line), soft_wrap=True)
+
+    def _stop(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def _started_bar(console: Console, total: int | None) -> progress.Progress:
+    text = progress.TextColumn("{task.description}", table_column=Column(no_wrap=True), markup=False)
+    elapsed = progress.TimeElapsedColumn(table_column=Column(min_width=len("0:00:00")))
+    columns = [text, progress.BarColumn(bar_width=None), elapsed]
+    bar = progress.Progress(*columns, console=console, transient=True, expand=True)
+    bar.add_task("", total=total)
+    bar.start()
+    return bar
+
+
+def _line(what: str, done: int, total: int | None, *, rate: float) -> str:
+    of = "" if total is None else f" of {total:,}"
+    line = f"{done:,}{of} {what}, {rate:,.{0 if rate >= 100 else 1}f}/s"
+    if total is not None and rate:
+        line += f", {duration(max(0, total - done) / rate)} left"
+    return line

@@ -1,4 +1,4 @@
-"""Terminal output: annotated text, tables, the summary of a run, and progress.
+"""Terminal output: annotated text, tables and the summary of a run.
 
 In colour, a mention is dark text on a light background, readable on dark and light terminals. Without colour (not a
 terminal, `NO_COLOR`, a dumb terminal) it is marked as `[words|D012345]`, and nothing is wrapped, so that programs can
@@ -7,19 +7,17 @@ read it. Control characters are shown as U+FFFD, since they could control the te
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from rich import box, progress
+from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from flows.cli.visible import visible
@@ -64,11 +62,11 @@ def show_document(document: Document, mentions: Iterable[Mention], *, console: C
     """
     marked = list(spans(mentions))
     named: set[str] = set()
-    console.print(Text(visible(document.document_id), style="bold"), soft_wrap=_plain(console))
+    console.print(Text(visible(document.document_id), style="bold"), soft_wrap=is_plain(console))
     for passage in document.passages:
         inside = [span for span in marked if passage.offset <= span.start and span.end <= passage.end]
-        text = _marked(visible(passage.text), passage.offset, inside, named, plain=_plain(console))
-        console.print(text, soft_wrap=_plain(console))
+        text = _marked(visible(passage.text), passage.offset, inside, named, plain=is_plain(console))
+        console.print(text, soft_wrap=is_plain(console))
 
 
 def show_line(line: str, *, console: Console) -> None:
@@ -93,7 +91,7 @@ def show_table(
         cells = {name: [" ".join(cell.split("\n")) for cell in column] for name, column in cells.items()}
         texts = {name for name, column in values.items() if any(" " in _cell(each) for each in column if _long(each))}
         widths = fit_columns(cells, texts=texts, width=console.width)
-    table = Table(box=box.ASCII2 if _plain(console) else box.SIMPLE_HEAD, header_style="bold")
+    table = Table(box=box.ASCII2 if is_plain(console) else box.SIMPLE_HEAD, header_style="bold")
     shown = list(widths) or names
     for name in shown:
         known = [value for value in values[name] if value is not None]
@@ -148,7 +146,7 @@ def show_summary(summary: Summary, *, console: Console) -> None:
     counts = (
         f"{plural(summary.documents, 'document')}, {plural(summary.mentions, 'mention')} "
         f"of {plural(summary.concepts, 'concept')}, {plural(summary.failures, 'failure')} "
-        f"in {_duration(summary.seconds)} ({rate:,.1f} documents/s)"
+        f"in {duration(summary.seconds)} ({rate:,.1f} documents/s)"
     )
     lines = [Text(counts, style="bold")]
     name_width = max((len(level.name) for level in summary.levels), default=0)
@@ -156,65 +154,9 @@ def show_summary(summary: Summary, *, console: Console) -> None:
     did_width = max((len(level.did) for level in summary.levels), default=0)
     for level in summary.levels:
         count = f"{level.count:>{count_width},}"
-        lines.append(
-            Text(f"  {level.name:<{name_width}}  {count} {level.did:<{did_width}}  {_duration(level.seconds)}")
-        )
+        lines.append(Text(f"  {level.name:<{name_width}}  {count} {level.did:<{did_width}}  {duration(level.seconds)}"))
     for line in lines:
         console.print(line, soft_wrap=True)
-
-
-@contextmanager
-def show_progress(
-    *,
-    console: Console,
-    total: int | None = None,
-    unit: str = "documents",
-    before: int = 0,
-    every: float = 10.0,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Callable[[int], None]]:
-    """Show progress while the block runs; yield a function that takes the number of further items done.
-
-    The `before` items that are done already do not count for the rate. A terminal shows a bar with the rate and the
-    time left; otherwise a line is printed at most every `every` seconds. The time left needs a `total`.
-    """
-    begun = last = clock()
-    done = before
-
-    def line(now: float) -> str:
-        return _progress_line(done, total, unit, rate=(done - before) / (now - begun) if now > begun else 0.0)
-
-    def print_line(more: int) -> None:
-        nonlocal done, last
-        done += more
-        now = clock()
-        if now - last >= every:
-            last = now
-            console.print(Text(line(now)), soft_wrap=True)
-
-    if _plain(console):
-        yield print_line
-        return
-    text = progress.TextColumn("{task.description}", table_column=Column(no_wrap=True))
-    elapsed = progress.TimeElapsedColumn(table_column=Column(min_width=len("0:00:00")))
-    columns = [text, progress.BarColumn(bar_width=None), elapsed]
-    with progress.Progress(*columns, console=console, transient=True, expand=True) as bar:
-        task = bar.add_task(_progress_line(done, total, unit, rate=0.0), total=total, completed=done)
-
-        def move_bar(more: int) -> None:
-            nonlocal done
-            done += more
-            bar.update(task, completed=done, description=line(clock()))
-
-        yield move_bar
-
-
-def _progress_line(done: int, total: int | None, unit: str, *, rate: float) -> str:
-    of = "" if total is None else f" of {total:,}"
-    line = f"{done:,}{of} {unit}, {rate:,.{0 if rate >= 100 else 1}f}/s"
-    if total is not None and rate:
-        line += f", {_duration(max(0, total - done) / rate)} left"
-    return line
 
 
 def interval(value: pa.MonthDayNano) -> str:
@@ -296,7 +238,8 @@ def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
     return visible(" " + ", ".join(labels)), _LABEL
 
 
-def _plain(console: Console) -> bool:
+def is_plain(console: Console) -> bool:
+    """Return whether a console takes plain lines only: it is not a terminal, or it has no colour."""
     return console.no_color or console.color_system is None
 
 
@@ -314,7 +257,8 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words: `20.0 s`, `1 min 30 s`, `2 h 5 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -59,7 +59,7 @@ def evaluate_models(
     slices: bool = False,
     against: Sequence[Path] = (),
     device: str = "auto",
-    watch: Progress = silent,
+    progress: Progress = silent,
     log: Callable[[str], None] = _log.warning,
 ) -> Evaluated:
     """Evaluate models that differ by their seed, and compare them with others on the same documents.
@@ -86,8 +86,8 @@ def evaluate_models(
     slicer = Slicer.of(seen, canonical=vocabulary.canonical) if slices else Slicer.whole()
 
     def one(folder: Path) -> Evaluation:
-        cascade = load(folder, mesh, home=home, device=device, progress=watch)
-        return evaluate(cascade, gold, protocols=protocols, slicer=slicer, progress=watch)
+        cascade = load(folder, mesh, home=home, device=device, progress=progress)
+        return evaluate(cascade, gold, protocols=protocols, slicer=slicer, progress=progress)
 
     mine = tuple(one(folder) for folder in models)
     others = [one(folder) for folder in against]

@@ -47,7 +47,7 @@ def assess(
     sample: Path = SAMPLE,
     device: str = "auto",
     data: Mapping[str, Any] | None = None,
-    watch: Progress = silent,
+    progress: Progress = silent,
 ) -> Judged:
     """Evaluate a model on gold documents, compare it with the champion if there is one, and keep the result.
 
@@ -65,11 +65,11 @@ def assess(
     slicer = Slicer.of(seen, canonical=vocabulary.canonical) if seen else Slicer.whole()
     bounds = find_bounds(gold, vocabulary, seen=seen, slicer=slicer)
     challenger = load(model, mesh, home=home, device=device)
-    found = evaluate(challenger, gold, protocols=PROTOCOLS, slicer=slicer, progress=watch)
+    found = evaluate(challenger, gold, protocols=PROTOCOLS, slicer=slicer, progress=progress)
     evaluated, comparison, checks = [found], None, tuple[Check, ...]()
     if champion and other != version:
         cascade = load(champion, mesh, home=home, device=device)
-        evaluated.append(evaluate(cascade, gold, protocols=PROTOCOLS, slicer=slicer, progress=watch))
+        evaluated.append(evaluate(cascade, gold, protocols=PROTOCOLS, slicer=slicer, progress=progress))
         comparison = compare(evaluated[1].counts, found.counts)
         checks = judge(
             comparison,

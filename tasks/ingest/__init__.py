@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from model.progress import Progress, silent
 from tasks.errors import InputError
 from tasks.ingest.addresses import check_address, without_secrets
 from tasks.ingest.download_folder import DownloadFolder
 from tasks.ingest.gaps import find_gaps
-from tasks.ingest.outcome import FileOutcome, Limits, RetryPolicy, Watch
+from tasks.ingest.outcome import FileOutcome, Limits, Log, RetryPolicy
 
-__all__ = ["PATTERN", "FileOutcome", "Limits", "RetryPolicy", "Watch", "find_gaps", "ingest"]
+__all__ = ["PATTERN", "FileOutcome", "Limits", "Log", "RetryPolicy", "find_gaps", "ingest"]
 
 PATTERN = "*.xml.gz"
 
@@ -29,22 +30,26 @@ def ingest(
     retry_policy: RetryPolicy | None = None,
     limits: Limits | None = None,
     check: bool = False,
-    watch: Watch = lambda outcome: None,
+    log: Log = lambda outcome: None,
+    progress: Progress = silent,
 ) -> list[FileOutcome]:
     """Fetch the files of sources that match a pattern into a folder, and return the outcome of each.
 
     A source is a local folder, or the URL of an HTTP(S) listing. `limit` is the number of files per source, sorted by
     name. A file with a companion `.md5` is verified against it; any other is checked for its end. A source that cannot
     be listed fails without stopping the others. With `check`, nothing is fetched, and each file that is missing or
-    differs is an outcome `failed`. Raises InputError if the folder cannot be used.
+    differs is an outcome `failed`. `log` takes each outcome as soon as it is known, and `progress` counts the files.
+    Raises InputError if the folder cannot be used.
     """
     outcomes: list[FileOutcome] = []
     taken: set[str] = set()
 
     def record(outcome: FileOutcome) -> None:
         outcomes.append(outcome)
-        watch(outcome)
+        log(outcome)
+        progress("files", len(outcomes), None)
 
+    progress("files", 0, None)
     with DownloadFolder(folder, limits=limits or Limits()).opened() as downloads:
         for source in sources:
             shown = without_secrets(source)
@@ -60,7 +65,7 @@ def ingest(
                         limit=limit,
                         taken=taken,
                         retry_policy=retry_policy or RetryPolicy(),
-                        watch=record,
+                        log=record,
                         check=check,
                     )
                 elif "://" in source:
@@ -69,13 +74,7 @@ def ingest(
                     from tasks.ingest.local import copy_folder
 
                     copy_folder(
-                        Path(source),
-                        downloads,
-                        pattern=pattern,
-                        limit=limit,
-                        taken=taken,
-                        watch=record,
-                        check=check,
+                        Path(source), downloads, pattern=pattern, limit=limit, taken=taken, log=record, check=check
                     )
             except InputError as error:
                 record(FileOutcome(shown, "failed", reason=str(error).removeprefix(f"{shown}: ")))

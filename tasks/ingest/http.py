@@ -22,7 +22,7 @@ from lxml import etree
 from tasks.errors import InputError
 from tasks.ingest.addresses import without_secrets
 from tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
-from tasks.ingest.outcome import FileOutcome, RetryPolicy, Watch
+from tasks.ingest.outcome import FileOutcome, Log, RetryPolicy
 from warehouse.layout import natural
 
 PARALLEL = 2  # more would burden the server
@@ -57,10 +57,10 @@ def fetch_listing(
     limit: int | None,
     taken: set[str],
     retry_policy: RetryPolicy,
-    watch: Watch,
+    log: Log,
     check: bool = False,
 ) -> None:
-    """Fetch the first `limit` matching files of a listing, and report the outcome of each to `watch`.
+    """Fetch the first `limit` matching files of a listing, and report the outcome of each to `log`.
 
     With `check`, fetch none: a file that is missing, or differs from its MD5 in the listing, is reported as failed.
     `taken` are the names that earlier sources used; the names of this one are added. Raises InputError if the listing
@@ -74,9 +74,8 @@ def fetch_listing(
         raise InputError(f"{shown}: {error}") from error
     if not is_folder:
         raise InputError(f"{shown}: expected the address of a folder, such as https://host/folder/")
-    asyncio.run(
-        _Listing(url.rstrip("/") + "/", downloads, retry_policy).fetch(pattern, limit, taken, watch, check=check)
-    )
+    listing = _Listing(url.rstrip("/") + "/", downloads, retry_policy)
+    asyncio.run(listing.fetch(pattern, limit, taken, log, check=check))
 
 
 class _Listing:
@@ -89,7 +88,7 @@ class _Listing:
         self._companions: set[str] = set()
         self._corrupt: dict[str, int] = {}
 
-    async def fetch(self, pattern: str, limit: int | None, taken: set[str], watch: Watch, *, check: bool) -> None:
+    async def fetch(self, pattern: str, limit: int | None, taken: set[str], log: Log, *, check: bool) -> None:
         async with aiohttp.ClientSession(
             raise_for_status=_check_status,
             auto_decompress=False,  # keep files compressed
@@ -101,11 +100,11 @@ class _Listing:
                 links = await self._with_retries(self._links)
             except (FetchError, ValueError) as error:  # ValueError: an invalid address
                 raise InputError(f"{self._folder}: {error}") from error
-            waiting = iter(self._names(links, pattern, limit, taken, watch))
+            waiting = iter(self._names(links, pattern, limit, taken, log))
 
             async def work() -> None:
                 for name in waiting:
-                    watch(await (self._compare(name) if check else self._fetch(name)))
+                    log(await (self._compare(name) if check else self._fetch(name)))
 
             async with asyncio.TaskGroup() as workers:
                 for _ in range(PARALLEL):
@@ -123,7 +122,7 @@ class _Listing:
         page = etree.HTML(b"<html>" + written)
         return [link for anchor in page.iter("a") if (link := anchor.get("href"))]
 
-    def _names(self, links: list[str], pattern: str, limit: int | None, taken: set[str], watch: Watch) -> list[str]:
+    def _names(self, links: list[str], pattern: str, limit: int | None, taken: set[str], log: Log) -> list[str]:
         """Return the names to fetch, in order; report refused ones at once."""
         names, refused = set(), {}
         for link in links:
@@ -141,7 +140,7 @@ class _Listing:
         chosen = sorted(names, key=natural)[:limit]
         refused |= {name: "an earlier source has a file of this name" for name in chosen if name in taken}
         for name, reason in sorted(refused.items()):
-            watch(FileOutcome(name, "failed", reason=reason))
+            log(FileOutcome(name, "failed", reason=reason))
         chosen = [name for name in chosen if name not in taken]
         taken.update(chosen)
         return chosen

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.errors import InputError
 from tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
-from tasks.ingest.outcome import FileOutcome, Watch
+from tasks.ingest.outcome import FileOutcome, Log
 from warehouse.layout import natural
 
 
@@ -19,10 +19,10 @@ def copy_folder(
     pattern: str,
     limit: int | None,
     taken: set[str],
-    watch: Watch,
+    log: Log,
     check: bool = False,
 ) -> None:
-    """Copy the first `limit` matching files of a folder, and report the outcome of each to `watch`.
+    """Copy the first `limit` matching files of a folder, and report the outcome of each to `log`.
 
     With `check`, copy none: a file that is missing, or has changed since, is reported as failed.
     `taken` are the names that earlier sources used; the names of this one are added. Raises InputError if the folder
@@ -39,17 +39,17 @@ def copy_folder(
     for name in names[:limit]:
         if not is_safe(name):
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-            watch(FileOutcome(shown, "failed", reason="its name is refused: only letters, digits, '.', '_' and '-'"))
+            log(FileOutcome(shown, "failed", reason="its name is refused: only letters, digits, '.', '_' and '-'"))
         elif name in taken:
-            watch(FileOutcome(name, "failed", reason="an earlier source has a file of this name"))
+            log(FileOutcome(name, "failed", reason="an earlier source has a file of this name"))
         elif not (folder / name).is_file():
-            watch(FileOutcome(name, "failed", reason="not a regular file"))
+            log(FileOutcome(name, "failed", reason="not a regular file"))
         else:
             taken.add(name)
             try:
-                watch(_compare(folder / name, downloads) if check else _copy(folder / name, downloads))
+                log(_compare(folder / name, downloads) if check else _copy(folder / name, downloads))
             except OSError as error:
-                watch(FileOutcome(name, "failed", reason=f"cannot be copied ({error.strerror or error})"))
+                log(FileOutcome(name, "failed", reason=f"cannot be copied ({error.strerror or error})"))
 
 
 def _compare(path: Path, downloads: DownloadFolder) -> FileOutcome:

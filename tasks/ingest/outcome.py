@@ -57,4 +57,5 @@ class Limits:
         return None
 
 
-Watch = Callable[[FileOutcome], None]
+Log = Callable[[FileOutcome], None]
+"""A function that takes the outcome of each file as soon as it is known."""

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from flows.annotate import IncompleteError, Outcome, Watch, annotate_sources
+from flows.annotate import IncompleteError, Outcome, annotate_sources
 from model.document import Document
 from tasks.errors import InputError
 from tasks.parsers import parse
-from tasks.sources import Source, find_sources
+from tasks.sources import find_sources
 from tests.flows.world import World, articles, finished_files, pubmed, rows, tables, write_sources
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
@@ -147,14 +147,17 @@ def test_nothing_usable_publishes_nothing(world: World, tmp_path: Path) -> None:
         rows(tmp_path / "home", "FROM documents")
 
 
-def test_who_watches_is_notified(world: World, tmp_path: Path) -> None:
-    found: list[Source] = []
-    names: list[tuple[int, int]] = []
-    documents: list[int] = []
-    watch = Watch(found.extend, lambda what, done, total: names.append((done, total)), documents.append)
-    annotate(world, tmp_path / "home", *write_sources(tmp_path / "in"), watch=watch)
-    assert (len(found), names[-1], sum(documents)) == (3, (82, 82), 19)
-    assert documents[0] == 0  # so that the time of the first ones counts in the rate
+def test_progress_counts_the_word_pieces_of_the_bank_and_then_the_documents_of_all_sources(
+    world: World, tmp_path: Path
+) -> None:
+    steps: list[tuple[str, int, int | None]] = []
+    annotate(world, tmp_path / "home", *write_sources(tmp_path / "in"), progress=lambda *step: steps.append(step))
+    stages = {what: [step[1:] for step in steps if step[0] == what] for what, _, _ in steps}
+    assert list(stages) == ["word pieces", "documents"]
+    assert stages["word pieces"][-1] == (82, 82)
+    assert stages["documents"][0] == (0, 20)  # at once: the time of the first ones counts in the rate
+    assert stages["documents"][-1] == (19, 20)  # the total counts the bad record too
+    assert stages["documents"] == sorted(stages["documents"])
 
 
 @pytest.mark.parametrize(

@@ -142,11 +142,11 @@ def test_stopped_anywhere_it_goes_on(made: Path, home: Path) -> None:
 def _killed(made: Path, home: Path, chunks: int) -> None:
     calls = count()
 
-    def documents(done: int, total: int) -> None:
-        if next(calls) == chunks:
+    def progress(what: str, done: int, total: int | None) -> None:
+        if what == "documents" and next(calls) == chunks:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    run(made, home, documents=documents)
+    run(made, home, progress=progress)
 
 
 def test_command(made: Path, home: Path) -> None:

@@ -156,12 +156,12 @@ def test_a_backfill_does_not_undo_a_relink_that_published_meanwhile(world: World
     new = another(world, tmp_path)
     relinked: list[RelinkOutcome] = []
 
-    def at_first(done: int, total: int) -> None:
-        if not relinked:
+    def at_first(what: str, done: int, total: int | None) -> None:
+        if what == "documents" and not relinked:
             relinked.append(relink(home, mesh="next", model=world.model, device="cpu"))
 
     with pytest.raises(OvertakenError, match=r"^snapshot 2 of model .* and MeSH next is shown since, "):
-        backfill(home, model=new, device="cpu", publishing=True, documents=at_first)
+        backfill(home, model=new, device="cpu", publishing=True, progress=at_first)
     assert rows(home, VERSIONS) == [(model_version(world.model), "next")]
     assert backfill(home, model=new, mesh="tiny", device="cpu", publishing=True).documents == 0
     assert rows(home, VERSIONS) == [(model_version(new), "tiny")]

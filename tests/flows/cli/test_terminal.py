@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from flows.cli.terminal import Level, Summary, show_document, show_line, show_progress, show_summary, show_table
+from flows.cli.terminal import Level, Summary, show_document, show_line, show_summary, show_table
 from model.document import Document, Mention, Passage
 from warehouse import schemas
 
@@ -243,42 +242,3 @@ def test_summary_of_nothing() -> None:
     console, out = _console()
     show_summary(Summary(0, 0, 0, 0, seconds=0.0), console=console)
     assert out.getvalue() == "0 documents, 0 mentions of 0 concepts, 0 failures in 0.0 s (0.0 documents/s)\n"
-
-
-def _ticks(*seconds: float) -> Iterator[float]:
-    return iter(seconds)
-
-
-def test_progress_prints_a_line_every_so_often() -> None:
-    console, out = _console()
-    ticks = _ticks(0, 4, 10, 19, 20)
-    with show_progress(console=console, total=2000, every=10, clock=lambda: next(ticks)) as advance:
-        for more in (100, 100, 600, 200):
-            advance(more)
-    assert out.getvalue() == (
-        "200 of 2,000 documents, 20.0/s, 1 min 30 s left\n1,000 of 2,000 documents, 50.0/s, 20.0 s left\n"
-    )
-
-
-def test_what_was_done_before_does_not_count_for_the_rate() -> None:
-    console, out = _console()
-    ticks = _ticks(0, 10)
-    with show_progress(console=console, total=1000, before=500, clock=lambda: next(ticks)) as advance:
-        advance(100)
-    assert out.getvalue() == "600 of 1,000 documents, 10.0/s, 40.0 s left\n"
-
-
-def test_progress_without_a_total() -> None:
-    console, out = _console()
-    ticks = _ticks(0, 10)
-    with show_progress(console=console, unit="files", clock=lambda: next(ticks)) as advance:
-        advance(5)
-    assert out.getvalue() == "5 files, 0.5/s\n"
-
-
-def test_progress_on_a_terminal_is_a_bar() -> None:
-    console, out = _console(colour=True, width=100)
-    ticks = _ticks(0, 10)
-    with show_progress(console=console, total=50, clock=lambda: next(ticks)) as advance:
-        advance(25)
-    assert "25 of 50 documents, 2.5/s, 10.0 s left" in out.getvalue()
