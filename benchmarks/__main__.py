@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.age import night_over_age
 from benchmarks.annotation import annotate_over_encoder, linking_over_encoder
 from benchmarks.factorised import factorised_over_pairwise
 from benchmarks.measuring import Result, Setting, machine
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
     "train_over_encoder": train_over_encoder,
     "peak_memory": peak_memory,
     "warehouse_over_file": warehouse_over_file,
+    "night_over_age": night_over_age,
 }
 # Abstracts in a timed round, abstracts while memory is watched, and mentions of the warehouse.
 SIZES = {"small": (256, 2_000, 20_000_000), "full": (2_000, 30_000, 100_000_000)}

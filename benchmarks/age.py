@@ -1,0 +1,82 @@
+"""Compare nights of young and old homes: CPU seconds of recording and publishing one new file, by runs and sources."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measuring import Result, Setting
+from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key
+from warehouse.layout import Home, SourceKey
+from warehouse.queries.status import status
+from warehouse.snapshots.publish import publish
+from warehouse.sources.history import CHECKPOINT_EVERY, recorded_run
+from warehouse.sources.runs import RunRecord, SourceOutcome, write_run
+
+RUNS = (CHECKPOINT_EVERY, 365, 3_650)
+SOURCES = 2_000
+
+
+def night_over_age(setting: Setting) -> Result:
+    """CPU seconds of a night after ten years of nights, over those after 64 nights, for the same 2,000 files.
+
+    A night records the run, adds one file of one document, publishes, and reads the status. `seconds` has every pair of
+    runs and sources. With few abstracts, sources and runs are few too.
+    """
+    most = min(SOURCES, setting.many)
+    ages = RUNS if most == SOURCES else (CHECKPOINT_EVERY, 2 * CHECKPOINT_EVERY)
+    seconds: dict[str, list[float]] = {}
+    for sources in sorted({most // 20 or 1, most}):
+        home = _home(setting.folder / f"age-{sources}", sources)
+        for runs in ages:
+            _add_runs(home, upto=runs)
+            _night(home, -1)  # makes the checkpoint
+            name = f"{runs} runs, {sources} sources"
+            seconds[name] = [round(_night(home, runs + number), 3) for number in range(setting.rounds)]
+    few, many = (seconds[f"{runs} runs, {most} sources"] for runs in (ages[0], ages[-1]))
+    ratios = sorted(after / before for before, after in zip(few, many, strict=True))
+    return {
+        "ratio": round(ratios[len(ratios) // 2], 2),
+        "min": round(ratios[0], 2),
+        "max": round(ratios[-1], 2),
+        "target": "<= 1.5",
+        "seconds": seconds,
+    }
+
+
+def _home(folder: Path, sources: int) -> Home:
+    home = Home(folder)
+    add_vocabulary(home)
+    for number in range(sources):
+        add_source(home, key(f"s{number}"), [document(0, str(number))])
+    publish(home, VERSIONS)
+    return home
+
+
+def _add_runs(home: Home, *, upto: int) -> None:
+    for number in range(sum(1 for _ in home.runs.glob("*.json")), upto):
+        moment = f"2026-01-01T00:00:{number % 60:02d}+00:00"
+        one = SourceOutcome(name=f"s{number}", digest=key(f"s{number}").digest, outcome="annotated")
+        run = RunRecord(run_id=f"{number + 1:08d}-x", started=moment, finished=moment, host="h", sources=(one,))
+        write_run(home, replace(run, versions={"model": VERSIONS.model, "mesh": VERSIONS.mesh}, unchanged=number))
+
+
+def _night(home: Home, number: int) -> float:
+    new = key(f"new{number}")
+    known = [SourceKey(name, digest) for name, digest in _stems(home)]
+    add_source(home, new, [document(0, f"9{number + 1:07d}")])
+    begun = time.process_time()
+
+    def outcomes(run: RunRecord) -> RunRecord:
+        done = [replace(one, outcome="annotated" if one.key == new else "unchanged") for one in run.sources]
+        return replace(run, sources=tuple(done))
+
+    with recorded_run(home, [*known, new], VERSIONS, todo={new}, options={}, with_outcomes=outcomes):
+        publish(home, VERSIONS)
+    status(home)
+    return time.process_time() - begun
+
+
+def _stems(home: Home) -> list[list[str]]:
+    return [path.stem.rsplit(".", 1) for path in sorted((home.root / "documents").glob("*.parquet"))]
