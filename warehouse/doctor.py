@@ -1,11 +1,14 @@
 """Examine a home: compare every file with its recorded facts, and find files that do not belong there.
 
-Each finding has a code; `docs/doctor.md` explains each code and what to do. A repair never deletes data that cannot be
-produced again. It deletes leftovers and damaged files, and the next run writes those again.
+Each finding has a code; `docs/doctor.md` explains each code and what to do. A repair moves damaged files to the
+quarantine of the home (`warehouse.quarantine`), so that the next run writes them again. It deletes only unfinished
+files, and files in quarantine that exist again and are sound. A file that cannot be read now is not damaged
+(`warehouse.unreadable`): then nothing is repaired, because what cannot be read may name or replace any other file.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -20,6 +23,7 @@ from warehouse.errors import WarehouseError
 from warehouse.files import is_locked, sweep
 from warehouse.layout import Home, Versions, digest_file
 from warehouse.parquet import read_metadata
+from warehouse.quarantine import made_again, quarantine
 from warehouse.quoting import literal_path
 from warehouse.snapshots.file_stats import FileFacts, file_facts, recorded_facts
 from warehouse.snapshots.reader import open_path
@@ -36,9 +40,11 @@ from warehouse.snapshots.refs import (
 )
 from warehouse.sources.hash_cache import forget_digest, kept_digests
 from warehouse.sources.runs import RunRecord, may_be_running, read_run, write_run
+from warehouse.unreadable import is_unreadable
 from warehouse.wording import one_line
 
 CODES: Final = {
+    "unreadable": "the file cannot be read now; that does not mean that it is damaged",
     "broken-link": "warehouse.duckdb shows no snapshot that can be read",
     "damaged-snapshot": "a snapshot cannot be read",
     "moved-home": "snapshots read from where the home was before",
@@ -49,6 +55,7 @@ CODES: Final = {
     "orphan-file": "no snapshot names the file and no run needs it",
     "foreign-file": "the file is none of ours",
     "leftover": "a writer ended before it had finished the file",
+    "quarantined": "the file that replaces it is sound",
     "stale-run": "a run never ended: it was killed",
     "damaged-run": "the record of a run cannot be read",
     "damaged-rollbacks": "the record of rollbacks cannot be read",
@@ -83,7 +90,7 @@ class _Case:
 class _Shown:
     """What all readable snapshots show together."""
 
-    current: int | None  # number of the current one, readable or not
+    current: int | None = None  # number of the current one, readable or not
     good: list[int] = field(default_factory=list)  # numbers, ascending
     versions: str = ""  # folder of the mentions of the current one, or of the newest if that is unreadable
     named: dict[str, tuple[FileFacts, list[int]]] = field(default_factory=dict)  # by path: facts, snapshots
@@ -102,12 +109,14 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
     with publisher(home) if repair else nullcontext():
         before = {*home.runs.glob("*.json")}
         cases = list(_cases(home, locked=repair))
+        unreadable = any(case.finding.code == "unreadable" for case in cases)
         active = _has_active_run(home) or before != {*home.runs.glob("*.json")}  # or one began meanwhile
         for case in cases:
-            blocked = active and case.finding.code in _OF_SOURCES
-            done = case.repair() if repair and case.repair and not blocked else None
-            findings.append(replace(case.finding, repaired=done))
-    if repair and any(finding.code == "moved-home" for finding in findings):
+            blocked = unreadable or (active and case.finding.code in _OF_SOURCES)
+            findings.append(_repaired(case) if repair and not blocked else case.finding)
+        if repair and not unreadable:
+            findings += _release(home, {home.root / finding.path for finding in findings})
+    if repair and not unreadable and any(finding.code == "moved-home" for finding in findings):
         relocate(home)  # takes the lock itself
         findings = [
             replace(one, repaired="they read from here now") if one.code == "moved-home" else one for one in findings
@@ -117,20 +126,54 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
 
 def _cases(home: Home, *, locked: bool) -> Iterator[_Case]:
     idle = locked or not is_locked(home.lock)
-    yield from _check_runs(home)
-    shown = _Shown(_current(home))
-    yield from _check_snapshots(home, shown, idle=idle)
-    yield from _check_rollbacks(home)
-    yield from _check_link(home, shown)
-    yield from _check_named_files(home, shown)
-    yield from _check_other_files(home, shown, idle=idle)
-    yield from _check_leftovers(home, idle=idle)
-    yield from _check_dumps(home)
+    shown = _Shown()
+    for check in (
+        _check_folders(home),
+        _check_runs(home),
+        _check_snapshots(home, shown, idle=idle),
+        _check_rollbacks(home),
+        _check_link(home, shown),
+        _check_named_files(home, shown),
+        _check_other_files(home, shown, idle=idle),
+        _check_leftovers(home, idle=idle),
+        _check_dumps(home),
+    ):
+        try:
+            yield from check
+        except OSError as error:
+            yield _unreadable(home, Path(error.filename or home.root), error)
+
+
+def _repaired(case: _Case) -> Finding:
+    """Repair what was found, if possible, and return the finding with what was done."""
+    try:
+        return replace(case.finding, repaired=case.repair()) if case.repair else case.finding
+    except OSError as error:
+        return replace(case.finding, what=f"{case.finding.what}; not repaired: {error.strerror or one_line(error)}")
+
+
+def _release(home: Home, found: set[Path]) -> Iterator[Finding]:
+    """Delete the files in quarantine that exist again, except those with a finding."""
+    for path, kept in made_again(home).items():
+        if path not in found:
+            for one in kept:
+                one.unlink()
+                yield Finding("quarantined", _relative(home, one), "was written again", repaired="deleted")
+
+
+def _check_folders(home: Home) -> Iterator[_Case]:
+    """Find folders that cannot be listed: all files in them would seem to be missing."""
+    errors: list[OSError] = []
+    for _ in os.walk(home.root, onerror=errors.append):
+        pass
+    for error in errors:
+        if is_unreadable(error):
+            yield _unreadable(home, Path(error.filename), error)
 
 
 def _has_active_run(home: Home) -> bool:
     for path in home.runs.glob("*.json"):
-        with suppress(WarehouseError):
+        with suppress(WarehouseError, OSError):
             if may_be_running(read_run(path)):
                 return True
     return False
@@ -140,8 +183,11 @@ def _check_runs(home: Home) -> Iterator[_Case]:
     for path in sorted(home.runs.glob("*.json")):
         try:
             run = read_run(path)
+        except OSError as error:
+            yield _unreadable(home, path, error)
+            continue
         except WarehouseError:
-            yield _case(home, "damaged-run", path, "is not a valid run record", partial(_set_aside, path))
+            yield _case(home, "damaged-run", path, "is not a valid run record", partial(_quarantine, home, path))
             continue
         if not (run.finished or run.error or may_be_running(run)):
             what = f"began {run.started[:19]} on {run.host} and never ended"
@@ -150,6 +196,7 @@ def _check_runs(home: Home) -> Iterator[_Case]:
 
 def _check_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
     moved = []
+    shown.current = _current(home)
     pruned = sorted(home.snapshots.glob(".pruned-*.duckdb")) if idle else []  # the next prune reads and deletes them
     for path in (*map(home.snapshot, numbers(home)), *pruned):
         try:
@@ -158,8 +205,11 @@ def _check_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case
                 facts = recorded_facts(connection)
                 ((model, mesh),) = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
         except (WarehouseError, duckdb.Error) as error:
-            what = one_line(error).removeprefix(f"{path} ")
-            yield _case(home, "damaged-snapshot", path, what, partial(_set_aside, path))
+            if is_unreadable(error):
+                yield _unreadable(home, path, error)
+            else:
+                what = one_line(error).removeprefix(f"{path} ")
+                yield _case(home, "damaged-snapshot", path, what, partial(_quarantine, home, path))
             continue
         if path in pruned:
             continue
@@ -204,13 +254,17 @@ def _check_named_files(home: Home, shown: _Shown) -> Iterator[_Case]:
     for name, (recorded, named_by) in sorted(shown.named.items()):
         path = home.root / name
         fix = _repair_file(home, path, shown)
-        if not path.exists():
+        try:
+            path.stat()
+            facts = file_facts(path)
+        except (FileNotFoundError, NotADirectoryError):
             yield _case(home, "missing-file", path, f"is named by {_listed(named_by)}", fix)
             continue
-        try:
-            facts = file_facts(path)
-        except WarehouseError as error:
-            yield _case(home, "damaged-file", path, str(error).removeprefix(f"{path} "), fix)
+        except (WarehouseError, OSError) as error:
+            if is_unreadable(error):
+                yield _unreadable(home, path, error)
+            else:
+                yield _case(home, "damaged-file", path, one_line(error).removeprefix(f"{path} "), fix)
             continue
         if facts != recorded:
             what = (
@@ -232,12 +286,16 @@ def _check_other_files(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Ca
                 yield _case(home, "foreign-file", path, "is not a Parquet file")
             elif folder == "compacted":
                 if idle:
-                    yield _case(home, "orphan-file", path, "is merged from others", partial(_delete, path))
-            elif (damage := _damage(path)) is not None:
-                yield _case(home, "damaged-file", path, damage, _repair_file(home, path, shown))
+                    yield _case(home, "orphan-file", path, "is merged from others", partial(_quarantine, home, path))
+            elif (error := _read_error(path)) is not None:
+                if is_unreadable(error):
+                    yield _unreadable(home, path, error)
+                else:
+                    what = one_line(error).removeprefix(f"{path} ").split(";")[0]
+                    yield _case(home, "damaged-file", path, what, _repair_file(home, path, shown))
             elif folder in _PARSED and path.name not in done and not running:
                 what = "was parsed, and no model has finished it"
-                yield _case(home, "unfinished-source", path, what, partial(_delete, path))
+                yield _case(home, "unfinished-source", path, what, partial(_quarantine, home, path))
 
 
 def _check_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
@@ -255,10 +313,12 @@ def _check_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
 
 def _check_dumps(home: Home) -> Iterator[_Case]:
     for path, kept in sorted(kept_digests(home).items()):
-        with suppress(OSError):
+        try:
             if kept.is_of(path) and (found := digest_file(path)) != kept.digest:
                 what = f"has digest {found}, was read as {kept.digest}; its size and time are the same"
                 yield _case(home, "changed-dump", path, what, partial(_forget, home, path))
+        except OSError as error:
+            yield _unreadable(home, path, error)
 
 
 def _repair_file(home: Home, path: Path, shown: _Shown) -> _Repair | None:
@@ -267,29 +327,31 @@ def _repair_file(home: Home, path: Path, shown: _Shown) -> _Repair | None:
     if folder == "entities":
         return None
     if folder == "compacted":
-        return partial(_delete, path, then="the next publish merges it again")
-    return partial(_delete_source, home, path, shown)
+        return partial(_quarantine, home, path, then="the next publish merges it again")
+    return partial(_take_source, home, path, shown)
 
 
-def _delete_source(home: Home, path: Path, shown: _Shown) -> str:
-    """Delete a file of a source, and the mentions that mark the source as done.
+def _take_source(home: Home, path: Path, shown: _Shown) -> str:
+    """Move a file of a source to quarantine, and the mentions that mark the source as done.
 
     For a parsed file, these are the mentions of the current snapshot, and the unpublished mentions with their failures.
-    The mentions of earlier snapshots are kept, because parsing again gives the same bytes.
+    The mentions of earlier snapshots are kept, because they fit the documents that are parsed again.
     """
     own = path.parent.name
-    (home.root / "mentions" / (shown.versions if own in _PARSED else own) / path.name).unlink(missing_ok=True)
+    taken = [home.root / "mentions" / (shown.versions if own in _PARSED else own) / path.name]
     if own in _PARSED:
         for folder in ("mentions", "failures"):
-            for other in (home.root / folder).glob(f"*/{path.name}"):
-                if _relative(home, other) not in shown.named:
-                    other.unlink()
-    return _delete(path, then="annotate its source again")
+            others = (home.root / folder).glob(f"*/{path.name}")
+            taken += [other for other in others if _relative(home, other) not in shown.named]
+    for other in taken:
+        if other != path:
+            _quarantine(home, other)
+    return _quarantine(home, path, then="annotate its source again")
 
 
-def _delete(path: Path, *, then: str | None = None) -> str:
+def _delete(path: Path) -> str:
     path.unlink(missing_ok=True)
-    return f"deleted; {then}" if then else "deleted"
+    return "deleted"
 
 
 def _sweep(path: Path) -> str:
@@ -297,10 +359,10 @@ def _sweep(path: Path) -> str:
     return "its writer is running" if path.exists() else "deleted"
 
 
-def _set_aside(path: Path) -> str:
-    aside = path.with_name(f"{path.name}.damaged")
-    path.replace(aside)
-    return f"set aside as {aside.name}"
+def _quarantine(home: Home, path: Path, *, then: str | None = None) -> str:
+    with suppress(FileNotFoundError):  # another repair has moved it, or it is the missing file
+        quarantine(home, path)
+    return f"moved to quarantine; {then}" if then else "moved to quarantine"
 
 
 def _forget(home: Home, path: Path) -> str:
@@ -318,7 +380,7 @@ def _link(home: Home, shown: _Shown) -> str:
     link, number, aside = home.warehouse, shown.current, ""
     if number not in shown.good:
         if link.exists() and not link.is_symlink():  # a copy of no known snapshot, so perhaps the only one
-            aside = f"{_set_aside(link)}; "
+            aside = f"{_quarantine(home, link)}; "
         excluded = withdrawn(home)
         active = [one for one in shown.good if one not in excluded]
         earlier = [one for one in active if number is None or one < number]
@@ -330,12 +392,19 @@ def _link(home: Home, shown: _Shown) -> str:
     return f"{aside}it shows snapshot {number} now"
 
 
-def _damage(path: Path) -> str | None:
+def _read_error(path: Path) -> WarehouseError | OSError | None:
     try:
+        with path.open("rb") as file:  # reports errors of the system, which Arrow may not
+            file.read(1)
         read_metadata(path)
-    except WarehouseError as error:
-        return one_line(error).removeprefix(f"{path} ").split(";")[0]
+    except (WarehouseError, OSError) as error:
+        return error
     return None
+
+
+def _unreadable(home: Home, path: Path, error: Exception) -> _Case:
+    what = error.strerror if isinstance(error, OSError) else None
+    return _case(home, "unreadable", path, what or one_line(error.__cause__ or error))
 
 
 def _case(home: Home, code: str, path: Path, what: str, fix: _Repair | None = None) -> _Case:

@@ -167,6 +167,11 @@ class Home:
         return self.root / "banks"
 
     @property
+    def quarantine(self) -> Path:
+        """Folder of the files that `doctor --repair` took away."""
+        return self.root / "quarantine"
+
+    @property
     def snapshots(self) -> Path:
         """The folder of all snapshots."""
         return self.root / "snapshots"

@@ -79,13 +79,13 @@ def home(sound: Home, tmp_path: Path) -> Home:
 
 
 REPAIRABLE: list[tuple[str, Callable[[Home], str], str]] = [
-    ("missing-file", lose_documents, "deleted; annotate its source again"),
-    ("damaged-file", truncate_mentions, "deleted; annotate its source again"),
-    ("damaged-file", flip_a_byte, "deleted; annotate its source again"),
-    ("damaged-file", damage_what_is_not_published, "deleted; annotate its source again"),
+    ("missing-file", lose_documents, "moved to quarantine; annotate its source again"),
+    ("damaged-file", truncate_mentions, "moved to quarantine; annotate its source again"),
+    ("damaged-file", flip_a_byte, "moved to quarantine; annotate its source again"),
+    ("damaged-file", damage_what_is_not_published, "moved to quarantine; annotate its source again"),
     ("changed-dump", change_a_dump_unseen, "the next run reads it again"),
-    ("unfinished-source", half_done, "deleted"),
-    ("orphan-file", merged_for_nobody, "deleted"),
+    ("unfinished-source", half_done, "moved to quarantine"),
+    ("orphan-file", merged_for_nobody, "moved to quarantine"),
     ("leftover", half_written, "deleted"),
     ("leftover", half_a_bank, "deleted"),
     ("leftover", part_of_a_bank, "deleted"),
@@ -97,12 +97,12 @@ REPAIRABLE: list[tuple[str, Callable[[Home], str], str]] = [
     (
         "broken-link",
         something_else_in_place_of_the_link,
-        "set aside as warehouse.duckdb.damaged; it shows snapshot 2 now",
+        "moved to quarantine; it shows snapshot 2 now",
     ),
-    ("damaged-snapshot", damage_an_old_snapshot, "set aside as 1.duckdb.damaged"),
+    ("damaged-snapshot", damage_an_old_snapshot, "moved to quarantine"),
     ("damaged-snapshot", damage_a_snapshot_that_was_being_pruned, "set aside as .pruned-1.duckdb.damaged"),
     ("stale-run", killed_run, "recorded as killed"),
-    ("damaged-run", damage_a_run, "set aside as x.json.damaged"),
+    ("damaged-run", damage_a_run, "moved to quarantine"),
 ]
 
 
@@ -156,7 +156,7 @@ def test_the_current_snapshot_is_damaged(home: Home) -> None:
     damage(home.snapshot(2))
     found = examine(home, repair=True)
     assert [(one.code, one.repaired) for one in found] == [
-        ("damaged-snapshot", "set aside as 2.duckdb.damaged"),
+        ("damaged-snapshot", "moved to quarantine"),
         ("broken-link", "it shows snapshot 1 now"),
     ]
     now = current_snapshot(home)
@@ -172,7 +172,7 @@ def test_a_repair_shows_no_snapshot_that_was_withdrawn(home: Home) -> None:
     assert publish(home, VERSIONS, accept="it is right").number == 3
     damage(home.snapshot(3))
     assert [one.repaired for one in examine(home, repair=True)] == [
-        "set aside as 3.duckdb.damaged",
+        "moved to quarantine",
         "it shows snapshot 1 now",
     ]
     home.warehouse.unlink()
@@ -198,8 +198,8 @@ def test_the_only_snapshot_is_damaged(home: Home) -> None:
     damage(home.snapshot(1))
     damage(home.snapshot(2))
     assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [
-        ("damaged-snapshot", "set aside as 1.duckdb.damaged"),
-        ("damaged-snapshot", "set aside as 2.duckdb.damaged"),
+        ("damaged-snapshot", "moved to quarantine"),
+        ("damaged-snapshot", "moved to quarantine"),
         ("broken-link", "nothing is shown until the next publish, which starts over"),
     ]
     assert examine(home) == []

@@ -62,11 +62,12 @@ def numbers(home: Home) -> list[int]:
 
 
 def next_number(home: Home) -> int:
-    """Return the number of the next snapshot. Numbers of snapshots pruned or set aside are not reused.
+    """Return the number of the next snapshot. Numbers of snapshots pruned or in quarantine are not reused.
 
     Raises `WarehouseError` if the record of rollbacks is malformed.
     """
-    names = (_NUMBERED.match(path.name) for path in home.snapshots.glob("*"))
+    kept = home.quarantine / home.snapshots.name
+    names = (_NUMBERED.match(path.name) for path in (*home.snapshots.glob("*"), *kept.glob("*")))
     given = [int(found[1]) for found in names if found]
     return max([*given, *(one.left for one in rollbacks(home))], default=0) + 1
 
