@@ -10,22 +10,34 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
+from warehouse.doctor_repairs import (
+    PARSED,
+    Repair,
+    Shown,
+    delete,
+    end,
+    forget,
+    link_again,
+    rewrite,
+    sweep_beside,
+    take_away,
+)
 from warehouse.errors import WarehouseError
-from warehouse.files import is_locked, sweep
+from warehouse.files import is_locked
 from warehouse.layout import Home, Versions, digest_file
 from warehouse.parquet import read_metadata
-from warehouse.quarantine import made_again, quarantine
+from warehouse.quarantine import made_again
 from warehouse.quoting import literal_path
-from warehouse.snapshots.file_stats import FileFacts, file_facts, recorded_facts
+from warehouse.snapshots.file_stats import file_facts, recorded_facts
 from warehouse.snapshots.reader import open_path
 from warehouse.snapshots.refs import (
     linked_number,
@@ -35,12 +47,10 @@ from warehouse.snapshots.refs import (
     relocate,
     rollbacks,
     rollbacks_path,
-    set_current,
-    withdrawn,
 )
-from warehouse.sources.hash_cache import forget_digest, kept_digests
-from warehouse.sources.runs import RunRecord, may_be_running, read_run, write_run
-from warehouse.unreadable import is_unreadable
+from warehouse.sources.hash_cache import kept_digests
+from warehouse.sources.runs import may_be_running, read_run
+from warehouse.unreadable import unreadable
 from warehouse.wording import one_line
 
 CODES: Final = {
@@ -63,7 +73,6 @@ CODES: Final = {
 """What each finding means."""
 
 _OF_SOURCES = ("missing-file", "damaged-file", "unfinished-source")  # not repaired while a run is active
-_PARSED = ("documents", "deletions", "failures")  # folders of files by source, the same for every model
 _ABANDONED_S = 3600.0  # a half-written cache untouched for this long has no writer
 
 
@@ -77,23 +86,10 @@ class Finding:
     repaired: str | None = None
 
 
-_Repair = Callable[[], str]  # returns what it did
-
-
 @dataclass(frozen=True, slots=True)
 class _Case:
     finding: Finding
-    repair: _Repair | None = None
-
-
-@dataclass(slots=True)
-class _Shown:
-    """What all readable snapshots show together."""
-
-    current: int | None = None  # number of the current one, readable or not
-    good: list[int] = field(default_factory=list)  # numbers, ascending
-    versions: str = ""  # folder of the mentions of the current one, or of the newest if that is unreadable
-    named: dict[str, tuple[FileFacts, list[int]]] = field(default_factory=dict)  # by path: facts, snapshots
+    repair: Repair | None = None
 
 
 def examine(home: Home, *, repair: bool = False) -> list[Finding]:
@@ -109,14 +105,14 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
     with publisher(home) if repair else nullcontext():
         before = {*home.runs.glob("*.json")}
         cases = list(_cases(home, locked=repair))
-        unreadable = any(case.finding.code == "unreadable" for case in cases)
+        unknown = any(case.finding.code == "unreadable" for case in cases)
         active = _has_active_run(home) or before != {*home.runs.glob("*.json")}  # or one began meanwhile
         for case in cases:
-            blocked = unreadable or (active and case.finding.code in _OF_SOURCES)
+            blocked = unknown or (active and case.finding.code in _OF_SOURCES)
             findings.append(_repaired(case) if repair and not blocked else case.finding)
-        if repair and not unreadable:
+        if repair and not unknown:
             findings += _release(home, {home.root / finding.path for finding in findings})
-    if repair and not unreadable and any(finding.code == "moved-home" for finding in findings):
+    if repair and not unknown and any(finding.code == "moved-home" for finding in findings):
         relocate(home)  # takes the lock itself
         findings = [
             replace(one, repaired="they read from here now") if one.code == "moved-home" else one for one in findings
@@ -126,7 +122,7 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
 
 def _cases(home: Home, *, locked: bool) -> Iterator[_Case]:
     idle = locked or not is_locked(home.lock)
-    shown = _Shown()
+    shown = Shown()
     for check in (
         _check_folders(home),
         _check_runs(home),
@@ -167,7 +163,7 @@ def _check_folders(home: Home) -> Iterator[_Case]:
     for _ in os.walk(home.root, onerror=errors.append):
         pass
     for error in errors:
-        if is_unreadable(error):
+        if unreadable(error):
             yield _unreadable(home, Path(error.filename), error)
 
 
@@ -187,14 +183,14 @@ def _check_runs(home: Home) -> Iterator[_Case]:
             yield _unreadable(home, path, error)
             continue
         except WarehouseError:
-            yield _case(home, "damaged-run", path, "is not a valid run record", partial(_quarantine, home, path))
+            yield _case(home, "damaged-run", path, "is not a valid run record", partial(take_away, home, path))
             continue
         if not (run.finished or run.error or may_be_running(run)):
             what = f"began {run.started[:19]} on {run.host} and never ended"
-            yield _case(home, "stale-run", path, what, partial(_end, home, run))
+            yield _case(home, "stale-run", path, what, partial(end, home, run))
 
 
-def _check_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
+def _check_snapshots(home: Home, shown: Shown, *, idle: bool) -> Iterator[_Case]:
     moved = []
     shown.current = _current(home)
     pruned = sorted(home.snapshots.glob(".pruned-*.duckdb")) if idle else []  # the next prune reads and deletes them
@@ -205,11 +201,12 @@ def _check_snapshots(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case
                 facts = recorded_facts(connection)
                 ((model, mesh),) = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
         except (WarehouseError, duckdb.Error) as error:
-            if is_unreadable(error):
+            if unreadable(error):
+                shown.complete = False
                 yield _unreadable(home, path, error)
             else:
                 what = one_line(error).removeprefix(f"{path} ")
-                yield _case(home, "damaged-snapshot", path, what, partial(_quarantine, home, path))
+                yield _case(home, "damaged-snapshot", path, what, partial(take_away, home, path))
             continue
         if path in pruned:
             continue
@@ -233,12 +230,12 @@ def _check_rollbacks(home: Home) -> Iterator[_Case]:
         yield _case(home, "damaged-rollbacks", rollbacks_path(home), "is not a valid record of rollbacks")
 
 
-def _check_link(home: Home, shown: _Shown) -> Iterator[_Case]:
+def _check_link(home: Home, shown: Shown) -> Iterator[_Case]:
     link, number = home.warehouse, linked_number(home)
-    if number in shown.good or not (shown.good or link.is_symlink() or link.exists()):
+    if number in shown.good or not shown.complete or not (shown.good or link.is_symlink() or link.exists()):
         return
     what = f"links to snapshot {number}, which cannot be read" if number is not None else "is not a link to a snapshot"
-    yield _case(home, "broken-link", link, what, partial(_link, home, shown))
+    yield _case(home, "broken-link", link, what, partial(link_again, home, shown))
 
 
 def _current(home: Home) -> int | None:
@@ -250,10 +247,10 @@ def _current(home: Home) -> int | None:
     return number
 
 
-def _check_named_files(home: Home, shown: _Shown) -> Iterator[_Case]:
+def _check_named_files(home: Home, shown: Shown) -> Iterator[_Case]:
     for name, (recorded, named_by) in sorted(shown.named.items()):
         path = home.root / name
-        fix = _repair_file(home, path, shown)
+        fix = rewrite(home, path, shown)
         try:
             path.stat()
             facts = file_facts(path)
@@ -261,7 +258,7 @@ def _check_named_files(home: Home, shown: _Shown) -> Iterator[_Case]:
             yield _case(home, "missing-file", path, f"is named by {_listed(named_by)}", fix)
             continue
         except (WarehouseError, OSError) as error:
-            if is_unreadable(error):
+            if unreadable(error):
                 yield _unreadable(home, path, error)
             else:
                 yield _case(home, "damaged-file", path, one_line(error).removeprefix(f"{path} "), fix)
@@ -274,11 +271,11 @@ def _check_named_files(home: Home, shown: _Shown) -> Iterator[_Case]:
             yield _case(home, "damaged-file", path, what, fix)
 
 
-def _check_other_files(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Case]:
+def _check_other_files(home: Home, shown: Shown, *, idle: bool) -> Iterator[_Case]:
     """Check the Parquet files that no snapshot names: unpublished, unfinished, or left to delete."""
     done = {path.name for path in (home.root / "mentions").glob("*/*.parquet")}
     running = _has_active_run(home)
-    for folder in (*_PARSED, "mentions", "entities", "compacted"):
+    for folder in (*PARSED, "mentions", "entities", "compacted"):
         for path in sorted((home.root / folder).rglob("*")):
             if path.is_dir() or path.name.startswith(".") or _relative(home, path) in shown.named:
                 continue
@@ -286,29 +283,29 @@ def _check_other_files(home: Home, shown: _Shown, *, idle: bool) -> Iterator[_Ca
                 yield _case(home, "foreign-file", path, "is not a Parquet file")
             elif folder == "compacted":
                 if idle:
-                    yield _case(home, "orphan-file", path, "is merged from others", partial(_quarantine, home, path))
+                    yield _case(home, "orphan-file", path, "is merged from others", partial(take_away, home, path))
             elif (error := _read_error(path)) is not None:
-                if is_unreadable(error):
+                if unreadable(error):
                     yield _unreadable(home, path, error)
                 else:
                     what = one_line(error).removeprefix(f"{path} ").split(";")[0]
-                    yield _case(home, "damaged-file", path, what, _repair_file(home, path, shown))
-            elif folder in _PARSED and path.name not in done and not running:
+                    yield _case(home, "damaged-file", path, what, rewrite(home, path, shown))
+            elif folder in PARSED and path.name not in done and not running:
                 what = "was parsed, and no model has finished it"
-                yield _case(home, "unfinished-source", path, what, partial(_quarantine, home, path))
+                yield _case(home, "unfinished-source", path, what, partial(take_away, home, path))
 
 
 def _check_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:
     for path in sorted(home.root.rglob(".writing-*")):
         if path.exists() and not is_locked(path):
-            yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_sweep, path))
+            yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(sweep_beside, path))
     for path in sorted([*home.banks.glob("*.tmp"), *home.banks.glob("*.part")]):
         if time.time() - path.stat().st_mtime > _ABANDONED_S:
-            yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(_delete, path))
+            yield _case(home, "leftover", path, f"{path.stat().st_size:,} bytes", partial(delete, path))
     if idle:
         for path in (home.root / ".warehouse.duckdb", *sorted(home.snapshots.glob(".building.duckdb*"))):
             if path.is_symlink() or path.is_file():
-                yield _case(home, "leftover", path, "of a publish", partial(_delete, path))
+                yield _case(home, "leftover", path, "of a publish", partial(delete, path))
 
 
 def _check_dumps(home: Home) -> Iterator[_Case]:
@@ -316,80 +313,9 @@ def _check_dumps(home: Home) -> Iterator[_Case]:
         try:
             if kept.is_of(path) and (found := digest_file(path)) != kept.digest:
                 what = f"has digest {found}, was read as {kept.digest}; its size and time are the same"
-                yield _case(home, "changed-dump", path, what, partial(_forget, home, path))
+                yield _case(home, "changed-dump", path, what, partial(forget, home, path))
         except OSError as error:
             yield _unreadable(home, path, error)
-
-
-def _repair_file(home: Home, path: Path, shown: _Shown) -> _Repair | None:
-    """Return the repair that makes the next run write a file again; None for the vocabulary, which needs an import."""
-    folder, *_ = path.relative_to(home.root).parts
-    if folder == "entities":
-        return None
-    if folder == "compacted":
-        return partial(_quarantine, home, path, then="the next publish merges it again")
-    return partial(_take_source, home, path, shown)
-
-
-def _take_source(home: Home, path: Path, shown: _Shown) -> str:
-    """Move a file of a source to quarantine, and the mentions that mark the source as done.
-
-    For a parsed file, these are the mentions of the current snapshot, and the unpublished mentions with their failures.
-    The mentions of earlier snapshots are kept, because they fit the documents that are parsed again.
-    """
-    own = path.parent.name
-    taken = [home.root / "mentions" / (shown.versions if own in _PARSED else own) / path.name]
-    if own in _PARSED:
-        for folder in ("mentions", "failures"):
-            others = (home.root / folder).glob(f"*/{path.name}")
-            taken += [other for other in others if _relative(home, other) not in shown.named]
-    for other in taken:
-        if other != path:
-            _quarantine(home, other)
-    return _quarantine(home, path, then="annotate its source again")
-
-
-def _delete(path: Path) -> str:
-    path.unlink(missing_ok=True)
-    return "deleted"
-
-
-def _sweep(path: Path) -> str:
-    sweep(path.parent)
-    return "its writer is running" if path.exists() else "deleted"
-
-
-def _quarantine(home: Home, path: Path, *, then: str | None = None) -> str:
-    with suppress(FileNotFoundError):  # another repair has moved it, or it is the missing file
-        quarantine(home, path)
-    return f"moved to quarantine; {then}" if then else "moved to quarantine"
-
-
-def _forget(home: Home, path: Path) -> str:
-    forget_digest(home, path)
-    return "the next run reads it again"
-
-
-def _end(home: Home, run: RunRecord) -> str:
-    write_run(home, replace(run, error="killed: it never ended"))
-    return "recorded as killed"
-
-
-def _link(home: Home, shown: _Shown) -> str:
-    """Link to the snapshot that was current, or else to the newest readable one before it that was not withdrawn."""
-    link, number, aside = home.warehouse, shown.current, ""
-    if number not in shown.good:
-        if link.exists() and not link.is_symlink():  # a copy of no known snapshot, so perhaps the only one
-            aside = f"{_quarantine(home, link)}; "
-        excluded = withdrawn(home)
-        active = [one for one in shown.good if one not in excluded]
-        earlier = [one for one in active if number is None or one < number]
-        number = max(earlier or active or shown.good, default=None)
-    if number is None:
-        link.unlink(missing_ok=True)
-        return f"{aside}nothing is shown until the next publish, which starts over"
-    set_current(home, number)
-    return f"{aside}it shows snapshot {number} now"
 
 
 def _read_error(path: Path) -> WarehouseError | OSError | None:
@@ -403,11 +329,10 @@ def _read_error(path: Path) -> WarehouseError | OSError | None:
 
 
 def _unreadable(home: Home, path: Path, error: Exception) -> _Case:
-    what = error.strerror if isinstance(error, OSError) else None
-    return _case(home, "unreadable", path, what or one_line(error.__cause__ or error))
+    return _case(home, "unreadable", path, unreadable(error) or one_line(error))
 
 
-def _case(home: Home, code: str, path: Path, what: str, fix: _Repair | None = None) -> _Case:
+def _case(home: Home, code: str, path: Path, what: str, fix: Repair | None = None) -> _Case:
     return _Case(Finding(code, _relative(home, path), what), fix)
 
 

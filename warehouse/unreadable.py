@@ -11,12 +11,14 @@ import os
 
 import duckdb
 
+from warehouse.wording import one_line
+
 # DuckDB reports an error of the system only as text.
 _REASONS = tuple(os.strerror(number) for number in errno.errorcode if number not in (errno.ENOENT, errno.ENOTDIR))
 
 
-def is_unreadable(error: BaseException) -> bool:
-    """Return whether an error, or one that caused it, is of the system or of memory: the file may be sound.
+def unreadable(error: BaseException) -> str | None:
+    """Return the reason if an error, or one that caused it, is of the system or of memory; else None.
 
     The errors "no such file" and "not a folder" do not count.
     """
@@ -24,12 +26,12 @@ def is_unreadable(error: BaseException) -> bool:
     while cause is not None:
         match cause:
             case FileNotFoundError() | NotADirectoryError():
-                return False
-            case MemoryError() | duckdb.OutOfMemoryException():
-                return True
+                return None
             case OSError() if cause.errno:
-                return True
-            case duckdb.Error() if any(reason in str(cause) for reason in _REASONS):
-                return True
+                return os.strerror(cause.errno)
+            case MemoryError() | duckdb.OutOfMemoryException():
+                return one_line(cause)
+            case duckdb.Error() if found := [reason for reason in _REASONS if reason in str(cause)]:
+                return found[0]
         cause = cause.__cause__
-    return False
+    return None

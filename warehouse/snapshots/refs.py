@@ -30,7 +30,7 @@ from warehouse.snapshots import views
 from warehouse.snapshots.opening import attach, connected
 from warehouse.wording import one_line
 
-_NUMBERED = re.compile(r"(?:\.pruned-)?([0-9]+)\.duckdb")  # also of snapshots being pruned or set aside
+_NUMBERED = re.compile(r"(?:\.pruned-)?([0-9]+)\.duckdb")  # also of snapshots being pruned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
