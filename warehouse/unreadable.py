@@ -1,4 +1,4 @@
-"""Tell a file that cannot be read now from a damaged one.
+"""Recognize errors of the system and of memory, which do not prove that a file is damaged.
 
 Shared storage that does not answer, missing permissions, a process with too many open files and a lack of memory prove
 nothing about the content of a file.

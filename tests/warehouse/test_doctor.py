@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import io
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -169,81 +164,6 @@ def test_a_file_in_quarantine_is_deleted_once_it_was_written_again(home: Home) -
         ("quarantined", aside.relative_to(home.root).as_posix() + suffix, "deleted") for suffix in ("", "~2")
     ]
     assert not {path for path in files(home) if home.quarantine in path.parents}
-
-
-def test_a_file_that_is_a_folder_is_unreadable_and_stops_all_repairs(home: Home) -> None:
-    truncate_mentions(home)
-    home.documents(TWO).unlink()
-    home.documents(TWO).mkdir()
-    before = files(home)
-    found = examine(home, repair=True)
-    assert [(one.code, one.path, one.what, one.repaired) for one in found] == [
-        ("unreadable", f"documents/{TWO.stem}.parquet", "Is a directory", None),
-        ("damaged-file", f"mentions/{MODEL}@{MESH}/{ONE.stem}.parquet", found[1].what, None),
-    ]
-    assert files(home) == before
-
-
-def test_storage_that_answers_with_an_error_loses_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ESTALE at every n-th open in turn: of 62 files 50 were left."""
-    before = files(home)
-    opened, nth, real = 0, 0, io.open
-
-    def flaky(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        nonlocal opened
-        opened += mode == "rb"
-        if mode == "rb" and opened == nth:
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(file))
-        return real(file, mode, *args, **options)
-
-    monkeypatch.setattr(io, "open", flaky)
-    assert examine(home, repair=True) == []
-    total, opened = opened, 0
-    for nth in range(1, total + 1):  # noqa: B007 (`flaky` reads it)
-        found = examine(home, repair=True)
-        assert {(one.code, one.what, one.repaired) for one in found} <= {("unreadable", "Stale file handle", None)}
-        assert files(home) == before
-        opened = 0
-    assert total > 10
-
-
-@pytest.mark.parametrize("folder", ["snapshots", "mentions", "runs"])
-def test_a_folder_that_cannot_be_listed_loses_nothing(home: Home, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
-    """`Path.glob` takes a folder without permission for an empty one: the link was removed."""
-    half_done(home)
-    before, real = files(home), os.scandir
-
-    def refused(path: Any) -> Any:
-        if os.fspath(path) == str(home.root / folder):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
-        return real(path)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "scandir", refused)
-        found = examine(home, repair=True)
-    assert ("unreadable", folder, "Permission denied") in {(one.code, one.path, one.what) for one in found}
-    assert {one.repaired for one in found} == {None}
-    assert files(home) == before
-
-
-def test_too_many_open_files_lose_nothing(home: Home) -> None:
-    """The good snapshot was set aside."""
-    before = files(home)
-    script = (
-        "import os, resource, sys\nfrom pathlib import Path\nfrom warehouse.doctor import examine\n"
-        "from warehouse.layout import Home\nhome = Home(Path(sys.argv[1]))\nexamine(home)\n"
-        "used = len(os.listdir('/proc/self/fd'))\n"
-        "for more in range(9):\n"
-        "    resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, 1024))\n"
-        "    try:\n        print(*{(one.code, one.repaired) for one in examine(home, repair=True)}, sep='\\n')\n"
-        "    except OSError as error:\n        print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script, home.root], capture_output=True, text=True, check=False)
-    print(done.stderr)
-    assert "Too many open files" in done.stdout + done.stderr
-    assert {line for line in done.stdout.splitlines() if line.startswith("(")} == {"('unreadable', None)"}
-    assert files(home) == before
-    assert examine(home) == []
 
 
 def test_after_a_rollback_to_another_model_its_files_are_made_again(home: Home) -> None:
