@@ -1,4 +1,4 @@
-"""A file or folder that cannot be read now is never taken for damage, and nothing is repaired meanwhile."""
+"""A file that cannot be read now is never taken for damage, and repairs come to an end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key, publish_it
 from warehouse.doctor import examine
 from warehouse.layout import Home
+from warehouse.sources.counts import SourceCounts
 
 ONE, TWO = key("a.xml", "1"), key("b.xml", "2")
 
@@ -109,3 +110,18 @@ def test_too_many_open_files_lose_nothing(home: Home) -> None:
     assert {line for line in done.stdout.splitlines() if line.startswith("(")} == {"('unreadable', None)"}
     assert files(home) == before
     assert examine(home) == []
+
+
+def test_a_repair_ends_though_the_file_that_is_written_again_reuses_other_rows(home: Home) -> None:
+    """The file had the recorded size and other bytes: it was published unread, and was damaged forever."""
+    mentions = home.mentions(ONE, VERSIONS)
+    before = mentions.read_bytes()
+    mentions.write_bytes(before[:-1] + b"2")
+    assert [one.repaired for one in examine(home, repair=True)] == ["moved to quarantine; annotate its source again"]
+    counts = SourceCounts(parsed=1, documents=1, annotated=1, without_text=0, failed=0, deleted=0, carried=1)
+    add_source(home, ONE, [document(0, "1")], counts=counts)
+    assert (len(mentions.read_bytes()), mentions.read_bytes() == before) == (len(before), False)
+    assert [(one.number, one.unchanged) for one in (publish_it(home), publish_it(home))] == [(3, False), (3, True)]
+    assert examine(home) == []
+    assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [("quarantined", "deleted")]
+    assert publish_it(home).unchanged

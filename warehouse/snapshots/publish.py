@@ -15,10 +15,11 @@ import duckdb
 from warehouse.errors import OvertakenError, PublishRefusedError
 from warehouse.layout import Home, Versions
 from warehouse.login import login
+from warehouse.quarantine import made_again
 from warehouse.snapshots import views
 from warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
 from warehouse.snapshots.compaction import Group
-from warehouse.snapshots.file_stats import FileFacts, as_recorded, recorded_facts
+from warehouse.snapshots.file_stats import FileFacts, as_recorded, file_facts, recorded_facts
 from warehouse.snapshots.opening import attach
 from warehouse.snapshots.publish_gate import Figures, Limits, branch_shares, exceeded
 from warehouse.snapshots.reader import Operation, Snapshot, describe, open_snapshot, read_snapshot
@@ -103,7 +104,8 @@ def still_current(home: Home, before: Snapshot, versions: Versions) -> Snapshot:
 def _previous(home: Home, versions: Versions) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts]]:
     """Return the current snapshot, the summaries of its sources, its merged groups and the facts of its files.
 
-    If a file changed since, as after a repair, return only the snapshot, so that everything is read again.
+    If a file changed since, as after a repair, return only the snapshot, so that everything is read again. A file that
+    replaces one in quarantine can differ even if its size is the same: it may reuse mentions of other sources.
     """
     if not home.warehouse.is_symlink():
         return None, {}, [], {}
@@ -111,7 +113,9 @@ def _previous(home: Home, versions: Versions) -> tuple[Snapshot | None, Known, l
         before = describe(home, connection)
         known, merged = load_previous(connection)
         facts = recorded_facts(connection)
-    if not as_recorded(home.root, facts):
+    rewritten = {path.relative_to(home.root).as_posix(): path for path in made_again(home)}
+    differ = any(file_facts(path) != facts[name] for name, path in rewritten.items() if name in facts)
+    if differ or not as_recorded(home.root, facts):
         return before, {}, [], {}
     if before.versions != versions:
         known, merged = {}, [group for group in merged if not group.of_model]  # the others are of another model's files
