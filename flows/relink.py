@@ -5,6 +5,7 @@ Sources that are done are skipped, so the next run continues a stopped one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -76,35 +77,43 @@ def relink(
         )
     pick_device(device)
     sweep(place.root)
-    todo = _left(place, old=old, new=new)
-    before = len(_sources(place, old)) - len(todo)
+    before = len(_sources(place, old)) - len(_left(place, old=old, new=new))
 
     @cache
     def cascade() -> Cascade:
         return load(folder, table, home=place, device=device, progress=progress)
 
+    sources, snapshot = _relink_sources(place, current, new, cascade=cascade, progress=progress)
+    return RelinkOutcome(old=old.mesh, new=new.mesh, sources=sources, before=before, snapshot=snapshot)
+
+
+def _relink_sources(
+    home: Home, current: Snapshot, new: Versions, *, cascade: Callable[[], Cascade], progress: Progress
+) -> tuple[dict[SourceKey, Relinked], Snapshot]:
+    """Relink every source that is not done, publish, and record both as one run."""
+    old = current.versions
+    todo = _left(home, old=old, new=new)
     sources: dict[SourceKey, Relinked] = {}
     with (
         recorded_run(
-            place,
-            current_sources(place),  # so that no older content of the same name replaces them
+            home,
+            current_sources(home),  # so that no older content of the same name replaces them
             new,
-            todo=set(_left(place, old=old, new=new)),
+            todo=set(todo),
             options={"relink": old.mesh},
             with_outcomes=lambda run: _with_outcomes(run, sources, todo),
         ),
-        mesh_changes(place, old=old.mesh, new=new.mesh, fold=bag_of_words) as changes,
+        mesh_changes(home, old=old.mesh, new=new.mesh, fold=bag_of_words) as changes,
     ):
         while True:  # a night may finish further sources meanwhile
-            now = still_current(place, current, new)
-            if not (todo := _left(place, old=old, new=new)):
+            now = still_current(home, current, new)
+            if not (todo := _left(home, old=old, new=new)):
                 break
             total = len(sources) + len(todo)
             for key in todo:
                 progress("sources", len(sources), total)
-                sources[key] = relink_source(key, home=place, changes=changes, old=old, cascade=cascade)
-    snapshot = publish(place, new, operation="relink", over=now)
-    return RelinkOutcome(old=old.mesh, new=new.mesh, sources=sources, before=before, snapshot=snapshot)
+                sources[key] = relink_source(key, home=home, changes=changes, old=old, cascade=cascade)
+        return sources, publish(home, new, operation="relink", over=now)
 
 
 def _left(home: Home, *, old: Versions, new: Versions) -> list[SourceKey]:
