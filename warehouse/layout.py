@@ -86,6 +86,9 @@ class Home:
                 "UTF-8, since DuckDB cannot open it; choose another folder"
             )
 
+    def __str__(self) -> str:
+        return str(self.root)
+
     def check(self) -> None:
         """Check that the folder exists. Raises `WarehouseError` if not."""
         if not self.root.is_dir():

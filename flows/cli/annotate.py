@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from defaults import MESH, SAMPLE
-from flows.cli.application import Device, Folder, Mesh, app, report_examples, say
+from flows.cli.application import app, report_examples, say
+from flows.cli.options import Device, HomeFolder, Mesh, OnDevice
 from warehouse.layout import Home
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @app.command(epilog="Example: e2emern annotate pubmed26n0001.xml.gz 'updates/*.xml.gz' --home /data/home")
 def annotate(
     context: typer.Context,
-    home: Folder,
+    home: HomeFolder,
     inputs: Annotated[
         list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders or glob patterns.")
     ] = None,
@@ -32,7 +33,7 @@ def annotate(
         ),
     ] = None,
     mesh: Mesh = MESH,
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Annotate PubMed XML and text, PubTator and BioC files, plain, gzip or xz, and publish the tables.
 
@@ -44,11 +45,11 @@ def annotate(
 
     if not inputs:
         context.fail("give files, folders or patterns to annotate; `e2emern demo` annotates the bundled sample")
-    if holds_sample(Home(home), sample=SAMPLE):
+    if holds_sample(home, sample=SAMPLE):
         say(f"{home} also holds the invented documents of {SAMPLE.name}; give another --home to keep yours apart")
-    outcome, incomplete = _annotate(inputs, home=Home(home), model=model, mesh=mesh, device=device)
-    show_outcome(outcome, Home(home), console=Console())
-    invalid = outcome.invalid_annotations(Home(home))
+    outcome, incomplete = _annotate(inputs, home=home, model=model, mesh=mesh, device=device)
+    show_outcome(outcome, home, console=Console())
+    invalid = outcome.invalid_annotations(home)
     report_examples(invalid.kinds, invalid.examples)
     if incomplete:
         raise incomplete
@@ -56,10 +57,8 @@ def annotate(
 
 @app.command(epilog="Example: e2emern demo --home demo")
 def demo(
-    home: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the tables, without other sources.")] = Path(
-        "demo"
-    ),
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    home: HomeFolder = Home(Path("demo")),
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Annotate the bundled sample of 26 invented abstracts, and show what was found.
 
@@ -68,13 +67,13 @@ def demo(
     from flows.cli.render import show_outcome, show_sample
     from tasks.resolve import check_home_of_sample
 
-    place, console = Home(home), Console()
-    check_home_of_sample(place, sample=SAMPLE)
-    outcome, incomplete = _annotate([str(SAMPLE)], home=place, model=None, mesh=MESH, device=device)
+    console = Console()
+    check_home_of_sample(home, sample=SAMPLE)
+    outcome, incomplete = _annotate([str(SAMPLE)], home=home, model=None, mesh=MESH, device=device)
     if outcome.snapshot:
-        show_sample(place, SAMPLE.name, console=console)
-    show_outcome(outcome, place, console=console)
-    invalid = outcome.invalid_annotations(place)
+        show_sample(home, SAMPLE.name, console=console)
+    show_outcome(outcome, home, console=console)
+    invalid = outcome.invalid_annotations(home)
     report_examples(invalid.kinds, invalid.examples)
     if incomplete:
         raise incomplete

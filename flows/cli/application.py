@@ -1,13 +1,11 @@
-"""The parts that all commands share: the application, common options, and messages on standard error."""
+"""The parts that all commands share: the application, and messages on standard error."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,46 +21,6 @@ app = Application(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-TIMEOUT_S = 300.0  # the same as in `warehouse.queries.sql`, which is too slow to import for --help
-
-
-class Device(StrEnum):
-    """The device for the model; `auto` is cuda if available."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class AnswerFormat(StrEnum):
-    """The output format of the answer to a query."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-
-
-Folder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of the tables.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Most seconds to take.")]
-Mesh = Annotated[
-    Path,
-    typer.Option(metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"),
-]
-Config = Annotated[
-    Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: ours, student, paper, auxiliary.")
-]
-Data = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file")
-]
-Branch = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NUMBER", help="Only links to what is at or under this tree number; may be repeated."),
-]
-Allow = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Only links to these ids, one a line, and to those under --branch.")
-]
-Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="No links to these ids, one a line.")]
 
 
 @app.callback(invoke_without_command=True)

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.application import Device, Folder, app, say
+from flows.cli.application import app, say
+from flows.cli.options import Device, HomeFolder, OnDevice
 from warehouse.wording import plural
 
 
 @app.command(epilog="Example: e2emern backfill --home home --model home/models/new --publish")
 def backfill(
-    home: Folder,
+    home: HomeFolder,
     model: Annotated[Path, typer.Option(metavar="MODEL", help="Model folder, or a version of the home.")],
     mesh: Annotated[
         Path | None,
@@ -22,7 +23,7 @@ def backfill(
         ),
     ] = None,
     publish: Annotated[bool, typer.Option("--publish", help="Show the result when every source is done.")] = False,
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Annotate again, with another model, the documents that are in the home; no dump file is needed.
 
@@ -35,7 +36,7 @@ def backfill(
 
     with TerminalProgress() as progress:
         outcome = run(
-            home,
+            home.root,
             model=model,
             mesh=mesh,
             device=device.value,

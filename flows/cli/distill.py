@@ -8,22 +8,20 @@ from typing import Annotated
 import typer
 
 from defaults import MESH
-from flows.cli.application import Device, app, say
-from tasks.resolve import check_model
+from flows.cli.application import app, say
+from flows.cli.options import Device, Entities, Models, OnDevice, PlainText, Seed
 from warehouse.wording import plural
-
-Models = Annotated[list[Path], typer.Option("--model", metavar="DIR", help="A model; to be given again.")]
 
 
 @app.command(epilog="Example: e2emern silver --text text.xz --model seed-0 --model seed-1 --output silver.parquet")
 def silver(
-    text: Annotated[Path, typer.Option(metavar="FILE", help="Text, a passage a line, plain or .xz.")],
+    text: PlainText,
     model: Models,
     output: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file of tagged sentences.")],
     pieces: Annotated[int, typer.Option(min=1, metavar="N", help="Word pieces to tag.")] = 700_000,
-    mesh: Annotated[Path, typer.Option(metavar="PATH", help="Entities table.", show_default="the bundled one")] = MESH,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the choice of passages.")] = 0,
-    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.AUTO,
+    mesh: Entities = MESH,
+    seed: Seed = 0,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Have models tag plain text, for another to learn from with `train --silver`.
 
@@ -61,6 +59,7 @@ def average(
     """
     from model.training.average import average as run
     from tasks.models import hide_progress_bars
+    from tasks.resolve import check_model
     from tasks.training.train import one_line
 
     hide_progress_bars()

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.application import Examples, Folder, app, say
+from flows.cli.application import Examples, app, say
+from flows.cli.options import HomeFolder
 from flows.cli.visible import show_text
-from warehouse.layout import Home
 from warehouse.wording import MOST_EXAMPLES, plural
 
 
 @app.command(epilog="Example: e2emern doctor --home home --repair")
 def doctor(
-    home: Folder,
+    home: HomeFolder,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what is safe to.")] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="List every finding, not the first ten of each code.")
@@ -27,7 +27,7 @@ def doctor(
     from warehouse.doctor import CODES, examine
     from warehouse.snapshots.refs import numbers
 
-    findings = examine(Home(home), repair=repair)
+    findings = examine(home, repair=repair)
     listed = Examples(show_text, most=None if everything else MOST_EXAMPLES)
     for finding in findings:
         done = f"; {finding.repaired}" if finding.repaired else ""
@@ -35,7 +35,7 @@ def doctor(
     listed.finish()
     remain = sum(finding.repaired is None for finding in findings)
     if not findings:
-        say(f"{home} is sound" if numbers(Home(home)) else f"{home} is sound, and has no snapshot")
+        say(f"{home} is sound" if numbers(home) else f"{home} is sound, and has no snapshot")
     else:
         advice = "see docs/doctor.md" if repair else "see docs/doctor.md, or try --repair"
         summary = f"{plural(len(findings), 'finding')}, {len(findings) - remain:,} repaired"

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from defaults import MESH, MODEL
-from flows.cli.application import AnswerFormat, Device, app, say
+from flows.cli.application import app, say
+from flows.cli.options import AnswerFormat, Device, Entities, Form, GoldFiles, OnDevice, Seen
 from flows.cli.visible import show_text
 
 
@@ -24,31 +25,22 @@ class Protocol(StrEnum):
     PAPER = "paper"
 
 
-Gold = Annotated[
-    list[str],
-    typer.Argument(metavar="GOLD...", help="FILE or CORPUS/SPLIT=FILE: PubTator, or what `corpus` wrote."),
-]
-Mesh = Annotated[Path, typer.Option(metavar="PATH", help="Entities table, Parquet.", show_default="the bundled one")]
-
-
 @app.command(epilog="Example: e2emern evaluate bc5cdr.dev.PubTator --seen bc5cdr.train.PubTator --output scores")
 def evaluate(
-    gold: Gold,
+    gold: GoldFiles,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the figures and the report.")],
     model: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Model folder; several are seeds of one model.", show_default="bundled"),
     ] = None,
-    mesh: Mesh = MESH,
+    mesh: Entities = MESH,
     protocol: Annotated[list[Protocol] | None, typer.Option(help="One or more.", show_default="all")] = None,
     slices: Annotated[bool, typer.Option("--slices", help="Also by what was seen in training, and more.")] = False,
-    seen: Annotated[
-        list[str] | None, typer.Option(metavar="GOLD", help="Training documents: the floor, and what is seen.")
-    ] = None,
+    seen: Seen = None,
     against: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="Another model, to compare with on the same documents.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Score models on gold documents, and write evaluation.json, evaluation.parquet and report.md.
 
@@ -82,9 +74,9 @@ def evaluate(
 
 @app.command(epilog="Example: e2emern statistics bc5cdr.train.PubTator bc5cdr.dev.PubTator --format csv")
 def statistics(
-    gold: Gold,
-    mesh: Mesh = MESH,
-    form: Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")] = AnswerFormat.TABLE,
+    gold: GoldFiles,
+    mesh: Entities = MESH,
+    form: Form = AnswerFormat.TABLE,
 ) -> None:
     """Count what gold corpora hold: documents, sentences, mentions, concepts, by split and in all."""
     from flows.cli.render import print_answer
@@ -101,7 +93,7 @@ def corpus(
         list[str], typer.Argument(metavar="CORPUS/SPLIT=FILE...", help="PubTator, or .tsv of B, I, O tags.")
     ],
     output: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file to write.")],
-    mesh: Mesh = MESH,
+    mesh: Entities = MESH,
     annotates: Annotated[
         list[str] | None,
         typer.Option(metavar="CORPUS=TYPE", help="The types that a corpus marks, if it does not mark both."),

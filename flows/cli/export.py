@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.application import Allow, Branch, Deny, Folder, app, say
-from warehouse.layout import Home
+from flows.cli.application import app, say
+from flows.cli.options import Allow, Branch, Deny, HomeFolder
 from warehouse.wording import plural
 
 
@@ -24,7 +24,7 @@ class ExportFormat(StrEnum):
 
 @app.command(epilog="Example: e2emern export --home home --format bioc-json --output annotated.json.gz")
 def export(
-    home: Folder,
+    home: HomeFolder,
     form: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="File to write; .gz packs it, - is standard output.")],
     skip_full_text: Annotated[
@@ -41,14 +41,12 @@ def export(
     from tasks.export import export as export_to
     from tasks.export import read_annotated
 
-    place, selected = Home(home), None
+    selected = None
     if branch or allow or deny:
         from tasks.concept_filter import read_selection
 
-        selected = read_selection(place, branches=branch or (), allow=allow, deny=deny)
-    written = export_to(
-        read_annotated(place, selected=selected), output, form=form.value, skip_full_text=skip_full_text
-    )
+        selected = read_selection(home, branches=branch or (), allow=allow, deny=deny)
+    written = export_to(read_annotated(home, selected=selected), output, form=form.value, skip_full_text=skip_full_text)
     say(f"wrote {plural(written.documents, 'document')} with {plural(written.mentions, 'mention')} to {output}")
     if written.skipped:
         say(f"left out, as PubTator cannot hold them: {plural(written.skipped, 'document')}")

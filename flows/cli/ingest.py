@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.application import Examples, Folder, app
+from flows.cli.application import Examples, app
+from flows.cli.options import HomeFolder
 from flows.cli.visible import show_text
-from warehouse.layout import Home
 from warehouse.wording import plural
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def ingest(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Folders, or addresses of HTTP listings of files.")
     ],
-    home: Folder,
+    home: HomeFolder,
     pattern: Annotated[str, typer.Option(metavar="GLOB", help="Which files.")] = "*.xml.gz",
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first N files of each source, by name.")
@@ -45,7 +45,7 @@ def ingest(
     from tasks.ingest import Limits, find_gaps
     from tasks.ingest import ingest as fetch
 
-    folder = dumps or Home(home).dumps
+    folder = dumps or home.dumps
     listed = Examples()
 
     def log(outcome: FileOutcome) -> None:
@@ -59,7 +59,7 @@ def ingest(
         outcomes = fetch(
             sources, folder, pattern=pattern, limit=limit, limits=limits, check=check, log=log, progress=progress
         )
-    gaps = find_gaps(Home(home), dumps=folder) if check else []
+    gaps = find_gaps(home, dumps=folder) if check else []
     for gap in gaps:
         listed.add("gaps", gap)
     listed.finish()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from defaults import MESH, MODEL
-from flows.cli.application import Allow, Branch, Deny, Device, Mesh, app, report_examples, say
+from flows.cli.application import app, report_examples, say
+from flows.cli.options import Allow, Branch, Deny, Device, HomeFolder, Mesh, OnDevice
+from warehouse.layout import Home
 from warehouse.wording import plural
 
 if TYPE_CHECKING:
@@ -24,22 +26,20 @@ def link(
     branch: Branch = None,
     allow: Allow = None,
     deny: Deny = None,
-    home: Annotated[Path, typer.Option(metavar="DIR", help="Keeps the encoded names, if they have to be.")] = Path(
-        "home"
-    ),
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    home: HomeFolder = Home(Path("home")),
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Link the disease and chemical mentions of a PubTator file to MeSH, and write the file with their ids.
 
     All else in the file stays as it is. What cannot be used is reported, annotations by type or by what is wrong.
+    The home keeps the encoded names of MeSH if the model folder has none.
     """
     from model.vocabulary import Vocabulary
     from tasks.concept_filter import select_concepts
     from tasks.models import load, read_versions
     from tasks.resolve import check_spans, find_mesh
-    from warehouse.layout import Home
 
-    table, selection = find_mesh(mesh, home=Home(home)), None
+    table, selection = find_mesh(mesh, home=home), None
     read_versions(model, table)  # reports missing files
     check_spans(path, output=output)
     if branch or allow or deny:
@@ -47,7 +47,7 @@ def link(
 
     from tasks.link import link_file  # slow to import, and so is loading the model: input errors are reported before
 
-    cascade = load(model, table, home=Home(home), device=device.value)
+    cascade = load(model, table, home=home, device=device.value)
     cascade.selection = selection
 
     def report(failure: Failure) -> None:

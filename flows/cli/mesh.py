@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.application import AnswerFormat, Device, Folder, group, say
+from flows.cli.application import group, say
+from flows.cli.options import AnswerFormat, Device, Form, HomeFolder, OnDevice, OptionalHome
 from flows.cli.visible import show_text
 from warehouse.layout import Home
 from warehouse.wording import plural
@@ -32,7 +33,7 @@ def mesh_import(
             "of our compact tables.",
         ),
     ],
-    home: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the tables, to keep it in.")] = None,
+    home: OptionalHome = None,
     mesh_version: Annotated[
         str | None,
         typer.Option("--version", metavar="V", help="Name of this version.", show_default="the year of NLM's files"),
@@ -41,17 +42,18 @@ def mesh_import(
 ) -> None:
     """Make one version of MeSH from all sources together, for `annotate --mesh` and `mesh relink`.
 
-    Records that cannot be used go to a table of failures next to it; the others are imported.
+    It is kept in the home, or written to --output, or both. Records that cannot be used go to a table of failures next
+    to it; the others are imported.
     """
     if home is None and output is None:
         raise typer.BadParameter("give --home, --output or both")
     from tasks.mesh.importing import import_mesh
 
-    imported = import_mesh(sources, version=mesh_version, home=Home(home) if home else None, output=output)
+    imported = import_mesh(sources, version=mesh_version, home=home, output=output)
     say(_summary(imported, home=home, output=output))
 
 
-def _summary(imported: Imported, *, home: Path | None, output: Path | None) -> str:
+def _summary(imported: Imported, *, home: Home | None, output: Path | None) -> str:
     places = " and ".join(str(place) for place in (home, output) if place is not None)
     concepts, names = plural(imported.concepts, "concept"), plural(imported.names, "name")
     line = f"MeSH {imported.mesh_version} in {places}: {concepts} with {names}"
@@ -68,8 +70,8 @@ def _summary(imported: Imported, *, home: Path | None, output: Path | None) -> s
     "list", short_help="List the versions of MeSH in a home", epilog="Example: e2emern mesh list --home home"
 )
 def mesh_list(
-    home: Folder,
-    form: Annotated[AnswerFormat, typer.Option("--format", help="How to print them.")] = AnswerFormat.TABLE,
+    home: HomeFolder,
+    form: Form = AnswerFormat.TABLE,
 ) -> None:
     """List the versions of MeSH in a home."""
     import pyarrow as pa
@@ -78,9 +80,8 @@ def mesh_list(
     from flows.cli.render import print_answer
     from warehouse.mesh.entities import VocabularySummary, list_vocabularies
 
-    place = Home(home)
-    place.check()
-    found = list_vocabularies(place)
+    home.check()
+    found = list_vocabularies(home)
     columns = {name: [getattr(one, name) for one in found] for name in VocabularySummary.__dataclass_fields__}
     print_answer(pa.table(columns), form=form.value, console=Console())
 
@@ -91,8 +92,8 @@ def mesh_list(
 def mesh_diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="Version of MeSH in the home.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Version to compare with it.")],
-    home: Folder,
-    form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the changes.")] = AnswerFormat.TABLE,
+    home: HomeFolder,
+    form: Form = AnswerFormat.TABLE,
     limit: Annotated[int, typer.Option(min=1, help="Most changes of each kind to print.")] = 20,
 ) -> None:
     """List new, retired, replaced, merged, renamed and moved concepts, and how many stored mentions each touches.
@@ -108,7 +109,7 @@ def mesh_diff(
     from model.vocabulary import bag_of_words
     from warehouse.mesh.changes import KINDS, mesh_changes
 
-    with mesh_changes(Home(home), old=old, new=new, fold=bag_of_words) as changes:
+    with mesh_changes(home, old=old, new=new, fold=bag_of_words) as changes:
         listed = changes.listed()
     of_kind = {kind: listed.filter(pc.field("change") == kind) for kind in KINDS}
     print_answer(
@@ -129,13 +130,13 @@ def mesh_diff(
     epilog="Example: e2emern mesh relink --home home --mesh 2026",
 )
 def mesh_relink(
-    home: Folder,
+    home: HomeFolder,
     mesh: Annotated[str, typer.Option(metavar="V", help="Version of MeSH in the home to link to.")],
     model: Annotated[
         Path | None,
         typer.Option(metavar="MODEL", help="The snapshot's model.", show_default="that model, if the home keeps it"),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Link the stored mentions that a version of MeSH touches, carry all others over, and publish.
 
@@ -146,7 +147,7 @@ def mesh_relink(
     from flows.relink import relink
 
     with TerminalProgress() as progress:
-        outcome = relink(home, mesh=mesh, model=model, device=device.value, progress=progress)
+        outcome = relink(home.root, mesh=mesh, model=model, device=device.value, progress=progress)
     if outcome.old == outcome.new:
         show_text(f"{home} is linked to MeSH {mesh} already, by snapshot {outcome.snapshot.number}")
         return

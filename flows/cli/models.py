@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from defaults import MESH
-from flows.cli.application import Config, Data, Device, Folder, Mesh, app, group, say
+from flows.cli.application import app, group, say
+from flows.cli.options import Config, Data, Device, HomeFolder, Mesh, OnDevice, Seen, Version, Why
 from flows.cli.visible import show_text
 from tasks.errors import InputError
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home
 from warehouse.wording import plural
 
 if TYPE_CHECKING:
@@ -20,27 +20,23 @@ if TYPE_CHECKING:
 
 models_app = group("models", says="List, add, judge, retrain, promote and roll back the models of a home.")
 
-Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `models list` prints it.")]
-Why = Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")]
-
 
 @models_app.command(
     "list", short_help="List the models and changes of champion", epilog="Example: e2emern models list --home home"
 )
-def list_all(home: Folder) -> None:
+def list_all(home: HomeFolder) -> None:
     """List the models of a home, what the gate made of each, and every change of the champion."""
     from warehouse.registry.evaluations import evaluations
     from warehouse.registry.models import champion, changes, models
 
-    place = Home(home)
-    place.check()
-    leading, judged = champion(place), {one.challenger: one for one in evaluations(place)}
-    for one in models(place):
+    home.check()
+    leading, judged = champion(home), {one.challenger: one for one in evaluations(home)}
+    for one in models(home):
         state = "champion" if one.version == leading else _state(judged.get(one.version))
         show_text(f"{one.version} {state:13} added {_minute(one.added)} by {one.by}")
     if leading is None:
         show_text("the bundled model is the champion")
-    for change in changes(place):
+    for change in changes(home):
         did = "went back" if change.rollback else "promoted"
         why = f": {change.why}" if change.why else f", which passed {change.evaluation}" if change.evaluation else ""
         change_made = f"{did} from {_called(change.left)} to {_called(change.champion)}"
@@ -50,20 +46,19 @@ def list_all(home: Folder) -> None:
 @models_app.command(
     short_help="Show the files and scores of a model", epilog="Example: e2emern models show 7f16417c594a --home home"
 )
-def show(version: Version, home: Folder) -> None:
+def show(version: Version, home: HomeFolder) -> None:
     """Show a model: its files, and the last evaluation of it, or its card where there is none."""
     from warehouse.registry.evaluations import evaluations, read_report
     from warehouse.registry.models import get_model
 
-    place = Home(home)
-    model = get_model(place, version)
-    judged = [one for one in evaluations(place) if one.challenger == version]
+    model = get_model(home, version)
+    judged = [one for one in evaluations(home) if one.challenger == version]
     card = model.folder / "README.md"
     show_text(f"{model.folder}, added {_minute(model.added)} by {model.by}")
     for name, size in model.files.items():
         show_text(f"  {name} {size:,} bytes")
     if judged:
-        show_text(f"\n{read_report(place, judged[-1].evaluation)}", end="")
+        show_text(f"\n{read_report(home, judged[-1].evaluation)}", end="")
     elif card.exists():
         show_text(f"\n{card.read_text(encoding='utf-8')}", end="")
 
@@ -71,15 +66,15 @@ def show(version: Version, home: Folder) -> None:
 @models_app.command(short_help="Copy a model into a home", epilog="Example: e2emern models add my-model --home home")
 def add(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, as `e2emern train` writes it.")],
-    home: Folder,
+    home: HomeFolder,
 ) -> None:
     """Copy a model into the home, under the version that its content gives it."""
     from tasks.models import load_whole
     from warehouse.registry.models import add_model
 
     *_, version = load_whole(folder, device="cpu")
-    home.mkdir(parents=True, exist_ok=True)
-    show_text(add_model(Home(home), folder, version=version).version)
+    home.root.mkdir(parents=True, exist_ok=True)
+    show_text(add_model(home, folder, version=version).version)
 
 
 @models_app.command(
@@ -87,7 +82,7 @@ def add(
     epilog="Example: e2emern models retrain --config ours --data corpora/ --home home",
 )
 def retrain(
-    home: Folder,
+    home: HomeFolder,
     config: Config,
     data: Data = None,
     corrections: Annotated[
@@ -101,7 +96,7 @@ def retrain(
         list[str] | None, typer.Option(metavar="GOLD", help="What to compare on.", show_default="the dev splits")
     ] = None,
     mesh: Mesh = MESH,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
 
@@ -113,7 +108,7 @@ def retrain(
 
     hide_progress_bars()
     done = retrain_model(
-        Home(home),
+        home,
         config=config,
         data=data,
         corrections=corrections,
@@ -132,13 +127,11 @@ def retrain(
 )
 def judge(
     version: Version,
-    home: Folder,
+    home: HomeFolder,
     gold: Annotated[list[str], typer.Option(metavar="GOLD", help="FILE or CORPUS/SPLIT=FILE; may be repeated.")],
-    seen: Annotated[
-        list[str] | None, typer.Option(metavar="GOLD", help="Training documents: what is not among them is unseen.")
-    ] = None,
+    seen: Seen = None,
     mesh: Mesh = MESH,
-    device: Annotated[Device, typer.Option(help="Where the models run.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Compare a model with the champion on gold files, and keep in the home what the gate makes of it.
 
@@ -148,12 +141,11 @@ def judge(
     from flows.evaluate import judge as run
     from warehouse.registry.evaluations import read_report
 
-    place = Home(home)
     with TerminalProgress() as progress:
         judged, said = run(
-            place, gold=gold, seen=seen or [], model=version, mesh=mesh, device=device.value, progress=progress
+            home, gold=gold, seen=seen or [], model=version, mesh=mesh, device=device.value, progress=progress
         )
-    show_text(read_report(place, judged.evaluation), end="")
+    show_text(read_report(home, judged.evaluation), end="")
     say(said)
     if judged.passed is False:
         raise typer.Exit(1)
@@ -164,7 +156,7 @@ def judge(
 )
 def promote(
     version: Version,
-    home: Folder,
+    home: HomeFolder,
     accept: Annotated[
         str | None,
         typer.Option(metavar="WHY", help="Promote without the gate; recorded, with your login name."),
@@ -176,14 +168,13 @@ def promote(
     from warehouse.registry.models import champion, get_model
     from warehouse.registry.models import promote as promote_model
 
-    place = Home(home)
-    get_model(place, version)
-    leading, evaluation = champion(place), None
+    get_model(home, version)
+    leading, evaluation = champion(home), None
     if accept is None:
         from model.version import model_version
 
-        against = model_version(find_model(None, home=place))
-        judged = [one for one in evaluations(place) if (one.challenger, one.champion) == (version, against)]
+        against = model_version(find_model(None, home=home))
+        judged = [one for one in evaluations(home) if (one.challenger, one.champion) == (version, against)]
         if not judged:
             raise InputError(
                 f"model {version} was not compared with the champion {against}; have it judged with `e2emern models "
@@ -192,7 +183,7 @@ def promote(
         if not judged[-1].passed:
             raise InputError(f"model {version} was refused: {'; '.join(judged[-1].reasons)}; or promote --accept WHY")
         evaluation = judged[-1].evaluation
-    change = promote_model(place, version, over=leading, why=accept, evaluation=evaluation)
+    change = promote_model(home, version, over=leading, why=accept, evaluation=evaluation)
     show_text(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
 
@@ -200,22 +191,22 @@ def promote(
     short_help="Make the previous champion lead again",
     epilog="Example: e2emern models rollback --home home --why 'it misses short forms'",
 )
-def rollback(home: Folder, why: Why = None) -> None:
+def rollback(home: HomeFolder, why: Why = None) -> None:
     """Make the model that the champion has replaced the champion again."""
     from warehouse.registry.models import roll_back_model
 
-    if not home.is_dir():
+    if not home.root.is_dir():
         raise WarehouseError(f"{home} does not exist")
-    change = roll_back_model(Home(home), why=why)
+    change = roll_back_model(home, why=why)
     show_text(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
 
 @app.command(epilog="Example: e2emern drift --home home")
-def drift(home: Folder) -> None:
+def drift(home: HomeFolder) -> None:
     """Compare the last night of a home with the nights before it."""
     from tasks.evaluation.drift import read_drift
 
-    found = read_drift(Home(home))
+    found = read_drift(home)
     if found is None:
         raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
     if not found.figures:

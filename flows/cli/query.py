@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from flows.cli.application import TIMEOUT_S, AnswerFormat, Folder, Timeout, group, say
+from flows.cli.application import group, say
+from flows.cli.options import TIMEOUT_S, AnswerFormat, Form, HomeFolder, Rows, Timeout
 from warehouse.layout import Home
 from warehouse.queries import TYPES, NamedQuery, Parameter, library
 from warehouse.wording import plural
@@ -31,12 +31,12 @@ query_app = group("query", says="Answer a question by name; `query NAME --help` 
 def _command(asked: NamedQuery) -> Callable[..., None]:
     """Return the function of one command; typer reads the options from its signature."""
 
-    def run(home: Path, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
+    def run(home: Home, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
         from flows.cli.render import print_answer
         from warehouse.queries.answers import is_cut
         from warehouse.queries.saved import answer
 
-        found = answer(Home(home), asked.name, given, limit_rows=limit, timeout_s=timeout)
+        found = answer(home, asked.name, given, limit_rows=limit, timeout_s=timeout)
         print_answer(found, form=form.value, console=Console())
         if is_cut(found):
             say(f"cut after {plural(limit, 'row')}; raise --limit for more")
@@ -47,9 +47,9 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
             raise typer.Exit
 
     fixed = [
-        _option("home", Folder, inspect.Parameter.empty),
-        _option("form", Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")], AnswerFormat.TABLE),
-        _option("limit", Annotated[int, typer.Option(min=1, help="Most rows to print.")], _LIMIT),
+        _option("home", HomeFolder, inspect.Parameter.empty),
+        _option("form", Form, AnswerFormat.TABLE),
+        _option("limit", Rows, _LIMIT),
         _option("timeout", Timeout, TIMEOUT_S),
         _option(
             "sql",

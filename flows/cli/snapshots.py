@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.application import Folder, group, say
+from flows.cli.application import group, say
+from flows.cli.options import HomeFolder, Why
 from flows.cli.visible import show_text
 from warehouse.errors import WarehouseError
-from warehouse.layout import Home, Versions
+from warehouse.layout import Versions
 from warehouse.wording import examples, plural
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ snapshots_app = group("snapshots", says="List, compare, publish, roll back, prun
 @snapshots_app.command(
     "list", short_help="List the snapshots, newest first", epilog="Example: e2emern snapshots list --home home"
 )
-def list_all(home: Folder) -> None:
+def list_all(home: HomeFolder) -> None:
     """List the snapshots, newest first: when, what they show, their state."""
     from warehouse.snapshots.diff import list_snapshots
     from warehouse.snapshots.refs import rollbacks
 
-    for listed in list_snapshots(Home(home)):
+    for listed in list_snapshots(home):
         show_text(_listed(listed))
-    for one in rollbacks(Home(home)):
+    for one in rollbacks(home):
         why = f": {one.why}" if one.why else ""
         show_text(f"{one.when[:16].replace('T', ' ')} {one.by} went from snapshot {one.left} to {one.shown}{why}")
 
@@ -41,7 +42,7 @@ def list_all(home: Folder) -> None:
     epilog="Example: e2emern snapshots publish --home home --accept 'we retired 2 dumps'",
 )
 def publish_all(
-    home: Folder,
+    home: HomeFolder,
     accept: Annotated[
         str | None,
         typer.Option(metavar="WHY", help="Publish beyond the limits or after a rollback; recorded."),
@@ -57,12 +58,11 @@ def publish_all(
     from warehouse.snapshots.publish import publish
     from warehouse.snapshots.reader import current_snapshot
 
-    place = Home(home)
-    current = current_snapshot(place)
+    current = current_snapshot(home)
     if current is None and (model is None or mesh is None):
         raise WarehouseError(f"{home} has no snapshot yet: name the versions with --model and --mesh")
     shown = current.versions if current else Versions("", "")
-    snapshot = publish(place, Versions(model or shown.model, mesh or shown.mesh), accept=accept)
+    snapshot = publish(home, Versions(model or shown.model, mesh or shown.mesh), accept=accept)
     said = "shows all that is annotated already" if snapshot.unchanged else "is published"
     documents, mentions = plural(snapshot.documents, "document"), plural(snapshot.mentions, "mention")
     show_text(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
@@ -74,12 +74,12 @@ def publish_all(
 def diff(
     before: Annotated[int, typer.Argument(metavar="A", help="Number of the snapshot to compare from.")],
     after: Annotated[int, typer.Argument(metavar="B", help="Number of the snapshot to compare to.")],
-    home: Folder,
+    home: HomeFolder,
 ) -> None:
     """Tell which documents and concepts were gained, lost and changed from A to B, with examples."""
     from warehouse.snapshots.diff import difference
 
-    found = difference(Home(home), before, after)
+    found = difference(home, before, after)
     was, is_now = found.before, found.after
     show_text(f"operation: {was.operation} -> {is_now.operation}")
     if was.versions != is_now.versions:
@@ -104,16 +104,16 @@ def diff(
     epilog="Example: e2emern snapshots rollback 41 --home home --why 'dump 1301 is cut short'",
 )
 def rollback(
-    home: Folder,
+    home: HomeFolder,
     number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="By default the one before.")] = None,
-    why: Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")] = None,
+    why: Why = None,
 ) -> None:
     """Make another snapshot the current one; publishing then waits for somebody to accept it."""
     from warehouse.snapshots.refs import active_rollback, roll_back
 
-    done = roll_back(Home(home), number, why=why)
+    done = roll_back(home, number, why=why)
     show_text(f"snapshot {done.shown} is current in place of {done.left}")
-    if active_rollback(Home(home)):
+    if active_rollback(home):
         say("nothing more is published until somebody does with: e2emern snapshots publish --accept WHY")
 
 
@@ -121,13 +121,13 @@ def rollback(
     short_help="Delete old snapshots and their files", epilog="Example: e2emern snapshots prune --keep 14 --home home"
 )
 def prune(
-    home: Folder,
+    home: HomeFolder,
     keep: Annotated[int, typer.Option(min=1, metavar="N", help="Newest snapshots to keep; the current one stays too.")],
 ) -> None:
     """Delete old snapshots, and the files that no other one shows; work that was never published stays."""
     from warehouse.snapshots.prune import prune as prune_home
 
-    done = prune_home(Home(home), keep=keep)
+    done = prune_home(home, keep=keep)
     show_text(
         f"deleted {plural(len(done.deleted), 'snapshot')} and {plural(done.files, 'file')} of "
         f"{done.bytes / 1e6:,.1f} MB; "
@@ -141,11 +141,11 @@ def prune(
 @snapshots_app.command(
     short_help="Adapt a home that has moved", epilog="Example: e2emern snapshots relocate --home /mnt/new/home"
 )
-def relocate(home: Folder) -> None:
+def relocate(home: HomeFolder) -> None:
     """Rewrite where the snapshots of a home that has moved read their files, for other DuckDB clients."""
     from warehouse.snapshots.refs import relocate as relocate_home
 
-    moved = relocate_home(Home(home))
+    moved = relocate_home(home)
     show_text(
         f"snapshots {examples([*map(str, moved)], separator=', ')} read {home} now"
         if moved

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from flows.cli.application import TIMEOUT_S, AnswerFormat, Folder, Timeout, app, say
+from flows.cli.application import app, say
+from flows.cli.options import TIMEOUT_S, AnswerFormat, Form, HomeFolder, Rows, Timeout
 from tasks.errors import InputError
-from warehouse.layout import Home
 from warehouse.wording import plural
 
 
@@ -20,15 +20,15 @@ def sql(
         str,
         typer.Argument(metavar="QUERY", help="One SELECT, DESCRIBE, SHOW TABLES or SUMMARIZE; - is standard input."),
     ],
-    home: Folder,
+    home: HomeFolder,
     param: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE", help="Value of $NAME in the query, a text; without VALUE, NULL. May be repeated."
         ),
     ] = None,
-    form: Annotated[AnswerFormat, typer.Option("--format", help="How to print the answer.")] = AnswerFormat.TABLE,
-    limit: Annotated[int, typer.Option(min=1, help="Most rows to print.")] = 10_000,
+    form: Form = AnswerFormat.TABLE,
+    limit: Rows = 10_000,
     timeout: Timeout = TIMEOUT_S,
 ) -> None:
     """Answer a query of your own from the current snapshot; `e2emern query` has answers to common questions.
@@ -42,7 +42,7 @@ def sql(
     from warehouse.queries.sql import query as ask
 
     given = _standard_input() if query == "-" else query
-    answer = ask(Home(home), given, parameters=_values(param or []), limit_rows=limit, timeout_s=timeout)
+    answer = ask(home, given, parameters=_values(param or []), limit_rows=limit, timeout_s=timeout)
     print_answer(answer, form=form.value, console=Console())
     if is_cut(answer):
         say(f"cut after {plural(limit, 'row')}; raise --limit for more")

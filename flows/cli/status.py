@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from flows.cli.application import Folder, app
-from warehouse.layout import Home
+from flows.cli.application import app
+from flows.cli.options import HomeFolder
 
 
 @app.command(epilog="Example: e2emern status --home home")
-def status(home: Folder) -> None:
+def status(home: HomeFolder) -> None:
     """Show what a home holds: its snapshot, its last run, damaged sources, failures and invalid annotations by kind."""
     from flows.cli.render import print_status
     from warehouse.queries.status import status as status_of
 
-    print_status(status_of(Home(home)), console=Console())
+    print_status(status_of(home), console=Console())

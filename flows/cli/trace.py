@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from flows.cli.application import Folder, app
-from warehouse.layout import Home
+from flows.cli.application import app
+from flows.cli.options import HomeFolder
 
 
 class TraceFormat(StrEnum):
@@ -22,14 +22,14 @@ class TraceFormat(StrEnum):
 @app.command(epilog="Example: e2emern trace 99000016 --home home")
 def trace(
     document: Annotated[str, typer.Argument(metavar="PMID", help="PMID, or a source's own document id.")],
-    home: Folder,
+    home: HomeFolder,
     form: Annotated[TraceFormat, typer.Option("--format", help="How to print it.")] = TraceFormat.TEXT,
 ) -> None:
     """Show the text of a document with its mentions, and its history: revisions, withdrawals, snapshots, failures."""
     from flows.cli.render import print_trace
     from warehouse.queries.trace import trace as trace_of
 
-    history = trace_of(Home(home), document)
+    history = trace_of(home, document)
     if form is TraceFormat.JSON:
         print(history.to_json())
     else:

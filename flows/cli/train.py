@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from defaults import MESH
-from flows.cli.application import Config, Data, Device, app, say
+from flows.cli.application import app, say
+from flows.cli.options import LARGEST_SEED, Config, Data, Device, OnDevice, PlainText, Seed
+from flows.cli.visible import show_text
 from tasks.errors import InputError
-from tasks.resolve import find_recipe
 
-LARGEST_SEED = 10**12  # of a recipe
+if TYPE_CHECKING:
+    from model.training.train import Trained
 
 
 @app.command(epilog="Example: e2emern train --config ours --data corpora/ --output my-model")
@@ -47,7 +50,7 @@ def train(
     trials: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Search the file's [search] table with N trials.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Train a model as a TOML file says; started again, it resumes.
 
@@ -56,13 +59,12 @@ def train(
     """
     from model.training.recipe import RecipeError, read_config
     from tasks.models import hide_progress_bars, pick_device
+    from tasks.resolve import find_recipe
     from tasks.training.train import search_recipe, train_seeds
 
     hide_progress_bars()
     path = find_recipe(config)
-    changes = dict(_parsed(each) for each in change or [])
-    if encoder is not None:
-        changes["encoder"] = encoder
+    changes = _changes(change or [], encoder=encoder)
     if trials is not None:
         changes |= _of_search(seed or [], resolver_of)
     try:
@@ -82,17 +84,12 @@ def train(
         resolver_of=resolver_of,
         log=say,
     )
-    for one in trained:
-        kept = f": epoch {one.best_epoch} is kept, F1 {100 * max(one.dev_f1):.2f} on dev" if one.dev_f1 else ""
-        print(f"{one.folder}{kept}")
-    if len(trained) > 1 and trained[0].dev_f1:
-        best = [100 * max(one.dev_f1) for one in trained]
-        print(f"mean of {len(best)} seeds: F1 {sum(best) / len(best):.2f} ({min(best):.2f} to {max(best):.2f}) on dev")
+    _print_trained(trained)
 
 
 @app.command(epilog="Example: e2emern pretrain --text pubmed.txt.xz --output pretrained")
 def pretrain(
-    text: Annotated[Path, typer.Option(metavar="FILE", help="Text, a passage a line, plain or .xz.")],
+    text: PlainText,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the encoder.")],
     encoder: Annotated[
         str, typer.Option(metavar="DIR|NAME", help="Encoder to start from.")
@@ -105,8 +102,8 @@ def pretrain(
     ] = 0.2,
     length: Annotated[int, typer.Option(min=8, metavar="N", help="Word pieces a row.")] = 128,
     rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows a step.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N")] = 0,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
+    seed: Seed = 0,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Train an encoder further on plain text, by guessing masked words.
 
@@ -132,7 +129,23 @@ def pretrain(
             device=pick_device(device.value),
             log=say,
         )
-    print(output)
+    show_text(str(output))
+
+
+def _print_trained(trained: Sequence[Trained]) -> None:
+    """Print the folder and the best F1 of each model, and the mean of several."""
+    for one in trained:
+        kept = f": epoch {one.best_epoch} is kept, F1 {100 * max(one.dev_f1):.2f} on dev" if one.dev_f1 else ""
+        show_text(f"{one.folder}{kept}")
+    if len(trained) > 1 and trained[0].dev_f1:
+        best = [100 * max(one.dev_f1) for one in trained]
+        mean = f"F1 {sum(best) / len(best):.2f} ({min(best):.2f} to {max(best):.2f}) on dev"
+        show_text(f"mean of {len(best)} seeds: {mean}")
+
+
+def _changes(given: Sequence[str], *, encoder: str | None) -> dict[str, Any]:
+    """Return the keys of the recipe that --set and --encoder change. Raises InputError."""
+    return dict(map(_parsed, given)) | ({} if encoder is None else {"encoder": encoder})
 
 
 def _of_search(seeds: list[int], resolver_of: Path | None) -> dict[str, Any]:

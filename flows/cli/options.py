@@ -1,0 +1,80 @@
+"""The options that several commands share, each with its name, help and parser in one place."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from warehouse.layout import Home
+
+TIMEOUT_S = 300.0  # the same as in `warehouse.queries.sql`, which is too slow to import for --help
+LARGEST_SEED = 10**12  # of a recipe
+
+
+class Device(StrEnum):
+    """The device for the model; `auto` is cuda if available."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class AnswerFormat(StrEnum):
+    """The output format of the answer to a query."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def _home(given: str | Home) -> Home:
+    """Return the home of this path; typer passes defaults, which are homes, through the parser too."""
+    return given if isinstance(given, Home) else Home(Path(given))
+
+
+_HOME = typer.Option("--home", parser=_home, envvar="E2EMERN_HOME", metavar="DIR", help="Folder of the tables.")
+
+HomeFolder = Annotated[Home, _HOME]
+OptionalHome = Annotated[Home | None, _HOME]
+OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
+Form = Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")]
+Rows = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Most rows to print.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Most seconds to take.")]
+
+Mesh = Annotated[
+    Path,
+    typer.Option(metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"),
+]
+Entities = Annotated[
+    Path, typer.Option("--mesh", metavar="FILE", help="Entities table, Parquet.", show_default="the bundled one")
+]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `models list` prints it.")]
+Why = Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")]
+
+GoldFiles = Annotated[
+    list[str], typer.Argument(metavar="GOLD...", help="FILE or CORPUS/SPLIT=FILE: PubTator, or what `corpus` wrote.")
+]
+Seen = Annotated[
+    list[str] | None, typer.Option(metavar="GOLD", help="Training documents: the floor, and what is seen.")
+]
+Branch = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NUMBER", help="Only links to what is at or under this tree number; may be repeated."),
+]
+Allow = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Only links to these ids, one a line, and to those under --branch.")
+]
+Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="No links to these ids, one a line.")]
+
+Config = Annotated[
+    Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: ours, student, paper, auxiliary.")
+]
+Data = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file")
+]
+Models = Annotated[list[Path], typer.Option("--model", metavar="DIR", help="A model; to be given again.")]
+PlainText = Annotated[Path, typer.Option("--text", metavar="FILE", help="Text, a passage a line, plain or .xz.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Of what is drawn at random.")]
