@@ -7,12 +7,12 @@ code is 1. Wrong usage exits with 2, Ctrl-C with 130. Slow imports (torch, Prefe
 from __future__ import annotations
 
 import errno
-import io
 import os
 import sys
 import traceback
 
 from flows.cli.application import app, say
+from flows.cli.visible import visible_streams
 from tasks.errors import InputError, ProblemsError
 from warehouse.errors import WarehouseError
 from warehouse.wording import one_line
@@ -43,7 +43,11 @@ _STOPPED = "stopped; what is done stays done, and running the same command again
 
 def main() -> None:
     """Run the command line, and exit the process with its exit code."""
-    _print_anything()
+    with visible_streams():
+        _run()
+
+
+def _run() -> None:
     try:
         app(prog_name="e2emern")
     except SystemExit as ended:
@@ -66,13 +70,6 @@ def main() -> None:
             traceback.print_exc()
         what = f"unexpected {type(error).__name__}: {one_line(error)}"
         _end(f"{what}; see where with e2emern --verbose ..., and report it")
-
-
-def _print_anything() -> None:
-    """Print `?` for characters that the encoding of the terminal or the pipe lacks."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _end(*lines: str) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from defaults import MESH, SAMPLE
 from flows.cli.application import app, report_examples, say
@@ -41,6 +40,7 @@ def annotate(
     code 0 says that every record is accounted for.
     """
     from flows.cli.render import show_outcome
+    from flows.cli.terminal import VisibleConsole
     from tasks.resolve import holds_sample
 
     if not inputs:
@@ -48,7 +48,7 @@ def annotate(
     if holds_sample(home, sample=SAMPLE):
         say(f"{home} also holds the invented documents of {SAMPLE.name}; give another --home to keep yours apart")
     outcome, incomplete = _annotate(inputs, home=home, model=model, mesh=mesh, device=device)
-    show_outcome(outcome, home, console=Console())
+    show_outcome(outcome, home, console=VisibleConsole())
     invalid = outcome.invalid_annotations(home)
     report_examples(invalid.kinds, invalid.examples)
     if incomplete:
@@ -65,9 +65,10 @@ def demo(
     The sample needs a home of its own: it is never mixed with other sources.
     """
     from flows.cli.render import show_outcome, show_sample
+    from flows.cli.terminal import VisibleConsole
     from tasks.resolve import check_home_of_sample
 
-    console = Console()
+    console = VisibleConsole()
     check_home_of_sample(home, sample=SAMPLE)
     outcome, incomplete = _annotate([str(SAMPLE)], home=home, model=None, mesh=MESH, device=device)
     if outcome.snapshot:

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from flows.cli.parts import Application
-from flows.cli.visible import visible
 from warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
 app = Application(
@@ -44,7 +43,7 @@ def group(name: str, *, says: str) -> typer.Typer:
 
 def say(line: str) -> None:
     """Print a line for the user on standard error, apart from the answer."""
-    print(f"e2emern: {visible(line)}", file=sys.stderr)
+    print(f"e2emern: {line}", file=sys.stderr)
 
 
 def report_examples(counts: Mapping[str, int], examples: Sequence[str], *, noun: str = "invalid annotation") -> None:

@@ -8,7 +8,6 @@ import typer
 
 from flows.cli.application import Examples, app, say
 from flows.cli.options import HomeFolder
-from flows.cli.visible import show_text
 from warehouse.wording import MOST_EXAMPLES, plural
 
 
@@ -28,7 +27,7 @@ def doctor(
     from warehouse.snapshots.refs import numbers
 
     findings = examine(home, repair=repair)
-    listed = Examples(show_text, most=None if everything else MOST_EXAMPLES)
+    listed = Examples(print, most=None if everything else MOST_EXAMPLES)
     for finding in findings:
         done = f"; {finding.repaired}" if finding.repaired else ""
         listed.add(finding.code, f"{finding.code}  {finding.path}: {finding.what} ({CODES[finding.code]}){done}")

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from defaults import MESH, MODEL
 from flows.cli.application import app, say
 from flows.cli.options import AnswerFormat, Device, Entities, Form, GoldFiles, OnDevice, Seen
-from flows.cli.visible import show_text
 
 
 class Protocol(StrEnum):
@@ -68,7 +66,7 @@ def evaluate(
             log=say,
         )
     write_evaluation(found, output)
-    show_text(found.report, end="")
+    print(found.report, end="")
     say(f"wrote evaluation.json, evaluation.parquet and report.md to {output}")
 
 
@@ -80,9 +78,11 @@ def statistics(
 ) -> None:
     """Count what gold corpora hold: documents, sentences, mentions, concepts, by split and in all."""
     from flows.cli.render import print_answer
+    from flows.cli.terminal import VisibleConsole
     from tasks.training.gold import find_gold, read_statistics
 
-    print_answer(read_statistics(find_gold(gold, log=say), mesh=mesh, log=say), form=form.value, console=Console())
+    counts = read_statistics(find_gold(gold, log=say), mesh=mesh, log=say)
+    print_answer(counts, form=form.value, console=VisibleConsole())
 
 
 @app.command(

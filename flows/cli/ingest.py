@@ -9,7 +9,6 @@ import typer
 
 from flows.cli.application import Examples, app
 from flows.cli.options import HomeFolder
-from flows.cli.visible import show_text
 from warehouse.wording import plural
 
 if TYPE_CHECKING:
@@ -71,6 +70,6 @@ def ingest(
         counts = f"{len(unchanged):,} complete, {len(failed):,} missing or different, {plural(len(gaps), 'gap')}"
     else:
         counts = f"{len(fetched):,} fetched ({size:,.1f} MB), {len(unchanged):,} unchanged, {len(failed):,} failed"
-    show_text(f"{folder}: {counts}")
+    print(f"{folder}: {counts}")
     if failed or gaps:
         raise typer.Exit(1)

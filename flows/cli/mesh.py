@@ -9,7 +9,6 @@ import typer
 
 from flows.cli.application import group, say
 from flows.cli.options import AnswerFormat, Device, Form, HomeFolder, OnDevice, OptionalHome
-from flows.cli.visible import show_text
 from warehouse.layout import Home
 from warehouse.wording import plural
 
@@ -75,15 +74,15 @@ def mesh_list(
 ) -> None:
     """List the versions of MeSH in a home."""
     import pyarrow as pa
-    from rich.console import Console
 
     from flows.cli.render import print_answer
+    from flows.cli.terminal import VisibleConsole
     from warehouse.mesh.entities import VocabularySummary, list_vocabularies
 
     home.check()
     found = list_vocabularies(home)
     columns = {name: [getattr(one, name) for one in found] for name in VocabularySummary.__dataclass_fields__}
-    print_answer(pa.table(columns), form=form.value, console=Console())
+    print_answer(pa.table(columns), form=form.value, console=VisibleConsole())
 
 
 @mesh_app.command(
@@ -103,9 +102,9 @@ def mesh_diff(
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    from rich.console import Console
 
     from flows.cli.render import print_answer
+    from flows.cli.terminal import VisibleConsole
     from model.vocabulary import bag_of_words
     from warehouse.mesh.changes import KINDS, mesh_changes
 
@@ -113,7 +112,7 @@ def mesh_diff(
         listed = changes.listed()
     of_kind = {kind: listed.filter(pc.field("change") == kind) for kind in KINDS}
     print_answer(
-        pa.concat_tables([rows.slice(0, limit) for rows in of_kind.values()]), form=form.value, console=Console()
+        pa.concat_tables([rows.slice(0, limit) for rows in of_kind.values()]), form=form.value, console=VisibleConsole()
     )
     counts = [
         f"{len(rows):,} {kind} ({plural(pc.sum(rows['mentions']).as_py() or 0, 'mention')})"
@@ -149,11 +148,11 @@ def mesh_relink(
     with TerminalProgress() as progress:
         outcome = relink(home.root, mesh=mesh, model=model, device=device.value, progress=progress)
     if outcome.old == outcome.new:
-        show_text(f"{home} is linked to MeSH {mesh} already, by snapshot {outcome.snapshot.number}")
+        print(f"{home} is linked to MeSH {mesh} already, by snapshot {outcome.snapshot.number}")
         return
     again = f" ({outcome.before:,} more were done before)" if outcome.before else ""
     total = outcome.total
-    show_text(
+    print(
         f"MeSH {outcome.old} to {outcome.new}: {plural(len(outcome.sources), 'source')}{again} with "
         f"{plural(total('mentions'), 'mention')}; linked again: {total('spans'):,} in "
         f"{plural(total('documents'), 'document')}, {total('changed'):,} of them to another concept or to none"
@@ -162,4 +161,4 @@ def mesh_relink(
         say(f"not linked again, keeping the concepts that still exist: {plural(unread, 'document')}")
     snapshot = outcome.snapshot
     mentions, concepts = plural(snapshot.mentions, "mention"), plural(snapshot.concepts, "concept")
-    show_text(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")
+    print(f"Snapshot {snapshot.number} of {home}: {mentions} of {concepts}")

@@ -10,7 +10,6 @@ import typer
 from defaults import MESH
 from flows.cli.application import app, group, say
 from flows.cli.options import Config, Data, Device, HomeFolder, Mesh, OnDevice, Seen, Version, Why
-from flows.cli.visible import show_text
 from tasks.errors import InputError
 from warehouse.errors import WarehouseError
 from warehouse.wording import plural
@@ -33,14 +32,14 @@ def list_all(home: HomeFolder) -> None:
     leading, judged = champion(home), {one.challenger: one for one in evaluations(home)}
     for one in models(home):
         state = "champion" if one.version == leading else _state(judged.get(one.version))
-        show_text(f"{one.version} {state:13} added {_minute(one.added)} by {one.by}")
+        print(f"{one.version} {state:13} added {_minute(one.added)} by {one.by}")
     if leading is None:
-        show_text("the bundled model is the champion")
+        print("the bundled model is the champion")
     for change in changes(home):
         did = "went back" if change.rollback else "promoted"
         why = f": {change.why}" if change.why else f", which passed {change.evaluation}" if change.evaluation else ""
         change_made = f"{did} from {_called(change.left)} to {_called(change.champion)}"
-        show_text(f"{_minute(change.when)} {change.by} {change_made}{why}")
+        print(f"{_minute(change.when)} {change.by} {change_made}{why}")
 
 
 @models_app.command(
@@ -54,13 +53,13 @@ def show(version: Version, home: HomeFolder) -> None:
     model = get_model(home, version)
     judged = [one for one in evaluations(home) if one.challenger == version]
     card = model.folder / "README.md"
-    show_text(f"{model.folder}, added {_minute(model.added)} by {model.by}")
+    print(f"{model.folder}, added {_minute(model.added)} by {model.by}")
     for name, size in model.files.items():
-        show_text(f"  {name} {size:,} bytes")
+        print(f"  {name} {size:,} bytes")
     if judged:
-        show_text(f"\n{read_report(home, judged[-1].evaluation)}", end="")
+        print(f"\n{read_report(home, judged[-1].evaluation)}", end="")
     elif card.exists():
-        show_text(f"\n{card.read_text(encoding='utf-8')}", end="")
+        print(f"\n{card.read_text(encoding='utf-8')}", end="")
 
 
 @models_app.command(short_help="Copy a model into a home", epilog="Example: e2emern models add my-model --home home")
@@ -74,7 +73,7 @@ def add(
 
     *_, version = load_whole(folder, device="cpu")
     home.root.mkdir(parents=True, exist_ok=True)
-    show_text(add_model(home, folder, version=version).version)
+    print(add_model(home, folder, version=version).version)
 
 
 @models_app.command(
@@ -118,7 +117,7 @@ def retrain(
         device=device.value,
         log=say,
     )
-    show_text(done.summary)
+    print(done.summary)
 
 
 @models_app.command(
@@ -145,7 +144,7 @@ def judge(
         judged, said = run(
             home, gold=gold, seen=seen or [], model=version, mesh=mesh, device=device.value, progress=progress
         )
-    show_text(read_report(home, judged.evaluation), end="")
+    print(read_report(home, judged.evaluation), end="")
     say(said)
     if judged.passed is False:
         raise typer.Exit(1)
@@ -184,7 +183,7 @@ def promote(
             raise InputError(f"model {version} was refused: {'; '.join(judged[-1].reasons)}; or promote --accept WHY")
         evaluation = judged[-1].evaluation
     change = promote_model(home, version, over=leading, why=accept, evaluation=evaluation)
-    show_text(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
+    print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
 
 @models_app.command(
@@ -198,7 +197,7 @@ def rollback(home: HomeFolder, why: Why = None) -> None:
     if not home.root.is_dir():
         raise WarehouseError(f"{home} does not exist")
     change = roll_back_model(home, why=why)
-    show_text(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
+    print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
 
 @app.command(epilog="Example: e2emern drift --home home")
@@ -210,10 +209,10 @@ def drift(home: HomeFolder) -> None:
     if found is None:
         raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
     if not found.figures:
-        show_text(f"{found.date}: {plural(found.nights, 'night')} before it, too few to compare")
+        print(f"{found.date}: {plural(found.nights, 'night')} before it, too few to compare")
     for one in found.figures:
         numbers = "" if one.usual is None or one.tonight is None else f"usually {one.usual:,.3f}, {one.tonight:,.3f}, "
-        show_text(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")
+        print(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")
 
 
 def _state(judged: Judged | None) -> str:

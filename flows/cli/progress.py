@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
-from flows.cli.terminal import duration, is_plain
+from flows.cli.terminal import VisibleConsole, duration, is_plain
 
 
 class TerminalProgress:
@@ -25,7 +25,7 @@ class TerminalProgress:
         self, console: Console | None = None, *, every: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Show on `console`; if it is not a terminal, print at most one line every `every` seconds."""
-        self._console = console or Console(stderr=True)
+        self._console = console or VisibleConsole(stderr=True)
         self._every = every
         self._clock = clock
         self._bar: progress.Progress | None = None

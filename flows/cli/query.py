@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from flows.cli.application import group, say
 from flows.cli.options import TIMEOUT_S, AnswerFormat, Form, HomeFolder, Rows, Timeout
@@ -33,11 +32,12 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
 
     def run(home: Home, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
         from flows.cli.render import print_answer
+        from flows.cli.terminal import VisibleConsole
         from warehouse.queries.answers import is_cut
         from warehouse.queries.saved import answer
 
         found = answer(home, asked.name, given, limit_rows=limit, timeout_s=timeout)
-        print_answer(found, form=form.value, console=Console())
+        print_answer(found, form=form.value, console=VisibleConsole())
         if is_cut(found):
             say(f"cut after {plural(limit, 'row')}; raise --limit for more")
 

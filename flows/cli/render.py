@@ -16,6 +16,7 @@ from rich.console import Console
 from flows.cli.terminal import (
     Level,
     Summary,
+    VisibleConsole,
     interval,
     records_of,
     show_document,
@@ -24,6 +25,7 @@ from flows.cli.terminal import (
     show_table,
     values_of,
 )
+from flows.cli.visible import visible_json
 from model.document import MENTION_FIELDS, Document, Mention, Passage
 from warehouse.layout import Home
 from warehouse.wording import MOST_EXAMPLES, by_kind, cut, examples, plural
@@ -57,7 +59,7 @@ GROUP BY mesh_name ORDER BY mentions DESC, mesh_name LIMIT 10
 """
 
 
-def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
+def print_answer(answer: pa.Table, *, form: str, console: VisibleConsole) -> None:
     """Print a table as `table`, `csv` (lists as JSON) or `json` (a list of objects).
 
     Repeated column names are numbered from the second on: `a`, `a_1`. Infinity and NaN are null in JSON, which is ASCII
@@ -69,9 +71,9 @@ def print_answer(answer: pa.Table, *, form: str, console: Console) -> None:
     elif form == "json":
         ascii_only = not console.encoding.startswith("utf")
         rows = (json.dumps(_as_json(row), ensure_ascii=ascii_only, default=str) for row in records_of(answer))
-        console.file.write("[" + ",\n ".join(rows) + "]\n")
+        console.write(visible_json("[" + ",\n ".join(rows)) + "]\n")
     else:
-        writer = csv.writer(console.file, lineterminator="\n")
+        writer = csv.writer(console, lineterminator="\n")
         writer.writerow(answer.column_names)
         columns = [values_of(column) for column in answer.columns]
         writer.writerows([_csv_cell(value) for value in row] for row in zip(*columns, strict=True))

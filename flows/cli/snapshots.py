@@ -8,7 +8,6 @@ import typer
 
 from flows.cli.application import group, say
 from flows.cli.options import HomeFolder, Why
-from flows.cli.visible import show_text
 from warehouse.errors import WarehouseError
 from warehouse.layout import Versions
 from warehouse.wording import examples, plural
@@ -30,10 +29,10 @@ def list_all(home: HomeFolder) -> None:
     from warehouse.snapshots.refs import rollbacks
 
     for listed in list_snapshots(home):
-        show_text(_listed(listed))
+        print(_listed(listed))
     for one in rollbacks(home):
         why = f": {one.why}" if one.why else ""
-        show_text(f"{one.when[:16].replace('T', ' ')} {one.by} went from snapshot {one.left} to {one.shown}{why}")
+        print(f"{one.when[:16].replace('T', ' ')} {one.by} went from snapshot {one.left} to {one.shown}{why}")
 
 
 @snapshots_app.command(
@@ -65,7 +64,7 @@ def publish_all(
     snapshot = publish(home, Versions(model or shown.model, mesh or shown.mesh), accept=accept)
     said = "shows all that is annotated already" if snapshot.unchanged else "is published"
     documents, mentions = plural(snapshot.documents, "document"), plural(snapshot.mentions, "mention")
-    show_text(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
+    print(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
     if snapshot.exceeded and not snapshot.unchanged:
         say(f"beyond the limits: {snapshot.exceeded}")
 
@@ -81,22 +80,22 @@ def diff(
 
     found = difference(home, before, after)
     was, is_now = found.before, found.after
-    show_text(f"operation: {was.operation} -> {is_now.operation}")
+    print(f"operation: {was.operation} -> {is_now.operation}")
     if was.versions != is_now.versions:
-        show_text(
+        print(
             f"model {was.model_version}, MeSH {was.mesh_version} -> "
             f"model {is_now.model_version}, MeSH {is_now.mesh_version}"
         )
     documents, concepts = found.documents, found.concepts
-    show_text(f"documents: {was.documents:,} -> {is_now.documents:,}: {_counts(documents)}")
+    print(f"documents: {was.documents:,} -> {is_now.documents:,}: {_counts(documents)}")
     for change, gone in documents.examples.items():
         for document in gone:
-            show_text(f"  {change} {document.document_id} {_shorten(document.title)}")
-    show_text(f"concepts: {was.concepts:,} -> {is_now.concepts:,}: {_counts(concepts)}")
+            print(f"  {change} {document.document_id} {_shorten(document.title)}")
+    print(f"concepts: {was.concepts:,} -> {is_now.concepts:,}: {_counts(concepts)}")
     for change, moved in concepts.examples.items():
         for one in moved:
-            show_text(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {plural(one.is_now, 'mention')}")
-    show_text(f"mentions: {was.mentions:,} -> {is_now.mentions:,}, linked {was.linked:,} -> {is_now.linked:,}")
+            print(f"  {change} {one.mesh_id} {one.mesh_name or ''}: {one.was:,} -> {plural(one.is_now, 'mention')}")
+    print(f"mentions: {was.mentions:,} -> {is_now.mentions:,}, linked {was.linked:,} -> {is_now.linked:,}")
 
 
 @snapshots_app.command(
@@ -112,7 +111,7 @@ def rollback(
     from warehouse.snapshots.refs import active_rollback, roll_back
 
     done = roll_back(home, number, why=why)
-    show_text(f"snapshot {done.shown} is current in place of {done.left}")
+    print(f"snapshot {done.shown} is current in place of {done.left}")
     if active_rollback(home):
         say("nothing more is published until somebody does with: e2emern snapshots publish --accept WHY")
 
@@ -128,7 +127,7 @@ def prune(
     from warehouse.snapshots.prune import prune as prune_home
 
     done = prune_home(home, keep=keep)
-    show_text(
+    print(
         f"deleted {plural(len(done.deleted), 'snapshot')} and {plural(done.files, 'file')} of "
         f"{done.bytes / 1e6:,.1f} MB; "
         f"kept {examples([*map(str, done.kept)], separator=', ')}"
@@ -146,7 +145,7 @@ def relocate(home: HomeFolder) -> None:
     from warehouse.snapshots.refs import relocate as relocate_home
 
     moved = relocate_home(home)
-    show_text(
+    print(
         f"snapshots {examples([*map(str, moved)], separator=', ')} read {home} now"
         if moved
         else f"all snapshots read {home} already"

@@ -6,7 +6,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flows.cli.application import app, say
 from flows.cli.options import TIMEOUT_S, AnswerFormat, Form, HomeFolder, Rows, Timeout
@@ -38,12 +37,13 @@ def sql(
     lists the columns of each.
     """
     from flows.cli.render import print_answer
+    from flows.cli.terminal import VisibleConsole
     from warehouse.queries.sql import is_cut
     from warehouse.queries.sql import query as ask
 
     given = _standard_input() if query == "-" else query
     answer = ask(home, given, parameters=_values(param or []), limit_rows=limit, timeout_s=timeout)
-    print_answer(answer, form=form.value, console=Console())
+    print_answer(answer, form=form.value, console=VisibleConsole())
     if is_cut(answer):
         say(f"cut after {plural(limit, 'row')}; raise --limit for more")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from flows.cli.application import app
 from flows.cli.options import HomeFolder
 
@@ -12,6 +10,7 @@ from flows.cli.options import HomeFolder
 def status(home: HomeFolder) -> None:
     """Show what a home holds: its snapshot, its last run, damaged sources, failures and invalid annotations by kind."""
     from flows.cli.render import print_status
+    from flows.cli.terminal import VisibleConsole
     from warehouse.queries.status import status as status_of
 
-    print_status(status_of(home), console=Console())
+    print_status(status_of(home), console=VisibleConsole())

@@ -2,21 +2,23 @@
 
 In colour, a mention is dark text on a light background, readable on dark and light terminals. Without colour (not a
 terminal, `NO_COLOR`, a dumb terminal) it is marked as `[words|D012345]`, and nothing is wrapped, so that programs can
-read it. Control characters are shown as U+FFFD, since they could control the terminal.
+read it. `VisibleConsole` shows control characters as U+FFFD, since they could control the terminal.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +33,33 @@ _LABEL = "italic"
 _UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
 _LEAST = 16  # least width of a column of cut text
 _PROVENANCE = ("text_sha256", "digest", "model_version", "mesh_version", "record", "source")
+
+
+class VisibleConsole(Console):
+    """A console for standard output or standard error that makes control characters of all it renders visible."""
+
+    def __init__(
+        self,
+        *,
+        stderr: bool = False,
+        file: IO[str] | None = None,
+        width: int | None = None,
+        force_terminal: bool | None = None,
+        color_system: Literal["auto", "standard", "256", "truecolor"] | None = "auto",
+    ) -> None:
+        """Print to standard output, to standard error, or to `file`; the other options are those of `Console`."""
+        stream = sys.stderr if stderr else sys.stdout
+        out = file or getattr(stream, "stream", stream)
+        super().__init__(file=out, width=width, force_terminal=force_terminal, color_system=color_system)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Return the segments of a renderable."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+    def write(self, data: str) -> int:
+        """Write data for a program unchanged, unless it reaches a terminal; `csv.writer` calls it."""
+        return self.file.write(visible(data) if self.file.isatty() else data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +91,16 @@ def show_document(document: Document, mentions: Iterable[Mention], *, console: C
     """
     marked = list(spans(mentions))
     named: set[str] = set()
-    console.print(Text(visible(document.document_id), style="bold"), soft_wrap=is_plain(console))
+    console.print(Text(document.document_id, style="bold"), soft_wrap=is_plain(console))
     for passage in document.passages:
         inside = [span for span in marked if passage.offset <= span.start and span.end <= passage.end]
-        text = _marked(visible(passage.text), passage.offset, inside, named, plain=is_plain(console))
+        text = _marked(passage.text, passage.offset, inside, named, plain=is_plain(console))
         console.print(text, soft_wrap=is_plain(console))
 
 
 def show_line(line: str, *, console: Console) -> None:
     """Print a text as one line without markup or wrapping; line ends in it become spaces."""
-    console.print(visible(" ".join(line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
+    console.print(" ".join(line.split("\n")), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_table(
@@ -103,7 +132,7 @@ def show_table(
     for row in zip(*(cells[name] for name in shown), strict=True):
         table.add_row(*map(Text, row))
     if shown:
-        unbounded = Console(file=console.file, width=_UNBOUNDED, color_system=None)
+        unbounded = VisibleConsole(file=console.file, width=_UNBOUNDED, color_system=None)
         (console if widths and _width(widths) <= console.width else unbounded).print(table)
     if left_out := [name for name in names if name not in shown]:
         show_line(f"{plural(len(left_out), 'column')} not shown: {', '.join(left_out)}; {advice}", console=console)
@@ -235,7 +264,7 @@ def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
     for concept, mention in zip(ids, span.mentions, strict=True):
         labels.append(concept if concept in named or not mention.mesh_name else f"{concept} {mention.mesh_name}")
         named.add(concept)
-    return visible(" " + ", ".join(labels)), _LABEL
+    return " " + ", ".join(labels), _LABEL
 
 
 def is_plain(console: Console) -> bool:

@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flows.cli.application import app
 from flows.cli.options import HomeFolder
+from flows.cli.visible import visible_json
 
 
 class TraceFormat(StrEnum):
@@ -27,10 +27,11 @@ def trace(
 ) -> None:
     """Show the text of a document with its mentions, and its history: revisions, withdrawals, snapshots, failures."""
     from flows.cli.render import print_trace
+    from flows.cli.terminal import VisibleConsole
     from warehouse.queries.trace import trace as trace_of
 
     history = trace_of(home, document)
     if form is TraceFormat.JSON:
-        print(history.to_json())
+        print(visible_json(history.to_json()))
     else:
-        print_trace(history, console=Console())
+        print_trace(history, console=VisibleConsole())

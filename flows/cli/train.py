@@ -12,7 +12,6 @@ import typer
 from defaults import MESH
 from flows.cli.application import app, say
 from flows.cli.options import LARGEST_SEED, Config, Data, Device, OnDevice, PlainText, Seed
-from flows.cli.visible import show_text
 from tasks.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,18 +128,18 @@ def pretrain(
             device=pick_device(device.value),
             log=say,
         )
-    show_text(str(output))
+    print(output)
 
 
 def _print_trained(trained: Sequence[Trained]) -> None:
     """Print the folder and the best F1 of each model, and the mean of several."""
     for one in trained:
         kept = f": epoch {one.best_epoch} is kept, F1 {100 * max(one.dev_f1):.2f} on dev" if one.dev_f1 else ""
-        show_text(f"{one.folder}{kept}")
+        print(f"{one.folder}{kept}")
     if len(trained) > 1 and trained[0].dev_f1:
         best = [100 * max(one.dev_f1) for one in trained]
         mean = f"F1 {sum(best) / len(best):.2f} ({min(best):.2f} to {max(best):.2f}) on dev"
-        show_text(f"mean of {len(best)} seeds: {mean}")
+        print(f"mean of {len(best)} seeds: {mean}")
 
 
 def _changes(given: Sequence[str], *, encoder: str | None) -> dict[str, Any]:

@@ -1,8 +1,18 @@
-"""Make control characters of foreign text visible: they could control the terminal, or reorder what it shows."""
+"""Make control characters of foreign text visible: they could control the terminal, or reorder what it shows.
+
+All text that the command line prints passes through `VisibleStream`, except what `rich` renders, which passes through
+`flows.cli.terminal.VisibleConsole`: its own control sequences have to reach the terminal.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -12,6 +22,65 @@ def visible(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def show_text(text: str, *, end: str = "\n") -> None:
-    """Print a text with its control characters made visible."""
-    print(visible(text), end=end)
+def visible_json(text: str) -> str:
+    """Return a JSON text of the same data with an escape sequence for each control character (RFC 8259, section 7)."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class VisibleStream:
+    """A text stream that makes control characters visible, and prints `?` for characters that its encoding lacks.
+
+    Bytes written to `buffer` are changed only on a terminal: a program must get the exact data.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to `stream`."""
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, and return its length."""
+        return self.stream.write(visible(text))
+
+    def writelines(self, lines: Iterator[str]) -> None:
+        """Write texts one after the other."""
+        for line in lines:
+            self.write(line)
+
+    @property
+    def buffer(self) -> Any:
+        """The stream for bytes."""
+        return _VisibleBytes(self) if self.stream.isatty() else self.stream.buffer
+
+
+class _VisibleBytes(io.BufferedIOBase):
+    """A binary stream that decodes UTF-8 and writes to a `VisibleStream`."""
+
+    def __init__(self, stream: VisibleStream) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._stream.write(self._decoder.decode(data))
+        return len(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+@contextmanager
+def visible_streams() -> Iterator[None]:
+    """Make standard output and standard error visible streams for the block."""
+    before = sys.stdout, sys.stderr
+    try:
+        sys.stdout, sys.stderr = (cast(TextIO, each and VisibleStream(each)) for each in before)
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
