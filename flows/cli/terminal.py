@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -36,21 +36,16 @@ _PROVENANCE = ("text_sha256", "digest", "model_version", "mesh_version", "record
 
 
 class VisibleConsole(Console):
-    """A console for standard output or standard error that makes control characters of all it renders visible."""
+    """A console for standard output or standard error that makes control characters of all it renders visible.
 
-    def __init__(
-        self,
-        *,
-        stderr: bool = False,
-        file: IO[str] | None = None,
-        width: int | None = None,
-        force_terminal: bool | None = None,
-        color_system: Literal["auto", "standard", "256", "truecolor"] | None = "auto",
-    ) -> None:
-        """Print to standard output, to standard error, or to `file`; the other options are those of `Console`."""
-        stream = sys.stderr if stderr else sys.stdout
-        out = file or getattr(stream, "stream", stream)
-        super().__init__(file=out, width=width, force_terminal=force_terminal, color_system=color_system)
+    Pass foreign text through `visible` before it becomes a `Text`, which drops some control characters.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Print to standard output, with `stderr` to standard error; the options are those of `Console`."""
+        stream = sys.stderr if options.get("stderr") else sys.stdout
+        options.setdefault("file", getattr(stream, "stream", stream))
+        super().__init__(**options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Return the segments of a renderable."""
@@ -91,16 +86,16 @@ def show_document(document: Document, mentions: Iterable[Mention], *, console: C
     """
     marked = list(spans(mentions))
     named: set[str] = set()
-    console.print(Text(document.document_id, style="bold"), soft_wrap=is_plain(console))
+    console.print(Text(visible(document.document_id), style="bold"), soft_wrap=is_plain(console))
     for passage in document.passages:
         inside = [span for span in marked if passage.offset <= span.start and span.end <= passage.end]
-        text = _marked(passage.text, passage.offset, inside, named, plain=is_plain(console))
+        text = _marked(visible(passage.text), passage.offset, inside, named, plain=is_plain(console))
         console.print(text, soft_wrap=is_plain(console))
 
 
 def show_line(line: str, *, console: Console) -> None:
     """Print a text as one line without markup or wrapping; line ends in it become spaces."""
-    console.print(" ".join(line.split("\n")), markup=False, highlight=False, soft_wrap=True)
+    console.print(visible(" ".join(line.split("\n"))), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_table(
@@ -264,7 +259,7 @@ def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
     for concept, mention in zip(ids, span.mentions, strict=True):
         labels.append(concept if concept in named or not mention.mesh_name else f"{concept} {mention.mesh_name}")
         named.add(concept)
-    return " " + ", ".join(labels), _LABEL
+    return visible(" " + ", ".join(labels)), _LABEL
 
 
 def is_plain(console: Console) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 
-from rich.console import Console
-
 from flows.cli.progress import TerminalProgress
+from flows.cli.terminal import VisibleConsole
 
 
 def _shown(steps: Iterable[tuple[float, str, int, int | None]], *, terminal: bool = False) -> str:
     """Return what is printed of steps: the second, what is in progress, the steps done and the total."""
     now, out = [0.0], io.StringIO()
-    console = Console(file=out, width=100, force_terminal=terminal, color_system="truecolor" if terminal else None)
+    console = VisibleConsole(
+        file=out, width=100, force_terminal=terminal, color_system="truecolor" if terminal else None
+    )
     with TerminalProgress(console, every=10, clock=lambda: now[0]) as progress:
         for now[0], what, done, total in steps:
             progress(what, done, total)

@@ -9,18 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from rich.console import Console
 
-from flows.cli.terminal import Level, Summary, show_document, show_line, show_summary, show_table
+from flows.cli.terminal import Level, Summary, VisibleConsole, show_document, show_line, show_summary, show_table
 from model.document import Document, Mention, Passage
 from warehouse import schemas
 
 
-def _console(*, colour: bool = False, width: int = 40) -> tuple[Console, io.StringIO]:
+def _console(*, colour: bool = False, width: int = 40) -> tuple[VisibleConsole, io.StringIO]:
     out = io.StringIO()
     if colour:
-        return Console(file=out, width=width, force_terminal=True, color_system="truecolor", no_color=False), out
-    return Console(file=out, width=width, force_terminal=False), out
+        return VisibleConsole(file=out, width=width, force_terminal=True, color_system="truecolor", no_color=False), out
+    return VisibleConsole(file=out, width=width, force_terminal=False), out
 
 
 def _mention(document: Document, words: str, mesh_id: str | None, name: str | None, kind: str = "Disease") -> Mention:
@@ -76,7 +75,7 @@ def test_a_document_in_colour_names_a_concept_once() -> None:
 def test_no_color_marks_mentions_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     out = io.StringIO()
-    console = Console(file=out, width=200, force_terminal=True, color_system="truecolor")
+    console = VisibleConsole(file=out, width=200, force_terminal=True, color_system="truecolor")
     show_document(DOCUMENT, MENTIONS, console=console)
     assert "A [cough|-]. [Tamoxifen|D013629].\n" in out.getvalue()
 
