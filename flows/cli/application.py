@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -29,6 +28,8 @@ def top(
 ) -> None:
     """Annotate PubMed and PubTator dumps with diseases and chemicals, linked to MeSH, in SQL tables."""
     if show_version:
+        from importlib.metadata import version
+
         print(f"e2emern {version('e2emern')}")
         raise typer.Exit
 

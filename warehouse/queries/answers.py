@@ -7,12 +7,14 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import duckdb
 import pyarrow as pa
 
 from warehouse.errors import QueryRefusedError
+
+if TYPE_CHECKING:
+    import duckdb
 
 TIMEOUT_S: Final = 300.0
 MEMORY: Final = "2GB"
@@ -65,6 +67,8 @@ def batches_of(
     Raises `QueryRefusedError` if the query fails, takes longer than `timeout_s` seconds, or if its answer exceeds the
     memory limit of the connection.
     """
+    import duckdb  # slow, and the parent process of an ad-hoc query needs no DuckDB
+
     memory, late = memory_limit(connection), threading.Event()
     try:
         with _interrupted(connection, late, timeout_s=timeout_s):
