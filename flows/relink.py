@@ -45,12 +45,7 @@ class RelinkOutcome:
 
 
 def relink(
-    home: Path,
-    *,
-    mesh: str,
-    model: Path | str | None = None,
-    device: str = "auto",
-    progress: Progress = silent,
+    home: Path, *, mesh: str, model: Path | str | None = None, device: str = "auto", progress: Progress = silent
 ) -> RelinkOutcome:
     """Relink the stored mentions that a version of MeSH in the home affects, copy the others, and publish.
 

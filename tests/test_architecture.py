@@ -45,7 +45,6 @@ SUBFOLDERS_MAY_IMPORT: dict[str, set[str]] = {
 
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 LONG_FUNCTIONS = {
-    "flows/cli/train.py:train": "one command with many options",
     "tasks/training/distill.py:make_silver": "one loop over parts of a long run; still to be split",
     "tasks/training/retrain.py:plan_retraining": "collects all data of a challenger; still to be split",
     "warehouse/snapshots/build.py:build": "creates every view in order; still to be split",

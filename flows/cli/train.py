@@ -74,15 +74,8 @@ def train(
     if trials is not None:
         search_recipe(read, output=folder, mesh=table, device=place, trials=trials, log=say)
         return
-    trained = train_seeds(
-        read,
-        output=folder,
-        mesh=table,
-        device=place,
-        seeds=seed or [read.recipe.seed],
-        resolver_of=resolver_of,
-        log=say,
-    )
+    seeds = seed or [read.recipe.seed]
+    trained = train_seeds(read, output=folder, mesh=table, device=place, seeds=seeds, resolver_of=resolver_of, log=say)
     _print_trained(trained)
 
 
