@@ -185,7 +185,7 @@ def local_worker(
                 outcome.annotated.append(done)
                 before += done.summary.counts.documents
             except (InputError, WarehouseError) as error:
-                outcome.failed[source.key.name] = str(error).removeprefix(f"{source.path}: ")
+                outcome.failed[source.key.name] = error.reason if error.path == source.path else str(error)
         outcome.seconds = time.monotonic() - begun
 
     return work

@@ -26,7 +26,7 @@ from tasks.errors import ProblemsError
 from tasks.models import keep_vocabulary, pick_device, read_versions
 from tasks.resolve import find_mesh, find_model
 from tasks.sources import Source
-from warehouse.errors import OvertakenError, WarehouseError
+from warehouse.errors import NoSnapshotError, OvertakenError, WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.snapshots.publish import publish, still_current
 from warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
@@ -76,7 +76,7 @@ def backfill(
     place = Home(home)
     current = current_snapshot(place)
     if current is None:
-        raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
+        raise NoSnapshotError(home)
     table = find_mesh(Path(mesh or current.mesh_version), home=place)
     folder = find_model(model, home=place)
     outcome = Backfilled(versions=read_versions(folder, table))

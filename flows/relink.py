@@ -17,7 +17,7 @@ from tasks.errors import InputError
 from tasks.models import load, pick_device, read_versions
 from tasks.relink import Relinked, relink_source
 from tasks.resolve import find_model, snapshot_model
-from warehouse.errors import WarehouseError
+from warehouse.errors import NoSnapshotError
 from warehouse.files import sweep
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.changes import mesh_changes
@@ -59,7 +59,7 @@ def relink(
     place = Home(home)
     current = current_snapshot(place)
     if current is None:
-        raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
+        raise NoSnapshotError(home)
     if mesh == current.mesh_version:
         return RelinkOutcome(old=mesh, new=mesh, sources={}, before=current.sources, snapshot=current)
     table = entities_path(place, mesh_version=mesh)

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.document import Sentence, Text
-from model.files import atomic_path, check_columns
+from model.errors import FileError
+from model.files import atomic_path, read_table
 
 _SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
 _PAIR = pa.struct([("short", pa.string()), ("long", pa.string())])
@@ -104,13 +105,14 @@ def read_corpus(path: Path, *, splits: Iterable[str] | None = None) -> list[Gold
     """Read the documents of `path`; with `splits` (`corpus/split`), those of the named splits only.
 
     Raises:
-        ValueError: the file lacks a column of `CORPUS_SCHEMA`, or a named split.
+        FileError: the file cannot be read, or lacks a column of `CORPUS_SCHEMA` or a named split.
     """
-    check_columns(path, CORPUS_SCHEMA.names, expected="a corpus as `e2emern corpus` writes it")
+    expected = "a corpus as `e2emern corpus` writes it"
+    table = read_table(path, columns=CORPUS_SCHEMA.names, expected=expected, schema=CORPUS_SCHEMA)
     wanted = None if splits is None else set(splits)
     documents = []
     seen = set()
-    for row in pq.read_table(path, schema=CORPUS_SCHEMA).to_pylist():
+    for row in table.to_pylist():
         name = f"{row['corpus']}/{row['split']}"
         seen.add(name)
         if wanted is not None and name not in wanted:
@@ -132,5 +134,5 @@ def read_corpus(path: Path, *, splits: Iterable[str] | None = None) -> list[Gold
             )
         )
     if wanted is not None and wanted - seen:
-        raise ValueError(f"{path}: no split {', '.join(sorted(wanted - seen))}; it holds {', '.join(sorted(seen))}")
+        raise FileError(f"no split {', '.join(sorted(wanted - seen))}; it holds {', '.join(sorted(seen))}", path)
     return documents

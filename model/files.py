@@ -11,7 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+
+from model.errors import FileError, first_line
 
 
 @contextmanager
@@ -42,11 +45,19 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def check_columns(path: Path, names: Sequence[str], *, expected: str) -> None:
-    """Check that a Parquet file has columns of these names. Raises ValueError."""
-    found = pq.read_schema(path).names
-    if missing := [name for name in names if name not in found]:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; expected {expected}")
+def read_table(path: Path, *, columns: Sequence[str], expected: str, schema: pa.Schema | None = None) -> pa.Table:
+    """Read a Parquet file that must have columns of these names; `schema` casts them.
+
+    Raises:
+        FileError: the file cannot be read, or lacks a column; `expected` names what it should be.
+    """
+    try:
+        found = pq.read_schema(path).names
+        if missing := [name for name in columns if name not in found]:
+            raise FileError(f"no column {', '.join(missing)}; expected {expected}", path)
+        return pq.read_table(path, schema=schema)
+    except (OSError, pa.ArrowException) as error:
+        raise FileError(first_line(error), path) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
+from model.errors import FileError
 from model.notation import ENTITY_TYPES
 from model.tagging import TAG_SCHEMES, tag_names
 
@@ -144,13 +145,13 @@ class E2emernModel(PreTrainedModel):
         """Load a saved model (safetensors only). Without this check transformers would fill missing weights randomly.
 
         Raises:
-            ValueError: a weight of its configuration is missing, or another one is present.
+            FileError: a weight of its configuration is missing, or another one is present.
         """
         loaded = cls.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
         model, found = cast(tuple[E2emernModel, dict[str, Any]], loaded)  # transformers' types name the model alone
         for verb, keys in (("lack", found["missing_keys"]), ("have the unexpected", found["unexpected_keys"])):
             if keys:
-                raise ValueError(f"{name}: its weights {verb} {min(keys)}; they are not those of its configuration")
+                raise FileError(f"its weights {verb} {min(keys)}; they are not those of its configuration", Path(name))
         return model
 
     @classmethod

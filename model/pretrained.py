@@ -9,9 +9,10 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from model.errors import FileError, first_line
 from model.network import E2emernModel
 from model.precision import fastest_dtype
-from model.version import model_version
+from model.version import check_files, model_version
 
 
 def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -30,18 +31,16 @@ def load_model(
         dtype: of the weights; by default the fastest of the device.
 
     Raises:
-        ValueError: the folder lacks a file of a model, a file is damaged, or the weights do not match the
+        FileError: the folder lacks a file of a model, a file is damaged, or the weights do not match the
             configuration.
     """
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder}: no {name}; expected a model folder as `e2emern train` writes it")
+    check_files(folder)
     dtype = dtype or fastest_dtype(device)
     try:
         model = E2emernModel.load(folder, dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].removeprefix(f"{folder}: ")
-        raise ValueError(f"{folder}: not an e2emern model: {reason}") from error
+        reason = error.reason if isinstance(error, FileError) else first_line(error)
+        raise FileError(f"not an e2emern model: {reason}", folder) from error
     nn.Module.to(model, device, dtype)
     return model.eval(), tokenizer, model_version(folder)

@@ -1,9 +1,20 @@
-"""The version of a model, computed from its files without loading it."""
+"""The files of a model, and its version, which is computed from them without loading it."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+
+from model.errors import FileError
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def check_files(folder: Path) -> None:
+    """Check that a folder has all files of a model. Raises FileError."""
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise FileError(f"no {name}; expected a model folder", folder)
 
 
 def model_version(folder: Path) -> str:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from model.document import Concept
-from model.files import check_columns
+from model.errors import FileError
+from model.files import read_table
 from model.notation import normalize_id
 
 _COLUMNS = ("mesh_id", "names", "entity_type", "tree_numbers", "record_type", "mapped_to", "aliases", "mesh_version")
@@ -79,13 +79,12 @@ class Vocabulary:
         """Read an entities table.
 
         Raises:
-            ValueError: the table lacks a column, is empty or holds more than one version.
+            FileError: the table cannot be read, lacks a column, is empty or holds more than one version.
         """
-        check_columns(path, _COLUMNS, expected="an entities table")
-        rows = pq.read_table(path).to_pylist()
+        rows = read_table(path, columns=_COLUMNS, expected="an entities table").to_pylist()
         versions = {row["mesh_version"] for row in rows}
         if len(versions) != 1:
-            raise ValueError(f"{path}: found {len(versions)} MeSH versions, expected 1")
+            raise FileError(f"found {len(versions)} MeSH versions, expected 1", path)
         aliases = {alias: row["mesh_id"] for row in rows for alias in row["aliases"]}
         concepts = [
             Concept(

@@ -15,6 +15,7 @@ import numpy as np
 from model.document import Mention
 from model.vocabulary import Vocabulary
 from tasks.errors import InputError
+from tasks.models import read_vocabulary
 from warehouse.layout import Home
 from warehouse.mesh.entities import entities_path
 from warehouse.snapshots.reader import read_snapshot
@@ -43,7 +44,7 @@ def read_selection(
 
     Raises the errors of `select_concepts`, and WarehouseError if nothing was published.
     """
-    vocabulary = Vocabulary.read(entities_path(home, mesh_version=read_snapshot(home).mesh_version))
+    vocabulary = read_vocabulary(entities_path(home, mesh_version=read_snapshot(home).mesh_version))
     selection = select_concepts(vocabulary, branches=branches, allow=allow, deny=deny)
     return frozenset(vocabulary.concepts[at].mesh_id for at in np.flatnonzero(selection))
 

@@ -83,7 +83,7 @@ def read_documents(path: Path) -> Iterator[list[Document]]:
             isinstance(error, OSError) and error.errno
         ):  # an error of the system: shared storage may be unavailable for a moment
             raise
-        raise WarehouseError(f"{path}: damaged ({one_line(error)}); see e2emern doctor") from error
+        raise WarehouseError(f"is damaged ({one_line(error)}); see e2emern doctor", path=path) from error
 
 
 def text_of(document: Document) -> Text:

@@ -20,10 +20,10 @@ class InputError(Exception):
 
     Attributes:
         reason: what is wrong, at which line or record, and the remedy.
-        path: of the file, None if the reason names it or there is none.
+        path: of the file or folder, or an address; None if the reason names it or there is none.
     """
 
-    def __init__(self, reason: str, *, path: Path | None = None) -> None:
+    def __init__(self, reason: str, *, path: Path | str | None = None) -> None:
         super().__init__(reason)
         self.reason, self.path = reason, path
 

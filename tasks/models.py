@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
+from model.errors import FileError, first_line
 from model.progress import Progress, silent
 from model.version import model_version
 from model.vocabulary import Vocabulary
 from tasks.errors import InputError
-from tasks.resolve import check_model, read_mesh_version
+from tasks.resolve import check_model, no_entities, read_mesh_version
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, Versions
 from warehouse.mesh.entities import keep_entities
@@ -64,7 +63,7 @@ def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress:
     try:
         return load_cascade(model, mesh=mesh, banks=home.banks, device=place, progress=progress)
     except (ValueError, KeyError, OSError, SafetensorError) as error:
-        raise InputError(f"{model} with {mesh}: {_first_line(error)}") from error
+        raise InputError(f"{model} with {mesh}: {first_line(error)}") from error
 
 
 def hide_progress_bars() -> None:
@@ -81,17 +80,16 @@ def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTo
     check_model(folder)
     try:
         return load_model(folder, device=device)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    except FileError as error:
+        raise InputError(error.reason, path=folder) from error
 
 
 def read_vocabulary(mesh: Path) -> Vocabulary:
     """Return the concepts of an entities table. Raises InputError if the file is not a valid table."""
     try:
         return Vocabulary.read(mesh)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = str(error).removeprefix(f"{mesh}: ").splitlines()[0]
-        raise InputError(f"{mesh}: cannot be read as an entities table ({reason})") from error
+    except FileError as error:
+        raise no_entities(mesh, error.reason) from error
 
 
 def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:
@@ -102,8 +100,4 @@ def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:
     try:
         keep_entities(home, mesh, mesh_version=mesh_version)
     except WarehouseError as error:
-        raise InputError(f"{mesh}: {str(error).removeprefix(f'{mesh}: ')}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(error.reason if error.path == mesh else str(error), path=mesh) from error

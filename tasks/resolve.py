@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from defaults import MODEL, RECIPES
-from model.version import model_version
+from model.errors import FileError, first_line
+from model.version import check_files, model_version
 from tasks.errors import InputError
 from tasks.parsers import detect_format
 from tasks.sources import find_files
@@ -20,7 +21,6 @@ from warehouse.registry.models import champion, get_model, models
 from warehouse.snapshots.reader import current_snapshot, current_sources
 
 _SPANS = "PubTator text with mentions, plain, gzip or xz"
-_OF_A_MODEL = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh: Path) -> None:
@@ -140,16 +140,22 @@ def read_mesh_version(mesh: Path) -> str:
     try:
         found = pq.read_table(mesh, columns=["mesh_version"])["mesh_version"].unique().to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{mesh}: cannot be read as an entities table ({str(error).splitlines()[0]})") from error
+        raise no_entities(mesh, first_line(error)) from error
     if len(found) != 1 or not found[0]:
-        raise InputError(f"{mesh}: found {len(found)} MeSH versions, expected 1")
+        raise InputError(f"found {len(found)} MeSH versions, expected 1", path=mesh)
     return str(found[0])
+
+
+def no_entities(mesh: Path, reason: str) -> InputError:
+    """Return the error of a file that is not an entities table."""
+    return InputError(f"cannot be read as an entities table ({reason})", path=mesh)
 
 
 def check_model(model: Path) -> None:
     """Check that a model folder has all files of a model. Raises InputError."""
     if not model.is_dir():
-        raise InputError(f"{model}: no such model folder")
-    for name in _OF_A_MODEL:
-        if not (model / name).is_file():
-            raise InputError(f"{model}: no {name}; expected a model folder")
+        raise InputError("no such model folder", path=model)
+    try:
+        check_files(model)
+    except FileError as error:
+        raise InputError(error.reason, path=model) from error

@@ -205,8 +205,7 @@ def _check_snapshots(home: Home, shown: Shown, *, idle: bool) -> Iterator[_Case]
                 shown.complete = False
                 yield _unreadable(home, path, error)
             else:
-                what = one_line(error).removeprefix(f"{path} ")
-                yield _case(home, "damaged-snapshot", path, what, partial(take_away, home, path))
+                yield _case(home, "damaged-snapshot", path, _reason(error), partial(take_away, home, path))
             continue
         if path in pruned:
             continue
@@ -261,7 +260,7 @@ def _check_named_files(home: Home, shown: Shown) -> Iterator[_Case]:
             if unreadable(error):
                 yield _unreadable(home, path, error)
             else:
-                yield _case(home, "damaged-file", path, one_line(error).removeprefix(f"{path} "), fix)
+                yield _case(home, "damaged-file", path, _reason(error), fix)
             continue
         if facts != recorded:
             what = (
@@ -288,7 +287,7 @@ def _check_other_files(home: Home, shown: Shown, *, idle: bool) -> Iterator[_Cas
                 if unreadable(error):
                     yield _unreadable(home, path, error)
                 else:
-                    what = one_line(error).removeprefix(f"{path} ").split(";")[0]
+                    what = _reason(error).split(";")[0]
                     yield _case(home, "damaged-file", path, what, rewrite(home, path, shown))
             elif folder in PARSED and path.name not in done and not running:
                 what = "was parsed, and no model has finished it"
@@ -326,6 +325,10 @@ def _read_error(path: Path) -> WarehouseError | OSError | None:
     except (WarehouseError, OSError) as error:
         return error
     return None
+
+
+def _reason(error: Exception) -> str:
+    return error.reason if isinstance(error, WarehouseError) else one_line(error)
 
 
 def _unreadable(home: Home, path: Path, error: Exception) -> _Case:

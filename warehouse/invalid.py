@@ -12,7 +12,7 @@ import duckdb
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
 from warehouse.quoting import file_list
-from warehouse.wording import MOST_EXAMPLES
+from warehouse.wording import MOST_EXAMPLES, one_line
 
 _AT_ONCE = 64  # files that one query reads
 
@@ -56,7 +56,7 @@ def invalid_annotations(home: Home, sources: Iterable[SourceKey]) -> InvalidAnno
             try:
                 rows = connection.execute(sql).fetchall()
             except duckdb.Error as error:
-                raise WarehouseError(f"invalid annotations cannot be read: {str(error).splitlines()[0]}") from error
+                raise WarehouseError(f"invalid annotations cannot be read: {one_line(error)}") from error
             for kind, number, listed in rows:
                 kinds[kind] += number
                 lines = ("{source}: {position}: document {document_id}: {reason}".format(**one) for one in listed)

@@ -93,8 +93,8 @@ class Home:
         """Check that the folder exists. Raises `WarehouseError` if not."""
         if not self.root.is_dir():
             if self.root.exists():
-                raise WarehouseError(f"{self.root} is a file; expected the folder of the tables")
-            raise WarehouseError(f"{self.root} does not exist; annotate something into it first")
+                raise WarehouseError("is a file; expected the folder of the tables", path=self.root)
+            raise WarehouseError("does not exist; annotate something into it first", path=self.root)
 
     def documents(self, key: SourceKey) -> Path:
         """Path of the documents of a source."""

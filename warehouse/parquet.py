@@ -100,7 +100,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     try:
         found = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
-        raise WarehouseError(f"{path} cannot be read as Parquet; delete it and annotate its source again") from error
+        raise WarehouseError("cannot be read as Parquet; delete it and annotate its source again", path=path) from error
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
 

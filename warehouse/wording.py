@@ -32,8 +32,11 @@ def examples(items: Sequence[str], *, separator: str = "; ", most: int = MOST_EX
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error as one line; the name of its type if it has no message."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return the message of an error as one line; the name of its type if it has no message.
+
+    DuckDB's excerpt of the query is left out; its hint of similar names is kept.
+    """
+    return " ".join(str(error).split("\nLINE ")[0].split()) or type(error).__name__
 
 
 def cut(line: str, width: int) -> str:

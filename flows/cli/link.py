@@ -34,16 +34,15 @@ def link(
     All else in the file stays as it is. What cannot be used is reported, annotations by type or by what is wrong.
     The home keeps the encoded names of MeSH if the model folder has none.
     """
-    from model.vocabulary import Vocabulary
     from tasks.concept_filter import select_concepts
-    from tasks.models import load, read_versions
+    from tasks.models import load, read_versions, read_vocabulary
     from tasks.resolve import check_spans, find_mesh
 
     table, selection = find_mesh(mesh, home=home), None
     read_versions(model, table)  # reports missing files
     check_spans(path, output=output)
     if branch or allow or deny:
-        selection = select_concepts(Vocabulary.read(table), branches=branch or (), allow=allow, deny=deny)
+        selection = select_concepts(read_vocabulary(table), branches=branch or (), allow=allow, deny=deny)
 
     from tasks.link import link_file  # slow to import, and so is loading the model: input errors are reported before
 

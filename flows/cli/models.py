@@ -11,7 +11,7 @@ from defaults import MESH
 from flows.cli.application import app, group, say
 from flows.cli.options import Config, Data, Device, HomeFolder, Mesh, OnDevice, Seen, Version, Why
 from tasks.errors import InputError
-from warehouse.errors import WarehouseError
+from warehouse.errors import NoSnapshotError, WarehouseError
 from warehouse.wording import plural
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def rollback(home: HomeFolder, why: Why = None) -> None:
     from warehouse.registry.models import roll_back_model
 
     if not home.root.is_dir():
-        raise WarehouseError(f"{home} does not exist")
+        raise WarehouseError("does not exist", path=home.root)
     change = roll_back_model(home, why=why)
     print(f"{_called(change.champion)} is the champion in place of {_called(change.left)}")
 
@@ -207,7 +207,7 @@ def drift(home: HomeFolder) -> None:
 
     found = read_drift(home)
     if found is None:
-        raise WarehouseError(f"{home} has no snapshot yet; annotate something into it first")
+        raise NoSnapshotError(home.root)
     if not found.figures:
         print(f"{found.date}: {plural(found.nights, 'night')} before it, too few to compare")
     for one in found.figures:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from model.errors import FileError
 from model.files import write_text
 from model.network import E2emernConfig
 from model.pretrained import load_model, save_model
@@ -36,7 +37,7 @@ def average(folders: Sequence[Path], output: Path) -> None:
         raise RecipeError(f"{output} holds a model that was not made by this command; choose another --output")
     try:
         loaded = [load_model(folder, device="cpu", dtype=torch.float32) for folder in folders]
-    except ValueError as error:
+    except FileError as error:
         raise RecipeError(str(error)) from error
     (first, tokenizer, _), *_ = loaded
     versions = [version for _, _, version in loaded]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from model.errors import first_line
 from model.network import E2emernModel
 from model.tokenization import Window, batches_of, pad, pieces_digest
 from model.training.recipe import RecipeError
@@ -144,7 +145,7 @@ def read_silver(
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise RecipeError(f"{path}: cannot be read as tagged sentences: {str(error).splitlines()[0]}") from error
+        raise RecipeError(f"{path}: cannot be read as tagged sentences: {first_line(error)}") from error
     if table.schema.remove_metadata() != SILVER_SCHEMA or not table.num_rows:
         raise RecipeError(f"{path}: expected tagged sentences, as `e2emern silver` writes them")
     wanted, found = described(table, tags=tags, tokenizer=tokenizer).schema.metadata, table.schema.metadata or {}

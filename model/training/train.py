@@ -23,6 +23,7 @@ import torch
 from transformers.utils import logging
 
 from model.cli import fails_in_one_line, plural
+from model.errors import FileError
 from model.files import file_digest, write_text
 from model.pretrained import save_model
 from model.training.checkpoint import remove_checkpoint
@@ -122,9 +123,8 @@ def read_vocabulary(mesh: Path) -> Vocabulary:
         raise RecipeError(f"{mesh}: no such entities table")
     try:
         return Vocabulary.read(mesh)
-    except ValueError as error:
-        reason = str(error).removeprefix(f"{mesh}: ")
-        raise RecipeError(f"{mesh}: cannot be read as an entities table: {reason}") from error
+    except FileError as error:
+        raise RecipeError(f"{mesh}: cannot be read as an entities table: {error.reason}") from error
 
 
 def data_digests(*, corpus: Path, silver: Path | None, vocabulary: Vocabulary) -> dict[str, str | None]:

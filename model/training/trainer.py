@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from model.cli import plural
 from model.corpus import GoldDocument, read_corpus
+from model.errors import FileError
 from model.network import E2emernModel
 from model.precision import PRECISIONS
 from model.tokenization import longest_window
@@ -244,7 +245,7 @@ def make_trainer(
 def _read_split(corpus: Path, *, splits: Sequence[str]) -> list[GoldDocument]:
     try:
         return read_corpus(corpus, splits=splits)
-    except ValueError as error:
+    except FileError as error:
         raise RecipeError(str(error)) from error
 
 

@@ -215,4 +215,4 @@ def _reported(home: Home) -> dict[str, Any]:
         reported = json.loads(path.read_bytes())
         return {"corrections": dict(reported["corrections"]), "mesh": list(reported["mesh"])}
     except (ValueError, TypeError, KeyError) as error:
-        raise WarehouseError(f"{path} is damaged; delete it, and news will be reported again") from error
+        raise WarehouseError("is damaged; delete it, and news will be reported again", path=path) from error

@@ -23,9 +23,8 @@ from model.evaluation.metrics import EVALUATIONS, tidy_rows
 from model.evaluation.report import write_report
 from model.evaluation.slices import Slicer
 from model.progress import Progress, silent
-from model.vocabulary import Vocabulary
 from tasks.evaluation.promotion_gate import Margins, annotate_sample, judge, measure_throughput, sample_texts
-from tasks.models import load, read_versions
+from tasks.models import load, read_versions, read_vocabulary
 from warehouse.errors import OvertakenError, PublishRefusedError
 from warehouse.layout import Home, digest_file
 from warehouse.registry.evaluations import Check, Judged, read_judged, write_judged
@@ -57,7 +56,7 @@ def assess(
     margins = margins or Margins()
     version = read_versions(model, mesh).model
     other = read_versions(champion, mesh).model if champion else None
-    vocabulary = Vocabulary.read(mesh)
+    vocabulary = read_vocabulary(mesh)
     made_of = (digest_file(mesh), asdict(margins), [_digest(documents) for documents in (gold, seen)])
     name = f"{version}-{other or 'alone'}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]}"
     if judged := read_judged(home, name):

@@ -69,7 +69,7 @@ def ingest(
                         check=check,
                     )
                 elif "://" in source:
-                    raise InputError(f"{shown}: expected a folder, or an http or https address of one")
+                    raise InputError("expected a folder, or an http or https address of one", path=shown)
                 else:
                     from tasks.ingest.local import copy_folder
 
@@ -77,5 +77,5 @@ def ingest(
                         Path(source), downloads, pattern=pattern, limit=limit, taken=taken, log=record, check=check
                     )
             except InputError as error:
-                record(FileOutcome(shown, "failed", reason=str(error).removeprefix(f"{shown}: ")))
+                record(FileOutcome(shown, "failed", reason=error.reason))
     return outcomes

@@ -17,8 +17,9 @@ def check_address(source: str) -> None:
     """Raise InputError if a source is an address with a user name or password; `@` in its path is `%40`."""
     if _LOGIN.match(source):
         raise InputError(
-            f"{without_secrets(source)}: an address with a user name or password is refused, since it would be kept in "
-            "logs; write them into ~/.netrc: machine HOST login NAME password PASSWORD"
+            "an address with a user name or password is refused, since it would be kept in logs; write them into "
+            "~/.netrc: machine HOST login NAME password PASSWORD",
+            path=without_secrets(source),
         )
 
 

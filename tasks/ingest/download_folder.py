@@ -73,12 +73,12 @@ class DownloadFolder:
 
         Raises InputError if the folder cannot be used, or another process fetches into it.
         """
-        busy = InputError(f"{self.folder}: another ingest fetches into it; wait until it is done")
+        busy = InputError("another ingest fetches into it; wait until it is done", path=self.folder)
         with ExitStack() as stack:
             try:
                 stack.enter_context(locked(self._hidden / "lock", busy=busy))
             except OSError as error:
-                raise InputError(f"{self.folder}: cannot be used as a folder of dumps ({error.strerror})") from error
+                raise InputError(f"cannot be used as a folder of dumps ({error.strerror})", path=self.folder) from error
             yield self
 
     def kept(self, name: str) -> Kept | None:

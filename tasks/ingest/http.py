@@ -71,9 +71,9 @@ def fetch_listing(
         parts = urlsplit(url)
         is_folder = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
     except ValueError as error:
-        raise InputError(f"{shown}: {error}") from error
+        raise InputError(str(error), path=shown) from error
     if not is_folder:
-        raise InputError(f"{shown}: expected the address of a folder, such as https://host/folder/")
+        raise InputError("expected the address of a folder, such as https://host/folder/", path=shown)
     listing = _Listing(url.rstrip("/") + "/", downloads, retry_policy)
     asyncio.run(listing.fetch(pattern, limit, taken, log, check=check))
 
@@ -99,7 +99,7 @@ class _Listing:
             try:
                 links = await self._with_retries(self._links)
             except (FetchError, ValueError) as error:  # ValueError: an invalid address
-                raise InputError(f"{self._folder}: {error}") from error
+                raise InputError(str(error), path=self._folder) from error
             waiting = iter(self._names(links, pattern, limit, taken, log))
 
             async def work() -> None:
@@ -136,7 +136,7 @@ class _Listing:
                 shown = repr(without_secrets(link)[:200])
                 refused[name] = f"its link {shown} is not a plain name in the listing's folder; not followed"
         if not names and not refused:
-            raise InputError(f"{self._folder}: the listing names no file that matches {pattern}")
+            raise InputError(f"the listing names no file that matches {pattern}", path=self._folder)
         chosen = sorted(names, key=natural)[:limit]
         refused |= {name: "an earlier source has a file of this name" for name in chosen if name in taken}
         for name, reason in sorted(refused.items()):

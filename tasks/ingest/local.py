@@ -29,13 +29,13 @@ def copy_folder(
     holds no matching file, or is the download folder itself.
     """
     if folder.resolve() == downloads.folder.resolve():
-        raise InputError(f"{folder}: is the folder that is fetched into; annotate it as it is")
+        raise InputError("is the folder that is fetched into; annotate it as it is", path=folder)
     try:
         names = sorted((each.name for each in folder.iterdir() if matches(each.name, pattern)), key=natural)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+        raise InputError(f"cannot be listed ({error.strerror})", path=folder) from error
     if not names:
-        raise InputError(f"{folder}: no file matches {pattern}")
+        raise InputError(f"no file matches {pattern}", path=folder)
     for name in names[:limit]:
         if not is_safe(name):
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")

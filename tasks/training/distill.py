@@ -29,7 +29,7 @@ from model.training.distillation import described, silver_table, tag_windows
 from model.training.pretrain import read_lines
 from model.vocabulary import Vocabulary
 from tasks.errors import InputError
-from tasks.models import load_whole
+from tasks.models import load_whole, read_vocabulary
 from tasks.resolve import check_output, read_mesh_version
 from tasks.sentences import split_sentences
 from warehouse.files import atomic_write
@@ -80,7 +80,7 @@ def make_silver(
     if len(set(versions)) < len(versions):
         raise InputError(f"--model: found models {', '.join(versions)}, expected each once")
     lines = [line for lines in read_lines(text) for line in lines]
-    vocabulary = Vocabulary.read(mesh)
+    vocabulary = read_vocabulary(mesh)
     made_from = {
         "text": _digest(lines),
         "teachers": versions,

@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from model.corpus import GoldDocument, read_corpus
 from model.inference.bank import build_bank, read_bank
 from model.progress import each_tenth
 from model.training.calibrate import count_concepts, keep_fitted, read_fitted, tune_folder
 from tasks.errors import InputError
 from tasks.models import read_vocabulary
 from tasks.resolve import check_model
+from tasks.training.gold import read_prepared
 from warehouse.wording import plural
 
 Log = Callable[[str], None]
@@ -50,7 +48,7 @@ def finalize(
         log(f"encoding the names of MeSH {vocabulary.version}")
         build_bank(model, vocabulary, device=device, progress=each_tenth(log))
     if fitted is not None:
-        prior = count_concepts(_read(corpus, trained_on), vocabulary=vocabulary)
+        prior = count_concepts(read_prepared(corpus, splits=trained_on), vocabulary=vocabulary)
         taken = fitted | {"resolver": fitted["resolver"] | {"prior": prior}}
         if read_fitted(model) != taken:
             keep_fitted(model, taken)
@@ -84,20 +82,13 @@ def _fit(
     device: str,
     log: Log,
 ) -> None:
-    documents = _read(corpus, fit_on)
+    documents = read_prepared(corpus, splits=fit_on)
     log(f"fitting the resolver on {plural(len(documents), 'document')} of {', '.join(fit_on)}")
     fitted, validated = tune_folder(
-        model, mesh=mesh, documents=documents, seen=_read(corpus, trained_on), device=device
+        model, mesh=mesh, documents=documents, seen=read_prepared(corpus, splits=trained_on), device=device
     )
     if not fitted:
         log(f"{model} found nothing in them: its resolver is not fitted")
         return
     figures = ", ".join(f"{name} {100 * figure:.1f}" for name, figure in validated.items())
     log(f"spans of probability {fitted['span_threshold']} and more; accuracy@1, cross-validated: {figures}")
-
-
-def _read(corpus: Path, splits: Sequence[str]) -> list[GoldDocument]:
-    try:
-        return read_corpus(corpus, splits=splits)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{corpus}: {str(error).removeprefix(f'{corpus}: ').splitlines()[0]}") from error

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from model.corpus import GoldDocument, GoldMention, read_corpus, write_corpus
 from model.document import Annotation, Document, Sentence
+from model.errors import FileError
 from model.evaluation.corpus_statistics import statistics
 from model.notation import ENTITY_TYPES, normalize_id
 from model.vocabulary import Vocabulary
@@ -236,16 +237,21 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
         )
 
 
+def read_prepared(path: Path, *, splits: Sequence[str] | None = None) -> list[GoldDocument]:
+    """Read the documents of a corpus file, or of some of its splits. Raises InputError if it lacks one."""
+    try:
+        return read_corpus(path, splits=splits)
+    except FileError as error:
+        raise InputError(error.reason, path=path) from error
+
+
 def _read(name: str, log: Callable[[str], None]) -> list[GoldDocument]:
     matched = NAMED.fullmatch(name)
     path = Path(matched[3] if matched else name)
     if not path.is_file():
         raise InputError(f"{path}: no such gold file; expected FILE or CORPUS/SPLIT=FILE")
     if path.suffix == ".parquet":
-        try:
-            return read_corpus(path, splits=[f"{matched[1]}/{matched[2]}"] if matched else None)
-        except (ValueError, OSError, pa.ArrowException) as error:
-            raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ').splitlines()[0]}") from error
+        return read_prepared(path, splits=[f"{matched[1]}/{matched[2]}"] if matched else None)
     if matched:
         corpus, split = matched[1], matched[2]
     else:

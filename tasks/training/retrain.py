@@ -13,17 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.corpus import GoldDocument, read_corpus, write_corpus
+from model.corpus import GoldDocument, write_corpus
 from model.training.recipe import Config, make_recipe, read_config
 from model.training.train import train
 from model.version import model_version, weights_digest
-from model.vocabulary import Vocabulary
 from tasks.errors import InputError
-from tasks.models import pick_device
+from tasks.models import pick_device, read_vocabulary
 from tasks.resolve import find_model, find_recipe
 from tasks.training.corrections import CORPUS, SPLIT, Corrections, read_corrections
 from tasks.training.finalize import finalize
-from tasks.training.gold import find_gold
+from tasks.training.gold import find_gold, read_prepared
 from tasks.training.train import find_silver, one_line, prepare_corpus
 from warehouse.files import atomic_write, locked
 from warehouse.layout import Home, digest_file
@@ -68,7 +67,7 @@ class Plan:
 
     def read(self, splits: Sequence[str]) -> list[GoldDocument]:
         """Return the documents of some splits."""
-        return read_corpus(self.corpus, splits=splits)
+        return read_prepared(self.corpus, splits=splits)
 
 
 def plan_retraining(
@@ -100,13 +99,13 @@ def plan_retraining(
         read = read_config(find_recipe(config), data=data, changes=changes)
     training = home.root / "training"
     prepared = prepare_corpus(read, training, log=log)
-    of_train, of_dev = (read_corpus(prepared, splits=splits) for splits in (read.recipe.train, read.recipe.dev))
+    of_train, of_dev = (read_prepared(prepared, splits=splits) for splits in (read.recipe.train, read.recipe.dev))
     judged = find_gold(gold) if gold else of_dev
     if not judged:
         raise InputError(f"{config} names no dev splits; say with gold on which documents models are compared")
     if both := {f"{document.corpus}/{document.split}" for document in judged} & set(read.recipe.train):
         raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
-    vocabulary, silver = Vocabulary.read(mesh), find_silver(read)
+    vocabulary, silver = read_vocabulary(mesh), find_silver(read)
     kept = {document.document_id for document in (*judged, *of_dev)}
     corrected = read_corrections(corrections, vocabulary=vocabulary, judged=kept)
     _log_corrections(corrected, log)

@@ -109,15 +109,16 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
             try:
                 different = connection.execute(sql).fetchall()
             except duckdb.Error as error:  # about `kept`: `table` was checked
-                raise WarehouseError(f"{kept} cannot be read; move it away and import it again") from error
+                raise WarehouseError("cannot be read; move it away and import it again", path=kept) from error
             if different:
                 raise WarehouseError(
-                    f"{home.root} has another vocabulary of version {mesh_version}; give this one another version"
+                    f"has another vocabulary of version {mesh_version}; give this one another version",
+                    path=home.root,
                 )
         if kept.exists() and home.entity_tree(mesh_version).exists():
             return False
         for mesh_id, count in connection.execute(_TWICE_SQL.format(files=file_list([table]))).fetchall():
-            raise SchemaMismatchError(f"{table.name}: concept {mesh_id} appears {count} times, expected once")
+            raise SchemaMismatchError(f"has concept {mesh_id} {count} times, expected once", path=table)
         with TableWriter(home.entity_tree(mesh_version), ENTITY_TREE) as tree:
             for batch in connection.sql(_TREE_SQL.format(files=file_list([table]))).to_arrow_reader(_BATCH_ROWS):
                 tree.append(batch)
@@ -131,7 +132,7 @@ def entities_path(home: Home, *, mesh_version: str) -> Path:
     path = home.entities(mesh_version)
     if not path.exists():
         versions = ", ".join(one.mesh_version for one in list_vocabularies(home)) or "none"
-        raise WarehouseError(f"{home.root} has no vocabulary {mesh_version}, but {versions}; import it first")
+        raise WarehouseError(f"has no vocabulary {mesh_version}, but {versions}; import it first", path=home.root)
     return path
 
 
@@ -148,7 +149,9 @@ def list_vocabularies(home: Home) -> list[VocabularySummary]:
                 versions = connection.execute(f"SELECT DISTINCT mesh_version FROM read_parquet({files})").fetchall()
             except duckdb.Error as error:
                 reason = one_line(error)
-                raise WarehouseError(f"{path} cannot be read ({reason}); move it away and import it again") from error
+                raise WarehouseError(
+                    f"cannot be read ({reason}); move it away and import it again", path=path
+                ) from error
             concepts, diseases, chemicals, names = map(int, counts)
             found += [
                 VocabularySummary(
@@ -170,13 +173,13 @@ def _check(table: Path, *, mesh_version: str) -> None:
         schema = pq.read_schema(table)
         versions = {str(one) for one in pq.read_table(table, columns=["mesh_version"])["mesh_version"].to_pylist()}
     except (OSError, pa.ArrowException) as error:
-        raise SchemaMismatchError(f"{table}: cannot be read as an entities table") from error
+        raise SchemaMismatchError("cannot be read as an entities table", path=table) from error
     if [(field.name, field.type) for field in schema] != [(field.name, field.type) for field in ENTITIES]:
         raise SchemaMismatchError(
-            f"{table}: found columns {', '.join(schema.names)}; expected {', '.join(ENTITIES.names)}; import it again"
+            f"has columns {', '.join(schema.names)}; expected {', '.join(ENTITIES.names)}; import it again", path=table
         )
     if versions - {mesh_version}:
-        raise SchemaMismatchError(f"{table.name}: found mesh_version {sorted(versions)}, expected {mesh_version!r}")
+        raise SchemaMismatchError(f"has mesh_version {sorted(versions)}, expected {mesh_version!r}", path=table)
 
 
 @contextmanager

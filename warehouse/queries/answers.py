@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from warehouse.errors import QueryRefusedError
+from warehouse.wording import one_line
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,7 +76,7 @@ def batches_of(
             reader = connection.sql(sql, params=dict(parameters) or None).to_arrow_reader(_BATCH_ROWS)
             yield reader.schema, _limited(reader, memory, limit_rows=limit_rows)
     except (duckdb.Error, pa.ArrowException) as error:
-        raise QueryRefusedError(too_long(timeout_s) if late.is_set() else reason_of(error)) from error
+        raise QueryRefusedError(too_long(timeout_s) if late.is_set() else one_line(error)) from error
     except MemoryError as error:
         raise QueryRefusedError(NO_MEMORY) from error
 
@@ -92,12 +93,6 @@ def check_unicode(texts: Mapping[str, object]) -> None:
             str(text).encode()
         except UnicodeEncodeError as error:
             raise QueryRefusedError(f"{name}: found a byte that is not UTF-8 at character {error.start}") from error
-
-
-def reason_of(error: Exception) -> str:
-    """Return the message of an error with DuckDB's hint of similar names, without the excerpt of the query."""
-    text = str(error).split("\nLINE ")[0]
-    return " ".join(text.split())
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from warehouse.quoting import file_list, identifier, literal
 from warehouse.schemas import DOCUMENTS, MENTIONS
 from warehouse.snapshots.reader import open_snapshot
 from warehouse.snapshots.views import ORIGIN
+from warehouse.wording import one_line
 
 _BATCH_ROWS = 1024
 _MEMORY = "1GB"  # for DuckDB, which spills the rest to disk
@@ -63,7 +64,7 @@ def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:
                     for batch in connection.sql(sql).to_arrow_reader(_BATCH_ROWS):
                         yield from batch.to_pylist()
                 except (duckdb.Error, pa.ArrowException) as error:
-                    raise WarehouseError(f"{root / documents} cannot be read: {str(error).splitlines()[0]}") from error
+                    raise WarehouseError(f"cannot be read: {one_line(error)}", path=root / documents) from error
 
 
 def _shown(schema: pa.Schema, path: Path, condition: str) -> str:

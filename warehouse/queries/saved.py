@@ -64,7 +64,7 @@ def _entity_type(home: Home, given: str) -> str:
 def _earlier_snapshot(home: Home, number: int) -> int:
     if not home.snapshot(number).exists():
         kept = ", ".join(map(str, numbers(home))) or "none"
-        raise QueryRefusedError(f"{home.root} has no snapshot {number}; it keeps {kept}")
+        raise QueryRefusedError(f"has no snapshot {number}; it keeps {kept}", path=home.root)
     return number
 
 
@@ -72,5 +72,5 @@ def _previous_snapshot(home: Home) -> int:
     current = read_snapshot(home).number
     before = number_before(home, current)
     if before is None:
-        raise QueryRefusedError(f"{home.root} has no snapshot before {current}; there is nothing to compare with")
+        raise QueryRefusedError(f"has no snapshot before {current}; there is nothing to compare with", path=home.root)
     return before

@@ -31,10 +31,11 @@ import pyarrow as pa
 
 from warehouse.errors import QueryRefusedError, WarehouseError
 from warehouse.layout import Home
-from warehouse.queries.answers import NO_MEMORY, batches_of, memory_limit, reason_of, settings
+from warehouse.queries.answers import NO_MEMORY, batches_of, memory_limit, settings
 from warehouse.queries.sql import Request
 from warehouse.snapshots.opening import attach, connected, prepare, restrict
 from warehouse.snapshots.refs import shown_number
+from warehouse.wording import one_line
 
 _OWN_BYTES = 256 * 1024 * 1024  # for the process itself, beyond what the query may use
 _SELECT_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
@@ -146,7 +147,7 @@ def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     try:
         statements = connection.extract_statements(sql)
     except duckdb.Error as error:
-        raise QueryRefusedError(reason_of(error)) from error
+        raise QueryRefusedError(one_line(error)) from error
     if len(statements) != 1:
         raise QueryRefusedError(f"found {len(statements)} statements, expected one SELECT")
     kind = statements[0].type
@@ -162,7 +163,7 @@ def _check_parts(connection: duckdb.DuckDBPyConnection, select: str) -> None:
     try:
         ((failure, types, functions),) = connection.execute(_PARSED_SQL, {"sql": select}).fetchall()
     except duckdb.Error as error:
-        raise QueryRefusedError(reason_of(error)) from error
+        raise QueryRefusedError(one_line(error)) from error
     if failure is not None:
         raise QueryRefusedError(failure)
     if others := sorted({each for each in types if each.endswith("_NODE")} - _SELECT_NODES):

@@ -23,7 +23,6 @@ from warehouse.snapshots.opening import attach
 from warehouse.snapshots.reader import open_snapshot
 from warehouse.snapshots.refs import current_number, numbers
 from warehouse.sources.history import read_history
-from warehouse.wording import one_line
 
 SHOWN, DELETED, ABSENT, UNPUBLISHED = "shown", "deleted", "absent", "unpublished"
 
@@ -178,13 +177,11 @@ def trace(home: Home, document_id: str) -> Trace:
     Raises `WarehouseError` if no source has the document, nothing was published, or a file cannot be read.
     """
     with open_snapshot(home) as connection:
-        try:
-            found = _trace(connection, home, document_id)
-        except duckdb.Error as error:
-            reason = one_line(error)
-            raise WarehouseError(f"{home.root} cannot be read; `e2emern doctor` may know why: {reason}") from error
+        found = _trace(connection, home, document_id)
     if not (found.revisions or found.withdrawals or found.failures):
-        raise WarehouseError(f"{home.root} has nothing of document {document_id!r}; give a PMID, or a source's own id")
+        raise WarehouseError(
+            f"has nothing of document {document_id!r}; give a PMID, or a source's own id", path=home.root
+        )
     return found
 
 

@@ -164,7 +164,7 @@ def _figures(home: Home, judged: Judged) -> pa.Table:
     try:
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise WarehouseError(f"{path} cannot be read; move its folder away and evaluate again") from error
+        raise WarehouseError("cannot be read; move its folder away and evaluate again", path=path) from error
 
 
 def _read(path: Path) -> Judged:
@@ -173,4 +173,4 @@ def _read(path: Path) -> Judged:
         checks: Sequence[dict[str, Any]] = fields.pop("checks")
         return Judged(checks=tuple(Check(**check) for check in checks), **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WarehouseError(f"{path} is not a valid evaluation record; move its folder away") from error
+        raise WarehouseError("is not a valid evaluation record; move its folder away", path=path) from error

@@ -62,7 +62,7 @@ def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
     Raises `WarehouseError` if `folder` is not a folder.
     """
     if not folder.is_dir():
-        raise WarehouseError(f"{folder}: no such model folder")
+        raise WarehouseError("is not a folder; expected a model folder", path=folder)
     place = home.model(version)
     with locked(_lock_file(home)):
         for left in place.parent.glob(".adding-*"):  # of killed processes: this one holds the lock
@@ -93,7 +93,7 @@ def get_model(home: Home, version: str) -> KeptModel:
     folder = home.model(version)
     if not (folder / _ADDED).exists():
         known = ", ".join(one.version for one in models(home)) or "none"
-        raise WarehouseError(f"{home.root} has no model {version}; found {known} (e2emern models list)")
+        raise WarehouseError(f"has no model {version}; found {known} (e2emern models list)", path=home.root)
     return _read_model(folder)
 
 
@@ -111,7 +111,7 @@ def changes(home: Home) -> list[Change]:
     try:
         return [Change(**fields) for fields in _read_json(path) or []]
     except TypeError as error:
-        raise WarehouseError(f"{path} is not a valid champion history; move it away") from error
+        raise WarehouseError("is not a valid champion history; move it away", path=path) from error
 
 
 def promote(
@@ -181,7 +181,12 @@ def _lock_file(home: Home) -> Path:
 def _read_model(folder: Path) -> KeptModel:
     added = _read_json(folder / _ADDED)
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != _ADDED}
-    return KeptModel(version=folder.name, folder=folder, files=files, **added)
+    try:
+        return KeptModel(version=folder.name, folder=folder, files=files, **added)
+    except TypeError as error:
+        raise WarehouseError(
+            "is not a valid record; move its folder away and add the model again", path=folder / _ADDED
+        ) from error
 
 
 def _read_json(path: Path) -> Any:
@@ -190,4 +195,4 @@ def _read_json(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise WarehouseError(f"{path} is damaged: {error}; move it away") from error
+        raise WarehouseError(f"is damaged: {error}; move it away", path=path) from error

@@ -210,7 +210,7 @@ def _finished(home: Home, versions: Versions, *, known: Known) -> dict[SourceKey
     folder = home.mentions_folder(versions)
     paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     if not paths:
-        raise WarehouseError(f"{folder} has no mentions; annotate something first")
+        raise WarehouseError("has no mentions; annotate something first", path=folder)
     for path in (home.entities(versions.mesh), home.entity_tree(versions.mesh)):
         if not path.exists():
             raise WarehouseError(f"vocabulary {versions.mesh} is missing: {path} does not exist; import it first")
@@ -222,7 +222,8 @@ def _finished(home: Home, versions: Versions, *, known: Known) -> dict[SourceKey
             summary, mentions = read_source_summary(path), pq.read_metadata(path).num_rows
         if path.stem != summary.key.stem:
             raise PublishRefusedError(
-                f"{path} holds the record counts of {summary.key.stem}; delete it and annotate again"
+                f"holds the record counts of {summary.key.stem}; delete it and annotate again",
+                path=path,
             )
         files = {
             "documents": home.documents(summary.key),
@@ -250,7 +251,8 @@ def _sizes(sources: Mapping[SourceKey, Source]) -> dict[str, dict[SourceKey, int
                 sizes.setdefault(kind, {})[key] = path.stat().st_size
             except FileNotFoundError:
                 raise PublishRefusedError(
-                    f"{path} is missing; delete {source.files['mentions']} and annotate {key.name} again"
+                    f"is missing; delete {source.files['mentions']} and annotate {key.name} again",
+                    path=path,
                 ) from None
     return sizes
 

@@ -96,7 +96,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches()
     except (OSError, pa.ArrowException) as error:
-        raise WarehouseError(f"{path} cannot be read ({one_line(error)}); see e2emern doctor") from error
+        raise WarehouseError(f"cannot be read ({one_line(error)}); see e2emern doctor", path=path) from error
 
 
 def _placed(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import duckdb
 
-from warehouse.errors import WarehouseError
+from warehouse.errors import NoSnapshotError, WarehouseError
 from warehouse.layout import Home
 from warehouse.snapshots.opening import attach
 from warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
@@ -119,7 +119,7 @@ def list_snapshots(home: Home) -> list[Listed]:
     """Return all snapshots, newest first. Raises `WarehouseError` if there is none or one cannot be opened."""
     current = current_number(home)
     if current is None:
-        raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
+        raise NoSnapshotError(home.root)
     snapshots = [read_snapshot(home, number) for number in reversed(numbers(home))]
     listed = []
     for one in snapshots:

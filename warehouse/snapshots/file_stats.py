@@ -34,7 +34,7 @@ def file_facts(path: Path) -> FileFacts:
             file.seek(0)
             return FileFacts(rows=rows, bytes=size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
     except (OSError, pa.ArrowException) as error:
-        raise WarehouseError(f"{path} cannot be read as Parquet: {one_line(error)}") from error
+        raise WarehouseError(f"cannot be read as Parquet: {one_line(error)}", path=path) from error
 
 
 def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> FileFacts:

@@ -18,6 +18,7 @@ import duckdb
 from warehouse.errors import WarehouseError
 from warehouse.quoting import literal, literal_path
 from warehouse.snapshots import views
+from warehouse.wording import one_line
 
 _ADVICE = "use only a home that you trust; e2emern doctor --repair sets the file aside"
 _LIST = re.compile(r"list_value\((?P<files>'[^']*'(?:, '[^']*')*)\)(?P<rest>(?:(?!list_value\().)*)", re.DOTALL)
@@ -76,9 +77,9 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> str:
         found = next(_unexpected(connection, name), None)
         root = None if found else _root(connection, name)
     except duckdb.Error as error:
-        raise WarehouseError(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
+        raise WarehouseError(f"cannot be opened: {one_line(error)}", path=path) from error
     if found or root is None:
-        raise WarehouseError(f"{path} holds {found or 'a foreign macro home'}; {_ADVICE}")
+        raise WarehouseError(f"holds {found or 'a foreign macro home'}; {_ADVICE}", path=path)
     return root
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.errors import WarehouseError
+from warehouse.errors import NoSnapshotError, WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.snapshots.precedence import precedence
 from warehouse.snapshots.reader import open_path
@@ -61,7 +61,7 @@ def prune(home: Home, *, keep: int, grace_s: float = GRACE_S) -> Pruned:
     with publisher(home):
         current = current_number(home)
         if current is None:
-            raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
+            raise NoSnapshotError(home.root)
         existing = numbers(home)
         shown = {path: _shown(home, path) for path in (*map(home.snapshot, existing), *_aside(home))}
         wanted = {*existing[-keep:], current}

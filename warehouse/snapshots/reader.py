@@ -15,6 +15,7 @@ from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.snapshots.opening import attach, connected
 from warehouse.snapshots.refs import current_number, numbers, shown_number
+from warehouse.wording import one_line
 
 Operation = Literal["annotate", "backfill", "relink", "evaluate", "publish"]
 """What published a snapshot; `publish` is the command, which annotates nothing."""
@@ -79,18 +80,25 @@ def open_snapshot(
     """
     current = shown_number(home)
     if number is not None and number not in (existing := numbers(home)):
-        raise WarehouseError(f"{home.root} has no snapshot {number}; found {', '.join(map(str, existing))}")
+        raise WarehouseError(f"has no snapshot {number}; found {', '.join(map(str, existing))}", path=home.root)
     with open_path(home, home.snapshot(current if number is None else number), config=config) as connection:
         yield connection
 
 
 @contextmanager
 def open_path(home: Home, path: Path, *, config: dict[str, Any] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a snapshot file like `open_snapshot`. Raises `WarehouseError` if it cannot be opened."""
-    with connected(home.root.resolve(), config=config) as connection:
-        attach(connection, path.resolve(), "warehouse")
-        connection.execute("USE warehouse")
-        yield connection
+    """Open a snapshot file like `open_snapshot`.
+
+    Raises `WarehouseError` if it cannot be opened, or a query in the block cannot read a file of the home.
+    """
+    try:
+        with connected(home.root.resolve(), config=config) as connection:
+            attach(connection, path.resolve(), "warehouse")
+            connection.execute("USE warehouse")
+            yield connection
+    except duckdb.Error as error:
+        reason = one_line(error)
+        raise WarehouseError(f"cannot be read; `e2emern doctor` may know why: {reason}", path=home.root) from error
 
 
 def describe(home: Home, connection: duckdb.DuckDBPyConnection) -> Snapshot:
@@ -99,8 +107,9 @@ def describe(home: Home, connection: duckdb.DuckDBPyConnection) -> Snapshot:
     try:
         ((*values,),) = connection.execute(f"SELECT {', '.join(names)} FROM snapshot").fetchall()
     except (duckdb.Error, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise WarehouseError(f"{home.root} has a malformed snapshot ({reason}); publish into a new home") from error
+        raise WarehouseError(
+            f"has a malformed snapshot ({one_line(error)}); publish into a new home", path=home.root
+        ) from error
     return Snapshot(**dict(zip(names, values, strict=True)))
 
 

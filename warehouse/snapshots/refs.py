@@ -21,7 +21,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse.errors import WarehouseError
+from warehouse.errors import NoSnapshotError, WarehouseError
 from warehouse.files import atomic_write, locked, sync
 from warehouse.layout import Home
 from warehouse.login import login
@@ -81,7 +81,7 @@ def current_number(home: Home) -> int | None:
     if number is not None and home.snapshot(number).exists():
         return number
     if home.warehouse.is_symlink() or home.warehouse.exists():
-        raise WarehouseError(f"{home.warehouse} is not a link to an existing snapshot; run e2emern doctor --repair")
+        raise WarehouseError("is not a link to an existing snapshot; run e2emern doctor --repair", path=home.warehouse)
     return None
 
 
@@ -90,7 +90,7 @@ def shown_number(home: Home) -> int:
     home.check()
     number = current_number(home)
     if number is None:
-        raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
+        raise NoSnapshotError(home.root)
     return number
 
 
@@ -155,7 +155,7 @@ def roll_back(home: Home, number: int | None = None, *, why: str | None = None) 
     with publisher(home):
         left = current_number(home)
         if left is None:
-            raise WarehouseError(f"{home.root} has no snapshot yet; annotate something into it first")
+            raise NoSnapshotError(home.root)
         existing = numbers(home)
         if number is None:
             number = number_before(home, left)
@@ -163,7 +163,7 @@ def roll_back(home: Home, number: int | None = None, *, why: str | None = None) 
                 raise WarehouseError(f"snapshot {left} is the oldest of {home.root}; there is none to go back to")
         if number not in existing:
             listed = ", ".join(map(str, existing))
-            raise WarehouseError(f"{home.root} has no snapshot {number}; found {listed}")
+            raise WarehouseError(f"has no snapshot {number}; found {listed}", path=home.root)
         if number == left:
             raise WarehouseError(f"snapshot {number} is the current one already; nothing was changed")
         _relocate(home, number)  # relocates it if the home has moved, and proves that it can be opened
@@ -184,7 +184,7 @@ def rollbacks(home: Home) -> list[Rollback]:
     try:
         return [Rollback(**fields) for fields in json.loads(path.read_bytes())]
     except (ValueError, TypeError) as error:
-        raise WarehouseError(f"{path} is not a valid record of rollbacks; move it away") from error
+        raise WarehouseError("is not a valid record of rollbacks; move it away", path=path) from error
 
 
 def active_rollback(home: Home) -> Rollback | None:
@@ -267,7 +267,7 @@ def _relocate(home: Home, number: int) -> bool:
             with opened(built) as connection:
                 views.create_home(connection, home.root)
         except duckdb.Error as error:
-            raise WarehouseError(f"{path} stays as it was: {one_line(error)}") from error
+            raise WarehouseError(f"stays as it was: {one_line(error)}", path=path) from error
         os.utime(built, (shown_until, shown_until))
         commit(built, path)
     return True

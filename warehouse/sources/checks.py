@@ -71,7 +71,7 @@ def verify_sources(
     lists = {view: file_list(files_of_view) for view, files_of_view in expected.items()}
     for path, model, mesh in connection.execute(_FOREIGN_SQL.format(**lists), asdict(versions)).fetchall():
         raise PublishRefusedError(
-            f"{path}: found mentions of {model}@{mesh}, expected {versions}; delete it and annotate again"
+            f"has mentions of {model}@{mesh}, expected {versions}; delete it and annotate again", path=Path(path)
         )
     for source, record, document_id in connection.execute(_ORPHANED_SQL.format(**lists)).fetchall():
         raise PublishRefusedError(
@@ -99,8 +99,9 @@ def _verify_rows(connection: duckdb.DuckDBPyConnection, expected: Mapping[Path, 
         wanted: Sequence[tuple[str, str, int]] = [(key.name, key.digest, rows)] if rows else []
         if found.get(path, []) != wanted:
             raise PublishRefusedError(
-                f"{path}: found rows {found.get(path, [])}, expected {wanted} from the record counts; "
-                f"delete it and the mentions of {key.name}, and annotate again"
+                f"has rows {found.get(path, [])}, expected {wanted} from the record counts; "
+                f"delete it and the mentions of {key.name}, and annotate again",
+                path=path,
             )
 
 
@@ -112,6 +113,7 @@ def _verify_invalid_annotations(
     for path, (key, number) in expected.items():
         if found.get(path, 0) != number:
             raise PublishRefusedError(
-                f"{path}: found {found.get(path, 0)} invalid annotations, expected {number} as recorded; "
-                f"delete it and the mentions of {key.name}, and annotate again"
+                f"has {found.get(path, 0)} invalid annotations, expected {number} as recorded; "
+                f"delete it and the mentions of {key.name}, and annotate again",
+                path=path,
             )

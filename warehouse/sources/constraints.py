@@ -73,8 +73,9 @@ def check_constraints(
         """
         for filename, record, number in connection.execute(query).fetchall():
             raise PublishRefusedError(
-                f"{filename}: record {record} breaks a rule: {list(constraints)[number]}; report this, it is a defect; "
-                "delete the file and annotate again"
+                f"has a record {record} that breaks a rule: {list(constraints)[number]}; report this, it is a defect; "
+                "delete the file and annotate again",
+                path=Path(filename),
             )
 
 
@@ -82,13 +83,13 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
     try:
         found = pq.read_schema(path)
     except pa.ArrowException as error:
-        raise PublishRefusedError(f"{path} cannot be read as Parquet; delete it and annotate again") from error
+        raise PublishRefusedError("cannot be read as Parquet; delete it and annotate again", path=path) from error
     for field in schema:
         at = found.get_field_index(field.name)
         if at < 0 or found.field(at).type != field.type or found.field(at).nullable != field.nullable:
             has = _format_column(found.field(at)) if at >= 0 else "none"
             raise PublishRefusedError(
-                f"{path}: found column {has}, expected {_format_column(field)}; delete it and annotate again"
+                f"has column {has}, expected {_format_column(field)}; delete it and annotate again", path=path
             )
 
 

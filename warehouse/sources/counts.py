@@ -144,7 +144,7 @@ def pending(home: Home, keys: Iterable[SourceKey], versions: Versions) -> list[S
 def _read(path: Path, name: str) -> dict[str, Any]:
     text = read_metadata(path).get(name)
     if text is None:
-        raise WarehouseError(f"{path} has no record counts of its source; delete it and annotate the source again")
+        raise WarehouseError("has no record counts of its source; delete it and annotate the source again", path=path)
     try:
         fields = json.loads(text)
     except ValueError as error:
@@ -155,4 +155,4 @@ def _read(path: Path, name: str) -> dict[str, Any]:
 
 
 def _malformed(path: Path) -> WarehouseError:
-    return WarehouseError(f"{path} has malformed record counts; delete it and annotate the source again")
+    return WarehouseError("has malformed record counts; delete it and annotate the source again", path=path)

@@ -148,7 +148,7 @@ def read_run(path: Path) -> RunRecord:
         fields = json.loads(path.read_bytes())
         return RunRecord(sources=tuple(SourceOutcome(**source) for source in fields.pop("sources")), **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WarehouseError(f"{path} is not a valid run record; move it away") from error
+        raise WarehouseError("is not a valid run record; move it away", path=path) from error
 
 
 def _process_start(process: int) -> datetime | None:

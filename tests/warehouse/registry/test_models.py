@@ -81,7 +81,7 @@ def test_what_cannot_be_promoted(home: Home, tmp_path: Path) -> None:
 
 
 def test_a_damaged_history_is_reported(home: Home, tmp_path: Path) -> None:
-    with pytest.raises(WarehouseError, match="nowhere: no such model folder"):
+    with pytest.raises(WarehouseError, match="nowhere is not a folder; expected a model folder"):
         add_model(home, tmp_path / "nowhere", version="aaa")
     history = home.root / "models" / "champion.json"
     history.parent.mkdir(parents=True, exist_ok=True)

@@ -324,12 +324,12 @@ def lose_vocabulary(home: Home) -> None:
         (
             lose_invalid_annotations,
             PublishRefusedError,
-            "found 0 invalid annotations, expected 2 as recorded; delete it",
+            "has 0 invalid annotations, expected 2 as recorded; delete it",
         ),
         (lose_the_unread, PublishRefusedError, f"failures/{MODEL}@{MESH}/{SECOND.stem}.parquet is missing; delete "),
         (lose_a_file, PublishRefusedError, f"deletions/{SECOND.stem}.parquet is missing; delete "),
         (damage_a_file, PublishRefusedError, f"documents/{SECOND.stem}.parquet"),
-        (swap_files, PublishRefusedError, "found rows [('pubmed21n0001.xml.gz', '1111111111111111', 1)], expected"),
+        (swap_files, PublishRefusedError, "has rows [('pubmed21n0001.xml.gz', '1111111111111111', 1)], expected"),
         (
             rename_mentions,
             PublishRefusedError,
@@ -341,7 +341,7 @@ def lose_vocabulary(home: Home) -> None:
             PublishRefusedError,
             "document 2 has the mention 0-1 Disease no concept 2 times, expected once",
         ),
-        (foreign_model, PublishRefusedError, "found mentions of other@2024, expected small-1@2024; delete it"),
+        (foreign_model, PublishRefusedError, "has mentions of other@2024, expected small-1@2024; delete it"),
         (lose_vocabulary, WarehouseError, "vocabulary 2024 is missing"),
     ],
 )

@@ -80,9 +80,9 @@ def test_deletions_and_failures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ("drop", r"found column none, expected pmid: int64 not null; delete it and annotate again$"),
-        ("type", r"found column pmid: string not null, expected pmid: int64 not null; delete it"),
-        ("null", r"found column pmid: int64, expected pmid: int64 not null; delete it"),
+        ("drop", r"has column none, expected pmid: int64 not null; delete it and annotate again$"),
+        ("type", r"has column pmid: string not null, expected pmid: int64 not null; delete it"),
+        ("null", r"has column pmid: int64, expected pmid: int64 not null; delete it"),
     ],
 )
 def test_other_columns(tmp_path: Path, changed: str, message: str) -> None:
