@@ -1,0 +1,85 @@
+"""Damaged files of a home: each command that reads one ends with one line that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.annotate import annotate_sources
+from flows.cli import app
+from model.version import model_version
+from tasks.errors import InputError
+from tests.flows.world import World, write_sources
+from warehouse.errors import WarehouseError
+from warehouse.layout import Home
+from warehouse.registry.models import add_model, promote
+
+CUT, TEXT, LIST, FOREIGN = "cut", b"hello\n", b"[1]", b'{"a": [null]}'
+STATUS, DRIFT, TRACE, TOP = ["status"], ["drift"], ["trace", "105"], ["query", "top-concepts"]
+COMPARED, MESH = ["snapshots", "diff", "1", "2"], ["mesh", "diff", "tiny", "tiny"]
+
+
+@pytest.fixture(scope="module")
+def home(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a champion and two snapshots."""
+    folder = tmp_path_factory.mktemp("damaged")
+    sources, home = write_sources(folder / "in"), folder / "home"
+    home.mkdir()
+    version = model_version(world.model)
+    add_model(Home(home), world.model, version=version)
+    promote(Home(home), version, over=None, why="the first")
+    annotate_sources(sources[:2], home, mesh=world.mesh, device="cpu")
+    annotate_sources(sources, home, mesh=world.mesh, device="cpu")
+    return home
+
+
+@pytest.fixture
+def restored(home: Path) -> Iterator[Path]:
+    """The home; its files are as before when the test ends."""
+    files = {path: path.read_bytes() for path in home.rglob("*") if path.is_file() and not path.is_symlink()}
+    yield home
+    for path in home.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path not in files:
+            path.unlink()
+    for path, data in files.items():
+        if not path.exists() or path.read_bytes() != data:
+            path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "commands", "named"),
+    [
+        ("documents/pubmed30n0001*", CUT, [STATUS, DRIFT, TRACE, COMPARED], "documents/pubmed30n0001.xml."),
+        ("documents/pubmed30n0001*", b"", [STATUS], "documents/pubmed30n0001.xml."),
+        ("mentions/*/notes*", CUT, [TOP], "notes.pubtator."),
+        ("failures/*/notes*", TEXT, [STATUS], "notes.pubtator."),
+        ("entities/tiny.parquet", CUT, [DRIFT, MESH, ["mesh", "list"], TOP], "entities/tiny.parquet"),
+        ("snapshots/2.duckdb", CUT, [STATUS, ["snapshots", "list"]], "snapshots/2.duckdb"),
+        ("snapshots/2.duckdb", TEXT, [TOP], "snapshots/2.duckdb"),
+        ("models/champion.json", LIST, [["models", "list"]], "models/champion.json"),
+        ("models/champion.json", CUT, [["models", "list"], ["models", "rollback"]], "models/champion.json"),
+        ("models/*/added.json", LIST, [["models", "list"]], "added.json is not a valid record"),
+        ("models/*/added.json", FOREIGN, [["models", "list"]], "added.json is not a valid record"),
+        ("models/*/added.json", TEXT, [["models", "list"]], "added.json is damaged"),
+        ("models/*/config.json", LIST, [["annotate", "SOURCE"]], "not an e2emern model"),
+        ("models/*/model.safetensors", CUT, [["annotate", "SOURCE"]], "not an e2emern model"),
+        ("models/*/tokenizer.json", LIST, [["annotate", "SOURCE"]], "not an e2emern model"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_one_line(
+    restored: Path, tmp_path: Path, file: str, damage: bytes | str, commands: list[list[str]], named: str
+) -> None:
+    path = next(restored.glob(file))
+    data = path.read_bytes()
+    (tmp_path / "new.pubtator").write_text("301|t|No patients with rash.\n301|a|\n")
+    path.write_bytes(data[: len(data) // 2] if isinstance(damage, str) else damage)
+    for command in commands:
+        words = [str(tmp_path / "new.pubtator") if word == "SOURCE" else word for word in command]
+        words += ["--mesh", "tiny", "--device", "cpu"] if command[0] == "annotate" else []
+        ended = CliRunner().invoke(app, [*words, "--home", str(restored)])
+        assert isinstance(ended.exception, InputError | WarehouseError), (command, ended.exception)
+        assert named in str(ended.exception), command
+        assert "\n" not in str(ended.exception), command
