@@ -184,8 +184,10 @@ def local_worker(
                 done = each(source, cascade=cascade, home=home, progress=_after(before, total, progress))
                 outcome.annotated.append(done)
                 before += done.summary.counts.documents
-            except (InputError, WarehouseError) as error:
-                outcome.failed[source.key.name] = error.reason if error.path == source.path else str(error)
+            except InputError as error:
+                outcome.failed[source.key.name] = error.in_file if error.path == source.path else str(error)
+            except WarehouseError as error:
+                outcome.failed[source.key.name] = str(error)
         outcome.seconds = time.monotonic() - begun
 
     return work

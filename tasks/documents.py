@@ -172,7 +172,7 @@ def _chunks(path: Path, report: Report) -> Iterator[_Chunk]:
                 except SourceError as error:
                     if not parsed:
                         raise
-                    chunk.damage = error.reason
+                    chunk.damage = error.in_file
                     chunk.failures.append(Failure(last + 1, f"after record {last}", chunk.damage))
                     record = None
                 if record is None:

@@ -16,19 +16,25 @@ MOST_LINES = 30  # in one message
 
 
 class InputError(Exception):
-    """The input cannot be used; the message is `path: reason`.
+    """The input cannot be used; the message is `path: where: reason`.
 
     Attributes:
-        reason: what is wrong, at which line or record, and the remedy.
+        reason: what is wrong, and the remedy.
         path: of the file or folder, or an address; None if the reason names it or there is none.
+        where: the line, record or bytes, None for the whole file or if the reason names it.
     """
 
-    def __init__(self, reason: str, *, path: Path | str | None = None) -> None:
+    def __init__(self, reason: str, *, path: Path | str | None = None, where: str | None = None) -> None:
         super().__init__(reason)
-        self.reason, self.path = reason, path
+        self.reason, self.path, self.where = reason, path, where
 
     def __str__(self) -> str:
-        return self.reason if self.path is None else f"{self.path}: {self.reason}"
+        return self.in_file if self.path is None else f"{self.path}: {self.in_file}"
+
+    @property
+    def in_file(self) -> str:
+        """The message without the path: `where: reason`."""
+        return self.reason if self.where is None else f"{self.where}: {self.reason}"
 
 
 class SourceError(InputError):

@@ -77,5 +77,5 @@ def ingest(
                         Path(source), downloads, pattern=pattern, limit=limit, taken=taken, log=record, check=check
                     )
             except InputError as error:
-                record(FileOutcome(shown, "failed", reason=error.reason))
+                record(FileOutcome(shown, "failed", reason=error.in_file))
     return outcomes

@@ -147,7 +147,7 @@ class DownloadFolder:
             elif not delimited:
                 return "the server gives neither a length nor an MD5, so a cut file could not be found; refused"
         except SourceError as error:
-            return error.reason
+            return error.in_file
         except expat.ExpatError as error:
             return f"not well-formed XML ({error}), and the server gives neither a length nor an MD5"
         return None

@@ -101,7 +101,7 @@ def _damaged(path: Path, size: int, error: Exception) -> SourceError:
     first = error.args[0] if error.args else ""
     reason = (first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)).partition("\n")[0]
     todo = "convert it to UTF-8, or download it again" if "UTF8" in reason else "download the file again"
-    return SourceError(f"in the bytes up to {size:,}: not well-formed JSON ({reason}); {todo}", path=path)
+    return SourceError(f"not well-formed JSON ({reason}); {todo}", path=path, where=f"in the bytes up to {size:,}")
 
 
 @dataclass(slots=True)

@@ -120,7 +120,7 @@ class SourceReader:
             try:
                 yield number, line.decode("utf-8-sig")
             except UnicodeDecodeError as error:
-                raise SourceError(f"line {number}: {not_utf8(line, error.start)}", path=self._path) from error
+                raise SourceError(not_utf8(line, error.start), path=self._path, where=f"line {number}") from error
 
     def raw_lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield each line with its 1-based number, without its line end.

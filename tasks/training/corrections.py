@@ -103,7 +103,7 @@ def _read(path: Path, vocabulary: Vocabulary, other_types: Counter[str]) -> Iter
             elif isinstance(record, Document):
                 yield _checked(path, record, vocabulary, other_types)
     except SourceError as error:
-        yield Refused(path.name, "file", None, error.reason)
+        yield Refused(path.name, "file", None, error.in_file)
 
 
 def _checked(

@@ -162,7 +162,7 @@ def read_gold(
     passed_over = PassedOver()
     for record in parse_pubtator(path):
         if isinstance(record, Failure):
-            raise SourceError(f"{record.position}: {record.reason}", path=path)
+            raise SourceError(record.reason, path=path, where=record.position)
         if isinstance(record, Document) and record.document_id not in documents:
             documents[record.document_id] = gold_document(
                 record, corpus=corpus, split=split, annotated_types=annotated_types, passed_over=passed_over
@@ -223,7 +223,9 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
         for number, line in lines:
             token, _, tag = line.rpartition("\t")
             if not token or tag not in {"B", "I", "O"}:
-                raise SourceError(f"line {number}: found {line!r}, expected a token, a tab and B, I or O", path=path)
+                raise SourceError(
+                    f"found {line!r}, expected a token, a tab and B, I or O", path=path, where=f"line {number}"
+                )
             start, end = end + 1, end + 1 + len(token)
             if tag == "B" or (tag == "I" and (not spans or spans[-1][1] != start - 1)):
                 spans.append([start, end])

@@ -17,6 +17,8 @@ def test_a_message_joins_path_and_reason() -> None:
         Path("a/b.xml"),
     )
     assert str(InputError("no such model")) == "no such model"
+    in_line = SourceError("found a tab", path="a.txt", where="line 3")
+    assert (str(in_line), in_line.in_file) == ("a.txt: line 3: found a tab", "line 3: found a tab")
     assert str(ProblemsError(["first\n one", "second"])) == "first one\nsecond"
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert (str(copy), copy.path) == (str(error), error.path)
