@@ -118,7 +118,7 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
         if kept.exists() and home.entity_tree(mesh_version).exists():
             return False
         for mesh_id, count in connection.execute(_TWICE_SQL.format(files=file_list([table]))).fetchall():
-            raise SchemaMismatchError(f"has concept {mesh_id} {count} times, expected once", path=table)
+            raise SchemaMismatchError(f"has concept {mesh_id} {count} times, expected once", path=Path(table.name))
         with TableWriter(home.entity_tree(mesh_version), ENTITY_TREE) as tree:
             for batch in connection.sql(_TREE_SQL.format(files=file_list([table]))).to_arrow_reader(_BATCH_ROWS):
                 tree.append(batch)
@@ -179,7 +179,9 @@ def _check(table: Path, *, mesh_version: str) -> None:
             f"has columns {', '.join(schema.names)}; expected {', '.join(ENTITIES.names)}; import it again", path=table
         )
     if versions - {mesh_version}:
-        raise SchemaMismatchError(f"has mesh_version {sorted(versions)}, expected {mesh_version!r}", path=table)
+        raise SchemaMismatchError(
+            f"has mesh_version {sorted(versions)}, expected {mesh_version!r}", path=Path(table.name)
+        )
 
 
 @contextmanager

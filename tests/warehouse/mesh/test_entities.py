@@ -68,7 +68,7 @@ def test_refused(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
     rows = pq.read_table(entities_path(home, mesh_version=MESH)).to_pylist()
-    with pytest.raises(SchemaMismatchError, match=r"2025\.parquet: found mesh_version \['2024'\], expected '2025'"):
+    with pytest.raises(SchemaMismatchError, match=r"2025\.parquet has mesh_version \['2024'\], expected '2025'"):
         write_entities(home, rows, mesh_version="2025")
     with pytest.raises(SchemaMismatchError, match="has concept D009369 2 times, expected once"):
         write_entities(Home(tmp_path / "other"), rows + rows[:1], mesh_version=MESH)
