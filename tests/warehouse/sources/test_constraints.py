@@ -68,12 +68,12 @@ def test_deletions_and_failures(tmp_path: Path) -> None:
     add_source(home, ONE, deletions=[(0, 5)])
     with TableWriter(home.deletions(ONE), DELETIONS) as writer:
         writer.append([origin | {"pmid": 0, "version": 1}])
-    with pytest.raises(PublishRefusedError, match="record 0 breaks a rule: pmid > 0"):
+    with pytest.raises(PublishRefusedError, match="record 0 that breaks a rule: pmid > 0"):
         publish(home, VERSIONS)
     add_source(home, ONE, failures=[(0, "bad")])
     with TableWriter(home.failures(ONE), FAILURES) as writer:
         writer.append([origin | {"document_id": None, "position": "line 1", "reason": ""}])
-    with pytest.raises(PublishRefusedError, match="record 0 breaks a rule: reason says something"):
+    with pytest.raises(PublishRefusedError, match="record 0 that breaks a rule: reason says something"):
         publish(home, VERSIONS)
 
 
