@@ -59,7 +59,7 @@ def publish_all(
 
     current = current_snapshot(home)
     if current is None and (model is None or mesh is None):
-        raise WarehouseError("has no snapshot yet: name the versions with --model and --mesh", path=home)
+        raise WarehouseError("has no snapshot yet: name the versions with --model and --mesh", path=home.root)
     shown = current.versions if current else Versions("", "")
     snapshot = publish(home, Versions(model or shown.model, mesh or shown.mesh), accept=accept)
     said = "shows all that is annotated already" if snapshot.unchanged else "is published"
