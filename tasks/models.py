@@ -18,6 +18,7 @@ from tasks.resolve import check_model, no_entities, read_mesh_version
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, Versions
 from warehouse.mesh.entities import keep_entities
+from warehouse.registry.models import check_kept
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,9 +30,17 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def read_versions(model: Path, mesh: Path) -> Versions:
-    """Return the versions of a model folder and an entities table, without loading them. Raises InputError."""
+    """Return the versions of a model folder and an entities table, without loading them.
+
+    Raises InputError, also if a model of a home is not the one that was added.
+    """
     check_model(model)
-    return Versions(model=model_version(model), mesh=read_mesh_version(mesh))
+    version = model_version(model)
+    try:
+        check_kept(model, version=version)
+    except WarehouseError as error:
+        raise InputError(str(error)) from error
+    return Versions(model=version, mesh=read_mesh_version(mesh))
 
 
 def pick_device(name: str) -> str:

@@ -37,6 +37,7 @@ from warehouse.layout import Home, Versions, digest_file
 from warehouse.parquet import read_metadata
 from warehouse.quarantine import made_again
 from warehouse.quoting import literal_path
+from warehouse.registry.models import changes, check_files
 from warehouse.snapshots.file_stats import file_facts, recorded_facts
 from warehouse.snapshots.reader import open_path
 from warehouse.snapshots.refs import (
@@ -69,6 +70,8 @@ CODES: Final = {
     "stale-run": "a run never ended: it was killed",
     "damaged-run": "the record of a run cannot be read",
     "damaged-rollbacks": "the record of rollbacks cannot be read",
+    "damaged-model": "a file of a model differs from what was added",
+    "damaged-champion": "the history of champions cannot be read",
 }
 """What each finding means."""
 
@@ -131,6 +134,7 @@ def _cases(home: Home, *, locked: bool) -> Iterator[_Case]:
         _check_link(home, shown),
         _check_named_files(home, shown),
         _check_other_files(home, shown, idle=idle),
+        _check_models(home),
         _check_leftovers(home, idle=idle),
         _check_dumps(home),
     ):
@@ -292,6 +296,22 @@ def _check_other_files(home: Home, shown: Shown, *, idle: bool) -> Iterator[_Cas
             elif folder in PARSED and path.name not in done and not running:
                 what = "was parsed, and no model has finished it"
                 yield _case(home, "unfinished-source", path, what, partial(take_away, home, path))
+
+
+def _check_models(home: Home) -> Iterator[_Case]:
+    """Check the models and the champion. No repair: without the history, the bundled model would become champion."""
+    folder = home.model("any").parent
+    for path in sorted(folder.glob("[!.]*/")):
+        try:
+            check_files(path)
+        except WarehouseError as error:
+            yield _case(home, "damaged-model", path, one_line(error).removeprefix(f"{path}/").split(";")[0])
+        except OSError as error:
+            yield _unreadable(home, path, error)
+    try:
+        changes(home)
+    except WarehouseError:
+        yield _case(home, "damaged-champion", folder / "champion.json", "is not a valid champion history")
 
 
 def _check_leftovers(home: Home, *, idle: bool) -> Iterator[_Case]:

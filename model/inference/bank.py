@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -143,13 +143,16 @@ class EntityBank:
 
     @classmethod
     def load(cls, path: Path, *, weights: str, vocabulary: Vocabulary) -> EntityBank | None:
-        """Read a saved bank; None if there is none or it belongs to other weights or another vocabulary."""
+        """Read a saved bank; None if there is none, it is cut, or belongs to other weights or another vocabulary."""
         if not path.exists():
             return None
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}) != _key(weights, vocabulary):
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        try:
+            with safe_open(path, "pt") as file:
+                if (file.metadata() or {}) != _key(weights, vocabulary):
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except SafetensorError:
+            return None
         owner = tensors.pop("owner").numpy()
         return cls(**{name: t if name == "codes" else t.float() for name, t in tensors.items()}, owner=owner)
 

@@ -355,4 +355,6 @@ def test_every_code_is_found_here() -> None:
         "foreign-file",
         "quarantined",
         "damaged-rollbacks",
+        "damaged-model",
+        "damaged-champion",
     } == set(CODES)

@@ -7,6 +7,7 @@ that they cannot disagree.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from typing import Any
 
 from warehouse.errors import WarehouseError
 from warehouse.files import atomic_write, locked, sync
-from warehouse.layout import Home
+from warehouse.layout import Home, file_name
 from warehouse.login import login
 
 _KEPT = frozenset({".json", ".jsonl", ".md", ".model", ".safetensors", ".toml", ".txt"})
@@ -43,13 +44,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptModel:
-    """A model of the home. `added` is ISO 8601 in UTC, `by` a login name, `files` the size of each file in bytes."""
+    """A model of the home.
+
+    `added` is ISO 8601 in UTC, `by` a login name, `files` the size of each file in bytes, `sha256` the digest in hex
+    that each file had when the model was added.
+    """
 
     version: str
     folder: Path
     added: str
     by: str
     files: Mapping[str, int]
+    sha256: Mapping[str, str]
 
     def read(self, name: str) -> Any:
         """Return the content of a JSON file of the model, None if absent. Raises `WarehouseError` if it is damaged."""
@@ -59,7 +65,7 @@ class KeptModel:
 def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
     """Copy a model folder into the home under its version, unless it is there already, and return the model.
 
-    Raises `WarehouseError` if `folder` is not a folder.
+    Raises `WarehouseError` if `folder` is not a folder, or the home has this version with other files.
     """
     if not folder.is_dir():
         raise WarehouseError("is not a folder; expected a model folder", path=folder)
@@ -67,15 +73,24 @@ def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
     with locked(_lock_file(home)):
         for left in place.parent.glob(".adding-*"):  # of killed processes: this one holds the lock
             shutil.rmtree(left)
-        if not place.exists():
+        files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix in _KEPT]
+        found = {file.name: _digest(file) for file in files if file.name != _ADDED}
+        if place.exists():
+            check_files(place)
+            if differ := [name for name, _ in found.items() ^ get_model(home, version).sha256.items()]:
+                raise WarehouseError(
+                    f"{home.root} has model {version} with another {min(differ)}; nothing was added: remove the "
+                    "difference from the folder"
+                )
+        else:
             staged = place.with_name(f".adding-{place.name}")
             staged.mkdir()
-            for file in sorted(folder.iterdir()):
-                if file.is_file() and file.suffix in _KEPT and file.name != _ADDED:
-                    shutil.copyfile(file, staged / file.name)
-                    sync(staged / file.name)
+            for name in found:
+                shutil.copyfile(folder / name, staged / name)
+                sync(staged / name)
             with atomic_write(staged / _ADDED) as record:
-                record.write(json.dumps({"added": _now(), "by": login()}).encode() + b"\n")
+                record.write(json.dumps({"added": _now(), "by": login(), "sha256": found}).encode() + b"\n")
+            check_files(staged)
             staged.rename(place)
             sync(place.parent)
     return get_model(home, version)
@@ -97,6 +112,33 @@ def get_model(home: Home, version: str) -> KeptModel:
     return _read_model(folder)
 
 
+def check_files(folder: Path) -> None:
+    """Check that the files of a model in a home are those that were added; do nothing for any other folder.
+
+    Raises `WarehouseError` with the first file that differs, `OSError` for a file that cannot be read now.
+    """
+    if not (folder / _ADDED).exists():
+        return
+    recorded = _read_model(folder).sha256
+    found = {file.name for file in folder.iterdir() if file.suffix in _KEPT and file.name != _ADDED}
+    for name in sorted(found | recorded.keys()):
+        path = folder / name
+        if name not in found or _digest(path) != recorded.get(name):
+            raise WarehouseError("is not the file that was added; restore it (e2emern doctor: damaged-model)", path=path)
+
+
+def check_kept(folder: Path, *, version: str) -> None:
+    """Check the files of a model in a home (`check_files`), and that the folder is named after its computed version.
+
+    Does nothing for any other folder. Raises `WarehouseError`.
+    """
+    check_files(folder)
+    if (folder / _ADDED).exists() and folder.name != file_name(version):
+        raise WarehouseError(
+            f"{folder} holds model {version}; move it away and add that model (e2emern doctor: damaged-model)"
+        )
+
+
 def champion(home: Home) -> str | None:
     """Return the version that annotates if no model is named; None for the bundled model.
 
@@ -109,9 +151,13 @@ def changes(home: Home) -> list[Change]:
     """Return all promotions and rollbacks, oldest first. Raises `WarehouseError` if the history is damaged."""
     path = _history(home)
     try:
-        return [Change(**fields) for fields in _read_json(path) or []]
-    except TypeError as error:
-        raise WarehouseError("is not a valid champion history; move it away", path=path) from error
+        return [Change(**fields) for fields in json.loads(path.read_bytes())]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError) as error:
+        raise WarehouseError(
+            "is not a valid champion history; restore it from a backup (e2emern doctor: damaged-champion)", path=path
+        ) from error
 
 
 def promote(
@@ -185,8 +231,13 @@ def _read_model(folder: Path) -> KeptModel:
         return KeptModel(version=folder.name, folder=folder, files=files, **added)
     except TypeError as error:
         raise WarehouseError(
-            "is not a valid record; move its folder away and add the model again", path=folder / _ADDED
+            "is not a valid record; restore it (e2emern doctor: damaged-model)", path=folder / _ADDED
         ) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_json(path: Path) -> Any:
@@ -195,4 +246,4 @@ def _read_json(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise WarehouseError(f"is damaged: {error}; move it away", path=path) from error
+        raise WarehouseError(f"is damaged: {error}; restore it (e2emern doctor: damaged-model)", path=path) from error

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from warehouse.doctor import examine
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home
-from warehouse.registry.models import add_model, champion, changes, get_model, models, promote, roll_back_model
+from warehouse.registry.models import (
+    add_model,
+    champion,
+    changes,
+    check_kept,
+    get_model,
+    models,
+    promote,
+    roll_back_model,
+)
 
 
 @pytest.fixture
@@ -41,8 +52,44 @@ def test_a_model_is_added_once_and_the_remains_of_a_kill_are_cleared(home: Home,
     remains.mkdir(parents=True)
     (remains / "config.json").write_text("half")
     first = add_model(home, folder(tmp_path, "one"), version="aaa")
-    assert add_model(home, folder(tmp_path, "two"), version="aaa") == first
+    assert add_model(home, tmp_path / "one", version="aaa") == first
+    with pytest.raises(WarehouseError, match=r"has model aaa with another model\.safetensors; nothing was added: "):
+        add_model(home, folder(tmp_path, "two"), version="aaa")
     assert [path.name for path in first.folder.parent.iterdir() if path.is_dir()] == ["aaa"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "bank.safetensors"])
+def test_a_kept_model_with_another_file_is_refused(home: Home, tmp_path: Path, name: str) -> None:
+    """A flipped bit in the champion made an unpromoted model the published one."""
+    made = folder(tmp_path, "one")
+    for each in ("tokenizer.json", "bank.safetensors"):
+        (made / each).write_bytes(b"content")
+    kept = add_model(home, made, version="aaa")
+    check_kept(kept.folder, version="aaa")
+    check_kept(made, version="of a folder elsewhere")
+    with pytest.raises(WarehouseError, match="holds model bbb; move it away and add that model"):
+        check_kept(kept.folder, version="bbb")
+    path = kept.folder / name
+    content = bytearray(path.read_bytes())
+    content[1] ^= 1
+    path.write_bytes(content)
+    what = f"{path} is not the file that was added"
+    with pytest.raises(WarehouseError, match=re.escape(what)):
+        check_kept(kept.folder, version="aaa")
+    with pytest.raises(WarehouseError, match=re.escape(what)):
+        add_model(home, made, version="aaa")
+    found = [(one.code, one.path, one.what, one.repaired) for one in examine(home, repair=True)]
+    assert found == [("damaged-model", "models/aaa", f"{name} is not the file that was added", None)]
+
+
+def test_a_damaged_history_of_champions_makes_no_other_champion(home: Home, tmp_path: Path) -> None:
+    add_model(home, folder(tmp_path, "one"), version="aaa")
+    promote(home, "aaa", over=None)
+    path = home.root / "models" / "champion.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(WarehouseError, match=r"is not a valid champion history; restore it from a backup"):
+        champion(home)
+    assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [("damaged-champion", None)]
 
 
 def test_promotions_and_rollbacks_are_a_stack_with_a_history(home: Home, tmp_path: Path) -> None:
@@ -86,8 +133,8 @@ def test_a_damaged_history_is_reported(home: Home, tmp_path: Path) -> None:
     history = home.root / "models" / "champion.json"
     history.parent.mkdir(parents=True, exist_ok=True)
     history.write_text('[{"when": ')
-    with pytest.raises(WarehouseError, match=r"champion\.json is damaged: .*; move it away"):
+    with pytest.raises(WarehouseError, match=r"champion\.json is not a valid champion history; restore it"):
         champion(home)
     history.write_text('[{"when": "now"}]')
-    with pytest.raises(WarehouseError, match=r"champion\.json is not a valid champion history; move it away"):
+    with pytest.raises(WarehouseError, match=r"champion\.json is not a valid champion history; restore it from a backup"):
         champion(home)
