@@ -303,6 +303,8 @@ def _check_models(home: Home) -> Iterator[_Case]:
     folder = home.model("any").parent
     for path in sorted(folder.glob("[!.]*/")):
         try:
+            if not (path / "added.json").exists():
+                yield _case(home, "damaged-model", path, "has no added.json")
             check_files(path)
         except WarehouseError as error:
             yield _case(home, "damaged-model", path, one_line(error).removeprefix(f"{path}/").split(";")[0])

@@ -11,13 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from defaults import MESH, MODEL, SAMPLE
+from model.version import model_version
 from tasks.errors import InputError
+from tasks.models import read_versions
 from tasks.resolve import check_choices, check_spans, find_mesh, find_model, require_snapshot_model
 from tests.conftest import ROOT
 from tests.warehouse.homes import MESH as MESH_2024
 from tests.warehouse.homes import MODEL as OF_TABLES
 from tests.warehouse.homes import add_source, add_vocabulary, document, key, publish_it
-from warehouse.layout import Home
+from warehouse.layout import Home, Versions
 from warehouse.registry.models import add_model, promote
 
 
@@ -115,3 +117,18 @@ def test_the_model_of_the_tables_is_needed_where_there_are_tables(tmp_path: Path
     (tmp_path / "made").mkdir()
     add_model(home, tmp_path / "made", version=OF_TABLES)
     assert require_snapshot_model(home) == OF_TABLES
+
+
+def test_a_kept_model_that_was_changed_annotates_nothing(tmp_path: Path) -> None:
+    """A flipped bit gave it a new version, and that model was published in its place."""
+    home, made = Home(tmp_path / "home"), tmp_path / "made"
+    add_vocabulary(home)
+    made.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (made / name).write_bytes(b"content")
+    version = model_version(made)
+    kept = add_model(home, made, version=version)
+    assert read_versions(kept.folder, home.entities(MESH_2024)) == Versions(version, MESH_2024)
+    (kept.folder / "tokenizer.json").write_bytes(b"contenu")
+    with pytest.raises(InputError, match=r"tokenizer\.json is not the file that was added; restore it"):
+        read_versions(kept.folder, home.entities(MESH_2024))

@@ -67,6 +67,17 @@ def test_a_killed_first_run_over_a_vocabulary_is_resumed(model: Path, tmp_path: 
     assert [path.suffix for path in banks.iterdir()] == [".safetensors"]
 
 
+def test_a_cut_bank_is_built_again(model: Path, tmp_path: Path) -> None:
+    """It stopped every run."""
+    mesh, banks = tiny.save_entities(tmp_path), tmp_path / "banks"
+    load_cascade(model, mesh=mesh, banks=banks)
+    [bank] = banks.iterdir()
+    whole = {name: tensor.clone() for name, tensor in load_file(bank).items()}  # of a mapped file
+    bank.write_bytes(bank.read_bytes()[: bank.stat().st_size // 2])
+    load_cascade(model, mesh=mesh, banks=banks)
+    assert_same(load_file(bank), whole)
+
+
 def test_vectors_of_other_names_are_not_reused(model: Path) -> None:
     fewer = Vocabulary(tiny.CONCEPTS[1:], version="tiny")
     build_bank(model, fewer, rank=8)

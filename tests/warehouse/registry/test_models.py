@@ -80,6 +80,8 @@ def test_a_kept_model_with_another_file_is_refused(home: Home, tmp_path: Path, n
         add_model(home, made, version="aaa")
     found = [(one.code, one.path, one.what, one.repaired) for one in examine(home, repair=True)]
     assert found == [("damaged-model", "models/aaa", f"{name} is not the file that was added", None)]
+    (kept.folder / "added.json").unlink()
+    assert [(one.code, one.what) for one in examine(home)] == [("damaged-model", "has no added.json")]
 
 
 def test_a_damaged_history_of_champions_makes_no_other_champion(home: Home, tmp_path: Path) -> None:
@@ -87,7 +89,7 @@ def test_a_damaged_history_of_champions_makes_no_other_champion(home: Home, tmp_
     promote(home, "aaa", over=None)
     path = home.root / "models" / "champion.json"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(WarehouseError, match=r"is not a valid champion history; restore it from a backup"):
+    with pytest.raises(WarehouseError, match=r"is not a valid champion history; restore it"):
         champion(home)
     assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [("damaged-champion", None)]
 
@@ -136,5 +138,7 @@ def test_a_damaged_history_is_reported(home: Home, tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match=r"champion\.json is not a valid champion history; restore it"):
         champion(home)
     history.write_text('[{"when": "now"}]')
-    with pytest.raises(WarehouseError, match=r"champion\.json is not a valid champion history; restore it from a backup"):
+    with pytest.raises(
+        WarehouseError, match=r"champion\.json is not a valid champion history; restore it from a backup"
+    ):
         champion(home)
