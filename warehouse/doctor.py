@@ -307,7 +307,7 @@ def _check_models(home: Home) -> Iterator[_Case]:
                 yield _case(home, "damaged-model", path, "has no added.json")
             check_files(path)
         except WarehouseError as error:
-            yield _case(home, "damaged-model", path, one_line(error).removeprefix(f"{path}/").split(";")[0])
+            yield _case(home, "damaged-model", error.path or path, error.reason.split(";")[0])
         except OSError as error:
             yield _unreadable(home, path, error)
     try:

@@ -124,7 +124,9 @@ def check_files(folder: Path) -> None:
     for name in sorted(found | recorded.keys()):
         path = folder / name
         if name not in found or _digest(path) != recorded.get(name):
-            raise WarehouseError("is not the file that was added; restore it (e2emern doctor: damaged-model)", path=path)
+            raise WarehouseError(
+                "is not the file that was added; restore it (e2emern doctor: damaged-model)", path=path
+            )
 
 
 def check_kept(folder: Path, *, version: str) -> None:

@@ -79,7 +79,7 @@ def test_a_kept_model_with_another_file_is_refused(home: Home, tmp_path: Path, n
     with pytest.raises(WarehouseError, match=re.escape(what)):
         add_model(home, made, version="aaa")
     found = [(one.code, one.path, one.what, one.repaired) for one in examine(home, repair=True)]
-    assert found == [("damaged-model", "models/aaa", f"{name} is not the file that was added", None)]
+    assert found == [("damaged-model", f"models/aaa/{name}", "is not the file that was added", None)]
     (kept.folder / "added.json").unlink()
     assert [(one.code, one.what) for one in examine(home)] == [("damaged-model", "has no added.json")]
 
