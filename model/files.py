@@ -55,7 +55,7 @@ def read_table(path: Path, *, columns: Sequence[str], expected: str, schema: pa.
         found = pq.read_schema(path).names
         if missing := [name for name in columns if name not in found]:
             raise FileError(f"no column {', '.join(missing)}; expected {expected}", path)
-        return pq.read_table(path, schema=schema)
+        return pq.read_table(path, schema=schema, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise FileError(first_line(error), path) from error
 

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from model.document import Annotation, Document, Passage, Text
 from model.inference.timings import Report
 from model.notation import normalize_id, normalize_type
@@ -25,11 +22,10 @@ from tasks.sentences import split_sentences
 from tasks.sources import Source
 from warehouse.errors import WarehouseError
 from warehouse.layout import Home, digest_file
-from warehouse.parquet import TableWriter
+from warehouse.parquet import TableWriter, read_batches
 from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES
 from warehouse.sources.counts import ParseSummary, read_parse_summary
 from warehouse.sources.hash_cache import forget_digest
-from warehouse.wording import one_line
 
 CHUNK_RECORDS = 256
 CHUNK_CHARACTERS = 1_000_000  # bounds chunks of full texts
@@ -74,42 +70,30 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
 def read_documents(path: Path) -> Iterator[list[Document]]:
     """Yield the documents of a documents file in order, in lists of bounded length, with the fields a model needs.
 
-    Raises WarehouseError if the file is damaged.
+    Raises WarehouseError if the file is damaged, OSError if it cannot be read now.
     """
-    try:
-        yield from _read_documents(path)
-    except (OSError, pa.ArrowException) as error:
-        if (
-            isinstance(error, OSError) and error.errno
-        ):  # an error of the system: shared storage may be unavailable for a moment
-            raise
-        raise WarehouseError(f"is damaged ({one_line(error)}); see e2emern doctor", path=path) from error
+    for batch in read_batches(path, columns=_READ, rows=CHUNK_RECORDS):
+        chunk: list[Document] = []
+        characters = 0
+        for row in batch.to_pylist():
+            document = Document(
+                document_id=row["document_id"],
+                record=row["record"],
+                passages=tuple(Passage(**passage) for passage in row["passages"]),
+                pmid=row["pmid"],
+            )
+            chunk.append(document)
+            characters += sum(len(passage.text) for passage in document.passages)
+            if characters >= CHUNK_CHARACTERS:
+                yield chunk
+                chunk, characters = [], 0
+        if chunk:
+            yield chunk
 
 
 def text_of(document: Document) -> Text:
     """Return what the model reads of a document: its sentences, and the abbreviations that it defines."""
     return Text(split_sentences(document), find_abbreviations(document.text))
-
-
-def _read_documents(path: Path) -> Iterator[list[Document]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(CHUNK_RECORDS, columns=_READ):
-            chunk: list[Document] = []
-            characters = 0
-            for row in batch.to_pylist():
-                document = Document(
-                    document_id=row["document_id"],
-                    record=row["record"],
-                    passages=tuple(Passage(**passage) for passage in row["passages"]),
-                    pmid=row["pmid"],
-                )
-                chunk.append(document)
-                characters += sum(len(passage.text) for passage in document.passages)
-                if characters >= CHUNK_CHARACTERS:
-                    yield chunk
-                    chunk, characters = [], 0
-            if chunk:
-                yield chunk
 
 
 @dataclass(slots=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from model.document import MENTION_FIELDS, Document, Mention
@@ -27,7 +27,7 @@ from tasks.documents import read_documents, text_of
 from tasks.isolate import map_isolating_failures
 from warehouse.layout import Home, SourceKey, Versions
 from warehouse.mesh.changes import MeshChanges
-from warehouse.parquet import TableWriter
+from warehouse.parquet import TableWriter, read_batches, verify_pages
 from warehouse.schemas import FAILURES, MENTIONS
 from warehouse.sources.counts import read_source_summary
 
@@ -63,6 +63,7 @@ def relink_source(
     WarehouseError if files of the source cannot be read.
     """
     before = home.mentions(key, old)
+    verify_pages(before)  # DuckDB reads it below
     versions = replace(old, mesh=changes.new)
     records = changes.touched(before)
     summary = read_source_summary(before)
@@ -78,7 +79,8 @@ def relink_source(
             TableWriter(home.mentions(key, versions), MENTIONS, metadata=summary.to_metadata()) as mentions,
             TableWriter(home.unread(key, versions), FAILURES) as unread,
         ):
-            unread.append(pq.read_table(home.unread(key, old)))
+            for batch in read_batches(home.unread(key, old)):
+                unread.append(batch)
             for batch in changes.carried(before, records=records, fresh=fresh):
                 mentions.append(batch)
     return replace(tally, mentions=mentions.rows)
@@ -89,7 +91,10 @@ def _documents(documents: Path, mentions: Path, records: set[int]) -> Iterator[l
 
     All rows are read at once: a mentions file has few row groups, so each list would read the whole file again.
     """
-    rows = ds.dataset(mentions).to_table(filter=ds.field("record").isin(list(records)))
+    wanted_records = pa.array(records, pa.int64())
+    rows = pa.Table.from_batches(
+        (batch.filter(pc.is_in(batch["record"], wanted_records)) for batch in read_batches(mentions)), MENTIONS
+    )
     places = rows["record"].to_numpy()  # ascending
     for chunk in read_documents(documents):
         wanted = [document for document in chunk if document.record in records]

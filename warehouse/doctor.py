@@ -34,7 +34,7 @@ from warehouse.doctor_repairs import (
 from warehouse.errors import WarehouseError
 from warehouse.files import is_locked
 from warehouse.layout import Home, Versions, digest_file
-from warehouse.parquet import read_metadata
+from warehouse.parquet import read_metadata, verify_pages
 from warehouse.quarantine import made_again
 from warehouse.quoting import literal_path
 from warehouse.registry.models import changes, check_files
@@ -344,6 +344,7 @@ def _read_error(path: Path) -> WarehouseError | OSError | None:
         with path.open("rb") as file:  # reports errors of the system, which Arrow may not
             file.read(1)
         read_metadata(path)
+        verify_pages(path)
     except (WarehouseError, OSError) as error:
         return error
     return None

@@ -1,12 +1,14 @@
-"""Write a table as one immutable Parquet file, and read the metadata of such a file.
+"""Write a table as one immutable Parquet file, and read such a file or its metadata.
 
 The same rows give the same bytes, however they are split into `append` calls: row groups end at fixed row positions,
-and nothing in the file depends on the time or the machine.
+and nothing in the file depends on the time or the machine. Each page has a checksum (CRC-32, field `crc` of PageHeader
+in the Parquet format). pyarrow verifies it and DuckDB does not, so DuckDB may make new rows only from pages that
+`verify_pages` has read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +19,13 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import SchemaMismatchError, WarehouseError
 from warehouse.files import atomic_write
+from warehouse.wording import one_line
 
 _BLOCK_ROWS = 256  # row groups end at a multiple of this
 _GROUP_ROWS = 256 * 1024  # each group has its own dictionary to read, so few groups are fast
 _GROUP_BYTES = 64 * 1024 * 1024  # bounds memory when rows hold full texts
+_BATCH_ROWS = 64 * 1024
+_COMPRESSION = "zstd"
 
 Rows = Sequence[Mapping[str, Any]] | pa.Table | pa.RecordBatch
 
@@ -43,7 +48,9 @@ class TableWriter:
 
     def __enter__(self) -> TableWriter:
         self._file: AbstractContextManager[BinaryIO] = atomic_write(self.path)
-        self._sink = pq.ParquetWriter(self._file.__enter__(), self.schema, compression="zstd")
+        self._sink = pq.ParquetWriter(
+            self._file.__enter__(), self.schema, compression=_COMPRESSION, write_page_checksum=True
+        )
         return self
 
     def append(self, rows: Rows) -> pa.Table:
@@ -102,6 +109,28 @@ def read_metadata(path: Path) -> dict[str, str]:
     except (OSError, pa.ArrowException) as error:
         raise WarehouseError("cannot be read as Parquet; delete it and annotate its source again", path=path) from error
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
+
+
+def read_batches(
+    path: Path, *, columns: Sequence[str] | None = None, rows: int = _BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Yield a Parquet file in batches of at most `rows` rows, and verify the checksum of every page that is read.
+
+    Raises `WarehouseError` if the file is damaged, OSError if it cannot be read now.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:  # shared storage may be unavailable for a moment
+            raise
+        raise WarehouseError(f"is damaged ({one_line(error)}); see e2emern doctor (damaged-file)", path=path) from error
+
+
+def verify_pages(path: Path, *, columns: Sequence[str] | None = None) -> None:
+    """Verify the checksums of the pages of some columns, by default of all. Raises as `read_batches`."""
+    for _ in read_batches(path, columns=columns):
+        pass
 
 
 def _as_table(rows: Rows, schema: pa.Schema, *, where: str) -> pa.Table:

@@ -210,7 +210,7 @@ HIDDEN = pa.schema(
 
 FILES = pa.schema(
     [
-        _column("view", pa.string(), "View that reads the file", nullable=False),
+        _column("view", pa.string(), "View that reads the file; null if it reads a merged file in its place"),
         _column("path", pa.string(), "Path of the file, relative to the home", nullable=False),
         _column("source", pa.string(), "Input file it was made from; null for the vocabulary"),
         _column("digest", pa.string(), "Digest of that input file"),

@@ -150,7 +150,8 @@ class EntityBank:
             with safe_open(path, "pt") as file:
                 if (file.metadata() or {}) != _key(weights, vocabulary):
                     return None
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                # Copies, because kernels round differently at other alignments than those of the bank as built.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
         except SafetensorError:
             return None
         owner = tensors.pop("owner").numpy()

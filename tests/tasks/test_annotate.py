@@ -233,7 +233,7 @@ def test_stored_documents_that_are_damaged_are_reported(cascade: Cascade, tmp_pa
     run(path, tmp_path / "home", cascade)
     (documents,) = (tmp_path / "home" / "documents").glob("*.parquet")
     damage(documents)
-    with pytest.raises(WarehouseError, match=f"^{documents}: damaged .*; see e2emern doctor$"):
+    with pytest.raises(WarehouseError, match=f"^{documents} is damaged .*; see e2emern doctor \\(damaged-file\\)$"):
         list(read_documents(documents))
 
 

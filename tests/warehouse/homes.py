@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,7 @@ def key(name: str, digest: str = "0") -> SourceKey:
 
 
 def document(record: int, document_id: str, *, version: int = 1, text: str = "A title") -> dict[str, Any]:
+    """One document with a title alone; `add_source` adds its text_sha256 and the words of its mentions."""
     return {
         "record": record,
         "document_id": document_id,
@@ -47,13 +49,14 @@ def document(record: int, document_id: str, *, version: int = 1, text: str = "A 
         "language": "eng",
         "vernacular_title": None,
         "abstract_type": None,
-        "text_sha256": "0" * 64,
+        "text_sha256": None,
         "annotations": [],
         "invalid_annotations": [],
     }
 
 
 def mention(record: int, document_id: str, mesh_id: str | None = "D001943", *, start: int = 0) -> dict[str, Any]:
+    """One mention of one character."""
     return {
         "record": record,
         "document_id": document_id,
@@ -131,7 +134,7 @@ def add_source(
         error=error,
     )
     with TableWriter(home.documents(source), DOCUMENTS) as writer:
-        writer.append([origin | row for row in documents])
+        writer.append([origin | _with_words(row, mentions) for row in documents])
     with TableWriter(home.deletions(source), DELETIONS) as writer:
         writer.append(
             [
@@ -152,6 +155,19 @@ def add_source(
     with TableWriter(path, MENTIONS, metadata=summary.to_metadata()) as writer:
         writer.append([origin | versions.columns | row for row in mentions])
     return summary
+
+
+def _with_words(row: dict[str, Any], mentions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a document whose first passage has the words of its mentions at their offsets, and its text_sha256."""
+    first, *others = row["passages"]
+    text = first["text"]
+    for one in mentions:
+        if one["record"] == row["record"] and not others and one["start"] >= 0:
+            text = text.ljust(one["start"])[: one["start"]] + one["text"] + text[one["start"] + len(one["text"]) :]
+    passages = [first | {"text": text}, *others]
+    digested = "".join(f"{passage['offset']}\t{passage['text']}\n" for passage in passages)
+    digest = row["text_sha256"] or hashlib.sha256(digested.encode()).hexdigest()
+    return row | {"passages": passages, "text_sha256": digest}
 
 
 def add_run(home: Home, *sources: SourceKey, run_id: str | None = None) -> str:

@@ -89,7 +89,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         home,
         two,
         [
-            paper(0, "12", "2021", "Nature", text_sha256="1" * 64, invalid_annotations=[outside(3)]),
+            paper(0, "12", "2021", "Nature", invalid_annotations=[outside(3)]),
             paper(1, "13", "2021-07", annotations=[note, invalid]),
             paper(2, "14", None),
         ],

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from warehouse.layout import Home
 from warehouse.mesh.entities import entities_path
+from warehouse.parquet import verify_pages
 from warehouse.quoting import file_list, literal
 from warehouse.schemas import MENTIONS
 from warehouse.snapshots.reader import current_snapshot, open_snapshot
@@ -181,6 +182,7 @@ def mesh_changes(home: Home, *, old: str, new: str, fold: Callable[[str], str]) 
         connection.execute("SET enable_progress_bar = false")
         changes = MeshChanges(new, fold, Path(folder), connection)
         for name, path in paths.items():
+            verify_pages(path)
             changes._view(name, path)
         connection.execute(_CHANGED_NAMES_SQL)
         changes._folded("changed", "FROM changed_name")

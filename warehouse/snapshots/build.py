@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +18,13 @@ import pyarrow.parquet as pq
 
 from warehouse.errors import PublishRefusedError, WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
+from warehouse.parquet import verify_pages
 from warehouse.quoting import file_list
 from warehouse.registry.evaluations import check_rows, figure_rows, ledger, model_rows
 from warehouse.snapshots import views
 from warehouse.snapshots.compaction import Group, merge, plan
 from warehouse.snapshots.deletion_vectors import Shown, hide
-from warehouse.snapshots.file_stats import FileFacts, known_or_read
+from warehouse.snapshots.file_stats import FileFacts, file_facts, known_or_read
 from warehouse.snapshots.precedence import SUPERSEDED_SQL, precedence
 from warehouse.sources.checks import verify_sources
 from warehouse.sources.counts import SourceCounts, SourceSummary, read_source_summary
@@ -46,6 +48,13 @@ SOURCE_VIEWS = {
     "deletions": ("deletions",),
 }
 _VERIFIED_AT_ONCE = 32  # sources; the mentions of a whole baseline would not fit in memory
+_VERIFIERS = 2  # threads
+# Columns from which the tables of a snapshot are made.
+_READ = {
+    "documents": ("source", "digest", "record", "document_id", "pmid", "version"),
+    "deletions": ("source", "digest", "record", "pmid", "version"),
+    "mentions": ("mesh_id", "mesh_name"),
+}
 _HIDING = ("documents", "mentions")  # views that omit superseded rows
 
 
@@ -120,10 +129,17 @@ def load_previous(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Gr
     return known, [_group(Path(path), [SourceKey(**key) for key in keys]) for path, keys in groups]
 
 
-def merge_missing(contents: Contents) -> None:
-    """Write merged files again that were deleted; their rows are still in the files of the sources."""
+def merge_missing(contents: Contents, facts: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
+    """Write merged files again that were deleted; their rows are still in the files of the sources.
+
+    Return the facts of all files, without those of a file that differs now: another version of Arrow can write other
+    bytes. Raises `WarehouseError` if a file of a source is damaged.
+    """
+    still = dict(facts)
     for group in contents.merged:
-        merge(contents.home, group, {key: contents.sources[key].files for key in group.keys})
+        merge(contents.home, group, {key: contents.sources[key].files for key in group.keys}, facts=still)
+    written = {path: facts[path] for path in facts.keys() - still.keys()}
+    return still | {path: one for path, one in written.items() if file_facts(contents.home.root / path) == one}
 
 
 def build(
@@ -159,18 +175,14 @@ def build(
             versions=versions,
             vocabulary=home.entities(versions.mesh),
         )
-    files = {key: dict(source.files) for key, source in sources.items()}
-    order: dict[str, list[SourceKey]] = {}
-    for kind, of_kind in sizes.items():
-        current = {key: of_kind[key] for key in contents.current}
-        existing = [group for group in contents.merged if group.kind == kind and current.keys() >= {*group.keys}]
-        groups = plan(kind, current, existing=existing)
-        for group in (*existing, *groups):
-            merged = merge(home, group, files)
-            for key in group.keys:
-                files[key][kind] = merged
-        # in merge order, so that a merged file can be written again byte for byte
-        order[kind] = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
+    of_sources = {
+        path: (key, known_or_read(home.root, path, known=facts))
+        for key in contents.current
+        for path in (path.relative_to(home.root) for path in sources[key].files.values())
+    }
+    facts = dict(facts) | {path.as_posix(): one for path, (_, one) in of_sources.items()}
+    files, order = _merge_small(contents, sizes, facts)
+    _verify_read(files.values())
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
         every = file_list(dict.fromkeys(each[kind] for each in files.values()))
         connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({every})")
@@ -195,6 +207,8 @@ def build(
         relative = path.relative_to(home.root)
         views.create_view(connection, view, [relative])
         rows.append(_file_row(view, relative, None, known_or_read(home.root, relative, known=facts)))
+    read = {row["path"] for row in rows}
+    rows += [_file_row(None, path, key, one) for path, (key, one) in of_sources.items() if path.as_posix() not in read]
     views.create_lists(connection)
     views.create_table(connection, "files", rows)
     views.create_table(connection, "concepts", [])
@@ -203,6 +217,33 @@ def build(
     views.create_table(connection, "models", model_rows(home, shown=versions.model))
     views.create_table(connection, "evaluations", list(figure_rows(home)))
     views.create_table(connection, "checks", list(check_rows(home)))
+
+
+def _merge_small(
+    contents: Contents, sizes: Mapping[str, Mapping[SourceKey, int]], facts: dict[str, FileFacts]
+) -> tuple[dict[SourceKey, dict[str, Path]], dict[str, list[SourceKey]]]:
+    """Merge small files, and return the files of each source by kind, and the order of the sources of each kind."""
+    files = {key: dict(source.files) for key, source in contents.sources.items()}
+    order: dict[str, list[SourceKey]] = {}
+    for kind, of_kind in sizes.items():
+        current = {key: of_kind[key] for key in contents.current}
+        existing = [group for group in contents.merged if group.kind == kind and current.keys() >= {*group.keys}]
+        groups = plan(kind, current, existing=existing)
+        for group in (*existing, *groups):
+            merged = merge(contents.home, group, files, facts=facts)
+            for key in group.keys:
+                files[key][kind] = merged
+        # in merge order, so that a merged file can be written again byte for byte
+        order[kind] = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
+    return files, order
+
+
+def _verify_read(files: Iterable[Mapping[str, Path]]) -> None:
+    """Verify the columns from which the tables of a snapshot are made. Raises `WarehouseError` for a damaged file."""
+    read = {each[kind]: columns for each in files for kind, columns in _READ.items()}
+    with ThreadPoolExecutor(_VERIFIERS) as threads:
+        for _ in threads.map(lambda path: verify_pages(path, columns=read[path]), read):
+            pass
 
 
 def _finished(home: Home, versions: Versions, *, known: Known) -> dict[SourceKey, Source]:
@@ -279,7 +320,7 @@ def _source_row(
     }
 
 
-def _file_row(view: str, path: Path, key: SourceKey | None, facts: FileFacts) -> dict[str, object]:
+def _file_row(view: str | None, path: Path, key: SourceKey | None, facts: FileFacts) -> dict[str, object]:
     return {
         "view": view,
         "path": path.as_posix(),

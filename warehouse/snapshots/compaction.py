@@ -1,6 +1,7 @@
 """Merge the files of many small sources into few, so that a query opens tens of files instead of thousands.
 
 The files of a source are kept: they are the unit of work, and merged files can be written again from them at any time.
+The snapshot keeps their facts too, so that a damaged file is never merged.
 Only small files are merged, so that big ones are not stored twice. Each kind is merged separately, because a source can
 have a big file of documents and a small one of mentions. The name of a merged file is a digest of its sources. The file
 is complete or absent, and never changes. A snapshot reads it in place of the files of its sources. Each row keeps its
@@ -10,7 +11,7 @@ origin, and its `place` is one number for source and record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey
-from warehouse.parquet import TableWriter
+from warehouse.parquet import TableWriter, read_batches, verify_pages
+from warehouse.snapshots.file_stats import FileFacts, check_facts
 from warehouse.snapshots.views import PLACE
-from warehouse.wording import one_line
 
 SMALL = 16 * 1024 * 1024  # bytes; a bigger file is not merged
 FULL = 64 * 1024 * 1024  # bytes; a group of this size gets no more files
@@ -66,37 +66,38 @@ def plan(kind: str, sizes: Mapping[SourceKey, int], *, existing: Sequence[Group]
     return groups + ([_group(kind, keys, sizes)] if len(keys) > 1 else [])
 
 
-def merge(home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]]) -> Path:
+def merge(
+    home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]], *, facts: dict[str, FileFacts]
+) -> Path:
     """Return the merged file of a group, and write it if it does not exist.
 
     `files` are those of each source by kind. A file may itself be merged if all of its sources are adjacent in the
-    group. Raises `SchemaMismatchError` if columns differ between files, `WarehouseError` if a file is damaged.
+    group. `facts` are the known facts of files, by path relative to the home; those of a file that is written are
+    removed. Raises `SchemaMismatchError` if columns differ between files, `WarehouseError` if a file is damaged.
     """
     paths: dict[Path, int] = {}  # with the number of the first source in each
     for number, key in enumerate(group.keys):
         paths.setdefault(files[key][group.kind], number)
     first = next(iter(paths))
     merged = home.compacted(first, group.name)
+    relative = merged.relative_to(home.root).as_posix()
     if not merged.exists():
+        for path in paths:
+            check_facts(home.root, path.relative_to(home.root), known=facts)
+        facts.pop(relative, None)
         schema = pq.read_schema(first).remove_metadata()
         with TableWriter(merged, schema if PLACE in schema.names else schema.append(_PLACE)) as writer:
             for path, number in paths.items():
-                for batch in _batches(path):
+                for batch in read_batches(path):
                     writer.append(_placed(batch, number))
+    elif relative not in facts:  # by a publish that ended early
+        verify_pages(merged)
     return merged
 
 
 def first_place(number: int) -> int:
     """Return the place of the first record of a source in a merged file. `number` counts its sources from 0."""
     return (number + 1) * _RECORDS
-
-
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches()
-    except (OSError, pa.ArrowException) as error:
-        raise WarehouseError(f"cannot be read ({one_line(error)}); see e2emern doctor", path=path) from error
 
 
 def _placed(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:

@@ -49,6 +49,16 @@ def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> 
     return file_facts(root / path)
 
 
+def check_facts(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> None:
+    """Compare a file with its known facts, if there are any. `path` is relative to the home.
+
+    Raises `WarehouseError` if they differ, or the file is absent or not a Parquet file.
+    """
+    recorded = known.get(path.as_posix())
+    if recorded and file_facts(root / path) != recorded:
+        raise WarehouseError("differs from what was published; see e2emern doctor (damaged-file)", path=root / path)
+
+
 def as_recorded(root: Path, known: Mapping[str, FileFacts]) -> bool:
     """Return whether every existing file has its recorded size. Paths are relative to the home."""
     for path, recorded in known.items():

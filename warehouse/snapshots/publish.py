@@ -64,8 +64,10 @@ def publish(
         before, known, merged, facts = _previous(home, versions)
         contents = collect(home, versions, known=known, merged=merged)
         if before and facts and before.fingerprint == contents.fingerprint:
-            merge_missing(contents)
-            return replace(before, unchanged=True)
+            still = merge_missing(contents, facts)
+            if still == facts:
+                return replace(before, unchanged=True)
+            facts = still
         if before and over and before.number != over.number:
             raise _overtaken(before)
         _check_rollback(home, accept=accept)

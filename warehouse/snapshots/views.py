@@ -62,7 +62,7 @@ TABLES: dict[str, tuple[pa.Schema, str]] = {
     "superseded": (schemas.SUPERSEDED, "Documents in files that are not shown, and why"),
     "hidden": (schemas.HIDDEN, "Superseded documents in the files that the views read in part"),
     "concepts": (schemas.CONCEPTS, "Concepts that are mentioned, and how often"),
-    "files": (schemas.FILES, "Parquet files that the views read"),
+    "files": (schemas.FILES, "Parquet files that the views read, and those that are merged into them"),
     "runs": (schemas.RUNS, "Runs that made the tables"),
     "models": (schemas.MODELS, "Models of the home, and the one whose mentions are shown"),
     "evaluations": (schemas.EVALUATIONS, "Figures of models on gold documents, one a row"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import duckdb
 
 from warehouse.errors import PublishRefusedError
 from warehouse.layout import SourceKey, Versions
+from warehouse.parquet import verify_pages
 from warehouse.quoting import file_list
 from warehouse.sources.constraints import check_constraints
 from warehouse.sources.counts import SourceCounts
@@ -28,6 +29,26 @@ ANTI JOIN read_parquet({documents}) AS d
     ON m.source = d.source AND m.digest = d.digest AND m.record = d.record AND m.document_id = d.document_id
 ORDER BY ALL LIMIT 1
 """
+# As in `schemas`: the digest of the offset and text of each passage. `tasks.documents` computes the same.
+_TEXT_SQL = """
+SELECT source, record, document_id FROM read_parquet({documents})
+WHERE text_sha256 <> sha256(
+    array_to_string(list_transform(passages, lambda each: each."offset" || chr(9) || each.text || chr(10)), '')
+)
+ORDER BY ALL LIMIT 1
+"""
+_WORDS_SQL = """
+WITH passage AS (
+    SELECT source, digest, record, unnest(passages, recursive := true)
+    FROM (SELECT source, digest, record, passages FROM read_parquet({documents}))
+)
+SELECT m.source, m.record, document_id, start, "end", m.text
+FROM read_parquet({mentions}) AS m ASOF LEFT JOIN passage AS p
+    ON m.source = p.source AND m.digest = p.digest AND m.record = p.record AND m.start >= p."offset"
+WHERE substring(p.text, start - p."offset" + 1, "end" - start) IS DISTINCT FROM m.text
+ORDER BY ALL LIMIT 1
+"""
+_TEXTS_AT_ONCE = 30_000  # documents; bounds the memory of joins with texts
 _FOREIGN_SQL = """
 SELECT DISTINCT filename, model_version, mesh_version FROM read_parquet({mentions}, filename = true)
 WHERE model_version <> $model OR mesh_version <> $mesh LIMIT 1
@@ -44,13 +65,16 @@ def verify_sources(
     versions: Versions,
     vocabulary: Path,
 ) -> None:
-    """Check record counts, row counts, constraints, origins and mentions of sources.
+    """Check page checksums, record counts, row counts, constraints, origins, texts and mentions of sources.
 
     Each source is (counts, rows of mentions, files by kind); `vocabulary` is the file of concepts. Raises
-    `CountMismatchError` or `PublishRefusedError` with the first fault found.
+    `CountMismatchError` or `PublishRefusedError` with the first fault found, `WarehouseError` for a damaged file.
     """
     if not sources:
         return
+    for path in (path for _, _, files in sources.values() for path in files.values()):
+        verify_pages(path)
+    verify_pages(vocabulary, columns=("mesh_id", "entity_type"))
     expected: dict[str, dict[Path, tuple[SourceKey, int]]] = {}
     for key, (counts, mentions, files) in sources.items():
         counts.check(source=key.name)
@@ -78,12 +102,45 @@ def verify_sources(
             f"{source}: mentions of document {document_id} (record {record}), which is not among its documents; "
             "delete its mentions file and annotate again"
         )
+    for paths in _with_few_texts(sources):
+        _verify_texts(connection, **paths)
     for source, document_id, start, end, kind, concept, times in connection.execute(
         _REPEATED_SQL.format(**lists)
     ).fetchall():
         raise PublishRefusedError(
             f"{source}: document {document_id} has the mention {start}-{end} {kind} {concept} {times} times, "
             "expected once; delete its mentions file and annotate again"
+        )
+
+
+def _with_few_texts(
+    sources: Mapping[SourceKey, tuple[SourceCounts, int, Mapping[str, Path]]],
+) -> Iterator[dict[str, list[Path]]]:
+    """Yield the documents and mentions files of all sources, of few documents at a time."""
+    paths: dict[str, list[Path]] = {"documents": [], "mentions": []}
+    documents = 0
+    for counts, _, files in sources.values():
+        for kind, of_kind in paths.items():
+            of_kind.append(files[kind])
+        documents += counts.documents
+        if documents >= _TEXTS_AT_ONCE:
+            yield paths
+            paths, documents = {kind: [] for kind in paths}, 0
+    if documents:
+        yield paths
+
+
+def _verify_texts(connection: duckdb.DuckDBPyConnection, *, documents: list[Path], mentions: list[Path]) -> None:
+    lists = {"documents": file_list(documents), "mentions": file_list(mentions)}
+    for source, record, document_id in connection.execute(_TEXT_SQL.format(**lists)).fetchall():
+        raise PublishRefusedError(
+            f"{source}: document {document_id} (record {record}) has another text than its text_sha256; delete its "
+            "documents and mentions files and annotate again"
+        )
+    for source, record, document_id, start, end, text in connection.execute(_WORDS_SQL.format(**lists)).fetchall():
+        raise PublishRefusedError(
+            f"{source}: document {document_id} (record {record}) has other words at {start}-{end} than its mention "
+            f"{text[:80]!r}; delete its mentions file and annotate again"
         )
 
 

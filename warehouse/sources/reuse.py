@@ -8,27 +8,30 @@ the same model and vocabulary. Only source, digest, record and PMID differ.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.errors import WarehouseError
 from warehouse.layout import Home, SourceKey, Versions
+from warehouse.parquet import verify_pages
 from warehouse.quoting import file_list, identifier
 from warehouse.schemas import MENTIONS
 
 _MEMORY = "1GB"  # for DuckDB, which spills the rest of the join to disk
 _KEY = "document_id"
 _ANY = ("", chr(0x10FFFF))
+_MATCHED = ("source", "digest", "record", "document_id", "pmid", "text_sha256")  # columns of documents that are read
 
 _MATCH_SQL = """
-CREATE TEMP TABLE match AS
+CREATE OR REPLACE TEMP TABLE match AS
 WITH
     wanted AS (SELECT record, document_id, pmid, text_sha256 FROM read_parquet({wanted})),
     earlier AS (
@@ -68,23 +71,28 @@ class Carried:
 def reused_mentions(home: Home, key: SourceKey, versions: Versions) -> Carried:
     """Return the mentions that a parsed source can reuse from other sources.
 
-    Searches every other source that this model has annotated and whose range of ids overlaps. A file that cannot be
-    read is skipped: its documents are annotated again.
+    Searches every other source that this model has annotated and whose range of ids overlaps. A file that is damaged
+    or cannot be read is skipped: its documents are annotated again.
     """
     earlier = [
         other
         for other in _annotated(home, versions)
         if other.documents != home.documents(key) and _overlap(other.documents, home.documents(key))
     ]
-    with tempfile.TemporaryDirectory(prefix="e2emern-carry-") as spill:
-        config = {"memory_limit": _MEMORY, "temp_directory": spill}
-        try:
-            return _carried(config, home, key, earlier)
-        except duckdb.Error:
-            try:
-                return _carried(config, home, key, list(filter(_can_be_read, earlier)))
-            except duckdb.Error:  # the unreadable file is this source's own
-                return Carried()
+    intact = {
+        str(other.documents): other
+        for other in earlier
+        if _is_intact(other.documents, _MATCHED) and _is_intact(other.unread)
+    }
+    if not (intact and _is_intact(home.documents(key), _MATCHED)):
+        return Carried()
+    with (
+        tempfile.TemporaryDirectory(prefix="e2emern-carry-") as spill,
+        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill}) as connection,
+        suppress(duckdb.Error),  # a file was deleted meanwhile, or its footer is damaged
+    ):
+        return _carried(connection, home, key, intact)
+    return Carried()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,39 +112,32 @@ def _annotated(home: Home, versions: Versions) -> Iterator[_Annotated]:
             yield _Annotated(documents, mentions, unread)
 
 
-def _can_be_read(one: _Annotated) -> bool:
+def _is_intact(path: Path, columns: tuple[str, ...] | None = None) -> bool:
+    """Return whether the pages of a file are as they were written. Each process reads them once, for all sources."""
     try:
-        with duckdb.connect() as connection:
-            for path in (one.documents, one.mentions, one.unread):
-                connection.execute(f"SELECT bit_xor(hash(t)) FROM read_parquet({file_list([path])}) AS t")
-    except duckdb.Error:
+        found = path.stat()
+        _verify(path, columns, found.st_size, found.st_mtime_ns)
+    except (WarehouseError, OSError):
         return False
     return True
 
 
-def _carried(config: dict[str, Any], home: Home, key: SourceKey, earlier: Sequence[_Annotated]) -> Carried:
-    if not earlier:
-        return Carried()
-    with duckdb.connect(config=config) as connection:
-        return _matched(connection, home, key, {str(other.documents): other for other in earlier})
+@lru_cache(maxsize=100_000)
+def _verify(path: Path, columns: tuple[str, ...] | None, size: int, mtime_ns: int) -> None:
+    verify_pages(path, columns=columns)
 
 
-def _matched(
-    connection: duckdb.DuckDBPyConnection, home: Home, key: SourceKey, earlier: dict[str, _Annotated]
+def _carried(
+    connection: duckdb.DuckDBPyConnection, home: Home, key: SourceKey, earlier: Mapping[str, _Annotated]
 ) -> Carried:
-    connection.execute(
-        _MATCH_SQL.format(
-            wanted=file_list([home.documents(key)]),
-            documents=file_list(one.documents for one in earlier.values()),
-            unread=file_list(one.unread for one in earlier.values()),
-        )
-    )
-    records = frozenset(record for (record,) in connection.execute("SELECT record FROM match").fetchall())
-    origins = [
-        name for (name,) in connection.execute("SELECT DISTINCT origin.documents FROM match ORDER BY ALL").fetchall()
-    ]
+    """Match the documents of a source with the earlier ones, of the files by the path of their documents."""
+    origins = _match(connection, home, key, earlier)
+    damaged = {name for name in origins if not _is_intact(earlier[name].mentions)}
+    if damaged:
+        return _carried(connection, home, key, {name: one for name, one in earlier.items() if name not in damaged})
     if not origins:
         return Carried()
+    records = frozenset(record for (record,) in connection.execute("SELECT record FROM match").fetchall())
     connection.execute("CREATE TEMP TABLE origin_file (documents TEXT, mentions TEXT)")
     connection.executemany(
         "INSERT INTO origin_file VALUES (?, ?)", [(name, str(earlier[name].mentions)) for name in origins]
@@ -151,6 +152,23 @@ def _matched(
         params={"source": key.name, "digest": key.digest},
     )
     return Carried(records, found.to_arrow_table().cast(MENTIONS))
+
+
+def _match(
+    connection: duckdb.DuckDBPyConnection, home: Home, key: SourceKey, earlier: Mapping[str, _Annotated]
+) -> list[str]:
+    """Create the table of matches, and return the documents files that it names."""
+    if not earlier:
+        return []
+    connection.execute(
+        _MATCH_SQL.format(
+            wanted=file_list([home.documents(key)]),
+            documents=file_list(one.documents for one in earlier.values()),
+            unread=file_list(one.unread for one in earlier.values()),
+        )
+    )
+    rows = connection.execute("SELECT DISTINCT origin.documents FROM match ORDER BY ALL").fetchall()
+    return [name for (name,) in rows]
 
 
 def _overlap(one: Path, other: Path) -> bool:

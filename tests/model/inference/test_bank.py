@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.inference.bank import build_bank, main
+from model.inference.bank import EntityBank, build_bank, main, make_bank
 from model.inference.cascade import load_cascade
-from model.pretrained import save_model
+from model.pretrained import load_model, save_model
 from model.progress import Progress
 from model.vocabulary import Vocabulary
 from tests.model import tiny
@@ -103,3 +104,22 @@ def test_progress_is_in_word_pieces_from_the_start_of_the_first_batch(model: Pat
     steps: list[tuple[str, int, int | None]] = []
     build_bank(model, tiny.vocabulary(), rank=8, progress=lambda *step: steps.append(step))
     assert steps == [("word pieces", done, 78) for done in DONE]
+
+
+def test_a_bank_that_was_read_scores_as_the_bank_that_was_built(model: Path, tmp_path: Path) -> None:
+    vocabulary, generator = tiny.vocabulary(), torch.Generator().manual_seed(1)
+    network, tokenizer, _ = load_model(model)
+    built = make_bank(tmp_path / "bank", network, vocabulary, tokenizer=tokenizer, weights="w", rank=7)
+    read = EntityBank.load(tmp_path / "bank", weights="w", vocabulary=vocabulary)
+    assert read is not None
+    # Kernels round differently at other alignments. A file places tensors anywhere, memory at multiples of 64 bytes.
+    assert {getattr(read, name).data_ptr() % 64 for name in ("codes", "scale", "basis", "mean")} == {0}
+    concepts = np.arange(len(vocabulary.concepts))
+    for _ in range(20):
+        context, name = torch.randn(2, network.encoder.config.hidden_size, generator=generator)
+        for one, other in zip(
+            built.compare(concepts, context=context, name=name),
+            read.compare(concepts, context=context, name=name),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     add_source(
         home,
         TWO,
-        [document(0, "11", version=2) | {"title": "Better", "text_sha256": "1" * 64}],
+        [document(0, "11", version=2) | {"title": "Better"}],
         mentions=[mention(0, "11"), mention(0, "11", start=3), mention(0, "11", "D001241", start=6)],
     )
     invalid = [{"position": f"line {line}", "kind": kind, "reason": "found 'a'"} for line, kind in INVALID]
@@ -82,7 +83,8 @@ def test_a_document_revised_and_withdrawn(home: Home) -> None:
     (withdrawal,) = found.withdrawals
     assert (withdrawal.source, withdrawal.digest, withdrawal.record) == (THREE.name, THREE.digest, 0)
     second = found.revisions[1]
-    assert (second.version, second.title, second.published, second.text_sha256) == (2, "Better", "2021", "1" * 64)
+    digest = hashlib.sha256(b"0\tA tAtlA\n").hexdigest()
+    assert (second.version, second.title, second.published, second.text_sha256) == (2, "Better", "2021", digest)
     origin = second.origin
     assert (origin.run_id, origin.taken_in, origin.software) == (run_of(2), datetime(2026, 1, 2, tzinfo=UTC), "0.2")
 

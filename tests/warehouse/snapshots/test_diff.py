@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Home:
     publish(home, VERSIONS)
     revised = [
         document(0, "1"),
-        document(1, "2", text="Another title") | {"text_sha256": "1" * 64},
+        document(1, "2", text="Another title"),
         document(3, "4", text="New"),
     ]
     add_source(

@@ -328,7 +328,7 @@ def lose_vocabulary(home: Home) -> None:
         ),
         (lose_the_unread, PublishRefusedError, f"failures/{MODEL}@{MESH}/{SECOND.stem}.parquet is missing; delete "),
         (lose_a_file, PublishRefusedError, f"deletions/{SECOND.stem}.parquet is missing; delete "),
-        (damage_a_file, PublishRefusedError, f"documents/{SECOND.stem}.parquet"),
+        (damage_a_file, WarehouseError, f"documents/{SECOND.stem}.parquet"),
         (swap_files, PublishRefusedError, "has rows [('pubmed21n0001.xml.gz', '1111111111111111', 1)], expected"),
         (
             rename_mentions,

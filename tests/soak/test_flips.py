@@ -1,0 +1,18 @@
+"""No flipped bit makes other rows; `make soak` flips more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak.flips import flip_bits
+from warehouse.snapshots import compaction
+
+
+def test_flipped_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "LOOSE", 2)
+    done = flip_bits(tmp_path, flips=240, each=20)
+    assert done.refused["read documents"] > 10
+    assert done.refused["reuse"] > 20
+    assert done.refused["publish"] + done.harmless["publish"] == 12
