@@ -60,8 +60,9 @@ e2e: install ## Run the tests of a whole installation, with a server and workers
 test: install ## Run the tests
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-soak: install ## Simulate a year of nights with repeated kills, and compare the tables with an oracle
+soak: install ## Simulate a year of nights with repeated kills, and flip bits in the files of a home
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.soak.flips
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .

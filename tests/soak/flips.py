@@ -90,7 +90,7 @@ def flip_bits(folder: Path, *, flips: int, seed: int = 2026, each: int = 1) -> F
         expected[name] = run(home)
         _restore(home.root, sound)
     for number in range(flips):
-        path = paths[number % len(paths)]
+        path = rng.choice(paths)
         content = bytearray(path.read_bytes())
         bit = rng.randrange(8 * len(content))
         content[bit // 8] ^= 1 << bit % 8

@@ -12,7 +12,6 @@ from warehouse.snapshots import compaction
 
 def test_flipped_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "LOOSE", 2)
-    done = flip_bits(tmp_path, flips=240, each=20)
-    assert done.refused["read documents"] > 10
-    assert done.refused["reuse"] > 20
-    assert done.refused["publish"] + done.harmless["publish"] == 12
+    done = flip_bits(tmp_path, flips=80, each=40)
+    assert done.refused["reuse"] > 3
+    assert done.refused["publish"] + done.harmless["publish"] == 2

@@ -108,7 +108,7 @@ def test_progress_is_in_word_pieces_from_the_start_of_the_first_batch(model: Pat
 
 def test_a_bank_that_was_read_scores_as_the_bank_that_was_built(model: Path, tmp_path: Path) -> None:
     vocabulary, generator = tiny.vocabulary(), torch.Generator().manual_seed(1)
-    network, tokenizer, _ = load_model(model)
+    network, tokenizer, _ = load_model(model, device="cpu")
     built = make_bank(tmp_path / "bank", network, vocabulary, tokenizer=tokenizer, weights="w", rank=7)
     read = EntityBank.load(tmp_path / "bank", weights="w", vocabulary=vocabulary)
     assert read is not None
