@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +25,7 @@ _BLOCK_ROWS = 256  # row groups end at a multiple of this
 _GROUP_ROWS = 256 * 1024  # each group has its own dictionary to read, so few groups are fast
 _GROUP_BYTES = 64 * 1024 * 1024  # bounds memory when rows hold full texts
 _BATCH_ROWS = 64 * 1024
-_COMPRESSION = "zstd"
+_COMPRESSION: Literal["zstd", "gzip"] = "zstd"
 
 Rows = Sequence[Mapping[str, Any]] | pa.Table | pa.RecordBatch
 
