@@ -42,12 +42,17 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "2GB
 
 _DOCUMENTS_SQL = """
 SELECT $source AS source, $digest AS digest, row_number() OVER () - 1 AS record, pmid::VARCHAR AS document_id, pmid,
-    1 AS version, 'A title of seven words or so' AS title, 'An abstract.' AS abstract,
-    [{{'section': 'title', 'offset': 0, 'text': 'A title of seven words or so'}}] AS passages,
+    1 AS version, text AS title, '' AS abstract,
+    [{{'section': 'title', 'offset': 0, 'text': text}}] AS passages,
     'Journal ' || pmid % 500 AS journal, (2000 + pmid % 25)::VARCHAR AS published, 'eng' AS language,
     NULL::VARCHAR AS vernacular_title, NULL::VARCHAR AS abstract_type,
-    sha256($source || pmid::VARCHAR) AS text_sha256, [] AS annotations, [] AS invalid_annotations
-FROM (SELECT unnest(range($first, $stop, $step)) AS pmid)
+    sha256('0' || chr(9) || text || chr(10)) AS text_sha256, [] AS annotations, [] AS invalid_annotations
+FROM (
+    SELECT pmid, array_to_string(list_transform(range({places}), lambda place: rpad('word' || lpad(
+        floor({concepts} * (hash(pmid, place, $source) % 1000003 / 1000003.0) ** 5)::INTEGER::VARCHAR, 5, '0'
+    ), 40, ' ')), '') AS text
+    FROM (SELECT unnest(range($first, $stop, $step)) AS pmid)
+)
 """
 # A concept's rank is skewed: half of all mentions are of one in 32 concepts.
 _MENTIONS_SQL = """
@@ -194,7 +199,7 @@ def _write_source(home: Home, source: str, pmids: range) -> None:
             pass
     given = {"source": source, "digest": key.digest, "first": pmids.start, "stop": pmids.stop, "step": pmids.step}
     sql = {
-        "documents": _DOCUMENTS_SQL.format(),
+        "documents": _DOCUMENTS_SQL.format(concepts=_CONCEPTS, places=MENTIONS_OF_A_DOCUMENT),
         "mentions": _MENTIONS_SQL.format(concepts=_CONCEPTS, places=MENTIONS_OF_A_DOCUMENT, model=MODEL, mesh=MESH),
     }
     with duckdb.connect(config=_CONFIG) as connection:
