@@ -20,7 +20,7 @@ from model.cli import fails_in_one_line, log, model_parser
 from model.corpus import GoldDocument, read_corpus, text_of
 from model.inference.candidates import Found
 from model.inference.cascade import Cascade, load_cascade
-from model.inference.features import FEATURES
+from model.inference.features import FEATURES, none_features_of
 from model.inference.resolver import EVIDENCE, Example, Resolver
 from model.inference.timings import Report
 from model.progress import each_tenth
@@ -36,9 +36,10 @@ EVIDENCE_SEEN: Mapping[str, tuple[str, ...]] = {
     "mid alone": ("mid",),
     "high alone": ("high",),
     "prior alone": ("prior",),
+    "training strings alone": ("training",),
     "without names": tuple(kind for kind in EVIDENCE if kind not in _NAMES),
     **{f"without {left_out}": tuple(kind for kind in EVIDENCE if kind != left_out) for left_out in
-       ("likeness", "bank", "mid", "high", "prior")},
+       ("likeness", "bank", "mid", "high", "prior", "training")},
 }  # fmt: skip
 """The kinds of evidence that each resolver of the ablation is fitted on."""
 
@@ -135,7 +136,7 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
                         "context": sources.by_context,
                         "union": sources.merged(DEPTHS[-1]),
                     },
-                    (features, 1.0, right),
+                    (features, none_features_of(group, ner=1.0), right),
                     group.concepts.tolist(),
                 )
             )

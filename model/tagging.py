@@ -115,13 +115,24 @@ def spans_of(chosen: np.ndarray, probabilities: np.ndarray, *, tags: list[str]) 
         last = word + 1
         while last < len(chosen) and tags[chosen[last]] in (f"I-{kind}", f"E-{kind}"):
             last += 1
-        inner = np.arange(word + 1, last)
-        score = float(probabilities[word, tag]) * float(probabilities[inner, chosen[inner]].prod())
-        if last < len(chosen) and not _marks_ends(tags):
-            score *= 1.0 - float(probabilities[last, tags.index(f"I-{kind}")])
-        spans.append(WordSpan(word, last, kind, score))
+        spans.append(WordSpan(word, last, kind, _score(word, last, kind, chosen[word:last], probabilities, tags)))
         word = last
     return spans
+
+
+def probability_of(first: int, last: int, entity_type: str, probabilities: np.ndarray, *, tags: list[str]) -> float:
+    """Return the probability of a span of words first..last of one window, whatever its tags (words, L) say."""
+    chosen = np.array(tag_mention(last - first, entity_type, tags=tags))
+    return _score(first, last, entity_type, chosen, probabilities, tags)
+
+
+def _score(
+    first: int, last: int, entity_type: str, chosen: np.ndarray, probabilities: np.ndarray, tags: list[str]
+) -> float:
+    score = float(probabilities[np.arange(first, last), chosen].prod())
+    if last < len(probabilities) and not _marks_ends(tags):
+        score *= 1.0 - float(probabilities[last, tags.index(f"I-{entity_type}")])
+    return score
 
 
 def _marks_ends(tags: list[str]) -> bool:

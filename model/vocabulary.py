@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +175,11 @@ class Vocabulary:
     def concepts_named(self, folded: str, *, entity_type: str) -> list[int]:
         """Return the concepts of a type that have these words, as `normalise` folds them, as a name: positions."""
         return list(self._of_type(self._exact.get(folded), entity_type))
+
+    def exact_names(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield every name as `normalise` folds it, without bare numbers, and the positions of its concepts."""
+        for folded, owners in self._exact.items():
+            yield folded, list(owners)
 
     def _of_type(self, found: dict[int, bool] | None, entity_type: str) -> dict[int, bool]:
         return {at: best for at, best in (found or {}).items() if self.concepts[at].entity_type == entity_type}

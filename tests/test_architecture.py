@@ -33,7 +33,7 @@ SUBFOLDERS_MAY_IMPORT: dict[str, set[str]] = {
     "tasks/ingest": {"tasks/parsers"},
     "tasks/mesh": {"tasks/parsers"},
     "tasks/training": {"tasks/parsers"},
-    "tasks/evaluation": {"tasks/training"},
+    "tasks/evaluation": {"tasks/parsers", "tasks/training"},
     "warehouse/registry": set(),
     "warehouse/sources": set(),
     "warehouse/snapshots": {"warehouse/registry", "warehouse/sources"},

@@ -27,6 +27,10 @@ def link(
     allow: Allow = None,
     deny: Deny = None,
     home: HomeFolder = Home(Path("home")),
+    abstain: Annotated[
+        float,
+        typer.Option(metavar="P", min=0, max=1, help="Leave a mention unlinked if its best link is less probable."),
+    ] = 0.0,
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Link the disease and chemical mentions of a PubTator file to MeSH, and write the file with their ids.
@@ -47,7 +51,7 @@ def link(
     from tasks.link import link_file  # slow to import, and so is loading the model: input errors are reported before
 
     cascade = load(model, table, home=home, device=device.value)
-    cascade.selection = selection
+    cascade.selection, cascade.least_link = selection, abstain
 
     def report(failure: Failure) -> None:
         say(f"{path.name}: {failure.position}: document {failure.document_id or 'without id'}: {failure.reason}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from model.cli import fails_in_one_line, log, model_parser
 from model.corpus import GoldDocument, GoldMention, read_corpus, text_of
 from model.document import Mention
 from model.evaluation.baselines import DEPTHS, find_bounds
+from model.evaluation.comparison import UNAIDED
 from model.evaluation.metrics import Evaluation, wide_rows
 from model.evaluation.paper import count_paper
 from model.evaluation.report import write_report
@@ -27,6 +29,7 @@ from model.inference.cascade import Cascade, Linked, load_cascade
 from model.inference.grouping import Group, Span
 from model.inference.resolver import Resolver
 from model.inference.timings import Report
+from model.inference.training_strings import TrainingStrings
 from model.progress import Progress, each_tenth, silent
 
 PROTOCOLS = ("ner", "link", "mention", "document", "paper")
@@ -54,9 +57,9 @@ def evaluate(
         found, _ = annotate_gold(cascade, documents, progress=progress)
         counts |= count(documents, found, canonical=canonical, protocols=raw, slicer=slicer)
     if "link" in protocols:
-        answers, candidates = rank_gold(cascade, documents, progress=progress)
+        answers, unaided, candidates = rank_gold(cascade, documents, progress=progress)
         depths = {f"recall@{depth}": depth for depth in DEPTHS}
-        for rankings, asked in ((answers, {"link": 1}), (candidates, depths)):
+        for rankings, asked in ((answers, {"link": 1}), (unaided, {UNAIDED: 1}), (candidates, depths)):
             counts |= count_links(documents, rankings, canonical=canonical, depths=asked, slicer=slicer)
     if "paper" in protocols and cascade.model.config.use_high:
         counts |= count_paper(cascade, documents, progress=progress)
@@ -90,7 +93,7 @@ def link_gold(
     resolvers = resolvers or [cascade.resolver]
     answers: list[_Rankings] = [[] for _ in resolvers]
     for chunk in _chunks(documents):
-        linked, _ = _link_chunk(cascade, chunk)
+        linked, _, _ = _link_chunk(cascade, chunk)
         for resolver, mine in zip(resolvers, answers, strict=True):
             mine += _resolved(cascade, chunk, linked, resolver)
     return answers
@@ -102,32 +105,45 @@ def rank_gold(
     *,
     deepest: int = DEPTHS[-1],
     progress: Progress = silent,
-) -> tuple[_Rankings, _Rankings]:
+) -> tuple[_Rankings, _Rankings, _Rankings]:
     """Link the gold spans, and find `deepest` candidates for each.
 
-    Returns: for each document and mention, the concepts, best first: as the resolver ranks them, and as the candidate
-        search does (`candidates.Found.merged`).
+    Returns: for each document and mention, the concepts, best first: as the resolver ranks them, as it ranks them
+        without training strings, and as the candidate search does (`candidates.Found.merged`).
     """
     answers: _Rankings = []
+    unaided: _Rankings = []
     candidates: _Rankings = []
     for chunk in _chunks(documents):
-        linked, deeper = _link_chunk(cascade, chunk, deepest=deepest)
+        linked, without, deeper = _link_chunk(cascade, chunk, deepest=deepest)
         answers += _resolved(cascade, chunk, linked, cascade.resolver)
+        unaided += _resolved(cascade, chunk, without, cascade.resolver)
         candidates += _ranked(cascade, chunk, linked.spans, deeper, [group.concepts for group in deeper])
         progress("documents linked", len(answers), len(documents))
-    return answers, candidates
+    return answers, unaided, candidates
 
 
 @torch.inference_mode()
-def _link_chunk(cascade: Cascade, documents: Sequence[GoldDocument], *, deepest: int = 0) -> tuple[Linked, list[Group]]:
-    """Return the gold spans as the cascade links them, and groups with `deepest` candidates, if not 0."""
+def _link_chunk(
+    cascade: Cascade, documents: Sequence[GoldDocument], *, deepest: int = 0
+) -> tuple[Linked, Linked, list[Group]]:
+    """Return the gold spans as the cascade links them, with training strings and without.
+
+    Also return groups with `deepest` candidates. If that is 0, return none, and the spans with training strings twice.
+    """
     texts = [text_of(document) for document in documents]
     given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in documents]
     windows, hidden, spans = cascade.find_spans(texts, given=given)
     linked = cascade.link(texts, windows, hidden, spans, Report())
-    deeper = cascade.group(texts, spans) if deepest else []
+    if not deepest:
+        return linked, linked, []
+    aided = cascade.resolver
+    cascade.resolver = replace(aided, strings=TrainingStrings())
+    without = cascade.link(texts, windows, hidden, spans, Report())
+    deeper = cascade.group(texts, spans)
+    cascade.resolver = aided
     cascade.candidates.fill(deeper, spans, windows, hidden, k=deepest)
-    return linked, deeper
+    return linked, without, deeper
 
 
 def _resolved(cascade: Cascade, documents: Sequence[GoldDocument], linked: Linked, resolver: Resolver) -> _Rankings:

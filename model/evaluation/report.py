@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from model.cli import plural
-from model.evaluation.baselines import Bounds
-from model.evaluation.comparison import Comparison, Difference, figure, is_of_given_spans, mean_and_range
+from model.evaluation.baselines import DEPTHS, Bounds
+from model.evaluation.comparison import UNAIDED, Comparison, Difference, figure, is_of_given_spans, mean_and_range
 from model.evaluation.metrics import Evaluation, bound
 from model.evaluation.scores import Cell
 from model.evaluation.slices import ALL
@@ -131,7 +131,7 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
 
-_PROTOCOLS = ("ner", "mention", "document", "link", "recall@1", "recall@4", "recall@8", "recall@16", "recall@64")
+_PROTOCOLS = ("ner", "mention", "document", "link", UNAIDED, *(f"recall@{depth}" for depth in DEPTHS))
 
 
 def _order(cell: Cell) -> tuple[object, ...]:

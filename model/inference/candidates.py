@@ -30,6 +30,8 @@ CACHED_NAMES = 50_000  # encoded words kept for the next documents: 77 MB at 384
 # A number of two digits after capitals, "FK317"; a single capital that is neither a Roman numeral nor in "E. coli".
 _MARK = re.compile(r"(?<=[A-Z])[ -]?(\d{2,})|(?<![^\W_'’])([A-HJ-UWYZ])(?![^\W_]|\.)")
 _PART = re.compile(r"\d+|[^\W\d_]+")
+_NUMBER = re.compile(r"\d+|(?<![^\W_])(?:X{0,2}(?:IX|IV|VI{1,3}|I{1,3}|V)|X{1,2})(?=[A-E]?(?![^\W_]))")
+_ROMAN = {"I": 1, "V": 5, "X": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,12 @@ class Found:
     def merged(self, k: int) -> list[int]:
         """Return k concepts at most: exact matches, then two of the best by name for each of the best by context.
 
-        Concepts that have the words' head noun as a name are added to the k.
+        Concepts that have the words' head noun as a name, or these words in the training documents, are added to the k.
         """
         turns = zip_longest(self.by_name[::2], self.by_name[1::2], self.by_context)
         ranked = [concept for turn in turns for concept in turn if concept is not None]
         first = list(dict.fromkeys([*self.exact, *ranked]))[:k]
-        return list(dict.fromkeys([*first, *self.group.heads]))
+        return list(dict.fromkeys([*first, *self.group.heads, *self.group.trained]))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -81,12 +83,18 @@ class CandidateSearch:
         """Give each group its candidates: k at most from the sources, and those that match its head noun."""
         for found in self.search(groups, spans, windows, hidden, k=k):
             group = found.group
-            marks = marks_of(group.words)
+            marks, numbers = marks_of(group.words), numbers_of(group.words)
             group.concepts = np.array(
                 [
                     at
                     for at in found.merged(k)
-                    if at in group.named or at in group.heads or has_marks(marks, self.vocabulary.concepts[at])
+                    if at in group.named
+                    or at in group.heads
+                    or at in group.trained
+                    or (
+                        has_marks(marks, self.vocabulary.concepts[at])
+                        and has_numbers(numbers, self.vocabulary.concepts[at])
+                    )
                 ],
                 np.int64,
             )
@@ -149,6 +157,26 @@ def marks_of(words: str) -> frozenset[str]:
 def has_marks(marks: frozenset[str], concept: Concept) -> bool:
     """Return whether each of the marks occurs in some name of the concept."""
     return not marks or marks <= {part for name in concept.names for part in _PART.findall(name.lower())}
+
+
+def numbers_of(words: str) -> frozenset[int]:
+    """Return the numbers in a name, Arabic or Roman: 14 of "SCA type 14" and of "SCA14", 9 of "MPS IX"."""
+    return frozenset(int(found) if found.isdigit() else _roman(found) for found in _NUMBER.findall(words))
+
+
+def has_numbers(numbers: frozenset[int], concept: Concept) -> bool:
+    """Return whether a concept can have the numbers: they occur in its names, or its preferred name has none.
+
+    The spinocerebellar ataxias can be "SCA type 14", but SCA 1 cannot.
+    """
+    if not numbers or not numbers_of(concept.name):
+        return True
+    return numbers <= {number for name in concept.names for number in numbers_of(name)}
+
+
+def _roman(numeral: str) -> int:
+    values = [_ROMAN[letter] for letter in numeral]
+    return sum(-one if one < following else one for one, following in zip(values, [*values[1:], 0], strict=True))
 
 
 def _pool(group: Group, spans: Sequence[Span], windows: Sequence[Window], hidden: Sequence[Tensor]) -> Tensor:

@@ -25,24 +25,23 @@ from model.inference.bank import EntityBank, make_bank
 from model.inference.boundaries import settle_boundaries
 from model.inference.candidates import CandidateSearch
 from model.inference.consistency import agree
-from model.inference.features import features_of
+from model.inference.features import LEAST_CONFIDENCE, features_of, none_features_of
 from model.inference.grouping import Group, Span, appositions, group_spans, with_plurals
+from model.inference.levels import Levels
+from model.inference.listed_names import ListedNames
 from model.inference.resolver import Resolver
+from model.inference.spans import Given, given_spans, tagged_spans, with_listed
 from model.inference.timings import Report
-from model.network import Attended, E2emernModel
+from model.network import E2emernModel
 from model.precision import fastest_batch
 from model.pretrained import load_model
 from model.progress import Progress, silent
-from model.tagging import WordSpan, find_word_spans, tag_mention
+from model.tagging import WordSpan, find_word_spans
 from model.tokenization import Window, batches_of, longest_window, make_windows, pad
 from model.version import weights_digest
 from model.vocabulary import Vocabulary
 
 RECALL_BIAS = 2.0  # log-odds by which O is made less probable to find low-confidence spans; chosen on dev
-LEAST_CONFIDENCE = 0.05  # probability, at its best place in the document, of a span that may be linked
-
-Given = Sequence[Sequence[tuple[int, int, str]]]
-"""Spans to link in each text: start, end, entity type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +53,6 @@ class Linked:
     features: list[np.ndarray]  # one table a group
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Windows and the candidates asked of each: B windows of N pieces, K candidates, hidden size D."""
-
-    states: Tensor  # (B, N, D)
-    entities: Tensor  # (B, K, D)
-    attended: Attended
-    columns: dict[tuple[int, int], np.ndarray]  # (row, group): the columns of the group's candidates
-
-
 @dataclass(eq=False, repr=False)
 class Cascade:
     """A model, its vocabulary and its bank, ready to annotate.
@@ -72,6 +61,7 @@ class Cascade:
         model: in evaluation mode, on its device, in the precision to run in.
         selection: bool (concepts,), the concepts that may be linked to (see `Vocabulary.select`); None for all.
         tokens: word pieces in one batch; 0 for the fastest number on the device.
+        least_link: probability that a link of a given span must have.
     """
 
     model: E2emernModel
@@ -82,6 +72,7 @@ class Cascade:
     model_version: str
     selection: np.ndarray | None = None
     tokens: int = 0
+    least_link: float = 0.0
 
     def __post_init__(self) -> None:
         stored = self.model.config.resolver
@@ -90,6 +81,8 @@ class Cascade:
         self.candidates = CandidateSearch(
             model=self.model, tokenizer=self.tokenizer, vocabulary=self.vocabulary, bank=self.bank, tokens=self.tokens
         )
+        self.levels = Levels(model=self.model, bank=self.bank, tokens=self.tokens)
+        self.listed = ListedNames(self.vocabulary)
         self.span_threshold: float = self.model.config.span_threshold
         # A low-confidence span is kept only if it is linked, by a resolver that was fitted to refuse.
         self.recall_bias = RECALL_BIAS if stored else 0.0
@@ -111,7 +104,7 @@ class Cascade:
             windows, hidden, spans = self.find_spans(texts, given=given)
         linked = self.link(texts, windows, hidden, spans, report)
         with report.timed("resolve"):
-            mentions = self.resolve(linked, windows, len(texts))
+            mentions = self.resolve(linked, windows, len(texts), given=given is not None)
         report.spans_found = len(spans)
         report.mentions_linked = sum(mention.mesh_id is not None for found in mentions for mention in found)
         return mentions, report
@@ -132,26 +125,36 @@ class Cascade:
     def read_spans(
         self, texts: Sequence[Text], *, given: Given | None = None
     ) -> tuple[list[Window], list[Tensor], list[Span]]:
-        """Return what `find_spans` does, before the spans of a document are made consistent."""
+        """Return what `find_spans` does, before the spans of a document are made consistent.
+
+        Listed names are among them if the resolver was fitted to refuse.
+        """
         windows = make_windows((text.sentences for text in texts), tokenizer=self.tokenizer, max_pieces=self.max_pieces)
         hidden: list[Tensor] = [torch.empty(0)] * len(windows)
         found: list[list[WordSpan]] = [[] for _ in windows]
+        probabilities: list[np.ndarray] = [np.empty(0)] * len(windows)
         for batch in batches_of([len(window) for window in windows], tokens=self.tokens):
             group = [windows[at] for at in batch]
             ids, mask = pad([window.ids for window in group], padding=self.tokenizer.pad_token_id)
             states = self.model.encode(ids.to(self.model.device), mask.to(self.model.device))
-            tagged = [[]] * len(group) if given is not None else self._read_tags(states, group)
+            tagged = self._read_tags(states, group) if given is None else None
             for row, at in enumerate(batch.tolist()):
                 hidden[at] = states[row, : len(windows[at])]
-                found[at] = tagged[row]
+                if tagged is not None:
+                    found[at], probabilities[at] = tagged[0][row], tagged[1][row]
         if given is not None:
-            return windows, hidden, _given_spans(windows, given, texts=[text.text for text in texts])
+            return windows, hidden, given_spans(windows, given, texts=[text.text for text in texts])
         sentences = [[sentence.text for sentence in text.sentences] for text in texts]
-        spans = [
-            _placed(span, at, windows[at], sentences[windows[at].document][windows[at].sentence])
-            for at, spans in enumerate(found)
-            for span in spans
-        ]
+        spans = tagged_spans(found, windows=windows, sentences=sentences)
+        if self.recall_bias:
+            spans = with_listed(
+                spans,
+                listed=self.listed,
+                probabilities=probabilities,
+                windows=windows,
+                sentences=sentences,
+                tags=self.model.config.tags,
+            )
         return windows, hidden, spans
 
     def agree(self, texts: Sequence[Text], windows: list[Window], spans: list[Span]) -> list[Span]:
@@ -166,15 +169,19 @@ class Cascade:
             threshold=LEAST_CONFIDENCE if self.recall_bias else self.span_threshold,
         )
 
-    def _read_tags(self, hidden: Tensor, windows: list[Window]) -> list[list[WordSpan]]:
-        """Return the spans of each window, decoded from the tags of its words' first pieces."""
+    def _read_tags(self, hidden: Tensor, windows: list[Window]) -> tuple[list[list[WordSpan]], list[np.ndarray]]:
+        """Return the spans and the probabilities of the tags (words, L) of each window.
+
+        The tags of a word are those of its first piece.
+        """
         words = np.array([len(window.first) for window in windows])
         first = np.zeros((len(windows), int(words.max())), np.int64)
         for row, window in enumerate(windows):
             first[row, : words[row]] = window.first
         picked = hidden[torch.arange(len(windows))[:, None], torch.from_numpy(first)]
         logged = self.model.low(picked).float().log_softmax(-1).cpu().numpy()
-        return find_word_spans(logged, words, tags=self.model.config.tags, recall_bias=self.recall_bias)
+        found = find_word_spans(logged, words, tags=self.model.config.tags, recall_bias=self.recall_bias)
+        return found, [np.exp(logged[row, :count]) for row, count in enumerate(words)]
 
     def link(
         self, texts: Sequence[Text], windows: list[Window], hidden: list[Tensor], spans: list[Span], report: Report
@@ -184,13 +191,18 @@ class Cascade:
         with report.timed("candidates"):
             self.candidates.fill(groups, spans, windows, hidden)
         report.candidates_scored += sum(len(group.concepts) for group in groups)
-        self._score(groups, spans, windows, hidden, report)
+        self.levels.score(groups, spans, windows, hidden, report)
         prior = self.resolver.prior
         return Linked(spans, groups, [features_of(group, vocabulary=self.vocabulary, prior=prior) for group in groups])
 
     def group(self, texts: Sequence[Text], spans: Sequence[Span]) -> list[Group]:
         """Return the groups of spans that are linked as one, without candidates."""
-        return group_spans(spans, abbreviations=self._explained(texts, spans), vocabulary=self.vocabulary)
+        return group_spans(
+            spans,
+            abbreviations=self._explained(texts, spans),
+            vocabulary=self.vocabulary,
+            strings=self.resolver.strings,
+        )
 
     def _explained(
         self, texts: Sequence[Text], spans: Sequence[Span], *, across_types: bool = False
@@ -211,95 +223,25 @@ class Cascade:
             explained.append(with_plurals(dict(text.abbreviations) | fuller, mine))
         return explained
 
-    def _score(
-        self, groups: list[Group], spans: list[Span], windows: list[Window], hidden: list[Tensor], report: Report
-    ) -> None:
-        """Score the candidates of each group by the mid and high levels, in every window with one of its spans."""
-        asked: dict[int, list[tuple[int, int]]] = {}  # window: (group, span)
-        for at, group in enumerate(groups):
-            group.mid = np.full(len(group.concepts), -np.inf, np.float32)
-            group.high = np.full(len(group.concepts), -np.inf, np.float32)
-            if len(group.concepts):
-                for span in group.spans:
-                    asked.setdefault(spans[span].window, []).append((at, span))
-        order = list(asked)
-        for batch in batches_of([len(windows[at]) for at in order], tokens=self.tokens):
-            chosen = [order[at] for at in batch]
-            of_batch = [asked[at] for at in chosen]
-            if self.model.config.use_mid or self.model.config.use_high:
-                with report.timed("mid"):
-                    made = self._attend(of_batch, [hidden[at] for at in chosen], groups)
-                    if self.model.config.use_mid:
-                        self._score_mid(made, groups)
-                if self.model.config.use_high:
-                    with report.timed("high"):
-                        self._score_high(made, of_batch, groups, spans, windows)
-        for group in groups:  # of a level that is switched off
-            group.mid[np.isinf(group.mid)] = 0.0
-            group.high[np.isinf(group.high)] = 0.0
-
-    def _attend(self, asked: list[list[tuple[int, int]]], hidden: list[Tensor], groups: list[Group]) -> _Batch:
-        """Return the windows of a batch with the candidates asked of each, and the attention between them."""
-        states = torch.nn.utils.rnn.pad_sequence(hidden, batch_first=True)
-        lengths = torch.tensor([len(state) for state in hidden])
-        mask = (torch.arange(states.shape[1])[None] < lengths[:, None]).to(states.device)
-        groups_of = [list(dict.fromkeys(group for group, _ in row)) for row in asked]
-        rows = [np.concatenate([groups[g].rows for g in mine]) for mine in groups_of]
-        entities = self.bank.vectors(pad(rows, padding=0)[0].to(states.device)).to(states.dtype)
-        columns: dict[tuple[int, int], np.ndarray] = {}
-        for row, mine in enumerate(groups_of):
-            begin = 0
-            for g in mine:
-                columns[row, g] = np.arange(begin, begin + len(groups[g].rows))
-                begin += len(groups[g].rows)
-        return _Batch(states, entities, self.model.attend(states, mask, entities), columns)
-
-    def _score_mid(self, batch: _Batch, groups: list[Group]) -> None:
-        """Give each group the mid level's scores, keeping the best of its windows."""
-        logits = self.model.mid(batch.attended, batch.entities).float().cpu().numpy()
-        for (row, g), columns in batch.columns.items():
-            np.maximum(groups[g].mid, logits[row, columns], out=groups[g].mid)
-
-    def _score_high(
-        self,
-        batch: _Batch,
-        asked: list[list[tuple[int, int]]],
-        groups: list[Group],
-        spans: list[Span],
-        windows: list[Window],
-    ) -> None:
-        """Give each group the high level's mean log-probability of its spans' tags, keeping the best of its spans.
-
-        Only a span's own words are read: (S, W) words and (S, K) candidates.
-        """
-        attended = batch.attended
-        pairs = [(row, g, spans[span]) for row, owned in enumerate(asked) for g, span in owned]
-        words = [windows[span.window].first[span.first : span.last] for _, _, span in pairs]
-        at, real = pad(words, padding=0)
-        picked, _ = pad([batch.columns[row, g] for row, g, _ in pairs], padding=0)
-        row_of = torch.tensor([row for row, _, _ in pairs])[:, None]
-        own = Attended(attended.weights[row_of, picked.clamp(max=attended.weights.shape[1] - 1)],
-                       attended.features[row_of, picked])  # fmt: skip
-        high = self.model.high(batch.states[row_of, at], own, batch.entities[row_of, picked]).float().log_softmax(-1)
-        tagged = [tag_mention(s.last - s.first, s.entity_type, tags=self.model.config.tags) for _, _, s in pairs]
-        wanted, _ = pad([np.asarray(each) for each in tagged], padding=0)
-        index = wanted[:, None, :, None].expand(*high.shape[:3], 1).to(high.device)
-        logged = high.gather(-1, index).squeeze(-1).cpu() * real[:, None]
-        means = (logged.sum(-1) / real.sum(-1, keepdim=True)).numpy()
-        for (_, g, _), mean in zip(pairs, means, strict=True):
-            np.maximum(groups[g].high, mean[: len(groups[g].rows)], out=groups[g].high)
-
-    def resolve(self, linked: Linked, windows: list[Window], documents: int) -> list[list[Mention]]:
+    def resolve(
+        self, linked: Linked, windows: list[Window], documents: int, *, given: bool = False
+    ) -> list[list[Mention]]:
         """Weigh the evidence, and return the mentions of each document, ordered by start.
 
         A span gives one mention for each concept it is linked to, or else one without a concept. A low-confidence span
         that is not linked is left out.
+
+        Args:
+            given: the spans are known to be mentions.
         """
         mentions: list[dict[tuple[int, int, str, str | None], Mention]] = [{} for _ in range(documents)]
         linked_places = set()
         for group, features in zip(linked.groups, linked.features, strict=True):
             ner = max(linked.spans[at].score for at in group.spans)
-            choice = self.resolver.resolve(features, ner=ner)
+            none = None if given else none_features_of(group, ner=ner)
+            choice = self.resolver.resolve(features, none_features=none)
+            if choice is not None and given and choice[1] < self.least_link:
+                choice = None
             if choice is not None and self.selection is not None and not self.selection[group.concepts[choice[0]]]:
                 choice = None
             place, score = choice if choice is not None else (None, None)
@@ -372,25 +314,6 @@ def load_cascade(
     if bank is None:
         bank = make_bank(kept, model, vocabulary, tokenizer=tokenizer, weights=weights, progress=progress)
     return Cascade(model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank.to(device), model_version=version)
-
-
-def _placed(span: WordSpan, at: int, window: Window, sentence: str) -> Span:
-    start, end = int(window.start[span.first]), int(window.end[span.last - 1])
-    words = sentence[start - window.sentence_start : end - window.sentence_start]
-    return Span(window.document, start, end, words, span.entity_type, span.score, at, span.first, span.last)
-
-
-def _given_spans(windows: Sequence[Window], given: Given, *, texts: Sequence[str]) -> list[Span]:
-    """Return the given spans, each in the first window that holds one of its words."""
-    spans: dict[tuple[int, int, int, str], Span] = {}
-    for at, window in enumerate(windows):
-        document = window.document
-        for start, end, kind in given[document]:
-            words = window.words_of(start, end)
-            if words is not None and (document, start, end, kind) not in spans:
-                text = texts[document][start:end]
-                spans[document, start, end, kind] = Span(document, start, end, text, kind, 1.0, at, *words)
-    return list(spans.values())
 
 
 def _sigmoid(logit: float) -> float:

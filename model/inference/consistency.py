@@ -65,12 +65,12 @@ def agree(
 
 
 def _confident(spans: Sequence[Span], abbreviations: Mapping[str, str], threshold: float) -> list[Span]:
-    """Return the spans of a document whose words reach the threshold at their best place."""
+    """Return the spans of a document whose words reach the threshold at their best place, and listed names."""
     best: dict[tuple[str, str], float] = {}
     for span in spans:
         key = span.entity_type, _meant(span, abbreviations)
         best[key] = max(best.get(key, 0.0), span.score)
-    return [span for span in spans if best[span.entity_type, _meant(span, abbreviations)] >= threshold]
+    return [span for span in spans if span.listed or best[span.entity_type, _meant(span, abbreviations)] >= threshold]
 
 
 def _of_one_type(spans: Sequence[Span], abbreviations: Mapping[str, str]) -> list[Span]:

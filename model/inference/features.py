@@ -15,7 +15,8 @@ FEATURES = (
     "exact",  # they are one of its names
     "variant",  # they are, except for plural and word order
     "sole",  # no other concept of the type has that name, or only one of the same preferred name: OMIM repeats diseases
-    "retired",  # a supplementary record with that name, if a descriptor of after 2015 has it too
+    "trained",  # share of the training mentions with these words that mean the concept
+    "often_trained",  # log of 1 + how many these are
     "similarity",  # best score of a name against the words in their sentences
     "lead",  # that score minus the best of all candidates
     "likeness",  # cosine of the encoded words and the nearest name
@@ -31,6 +32,14 @@ FEATURES = (
     "head",  # the words are not a name, but end with one of its names, as "DOX cardiomyopathy" does
     "disease",  # the entity type is Disease
 )
+NONE_FEATURES = (
+    "bias",  # 1
+    "ner",  # log-odds of the spans
+    "unlikely",  # the low level proposes none of them: they are a listed name
+    "marked",  # log-odds of the words being a mention in training text, if positive
+    "unmarked",  # those of their being none, if positive
+)
+LEAST_CONFIDENCE = 0.05  # probability, at its best place in the document, of a span that the low level proposes
 COMPARED_NAMES = 4  # of a concept, for the spelling; more cost time and add little
 NO_DEPTH = 5
 
@@ -49,13 +58,14 @@ def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, flo
     exact = group.match == "exact"
     kinds = np.array([concept.record_type for concept in concepts])
     preferred_names = {normalise(vocabulary.concepts[at].name) for at in group.named}
-    recent = exact and any(_is_recent(vocabulary.concepts[at].mesh_id) for at in group.named)
+    trained = np.array([group.trained.get(at, 0) for at in group.concepts.tolist()], np.float32)
     columns = {
         "exact_preferred": [exact and group.named.get(at, False) for at in group.concepts.tolist()],
         "exact": named & exact,
         "variant": named & (not exact),
         "sole": named & (len(preferred_names) == 1),
-        "retired": named & recent & (kinds == "supplementary"),
+        "trained": trained / max(1, sum(group.trained.values())),
+        "often_trained": np.log1p(trained),
         "similarity": group.similarity,
         "lead": group.similarity - group.similarity.max(),
         "likeness": group.likeness,
@@ -77,14 +87,27 @@ def features_of(group: Group, *, vocabulary: Vocabulary, prior: Mapping[str, flo
     return np.stack([np.asarray(columns[name], np.float32) for name in FEATURES], axis=1)
 
 
+def none_features_of(group: Group, *, ner: float) -> np.ndarray:
+    """Return the evidence for "none of them": float32 (none features,).
+
+    Args:
+        ner: greatest probability of the group's spans.
+    """
+    bounded = min(max(ner, 1e-4), 1 - 1e-4)
+    columns = {
+        "bias": 1.0,
+        "ner": np.log(bounded / (1 - bounded)),
+        "unlikely": float(ner < LEAST_CONFIDENCE),
+        "marked": max(0.0, group.marked),
+        "unmarked": max(0.0, -group.marked),
+    }
+    return np.array([columns[name] for name in NONE_FEATURES], np.float32)
+
+
 def spelling(words: str, name: str) -> float:
     """Return the Dice coefficient of the letter trigrams of two normalised names, from 0 to 1 (Dice 1945)."""
     mine, other = _trigrams(words), _trigrams(name)
     return 2 * len(mine & other) / max(1, len(mine) + len(other))
-
-
-def _is_recent(mesh_id: str) -> bool:
-    return mesh_id.startswith("D") and len(mesh_id) > 7  # NLM has given nine digits since 2016
 
 
 @lru_cache(maxsize=20_000)

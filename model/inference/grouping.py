@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from model.inference.training_strings import TrainingStrings
 from model.spelling import american
 from model.vocabulary import Vocabulary, normalise
 
@@ -39,6 +40,7 @@ class Span:
     window: int  # position among the windows
     first: int  # words first..last of the window
     last: int
+    listed: bool = False  # found by its name alone (`listed_names`)
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class Group:
     match: str = "none"  # how the words agree with a name: exact, variant or none
     named: dict[int, bool] = field(default_factory=dict)  # concepts with that name; whether it is the preferred one
     heads: list[int] = field(default_factory=list)  # concepts that match the head noun, see `heads_of`
+    trained: dict[int, int] = field(default_factory=dict)  # training mentions with these words, by concept
+    marked: float = 0.0  # log-odds of the words being a mention in training text
     concepts: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # candidates (K,), as found
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # bank row of each one's nearest name
     similarity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
@@ -60,12 +64,19 @@ class Group:
 
 
 def group_spans(
-    spans: Sequence[Span], *, abbreviations: Sequence[Mapping[str, str]], vocabulary: Vocabulary
+    spans: Sequence[Span],
+    *,
+    abbreviations: Sequence[Mapping[str, str]],
+    vocabulary: Vocabulary,
+    strings: TrainingStrings | None = None,
 ) -> list[Group]:
     """Group spans by document, type and words, and look up the words; an abbreviation counts as its long form.
 
     Short forms within the words are expanded ("HCV infection"), and removed in brackets ("hepatitis C virus (HCV)
     infection").
+
+    Args:
+        strings: what the training documents call the concepts.
     """
     groups: dict[tuple[int, str, str], Group] = {}
     for at, span in enumerate(spans):
@@ -80,6 +91,12 @@ def group_spans(
             if key not in groups:
                 groups[key] = Group(part, span.entity_type, [])
                 groups[key].match, groups[key].named = vocabulary.look_up(part, entity_type=span.entity_type)
+                if strings is not None:
+                    counts = strings.concepts(part, entity_type=span.entity_type)
+                    groups[key].trained = {
+                        vocabulary.position[each]: n for each, n in counts.items() if each in vocabulary.position
+                    }
+                    groups[key].marked = strings.marked(part, entity_type=span.entity_type)
                 if groups[key].match != "exact":
                     groups[key].heads = heads_of(part, entity_type=span.entity_type, vocabulary=vocabulary)
             groups[key].spans.append(at)

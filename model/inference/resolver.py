@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.inference.features import FEATURES
+from model.inference.features import FEATURES, NONE_FEATURES
+from model.inference.training_strings import TrainingStrings
 
-NONE_FEATURES = ("bias", "ner")  # of the choice "none of them": 1, and the log-odds of the span
 EVIDENCE = {
-    "name": ("exact_preferred", "exact", "sole", "retired"),
+    "name": ("exact_preferred", "exact", "sole"),
+    "training": ("trained", "often_trained"),
     "variant": ("variant",),
     "head": ("head",),
     "spelling": ("spelling",),
@@ -31,11 +32,11 @@ EVIDENCE = {
 """The kinds of evidence that decide a link (`how`), and their features."""
 
 OFTEN = 3.0  # the prior of a concept that 19 of 1,000 training documents name; chosen on dev
-RULED_OUT = 50.0  # subtracted from the utility of all others if the words are the name of one candidate alone
-_EXACT, _SOLE, _PRIOR = (FEATURES.index(name) for name in ("exact", "sole", "prior"))
+NEVER = 50.0  # utility by which a choice is ruled out
+_EXACT, _SOLE, _PRIOR, _TRAINED = (FEATURES.index(name) for name in ("exact", "sole", "prior", "trained"))
 
-Example = tuple[np.ndarray, float, np.ndarray]
-"""A group's features (K, features), the probability of its spans, and the correct candidates, bool (K,)."""
+Example = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A group's features (K, features), those of "none of them" (none features,), and the correct candidates, bool (K,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,12 @@ class Resolver:
 
     Attributes:
         weights: w, (features,).
-        none_weights: v, (2,).
+        none_weights: v, (none features,).
         hidden: A, (units, features), and its bias a, (units,).
         output: b, (units,).
         prior: how often a thousand training documents name each concept.
+        strings: what the training documents call the concepts.
+        given: utility of "none of them" for a span that is known to be a mention.
     """
 
     weights: np.ndarray
@@ -56,13 +59,15 @@ class Resolver:
     bias: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     output: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     prior: Mapping[str, float] = field(default_factory=dict)
+    strings: TrainingStrings = field(default_factory=TrainingStrings)
+    given: float = -NEVER
 
     @classmethod
     def unfitted(cls) -> Resolver:
         """Return weights for a model without a fitted resolver: names first, then similarity, never "none"."""
         chosen = {"exact": 6.0, "exact_preferred": 1.0, "variant": 4.0, "lead": 1.0, "mid": 0.1, "high": 0.1}
         weights = np.array([chosen.get(name, 0.0) for name in FEATURES], np.float32)
-        return cls(weights, np.array([-20.0, 0.0], np.float32))
+        return cls(weights, np.array([-20.0, *[0.0] * (len(NONE_FEATURES) - 1)], np.float32))
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Resolver:
@@ -71,8 +76,12 @@ class Resolver:
         Raises:
             ValueError: the features differ: another version of this module fitted the resolver.
         """
-        expected = {"weights", "none_weights", "hidden", "prior"}
-        if stored.keys() != expected or stored["weights"].keys() != set(FEATURES):
+        expected = {"weights", "none_weights", "hidden", "prior", "strings", "given"}
+        if (
+            stored.keys() != expected
+            or stored["weights"].keys() != set(FEATURES)
+            or stored["none_weights"].keys() != set(NONE_FEATURES)
+        ):
             raise ValueError(
                 "the resolver was fitted for other features than this version has; "
                 "run python -m model.training.calibrate"
@@ -86,6 +95,8 @@ class Resolver:
             bias=np.array([unit["bias"] for unit in stored["hidden"]], np.float32),
             output=np.array([unit["output"] for unit in stored["hidden"]], np.float32),
             prior=dict(stored["prior"]),
+            strings=TrainingStrings.from_dict(stored["strings"]),
+            given=stored["given"],
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,31 +109,40 @@ class Resolver:
                 for row, bias, output in zip(self.hidden, self.bias, self.output, strict=True)
             ],
             "prior": dict(self.prior),
+            "strings": self.strings.to_dict(),
+            "given": _rounded(self.given),
         }
 
     def inclined(self, shift: float) -> Resolver:
         """Return the same weights, with "none of them" more probable by `shift` in log-odds."""
-        return replace(self, none_weights=self.none_weights + np.array([shift, 0], np.float32))
+        shifts = np.array([shift, *[0.0] * (len(NONE_FEATURES) - 1)], np.float32)
+        return replace(self, none_weights=self.none_weights + shifts)
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return the utility u of each candidate: (K, features) to (K,).
 
         Words that are the name of one concept alone mean that concept, whatever the other evidence, unless the training
-        documents often name a rival: "male infertility" is not the better known female one.
+        documents often name a rival, or call a rival by these words: "male infertility" is not the better known female
+        one.
         """
         units: np.ndarray = np.tanh(features @ self.hidden.T + self.bias) @ self.output
         scores: np.ndarray = features @ self.weights + units
         named = (features[:, _EXACT] > 0) & (features[:, _SOLE] > 0)
-        if named.any() and features[~named, _PRIOR].max(initial=0.0) < OFTEN:
-            scores = np.where(named, scores, scores - RULED_OUT)
+        rivals = features[~named]
+        if named.any() and rivals[:, _PRIOR].max(initial=0.0) < OFTEN and not rivals[:, _TRAINED].any():
+            scores = np.where(named, scores, scores - NEVER)
         return scores
 
-    def resolve(self, features: np.ndarray, *, ner: float) -> tuple[int, float] | None:
-        """Return the best candidate's position and probability; None without candidates, or if "none of them" wins."""
+    def resolve(self, features: np.ndarray, *, none_features: np.ndarray | None) -> tuple[int, float] | None:
+        """Return the best candidate's position and probability; None without candidates, or if "none of them" wins.
+
+        Args:
+            none_features: the evidence for "none of them"; None for a span that is known to be a mention.
+        """
         if not len(features):
             return None
         scores = self.scores(features)
-        none = float(_none_features(ner) @ self.none_weights)
+        none = self.given if none_features is None else float(none_features @ self.none_weights)
         best = int(scores.argmax())
         if none > scores[best]:
             return None
@@ -154,7 +174,7 @@ class Resolver:
         fits: int = 5,
         decay: float = 1e-3,
         steps: int = 120,
-        prior: Mapping[str, float] | None = None,
+        remembered: Resolver | None = None,
     ) -> Resolver:
         """Maximise the likelihood of the correct choices (L-BFGS with weight decay).
 
@@ -165,6 +185,7 @@ class Resolver:
             units: of the hidden layer of one fit.
             fits: number of random initialisations; their mean is one resolver with the hidden units of all.
             decay: of the squared weights, on standardised features.
+            remembered: a resolver whose counts of the training documents the new one takes over.
         """
         choices, mean, deviation = _Choices.of(examples).standardised()
         fitted = [_fit_once(choices, seed=seed, units=units, decay=decay, steps=steps) for seed in range(fits)]
@@ -179,7 +200,8 @@ class Resolver:
             hidden=(hidden / deviation).numpy(),
             bias=bias.numpy(),
             output=output.numpy(),
-            prior=prior or {},
+            prior=remembered.prior if remembered else {},
+            strings=remembered.strings if remembered else TrainingStrings(),
         )
 
 
@@ -199,12 +221,12 @@ class _Choices:
         live = torch.zeros(len(examples), widest, dtype=torch.bool)
         right = torch.zeros(len(examples), widest + 1, dtype=torch.bool)
         none = torch.zeros(len(examples), len(NONE_FEATURES))
-        for row, (features, ner, correct) in enumerate(examples):
+        for row, (features, none_features, correct) in enumerate(examples):
             table[row, : len(features)] = torch.from_numpy(features)
             live[row, : len(features)] = True
             right[row, : len(features)] = torch.from_numpy(correct)
             right[row, -1] = not correct.any()
-            none[row] = torch.from_numpy(_none_features(ner))
+            none[row] = torch.from_numpy(none_features)
         return cls(table, live, right, none)
 
     def standardised(self) -> tuple[_Choices, Tensor, Tensor]:
@@ -236,11 +258,6 @@ def _fit_once(choices: _Choices, *, seed: int, units: int, decay: float, steps: 
 
     optimizer.step(loss)
     return [each.detach() for each in parameters]
-
-
-def _none_features(ner: float) -> np.ndarray:
-    bounded = min(max(ner, 1e-4), 1 - 1e-4)
-    return np.array([1.0, np.log(bounded / (1 - bounded))], np.float32)
 
 
 def _rounded(value: float) -> float:

@@ -2,12 +2,14 @@
 
     python -m model.training.calibrate MODEL --corpus FILE --mesh FILE --splits ncbi-disease/dev,bc5cdr/dev
 
-Three things are fitted:
+Four things are fitted:
 
 * the weights of the resolver, by likelihood, on the spans that the low level finds. These include wrong and
-  low-confidence ones, so that "none of them" is learned too.
+  low-confidence ones, so that "none of them" is learned too. Every second example loses its training strings, so that
+  words that training does not have are linked well too.
 * the bias of "none of them", for `document` F1, by cross-validation over documents.
-* the least probability of a span that is not linked, for `ner` F1.
+* the utility of "none of them" for gold spans, for accuracy, by cross-validation.
+* the least probability of a span that is not linked, for `ner` F1, by cross-validation.
 
 F1 is the mean over corpora and types. The reported accuracy is cross-validated too, since figures on the documents of
 the fit are too high.
@@ -33,12 +35,14 @@ from model.evaluation.comparison import mean_figure
 from model.evaluation.scores import count
 from model.files import write_text
 from model.inference.cascade import RECALL_BIAS, Cascade, Linked, load_cascade
-from model.inference.resolver import Example, Resolver
+from model.inference.features import FEATURES, NONE_FEATURES, none_features_of
+from model.inference.resolver import EVIDENCE, NEVER, Example, Resolver
 from model.inference.timings import Report
+from model.inference.training_strings import TrainingStrings
 from model.progress import Progress, each_tenth, silent
 from model.vocabulary import Vocabulary
 
-THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
+THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 FOLDS = 5
 SHIFTS = (-5.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
 
@@ -55,36 +59,37 @@ def tune(
     both empty if no span was found to fit on.
     """
     texts = [text_of(document) for document in documents]
-    prior = count_concepts(seen, vocabulary=cascade.vocabulary)
-    cascade.resolver, cascade.recall_bias = replace(cascade.resolver, prior=prior), RECALL_BIAS
+    cascade.resolver = remember(cascade.resolver, seen, vocabulary=cascade.vocabulary)
+    cascade.recall_bias = RECALL_BIAS
     with torch.inference_mode():
         windows, hidden, spans = cascade.find_spans(texts)
         linked = cascade.link(texts, windows, hidden, spans, Report())
     examples = examples_of(linked, documents, cascade=cascade)
-    if not examples:
+    if not examples or all(span.listed for span in spans):
         return {}, {}
-    resolver = Resolver.fit([example for _, example in examples], prior=prior)
+    resolver = Resolver.fit(partly_unaided([example for _, example in examples]), remembered=cascade.resolver)
     of_folds = fit_folds(examples, linked, otherwise=resolver)
+    given = fit_given(cascade, documents, of_folds=of_folds)
 
     def mean_f1(found: Sequence[Sequence[Mention]], protocol: str) -> float:
         return mean_figure(count(documents, found, canonical=cascade.vocabulary.canonical, protocols=(protocol,)))
 
-    def document_f1(shift: float) -> float:
+    def held_out(shift: float) -> list[list[Mention]]:
         found: list[list[Mention]] = [[] for _ in documents]
         for fold, held_out in enumerate(of_folds):
             cascade.resolver = held_out.inclined(shift)
             part = _of_fold(linked, fold)
             for document, mentions in enumerate(cascade.resolve(part, windows, len(documents))):
                 found[document] += mentions
-        return mean_f1(found, "document")
+        return found
 
     def ner_f1(threshold: float) -> float:
         cascade.span_threshold = threshold
-        return mean_f1(cascade.resolve(linked, windows, len(documents)), "ner")
+        return mean_f1(held_out(shift), "ner")
 
-    shift = max(SHIFTS, key=document_f1)
-    cascade.resolver = resolver.inclined(shift)
+    shift = max(SHIFTS, key=lambda shift: mean_f1(held_out(shift), "document"))
     cascade.span_threshold = max(THRESHOLDS, key=ner_f1)
+    cascade.resolver = replace(resolver.inclined(shift), given=given)
     fitted = {"span_threshold": cascade.span_threshold, "resolver": cascade.resolver.to_dict()}
     return fitted, cross_validated(of_folds, examples, linked, documents)
 
@@ -124,6 +129,54 @@ def keep_fitted(folder: Path, fitted: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(json.loads(path.read_text()) | dict(fitted), indent=2, sort_keys=True) + "\n")
 
 
+def remember(resolver: Resolver, documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> Resolver:
+    """Return a resolver that knows which concepts training documents name, and how."""
+    return replace(
+        resolver,
+        prior=count_concepts(documents, vocabulary=vocabulary),
+        strings=TrainingStrings.of(documents, vocabulary=vocabulary),
+    )
+
+
+def counts_of(documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return the part of a stored resolver that is counted in training documents."""
+    stored = remember(Resolver.unfitted(), documents, vocabulary=vocabulary).to_dict()
+    return {"prior": stored["prior"], "strings": stored["strings"]}
+
+
+def partly_unaided(examples: Sequence[Example]) -> list[Example]:
+    """Return the examples, every second one without its training strings."""
+    candidates = np.array([name not in EVIDENCE["training"] for name in FEATURES], np.float32)
+    none = np.array([name not in ("marked", "unmarked") for name in NONE_FEATURES], np.float32)
+    return [
+        (features * candidates, free * none, right) if at % 2 else (features, free, right)
+        for at, (features, free, right) in enumerate(examples)
+    ]
+
+
+def fit_given(cascade: Cascade, documents: Sequence[GoldDocument], *, of_folds: Sequence[Resolver]) -> float:
+    """Return the utility of "none of them" with which most gold spans of documents are linked or left as gold is.
+
+    Each is scored by the resolver that was fitted without its fold.
+    """
+    texts = [text_of(document) for document in documents]
+    given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in documents]
+    with torch.inference_mode():
+        windows, hidden, spans = cascade.find_spans(texts, given=given)
+        linked = cascade.link(texts, windows, hidden, spans, Report())
+    best: list[tuple[float, int]] = []  # utility, and what linking is worth: 1 if right, -1 if gold has no concept
+    for at, (features, _, correct) in examples_of(linked, documents, cascade=cascade):
+        scores = of_folds[_document_of(linked, at) % FOLDS].scores(features)
+        top = int(scores.argmax())
+        unanswerable = not _gold_of(linked, at, documents, cascade.vocabulary)
+        best.append((float(scores[top]), int(correct[top]) - int(unanswerable)))
+    best.sort()
+    gains = np.cumsum([-worth for _, worth in best])  # of leaving the first ones unlinked
+    if not len(gains) or gains.max() <= 0:
+        return -NEVER
+    return best[int(gains.argmax())][0]
+
+
 def count_concepts(documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> dict[str, float]:
     """Return how often a thousand documents name each concept of the vocabulary, sorted by id.
 
@@ -147,7 +200,7 @@ def fit_folds(examples: Sequence[tuple[int, Example]], linked: Linked, *, otherw
     resolvers = []
     for fold in range(FOLDS):
         training = [example for at, example in examples if _document_of(linked, at) % FOLDS != fold]
-        resolvers.append(Resolver.fit(training, prior=otherwise.prior) if training else otherwise)
+        resolvers.append(Resolver.fit(partly_unaided(training), remembered=otherwise) if training else otherwise)
     return resolvers
 
 
@@ -189,16 +242,24 @@ def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: C
         document = documents[spans[0].document]
         if group.entity_type not in document.annotated_types or not len(features):
             continue
-        gold = {
-            cascade.vocabulary.canonical(concept)
-            for mention in document.mentions
-            for span in spans
-            if mention.entity_type == group.entity_type and mention.start < span.end and span.start < mention.end
-            for concept in mention.concepts
-        }
+        gold = _gold_of(linked, position, documents, cascade.vocabulary)
         right = np.array([cascade.vocabulary.concepts[at].mesh_id in gold for at in group.concepts.tolist()])
-        examples.append((position, (features, max(span.score for span in spans), right)))
+        none = none_features_of(group, ner=max(span.score for span in spans))
+        examples.append((position, (features, none, right)))
     return examples
+
+
+def _gold_of(linked: Linked, at: int, documents: Sequence[GoldDocument], vocabulary: Vocabulary) -> set[str]:
+    """Return the concepts of the gold mentions that overlap the spans of a group and have its type."""
+    group = linked.groups[at]
+    spans = [linked.spans[each] for each in group.spans]
+    return {
+        vocabulary.canonical(concept)
+        for mention in documents[spans[0].document].mentions
+        for span in spans
+        if mention.entity_type == group.entity_type and mention.start < span.end and span.start < mention.end
+        for concept in mention.concepts
+    }
 
 
 @fails_in_one_line

@@ -11,7 +11,7 @@ from typing import Any
 
 from model.inference.bank import build_bank, read_bank
 from model.progress import each_tenth
-from model.training.calibrate import count_concepts, keep_fitted, read_fitted, tune_folder
+from model.training.calibrate import counts_of, keep_fitted, read_fitted, tune_folder
 from tasks.errors import InputError
 from tasks.models import read_vocabulary
 from tasks.resolve import check_model
@@ -36,7 +36,7 @@ def finalize(
 
     Args:
         corpus: Parquet file with all splits.
-        trained_on: splits in which the resolver counts the mentions of each concept.
+        trained_on: splits in which the resolver counts the mentions of each concept, and their words.
         fit_on: splits that the model has not seen; if empty, a missing resolver is only reported.
         fitted: the span threshold and resolver of another model (`read_resolver`), used instead of fitting; only the
             counts are computed again.
@@ -48,8 +48,8 @@ def finalize(
         log(f"encoding the names of MeSH {vocabulary.version}")
         build_bank(model, vocabulary, device=device, progress=each_tenth(log))
     if fitted is not None:
-        prior = count_concepts(read_prepared(corpus, splits=trained_on), vocabulary=vocabulary)
-        taken = fitted | {"resolver": fitted["resolver"] | {"prior": prior}}
+        counted = counts_of(read_prepared(corpus, splits=trained_on), vocabulary=vocabulary)
+        taken = fitted | {"resolver": fitted["resolver"] | counted}
         if read_fitted(model) != taken:
             keep_fitted(model, taken)
     elif read_fitted(model) is not None:

@@ -154,22 +154,6 @@ def test_concepts_of_the_same_preferred_name_are_one(other: str, sole: int) -> N
     assert features_of(group, vocabulary=vocabulary, prior={})[:, FEATURES.index("sole")].tolist() == [sole, sole]
 
 
-def test_a_record_that_a_recent_descriptor_has_replaced_is_marked() -> None:
-    vocabulary = Vocabulary(
-        [
-            Concept("C047047", "Chemical", ("cabergoline",), "supplementary"),
-            Concept("D000077465", "Chemical", ("Cabergoline",), "descriptor"),
-        ],
-        version="1",
-    )
-    group = Group("cabergoline", "Chemical", [0])
-    group.match, group.named = vocabulary.look_up("cabergoline", entity_type="Chemical")
-    group.concepts = np.array([0, 1])
-    group.similarity = group.likeness = group.mid = group.high = np.zeros(2, np.float32)
-    table = features_of(group, vocabulary=vocabulary, prior={})
-    assert table[:, FEATURES.index("retired")].tolist() == [1, 0]
-
-
 @pytest.mark.parametrize(
     ("words", "name", "share"),
     [("colon cancer", "Colon-Cancer", 1.0), ("rash", "fever", 0.0), ("tumour", "tumor", 6 / 11), ("", "", 0.0)],

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from model.inference.features import FEATURES
-from model.inference.resolver import EVIDENCE, NONE_FEATURES, Example, Resolver
+from model.inference.features import FEATURES, NONE_FEATURES
+from model.inference.resolver import EVIDENCE, NEVER, Example, Resolver
+from model.inference.training_strings import TrainingStrings
+
+SURE = np.array([{"bias": 1.0, "ner": 2.2}.get(name, 0.0) for name in NONE_FEATURES], np.float32)
 
 
 def examples(*, seed: int = 0) -> list[Example]:
@@ -19,7 +24,7 @@ def examples(*, seed: int = 0) -> list[Example]:
         mid = features[:, FEATURES.index("mid")]
         right = np.zeros(4, bool)
         right[mid.argmax()] = mid.max() > 0.5
-        made.append((features, 0.9, right))
+        made.append((features, SURE, right))
     return made
 
 
@@ -32,7 +37,9 @@ def test_the_fit_finds_what_decides(units: int) -> None:
     resolver = Resolver.fit(examples(), units=units)
     agreed = [
         (answer is None and not right.any()) or (answer is not None and right[answer[0]])
-        for answer, right in ((resolver.resolve(features, ner=0.9), right) for features, _, right in examples(seed=1))
+        for answer, right in (
+            (resolver.resolve(features, none_features=SURE), right) for features, _, right in examples(seed=1)
+        )
     ]
     assert np.mean(agreed) > 0.8
 
@@ -50,24 +57,28 @@ def test_several_fits_are_one_resolver_whose_utilities_are_their_mean() -> None:
     assert 2 * both.output[:3] == pytest.approx(alone.output)
 
 
-@pytest.mark.parametrize(("prior", "chosen"), [(1.0, 1), (4.0, 0)])
-def test_a_name_of_one_concept_alone_means_it_unless_a_rival_is_often_named(prior: float, chosen: int) -> None:
+@pytest.mark.parametrize(("prior", "trained", "chosen"), [(1.0, 0.0, 1), (4.0, 0.0, 0), (1.0, 0.3, 0)])
+def test_a_name_of_one_concept_alone_means_it_unless_training_says_otherwise(
+    prior: float, trained: float, chosen: int
+) -> None:
     weights = row(exact=1.0, mid=1.0)
-    resolver = Resolver(weights, np.array([-20.0, 0.0], np.float32))
-    features = np.stack([row(mid=8.0, prior=prior), row(exact=1.0, sole=1.0, mid=2.0)])
-    answer = resolver.resolve(features, ner=0.9)
+    resolver = Resolver(weights, Resolver.unfitted().none_weights)
+    features = np.stack([row(mid=8.0, prior=prior, trained=trained), row(exact=1.0, sole=1.0, mid=2.0)])
+    answer = resolver.resolve(features, none_features=SURE)
     assert answer is not None
     assert answer[0] == chosen
     assert answer[1] > 0.99
 
 
 def test_what_is_kept_weighs_the_same() -> None:
-    resolver = Resolver.fit(examples(), prior={"D001": 3})
+    strings = TrainingStrings({"Disease": {"ache": {"D001": 2}}}, {"Disease": {"ache": (2, 1)}})
+    remembered = replace(Resolver.unfitted(), prior={"D001": 3}, strings=strings)
+    resolver = replace(Resolver.fit(examples(), remembered=remembered), given=1.5)
     again = Resolver.from_dict(resolver.to_dict())
     features = examples(seed=1)[0][0]
     assert again.scores(features) == pytest.approx(resolver.scores(features), abs=0.01)
     assert again.to_dict() == resolver.to_dict()
-    assert again.prior == {"D001": 3}
+    assert (again.prior, again.strings, again.given) == ({"D001": 3}, strings, 1.5)
 
 
 def test_weights_of_other_evidence_are_refused() -> None:
@@ -82,8 +93,16 @@ def test_weights_of_other_evidence_are_refused() -> None:
 def test_an_inclined_resolver_abstains() -> None:
     features = np.stack([row(exact=1), row()])
     resolver = Resolver.unfitted()
-    assert resolver.resolve(features, ner=0.9) == (0, pytest.approx(1 / (1 + np.exp(-6)), abs=1e-4))
-    assert resolver.inclined(27).resolve(features, ner=0.9) is None
+    assert resolver.resolve(features, none_features=SURE) == (0, pytest.approx(1 / (1 + np.exp(-6)), abs=1e-4))
+    assert resolver.inclined(27).resolve(features, none_features=SURE) is None
+
+
+def test_a_given_span_is_refused_only_below_the_utility_fitted_for_it() -> None:
+    features = np.stack([row(exact=1), row()])
+    resolver = Resolver.unfitted().inclined(NEVER)
+    assert resolver.resolve(features, none_features=SURE) is None
+    assert resolver.resolve(features, none_features=None) == (0, pytest.approx(1 / (1 + np.exp(-6)), abs=1e-4))
+    assert replace(resolver, given=7.0).resolve(features, none_features=None) is None
 
 
 @pytest.mark.parametrize(
@@ -106,11 +125,10 @@ def test_every_feature_but_the_type_is_evidence() -> None:
 
 
 def test_nothing_to_choose_from_gives_none() -> None:
-    assert Resolver.unfitted().resolve(np.zeros((0, len(FEATURES)), np.float32), ner=0.9) is None
-    assert NONE_FEATURES == ("bias", "ner")
+    assert Resolver.unfitted().resolve(np.zeros((0, len(FEATURES)), np.float32), none_features=SURE) is None
 
 
 def test_a_single_candidate_is_enough_to_fit_to() -> None:
-    resolver = Resolver.fit([(row(mid=1.0)[None], 0.9, np.array([True]))])
+    resolver = Resolver.fit([(row(mid=1.0)[None], SURE, np.array([True]))])
     assert np.isfinite(resolver.weights).all()
-    assert resolver.resolve(row(mid=1.0)[None], ner=0.9) is not None
+    assert resolver.resolve(row(mid=1.0)[None], none_features=SURE) is not None

@@ -1,0 +1,134 @@
+"""Recall of names that no training corpus has: exact, unambiguous names of other concepts, in plain text.
+
+    python -m tasks.evaluation.unseen_names MODEL --text FILE --documents FILE --corpus FILE --mesh FILE
+
+Old corpora hide what readers miss today: names given since, and names too rare to be annotated. Passages are sampled
+from text without gold. In these, a listed name (`model.inference.listed_names`) of a concept that the corpus never
+names is taken for a mention of it, although some are not one. So the recall is a lower bound, and precision is unknown
+here: read it on the dev splits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model.cli import fails_in_one_line, log
+from model.corpus import GoldDocument, GoldMention, read_corpus
+from model.document import Document, Mention, Passage
+from model.evaluation.evaluate import annotate_gold
+from model.inference.cascade import load_cascade
+from model.inference.listed_names import ListedNames
+from model.progress import each_tenth
+from model.training.pretrain import read_lines
+from model.vocabulary import Vocabulary, normalise
+from tasks.documents import text_of
+from tasks.parsers import parse
+
+PASSAGES = 300  # of a source
+OF_ONE_CONCEPT = 3  # passages of a source that are chosen for the same concept
+
+
+def unseen_passages(
+    source: str, documents: Iterable[Document], *, vocabulary: Vocabulary, named: frozenset[str], most: int = PASSAGES
+) -> list[GoldDocument]:
+    """Return the first documents with a listed name of a concept that is not among `named`; these names are their gold.
+
+    A document is chosen for its rarest concept, at most `OF_ONE_CONCEPT` for each.
+    """
+    listed, chosen, reasons = ListedNames(vocabulary), [], Counter[str]()
+    for document in documents:
+        text = text_of(document)
+        mentions = [
+            GoldMention(sentence.start + start, sentence.start + end, kind, (concept,))
+            for sentence in text.sentences
+            for start, end, kind in listed.find(sentence.text)
+            if (concept := _concept(sentence.text[start:end], kind, vocabulary)) not in named
+        ]
+        if not mentions:
+            continue
+        reason = min((mention.concepts[0] for mention in mentions), key=lambda concept: (reasons[concept], concept))
+        if reasons[reason] < OF_ONE_CONCEPT:
+            reasons[reason] += 1
+            pairs = tuple(text.abbreviations.items())
+            place = (source, "unseen", document.document_id, tuple(vocabulary.types), text.text)
+            chosen.append(GoldDocument(*place, tuple(text.sentences), pairs, tuple(mentions)))
+        if len(chosen) == most:
+            break
+    return chosen
+
+
+def _concept(words: str, kind: str, vocabulary: Vocabulary) -> str:
+    """Return the concept with the name, a descriptor before its OMIM entry."""
+    owners = vocabulary.concepts_named(normalise(words), entity_type=kind)
+    return max((vocabulary.concepts[at].mesh_id for at in owners), key=lambda mesh_id: (mesh_id[0] == "D", mesh_id))
+
+
+def concepts_of(documents: Iterable[GoldDocument], vocabulary: Vocabulary) -> frozenset[str]:
+    """Return the concepts that documents name."""
+    return frozenset(
+        vocabulary.canonical(concept)
+        for document in documents
+        for mention in document.mentions
+        for concept in mention.concepts
+    )
+
+
+def passages_of(text: Path, *, seed: int = 0) -> list[Document]:
+    """Return the lines of a text as documents, in random order."""
+    lines = [line.strip() for chunk in read_lines(text) for line in chunk if line.strip()]
+    return [
+        Document(str(at), at, (Passage("abstract", 0, lines[at]),))
+        for at in np.random.default_rng(seed).permutation(len(lines)).tolist()
+    ]
+
+
+def recall_of(documents: Sequence[GoldDocument], found: Sequence[Sequence[Mention]]) -> Counter[str]:
+    """Return counts of names by type: all, found as a span of the type, and linked to their concept."""
+    counts: Counter[str] = Counter()
+    for document, mentions in zip(documents, found, strict=True):
+        spans = {(m.start, m.end, m.entity_type): m.mesh_id for m in mentions}
+        for gold in document.mentions:
+            place = (gold.start, gold.end, gold.entity_type)
+            counts[f"{gold.entity_type} names"] += 1
+            counts[f"{gold.entity_type} found"] += place in spans
+            counts[f"{gold.entity_type} linked"] += spans.get(place) == gold.concepts[0]
+    return counts
+
+
+@fails_in_one_line
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the recall from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.evaluation.unseen_names", description=__doc__)
+    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("--text", type=Path, help="passages, one a line, plain or .xz")
+    parser.add_argument("--documents", type=Path, help="a file of documents in any format that annotate reads")
+    parser.add_argument("--corpus", type=Path, required=True, help="file of e2emern corpus with all training data")
+    parser.add_argument("--mesh", type=Path, required=True, help="entities table")
+    parser.add_argument("--passages", type=int, default=PASSAGES, help="passages of a source (default: %(default)s)")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args(arguments)
+    cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)
+    vocabulary = cascade.vocabulary
+    named = concepts_of(read_corpus(options.corpus), vocabulary)
+    sources: dict[str, Iterable[Document]] = {}
+    if options.text:
+        sources[options.text.name] = passages_of(options.text)
+    if options.documents:
+        sources[options.documents.name] = (one for one in parse(options.documents) if isinstance(one, Document))
+    for name, documents in sources.items():
+        chosen = unseen_passages(name, documents, vocabulary=vocabulary, named=named, most=options.passages)
+        found, _ = annotate_gold(cascade, chosen, progress=each_tenth(log))
+        counts = recall_of(chosen, found)
+        print(json.dumps({"source": name, "documents": len(chosen), **dict(sorted(counts.items()))}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
