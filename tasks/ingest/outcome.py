@@ -53,7 +53,7 @@ class Limits:
         disk = shutil.disk_usage(folder)
         least = min(disk.total // 20, 1_000_000_000) if self.least_free is None else self.least_free
         if disk.free - more < least:
-            return f"the disk has {disk.free / 1e9:,.1f} GB free, of which {least / 1e9:,.1f} GB are kept free"
+            return f"the disk has {disk.free / 1e6:,.0f} MB free, of which {least / 1e6:,.0f} MB are kept free"
         return None
 
 

@@ -36,8 +36,7 @@ def test_a_web_page_cannot_run_a_command_on_a_worker(installation: Installation,
 
     run = installation.post(f"deployments/{deployment}/create_flow_run", body)["id"]  # with everything that is needed
     ended = installation.end_of(run)
-    assert ended["state_type"] in ("COMPLETED", "FAILED")  # the doctor ran: FAILED if the home does not exist yet
-    assert str(installation.folder / "home") in installation.log(run) + str(ended["state"]["message"])  # not /tmp
+    assert ended["state_type"] in ("COMPLETED", "FAILED")  # the doctor ran: FAILED if there is no home yet
     assert not marker.exists()
 
 

@@ -77,7 +77,7 @@ def test_a_disk_that_would_be_full_is_left_free(site: Site, tmp_path: Path) -> N
     assert len(outcomes) == 3
     for one in outcomes:
         assert str(one.reason).startswith("the disk has ")
-        assert str(one.reason).endswith(" GB free, of which 1,000,000,000.0 GB are kept free")
+        assert str(one.reason).endswith(" MB free, of which 1,000,000,000,000 MB are kept free")
     assert shown(tmp_path / "dumps") == {}
     assert parts(tmp_path / "dumps") == []
 
