@@ -12,7 +12,7 @@ PAGE = {"Origin": "http://evil.example", "Content-Type": "application/json"}
 
 
 def test_a_web_page_cannot_run_a_command_on_a_worker(installation: Installation, tmp_path: Path) -> None:
-    """The very request that ran a command with Prefect's defaults, with ever more of what it would need."""
+    """Send the request that ran a command under the default settings of Prefect, each time with more of what it needs."""
     marker = tmp_path / "ran"
     body = {"job_variables": {"command": f"touch {marker}", "env": {"E2EMERN_HOME": "/tmp"}, "working_dir": "/"}}
     deployment = installation.post("deployments/filter", {"deployments": {"name": {"any_": ["doctor"]}}})[0]["id"]
@@ -36,7 +36,7 @@ def test_a_web_page_cannot_run_a_command_on_a_worker(installation: Installation,
 
     run = installation.post(f"deployments/{deployment}/create_flow_run", body)["id"]  # with everything that is needed
     ended = installation.end_of(run)
-    assert ended["state_type"] in ("COMPLETED", "FAILED")  # the doctor ran: FAILED if there is no home yet
+    assert ended["state_type"] in ("COMPLETED", "FAILED")  # the doctor ran: FAILED before the first night
     assert not marker.exists()
 
 
