@@ -64,9 +64,9 @@ def restored(home: Path) -> Iterator[Path]:
         ("models/*/added.json", LIST, [["models", "list"]], "added.json is not a valid record"),
         ("models/*/added.json", FOREIGN, [["models", "list"]], "added.json is not a valid record"),
         ("models/*/added.json", TEXT, [["models", "list"]], "added.json is damaged"),
-        ("models/*/config.json", LIST, [["annotate", "SOURCE"]], "not an e2emern model"),
-        ("models/*/model.safetensors", CUT, [["annotate", "SOURCE"]], "not an e2emern model"),
-        ("models/*/tokenizer.json", LIST, [["annotate", "SOURCE"]], "not an e2emern model"),
+        ("models/*/config.json", LIST, [["annotate", "SOURCE"]], "is not the file that was added"),
+        ("models/*/model.safetensors", CUT, [["annotate", "SOURCE"]], "is not the file that was added"),
+        ("models/*/tokenizer.json", LIST, [["annotate", "SOURCE"]], "is not the file that was added"),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_one_line(
