@@ -10,8 +10,9 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,22 +95,10 @@ def make_silver(
     if not passages:
         raise InputError(f"{text}: no passage in it is rich in names of diseases and chemicals")
     parts = _begin(output, made_from)
-    tables: list[pa.Table] = []
-    done, tagged, started = 0, 0, time.monotonic()
-    for start in range(0, len(passages), CHUNK):
-        part = parts / f"{start:08}.parquet"
-        new = not part.exists()
-        if new:
-            chosen = [lines[at] for at in passages[start : start + CHUNK]]
-            _write(_tag(chosen, models=models, tokenizer=tokenizer, device=device), part)
-        tables.append(pq.read_table(part))
-        found = _pieces(tables[-1])
-        done, tagged = done + found, tagged + (found if new else 0)
-        if done >= pieces:
-            break
-        if new and tagged:
-            minutes = (pieces - done) * (time.monotonic() - started) / tagged / 60
-            log(f"{done:,} of {pieces:,} word pieces tagged, {minutes:.0f} min left")
+    chosen = ([lines[at] for at in passages[start : start + CHUNK]] for start in range(0, len(passages), CHUNK))
+    tables = _tag_parts(
+        chosen, partial(_tag, models=models, tokenizer=tokenizer, device=device), parts, pieces=pieces, log=log
+    )
     table = described(pa.concat_tables(tables), tags=models[0].config.tags, tokenizer=tokenizer)
     tagged_in_all = Tagged(
         sentences=table.num_rows, pieces=_pieces(table), passages=min(len(passages), len(tables) * CHUNK)
@@ -119,6 +108,36 @@ def make_silver(
     _write(table.replace_schema_metadata(table.schema.metadata | encoded), output)
     shutil.rmtree(parts)
     return tagged_in_all
+
+
+def _tag_parts(
+    chunks: Iterable[list[str]],
+    tag: Callable[[list[str]], pa.Table],
+    parts: Path,
+    *,
+    pieces: int,
+    log: Callable[[str], None],
+) -> list[pa.Table]:
+    """Tag chunks of passages until they have `pieces` word pieces.
+
+    Each chunk is written to a file in `parts`, so that a stopped run resumes.
+    """
+    tables: list[pa.Table] = []
+    done, tagged, started = 0, 0, time.monotonic()
+    for number, passages in enumerate(chunks):
+        part = parts / f"{number * CHUNK:08}.parquet"
+        new = not part.exists()
+        if new:
+            _write(tag(passages), part)
+        tables.append(pq.read_table(part))
+        found = _pieces(tables[-1])
+        done, tagged = done + found, tagged + (found if new else 0)
+        if done >= pieces:
+            break
+        if new and tagged:
+            minutes = (pieces - done) * (time.monotonic() - started) / tagged / 60
+            log(f"{done:,} of {pieces:,} word pieces tagged, {minutes:.0f} min left")
+    return tables
 
 
 def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:

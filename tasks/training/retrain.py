@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from model.corpus import GoldDocument, write_corpus
-from model.training.recipe import Config, make_recipe, read_config
+from model.training.recipe import Config, Recipe, make_recipe, read_config
 from model.training.train import train
 from model.version import model_version, weights_digest
 from tasks.errors import InputError
@@ -100,24 +100,13 @@ def plan_retraining(
     training = home.root / "training"
     prepared = prepare_corpus(read, training, log=log)
     of_train, of_dev = (read_prepared(prepared, splits=splits) for splits in (read.recipe.train, read.recipe.dev))
-    judged = find_gold(gold) if gold else of_dev
-    if not judged:
-        raise InputError(f"{config} names no dev splits; say with gold on which documents models are compared")
-    if both := {f"{document.corpus}/{document.split}" for document in judged} & set(read.recipe.train):
-        raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
+    judged = _judged(gold, of_dev, recipe=read.recipe, config=config)
     vocabulary, silver = read_vocabulary(mesh), find_silver(read)
     kept = {document.document_id for document in (*judged, *of_dev)}
     corrected = read_corrections(corrections, vocabulary=vocabulary, judged=kept)
     _log_corrections(corrected, log)
-    replaced = {document.document_id for document in corrected.documents}
-    of_train = [document for document in of_train if document.document_id not in replaced]
-    documents = [*of_train, *corrected.documents, *of_dev]
-    chosen_by = set(of_dev)
-    documents += [document for document in judged if document not in chosen_by]
-    splits = tuple(
-        dict.fromkeys(f"{document.corpus}/{document.split}" for document in (*of_train, *corrected.documents))
-    )
-    recipe = replace(read.recipe, train=splits)
+    of_train, documents = _combined(of_train, corrected, of_dev=of_dev, judged=judged)
+    recipe = replace(read.recipe, train=_splits([*of_train, *corrected.documents]))
     known = {
         "encoder": CHAMPION if encoder == CHAMPION else read.recipe.encoder,
         "recipe": _digest(asdict(replace(recipe, encoder=""))),
@@ -131,7 +120,7 @@ def plan_retraining(
         folder=folder,
         recipe=asdict(recipe),
         encoder_folder=read.folder,
-        judged=tuple(dict.fromkeys(f"{document.corpus}/{document.split}" for document in judged)),
+        judged=_splits(judged),
         mesh=mesh,
         silver=silver,
         known=known,
@@ -139,11 +128,44 @@ def plan_retraining(
     )
     for split in sorted(trained_on(find_model(None, home=home)) & set(plan.judged)):
         log(f"the champion was trained on {split}: its figures there are too good; name other documents with --gold")
-    folder.mkdir(parents=True, exist_ok=True)
+    _keep(plan, documents)
+    return plan
+
+
+def _splits(documents: Sequence[GoldDocument]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{document.corpus}/{document.split}" for document in documents))
+
+
+def _keep(plan: Plan, documents: Sequence[GoldDocument]) -> None:
+    plan.folder.mkdir(parents=True, exist_ok=True)
     if not plan.corpus.exists():
         write_corpus(documents, plan.corpus)
-    _write(folder / "data.json", plan.data)
-    return plan
+    _write(plan.folder / "data.json", plan.data)
+
+
+def _combined(
+    of_train: Sequence[GoldDocument],
+    corrected: Corrections,
+    *,
+    of_dev: Sequence[GoldDocument],
+    judged: Sequence[GoldDocument],
+) -> tuple[list[GoldDocument], list[GoldDocument]]:
+    """Return the training documents that no correction replaces, and all documents of the challenger, each once."""
+    replaced = {document.document_id for document in corrected.documents}
+    kept = [document for document in of_train if document.document_id not in replaced]
+    chosen_by = set(of_dev)
+    others = [document for document in judged if document not in chosen_by]
+    return kept, [*kept, *corrected.documents, *of_dev, *others]
+
+
+def _judged(gold: Sequence[str], of_dev: list[GoldDocument], *, recipe: Recipe, config: Path) -> list[GoldDocument]:
+    """Return the documents to compare models on. Raises InputError if there are none or the recipe trains on them."""
+    judged = find_gold(gold) if gold else of_dev
+    if not judged:
+        raise InputError(f"{config} names no dev splits; say with gold on which documents models are compared")
+    if both := {*_splits(judged)} & {*recipe.train}:
+        raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
+    return judged
 
 
 def trained_on(model: Path) -> set[str]:

@@ -165,23 +165,14 @@ def build(
         "sources",
         [_source_row(sources[key], rank, seen.get(key), by.get(key)) for key, rank in ranks.items()],
     )
-    sizes = _sizes(sources)
-    unverified = [(key, source) for key, source in sources.items() if key not in verified]
-    for first in range(0, len(unverified), _VERIFIED_AT_ONCE):
-        some = unverified[first : first + _VERIFIED_AT_ONCE]
-        verify_sources(
-            connection,
-            {key: (source.summary.counts, source.mentions, source.files) for key, source in some},
-            versions=versions,
-            vocabulary=home.entities(versions.mesh),
-        )
+    _verify_new(connection, contents, verified=verified)
     of_sources = {
         path: (key, known_or_read(home.root, path, known=facts))
         for key in contents.current
         for path in (path.relative_to(home.root) for path in sources[key].files.values())
     }
     facts = dict(facts) | {path.as_posix(): one for path, (_, one) in of_sources.items()}
-    files, order = _merge_small(contents, sizes, facts)
+    files, order = _merge_small(contents, _sizes(sources), facts)
     _verify_read(files.values())
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
         every = file_list(dict.fromkeys(each[kind] for each in files.values()))
@@ -190,19 +181,7 @@ def build(
     connection.execute(f"INSERT INTO superseded {SUPERSEDED_SQL}")
     views.create_table(connection, "hidden", [])
 
-    rows: list[dict[str, object]] = []
-    documents = {key: source.summary.counts.documents for key, source in sources.items()}
-    for view, kinds in SOURCE_VIEWS.items():
-        holding: dict[Path, list[SourceKey]] = {}
-        for kind in kinds:
-            for key in order[kind]:
-                holding.setdefault(files[key][kind].relative_to(home.root), []).append(key)
-        known = {path: known_or_read(home.root, path, known=facts) for path in holding}
-        rows += [_file_row(view, path, key, known[path]) for path, keys in holding.items() for key in keys]
-        shown = Shown(tuple(holding))
-        if view in _HIDING:
-            shown = hide(connection, view, holding=holding, documents=documents)
-        views.create_view(connection, view, shown.whole, partly=shown.partly, merged=shown.merged)
+    rows = _create_source_views(connection, contents, files=files, order=order, facts=facts)
     for view, path in (("entities", home.entities(versions.mesh)), ("entity_tree", home.entity_tree(versions.mesh))):
         relative = path.relative_to(home.root)
         views.create_view(connection, view, [relative])
@@ -217,6 +196,45 @@ def build(
     views.create_table(connection, "models", model_rows(home, shown=versions.model))
     views.create_table(connection, "evaluations", list(figure_rows(home)))
     views.create_table(connection, "checks", list(check_rows(home)))
+
+
+def _verify_new(connection: duckdb.DuckDBPyConnection, contents: Contents, *, verified: set[SourceKey]) -> None:
+    """Check the sources that are not yet verified, some at a time."""
+    unverified = [(key, source) for key, source in contents.sources.items() if key not in verified]
+    for first in range(0, len(unverified), _VERIFIED_AT_ONCE):
+        some = unverified[first : first + _VERIFIED_AT_ONCE]
+        verify_sources(
+            connection,
+            {key: (source.summary.counts, source.mentions, source.files) for key, source in some},
+            versions=contents.versions,
+            vocabulary=contents.home.entities(contents.versions.mesh),
+        )
+
+
+def _create_source_views(
+    connection: duckdb.DuckDBPyConnection,
+    contents: Contents,
+    *,
+    files: Mapping[SourceKey, Mapping[str, Path]],
+    order: Mapping[str, Sequence[SourceKey]],
+    facts: Mapping[str, FileFacts],
+) -> list[dict[str, object]]:
+    """Create the views over the files of sources, and return the rows of the table `files` for what they read."""
+    root = contents.home.root
+    rows: list[dict[str, object]] = []
+    documents = {key: source.summary.counts.documents for key, source in contents.sources.items()}
+    for view, kinds in SOURCE_VIEWS.items():
+        holding: dict[Path, list[SourceKey]] = {}
+        for kind in kinds:
+            for key in order[kind]:
+                holding.setdefault(files[key][kind].relative_to(root), []).append(key)
+        known = {path: known_or_read(root, path, known=facts) for path in holding}
+        rows += [_file_row(view, path, key, known[path]) for path, keys in holding.items() for key in keys]
+        shown = Shown(tuple(holding))
+        if view in _HIDING:
+            shown = hide(connection, view, holding=holding, documents=documents)
+        views.create_view(connection, view, shown.whole, partly=shown.partly, merged=shown.merged)
+    return rows
 
 
 def _merge_small(
