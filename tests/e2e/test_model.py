@@ -75,7 +75,12 @@ def test_a_worse_model_is_refused_and_the_better_one_taken_back(
     installation: Installation, home: Home, given: dict[str, Any], note: Callable[[str], None]
 ) -> None:
     better = champion(home)
-    worse = {"config": str(installation.folder / "gold" / "bad.toml"), "encoder": "recipe"}
+    folder = installation.folder / "gold"
+    worse = {
+        "config": str(folder / "bad.toml"),
+        "encoder": "recipe",
+        "gold": [f"tiny/dev={folder / 'corpus.parquet'}"],
+    }
     refused = installation.run("retrain", home=str(home.root), **given, **worse)
     assert refused["state_type"] == "COMPLETED", refused["state"]["message"]
     assert champion(home) == better

@@ -20,8 +20,8 @@ MARGINS = Margins(least_gold=1, throughput=0.01)  # a millisecond a text: the ra
 _RECIPE = """
 encoder = "encoder"
 corpus = "corpus.parquet"
-train = ["tiny/train"]
-dev = ["tiny/dev"]
+train = ["tiny/{train}"]
+dev = ["tiny/{dev}"]
 epochs = {epochs}
 tokens = 60
 encoder_rate = {rate}
@@ -35,9 +35,12 @@ def make_challengers(folder: Path, world: World) -> Path:
     tiny.save_encoder(folder / "encoder")
     gold = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold()]
     dev = [replace(one, document_id=f"d{at}{one.document_id}") for at in range(3) for one in tiny.gold(split="dev")]
-    write_corpus([*gold, *dev], folder / "corpus.parquet")
-    (folder / "good.toml").write_text(_RECIPE.format(epochs=6, rate=5e-3))
-    (folder / "bad.toml").write_text(_RECIPE.format(epochs=1, rate=1e-9))
+    # without mentions: they teach the low level, and the resolver too, that there are none
+    none = [replace(one, split="none", mentions=()) for one in gold]
+    none_dev = [replace(one, split="none-dev", document_id=f"n{one.document_id}", mentions=()) for one in dev]
+    write_corpus([*gold, *dev, *none, *none_dev], folder / "corpus.parquet")
+    (folder / "good.toml").write_text(_RECIPE.format(train="train", dev="dev", epochs=6, rate=5e-3))
+    (folder / "bad.toml").write_text(_RECIPE.format(train="none", dev="none-dev", epochs=6, rate=5e-3))
     (folder / "sample.xml").write_text(pubmed(articles(4, first=300)))
     model, tokenizer, _ = load_model(world.model, device="cpu", dtype=torch.float32)
     with torch.no_grad():

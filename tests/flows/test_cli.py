@@ -270,7 +270,7 @@ def test_annotate_without_inputs_does_nothing(tmp_path: Path, usage_error: Calla
         ("ingest '' --home h", "'SOURCE...': the value is empty"),
         ("models promote 1 --home h --accept ' '", "'--accept': the value is empty"),
         ("query top-concepts --under '' --home h", "'--under': the value is empty"),
-        ("status --home=", "'--home': the value is empty"),
+        ("status --home=", "'--home' (env var: 'E2EMERN_HOME'): the value is empty"),
     ],
 )
 def test_an_empty_value_is_wrong_usage(usage_error: Callable[[str], str], line: str, message: str) -> None:

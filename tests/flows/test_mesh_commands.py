@@ -59,8 +59,8 @@ def test_diff(home: Path) -> None:
         ("renamed", "D009369", "Neoplasms", "Tumors", 0),
     ]
     assert ended.stderr == (
-        "e2emern: MeSH 2026 against 2025: 0 new (0 mentions), 1 retired (0 mentions), 0 merged (0 mentions), "
-        "1 renamed (0 mentions), 0 moved (0 mentions)\n"
+        "e2emern: MeSH 2026 against 2025: 0 new (0 mentions), 1 retired (0 mentions), 0 replaced (0 mentions), "
+        "0 merged (0 mentions), 1 renamed (0 mentions), 0 moved (0 mentions)\n"
     )
 
 

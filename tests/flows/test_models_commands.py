@@ -91,15 +91,18 @@ def test_a_model_is_retrained_and_used(world: World, tmp_path: Path) -> None:
     home = tmp_path / "home"
     tiny.save_encoder(tmp_path / "encoder")
     gold = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold()]
-    write_corpus([*gold, *tiny.gold(split="dev")], tmp_path / "corpus.parquet")
+    none = [replace(one, split="none", document_id=f"n{one.document_id}", mentions=()) for one in gold]
+    none_dev = [replace(one, split="none-dev", mentions=()) for one in gold]
+    write_corpus([*tiny.gold(split="dev"), *none, *none_dev], tmp_path / "corpus.parquet")
     (tmp_path / "mine.toml").write_text(
-        'encoder = "encoder"\ncorpus = "corpus.parquet"\ntrain = ["tiny/train"]\ndev = ["tiny/dev"]\nepochs = 1\n'
+        'encoder = "encoder"\ncorpus = "corpus.parquet"\ntrain = ["tiny/none"]\ndev = ["tiny/none-dev"]\nepochs = 6\n'
         'tokens = 60\nprecision = "fp32"\n'
     )
     run("models", "add", world.model, "--home", home)
     run("models", "promote", model_version(world.model), "--home", home, "--accept", "the first")
     words = ["models", "retrain", "--home", home, "--config", tmp_path / "mine.toml", "--mesh", world.mesh]
-    ended = run(*words, "--encoder", "recipe", "--device", "cpu")
+    compared = ["--gold", f"tiny/dev={tmp_path / 'corpus.parquet'}"]
+    ended = run(*words, *compared, "--encoder", "recipe", "--device", "cpu")
     assert ended.exception is None
     assert " is refused: document F1: " in ended.stdout
     assert champion(Home(home)) == model_version(world.model)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.cli.application import TIMEOUT_S
+from flows.cli.options import TIMEOUT_S
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 from warehouse.layout import Home
 from warehouse.queries import library, sql

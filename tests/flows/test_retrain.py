@@ -57,10 +57,15 @@ def retrained(home: Home, data: Path, world: World, recipe: str, **options: Any)
     )
 
 
+def on_dev(data: Path) -> list[str]:
+    """The documents to compare a bad challenger on: those of its recipe have no mentions."""
+    return [f"tiny/dev={data / 'corpus.parquet'}"]
+
+
 def test_a_worse_challenger_is_refused(data: Path, world: World, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     standing = crown(home, world.model)
-    done = retrained(home, data, world, "bad", encoder="recipe")
+    done = retrained(home, data, world, "bad", encoder="recipe", gold=on_dev(data))
     assert done.promoted is None
     assert champion(home) == standing
     assert done.judged is not None
@@ -71,7 +76,7 @@ def test_a_worse_challenger_is_refused(data: Path, world: World, tmp_path: Path)
         ("document F1, tiny/dev Disease", False),
     ]
     assert [(check.name, check.passed) for check in done.judged.checks][-1] == ("documents a second", True)
-    assert done.judged.data["gold"] == {"tiny/train": 20}
+    assert done.judged.data["gold"] == {"tiny/none": 20}
     report = read_report(home, done.judged.evaluation)
     assert report.startswith(f"# Model {done.judged.challenger} is refused against {standing}\n\n* document F1: 100.0")
     assert "\n| check | champion | challenger | 95 % interval | least | |\n" in report
@@ -79,7 +84,7 @@ def test_a_worse_challenger_is_refused(data: Path, world: World, tmp_path: Path)
     kept = models(home)[-1]
     assert kept.version == done.judged.challenger
     assert {"bank.safetensors", "metrics.json", "README.md", "recipe.json"} <= set(kept.files)
-    again = retrained(home, data, world, "bad", encoder="recipe")
+    again = retrained(home, data, world, "bad", encoder="recipe", gold=on_dev(data))
     assert again == done
 
 
@@ -241,7 +246,7 @@ def test_verdicts_stand_in_the_tables(data: Path, world: World, tmp_path: Path) 
     home = Home(tmp_path / "home")
     standing = crown(home, world.model)
     annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
-    done = retrained(home, data, world, "bad", encoder="recipe")
+    done = retrained(home, data, world, "bad", encoder="recipe", gold=on_dev(data))
     assert done.judged is not None
     assert rows(home.root, "SELECT number, operation FROM snapshot") == [(2, "evaluate")]
     assert rows(home.root, "SELECT model_version, champion, passed FROM models ORDER BY added") == [
@@ -253,4 +258,4 @@ def test_verdicts_stand_in_the_tables(data: Path, world: World, tmp_path: Path) 
     refused = "SELECT champion, challenger < 0.9, low < -0.01, passed FROM checks WHERE name = 'document F1'"
     assert rows(home.root, refused) == [(1.0, True, True, False)]
     recipe = rows(home.root, "SELECT recipe FROM models WHERE NOT champion")[0][0]
-    assert json.loads(str(recipe))["epochs"] == 1
+    assert json.loads(str(recipe))["train"] == ["tiny/none"]
