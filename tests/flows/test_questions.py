@@ -190,7 +190,7 @@ def test_a_limit_and_the_sql(home: Path) -> None:
         (["query", "coverage", "--year", "now", "--home", "{home}"], 2, "Invalid value for '--year'"),
         (["query", "coverage", "--under", "x", "--home", "{home}"], 2, "No such option: --under"),
         (["query", "none", "--home", "{home}"], 2, "No such command 'none'"),
-        (["status", "--home", ""], 2, "Invalid value for '--home': the value is empty"),
+        (["status", "--home", ""], 2, "Invalid value for '--home' (env var: 'E2EMERN_HOME'): the value is empty"),
     ],
 )
 def test_wrong_usage(home: Path, arguments: list[str], code: int, message: str) -> None:
@@ -214,7 +214,7 @@ def test_the_history_of_a_document(home: Path) -> None:
     lines = invoke("trace", "11", "--home", home).stdout.splitlines()
     assert lines[0] == "document 11: not shown by the current snapshot"
     assert lines[1] == (
-        "revision version 1, published 2021, text 000000000000: deleted by pubmed26n0002.xml (2222222222222222)"
+        "revision version 1, published 2021, text 0df7aa72457e: deleted by pubmed26n0002.xml (2222222222222222)"
     )
     assert lines[2].startswith("  pubmed26n0001.xml (1111111111111111) record 0, taken in ")
     assert lines[3] == "  A title"
@@ -239,7 +239,7 @@ def test_a_document_with_its_mentions_and_history(home: Path) -> None:
         "+-------+---------+---------+-----------+------+-----+------+------+------+\n"
         "\n"
         "History\n"
-        "revision version 1, published 2021, text 000000000000: shown\n"
+        "revision version 1, published 2021, text 0df7aa72457e: shown\n"
         "  pubmed26n0001.xml (1111111111111111) record 1, taken in "
     )
     assert "1 mention, 0 linked: model small-1, MeSH 2024\n" in shown
@@ -257,9 +257,9 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
     assert revised.startswith("11\n[A|D001943] new title\n\n")
     history = revised.partition("History\n")[2].splitlines()
     assert [line for line in history if not line.startswith("  pubmed26")][:3] == [
-        "revision version 1, published 2021, text 000000000000: revised by pubmed26n0002.xml (2222222222222222)",
+        "revision version 1, published 2021, text 4c4a784c7ce7: revised by pubmed26n0002.xml (2222222222222222)",
         "  Old",
-        "revision version 2, published 2021, text 000000000000: shown",
+        "revision version 2, published 2021, text 4026945eb2f8: shown",
     ]
     bare = invoke("trace", "12", "--home", tmp_path).stdout
     assert bare.startswith("12\n\nno title and no abstract\n\nno mentions\n\nHistory\nrevision version 1, ")
