@@ -259,7 +259,7 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
     assert [line for line in history if not line.startswith("  pubmed26")][:3] == [
         "revision version 1, published 2021, text 4c4a784c7ce7: revised by pubmed26n0002.xml (2222222222222222)",
         "  Old",
-        "revision version 2, published 2021, text 4026945eb2f8: shown",
+        "revision version 2, published 2021, text 300ff6ccabab: shown",
     ]
     bare = invoke("trace", "12", "--home", tmp_path).stdout
     assert bare.startswith("12\n\nno title and no abstract\n\nno mentions\n\nHistory\nrevision version 1, ")
