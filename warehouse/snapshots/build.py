@@ -165,6 +165,7 @@ def build(
         "sources",
         [_source_row(sources[key], rank, seen.get(key), by.get(key)) for key, rank in ranks.items()],
     )
+    sizes = _sizes(sources)  # refuses a missing file before any is read
     _verify_new(connection, contents, verified=verified)
     of_sources = {
         path: (key, known_or_read(home.root, path, known=facts))
@@ -172,7 +173,7 @@ def build(
         for path in (path.relative_to(home.root) for path in sources[key].files.values())
     }
     facts = dict(facts) | {path.as_posix(): one for path, (_, one) in of_sources.items()}
-    files, order = _merge_small(contents, _sizes(sources), facts)
+    files, order = _merge_small(contents, sizes, facts)
     _verify_read(files.values())
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
         every = file_list(dict.fromkeys(each[kind] for each in files.values()))
