@@ -17,7 +17,7 @@ from tasks.errors import InputError, ProblemsError
 from warehouse.errors import WarehouseError
 from warehouse.wording import one_line
 
-from . import (  # noqa: F401 (each adds its commands)
+from . import (  # noqa: F401  # importing a module adds its commands
     annotate,
     backfill,
     distill,
