@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from collections import Counter
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,15 +15,13 @@ from flows.cli.terminal import (
     Level,
     Summary,
     VisibleConsole,
-    interval,
-    records_of,
     show_document,
     show_line,
     show_summary,
     show_table,
-    values_of,
 )
-from flows.cli.visible import visible_json
+from flows.values import as_json, distinct, records_of, write_csv
+from flows.visible import visible_json
 from model.document import MENTION_FIELDS, Document, Mention, Passage
 from warehouse.layout import Home
 from warehouse.wording import MOST_EXAMPLES, by_kind, cut, examples, plural
@@ -65,18 +61,15 @@ def print_answer(answer: pa.Table, *, form: str, console: VisibleConsole) -> Non
     Repeated column names are numbered from the second on: `a`, `a_1`. Infinity and NaN are null in JSON, which is ASCII
     if the output is not UTF-8.
     """
-    answer = answer.rename_columns(_distinct(answer.column_names))
+    answer = answer.rename_columns(distinct(answer.column_names))
     if form == "table":
         show_table(answer, console=console, advice="widen the terminal or use --format csv")
     elif form == "json":
         ascii_only = not console.encoding.startswith("utf")
-        rows = (json.dumps(_as_json(row), ensure_ascii=ascii_only, default=str) for row in records_of(answer))
+        rows = (json.dumps(as_json(row), ensure_ascii=ascii_only, default=str) for row in records_of(answer))
         console.write(visible_json("[" + ",\n ".join(rows)) + "]\n")
     else:
-        writer = csv.writer(console, lineterminator="\n")
-        writer.writerow(answer.column_names)
-        columns = [values_of(column) for column in answer.columns]
-        writer.writerows([_csv_cell(value) for value in row] for row in zip(*columns, strict=True))
+        write_csv(answer, console)
 
 
 def print_status(status: Status, *, console: Console) -> None:
@@ -263,30 +256,3 @@ def show_sample(home: Home, source: str, *, console: Console) -> None:
     console.print("A query: every mention under Neoplasms in the MeSH trees", style="bold")
     console.print(_NEOPLASMS.strip(), markup=False, highlight=False, soft_wrap=True)
     show_table(query_trusted(home, _NEOPLASMS), console=console)
-
-
-def _distinct(names: list[str]) -> list[str]:
-    found: list[str] = []
-    for name in names:
-        numbered = (f"{name}_{number}" for number in count(1))
-        found.append(name if name not in found else next(each for each in numbered if each not in {*names, *found}))
-    return found
-
-
-def _as_json(value: object) -> object:
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case pa.MonthDayNano():
-            return interval(value)
-        case dict():
-            return {key: _as_json(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_as_json(each) for each in value]
-    return value
-
-
-def _csv_cell(value: object) -> object:
-    if isinstance(value, list | dict):
-        return json.dumps(_as_json(value), ensure_ascii=False, default=str)
-    return interval(value) if isinstance(value, pa.MonthDayNano) else value

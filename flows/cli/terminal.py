@@ -10,10 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 from rich import box
 from rich.cells import cell_len
@@ -22,7 +20,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.visible import visible
+from flows.values import records_of, text_of
+from flows.visible import visible
 from model.document import Document, Mention
 from tasks.exporters.grouping import Span, spans
 from warehouse.wording import plural
@@ -109,11 +108,11 @@ def show_table(
     names = rows.column_names if isinstance(rows, pa.Table) else list(rows[0]) if rows else []
     records = records_of(rows) if isinstance(rows, pa.Table) else rows
     values = {name: [record[name] for record in records] for name in names}
-    cells = {name: [visible(_cell(value)) for value in column] for name, column in values.items()}
+    cells = {name: [visible(text_of(value)) for value in column] for name, column in values.items()}
     widths: dict[str, int] = {}
     if console.is_terminal and not console.is_dumb_terminal:
         cells = {name: [" ".join(cell.split("\n")) for cell in column] for name, column in cells.items()}
-        texts = {name for name, column in values.items() if any(" " in _cell(each) for each in column if _long(each))}
+        texts = {name for name, column in values.items() if any(" " in text_of(each) for each in column if _long(each))}
         widths = fit_columns(cells, texts=texts, width=console.width)
     table = Table(box=box.ASCII2 if is_plain(console) else box.SIMPLE_HEAD, header_style="bold")
     shown = list(widths) or names
@@ -183,57 +182,6 @@ def show_summary(summary: Summary, *, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def interval(value: pa.MonthDayNano) -> str:
-    """Return a time interval in words; months, days and seconds stay apart: `1 months 2 days 0:00:05`."""
-    parts = [f"{number} {unit}" for number, unit in ((value.months, "months"), (value.days, "days")) if number]
-    if value.nanoseconds or not parts:
-        parts.append(str(timedelta(microseconds=value.nanoseconds / 1000)))
-    return " ".join(parts)
-
-
-def records_of(table: pa.Table) -> list[dict[str, Any]]:
-    """Return the rows of a table with distinct column names, with the values of `values_of`."""
-    columns = [values_of(column) for column in table.columns]
-    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def values_of(column: pa.ChunkedArray[Any]) -> list[Any]:
-    """Return the values of a column; dates and times beyond Python's range are text: `10000-01-01`, `infinity`."""
-    try:
-        return column.to_pylist()
-    except (OverflowError, ValueError):
-        return [_value(each) for each in column]
-
-
-def _value(value: Any) -> Any:
-    """Return the value of an Arrow scalar like `as_py`, with text for dates and times beyond Python's range."""
-    kind = value.type
-    if not value.is_valid:
-        return None
-    if pa.types.is_map(kind):
-        return [tuple(_value(entry).values()) for entry in value.values]
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
-        return [_value(each) for each in value.values]
-    if pa.types.is_struct(kind):
-        return {name: _value(each) for name, each in value.items()}
-    if pa.types.is_union(kind):
-        return _value(value.value)
-    try:
-        return value.as_py()
-    except (OverflowError, ValueError):
-        return _far(value)
-
-
-def _far(value: Any) -> str:
-    """Return an Arrow date or timestamp of any year as text; the largest integer and its negative are infinity."""
-    if abs(value.value) == 2 ** (value.type.bit_width - 1) - 1:
-        return "infinity" if value.value > 0 else "-infinity"
-    if pa.types.is_date(value.type):
-        return str(np.datetime64(value.value, "D"))
-    zone = "+00:00" if value.type.tz else ""
-    return str(np.datetime64(value.value, value.type.unit)).replace("T", " ") + zone
-
-
 def _marked(text: str, offset: int, marked: list[Span], named: set[str], *, plain: bool) -> Text:
     """Return `text`, which starts at `offset`, with the spans marked; nested and crossing spans keep their ends."""
     edges = sorted({0, len(text), *(edge - offset for span in marked for edge in (span.start, span.end))})
@@ -265,20 +213,6 @@ def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
 def is_plain(console: Console) -> bool:
     """Return whether a console takes plain lines only: it is not a terminal, or it has no colour."""
     return console.no_color or console.color_system is None
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, pa.MonthDayNano):
-        return interval(value)
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_cell, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {_cell(each)}" for name, each in value.items())
-    return str(value)
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from flows.cli.application import app
 from flows.cli.options import HomeFolder
-from flows.cli.visible import visible_json
+from flows.visible import visible_json
 
 
 class TraceFormat(StrEnum):

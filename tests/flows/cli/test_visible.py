@@ -20,7 +20,8 @@ from flows.annotate import annotate_sources
 from flows.cli import main
 from flows.cli.render import print_answer
 from flows.cli.terminal import VisibleConsole, show_line
-from flows.cli.visible import VisibleStream, visible, visible_json
+from flows.cli.visible import VisibleStream
+from flows.visible import visible, visible_json
 from tasks.models import load_whole
 from tests.flows.world import World, pubmed
 from warehouse.layout import Home
