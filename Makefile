@@ -25,7 +25,7 @@ annotate: install ## Annotate the bundled sample into home/, and show what was f
 # The address of the server, its authentication string (flows/credentials.py) and the settings of the flows
 # (docs/settings.md). Without the address, Prefect would start a temporary server for each command.
 server deploy worker night: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
-server deploy worker night: export PREFECT_API_AUTH_STRING ?= $(shell $(PYTHON) -m flows.credentials)
+server deploy worker night: export PREFECT_API_AUTH_STRING ?= $(shell $(PYTHON) -m e2emern.flows.credentials)
 server deploy worker night: export PREFECT_SERVER_EPHEMERAL_ENABLED ?= false
 server deploy worker night: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 server deploy worker night: export DO_NOT_TRACK ?= 1
@@ -33,10 +33,10 @@ server deploy worker night: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emer
 server deploy worker night: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
 
 server: install ## Start the Prefect server of an installation
-	$(BIN)/python -m flows.server
+	$(BIN)/python -m e2emern.flows.server
 
 deploy: install ## Create the queues, and register the deployments of prefect.yaml with the server
-	$(BIN)/python -m flows.queues
+	$(BIN)/python -m e2emern.flows.queues
 	$(BIN)/prefect --no-prompt deploy --all
 
 # One worker runs the flows that wait for batches, the other does the work, one run at a time, so that neither blocks the
@@ -45,10 +45,10 @@ worker: install ## Start the workers of this host
 	$(MAKE) --no-print-directory --jobs 2 worker-that-waits worker-that-works
 
 worker-that-waits:
-	$(BIN)/python -m flows.worker --work-queue default
+	$(BIN)/python -m e2emern.flows.worker --work-queue default
 
 worker-that-works:
-	$(BIN)/python -m flows.worker --work-queue annotate --work-queue train --work-queue backfill --limit 1
+	$(BIN)/python -m e2emern.flows.worker --work-queue annotate --work-queue train --work-queue backfill --limit 1
 
 night: install ## Start a night now, outside its schedule
 	$(BIN)/prefect deployment run nightly/nightly

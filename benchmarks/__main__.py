@@ -24,10 +24,10 @@ from benchmarks.memory import peak_memory
 from benchmarks.parsing import pubmed_parse_over_lxml
 from benchmarks.training import train_over_encoder
 from benchmarks.warehouse import warehouse_over_file
-from defaults import MESH, MODEL
-from tasks.errors import InputError
-from tasks.models import read_versions
-from warehouse.files import atomic_write
+from e2emern.defaults import MESH, MODEL
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import read_versions
+from e2emern.warehouse.files import atomic_write
 
 BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
     "annotate_over_encoder": annotate_over_encoder,

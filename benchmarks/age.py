@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measuring import Result, Setting
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.queries.status import status
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.sources.history import CHECKPOINT_EVERY, recorded_run
+from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome, write_run
 from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key
-from warehouse.layout import Home, SourceKey
-from warehouse.queries.status import status
-from warehouse.snapshots.publish import publish
-from warehouse.sources.history import CHECKPOINT_EVERY, recorded_run
-from warehouse.sources.runs import RunRecord, SourceOutcome, write_run
 
 RUNS = (CHECKPOINT_EVERY, 365, 3_650)
 SOURCES = 2_000

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import Result, Setting, alternated, cascade_of, corpus_of, spread
-from model.inference.cascade import Cascade
-from tasks.annotate import Annotated, annotate_source
-from tasks.sources import find_sources
+from e2emern.model.inference.cascade import Cascade
+from e2emern.tasks.annotate import Annotated, annotate_source
+from e2emern.tasks.sources import find_sources
 
 LINKING = ("candidates", "mid", "high")
 

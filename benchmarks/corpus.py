@@ -18,10 +18,10 @@ from itertools import cycle, islice
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from defaults import SAMPLE
-from model.document import Document
-from tasks.parsers.pubmed import parse_pubmed
-from tasks.sentences import split_sentences
+from e2emern.defaults import SAMPLE
+from e2emern.model.document import Document
+from e2emern.tasks.parsers.pubmed import parse_pubmed
+from e2emern.tasks.sentences import split_sentences
 
 SHORTEST, LONGEST = 50, 500  # words of a passage that is taken for an abstract
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import Result, Setting, alternated, cascade_of, spread
-from defaults import SAMPLE
-from model.document import Document
-from model.network import E2emernModel
-from model.pretrained import load_model
-from model.tokenization import make_windows, pad
-from tasks.parsers.pubmed import parse_pubmed
-from tasks.sentences import split_sentences
+from e2emern.defaults import SAMPLE
+from e2emern.model.document import Document
+from e2emern.model.network import E2emernModel
+from e2emern.model.pretrained import load_model
+from e2emern.model.tokenization import make_windows, pad
+from e2emern.tasks.parsers.pubmed import parse_pubmed
+from e2emern.tasks.sentences import split_sentences
 
 SENTENCES, ENTITIES = 16, 256
 CLOSE = 1e-4  # how far two scores of a pair may be apart, in float32

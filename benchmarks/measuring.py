@@ -14,10 +14,10 @@ from statistics import median
 import torch
 
 from benchmarks.corpus import Corpus, write_pubmed
-from defaults import MESH, MODEL
-from model.inference.cascade import Cascade
-from tasks.models import load
-from warehouse.layout import Home
+from e2emern.defaults import MESH, MODEL
+from e2emern.model.inference.cascade import Cascade
+from e2emern.tasks.models import load
+from e2emern.warehouse.layout import Home
 
 Result = dict[str, object]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measuring import Result, Setting, corpus_of
 from benchmarks.peak import peak_bytes
-from flows.annotate import annotate_sources
+from e2emern.flows.annotate import annotate_sources
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ from statistics import median
 from lxml import etree
 
 from benchmarks.measuring import Result, Setting, alternated, corpus_of, spread
-from tasks.parsers.pubmed import parse_pubmed
+from e2emern.tasks.parsers.pubmed import parse_pubmed
 
 _RECORDS = ("PubmedArticle", "PubmedBookArticle")
 _TIMES = 8  # records for each abstract that is annotated in a round: parsing is faster by more than that

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.document import Document
-from tasks.parsers.pubtator import parse_pubtator
-from tasks.sentences import sentence_starts
+from e2emern.model.document import Document
+from e2emern.tasks.parsers.pubtator import parse_pubtator
+from e2emern.tasks.sentences import sentence_starts
 
 Splitter = Callable[[str], list[int]]
 
@@ -68,7 +68,7 @@ def main() -> int:
 
 def splitters() -> Iterator[tuple[str, Splitter]]:
     """Return the project's splitter, a plain regular expression, and those peers that are installed."""
-    yield "tasks.sentences", sentence_starts
+    yield "e2emern.tasks.sentences", sentence_starts
     plain = re.compile(r"[.!?][\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
     yield "plain regex", lambda text: [0, *(match.end() for match in plain.finditer(text))]
     try:

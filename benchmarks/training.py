@@ -10,15 +10,15 @@ from itertools import islice
 import torch
 
 from benchmarks.measuring import Result, Setting, alternated, cascade_of, spread
-from defaults import SAMPLE
-from model.corpus import GoldDocument, GoldMention, write_corpus
-from model.document import Document, Text
-from model.training.losses import groups_of_names
-from model.training.recipe import Recipe
-from model.training.samples import Batch
-from model.training.trainer import Trainer, make_trainer
-from tasks.parsers.pubmed import parse_pubmed
-from tasks.sentences import split_sentences
+from e2emern.defaults import SAMPLE
+from e2emern.model.corpus import GoldDocument, GoldMention, write_corpus
+from e2emern.model.document import Document, Text
+from e2emern.model.training.losses import groups_of_names
+from e2emern.model.training.recipe import Recipe
+from e2emern.model.training.samples import Batch
+from e2emern.model.training.trainer import Trainer, make_trainer
+from e2emern.tasks.parsers.pubmed import parse_pubmed
+from e2emern.tasks.sentences import split_sentences
 
 BATCHES = 4  # in a round
 

@@ -22,14 +22,14 @@ import pyarrow as pa
 
 from benchmarks.measuring import Result, Setting, alternated, spread
 from benchmarks.peak import peak_bytes
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.mesh.entities import write_entities
-from warehouse.parquet import TableWriter
-from warehouse.quoting import literal
-from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import open_snapshot
-from warehouse.sources.counts import ParseSummary
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.mesh.entities import write_entities
+from e2emern.warehouse.parquet import TableWriter
+from e2emern.warehouse.quoting import literal
+from e2emern.warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import open_snapshot
+from e2emern.warehouse.sources.counts import ParseSummary
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL, MESH = "generated", "generated"

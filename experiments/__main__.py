@@ -20,15 +20,15 @@ from typing import Any
 
 import torch
 
-from defaults import MESH
+from e2emern.defaults import MESH
+from e2emern.model.training.recipe import Recipe, find_encoder
+from e2emern.model.version import weights_digest
 from experiments.attention import CASES, attend
 from experiments.data import BUDGETS, Data, prepare, unseen_shares
 from experiments.page import write_page
 from experiments.results import Results
 from experiments.rows import OURS, ROWS
 from experiments.systems import Setting, run, train_row
-from model.training.recipe import Recipe, find_encoder
-from model.version import weights_digest
 
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.document import Sentence
-from model.inference.bank import encode_names
-from model.pretrained import load_model
-from model.tokenization import make_windows
-from model.vocabulary import Vocabulary
+from e2emern.model.document import Sentence
+from e2emern.model.inference.bank import encode_names
+from e2emern.model.pretrained import load_model
+from e2emern.model.tokenization import make_windows
+from e2emern.model.vocabulary import Vocabulary
 
 Case = tuple[str, tuple[str, ...]]  # a sentence, and the concepts asked about
 

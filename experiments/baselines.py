@@ -7,9 +7,9 @@ from functools import cache
 
 import numpy as np
 
-from model.corpus import GoldDocument, GoldMention
-from model.evaluation.baselines import LookUp
-from model.vocabulary import Vocabulary, normalise
+from e2emern.model.corpus import GoldDocument, GoldMention
+from e2emern.model.evaluation.baselines import LookUp
+from e2emern.model.vocabulary import Vocabulary, normalise
 
 
 def dictionary_of(vocabulary: Vocabulary) -> LookUp:

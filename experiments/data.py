@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.corpus import GoldDocument, read_corpus, write_corpus
-from model.evaluation.slices import Slicer
-from model.files import atomic_path
-from model.vocabulary import Vocabulary, normalise
+from e2emern.model.corpus import GoldDocument, read_corpus, write_corpus
+from e2emern.model.evaluation.slices import Slicer
+from e2emern.model.files import atomic_path
+from e2emern.model.vocabulary import Vocabulary, normalise
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from model.cli import fails_in_one_line, log, model_parser
-from model.corpus import GoldDocument, read_corpus, text_of
-from model.inference.candidates import Found
-from model.inference.cascade import Cascade, load_cascade
-from model.inference.features import FEATURES, none_features_of
-from model.inference.resolver import EVIDENCE, Example, Resolver
-from model.inference.timings import Report
-from model.progress import each_tenth
+from e2emern.model.cli import fails_in_one_line, log, model_parser
+from e2emern.model.corpus import GoldDocument, read_corpus, text_of
+from e2emern.model.inference.candidates import Found
+from e2emern.model.inference.cascade import Cascade, load_cascade
+from e2emern.model.inference.features import FEATURES, none_features_of
+from e2emern.model.inference.resolver import EVIDENCE, Example, Resolver
+from e2emern.model.inference.timings import Report
+from e2emern.model.progress import each_tenth
 
 DEPTHS = (1, 4, 16, 64)
 FOLDS = 5

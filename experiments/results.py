@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from e2emern.model.evaluation.comparison import Difference, compare, figure, mean_and_range
+from e2emern.model.evaluation.scores import Cell, Counts, summed
+from e2emern.model.files import atomic_path, write_text
 from experiments.attention import Attention
 from experiments.rows import CLAIMS, OURS, ROWS
-from model.evaluation.comparison import Difference, compare, figure, mean_and_range
-from model.evaluation.scores import Cell, Counts, summed
-from model.files import atomic_path, write_text
 
 _WORDS = ("row", "corpus", "split", "protocol", "slice", "entity_type")
 _NUMBERS = ("seed", "document", "tp", "fp", "fn")  # document: its position in the split

@@ -14,28 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from e2emern.model.corpus import GoldDocument, GoldMention, text_of
+from e2emern.model.document import Mention, Text
+from e2emern.model.evaluation.baselines import exact_match
+from e2emern.model.evaluation.comparison import mean_figure
+from e2emern.model.evaluation.evaluate import annotate_gold, link_gold
+from e2emern.model.evaluation.paper import count_paper
+from e2emern.model.evaluation.scores import Counts, count, count_links
+from e2emern.model.evaluation.slices import ALL
+from e2emern.model.inference.bank import EntityBank
+from e2emern.model.inference.cascade import Cascade, load_cascade
+from e2emern.model.inference.features import FEATURES
+from e2emern.model.inference.grouping import Span
+from e2emern.model.inference.resolver import Resolver
+from e2emern.model.pretrained import load_model
+from e2emern.model.tokenization import Window
+from e2emern.model.training.calibrate import THRESHOLDS, tune
+from e2emern.model.training.recipe import Recipe
+from e2emern.model.training.train import train
+from e2emern.model.vocabulary import Vocabulary
 from experiments.baselines import TfIdf, dictionary_of
 from experiments.data import Data
 from experiments.rows import ROWS
-from model.corpus import GoldDocument, GoldMention, text_of
-from model.document import Mention, Text
-from model.evaluation.baselines import exact_match
-from model.evaluation.comparison import mean_figure
-from model.evaluation.evaluate import annotate_gold, link_gold
-from model.evaluation.paper import count_paper
-from model.evaluation.scores import Counts, count, count_links
-from model.evaluation.slices import ALL
-from model.inference.bank import EntityBank
-from model.inference.cascade import Cascade, load_cascade
-from model.inference.features import FEATURES
-from model.inference.grouping import Span
-from model.inference.resolver import Resolver
-from model.pretrained import load_model
-from model.tokenization import Window
-from model.training.calibrate import THRESHOLDS, tune
-from model.training.recipe import Recipe
-from model.training.train import train
-from model.vocabulary import Vocabulary
 
 Linker = Callable[[str, str], str | None]  # words and entity type to a concept
 SLICES = ("string seen", "string unseen")  # of the protocol `ner` alone

@@ -11,24 +11,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from defaults import MESH
-from model.inference.timings import Report
-from model.progress import Progress, silent
-from tasks.annotate import Annotated, already_annotated, annotate_source
-from tasks.errors import InputError, ProblemsError, problems_in_lines
-from tasks.models import keep_vocabulary, load, pick_device, read_versions
-from tasks.resolve import find_mesh, find_model
-from tasks.sources import Source, count_records, find_sources
-from warehouse.errors import WarehouseError
-from warehouse.files import sweep
-from warehouse.invalid import InvalidAnnotations, invalid_annotations
-from warehouse.layout import Home, Versions
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import Snapshot
-from warehouse.sources.counts import SourceSummary, pending
-from warehouse.sources.history import recorded_run
-from warehouse.sources.runs import RunRecord, SourceOutcome
-from warehouse.wording import examples
+from e2emern.defaults import MESH
+from e2emern.model.inference.timings import Report
+from e2emern.model.progress import Progress, silent
+from e2emern.tasks.annotate import Annotated, already_annotated, annotate_source
+from e2emern.tasks.errors import InputError, ProblemsError, problems_in_lines
+from e2emern.tasks.models import keep_vocabulary, load, pick_device, read_versions
+from e2emern.tasks.resolve import find_mesh, find_model
+from e2emern.tasks.sources import Source, count_records, find_sources
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.files import sweep
+from e2emern.warehouse.invalid import InvalidAnnotations, invalid_annotations
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import Snapshot
+from e2emern.warehouse.sources.counts import SourceSummary, pending
+from e2emern.warehouse.sources.history import recorded_run
+from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome
+from e2emern.warehouse.wording import examples
 
 
 @dataclass(slots=True)

@@ -19,22 +19,22 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
-from flows.annotate import local_worker, run_sources
-from flows.artifacts import ProgressArtifact, log_annotated
-from flows.retries import is_transient
-from flows.settings import AbsolutePath, Device
-from model.progress import Progress
-from tasks.annotate import Annotated, annotate_source
-from tasks.errors import InputError
-from tasks.models import read_versions
-from tasks.resolve import find_mesh, find_model, read_mesh_version
-from tasks.sources import Source
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.sources.locks import claimed
-from warehouse.sources.runs import FLOW_RUN
+from e2emern.flows.annotate import local_worker, run_sources
+from e2emern.flows.artifacts import ProgressArtifact, log_annotated
+from e2emern.flows.retries import is_transient
+from e2emern.flows.settings import AbsolutePath, Device
+from e2emern.model.progress import Progress
+from e2emern.tasks.annotate import Annotated, annotate_source
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import read_versions
+from e2emern.tasks.resolve import find_mesh, find_model, read_mesh_version
+from e2emern.tasks.sources import Source
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.sources.locks import claimed
+from e2emern.warehouse.sources.runs import FLOW_RUN
 
 if TYPE_CHECKING:
-    from model.inference.cascade import Cascade
+    from e2emern.model.inference.cascade import Cascade
 
 
 class SourceFile(BaseModel):

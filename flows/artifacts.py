@@ -18,11 +18,11 @@ from prefect.artifacts import (
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
-from flows.annotate import Outcome
-from tasks.annotate import Annotated
-from warehouse.layout import Home
-from warehouse.registry.evaluations import Judged, read_report
-from warehouse.wording import by_kind, plural
+from e2emern.flows.annotate import Outcome
+from e2emern.tasks.annotate import Annotated
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.evaluations import Judged, read_report
+from e2emern.warehouse.wording import by_kind, plural
 
 _NIGHT = ("documents", "mentions", "failures", "deletions", "invalid annotations")  # counts of a source
 _STEP_S = 2.0  # seconds between two updates of an artifact

@@ -16,22 +16,22 @@ from pathlib import Path
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.annotate import IncompleteError, Work, local_worker, open_home, run_sources
-from flows.pool import annotate_on_pool
-from flows.queues import BACKFILL
-from flows.settings import Device, read_settings
-from model.progress import Progress, silent
-from tasks.annotate import Annotated
-from tasks.errors import ProblemsError
-from tasks.models import keep_vocabulary, pick_device, read_versions
-from tasks.resolve import find_mesh, find_model
-from tasks.sources import Source
-from warehouse.errors import NoSnapshotError, OvertakenError, WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.snapshots.publish import publish, still_current
-from warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
-from warehouse.sources.counts import pending, read_parse_summary
-from warehouse.wording import plural
+from e2emern.flows.annotate import IncompleteError, Work, local_worker, open_home, run_sources
+from e2emern.flows.pool import annotate_on_pool
+from e2emern.flows.queues import BACKFILL
+from e2emern.flows.settings import Device, read_settings
+from e2emern.model.progress import Progress, silent
+from e2emern.tasks.annotate import Annotated
+from e2emern.tasks.errors import ProblemsError
+from e2emern.tasks.models import keep_vocabulary, pick_device, read_versions
+from e2emern.tasks.resolve import find_mesh, find_model
+from e2emern.tasks.sources import Source
+from e2emern.warehouse.errors import NoSnapshotError, OvertakenError, WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.snapshots.publish import publish, still_current
+from e2emern.warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
+from e2emern.warehouse.sources.counts import pending, read_parse_summary
+from e2emern.warehouse.wording import plural
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The authentication string of a Prefect server: `python -m flows.credentials` prints it.
+"""The authentication string of a Prefect server: `python -m e2emern.flows.credentials` prints it.
 
 It is made on first use, in a file that only its owner can read. `make` hands it to the server, to the workers and to
 Prefect's commands. Without it, any web page that the operator opens could start runs on the workers: a browser reaches

@@ -12,12 +12,12 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from flows.artifacts import artifact_key
-from flows.settings import read_settings
-from tasks.errors import InputError
-from warehouse.doctor import CODES, examine
-from warehouse.layout import Home
-from warehouse.wording import examples, plural
+from e2emern.flows.artifacts import artifact_key
+from e2emern.flows.settings import read_settings
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.doctor import CODES, examine
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.wording import examples, plural
 
 
 @flow(name="doctor", flow_run_name="doctor", persist_result=False)

@@ -3,7 +3,7 @@
 Automations react to the events: the triggers of deployments in `prefect.yaml`, or any other that an operator sets up.
 
 `nightly` makes this check with `watch`, so nothing is deployed. The flow `drift` repeats the check for one home:
-`python -c 'from flows.drift import drift; drift(home="/data/home")'`.
+`python -c 'from e2emern.flows.drift import drift; drift(home="/data/home")'`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from flows.artifacts import artifact_key
-from flows.settings import read_settings
-from tasks.evaluation.drift import Drift, DriftLimits, note_news, read_drift, read_news
-from warehouse.layout import Home
-from warehouse.wording import plural
+from e2emern.flows.artifacts import artifact_key
+from e2emern.flows.settings import read_settings
+from e2emern.tasks.evaluation.drift import Drift, DriftLimits, note_news, read_drift, read_news
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.wording import plural
 
 DRIFT = "e2emern.drift"
 CORRECTIONS = "e2emern.corrections"

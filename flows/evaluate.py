@@ -14,17 +14,17 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from defaults import MESH, SAMPLE
-from flows.artifacts import ProgressArtifact, show_evaluation
-from flows.settings import Device, read_settings
-from model.progress import Progress, silent
-from tasks.evaluation.promotion import assess, publish_ledger
-from tasks.evaluation.promotion_gate import Margins
-from tasks.models import read_versions
-from tasks.resolve import find_mesh, find_model, snapshot_mesh
-from tasks.training.gold import find_gold
-from warehouse.layout import Home
-from warehouse.registry.evaluations import Judged
+from e2emern.defaults import MESH, SAMPLE
+from e2emern.flows.artifacts import ProgressArtifact, show_evaluation
+from e2emern.flows.settings import Device, read_settings
+from e2emern.model.progress import Progress, silent
+from e2emern.tasks.evaluation.promotion import assess, publish_ledger
+from e2emern.tasks.evaluation.promotion_gate import Margins
+from e2emern.tasks.models import read_versions
+from e2emern.tasks.resolve import find_mesh, find_model, snapshot_mesh
+from e2emern.tasks.training.gold import find_gold
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.evaluations import Judged
 
 
 @flow(name="evaluate", flow_run_name="evaluate", persist_result=False)

@@ -19,19 +19,19 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from flows.annotate import IncompleteError, Outcome
-from flows.artifacts import show_night
-from flows.drift import watch
-from flows.pool import annotate_on_pool
-from flows.retries import is_transient
-from flows.settings import Device, Settings, SourceAddress, read_settings
-from tasks.errors import InputError, ProblemsError
-from tasks.ingest import FileOutcome, Limits, find_gaps, ingest
-from tasks.resolve import require_snapshot_model, snapshot_mesh
-from tasks.sources import Source, find_sources
-from warehouse.errors import OvertakenError
-from warehouse.layout import Home
-from warehouse.snapshots.reader import current_snapshot
+from e2emern.flows.annotate import IncompleteError, Outcome
+from e2emern.flows.artifacts import show_night
+from e2emern.flows.drift import watch
+from e2emern.flows.pool import annotate_on_pool
+from e2emern.flows.retries import is_transient
+from e2emern.flows.settings import Device, Settings, SourceAddress, read_settings
+from e2emern.tasks.errors import InputError, ProblemsError
+from e2emern.tasks.ingest import FileOutcome, Limits, find_gaps, ingest
+from e2emern.tasks.resolve import require_snapshot_model, snapshot_mesh
+from e2emern.tasks.sources import Source, find_sources
+from e2emern.warehouse.errors import OvertakenError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.reader import current_snapshot
 
 
 @task(

@@ -26,22 +26,22 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
-from defaults import MESH
-from flows.annotate import Outcome, open_home, run_sources
-from flows.annotate_sources import SourceFile
-from flows.queues import ANNOTATE
-from flows.settings import Settings
-from tasks.annotate import Annotated, already_annotated
-from tasks.errors import InputError
-from tasks.models import keep_vocabulary, read_versions
-from tasks.resolve import find_mesh, find_model
-from tasks.sources import Source
-from warehouse.layout import Home, Versions
-from warehouse.snapshots.reader import Snapshot
-from warehouse.sources.counts import pending
-from warehouse.sources.history import read_history
-from warehouse.sources.locks import is_claimed
-from warehouse.sources.runs import FLOW_RUN, read_run
+from e2emern.defaults import MESH
+from e2emern.flows.annotate import Outcome, open_home, run_sources
+from e2emern.flows.annotate_sources import SourceFile
+from e2emern.flows.queues import ANNOTATE
+from e2emern.flows.settings import Settings
+from e2emern.tasks.annotate import Annotated, already_annotated
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import keep_vocabulary, read_versions
+from e2emern.tasks.resolve import find_mesh, find_model
+from e2emern.tasks.sources import Source
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.snapshots.reader import Snapshot
+from e2emern.warehouse.sources.counts import pending
+from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.sources.locks import is_claimed
+from e2emern.warehouse.sources.runs import FLOW_RUN, read_run
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
 

@@ -19,8 +19,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
 
-from tasks.errors import InputError
-from warehouse.wording import one_line
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.wording import one_line
 
 POOL = "e2emern"
 DEFAULT = "default"
@@ -60,7 +60,7 @@ def connect(*, patience: float = _PATIENCE_S) -> Iterator[SyncPrefectClient]:
             raise InputError(f"the Prefect server at {url} cannot be used: {' '.join(str(error).split())}") from error
         raise InputError(
             f"the Prefect server at {url} refuses the authentication string; set PREFECT_API_AUTH_STRING to the one "
-            "that `python -m flows.credentials` prints on the server's host"
+            "that `python -m e2emern.flows.credentials` prints on the server's host"
         ) from error
     except httpx.HTTPError as error:
         raise InputError(f"the Prefect server at {url} cannot be used: {one_line(error)}") from error

@@ -13,14 +13,14 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from flows.artifacts import ProgressArtifact
-from flows.relink import relink
-from flows.settings import Device, read_settings
-from tasks.mesh.importing import import_mesh
-from tasks.resolve import snapshot_model
-from warehouse.layout import Home
-from warehouse.snapshots.reader import current_snapshot
-from warehouse.wording import plural
+from e2emern.flows.artifacts import ProgressArtifact
+from e2emern.flows.relink import relink
+from e2emern.flows.settings import Device, read_settings
+from e2emern.tasks.mesh.importing import import_mesh
+from e2emern.tasks.resolve import snapshot_model
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.reader import current_snapshot
+from e2emern.warehouse.wording import plural
 
 
 @flow(name="refresh-mesh", flow_run_name="refresh MeSH", persist_result=False)

@@ -10,23 +10,23 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from model.inference.cascade import Cascade
-from model.progress import Progress, silent
-from model.vocabulary import bag_of_words
-from tasks.errors import InputError
-from tasks.models import load, pick_device, read_versions
-from tasks.relink import Relinked, relink_source
-from tasks.resolve import find_model, snapshot_model
-from warehouse.errors import NoSnapshotError
-from warehouse.files import sweep
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.mesh.changes import mesh_changes
-from warehouse.mesh.entities import entities_path
-from warehouse.snapshots.publish import publish, still_current
-from warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
-from warehouse.sources.counts import pending, read_source_summary
-from warehouse.sources.history import recorded_run
-from warehouse.sources.runs import RunRecord
+from e2emern.model.inference.cascade import Cascade
+from e2emern.model.progress import Progress, silent
+from e2emern.model.vocabulary import bag_of_words
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import load, pick_device, read_versions
+from e2emern.tasks.relink import Relinked, relink_source
+from e2emern.tasks.resolve import find_model, snapshot_model
+from e2emern.warehouse.errors import NoSnapshotError
+from e2emern.warehouse.files import sweep
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.mesh.changes import mesh_changes
+from e2emern.warehouse.mesh.entities import entities_path
+from e2emern.warehouse.snapshots.publish import publish, still_current
+from e2emern.warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
+from e2emern.warehouse.sources.counts import pending, read_source_summary
+from e2emern.warehouse.sources.history import recorded_run
+from e2emern.warehouse.sources.runs import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

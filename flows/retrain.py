@@ -19,21 +19,21 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from defaults import MESH, SAMPLE
-from flows.annotate import open_home
-from flows.artifacts import show_evaluation
-from flows.retries import is_transient
-from flows.settings import Device, read_settings
-from tasks.evaluation.promotion import assess, publish_ledger, verdict_lines
-from tasks.evaluation.promotion_gate import Margins
-from tasks.models import keep_vocabulary
-from tasks.resolve import find_mesh, find_model, read_mesh_version, snapshot_mesh
-from tasks.training.retrain import CHAMPION, Plan, already_trained, make_challenger, plan_retraining
-from warehouse.files import atomic_write
-from warehouse.layout import Home
-from warehouse.registry.evaluations import Judged, headline
-from warehouse.registry.models import Change, add_model, champion, changes, promote
-from warehouse.snapshots.reader import current_snapshot
+from e2emern.defaults import MESH, SAMPLE
+from e2emern.flows.annotate import open_home
+from e2emern.flows.artifacts import show_evaluation
+from e2emern.flows.retries import is_transient
+from e2emern.flows.settings import Device, read_settings
+from e2emern.tasks.evaluation.promotion import assess, publish_ledger, verdict_lines
+from e2emern.tasks.evaluation.promotion_gate import Margins
+from e2emern.tasks.models import keep_vocabulary
+from e2emern.tasks.resolve import find_mesh, find_model, read_mesh_version, snapshot_mesh
+from e2emern.tasks.training.retrain import CHAMPION, Plan, already_trained, make_challenger, plan_retraining
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.evaluations import Judged, headline
+from e2emern.warehouse.registry.models import Change, add_model, champion, changes, promote
+from e2emern.warehouse.snapshots.reader import current_snapshot
 
 PROMOTED = "e2emern.promoted"
 """The event of a promotion; `e2emern.backfill` of its resource (yes or no) requests a backfill."""

@@ -1,4 +1,4 @@
-"""Start the Prefect server of an installation: `python -m flows.server`.
+"""Start the Prefect server of an installation: `python -m e2emern.flows.server`.
 
 This runs `prefect server start`, with its options, and with settings that keep web pages and other users out. Prefect's
 own defaults let any web page that the operator opens start runs: no authentication, no CSRF protection, and answers
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from flows.credentials import auth_string
+from e2emern.flows.credentials import auth_string
 
 _FIXED = {
     "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",

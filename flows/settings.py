@@ -22,8 +22,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from tasks.errors import InputError
-from tasks.ingest.addresses import check_address
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.ingest.addresses import check_address
 
 CONFIG = "E2EMERN_CONFIG"
 """The variable that names the TOML file."""

@@ -1,4 +1,4 @@
-"""Start a worker of the pool: `python -m flows.worker --work-queue annotate --limit 1`.
+"""Start a worker of the pool: `python -m e2emern.flows.worker --work-queue annotate --limit 1`.
 
 This runs `prefect worker start`, with its options, and checks the queues: a missing queue stops the start with one
 line, and a queue that is deleted later is reported.
@@ -16,15 +16,15 @@ from threading import Thread
 from prefect.cli import app
 from prefect.settings import get_current_settings
 
-from flows.queues import POOL, connect, missing_queues, report
-from tasks.errors import InputError
+from e2emern.flows.queues import POOL, connect, missing_queues, report
+from e2emern.tasks.errors import InputError
 
 
 def main() -> None:
     """Check the queues, then work until stopped."""
     # Prefect's worker needs SIGINT to end on SIGTERM too, and a shell starts background jobs with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    parser = argparse.ArgumentParser(prog="python -m flows.worker", allow_abbrev=False, epilog=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m e2emern.flows.worker", allow_abbrev=False, epilog=__doc__)
     parser.add_argument("--work-queue", action="append", required=True, metavar="NAME", help="may be repeated")
     given, options = parser.parse_known_args()
     try:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.document import Sentence, Text
-from model.errors import FileError
-from model.files import atomic_path, read_table
+from e2emern.model.document import Sentence, Text
+from e2emern.model.errors import FileError
+from e2emern.model.files import atomic_path, read_table
 
 _SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
 _PAIR = pa.struct([("short", pa.string()), ("long", pa.string())])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.errors import FileError, first_line
+from e2emern.model.errors import FileError, first_line
 
 
 @contextmanager

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
-from model.errors import FileError
-from model.notation import ENTITY_TYPES
-from model.tagging import TAG_SCHEMES, tag_names
+from e2emern.model.errors import FileError
+from e2emern.model.notation import ENTITY_TYPES
+from e2emern.model.tagging import TAG_SCHEMES, tag_names
 
 ATTENTIONS = ("printed", "released", "bilinear", "uniform")
 FUSIONS = ("gate", "concatenation")

@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from model.errors import FileError, first_line
-from model.network import E2emernModel
-from model.precision import fastest_dtype
-from model.version import check_files, model_version
+from e2emern.model.errors import FileError, first_line
+from e2emern.model.network import E2emernModel
+from e2emern.model.precision import fastest_dtype
+from e2emern.model.version import check_files, model_version
 
 
 def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from model.document import Sentence
+from e2emern.model.document import Sentence
 
 LONGEST_WINDOW = 256  # word pieces, or fewer if the encoder reads fewer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from model.errors import FileError
+from e2emern.model.errors import FileError
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 

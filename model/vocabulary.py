@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model.document import Concept
-from model.errors import FileError
-from model.files import read_table
-from model.notation import normalize_id
+from e2emern.model.document import Concept
+from e2emern.model.errors import FileError
+from e2emern.model.files import read_table
+from e2emern.model.notation import normalize_id
 
 _COLUMNS = ("mesh_id", "names", "entity_type", "tree_numbers", "record_type", "mapped_to", "aliases", "mesh_version")
 _GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "κ": "kappa", "ω": "omega"}

@@ -13,20 +13,20 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from model.document import MENTION_FIELDS, Document, Mention, Text
-from model.inference.timings import Report
-from model.progress import Progress, silent
-from tasks.documents import parse_source, read_documents, text_of
-from tasks.isolate import map_isolating_failures, reason
-from tasks.sources import Source
-from warehouse.layout import Home, Versions
-from warehouse.parquet import Rows, TableWriter
-from warehouse.schemas import FAILURES, MENTIONS
-from warehouse.sources.counts import SourceSummary, read_source_summary
-from warehouse.sources.reuse import Carried, reused_mentions
+from e2emern.model.document import MENTION_FIELDS, Document, Mention, Text
+from e2emern.model.inference.timings import Report
+from e2emern.model.progress import Progress, silent
+from e2emern.tasks.documents import parse_source, read_documents, text_of
+from e2emern.tasks.isolate import map_isolating_failures, reason
+from e2emern.tasks.sources import Source
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.parquet import Rows, TableWriter
+from e2emern.warehouse.schemas import FAILURES, MENTIONS
+from e2emern.warehouse.sources.counts import SourceSummary, read_source_summary
+from e2emern.warehouse.sources.reuse import Carried, reused_mentions
 
 if TYPE_CHECKING:
-    from model.inference.cascade import Cascade
+    from e2emern.model.inference.cascade import Cascade
 
 _T = TypeVar("_T")
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model.document import Mention
-from model.vocabulary import Vocabulary
-from tasks.errors import InputError
-from tasks.models import read_vocabulary
-from warehouse.layout import Home
-from warehouse.mesh.entities import entities_path
-from warehouse.snapshots.reader import read_snapshot
+from e2emern.model.document import Mention
+from e2emern.model.vocabulary import Vocabulary
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import read_vocabulary
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.mesh.entities import entities_path
+from e2emern.warehouse.snapshots.reader import read_snapshot
 
 
 def select_concepts(

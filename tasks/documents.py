@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from model.document import Annotation, Document, Passage, Text
-from model.inference.timings import Report
-from model.notation import normalize_id, normalize_type
-from tasks.abbreviations import find_abbreviations
-from tasks.errors import SourceError
-from tasks.parsers import Deletion, Failure, detect_format, parse
-from tasks.sentences import split_sentences
-from tasks.sources import Source
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, digest_file
-from warehouse.parquet import TableWriter, read_batches
-from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES
-from warehouse.sources.counts import ParseSummary, read_parse_summary
-from warehouse.sources.hash_cache import forget_digest
+from e2emern.model.document import Annotation, Document, Passage, Text
+from e2emern.model.inference.timings import Report
+from e2emern.model.notation import normalize_id, normalize_type
+from e2emern.tasks.abbreviations import find_abbreviations
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers import Deletion, Failure, detect_format, parse
+from e2emern.tasks.sentences import split_sentences
+from e2emern.tasks.sources import Source
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, digest_file
+from e2emern.warehouse.parquet import TableWriter, read_batches
+from e2emern.warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES
+from e2emern.warehouse.sources.counts import ParseSummary, read_parse_summary
+from e2emern.warehouse.sources.hash_cache import forget_digest
 
 CHUNK_RECORDS = 256
 CHUNK_CHARACTERS = 1_000_000  # bounds chunks of full texts

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from model.document import MENTION_FIELDS, Annotation, Document, InvalidAnnotation, Mention, Passage
-from tasks.concept_filter import keep_links
-from tasks.errors import InputError
-from tasks.exporters import bioc, jsonl, pubtator
-from warehouse.files import atomic_write
-from warehouse.layout import Home
-from warehouse.queries.documents import annotated_rows
+from e2emern.model.document import MENTION_FIELDS, Annotation, Document, InvalidAnnotation, Mention, Passage
+from e2emern.tasks.concept_filter import keep_links
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.exporters import bioc, jsonl, pubtator
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.documents import annotated_rows
 
 Annotated = tuple[Document, list[Mention]]
 

@@ -15,19 +15,19 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from model.document import Annotation, Document, InvalidAnnotation
-from model.inference.cascade import Cascade
-from tasks.documents import text_of
-from tasks.errors import InputError
-from tasks.exporters.grouping import SEPARATOR, UNLINKED, identifier
-from tasks.isolate import map_isolating_failures
-from tasks.parsers.annotations import shown, split_identifiers
-from tasks.parsers.pubtator import parse_pubtator
-from tasks.parsers.records import Failure
-from tasks.parsers.source_reader import open_source
-from tasks.passed_over import PassedOver
-from tasks.resolve import check_spans
-from warehouse.files import atomic_write
+from e2emern.model.document import Annotation, Document, InvalidAnnotation
+from e2emern.model.inference.cascade import Cascade
+from e2emern.tasks.documents import text_of
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.exporters.grouping import SEPARATOR, UNLINKED, identifier
+from e2emern.tasks.isolate import map_isolating_failures
+from e2emern.tasks.parsers.annotations import shown, split_identifiers
+from e2emern.tasks.parsers.pubtator import parse_pubtator
+from e2emern.tasks.parsers.records import Failure
+from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.tasks.passed_over import PassedOver
+from e2emern.tasks.resolve import check_spans
+from e2emern.warehouse.files import atomic_write
 
 CHUNK_DOCUMENTS = 128
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.errors import FileError, first_line
-from model.progress import Progress, silent
-from model.version import model_version
-from model.vocabulary import Vocabulary
-from tasks.errors import InputError
-from tasks.resolve import check_model, no_entities, read_mesh_version
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, Versions
-from warehouse.mesh.entities import keep_entities
-from warehouse.registry.models import check_kept
+from e2emern.model.errors import FileError, first_line
+from e2emern.model.progress import Progress, silent
+from e2emern.model.version import model_version
+from e2emern.model.vocabulary import Vocabulary
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.resolve import check_model, no_entities, read_mesh_version
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.mesh.entities import keep_entities
+from e2emern.warehouse.registry.models import check_kept
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from model.inference.cascade import Cascade
-    from model.network import E2emernModel
+    from e2emern.model.inference.cascade import Cascade
+    from e2emern.model.network import E2emernModel
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -65,7 +65,7 @@ def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress:
     """
     from safetensors import SafetensorError
 
-    from model.inference.cascade import load_cascade
+    from e2emern.model.inference.cascade import load_cascade
 
     place = pick_device(device)
     hide_progress_bars()
@@ -84,7 +84,7 @@ def hide_progress_bars() -> None:
 
 def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTokenizerBase, str]:
     """Load network, tokenizer and version of a model folder, without vocabulary. Raises InputError if it is invalid."""
-    from model.pretrained import load_model
+    from e2emern.model.pretrained import load_model
 
     check_model(folder)
     try:

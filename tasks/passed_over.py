@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from model.document import Annotation, Document, InvalidAnnotation
-from model.notation import ENTITY_TYPES, normalize_type
-from warehouse.wording import MOST_EXAMPLES, by_kind, plural
+from e2emern.model.document import Annotation, Document, InvalidAnnotation
+from e2emern.model.notation import ENTITY_TYPES, normalize_type
+from e2emern.warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
 _LONGEST_TYPE = 40  # characters of a type in a report
 

@@ -20,16 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from model.document import MENTION_FIELDS, Document, Mention
-from model.inference.cascade import Cascade
-from model.inference.timings import Report
-from tasks.documents import read_documents, text_of
-from tasks.isolate import map_isolating_failures
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.mesh.changes import MeshChanges
-from warehouse.parquet import TableWriter, read_batches, verify_pages
-from warehouse.schemas import FAILURES, MENTIONS
-from warehouse.sources.counts import read_source_summary
+from e2emern.model.document import MENTION_FIELDS, Document, Mention
+from e2emern.model.inference.cascade import Cascade
+from e2emern.model.inference.timings import Report
+from e2emern.tasks.documents import read_documents, text_of
+from e2emern.tasks.isolate import map_isolating_failures
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.mesh.changes import MeshChanges
+from e2emern.warehouse.parquet import TableWriter, read_batches, verify_pages
+from e2emern.warehouse.schemas import FAILURES, MENTIONS
+from e2emern.warehouse.sources.counts import read_source_summary
 
 _PLACE = itemgetter("start", "end", "entity_type")
 _UNLINKED = dict.fromkeys(("mesh_id", "mesh_name", "mid_score", "high_score", "link_score", "how"))

@@ -8,17 +8,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from defaults import MODEL, RECIPES
-from model.errors import FileError, first_line
-from model.version import check_files, model_version
-from tasks.errors import InputError
-from tasks.parsers import detect_format
-from tasks.sources import find_files
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey, digest_file
-from warehouse.mesh.entities import entities_path
-from warehouse.registry.models import champion, get_model, models
-from warehouse.snapshots.reader import current_snapshot, current_sources
+from e2emern.defaults import MODEL, RECIPES
+from e2emern.model.errors import FileError, first_line
+from e2emern.model.version import check_files, model_version
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.parsers import detect_format
+from e2emern.tasks.sources import find_files
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, digest_file
+from e2emern.warehouse.mesh.entities import entities_path
+from e2emern.warehouse.registry.models import champion, get_model, models
+from e2emern.warehouse.snapshots.reader import current_snapshot, current_sources
 
 _SPANS = "PubTator text with mentions, plain, gzip or xz"
 

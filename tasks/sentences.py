@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from syntok import segmenter
 from syntok.tokenizer import Tokenizer
 
-from model.document import Document, Passage, Sentence
+from e2emern.model.document import Document, Passage, Sentence
 
 MAX_SENTENCE = 1000
 """The longest sentence in code points: tables in full texts have no full stop, and an encoder's input is bounded."""

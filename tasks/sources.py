@@ -14,11 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.errors import InputError, SourceError
-from tasks.parsers.source_reader import open_source
-from warehouse.errors import NameRefusedError
-from warehouse.layout import CHECKSUMS, Home, SourceKey
-from warehouse.sources.hash_cache import digesting
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.warehouse.errors import NameRefusedError
+from e2emern.warehouse.layout import CHECKSUMS, Home, SourceKey
+from e2emern.warehouse.sources.hash_cache import digesting
 
 # A mark that each document of a format has once: PubMed XML, MEDLINE text, BioC XML, BioC JSON, PubTator.
 _RECORD = re.compile(rb"<MedlineCitation[ >]|<PubmedBookArticle>|PMID- |<document>|\"passages\"|\|t\|")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from tests.flows.world import World
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models only: a second thread costs more than it brings
+
+hypothesis.settings.register_profile("default", deadline=None)  # time says nothing on a busy machine
+hypothesis.settings.load_profile("default")
 
 ROOT = Path(__file__).resolve().parent.parent
 

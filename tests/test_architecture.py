@@ -24,6 +24,8 @@ MUST_NOT_IMPORT = {
     "warehouse": {"torch", "transformers", "prefect"},
     "experiments": {"prefect", "duckdb", "bioc", "syntok", "abbreviations"},
 }
+INSTALLED = {"flows", "tasks", "model", "warehouse", "defaults"}
+"""Folders that are sub-packages of `e2emern`."""
 SUBFOLDERS_MAY_IMPORT: dict[str, set[str]] = {
     "model/inference": set(),
     "model/evaluation": {"model/inference"},
@@ -57,7 +59,10 @@ names_in_packages = [str(path) for path in IN_PACKAGES]
 
 
 def imported_modules(module: Path) -> set[str]:
-    """Everything that a module imports, at its top or further in, each with the name that it imports from there."""
+    """Everything that a module imports, at its top or further in, each with the name that it imports from there.
+
+    `e2emern.tasks`, the folder's name in the installed package, counts as `tasks`.
+    """
     found: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -65,12 +70,21 @@ def imported_modules(module: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             package = ".".join(module.parts[: -node.level]) if node.level else ""
             found |= {".".join(filter(None, (package, node.module, alias.name))) for alias in node.names}
-    return found
+    return {name.removeprefix("e2emern.") for name in found}
 
 
 def imported(module: Path) -> set[str]:
     """The first part of the name of everything that a module imports."""
     return {name.split(".")[0] for name in imported_modules(module)}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=names)
+def test_our_folders_are_imported_from_the_package(module: Path) -> None:
+    """Without the prefix, a module would be loaded twice, and `tasks` may be somebody else's."""
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {name.split(".")[0] for name in named} & INSTALLED
 
 
 def test_every_package_is_looked_at() -> None:
@@ -118,7 +132,7 @@ def test_no_function_is_longer_than_60_lines(module: Path) -> None:
 
 
 def test_what_needs_no_model_imports_no_torch() -> None:
-    light = ("flows.cli", "flows.nightly", "flows.backfill", "flows.drift", "flows.doctor")
+    light = [f"e2emern.flows.{name}" for name in ("cli", "nightly", "backfill", "drift", "doctor")]
     code = f"import sys, {', '.join(light)}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
@@ -144,7 +158,8 @@ def test_each_deployed_file_explains_how_to_run_it() -> None:
     """Its docstring has the command, with parameters that the flow has."""
     for deployed in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]:
         module, flow = deployed["entrypoint"].rsplit(".", 1)
-        tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8"))
+        path = module.removeprefix("e2emern.").replace(".", "/")
+        tree = ast.parse((ROOT / f"{path}.py").read_text("utf-8"))
         text = " ".join((ast.get_docstring(tree) or "").split())
         assert f"prefect deployment run {deployed['name']}/{deployed['name']}" in text
         (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == flow]

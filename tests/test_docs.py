@@ -15,10 +15,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from defaults import MODEL
-from warehouse.queries import library
-from warehouse.snapshots.views import LISTS, TABLES, VIEWS
-from warehouse.sources.constraints import CONSTRAINTS
+from e2emern.defaults import MODEL
+from e2emern.warehouse.queries import library
+from e2emern.warehouse.snapshots.views import LISTS, TABLES, VIEWS
+from e2emern.warehouse.sources.constraints import CONSTRAINTS
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES_PAGE = ROOT / "docs" / "tables.md"
@@ -72,8 +72,8 @@ def queries_section() -> str:
 
 def commands_page() -> str:
     """Return docs/commands.md: the help of every command, in the order of the work."""
-    from flows.cli import app
-    from flows.cli.parts import SECTIONS
+    from e2emern.flows.cli import app
+    from e2emern.flows.cli.parts import SECTIONS
 
     top: Any = typer.main.get_command(app)
     lines = [
@@ -166,7 +166,7 @@ def test_figures_match_the_metrics(page: Path) -> None:
 
 
 def test_metrics_belong_to_the_shipped_model() -> None:
-    from model.version import model_version
+    from e2emern.model.version import model_version
 
     metrics = json.loads(SHIPPED.read_text())
     assert metrics["model_version"] == model_version(MODEL)
@@ -222,7 +222,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_documented_commands_exist_with_their_options(words: list[str]) -> None:
-    from flows.cli import app
+    from e2emern.flows.cli import app
 
     command: Any = typer.main.get_command(app)
     while getattr(command, "commands", None):
@@ -242,7 +242,7 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
 
 
 def test_every_command_is_documented_and_has_an_example() -> None:
-    from flows.cli import app
+    from e2emern.flows.cli import app
 
     documented = [tuple(words) for words in commands()]
     for path, command in leaves(typer.main.get_command(app)):
@@ -251,7 +251,7 @@ def test_every_command_is_documented_and_has_an_example() -> None:
 
 
 def test_the_help_of_sql_names_every_table() -> None:
-    from flows.cli.sql import sql
+    from e2emern.flows.cli.sql import sql
 
     listed = re.search(r"Tables: (.*?);", sql.__doc__ or "", re.DOTALL)
     assert listed is not None

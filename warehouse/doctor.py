@@ -19,7 +19,7 @@ from typing import Final
 
 import duckdb
 
-from warehouse.doctor_repairs import (
+from e2emern.warehouse.doctor_repairs import (
     PARSED,
     Repair,
     Shown,
@@ -31,16 +31,16 @@ from warehouse.doctor_repairs import (
     sweep_beside,
     take_away,
 )
-from warehouse.errors import WarehouseError
-from warehouse.files import is_locked
-from warehouse.layout import Home, Versions, digest_file
-from warehouse.parquet import read_metadata, verify_pages
-from warehouse.quarantine import made_again
-from warehouse.quoting import literal_path
-from warehouse.registry.models import changes, check_files
-from warehouse.snapshots.file_stats import file_facts, recorded_facts
-from warehouse.snapshots.reader import open_path
-from warehouse.snapshots.refs import (
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.files import is_locked
+from e2emern.warehouse.layout import Home, Versions, digest_file
+from e2emern.warehouse.parquet import read_metadata, verify_pages
+from e2emern.warehouse.quarantine import made_again
+from e2emern.warehouse.quoting import literal_path
+from e2emern.warehouse.registry.models import changes, check_files
+from e2emern.warehouse.snapshots.file_stats import file_facts, recorded_facts
+from e2emern.warehouse.snapshots.reader import open_path
+from e2emern.warehouse.snapshots.refs import (
     linked_number,
     numbers,
     publisher,
@@ -49,10 +49,10 @@ from warehouse.snapshots.refs import (
     rollbacks,
     rollbacks_path,
 )
-from warehouse.sources.hash_cache import kept_digests
-from warehouse.sources.runs import may_be_running, read_run
-from warehouse.unreadable import unreadable
-from warehouse.wording import one_line
+from e2emern.warehouse.sources.hash_cache import kept_digests
+from e2emern.warehouse.sources.runs import may_be_running, read_run
+from e2emern.warehouse.unreadable import unreadable
+from e2emern.warehouse.wording import one_line
 
 CODES: Final = {
     "unreadable": "the file cannot be read now; that does not mean that it is damaged",

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from warehouse.files import sweep
-from warehouse.layout import Home
-from warehouse.quarantine import quarantine
-from warehouse.snapshots.file_stats import FileFacts
-from warehouse.snapshots.refs import set_current, withdrawn
-from warehouse.sources.hash_cache import forget_digest
-from warehouse.sources.runs import RunRecord, write_run
+from e2emern.warehouse.files import sweep
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.quarantine import quarantine
+from e2emern.warehouse.snapshots.file_stats import FileFacts
+from e2emern.warehouse.snapshots.refs import set_current, withdrawn
+from e2emern.warehouse.sources.hash_cache import forget_digest
+from e2emern.warehouse.sources.runs import RunRecord, write_run
 
 PARSED = ("documents", "deletions", "failures")
 """Folders of files by source, the same for every model."""

@@ -9,10 +9,10 @@ from itertools import islice, zip_longest
 
 import duckdb
 
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey
-from warehouse.quoting import file_list
-from warehouse.wording import MOST_EXAMPLES, one_line
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.quoting import file_list
+from e2emern.warehouse.wording import MOST_EXAMPLES, one_line
 
 _AT_ONCE = 64  # files that one query reads
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from warehouse.errors import NameRefusedError, WarehouseError
+from e2emern.warehouse.errors import NameRefusedError, WarehouseError
 
 CHECKSUMS = frozenset({".md5", ".sha256"})
 """Suffixes of checksum files, which lie in the folder of the dumps but are not dumps."""

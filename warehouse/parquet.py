@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import SchemaMismatchError, WarehouseError
-from warehouse.files import atomic_write
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.wording import one_line
 
 _BLOCK_ROWS = 256  # row groups end at a multiple of this
 _GROUP_ROWS = 256 * 1024  # each group has its own dictionary to read, so few groups are fast

@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from warehouse.layout import Home
+from e2emern.warehouse.layout import Home
 
 _NUMBER = re.compile(r"~[0-9]+$")  # `file_name` escapes a tilde, so no other name ends like this
 

@@ -11,7 +11,7 @@ import os
 
 import duckdb
 
-from warehouse.wording import one_line
+from e2emern.warehouse.wording import one_line
 
 # DuckDB reports an error of the system only as text.
 _REASONS = tuple(os.strerror(number) for number in errno.errorcode if number not in (errno.ENOENT, errno.ENOTDIR))

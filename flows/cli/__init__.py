@@ -11,11 +11,11 @@ import os
 import sys
 import traceback
 
-from flows.cli.application import app, say
-from flows.cli.visible import visible_streams
-from tasks.errors import InputError, ProblemsError
-from warehouse.errors import WarehouseError
-from warehouse.wording import one_line
+from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.visible import visible_streams
+from e2emern.tasks.errors import InputError, ProblemsError
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.wording import one_line
 
 from . import (  # noqa: F401  # importing a module adds its commands
     annotate,

@@ -1,5 +1,5 @@
-"""`python -m flows.cli` is `e2emern`."""
+"""`python -m e2emern.flows.cli` is `e2emern`."""
 
-from flows.cli import main
+from e2emern.flows.cli import main
 
 main()

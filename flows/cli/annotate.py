@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defaults import MESH, SAMPLE
-from flows.cli.application import app, report_examples, say
-from flows.cli.options import Device, HomeFolder, Mesh, OnDevice
-from warehouse.layout import Home
+from e2emern.defaults import MESH, SAMPLE
+from e2emern.flows.cli.application import app, report_examples, say
+from e2emern.flows.cli.options import Device, HomeFolder, Mesh, OnDevice
+from e2emern.warehouse.layout import Home
 
 if TYPE_CHECKING:
-    from flows.annotate import IncompleteError, Outcome
+    from e2emern.flows.annotate import IncompleteError, Outcome
 
 
 @app.command(epilog="Example: e2emern annotate pubmed26n0001.xml.gz 'updates/*.xml.gz' --home /data/home")
@@ -39,9 +39,9 @@ def annotate(
     Sources that are done are skipped, so the same command continues after a stop and takes in new files only. Exit
     code 0 says that every record is accounted for.
     """
-    from flows.cli.render import show_outcome
-    from flows.cli.terminal import VisibleConsole
-    from tasks.resolve import holds_sample
+    from e2emern.flows.cli.render import show_outcome
+    from e2emern.flows.cli.terminal import VisibleConsole
+    from e2emern.tasks.resolve import holds_sample
 
     if not inputs:
         context.fail("give files, folders or patterns to annotate; `e2emern demo` annotates the bundled sample")
@@ -64,9 +64,9 @@ def demo(
 
     The sample needs a home of its own: it is never mixed with other sources.
     """
-    from flows.cli.render import show_outcome, show_sample
-    from flows.cli.terminal import VisibleConsole
-    from tasks.resolve import check_home_of_sample
+    from e2emern.flows.cli.render import show_outcome, show_sample
+    from e2emern.flows.cli.terminal import VisibleConsole
+    from e2emern.tasks.resolve import check_home_of_sample
 
     console = VisibleConsole()
     check_home_of_sample(home, sample=SAMPLE)
@@ -84,15 +84,15 @@ def _annotate(
     inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device
 ) -> tuple[Outcome, IncompleteError | None]:
     """Annotate with progress on standard error; return the outcome, and the error if sources lack records."""
-    from tasks.resolve import check_choices, find_model
+    from e2emern.tasks.resolve import check_choices, find_model
 
     check_choices(inputs, home=home, model=find_model(model, home=home), mesh=mesh)
     if device is Device.CUDA:
-        from tasks.models import pick_device
+        from e2emern.tasks.models import pick_device
 
         pick_device(device.value)
-    from flows.annotate import IncompleteError, annotate_sources
-    from flows.cli.progress import TerminalProgress
+    from e2emern.flows.annotate import IncompleteError, annotate_sources
+    from e2emern.flows.cli.progress import TerminalProgress
 
     with TerminalProgress() as progress:
         try:

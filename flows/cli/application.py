@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.parts import Application
-from warehouse.wording import MOST_EXAMPLES, by_kind, plural
+from e2emern.flows.cli.parts import Application
+from e2emern.warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
 app = Application(
     name="e2emern",

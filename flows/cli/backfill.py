@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.application import app, say
-from flows.cli.options import Device, HomeFolder, OnDevice
-from warehouse.wording import plural
+from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.options import Device, HomeFolder, OnDevice
+from e2emern.warehouse.wording import plural
 
 
 @app.command(epilog="Example: e2emern backfill --home home --model home/models/new --publish")
@@ -30,9 +30,9 @@ def backfill(
     What is done is skipped, so the same command continues after a stop. The current snapshot shows the former model
     until the result is published.
     """
-    from flows.backfill import backfill as run
-    from flows.cli.progress import TerminalProgress
-    from tasks.errors import ProblemsError
+    from e2emern.flows.backfill import backfill as run
+    from e2emern.flows.cli.progress import TerminalProgress
+    from e2emern.tasks.errors import ProblemsError
 
     with TerminalProgress() as progress:
         outcome = run(

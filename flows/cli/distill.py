@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from defaults import MESH
-from flows.cli.application import app, say
-from flows.cli.options import Device, Entities, Models, OnDevice, PlainText, Seed
-from warehouse.wording import plural
+from e2emern.defaults import MESH
+from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.options import Device, Entities, Models, OnDevice, PlainText, Seed
+from e2emern.warehouse.wording import plural
 
 
 @app.command(epilog="Example: e2emern silver --text text.xz --model seed-0 --model seed-1 --output silver.parquet")
@@ -28,9 +28,9 @@ def silver(
     Takes passages at random that are rich in names of MeSH, and keeps for each word the mean of what the models think.
     Started again, it resumes.
     """
-    from tasks.models import hide_progress_bars, pick_device
-    from tasks.training.distill import make_silver
-    from tasks.training.train import one_line
+    from e2emern.tasks.models import hide_progress_bars, pick_device
+    from e2emern.tasks.training.distill import make_silver
+    from e2emern.tasks.training.train import one_line
 
     hide_progress_bars()
     with one_line():
@@ -57,10 +57,10 @@ def average(
 
     They have to be trained from one encoder, as the seeds of a recipe are.
     """
-    from model.training.average import average as run
-    from tasks.models import hide_progress_bars
-    from tasks.resolve import check_model
-    from tasks.training.train import one_line
+    from e2emern.model.training.average import average as run
+    from e2emern.tasks.models import hide_progress_bars
+    from e2emern.tasks.resolve import check_model
+    from e2emern.tasks.training.train import one_line
 
     hide_progress_bars()
     for folder in model:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.application import Examples, app, say
-from flows.cli.options import HomeFolder
-from warehouse.wording import MOST_EXAMPLES, plural
+from e2emern.flows.cli.application import Examples, app, say
+from e2emern.flows.cli.options import HomeFolder
+from e2emern.warehouse.wording import MOST_EXAMPLES, plural
 
 
 @app.command(epilog="Example: e2emern doctor --home home --repair")
@@ -23,8 +23,8 @@ def doctor(
 
     Each finding begins with a code, which docs/doctor.md explains. Exit code 1 says that findings remain.
     """
-    from warehouse.doctor import CODES, examine
-    from warehouse.snapshots.refs import numbers
+    from e2emern.warehouse.doctor import CODES, examine
+    from e2emern.warehouse.snapshots.refs import numbers
 
     findings = examine(home, repair=repair)
     listed = Examples(print, most=None if everything else MOST_EXAMPLES)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from defaults import MESH, MODEL
-from flows.cli.application import app, say
-from flows.cli.options import AnswerFormat, Device, Entities, Form, GoldFiles, OnDevice, Seen
+from e2emern.defaults import MESH, MODEL
+from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.options import AnswerFormat, Device, Entities, Form, GoldFiles, OnDevice, Seen
 
 
 class Protocol(StrEnum):
@@ -44,12 +44,12 @@ def evaluate(
 
     Every figure comes with the floor of looking up training strings and the ceiling that the vocabulary sets.
     """
-    from tasks.training.gold import find_gold
+    from e2emern.tasks.training.gold import find_gold
 
     documents, training = find_gold(gold, log=say), find_gold(seen or [], log=say)
-    from flows.cli.progress import TerminalProgress
-    from tasks.evaluation.evaluate import evaluate_models, write_evaluation
-    from warehouse.layout import Home
+    from e2emern.flows.cli.progress import TerminalProgress
+    from e2emern.tasks.evaluation.evaluate import evaluate_models, write_evaluation
+    from e2emern.warehouse.layout import Home
 
     with TerminalProgress() as progress:
         found = evaluate_models(
@@ -77,9 +77,9 @@ def statistics(
     form: Form = AnswerFormat.TABLE,
 ) -> None:
     """Count what gold corpora hold: documents, sentences, mentions, concepts, by split and in all."""
-    from flows.cli.render import print_answer
-    from flows.cli.terminal import VisibleConsole
-    from tasks.training.gold import find_gold, read_statistics
+    from e2emern.flows.cli.render import print_answer
+    from e2emern.flows.cli.terminal import VisibleConsole
+    from e2emern.tasks.training.gold import find_gold, read_statistics
 
     counts = read_statistics(find_gold(gold, log=say), mesh=mesh, log=say)
     print_answer(counts, form=form.value, console=VisibleConsole())
@@ -103,6 +103,6 @@ def corpus(
 
     Sentences are split and abbreviations found once, here.
     """
-    from tasks.training.gold import join_corpora
+    from e2emern.tasks.training.gold import join_corpora
 
     join_corpora(gold, annotates=annotates or [], output=output, mesh=mesh)

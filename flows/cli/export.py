@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.application import app, say
-from flows.cli.options import Allow, Branch, Deny, HomeFolder
-from warehouse.wording import plural
+from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.options import Allow, Branch, Deny, HomeFolder
+from e2emern.warehouse.wording import plural
 
 
 class ExportFormat(StrEnum):
@@ -38,12 +38,12 @@ def export(
 
     With --branch, --allow or --deny, mentions of other concepts are written as not linked, as `link` does.
     """
-    from tasks.export import export as export_to
-    from tasks.export import read_annotated
+    from e2emern.tasks.export import export as export_to
+    from e2emern.tasks.export import read_annotated
 
     selected = None
     if branch or allow or deny:
-        from tasks.concept_filter import read_selection
+        from e2emern.tasks.concept_filter import read_selection
 
         selected = read_selection(home, branches=branch or (), allow=allow, deny=deny)
     written = export_to(read_annotated(home, selected=selected), output, form=form.value, skip_full_text=skip_full_text)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.application import Examples, app
-from flows.cli.options import HomeFolder
-from warehouse.wording import plural
+from e2emern.flows.cli.application import Examples, app
+from e2emern.flows.cli.options import HomeFolder
+from e2emern.warehouse.wording import plural
 
 if TYPE_CHECKING:
-    from tasks.ingest import FileOutcome
+    from e2emern.tasks.ingest import FileOutcome
 
 
 @app.command(epilog="Example: e2emern ingest https://ftp.ncbi.nlm.nih.gov/pubmed/updatefiles/ --home /data/home")
@@ -40,9 +40,9 @@ def ingest(
     code 0 says that every file is there as its source has it; with --check also that the numbers of the
     PubMed files have no gap. Exit code 1 says that something is missing.
     """
-    from flows.cli.progress import TerminalProgress
-    from tasks.ingest import Limits, find_gaps
-    from tasks.ingest import ingest as fetch
+    from e2emern.flows.cli.progress import TerminalProgress
+    from e2emern.tasks.ingest import Limits, find_gaps
+    from e2emern.tasks.ingest import ingest as fetch
 
     folder = dumps or home.dumps
     listed = Examples()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defaults import MESH, MODEL
-from flows.cli.application import app, report_examples, say
-from flows.cli.options import Allow, Branch, Deny, Device, HomeFolder, Mesh, OnDevice
-from warehouse.layout import Home
-from warehouse.wording import plural
+from e2emern.defaults import MESH, MODEL
+from e2emern.flows.cli.application import app, report_examples, say
+from e2emern.flows.cli.options import Allow, Branch, Deny, Device, HomeFolder, Mesh, OnDevice
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.wording import plural
 
 if TYPE_CHECKING:
-    from tasks.parsers.records import Failure
+    from e2emern.tasks.parsers.records import Failure
 
 
 @app.command(epilog="Example: e2emern link spans.PubTator --output linked.PubTator --branch C04")
@@ -38,9 +38,9 @@ def link(
     All else in the file stays as it is. What cannot be used is reported, annotations by type or by what is wrong.
     The home keeps the encoded names of MeSH if the model folder has none.
     """
-    from tasks.concept_filter import select_concepts
-    from tasks.models import load, read_versions, read_vocabulary
-    from tasks.resolve import check_spans, find_mesh
+    from e2emern.tasks.concept_filter import select_concepts
+    from e2emern.tasks.models import load, read_versions, read_vocabulary
+    from e2emern.tasks.resolve import check_spans, find_mesh
 
     table, selection = find_mesh(mesh, home=home), None
     read_versions(model, table)  # reports missing files
@@ -48,7 +48,9 @@ def link(
     if branch or allow or deny:
         selection = select_concepts(read_vocabulary(table), branches=branch or (), allow=allow, deny=deny)
 
-    from tasks.link import link_file  # slow to import, and so is loading the model: input errors are reported before
+    from e2emern.tasks.link import (
+        link_file,  # slow to import, and so is loading the model: input errors are reported before
+    )
 
     cascade = load(model, table, home=home, device=device.value)
     cascade.selection, cascade.least_link = selection, abstain

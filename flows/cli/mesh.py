@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.application import group, say
-from flows.cli.options import AnswerFormat, Device, Form, HomeFolder, OnDevice, OptionalHome
-from warehouse.layout import Home
-from warehouse.wording import plural
+from e2emern.flows.cli.application import group, say
+from e2emern.flows.cli.options import AnswerFormat, Device, Form, HomeFolder, OnDevice, OptionalHome
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.wording import plural
 
 if TYPE_CHECKING:
-    from tasks.mesh.importing import Imported
+    from e2emern.tasks.mesh.importing import Imported
 
 mesh_app = group("mesh", says="Versions of MeSH: import them, compare them, link to a new one.")
 
@@ -46,7 +46,7 @@ def mesh_import(
     """
     if home is None and output is None:
         raise typer.BadParameter("give --home, --output or both")
-    from tasks.mesh.importing import import_mesh
+    from e2emern.tasks.mesh.importing import import_mesh
 
     imported = import_mesh(sources, version=mesh_version, home=home, output=output)
     say(_summary(imported, home=home, output=output))
@@ -75,9 +75,9 @@ def mesh_list(
     """List the versions of MeSH in a home."""
     import pyarrow as pa
 
-    from flows.cli.render import print_answer
-    from flows.cli.terminal import VisibleConsole
-    from warehouse.mesh.entities import VocabularySummary, list_vocabularies
+    from e2emern.flows.cli.render import print_answer
+    from e2emern.flows.cli.terminal import VisibleConsole
+    from e2emern.warehouse.mesh.entities import VocabularySummary, list_vocabularies
 
     home.check()
     found = list_vocabularies(home)
@@ -103,10 +103,10 @@ def mesh_diff(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from flows.cli.render import print_answer
-    from flows.cli.terminal import VisibleConsole
-    from model.vocabulary import bag_of_words
-    from warehouse.mesh.changes import KINDS, mesh_changes
+    from e2emern.flows.cli.render import print_answer
+    from e2emern.flows.cli.terminal import VisibleConsole
+    from e2emern.model.vocabulary import bag_of_words
+    from e2emern.warehouse.mesh.changes import KINDS, mesh_changes
 
     with mesh_changes(home, old=old, new=new, fold=bag_of_words) as changes:
         listed = changes.listed()
@@ -142,8 +142,8 @@ def mesh_relink(
     The model does not search for mentions again. Sources that are done are skipped, so the same command continues after
     a stop.
     """
-    from flows.cli.progress import TerminalProgress
-    from flows.relink import relink
+    from e2emern.flows.cli.progress import TerminalProgress
+    from e2emern.flows.relink import relink
 
     with TerminalProgress() as progress:
         outcome = relink(home.root, mesh=mesh, model=model, device=device.value, progress=progress)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defaults import MESH
-from flows.cli.application import app, group, say
-from flows.cli.options import Config, Data, Device, HomeFolder, Mesh, OnDevice, Seen, Version, Why
-from tasks.errors import InputError
-from warehouse.errors import NoSnapshotError, WarehouseError
-from warehouse.wording import plural
+from e2emern.defaults import MESH
+from e2emern.flows.cli.application import app, group, say
+from e2emern.flows.cli.options import Config, Data, Device, HomeFolder, Mesh, OnDevice, Seen, Version, Why
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
+from e2emern.warehouse.wording import plural
 
 if TYPE_CHECKING:
-    from warehouse.registry.evaluations import Judged
+    from e2emern.warehouse.registry.evaluations import Judged
 
 models_app = group("models", says="List, add, judge, retrain, promote and roll back the models of a home.")
 
@@ -25,8 +25,8 @@ models_app = group("models", says="List, add, judge, retrain, promote and roll b
 )
 def list_all(home: HomeFolder) -> None:
     """List the models of a home, what the gate made of each, and every change of the champion."""
-    from warehouse.registry.evaluations import evaluations
-    from warehouse.registry.models import champion, changes, models
+    from e2emern.warehouse.registry.evaluations import evaluations
+    from e2emern.warehouse.registry.models import champion, changes, models
 
     home.check()
     leading, judged = champion(home), {one.challenger: one for one in evaluations(home)}
@@ -47,8 +47,8 @@ def list_all(home: HomeFolder) -> None:
 )
 def show(version: Version, home: HomeFolder) -> None:
     """Show a model: its files, and the last evaluation of it, or its card where there is none."""
-    from warehouse.registry.evaluations import evaluations, read_report
-    from warehouse.registry.models import get_model
+    from e2emern.warehouse.registry.evaluations import evaluations, read_report
+    from e2emern.warehouse.registry.models import get_model
 
     model = get_model(home, version)
     judged = [one for one in evaluations(home) if one.challenger == version]
@@ -68,8 +68,8 @@ def add(
     home: HomeFolder,
 ) -> None:
     """Copy a model into the home, under the version that its content gives it."""
-    from tasks.models import load_whole
-    from warehouse.registry.models import add_model
+    from e2emern.tasks.models import load_whole
+    from e2emern.warehouse.registry.models import add_model
 
     *_, version = load_whole(folder, device="cpu")
     home.root.mkdir(parents=True, exist_ok=True)
@@ -102,8 +102,8 @@ def retrain(
     Started again, it resumes; without new data it does nothing. Exit code 0 means that it was carried through,
     whether or not the challenger is the champion now.
     """
-    from flows.retrain import retrain_model
-    from tasks.models import hide_progress_bars
+    from e2emern.flows.retrain import retrain_model
+    from e2emern.tasks.models import hide_progress_bars
 
     hide_progress_bars()
     done = retrain_model(
@@ -136,9 +136,9 @@ def judge(
 
     Nothing is promoted. Exit code 1 says that the gate refuses it.
     """
-    from flows.cli.progress import TerminalProgress
-    from flows.evaluate import judge as run
-    from warehouse.registry.evaluations import read_report
+    from e2emern.flows.cli.progress import TerminalProgress
+    from e2emern.flows.evaluate import judge as run
+    from e2emern.warehouse.registry.evaluations import read_report
 
     with TerminalProgress() as progress:
         judged, said = run(
@@ -162,15 +162,15 @@ def promote(
     ] = None,
 ) -> None:
     """Make a model the champion; it has to have passed the gate against the one that is."""
-    from tasks.resolve import find_model
-    from warehouse.registry.evaluations import evaluations
-    from warehouse.registry.models import champion, get_model
-    from warehouse.registry.models import promote as promote_model
+    from e2emern.tasks.resolve import find_model
+    from e2emern.warehouse.registry.evaluations import evaluations
+    from e2emern.warehouse.registry.models import champion, get_model
+    from e2emern.warehouse.registry.models import promote as promote_model
 
     get_model(home, version)
     leading, evaluation = champion(home), None
     if accept is None:
-        from model.version import model_version
+        from e2emern.model.version import model_version
 
         against = model_version(find_model(None, home=home))
         judged = [one for one in evaluations(home) if (one.challenger, one.champion) == (version, against)]
@@ -192,7 +192,7 @@ def promote(
 )
 def rollback(home: HomeFolder, why: Why = None) -> None:
     """Make the model that the champion has replaced the champion again."""
-    from warehouse.registry.models import roll_back_model
+    from e2emern.warehouse.registry.models import roll_back_model
 
     if not home.root.is_dir():
         raise WarehouseError("does not exist", path=home.root)
@@ -203,7 +203,7 @@ def rollback(home: HomeFolder, why: Why = None) -> None:
 @app.command(epilog="Example: e2emern drift --home home")
 def drift(home: HomeFolder) -> None:
     """Compare the last night of a home with the nights before it."""
-    from tasks.evaluation.drift import read_drift
+    from e2emern.tasks.evaluation.drift import read_drift
 
     found = read_drift(home)
     if found is None:

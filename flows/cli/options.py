@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from warehouse.layout import Home
+from e2emern.warehouse.layout import Home
 
 TIMEOUT_S = 300.0  # the same as in `warehouse.queries.sql`, which is too slow to import for --help
 LARGEST_SEED = 10**12  # of a recipe

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
-from flows.cli.terminal import VisibleConsole, duration, is_plain
+from e2emern.flows.cli.terminal import VisibleConsole, duration, is_plain
 
 
 class TerminalProgress:

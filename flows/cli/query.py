@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.application import group, say
-from flows.cli.options import TIMEOUT_S, AnswerFormat, Form, HomeFolder, Rows, Timeout
-from warehouse.layout import Home
-from warehouse.queries import TYPES, NamedQuery, Parameter, library
-from warehouse.wording import plural
+from e2emern.flows.cli.application import group, say
+from e2emern.flows.cli.options import TIMEOUT_S, AnswerFormat, Form, HomeFolder, Rows, Timeout
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries import TYPES, NamedQuery, Parameter, library
+from e2emern.warehouse.wording import plural
 
 _METAVARS = {
     "text": "TEXT",
@@ -31,10 +31,10 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
     """Return the function of one command; typer reads the options from its signature."""
 
     def run(home: Home, form: AnswerFormat, limit: int, timeout: float, **given: Any) -> None:
-        from flows.cli.render import print_answer
-        from flows.cli.terminal import VisibleConsole
-        from warehouse.queries.answers import is_cut
-        from warehouse.queries.saved import answer
+        from e2emern.flows.cli.render import print_answer
+        from e2emern.flows.cli.terminal import VisibleConsole
+        from e2emern.warehouse.queries.answers import is_cut
+        from e2emern.warehouse.queries.saved import answer
 
         found = answer(home, asked.name, given, limit_rows=limit, timeout_s=timeout)
         print_answer(found, form=form.value, console=VisibleConsole())

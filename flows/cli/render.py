@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from rich.console import Console
 
-from flows.cli.terminal import (
+from e2emern.flows.cli.terminal import (
     Level,
     Summary,
     VisibleConsole,
@@ -20,16 +20,16 @@ from flows.cli.terminal import (
     show_summary,
     show_table,
 )
-from flows.values import as_json, distinct, records_of, write_csv
-from flows.visible import visible_json
-from model.document import MENTION_FIELDS, Document, Mention, Passage
-from warehouse.layout import Home
-from warehouse.wording import MOST_EXAMPLES, by_kind, cut, examples, plural
+from e2emern.flows.values import as_json, distinct, records_of, write_csv
+from e2emern.flows.visible import visible_json
+from e2emern.model.document import MENTION_FIELDS, Document, Mention, Passage
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.wording import MOST_EXAMPLES, by_kind, cut, examples, plural
 
 if TYPE_CHECKING:
-    from flows.annotate import Outcome
-    from warehouse.queries.status import Status
-    from warehouse.queries.trace import Origin, Trace
+    from e2emern.flows.annotate import Outcome
+    from e2emern.warehouse.queries.status import Status
+    from e2emern.warehouse.queries.trace import Origin, Trace
 
 STATUS_LINES = 40
 """Most lines of `e2emern status`, whatever the home holds."""
@@ -240,9 +240,9 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
 
 def show_sample(home: Home, source: str, *, console: Console) -> None:
     """Print a few annotated documents of a source, the most frequent concepts, and a query with its answer."""
-    from tasks.export import read_annotated
-    from warehouse.queries.trusted import query_trusted
-    from warehouse.quoting import literal
+    from e2emern.tasks.export import read_annotated
+    from e2emern.warehouse.queries.trusted import query_trusted
+    from e2emern.warehouse.quoting import literal
 
     ids = set(
         query_trusted(home, _RICHEST.format(source=literal(source), limit=_SHOWN_DOCUMENTS))["document_id"].to_pylist()

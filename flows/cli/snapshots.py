@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.application import group, say
-from flows.cli.options import HomeFolder, Why
-from warehouse.errors import WarehouseError
-from warehouse.layout import Versions
-from warehouse.wording import examples, plural
+from e2emern.flows.cli.application import group, say
+from e2emern.flows.cli.options import HomeFolder, Why
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Versions
+from e2emern.warehouse.wording import examples, plural
 
 if TYPE_CHECKING:
-    from warehouse.snapshots.diff import Change, Listed
+    from e2emern.warehouse.snapshots.diff import Change, Listed
 
 _TITLE = 80  # characters
 
@@ -25,8 +25,8 @@ snapshots_app = group("snapshots", says="List, compare, publish, roll back, prun
 )
 def list_all(home: HomeFolder) -> None:
     """List the snapshots, newest first: when, what they show, their state."""
-    from warehouse.snapshots.diff import list_snapshots
-    from warehouse.snapshots.refs import rollbacks
+    from e2emern.warehouse.snapshots.diff import list_snapshots
+    from e2emern.warehouse.snapshots.refs import rollbacks
 
     for listed in list_snapshots(home):
         print(_listed(listed))
@@ -54,8 +54,8 @@ def publish_all(
     ] = None,
 ) -> None:
     """Publish what is annotated, without annotating anything."""
-    from warehouse.snapshots.publish import publish
-    from warehouse.snapshots.reader import current_snapshot
+    from e2emern.warehouse.snapshots.publish import publish
+    from e2emern.warehouse.snapshots.reader import current_snapshot
 
     current = current_snapshot(home)
     if current is None and (model is None or mesh is None):
@@ -76,7 +76,7 @@ def diff(
     home: HomeFolder,
 ) -> None:
     """Tell which documents and concepts were gained, lost and changed from A to B, with examples."""
-    from warehouse.snapshots.diff import difference
+    from e2emern.warehouse.snapshots.diff import difference
 
     found = difference(home, before, after)
     was, is_now = found.before, found.after
@@ -108,7 +108,7 @@ def rollback(
     why: Why = None,
 ) -> None:
     """Make another snapshot the current one; publishing then waits for somebody to accept it."""
-    from warehouse.snapshots.refs import active_rollback, roll_back
+    from e2emern.warehouse.snapshots.refs import active_rollback, roll_back
 
     done = roll_back(home, number, why=why)
     print(f"snapshot {done.shown} is current in place of {done.left}")
@@ -124,7 +124,7 @@ def prune(
     keep: Annotated[int, typer.Option(min=1, metavar="N", help="Newest snapshots to keep; the current one stays too.")],
 ) -> None:
     """Delete old snapshots, and the files that no other one shows; work that was never published stays."""
-    from warehouse.snapshots.prune import prune as prune_home
+    from e2emern.warehouse.snapshots.prune import prune as prune_home
 
     done = prune_home(home, keep=keep)
     print(
@@ -142,7 +142,7 @@ def prune(
 )
 def relocate(home: HomeFolder) -> None:
     """Rewrite where the snapshots of a home that has moved read their files, for other DuckDB clients."""
-    from warehouse.snapshots.refs import relocate as relocate_home
+    from e2emern.warehouse.snapshots.refs import relocate as relocate_home
 
     moved = relocate_home(home)
     print(

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.application import app, say
-from flows.cli.options import TIMEOUT_S, AnswerFormat, Form, HomeFolder, Rows, Timeout
-from tasks.errors import InputError
-from warehouse.wording import plural
+from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.options import TIMEOUT_S, AnswerFormat, Form, HomeFolder, Rows, Timeout
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.wording import plural
 
 
 @app.command(epilog="""Example: e2emern sql --home home "SELECT mesh_name, count(*) FROM mentions GROUP BY ALL" """)
@@ -36,10 +36,10 @@ def sql(
     invalid_annotations, sources, files, superseded, hidden, runs, models, evaluations, checks, snapshot; DESCRIBE
     lists the columns of each.
     """
-    from flows.cli.render import print_answer
-    from flows.cli.terminal import VisibleConsole
-    from warehouse.queries.sql import is_cut
-    from warehouse.queries.sql import query as ask
+    from e2emern.flows.cli.render import print_answer
+    from e2emern.flows.cli.terminal import VisibleConsole
+    from e2emern.warehouse.queries.sql import is_cut
+    from e2emern.warehouse.queries.sql import query as ask
 
     given = _standard_input() if query == "-" else query
     answer = ask(home, given, parameters=_values(param or []), limit_rows=limit, timeout_s=timeout)

@@ -20,11 +20,11 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from flows.values import records_of, text_of
-from flows.visible import visible
-from model.document import Document, Mention
-from tasks.exporters.grouping import Span, spans
-from warehouse.wording import plural
+from e2emern.flows.values import records_of, text_of
+from e2emern.flows.visible import visible
+from e2emern.model.document import Document, Mention
+from e2emern.tasks.exporters.grouping import Span, spans
+from e2emern.warehouse.wording import plural
 
 _GROUNDS = {"Disease": "#1a1a1a on #ff8a80", "Chemical": "#1a1a1a on #a8d8ff"}
 _OTHER_GROUND = "#1a1a1a on #d9d9d9"

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.application import app
-from flows.cli.options import HomeFolder
-from flows.visible import visible_json
+from e2emern.flows.cli.application import app
+from e2emern.flows.cli.options import HomeFolder
+from e2emern.flows.visible import visible_json
 
 
 class TraceFormat(StrEnum):
@@ -26,9 +26,9 @@ def trace(
     form: Annotated[TraceFormat, typer.Option("--format", help="How to print it.")] = TraceFormat.TEXT,
 ) -> None:
     """Show the text of a document with its mentions, and its history: revisions, withdrawals, snapshots, failures."""
-    from flows.cli.render import print_trace
-    from flows.cli.terminal import VisibleConsole
-    from warehouse.queries.trace import trace as trace_of
+    from e2emern.flows.cli.render import print_trace
+    from e2emern.flows.cli.terminal import VisibleConsole
+    from e2emern.warehouse.queries.trace import trace as trace_of
 
     history = trace_of(home, document)
     if form is TraceFormat.JSON:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from defaults import MESH
-from flows.cli.application import app, say
-from flows.cli.options import LARGEST_SEED, Config, Data, Device, OnDevice, PlainText, Seed
-from tasks.errors import InputError
+from e2emern.defaults import MESH
+from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.options import LARGEST_SEED, Config, Data, Device, OnDevice, PlainText, Seed
+from e2emern.tasks.errors import InputError
 
 if TYPE_CHECKING:
-    from model.training.train import Trained
+    from e2emern.model.training.train import Trained
 
 
 @app.command(epilog="Example: e2emern train --config ours --data corpora/ --output my-model")
@@ -56,10 +56,10 @@ def train(
     Writes the model, its loss curve and, with dev, the F1 of every epoch. Then encodes the names of MeSH and fits on
     dev what weighs the evidence, so that `annotate` can take the model.
     """
-    from model.training.recipe import RecipeError, read_config
-    from tasks.models import hide_progress_bars, pick_device
-    from tasks.resolve import find_recipe
-    from tasks.training.train import search_recipe, train_seeds
+    from e2emern.model.training.recipe import RecipeError, read_config
+    from e2emern.tasks.models import hide_progress_bars, pick_device
+    from e2emern.tasks.resolve import find_recipe
+    from e2emern.tasks.training.train import search_recipe, train_seeds
 
     hide_progress_bars()
     path = find_recipe(config)
@@ -101,9 +101,9 @@ def pretrain(
 
     Started again, it resumes; with more tokens, so does a run that is done.
     """
-    from model.training.pretrain import pretrain as run
-    from tasks.models import hide_progress_bars, pick_device
-    from tasks.training.train import one_line
+    from e2emern.model.training.pretrain import pretrain as run
+    from e2emern.tasks.models import hide_progress_bars, pick_device
+    from e2emern.tasks.training.train import one_line
 
     hide_progress_bars()
     with one_line(lower="--rows"):

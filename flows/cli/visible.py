@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-from flows.visible import visible
+from e2emern.flows.visible import visible
 
 
 class VisibleStream:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from model.corpus import GoldDocument, GoldMention
-from model.document import Mention
-from model.evaluation.scores import Counts, count, count_links
-from model.evaluation.slices import Slicer
-from model.notation import is_omim
-from model.vocabulary import Vocabulary, normalise
+from e2emern.model.corpus import GoldDocument, GoldMention
+from e2emern.model.document import Mention
+from e2emern.model.evaluation.scores import Counts, count, count_links
+from e2emern.model.evaluation.slices import Slicer
+from e2emern.model.notation import is_omim
+from e2emern.model.vocabulary import Vocabulary, normalise
 
 DEPTHS = (1, 4, 8, 16, 64)  # the values of k for recall@k
 

@@ -12,8 +12,8 @@ from zlib import crc32
 
 import numpy as np
 
-from model.evaluation.scores import Cell, Counts
-from model.evaluation.slices import ALL
+from e2emern.model.evaluation.scores import Cell, Counts
+from e2emern.model.evaluation.slices import ALL
 
 ROUNDS = 2000
 

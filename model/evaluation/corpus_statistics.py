@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from model.corpus import GoldDocument
-from model.vocabulary import normalise
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.vocabulary import normalise
 
 WHOLE = "all"
 

@@ -1,6 +1,6 @@
 """Evaluates a model on gold documents under every protocol, next to a floor and a ceiling.
 
-python -m model.evaluation.evaluate MODEL --corpus FILE --mesh FILE --splits bc5cdr/dev --output scores.json
+python -m e2emern.model.evaluation.evaluate MODEL --corpus FILE --mesh FILE --splits bc5cdr/dev --output scores.json
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.cli import fails_in_one_line, log, model_parser
-from model.corpus import GoldDocument, GoldMention, read_corpus, text_of
-from model.document import Mention
-from model.evaluation.baselines import DEPTHS, find_bounds
-from model.evaluation.comparison import UNAIDED
-from model.evaluation.metrics import Evaluation, wide_rows
-from model.evaluation.paper import count_paper
-from model.evaluation.report import write_report
-from model.evaluation.scores import JUDGES, Counts, count, count_links
-from model.evaluation.slices import Slicer
-from model.files import write_text
-from model.inference.cascade import Cascade, Linked, load_cascade
-from model.inference.grouping import Group, Span
-from model.inference.resolver import Resolver
-from model.inference.timings import Report
-from model.inference.training_strings import TrainingStrings
-from model.progress import Progress, each_tenth, silent
+from e2emern.model.cli import fails_in_one_line, log, model_parser
+from e2emern.model.corpus import GoldDocument, GoldMention, read_corpus, text_of
+from e2emern.model.document import Mention
+from e2emern.model.evaluation.baselines import DEPTHS, find_bounds
+from e2emern.model.evaluation.comparison import UNAIDED
+from e2emern.model.evaluation.metrics import Evaluation, wide_rows
+from e2emern.model.evaluation.paper import count_paper
+from e2emern.model.evaluation.report import write_report
+from e2emern.model.evaluation.scores import JUDGES, Counts, count, count_links
+from e2emern.model.evaluation.slices import Slicer
+from e2emern.model.files import write_text
+from e2emern.model.inference.cascade import Cascade, Linked, load_cascade
+from e2emern.model.inference.grouping import Group, Span
+from e2emern.model.inference.resolver import Resolver
+from e2emern.model.inference.timings import Report
+from e2emern.model.inference.training_strings import TrainingStrings
+from e2emern.model.progress import Progress, each_tenth, silent
 
 PROTOCOLS = ("ner", "link", "mention", "document", "paper")
 
@@ -193,7 +193,7 @@ def _chunks(documents: Sequence[GoldDocument]) -> Iterator[Sequence[GoldDocument
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate from the command line."""
-    parser = model_parser("python -m model.evaluation.evaluate", description=__doc__)
+    parser = model_parser("python -m e2emern.model.evaluation.evaluate", description=__doc__)
     parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the floor")
     parser.add_argument("--output", type=Path, help="where to write the rows as JSON")
     options = parser.parse_args(arguments)

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.evaluation.baselines import Bounds
-from model.evaluation.comparison import is_of_given_spans
-from model.evaluation.scores import Cell, Counts, Score, summed
-from model.evaluation.slices import ALL
-from model.files import atomic_path
+from e2emern.model.evaluation.baselines import Bounds
+from e2emern.model.evaluation.comparison import is_of_given_spans
+from e2emern.model.evaluation.scores import Cell, Counts, Score, summed
+from e2emern.model.evaluation.slices import ALL
+from e2emern.model.files import atomic_path
 
 
 def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field[pa.DataType]:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from model.corpus import GoldDocument
-from model.evaluation.scores import Counts, Tally, Verdict
-from model.evaluation.slices import ALL
-from model.inference.cascade import Cascade
-from model.progress import Progress, silent
-from model.tagging import find_word_spans
-from model.tokenization import Window, batches_of, make_windows, pad
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.evaluation.scores import Counts, Tally, Verdict
+from e2emern.model.evaluation.slices import ALL
+from e2emern.model.inference.cascade import Cascade
+from e2emern.model.progress import Progress, silent
+from e2emern.model.tagging import find_word_spans
+from e2emern.model.tokenization import Window, batches_of, make_windows, pad
 
 _EVERYWHERE = frozenset({ALL})
 _TOKENS = 1024  # word pieces in a batch: the gate is (sentences, entities, pieces, hidden size)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from model.cli import plural
-from model.evaluation.baselines import DEPTHS, Bounds
-from model.evaluation.comparison import UNAIDED, Comparison, Difference, figure, is_of_given_spans, mean_and_range
-from model.evaluation.metrics import Evaluation, bound
-from model.evaluation.scores import Cell
-from model.evaluation.slices import ALL
+from e2emern.model.cli import plural
+from e2emern.model.evaluation.baselines import DEPTHS, Bounds
+from e2emern.model.evaluation.comparison import (
+    UNAIDED,
+    Comparison,
+    Difference,
+    figure,
+    is_of_given_spans,
+    mean_and_range,
+)
+from e2emern.model.evaluation.metrics import Evaluation, bound
+from e2emern.model.evaluation.scores import Cell
+from e2emern.model.evaluation.slices import ALL
 
 _GIVEN = "Under `paper` the gold entities of each sentence were given to the model; real text comes without them."
 

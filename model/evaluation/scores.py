@@ -20,9 +20,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from model.corpus import GoldDocument, GoldMention
-from model.document import Mention
-from model.evaluation.slices import ALL, Labels, Slicer
+from e2emern.model.corpus import GoldDocument, GoldMention
+from e2emern.model.document import Mention
+from e2emern.model.evaluation.slices import ALL, Labels, Slicer
 
 Canonical = Callable[[str], str]
 Key = TypeVar("Key")

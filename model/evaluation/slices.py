@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from model.corpus import GoldDocument
-from model.document import Mention
-from model.vocabulary import normalise
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.document import Mention
+from e2emern.model.vocabulary import normalise
 
 ALL = "all"
 SLICES = (

@@ -5,7 +5,7 @@ bytes in the basis of the largest principal components (Pearson 1901): h_e = mea
 text with the whole bank are one matrix product in that basis; the mid and high levels expand the few best h_e from
 their codes. With `rank` = hidden size, only rounding is lost.
 
-    python -m model.inference.bank MODEL --mesh FILE      encodes a vocabulary into MODEL/bank.safetensors
+    python -m e2emern.model.inference.bank MODEL --mesh FILE      encodes a vocabulary into MODEL/bank.safetensors
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from model.cli import fails_in_one_line
-from model.files import atomic_path
-from model.inference.resumable import open_part
-from model.network import E2emernModel
-from model.precision import fastest_batch, fastest_dtype
-from model.pretrained import load_model
-from model.progress import Progress, each_tenth, silent
-from model.tokenization import batches_of, pad
-from model.version import weights_digest
-from model.vocabulary import Vocabulary, bag_of_words
+from e2emern.model.cli import fails_in_one_line
+from e2emern.model.files import atomic_path
+from e2emern.model.inference.resumable import open_part
+from e2emern.model.network import E2emernModel
+from e2emern.model.precision import fastest_batch, fastest_dtype
+from e2emern.model.pretrained import load_model
+from e2emern.model.progress import Progress, each_tenth, silent
+from e2emern.model.tokenization import batches_of, pad
+from e2emern.model.version import weights_digest
+from e2emern.model.vocabulary import Vocabulary, bag_of_words
 
 LONGEST_NAME = 64  # word pieces
 ENCODED = "word pieces"  # the unit of progress: time is proportional to them, not to names
@@ -293,7 +293,7 @@ def _key(weights: str, vocabulary: Vocabulary) -> dict[str, str]:
 def main(arguments: list[str] | None = None) -> int:
     """Build the bank of a model from the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m model.inference.bank", description="Encode a vocabulary for a model."
+        prog="python -m e2emern.model.inference.bank", description="Encode a vocabulary for a model."
     )
     parser.add_argument("model", type=Path, help="model folder; the bank becomes its bank.safetensors")
     parser.add_argument("--mesh", required=True, type=Path, help="entities table, Parquet")

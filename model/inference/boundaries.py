@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from model.inference.grouping import Span
-from model.tokenization import Window
-from model.vocabulary import Vocabulary, normalise
+from e2emern.model.inference.grouping import Span
+from e2emern.model.tokenization import Window
+from e2emern.model.vocabulary import Vocabulary, normalise
 
 FURTHER = 6  # words that a span may grow by on each side
 LONGEST = 8  # words of a name that a span may grow to; longer ones gained nothing on dev

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from model.document import Concept
-from model.inference.bank import EntityBank, encode_names
-from model.inference.grouping import Group, Span
-from model.network import BilinearAttention, E2emernModel
-from model.tokenization import Window
-from model.vocabulary import Vocabulary, normalise
+from e2emern.model.document import Concept
+from e2emern.model.inference.bank import EntityBank, encode_names
+from e2emern.model.inference.grouping import Group, Span
+from e2emern.model.network import BilinearAttention, E2emernModel
+from e2emern.model.tokenization import Window
+from e2emern.model.vocabulary import Vocabulary, normalise
 
 CANDIDATES = 12  # concepts for each group of spans
 CACHED_NAMES = 50_000  # encoded words kept for the next documents: 77 MB at 384 dimensions

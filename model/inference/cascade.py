@@ -20,26 +20,26 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from model.document import Mention, Text
-from model.inference.bank import EntityBank, make_bank
-from model.inference.boundaries import settle_boundaries
-from model.inference.candidates import CandidateSearch
-from model.inference.consistency import agree
-from model.inference.features import LEAST_CONFIDENCE, features_of, none_features_of
-from model.inference.grouping import Group, Span, appositions, group_spans, with_plurals
-from model.inference.levels import Levels
-from model.inference.listed_names import ListedNames
-from model.inference.resolver import Resolver
-from model.inference.spans import Given, given_spans, tagged_spans, with_listed
-from model.inference.timings import Report
-from model.network import E2emernModel
-from model.precision import fastest_batch
-from model.pretrained import load_model
-from model.progress import Progress, silent
-from model.tagging import WordSpan, find_word_spans
-from model.tokenization import Window, batches_of, longest_window, make_windows, pad
-from model.version import weights_digest
-from model.vocabulary import Vocabulary
+from e2emern.model.document import Mention, Text
+from e2emern.model.inference.bank import EntityBank, make_bank
+from e2emern.model.inference.boundaries import settle_boundaries
+from e2emern.model.inference.candidates import CandidateSearch
+from e2emern.model.inference.consistency import agree
+from e2emern.model.inference.features import LEAST_CONFIDENCE, features_of, none_features_of
+from e2emern.model.inference.grouping import Group, Span, appositions, group_spans, with_plurals
+from e2emern.model.inference.levels import Levels
+from e2emern.model.inference.listed_names import ListedNames
+from e2emern.model.inference.resolver import Resolver
+from e2emern.model.inference.spans import Given, given_spans, tagged_spans, with_listed
+from e2emern.model.inference.timings import Report
+from e2emern.model.network import E2emernModel
+from e2emern.model.precision import fastest_batch
+from e2emern.model.pretrained import load_model
+from e2emern.model.progress import Progress, silent
+from e2emern.model.tagging import WordSpan, find_word_spans
+from e2emern.model.tokenization import Window, batches_of, longest_window, make_windows, pad
+from e2emern.model.version import weights_digest
+from e2emern.model.vocabulary import Vocabulary
 
 RECALL_BIAS = 2.0  # log-odds by which O is made less probable to find low-confidence spans; chosen on dev
 

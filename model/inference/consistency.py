@@ -16,9 +16,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from model.inference.grouping import Span
-from model.tokenization import Window
-from model.vocabulary import normalise
+from e2emern.model.inference.grouping import Span
+from e2emern.model.tokenization import Window
+from e2emern.model.vocabulary import normalise
 
 CONFIDENT = 0.5  # least probability of a span that decides the type of its abbreviation
 

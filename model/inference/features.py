@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from model.inference.grouping import Group
-from model.vocabulary import Vocabulary, normalise
+from e2emern.model.inference.grouping import Group
+from e2emern.model.vocabulary import Vocabulary, normalise
 
 FEATURES = (
     "exact_preferred",  # the words are the concept's preferred name

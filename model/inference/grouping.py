@@ -14,9 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from model.inference.training_strings import TrainingStrings
-from model.spelling import american
-from model.vocabulary import Vocabulary, normalise
+from e2emern.model.inference.training_strings import TrainingStrings
+from e2emern.model.spelling import american
+from e2emern.model.vocabulary import Vocabulary, normalise
 
 MOST_HEADS = 2  # concepts that match the head noun
 LONGEST_SHORT_FORM = 10  # letters of a short form in or before brackets

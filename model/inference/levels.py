@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.inference.bank import EntityBank
-from model.inference.grouping import Group, Span
-from model.inference.timings import Report
-from model.network import Attended, E2emernModel
-from model.tagging import tag_mention
-from model.tokenization import Window, batches_of, pad
+from e2emern.model.inference.bank import EntityBank
+from e2emern.model.inference.grouping import Group, Span
+from e2emern.model.inference.timings import Report
+from e2emern.model.network import Attended, E2emernModel
+from e2emern.model.tagging import tag_mention
+from e2emern.model.tokenization import Window, batches_of, pad
 
 
 @dataclass(frozen=True, slots=True)

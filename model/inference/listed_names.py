@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from model.document import Concept
-from model.vocabulary import Vocabulary, normalise
+from e2emern.model.document import Concept
+from e2emern.model.vocabulary import Vocabulary, normalise
 
 SHORTEST = 4  # letters and digits of a name in several words, or in capitals or with a digit
 SHORTEST_PREFERRED = 5  # of another single word that is the preferred name

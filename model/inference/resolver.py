@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.inference.features import FEATURES, NONE_FEATURES
-from model.inference.training_strings import TrainingStrings
+from e2emern.model.inference.features import FEATURES, NONE_FEATURES
+from e2emern.model.inference.training_strings import TrainingStrings
 
 EVIDENCE = {
     "name": ("exact_preferred", "exact", "sole"),
@@ -84,7 +84,7 @@ class Resolver:
         ):
             raise ValueError(
                 "the resolver was fitted for other features than this version has; "
-                "run python -m model.training.calibrate"
+                "run python -m e2emern.model.training.calibrate"
             )
         return cls(
             weights=np.array([stored["weights"][name] for name in FEATURES], np.float32),

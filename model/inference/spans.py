@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.inference.features import LEAST_CONFIDENCE
-from model.inference.grouping import Span
-from model.inference.listed_names import ListedNames
-from model.tagging import WordSpan, probability_of
-from model.tokenization import Window
+from e2emern.model.inference.features import LEAST_CONFIDENCE
+from e2emern.model.inference.grouping import Span
+from e2emern.model.inference.listed_names import ListedNames
+from e2emern.model.tagging import WordSpan, probability_of
+from e2emern.model.tokenization import Window
 
 SURE = 0.9  # probability of a tagged span that gives way to no listed name of another type
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.corpus import GoldDocument
-from model.inference.listed_names import ListedNames, runs_of_words
-from model.spelling import american
-from model.vocabulary import Vocabulary, bag_of_words
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.inference.listed_names import ListedNames, runs_of_words
+from e2emern.model.spelling import american
+from e2emern.model.vocabulary import Vocabulary, bag_of_words
 
 LEAST_SHARE = 0.1  # of a string's mentions, for a concept to be kept
 

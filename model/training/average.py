@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from model.errors import FileError
-from model.files import write_text
-from model.network import E2emernConfig
-from model.pretrained import load_model, save_model
-from model.tokenization import pieces_digest
-from model.training.recipe import RecipeError
+from e2emern.model.errors import FileError
+from e2emern.model.files import write_text
+from e2emern.model.network import E2emernConfig
+from e2emern.model.pretrained import load_model, save_model
+from e2emern.model.tokenization import pieces_digest
+from e2emern.model.training.recipe import RecipeError
 
 MADE_OF = "average.json"
 

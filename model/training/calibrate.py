@@ -1,6 +1,6 @@
 """Calibrates inference on development documents, and keeps the result in the model's configuration.
 
-    python -m model.training.calibrate MODEL --corpus FILE --mesh FILE --splits ncbi-disease/dev,bc5cdr/dev
+    python -m e2emern.model.training.calibrate MODEL --corpus FILE --mesh FILE --splits ncbi-disease/dev,bc5cdr/dev
 
 Four things are fitted:
 
@@ -28,19 +28,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.cli import fails_in_one_line, log, model_parser
-from model.corpus import GoldDocument, read_corpus, text_of
-from model.document import Mention
-from model.evaluation.comparison import mean_figure
-from model.evaluation.scores import count
-from model.files import write_text
-from model.inference.cascade import RECALL_BIAS, Cascade, Linked, load_cascade
-from model.inference.features import FEATURES, NONE_FEATURES, none_features_of
-from model.inference.resolver import EVIDENCE, NEVER, Example, Resolver
-from model.inference.timings import Report
-from model.inference.training_strings import TrainingStrings
-from model.progress import Progress, each_tenth, silent
-from model.vocabulary import Vocabulary
+from e2emern.model.cli import fails_in_one_line, log, model_parser
+from e2emern.model.corpus import GoldDocument, read_corpus, text_of
+from e2emern.model.document import Mention
+from e2emern.model.evaluation.comparison import mean_figure
+from e2emern.model.evaluation.scores import count
+from e2emern.model.files import write_text
+from e2emern.model.inference.cascade import RECALL_BIAS, Cascade, Linked, load_cascade
+from e2emern.model.inference.features import FEATURES, NONE_FEATURES, none_features_of
+from e2emern.model.inference.resolver import EVIDENCE, NEVER, Example, Resolver
+from e2emern.model.inference.timings import Report
+from e2emern.model.inference.training_strings import TrainingStrings
+from e2emern.model.progress import Progress, each_tenth, silent
+from e2emern.model.vocabulary import Vocabulary
 
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 FOLDS = 5
@@ -265,7 +265,7 @@ def _gold_of(linked: Linked, at: int, documents: Sequence[GoldDocument], vocabul
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Calibrate a model from the command line."""
-    parser = model_parser("python -m model.training.calibrate", description=__doc__)
+    parser = model_parser("python -m e2emern.model.training.calibrate", description=__doc__)
     parser.add_argument("--seen", default="ncbi-disease/train,bc5cdr/train", help="training splits, for the prior")
     options = parser.parse_args(arguments)
     fitted, validated = tune_folder(

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.files import write_text
+from e2emern.model.files import write_text
 
 CHECKPOINT = "checkpoint"
 _OLD = "checkpoint.old"

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from model.errors import first_line
-from model.network import E2emernModel
-from model.tokenization import Window, batches_of, pad, pieces_digest
-from model.training.recipe import RecipeError
+from e2emern.model.errors import first_line
+from e2emern.model.network import E2emernModel
+from e2emern.model.tokenization import Window, batches_of, pad, pieces_digest
+from e2emern.model.training.recipe import RecipeError
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("pieces", pa.list_(pa.int32())),  # ids of the sentence's word pieces, special ones included

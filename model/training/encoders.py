@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from model.training.recipe import RecipeError, find_encoder
+from e2emern.model.training.recipe import RecipeError, find_encoder
 
 LONGEST_REASON = 300  # letters; transformers can name every architecture that it knows
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.network import BilinearAttention, E2emernModel, mean_pooled
-from model.training.samples import Batch
+from e2emern.model.network import BilinearAttention, E2emernModel, mean_pooled
+from e2emern.model.training.samples import Batch
 
 NAME_GROUPS = 2  # of names of similar length, to save padding
 

@@ -27,15 +27,21 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from model.cli import fails_in_one_line, plural
-from model.files import atomic_path, file_digest, write_text
-from model.network import E2emernConfig
-from model.precision import PRECISIONS, fastest_precision
-from model.tokenization import pieces_digest, positions_of
-from model.training.checkpoint import load_checkpoint, read_progress, remove_checkpoint, save_checkpoint, trim_curve
-from model.training.encoders import check_pieces, reading
-from model.training.recipe import RecipeError
-from model.training.trainer import add_row, check_free, check_same
+from e2emern.model.cli import fails_in_one_line, plural
+from e2emern.model.files import atomic_path, file_digest, write_text
+from e2emern.model.network import E2emernConfig
+from e2emern.model.precision import PRECISIONS, fastest_precision
+from e2emern.model.tokenization import pieces_digest, positions_of
+from e2emern.model.training.checkpoint import (
+    load_checkpoint,
+    read_progress,
+    remove_checkpoint,
+    save_checkpoint,
+    trim_curve,
+)
+from e2emern.model.training.encoders import check_pieces, reading
+from e2emern.model.training.recipe import RecipeError
+from e2emern.model.training.trainer import add_row, check_free, check_same
 
 MASKED_SHARE = 0.2  # of the words; small encoders gain up to there (Wettig et al. 2023, arXiv 2202.08005, section 4)
 REPORT_EVERY = 20  # steps
@@ -365,7 +371,7 @@ def read_lines(text: Path, size: int = 2000) -> Iterator[list[str]]:
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Pre-train from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.pretrain", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m e2emern.model.training.pretrain", description=__doc__)
     parser.add_argument("--encoder", required=True, help="a transformers folder or hub name to start from")
     parser.add_argument("--text", required=True, type=Path, help="one passage a line, plain or .xz")
     parser.add_argument("--output", required=True, type=Path, help="where the encoder, its checkpoint and curve go")

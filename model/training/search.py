@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from model.cli import plural
-from model.training.checkpoint import remove_checkpoint
-from model.training.recipe import MissingExtraError, Recipe, RecipeError, convert, near
-from model.training.train import Trained
+from e2emern.model.cli import plural
+from e2emern.model.training.checkpoint import remove_checkpoint
+from e2emern.model.training.recipe import MissingExtraError, Recipe, RecipeError, convert, near
+from e2emern.model.training.train import Trained
 
 if TYPE_CHECKING:
     import optuna

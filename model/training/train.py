@@ -1,6 +1,6 @@
 """Trains the three levels together (section 3.3) as a TOML file describes.
 
-    python -m model.training.train --config FILE --output DIR
+    python -m e2emern.model.training.train --config FILE --output DIR
 
 The random numbers of a step depend on (seed, step) alone, and a checkpoint holds weights, moments and the position in
 the data, so that a resumed run ends with the same weights as an uninterrupted one. `e2emern train` does the same and
@@ -22,14 +22,14 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from model.cli import fails_in_one_line, plural
-from model.errors import FileError
-from model.files import file_digest, write_text
-from model.pretrained import save_model
-from model.training.checkpoint import remove_checkpoint
-from model.training.recipe import Recipe, RecipeError, read_config
-from model.training.trainer import LOSSES, Trainer, add_row, check_free, check_same, make_trainer
-from model.vocabulary import Vocabulary
+from e2emern.model.cli import fails_in_one_line, plural
+from e2emern.model.errors import FileError
+from e2emern.model.files import file_digest, write_text
+from e2emern.model.pretrained import save_model
+from e2emern.model.training.checkpoint import remove_checkpoint
+from e2emern.model.training.recipe import Recipe, RecipeError, read_config
+from e2emern.model.training.trainer import LOSSES, Trainer, add_row, check_free, check_same, make_trainer
+from e2emern.model.vocabulary import Vocabulary
 
 REPORT_EVERY = 50  # steps
 
@@ -205,7 +205,7 @@ def _read_dev(folder: Path) -> tuple[float, ...]:
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Train from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m e2emern.model.training.train", description=__doc__)
     parser.add_argument("--config", required=True, type=Path, help="TOML file (docs/training.md)")
     parser.add_argument("--output", required=True, type=Path, help="folder of the model and its checkpoint")
     parser.add_argument("--corpus", type=Path, help="prepared corpus, instead of the data that the file names")

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from model.cli import plural
-from model.corpus import GoldDocument, read_corpus
-from model.errors import FileError
-from model.network import E2emernModel
-from model.precision import PRECISIONS
-from model.tokenization import longest_window
-from model.training.checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
-from model.training.distillation import Silver, read_silver, silver_loss, words_of
-from model.training.encoders import check_pieces, reading
-from model.training.losses import Totals, joint_loss
-from model.training.recipe import Recipe, RecipeError
-from model.training.samples import Batch, Sampler, make_samples
-from model.training.validation import DevSplit, make_dev, score_spans
-from model.vocabulary import Vocabulary
+from e2emern.model.cli import plural
+from e2emern.model.corpus import GoldDocument, read_corpus
+from e2emern.model.errors import FileError
+from e2emern.model.network import E2emernModel
+from e2emern.model.precision import PRECISIONS
+from e2emern.model.tokenization import longest_window
+from e2emern.model.training.checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
+from e2emern.model.training.distillation import Silver, read_silver, silver_loss, words_of
+from e2emern.model.training.encoders import check_pieces, reading
+from e2emern.model.training.losses import Totals, joint_loss
+from e2emern.model.training.recipe import Recipe, RecipeError
+from e2emern.model.training.samples import Batch, Sampler, make_samples
+from e2emern.model.training.validation import DevSplit, make_dev, score_spans
+from e2emern.model.vocabulary import Vocabulary
 
 LOSSES = ("total", "low", "mid", "high", "candidate", "silver")
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from model.corpus import GoldDocument
-from model.evaluation.scores import Score
-from model.network import E2emernModel
-from model.tagging import find_word_spans
-from model.tokenization import Window, batches_of, make_windows, pad
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.evaluation.scores import Score
+from e2emern.model.network import E2emernModel
+from e2emern.model.tagging import find_word_spans
+from e2emern.model.tokenization import Window, batches_of, make_windows, pad
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tasks.training.corrections import correction_files
-from warehouse.errors import WarehouseError
-from warehouse.files import atomic_write
-from warehouse.layout import Home, digest_file
-from warehouse.mesh.entities import list_vocabularies
-from warehouse.queries.nights import Night, nights
-from warehouse.snapshots.publish_gate import total_variation
-from warehouse.snapshots.reader import current_snapshot
+from e2emern.tasks.training.corrections import correction_files
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.layout import Home, digest_file
+from e2emern.warehouse.mesh.entities import list_vocabularies
+from e2emern.warehouse.queries.nights import Night, nights
+from e2emern.warehouse.snapshots.publish_gate import total_variation
+from e2emern.warehouse.snapshots.reader import current_snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

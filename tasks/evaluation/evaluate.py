@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from model.corpus import GoldDocument
-from model.evaluation.baselines import Bounds, find_bounds
-from model.evaluation.comparison import Comparison, compare, mean_and_range
-from model.evaluation.evaluate import PROTOCOLS, evaluate
-from model.evaluation.metrics import Evaluation, tidy_rows, write_figures
-from model.evaluation.report import write_report
-from model.evaluation.scores import Counts
-from model.evaluation.slices import Slicer
-from model.files import write_text
-from model.progress import Progress, silent
-from tasks.errors import InputError
-from tasks.models import load, read_versions, read_vocabulary
-from tasks.training.gold import describe_unknown_ids
-from warehouse.layout import Home
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.evaluation.baselines import Bounds, find_bounds
+from e2emern.model.evaluation.comparison import Comparison, compare, mean_and_range
+from e2emern.model.evaluation.evaluate import PROTOCOLS, evaluate
+from e2emern.model.evaluation.metrics import Evaluation, tidy_rows, write_figures
+from e2emern.model.evaluation.report import write_report
+from e2emern.model.evaluation.scores import Counts
+from e2emern.model.evaluation.slices import Slicer
+from e2emern.model.files import write_text
+from e2emern.model.progress import Progress, silent
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import load, read_versions, read_vocabulary
+from e2emern.tasks.training.gold import describe_unknown_ids
+from e2emern.warehouse.layout import Home
 
 _log = logging.getLogger(__name__)
 

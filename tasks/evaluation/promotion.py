@@ -14,22 +14,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from defaults import SAMPLE
-from model.corpus import GoldDocument
-from model.evaluation.baselines import find_bounds
-from model.evaluation.comparison import compare
-from model.evaluation.evaluate import evaluate
-from model.evaluation.metrics import EVALUATIONS, tidy_rows
-from model.evaluation.report import write_report
-from model.evaluation.slices import Slicer
-from model.progress import Progress, silent
-from tasks.evaluation.promotion_gate import Margins, annotate_sample, judge, measure_throughput, sample_texts
-from tasks.models import load, read_versions, read_vocabulary
-from warehouse.errors import OvertakenError, PublishRefusedError
-from warehouse.layout import Home, digest_file
-from warehouse.registry.evaluations import Check, Judged, read_judged, write_judged
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import current_snapshot
+from e2emern.defaults import SAMPLE
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.evaluation.baselines import find_bounds
+from e2emern.model.evaluation.comparison import compare
+from e2emern.model.evaluation.evaluate import evaluate
+from e2emern.model.evaluation.metrics import EVALUATIONS, tidy_rows
+from e2emern.model.evaluation.report import write_report
+from e2emern.model.evaluation.slices import Slicer
+from e2emern.model.progress import Progress, silent
+from e2emern.tasks.evaluation.promotion_gate import Margins, annotate_sample, judge, measure_throughput, sample_texts
+from e2emern.tasks.models import load, read_versions, read_vocabulary
+from e2emern.warehouse.errors import OvertakenError, PublishRefusedError
+from e2emern.warehouse.layout import Home, digest_file
+from e2emern.warehouse.registry.evaluations import Check, Judged, read_judged, write_judged
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import current_snapshot
 
 PROTOCOLS = ("ner", "link", "mention", "document")
 

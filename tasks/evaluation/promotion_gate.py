@@ -16,19 +16,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from model.document import Text
-from model.evaluation.comparison import Comparison
-from model.evaluation.scores import Cell, Counts
-from model.evaluation.slices import ALL
-from model.inference.cascade import Cascade
-from model.inference.timings import Report
-from tasks.annotate import annotate_source
-from tasks.documents import parse_source, read_documents, text_of
-from tasks.errors import InputError
-from tasks.sources import find_sources
-from warehouse.layout import Home
-from warehouse.registry.evaluations import Check
-from warehouse.wording import plural
+from e2emern.model.document import Text
+from e2emern.model.evaluation.comparison import Comparison
+from e2emern.model.evaluation.scores import Cell, Counts
+from e2emern.model.evaluation.slices import ALL
+from e2emern.model.inference.cascade import Cascade
+from e2emern.model.inference.timings import Report
+from e2emern.tasks.annotate import annotate_source
+from e2emern.tasks.documents import parse_source, read_documents, text_of
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.sources import find_sources
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.evaluations import Check
+from e2emern.warehouse.wording import plural
 
 SLICES = ("string unseen", "concept unseen", "abbreviation")
 """The slices that have a margin of their own."""

@@ -1,6 +1,6 @@
 """Recall of names that no training corpus has: exact, unambiguous names of other concepts, in plain text.
 
-    python -m tasks.evaluation.unseen_names MODEL --text FILE --documents FILE --corpus FILE --mesh FILE
+    python -m e2emern.tasks.evaluation.unseen_names MODEL --text FILE --documents FILE --corpus FILE --mesh FILE
 
 Old corpora hide what readers miss today: names given since, and names too rare to be annotated. Passages are sampled
 from text without gold. In these, a listed name (`model.inference.listed_names`) of a concept that the corpus never
@@ -19,17 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from model.cli import fails_in_one_line, log
-from model.corpus import GoldDocument, GoldMention, read_corpus
-from model.document import Document, Mention, Passage
-from model.evaluation.evaluate import annotate_gold
-from model.inference.cascade import load_cascade
-from model.inference.listed_names import ListedNames
-from model.progress import each_tenth
-from model.training.pretrain import read_lines
-from model.vocabulary import Vocabulary, normalise
-from tasks.documents import text_of
-from tasks.parsers import parse
+from e2emern.model.cli import fails_in_one_line, log
+from e2emern.model.corpus import GoldDocument, GoldMention, read_corpus
+from e2emern.model.document import Document, Mention, Passage
+from e2emern.model.evaluation.evaluate import annotate_gold
+from e2emern.model.inference.cascade import load_cascade
+from e2emern.model.inference.listed_names import ListedNames
+from e2emern.model.progress import each_tenth
+from e2emern.model.training.pretrain import read_lines
+from e2emern.model.vocabulary import Vocabulary, normalise
+from e2emern.tasks.documents import text_of
+from e2emern.tasks.parsers import parse
 
 PASSAGES = 300  # of a source
 OF_ONE_CONCEPT = 3  # passages of a source that are chosen for the same concept
@@ -105,7 +105,7 @@ def recall_of(documents: Sequence[GoldDocument], found: Sequence[Sequence[Mentio
 @fails_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Measure the recall from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tasks.evaluation.unseen_names", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m e2emern.tasks.evaluation.unseen_names", description=__doc__)
     parser.add_argument("model", type=Path, help="model folder")
     parser.add_argument("--text", type=Path, help="passages, one a line, plain or .xz")
     parser.add_argument("--documents", type=Path, help="a file of documents in any format that annotate reads")

@@ -18,9 +18,9 @@ from bioc import BioCAnnotation, BioCCollection, BioCDocument, BioCLocation, Bio
 from bioc.biocjson import toJSON
 from bioc.biocxml import BioCXMLDocumentWriter
 
-from model.document import Document, Mention, Passage
-from tasks.exporters.grouping import Span, spans
-from tasks.parsers.annotations import OFFSETS_ASSIGNED
+from e2emern.model.document import Document, Mention, Passage
+from e2emern.tasks.exporters.grouping import Span, spans
+from e2emern.tasks.parsers.annotations import OFFSETS_ASSIGNED
 
 # What XML 1.0 cannot hold, not even escaped.
 FORBIDDEN_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import numpy as np
 
-from model.document import Mention
+from e2emern.model.document import Mention
 
 SEPARATOR = "|"
 UNLINKED = "-"  # PubTator Central's mark of a mention without a concept

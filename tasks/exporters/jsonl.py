@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import BinaryIO
 
-from model.document import Document, Mention
+from e2emern.model.document import Document, Mention
 
 
 def write(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO) -> None:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from model.document import Document, Mention
-from tasks.exporters.grouping import spans
+from e2emern.model.document import Document, Mention
+from e2emern.tasks.exporters.grouping import spans
 
 # Tabs separate columns. Some readers end a line at any of the other characters, and some take a line with `|t|` or
 # `|a|` for a title or an abstract.

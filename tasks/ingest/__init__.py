@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from model.progress import Progress, silent
-from tasks.errors import InputError
-from tasks.ingest.addresses import check_address, without_secrets
-from tasks.ingest.download_folder import DownloadFolder
-from tasks.ingest.gaps import find_gaps
-from tasks.ingest.outcome import FileOutcome, Limits, Log, RetryPolicy
+from e2emern.model.progress import Progress, silent
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.ingest.addresses import check_address, without_secrets
+from e2emern.tasks.ingest.download_folder import DownloadFolder
+from e2emern.tasks.ingest.gaps import find_gaps
+from e2emern.tasks.ingest.outcome import FileOutcome, Limits, Log, RetryPolicy
 
 __all__ = ["PATTERN", "FileOutcome", "Limits", "Log", "RetryPolicy", "find_gaps", "ingest"]
 
@@ -56,7 +56,7 @@ def ingest(
             try:
                 check_address(source)
                 if source.startswith(("http://", "https://")):
-                    from tasks.ingest.http import fetch_listing
+                    from e2emern.tasks.ingest.http import fetch_listing
 
                     fetch_listing(
                         source,
@@ -71,7 +71,7 @@ def ingest(
                 elif "://" in source:
                     raise InputError("expected a folder, or an http or https address of one", path=shown)
                 else:
-                    from tasks.ingest.local import copy_folder
+                    from e2emern.tasks.ingest.local import copy_folder
 
                     copy_folder(
                         Path(source), downloads, pattern=pattern, limit=limit, taken=taken, log=record, check=check

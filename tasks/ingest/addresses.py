@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.errors import InputError
+from e2emern.tasks.errors import InputError
 
 _LOGIN = re.compile(r"^(\w[\w+.-]*:/+).*@", re.DOTALL)
 _QUERY = re.compile(r"(?<=://)([^?#]*)[?#].*", re.DOTALL)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from xml.parsers import expat
 
-from tasks.errors import InputError, SourceError
-from tasks.ingest.outcome import Limits
-from tasks.parsers.source_reader import SourceReader, open_source
-from warehouse.files import atomic_write, locked, sync
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.ingest.outcome import Limits
+from e2emern.tasks.parsers.source_reader import SourceReader, open_source
+from e2emern.warehouse.files import atomic_write, locked, sync
 
 _HIDDEN = ".ingest"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")

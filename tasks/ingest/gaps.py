@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
-from warehouse.layout import CHECKSUMS, Home
+from e2emern.warehouse.layout import CHECKSUMS, Home
 
 _NUMBERED = re.compile(r"(pubmed[0-9]{2}n)([0-9]{4,6})\.xml")
 

@@ -19,11 +19,11 @@ from urllib.parse import unquote, urljoin, urlsplit
 import aiohttp
 from lxml import etree
 
-from tasks.errors import InputError
-from tasks.ingest.addresses import without_secrets
-from tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
-from tasks.ingest.outcome import FileOutcome, Log, RetryPolicy
-from warehouse.layout import natural
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.ingest.addresses import without_secrets
+from e2emern.tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
+from e2emern.tasks.ingest.outcome import FileOutcome, Log, RetryPolicy
+from e2emern.warehouse.layout import natural
 
 PARALLEL = 2  # more would burden the server
 _CONNECT = 30.0  # seconds

@@ -6,10 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from tasks.errors import InputError
-from tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
-from tasks.ingest.outcome import FileOutcome, Log
-from warehouse.layout import natural
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.ingest.download_folder import DownloadFolder, Version, is_safe, matches, read_md5
+from e2emern.tasks.ingest.outcome import FileOutcome, Log
+from e2emern.warehouse.layout import natural
 
 
 def copy_folder(

@@ -21,17 +21,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.errors import InputError, SourceError
-from tasks.mesh import medic, nlm, replaced, tsv
-from tasks.mesh.records import LeftOut, MeshConcept, MeshRecord
-from tasks.parsers.records import Failure
-from tasks.parsers.source_reader import open_source
-from tasks.parsers.xml_stream import root_tag
-from warehouse.files import atomic_write, sweep
-from warehouse.layout import Home, SourceKey, digest_file
-from warehouse.mesh.entities import keep_entities, sorted_rows
-from warehouse.parquet import TableWriter
-from warehouse.schemas import ENTITIES, FAILURES
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.mesh import medic, nlm, replaced, tsv
+from e2emern.tasks.mesh.records import LeftOut, MeshConcept, MeshRecord
+from e2emern.tasks.parsers.records import Failure
+from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.tasks.parsers.xml_stream import root_tag
+from e2emern.warehouse.files import atomic_write, sweep
+from e2emern.warehouse.layout import Home, SourceKey, digest_file
+from e2emern.warehouse.mesh.entities import keep_entities, sorted_rows
+from e2emern.warehouse.parquet import TableWriter
+from e2emern.warehouse.schemas import ENTITIES, FAILURES
 
 _EXPECTED = (
     "NLM's desc or supp XML, CTD_diseases.tsv, a table of old_id and new_id, plain, gzip or xz, "

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.errors import SourceError
-from tasks.mesh.records import (
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.mesh.records import (
     DESCRIPTOR,
     ENTRY,
     OMIM,
@@ -22,8 +22,8 @@ from tasks.mesh.records import (
     checked_tree_numbers,
     named,
 )
-from tasks.parsers.records import Failure, RecordError
-from tasks.parsers.source_reader import open_source
+from e2emern.tasks.parsers.records import Failure, RecordError
+from e2emern.tasks.parsers.source_reader import open_source
 
 _NAME, _ID = "DiseaseName", "DiseaseID"
 _NEEDED = {_NAME, _ID, "AltDiseaseIDs", "ParentIDs", "TreeNumbers", "Synonyms"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from tasks.mesh.records import (
+from e2emern.tasks.mesh.records import (
     DESCRIPTOR,
     ENTRY,
     PERMUTED,
@@ -24,8 +24,8 @@ from tasks.mesh.records import (
     named,
     type_of,
 )
-from tasks.parsers.records import Failure, RecordError
-from tasks.parsers.xml_stream import elements, flat_text, position_of, wrong_root
+from e2emern.tasks.parsers.records import Failure, RecordError
+from e2emern.tasks.parsers.xml_stream import elements, flat_text, position_of, wrong_root
 
 DESCRIPTORS_ROOT, SUPPLEMENTARY_ROOT = "DescriptorRecordSet", "SupplementalRecordSet"
 

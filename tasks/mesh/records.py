@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tasks.parsers.records import Failure, RecordError
+from e2emern.tasks.parsers.records import Failure, RecordError
 
 # Kinds of names, in the order in which a concept has them.
 PREFERRED, ENTRY, PERMUTED = "preferred", "entry", "permuted"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.parsers.records import Failure
-from tasks.parsers.source_reader import open_source
+from e2emern.tasks.parsers.records import Failure
+from e2emern.tasks.parsers.source_reader import open_source
 
 _COLUMNS = ["old_id", "new_id"]
 

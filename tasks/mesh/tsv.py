@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.errors import InputError, SourceError
-from tasks.mesh.records import DESCRIPTOR, ENTRY, MeshConcept, MeshRecord, checked_tree_numbers, named
-from tasks.parsers.records import Failure, RecordError
-from tasks.parsers.source_reader import open_source
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.mesh.records import DESCRIPTOR, ENTRY, MeshConcept, MeshRecord, checked_tree_numbers, named
+from e2emern.tasks.parsers.records import Failure, RecordError
+from e2emern.tasks.parsers.source_reader import open_source
 
 _TABLES = ("names", "records", "aliases")
 _NAMELESS = "no names have this identifier"

@@ -7,18 +7,18 @@ import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tasks.errors import SourceError
-from tasks.parsers import bioc_xml, pubmed
-from tasks.parsers.bioc_json import parse_bioc_json
-from tasks.parsers.bioc_xml import parse_bioc_xml
-from tasks.parsers.foreign import describe_root, describe_start
-from tasks.parsers.jsonl import is_jsonl, parse_jsonl
-from tasks.parsers.medline import is_medline, parse_medline
-from tasks.parsers.pubmed import parse_pubmed
-from tasks.parsers.pubtator import is_pubtator, parse_pubtator
-from tasks.parsers.records import Deletion, Failure, Record
-from tasks.parsers.source_reader import open_source
-from tasks.parsers.xml_stream import root_tag
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers import bioc_xml, pubmed
+from e2emern.tasks.parsers.bioc_json import parse_bioc_json
+from e2emern.tasks.parsers.bioc_xml import parse_bioc_xml
+from e2emern.tasks.parsers.foreign import describe_root, describe_start
+from e2emern.tasks.parsers.jsonl import is_jsonl, parse_jsonl
+from e2emern.tasks.parsers.medline import is_medline, parse_medline
+from e2emern.tasks.parsers.pubmed import parse_pubmed
+from e2emern.tasks.parsers.pubtator import is_pubtator, parse_pubtator
+from e2emern.tasks.parsers.records import Deletion, Failure, Record
+from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.tasks.parsers.xml_stream import root_tag
 
 __all__ = ["Deletion", "Failure", "Record", "detect_format", "parse"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from model.document import Annotation, InvalidAnnotation
-from model.notation import normalize_id
+from e2emern.model.document import Annotation, InvalidAnnotation
+from e2emern.model.notation import normalize_id
 
 _IDENTIFIER = re.compile(r"(?:[A-Za-z]\w*:\s*)?[A-Za-z_]*\d+(?:\(Tax:\d+\))?\*?|https?://\S+")
 _SPACE = re.compile(r"(?<=:)\s+")

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from model.document import Annotation, Document, InvalidAnnotation, Passage
-from tasks.parsers.annotations import OFFSETS_ASSIGNED, InvalidAnnotationError, fitted, read_offset, shown
-from tasks.parsers.records import Failure, RecordError
+from e2emern.model.document import Annotation, Document, InvalidAnnotation, Passage
+from e2emern.tasks.parsers.annotations import OFFSETS_ASSIGNED, InvalidAnnotationError, fitted, read_offset, shown
+from e2emern.tasks.parsers.records import Failure, RecordError
 
 MAX_GAPS = 100_000  # code points of all gaps of a document, which are held as spaces; full texts have below 1,000
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import ijson
 
-from tasks.errors import SourceError
-from tasks.parsers.bioc_document import read_document
-from tasks.parsers.records import Record
-from tasks.parsers.source_reader import open_source
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers.bioc_document import read_document
+from e2emern.tasks.parsers.records import Record
+from e2emern.tasks.parsers.source_reader import open_source
 
 MAX_DEPTH = 64
 MAX_VALUES = 20_000_000  # JSON values of one document

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lxml import etree
 
-from model.document import Document
-from tasks.parsers.bioc_document import read_document
-from tasks.parsers.records import Failure, Record
-from tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
+from e2emern.model.document import Document
+from e2emern.tasks.parsers.bioc_document import read_document
+from e2emern.tasks.parsers.records import Failure, Record
+from e2emern.tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
 
 ROOTS = {"collection": ("document",)}
 

@@ -9,7 +9,7 @@ import re
 from datetime import date
 from html.entities import html5
 
-from model.document import Passage
+from e2emern.model.document import Passage
 
 PMID = re.compile(r"0*[1-9][0-9]{0,17}")
 

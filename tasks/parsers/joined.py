@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tasks.errors import SourceError
+from e2emern.tasks.errors import SourceError
 
 Line = tuple[int, str]  # 1-based line number, text without its line end
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import ijson
 
-from model.document import Annotation, Document, InvalidAnnotation, Passage
-from tasks.parsers.annotations import OFFSETS_ASSIGNED, InvalidAnnotationError, fitted, read_offset, shown
-from tasks.parsers.bioc_document import lay_out
-from tasks.parsers.foreign import not_utf8
-from tasks.parsers.records import Failure, Record, RecordError
-from tasks.parsers.source_reader import open_source
+from e2emern.model.document import Annotation, Document, InvalidAnnotation, Passage
+from e2emern.tasks.parsers.annotations import OFFSETS_ASSIGNED, InvalidAnnotationError, fitted, read_offset, shown
+from e2emern.tasks.parsers.bioc_document import lay_out
+from e2emern.tasks.parsers.foreign import not_utf8
+from e2emern.tasks.parsers.records import Failure, Record, RecordError
+from e2emern.tasks.parsers.source_reader import open_source
 
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair, which UTF-8 cannot hold
 _Json = Mapping[str, object]

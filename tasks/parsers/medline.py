@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.document import Document
-from tasks.parsers.annotations import shown
-from tasks.parsers.citation import PMID, abstract_of, iso_date, passages, plain, title_of
-from tasks.parsers.records import Failure, Record, RecordError
-from tasks.parsers.source_reader import open_source
+from e2emern.model.document import Document
+from e2emern.tasks.parsers.annotations import shown
+from e2emern.tasks.parsers.citation import PMID, abstract_of, iso_date, passages, plain, title_of
+from e2emern.tasks.parsers.records import Failure, Record, RecordError
+from e2emern.tasks.parsers.source_reader import open_source
 
 _FIELD = re.compile(r"([A-Z][A-Z0-9 ]{3})-(?: (.*))?")
 _CONTINUED = " " * 6

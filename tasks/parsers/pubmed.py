@@ -14,11 +14,11 @@ from pathlib import Path
 
 from lxml import etree
 
-from model.document import Document
-from tasks.parsers.annotations import shown
-from tasks.parsers.citation import PMID, abstract_of, iso_date, passages, plain, title_of
-from tasks.parsers.records import Deletion, Failure, Record, RecordError
-from tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
+from e2emern.model.document import Document
+from e2emern.tasks.parsers.annotations import shown
+from e2emern.tasks.parsers.citation import PMID, abstract_of, iso_date, passages, plain, title_of
+from e2emern.tasks.parsers.records import Deletion, Failure, Record, RecordError
+from e2emern.tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
 
 ROOTS = {
     **dict.fromkeys(

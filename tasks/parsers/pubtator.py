@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model.document import Annotation, Document, InvalidAnnotation, Passage
-from tasks.errors import SourceError
-from tasks.parsers.annotations import InvalidAnnotationError, fitted, read_offset, shown
-from tasks.parsers.foreign import not_utf8
-from tasks.parsers.joined import Line, likely_title, separate_titles
-from tasks.parsers.records import Failure, Record
-from tasks.parsers.source_reader import SourceReader, open_source
+from e2emern.model.document import Annotation, Document, InvalidAnnotation, Passage
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers.annotations import InvalidAnnotationError, fitted, read_offset, shown
+from e2emern.tasks.parsers.foreign import not_utf8
+from e2emern.tasks.parsers.joined import Line, likely_title, separate_titles
+from e2emern.tasks.parsers.records import Failure, Record
+from e2emern.tasks.parsers.source_reader import SourceReader, open_source
 
 _TEXT = re.compile(r"([^|\t\s]+)\|([ta])\|(.*)", re.DOTALL)
 _RETURN = re.compile(r"\r[^|\t\s]+(?:\|[ta]\||\t)")  # a line after a carriage return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.document import Document
+from e2emern.model.document import Document
 
 
 @dataclass(frozen=True, slots=True)

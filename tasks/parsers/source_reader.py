@@ -16,8 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.errors import SourceError
-from tasks.parsers.foreign import foreign, not_utf8
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers.foreign import foreign, not_utf8
 
 GZIP_MAGIC = b"\x1f\x8b"
 XZ_MAGIC = b"\xfd7zXZ"

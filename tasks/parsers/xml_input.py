@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from tasks.parsers.source_reader import SourceReader
+from e2emern.tasks.parsers.source_reader import SourceReader
 
 _PIECE = 16 * 1024  # bytes; larger trees are freed to the system and allocated again each time, which is slow
 _BETWEEN = b" \t\r\n" + codecs.BOM_UTF8  # bytes of a byte order mark are in no other place where these may be

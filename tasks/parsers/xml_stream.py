@@ -11,12 +11,12 @@ from typing import Any, cast
 
 from lxml import etree
 
-from model.document import InvalidAnnotation
-from tasks.errors import SourceError
-from tasks.parsers.annotations import shown
-from tasks.parsers.foreign import describe_root, describe_start
-from tasks.parsers.source_reader import SourceReader, open_source
-from tasks.parsers.xml_input import XmlInput
+from e2emern.model.document import InvalidAnnotation
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers.annotations import shown
+from e2emern.tasks.parsers.foreign import describe_root, describe_start
+from e2emern.tasks.parsers.source_reader import SourceReader, open_source
+from e2emern.tasks.parsers.xml_input import XmlInput
 
 _SAFE: dict[str, Any] = {
     "resolve_entities": False,

@@ -12,15 +12,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from model.corpus import GoldDocument
-from model.document import Document
-from model.notation import ENTITY_TYPES
-from model.vocabulary import Vocabulary
-from tasks.errors import InputError, SourceError
-from tasks.parsers.pubtator import parse_pubtator
-from tasks.parsers.records import Failure
-from tasks.passed_over import PassedOver
-from tasks.training.gold import gold_document
+from e2emern.model.corpus import GoldDocument
+from e2emern.model.document import Document
+from e2emern.model.notation import ENTITY_TYPES
+from e2emern.model.vocabulary import Vocabulary
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.parsers.pubtator import parse_pubtator
+from e2emern.tasks.parsers.records import Failure
+from e2emern.tasks.passed_over import PassedOver
+from e2emern.tasks.training.gold import gold_document
 
 CORPUS = "corrections"
 SPLIT = "train"

@@ -22,18 +22,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
-from model.document import Document, Passage
-from model.network import E2emernModel
-from model.precision import fastest_batch
-from model.tokenization import longest_window, make_windows, pieces_digest
-from model.training.distillation import described, silver_table, tag_windows
-from model.training.pretrain import read_lines
-from model.vocabulary import Vocabulary
-from tasks.errors import InputError
-from tasks.models import load_whole, read_vocabulary
-from tasks.resolve import check_output, read_mesh_version
-from tasks.sentences import split_sentences
-from warehouse.files import atomic_write
+from e2emern.model.document import Document, Passage
+from e2emern.model.network import E2emernModel
+from e2emern.model.precision import fastest_batch
+from e2emern.model.tokenization import longest_window, make_windows, pieces_digest
+from e2emern.model.training.distillation import described, silver_table, tag_windows
+from e2emern.model.training.pretrain import read_lines
+from e2emern.model.vocabulary import Vocabulary
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import load_whole, read_vocabulary
+from e2emern.tasks.resolve import check_output, read_mesh_version
+from e2emern.tasks.sentences import split_sentences
+from e2emern.warehouse.files import atomic_write
 
 CHUNK = 100  # passages
 LEAST_PIECES = 8  # of a sentence; shorter ones are section numbers and the like

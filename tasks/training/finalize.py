@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from model.inference.bank import build_bank, read_bank
-from model.progress import each_tenth
-from model.training.calibrate import counts_of, keep_fitted, read_fitted, tune_folder
-from tasks.errors import InputError
-from tasks.models import read_vocabulary
-from tasks.resolve import check_model
-from tasks.training.gold import read_prepared
-from warehouse.wording import plural
+from e2emern.model.inference.bank import build_bank, read_bank
+from e2emern.model.progress import each_tenth
+from e2emern.model.training.calibrate import counts_of, keep_fitted, read_fitted, tune_folder
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import read_vocabulary
+from e2emern.tasks.resolve import check_model
+from e2emern.tasks.training.gold import read_prepared
+from e2emern.warehouse.wording import plural
 
 Log = Callable[[str], None]
 

@@ -16,20 +16,20 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from model.corpus import GoldDocument, GoldMention, read_corpus, write_corpus
-from model.document import Annotation, Document, Sentence
-from model.errors import FileError
-from model.evaluation.corpus_statistics import statistics
-from model.notation import ENTITY_TYPES, normalize_id
-from model.vocabulary import Vocabulary
-from tasks.abbreviations import find_abbreviations
-from tasks.errors import InputError, SourceError
-from tasks.models import read_vocabulary
-from tasks.parsers.pubtator import parse_pubtator
-from tasks.parsers.records import Failure
-from tasks.passed_over import PassedOver
-from tasks.sentences import split_sentences
-from warehouse.wording import by_kind, plural
+from e2emern.model.corpus import GoldDocument, GoldMention, read_corpus, write_corpus
+from e2emern.model.document import Annotation, Document, Sentence
+from e2emern.model.errors import FileError
+from e2emern.model.evaluation.corpus_statistics import statistics
+from e2emern.model.notation import ENTITY_TYPES, normalize_id
+from e2emern.model.vocabulary import Vocabulary
+from e2emern.tasks.abbreviations import find_abbreviations
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.models import read_vocabulary
+from e2emern.tasks.parsers.pubtator import parse_pubtator
+from e2emern.tasks.parsers.records import Failure
+from e2emern.tasks.passed_over import PassedOver
+from e2emern.tasks.sentences import split_sentences
+from e2emern.warehouse.wording import by_kind, plural
 
 _log = logging.getLogger(__name__)
 

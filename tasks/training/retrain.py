@@ -13,20 +13,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.corpus import GoldDocument, write_corpus
-from model.training.recipe import Config, Recipe, make_recipe, read_config
-from model.training.train import train
-from model.version import model_version, weights_digest
-from tasks.errors import InputError
-from tasks.models import pick_device, read_vocabulary
-from tasks.resolve import find_model, find_recipe
-from tasks.training.corrections import CORPUS, SPLIT, Corrections, read_corrections
-from tasks.training.finalize import finalize
-from tasks.training.gold import find_gold, read_prepared
-from tasks.training.train import find_silver, one_line, prepare_corpus
-from warehouse.files import atomic_write, locked
-from warehouse.layout import Home, digest_file
-from warehouse.wording import MOST_EXAMPLES, by_kind, plural
+from e2emern.model.corpus import GoldDocument, write_corpus
+from e2emern.model.training.recipe import Config, Recipe, make_recipe, read_config
+from e2emern.model.training.train import train
+from e2emern.model.version import model_version, weights_digest
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import pick_device, read_vocabulary
+from e2emern.tasks.resolve import find_model, find_recipe
+from e2emern.tasks.training.corrections import CORPUS, SPLIT, Corrections, read_corrections
+from e2emern.tasks.training.finalize import finalize
+from e2emern.tasks.training.gold import find_gold, read_prepared
+from e2emern.tasks.training.train import find_silver, one_line, prepare_corpus
+from e2emern.warehouse.files import atomic_write, locked
+from e2emern.warehouse.layout import Home, digest_file
+from e2emern.warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
 Log = Callable[[str], None]
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from model.corpus import write_corpus
-from model.network import E2emernConfig
-from model.training.recipe import Config, GoldFile, Recipe, RecipeError
-from model.training.search import AfterEpoch, Found, read_space, search
-from model.training.train import Trained, data_digests, read_vocabulary, train
-from tasks.errors import InputError
-from tasks.training.finalize import finalize, read_resolver
-from tasks.training.gold import read_split
+from e2emern.model.corpus import write_corpus
+from e2emern.model.network import E2emernConfig
+from e2emern.model.training.recipe import Config, GoldFile, Recipe, RecipeError
+from e2emern.model.training.search import AfterEpoch, Found, read_space, search
+from e2emern.model.training.train import Trained, data_digests, read_vocabulary, train
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.training.finalize import finalize, read_resolver
+from e2emern.tasks.training.gold import read_split
 
 _WEIGHED = ("tag_scheme", "attention", "fusion", "use_mid", "use_high")  # these determine the features of a resolver
 

@@ -16,10 +16,10 @@ from benchmarks.measuring import Setting, alternated, cascade_of, spread
 from benchmarks.parsing import compare
 from benchmarks.training import train_over_encoder
 from benchmarks.warehouse import QUESTIONS
-from model.document import Document
-from model.tokenization import make_windows
-from tasks.parsers import parse
-from tasks.sentences import split_sentences
+from e2emern.model.document import Document
+from e2emern.model.tokenization import make_windows
+from e2emern.tasks.parsers import parse
+from e2emern.tasks.sentences import split_sentences
 from tests.flows.world import World
 
 

@@ -55,7 +55,7 @@ class Installation:
     def auth_string(self) -> str:
         """What `make` gives to the server on first use, and then to every command."""
         environment = self.environment()
-        command = [sys.executable, "-m", "flows.credentials"]
+        command = [sys.executable, "-m", "e2emern.flows.credentials"]
         return subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         ).stdout.strip()

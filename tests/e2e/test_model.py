@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.models import champion
+from e2emern.warehouse.sources.runs import RunRecord, write_run
 from tests.e2e.installation import Installation
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import CONCEPTS, World, dump, rows
-from warehouse.layout import Home
-from warehouse.registry.models import champion
-from warehouse.sources.runs import RunRecord, write_run
 
 E2EMERN = str(Path(sys.executable).with_name("e2emern"))
 

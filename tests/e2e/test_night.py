@@ -8,12 +8,12 @@ from typing import Any
 
 import psutil
 
-from flows.annotate import annotate_sources
+from e2emern.flows.annotate import annotate_sources
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.reader import current_snapshot
 from tests.disk import full_disk
 from tests.e2e.installation import Installation, wait_for
 from tests.flows.world import World, dump, rows, tables
-from warehouse.layout import Home
-from warehouse.snapshots.reader import current_snapshot
 
 WORKER = "e2emern-worker@.service"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.model.pretrained import save_model
 from experiments.attention import Attention, attend, draw
-from model.pretrained import save_model
 from tests.model import tiny
 
 CASES = (

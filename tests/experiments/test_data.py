@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.model.corpus import read_corpus, write_corpus
 from experiments.data import Budget, Data, prepare, unseen_shares
-from model.corpus import read_corpus, write_corpus
 from tests.model import tiny
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from e2emern.model.inference.bank import EntityBank
+from e2emern.model.inference.cascade import Cascade
+from e2emern.model.vocabulary import Vocabulary
 from experiments.linker_ablation import DEPTHS, EVIDENCE_SEEN, ablate, print_table, read_cases, recall_of_sources
-from model.inference.bank import EntityBank
-from model.inference.cascade import Cascade
-from model.vocabulary import Vocabulary
 from tests.model import tiny
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.model.corpus import write_corpus
 from experiments.__main__ import main
 from experiments.page import write_page
 from experiments.rows import CLAIMS, ROWS
-from model.corpus import write_corpus
 from tests.model import tiny
 
 

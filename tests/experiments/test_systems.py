@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from e2emern.model.document import Text
+from e2emern.model.inference.bank import EntityBank
+from e2emern.model.inference.cascade import RECALL_BIAS, Cascade
 from experiments.systems import Pipeline
-from model.document import Text
-from model.inference.bank import EntityBank
-from model.inference.cascade import RECALL_BIAS, Cascade
 from tests.model import tiny
 
 

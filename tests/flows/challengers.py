@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from model.corpus import write_corpus
-from model.pretrained import load_model, save_model
-from model.version import model_version
-from tasks.evaluation.promotion_gate import Margins
+from e2emern.model.corpus import write_corpus
+from e2emern.model.pretrained import load_model, save_model
+from e2emern.model.version import model_version
+from e2emern.tasks.evaluation.promotion_gate import Margins
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.models import add_model, promote
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
-from warehouse.layout import Home
-from warehouse.registry.models import add_model, promote
 
 MARGINS = Margins(least_gold=1, throughput=0.01)  # a millisecond a text: the ratio says nothing
 _RECIPE = """

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from flows.annotate import IncompleteError, Outcome, annotate_sources
-from model.document import Document
-from tasks.errors import InputError
-from tasks.parsers import parse
-from tasks.sources import find_sources
+from e2emern.flows.annotate import IncompleteError, Outcome, annotate_sources
+from e2emern.model.document import Document
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.parsers import parse
+from e2emern.tasks.sources import find_sources
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.sources.history import read_history
 from tests.flows.world import World, articles, finished_files, pubmed, rows, tables, write_sources
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.sources.history import read_history
 
 KILLS = 20
 HOMES = 5
@@ -203,7 +203,7 @@ def test_killed_at_any_moment_the_tables_end_the_same(world: World, tmp_path: Pa
         inputs.append(tmp_path / "in" / f"pubmed30n{number:04}.xml")
         inputs[-1].write_text(pubmed(articles(20, first=100 + 10 * number), deleted=[100 + number], bad=number % 2))
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["flows.annotate", "model.inference.cascade"])
+    processes.set_forkserver_preload(["e2emern.flows.annotate", "e2emern.model.inference.cascade"])
 
     def started(home: Path) -> ForkServerProcess:
         options = {"model": world.model, "mesh": world.mesh, "device": "cpu"}

@@ -10,7 +10,7 @@ import pytest
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import disable_run_logger
 
-from flows.artifacts import ProgressArtifact
+from e2emern.flows.artifacts import ProgressArtifact
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), ObjectNotFound(Exception("deleted"))])

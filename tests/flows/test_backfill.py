@@ -14,15 +14,15 @@ import pytest
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from flows.annotate import annotate_sources
-from flows.backfill import Backfilled, backfill, backfill_on_pool
-from flows.cli import app
-from model.version import model_version
-from tasks.errors import InputError
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.backfill import Backfilled, backfill, backfill_on_pool
+from e2emern.flows.cli import app
+from e2emern.model.version import model_version
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.refs import relocate
 from tests.flows.world import World, by_one_worker, pubmed, rows
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.snapshots.refs import relocate
 
 SPANS = 'SELECT document_id, start, "end", text, mesh_id FROM mentions ORDER BY ALL'
 DATED = (
@@ -100,7 +100,7 @@ def test_the_deployment_publishes_when_all_is_done(
     def run_it() -> None:
         backfill_on_pool.fn(home=home, model=str(made / "new"))
 
-    monkeypatch.setattr("flows.backfill.annotate_on_pool", by_one_worker(events))
+    monkeypatch.setattr("e2emern.flows.backfill.annotate_on_pool", by_one_worker(events))
     events.append(fails)
     with pytest.raises(InputError, match=r"^pubmed30n000.\.xml: the disk is full$"):
         run_it()
@@ -128,7 +128,7 @@ def test_a_source_that_cannot_be_read_is_reported_and_stops_no_other(made: Path,
 
 def test_stopped_anywhere_it_goes_on(made: Path, home: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.backfill", "model.inference.cascade"])
+    context.set_forkserver_preload(["e2emern.flows.backfill", "e2emern.model.inference.cascade"])
     for chunks in range(2):  # reported before it is killed
         child = context.Process(target=_killed, args=(made, home, chunks))
         child.start()

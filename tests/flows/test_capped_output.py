@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flows.annotate import annotate_sources
-from flows.cli import app
-from flows.cli.application import Examples, report_examples
-from flows.cli.render import STATUS_LINES, STATUS_WIDTH, print_status, show_outcome
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.cli import app
+from e2emern.flows.cli.application import Examples, report_examples
+from e2emern.flows.cli.render import STATUS_LINES, STATUS_WIDTH, print_status, show_outcome
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.status import Status, status
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import Snapshot
+from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome
 from tests.flows.world import World
 from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key
-from warehouse.layout import Home
-from warehouse.queries.status import Status, status
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import Snapshot
-from warehouse.sources.runs import RunRecord, SourceOutcome
 
 NAMES = st.text(max_size=30) | st.text(min_size=150, max_size=300) | st.just("line\nof\r\nseveral\u2028lines")
 COUNTS = st.integers(min_value=1, max_value=10**12)

@@ -20,14 +20,14 @@ from typing import Any
 import pytest
 import typer
 
-from flows.annotate import annotate_sources
-from flows.cli import app
-from flows.cli.parts import SECTIONS
-from tasks.parsers import parse
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.cli import app
+from e2emern.flows.cli.parts import SECTIONS
+from e2emern.tasks.parsers import parse
 from tests.conftest import ROOT
 from tests.flows.world import World, articles, pubmed, rows, tables, write_sources
 
-COMMAND = [sys.executable, "-m", "flows.cli"]
+COMMAND = [sys.executable, "-m", "e2emern.flows.cli"]
 COMMANDS = [["annotate"], ["demo"], ["export"], ["sql"], ["status"]]
 COMMANDS += [["mesh", "import"], ["mesh", "list"], ["mesh", "diff"], ["mesh", "relink"]]
 
@@ -300,7 +300,7 @@ def test_the_sample_has_a_home_of_its_own(world: World, tmp_path: Path, environm
 def test_an_error_that_somebody_keeps_ends_in_one_line() -> None:
     """Prefect keeps the error of a run, and DuckDB's binding reports everything that outlives it."""
     code = (
-        "import sys, duckdb; from flows import cli; from warehouse.errors import WarehouseError\n"
+        "import sys, duckdb; from e2emern.flows import cli; from e2emern.warehouse.errors import WarehouseError\n"
         "kept = []\n"
         "def refuse(**options):\n"
         "    connection = duckdb.connect()\n"
@@ -315,7 +315,7 @@ def test_an_error_that_somebody_keeps_ends_in_one_line() -> None:
 def test_several_problems_are_one_line_each() -> None:
     """Cause: twenty-nine bad files gave one line of 3,290 characters."""
     code = (
-        "from flows import cli; from tasks.errors import ProblemsError\n"
+        "from e2emern.flows import cli; from e2emern.tasks.errors import ProblemsError\n"
         "def fail(**options):\n"
         "    error = ProblemsError(f'{number}.txt: the file\\n is empty' for number in range(COUNT))\n"
         "    error.add_note('a note')\n"
@@ -366,7 +366,7 @@ def test_version() -> None:
 
 
 def test_what_needs_no_model_imports_neither_torch_nor_prefect(home: Path) -> None:
-    code = "import sys; from flows.cli import app; app(sys.argv[1:], standalone_mode=False)\n"
+    code = "import sys; from e2emern.flows.cli import app; app(sys.argv[1:], standalone_mode=False)\n"
     code += "assert not {'torch', 'transformers', 'prefect'} & set(sys.modules), 'slow to start'"
     for arguments in (["--version"], ["sql", "SELECT 1", "--home", str(home)], ["status", "--home", str(home)]):
         subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)

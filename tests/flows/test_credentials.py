@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.server import safe_settings
+from e2emern.flows.server import safe_settings
 from tests.conftest import ROOT
 
 
 def printed(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flows.credentials"]
+    command = [sys.executable, "-m", "e2emern.flows.credentials"]
     return subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PREFECT_HOME": str(folder)}, capture_output=True, text=True
     )

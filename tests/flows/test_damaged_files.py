@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.annotate import annotate_sources
-from flows.cli import app
-from model.version import model_version
-from tasks.errors import InputError
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.cli import app
+from e2emern.model.version import model_version
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.models import add_model, promote
 from tests.flows.world import World, write_sources
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.registry.models import add_model, promote
 
 CUT, TEXT, LIST, FOREIGN = "cut", b"hello\n", b"[1]", b'{"a": [null]}'
 STATUS, DRIFT, TRACE, TOP = ["status"], ["drift"], ["trace", "105"], ["query", "top-concepts"]

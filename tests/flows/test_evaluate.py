@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import app
-from model.corpus import write_corpus
-from model.evaluation.metrics import EVALUATIONS
-from model.training.calibrate import keep_fitted
-from tasks.errors import InputError
+from e2emern.flows.cli import app
+from e2emern.model.corpus import write_corpus
+from e2emern.model.evaluation.metrics import EVALUATIONS
+from e2emern.model.training.calibrate import keep_fitted
+from e2emern.tasks.errors import InputError
 from tests.flows.world import World
 from tests.model import tiny
 

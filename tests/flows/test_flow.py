@@ -15,19 +15,19 @@ from prefect.server.events.actions import RunDeployment
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.annotate_sources import SourceFile, annotate_batch
-from flows.backfill import backfill
-from flows.evaluate import evaluate
-from flows.nightly import nightly
-from flows.refresh_mesh import refresh_mesh
-from flows.retrain import retrain
-from model.version import model_version
-from tasks.errors import InputError
+from e2emern.flows.annotate_sources import SourceFile, annotate_batch
+from e2emern.flows.backfill import backfill
+from e2emern.flows.evaluate import evaluate
+from e2emern.flows.nightly import nightly
+from e2emern.flows.refresh_mesh import refresh_mesh
+from e2emern.flows.retrain import retrain
+from e2emern.model.version import model_version
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.registry.models import add_model
+from e2emern.warehouse.sources.locks import is_claimed
 from tests.conftest import ROOT
 from tests.flows.world import World, another, by_one_worker, dump, rows
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.registry.models import add_model
-from warehouse.sources.locks import is_claimed
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_night_that_a_backfill_overtakes_goes_on_with_its_model(
     (source / "pubmed30n0001.xml.gz").write_bytes(dump(1))
     monkeypatch.setenv("E2EMERN_SOURCES", str(source))
     events: list[Callable[[], object]] = []
-    monkeypatch.setattr("flows.nightly.annotate_on_pool", by_one_worker(events))
+    monkeypatch.setattr("e2emern.flows.nightly.annotate_on_pool", by_one_worker(events))
     nightly(home, model=str(world.model), mesh=str(world.mesh))
 
     (source / "pubmed30n0002.xml.gz").write_bytes(dump(2))
@@ -74,7 +74,7 @@ def test_a_batch_is_claimed_before_its_model_is_read(
         seen.append(is_claimed(Home(tmp_path / "home"), key, Versions(version, "tiny")))
         return Versions(model="other", mesh="tiny")
 
-    monkeypatch.setattr("flows.annotate_sources.read_versions", read)
+    monkeypatch.setattr("e2emern.flows.annotate_sources.read_versions", read)
     with pytest.raises(InputError, match=f": is model other, expected {version}; do all hosts have the same release"):
         annotate_batch.fn(sources, version=version, **given)
     assert seen == [True]

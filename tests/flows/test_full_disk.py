@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.annotate import annotate_sources
-from flows.cli import main
-from model.version import model_version
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.cli import main
+from e2emern.model.version import model_version
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.models import models
+from e2emern.warehouse.snapshots.reader import current_snapshot
 from tests.disk import full_disk
 from tests.flows.world import World, finished_files, rows_of, tables, write_sources
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.registry.models import models
-from warehouse.snapshots.reader import current_snapshot
 
 
 def test_wherever_the_disk_is_full_the_next_run_goes_on(world: World, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import app
+from e2emern.flows.cli import app
 from tests.flows.world import World, rows, write_sources
 from tests.tasks.mesh.files import descriptor, descriptors, supplementary, supplements
 
@@ -65,7 +65,7 @@ def test_diff(home: Path) -> None:
 
 
 def test_relink_and_annotate_by_the_name_of_a_version(world: World, tmp_path: Path) -> None:
-    from flows.annotate import annotate_sources
+    from e2emern.flows.annotate import annotate_sources
 
     home = tmp_path / "home"
     write_sources(tmp_path / "in")

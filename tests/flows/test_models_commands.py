@@ -9,20 +9,20 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.annotate import annotate_sources
-from flows.cli import app
-from model.corpus import write_corpus
-from model.evaluation.metrics import EVALUATIONS
-from model.version import model_version
-from tasks.errors import InputError
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.cli import app
+from e2emern.model.corpus import write_corpus
+from e2emern.model.evaluation.metrics import EVALUATIONS
+from e2emern.model.version import model_version
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.login import login
+from e2emern.warehouse.registry.evaluations import Check, Judged, evaluations, read_report, write_judged
+from e2emern.warehouse.registry.models import champion, changes
 from tests.flows.challengers import crown, make_challengers
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.login import login
-from warehouse.registry.evaluations import Check, Judged, evaluations, read_report, write_judged
-from warehouse.registry.models import champion, changes
 
 
 def run(*arguments: object) -> Result:
@@ -39,7 +39,7 @@ def judge(home: Path, version: str, *, against: str, passed: bool) -> None:
 
 
 def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path: Path) -> None:
-    from defaults import MODEL
+    from e2emern.defaults import MODEL
 
     home, version, bundled = tmp_path / "home", model_version(world.model), model_version(MODEL)
     home.mkdir()

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import app
-from flows.cli.options import TIMEOUT_S
+from e2emern.flows.cli import app
+from e2emern.flows.cli.options import TIMEOUT_S
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries import library, sql
+from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse.layout import Home
-from warehouse.queries import library, sql
-from warehouse.snapshots.publish import publish
 
 ONE, TWO = key("pubmed26n0001.xml", "1"), key("pubmed26n0002.xml", "2")
 
@@ -38,7 +38,7 @@ def invoke(*arguments: object) -> Result:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "e2emern.flows.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -139,7 +139,17 @@ def test_what_python_and_json_lack(home: Path) -> None:
 def test_an_output_that_is_not_utf_8(home: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
     for form, expected in (("csv", b"a\n\xe9 ?\n"), ("json", b'[{"a": "\\u00e9 \\u03b2"}]\n')):
-        command = [sys.executable, "-m", "flows.cli", "sql", "SELECT 'é β' AS a", "--home", home, "--format", form]
+        command = [
+            sys.executable,
+            "-m",
+            "e2emern.flows.cli",
+            "sql",
+            "SELECT 'é β' AS a",
+            "--home",
+            home,
+            "--format",
+            form,
+        ]
         ended = subprocess.run(command, capture_output=True, env=environment, timeout=300, check=False)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, expected, b"")
 
@@ -152,7 +162,7 @@ def test_an_output_that_is_not_utf_8(home: Path) -> None:
     ],
 )
 def test_a_query_that_is_not_utf_8(home: Path, encoding: str, line: str) -> None:
-    command = [sys.executable, "-m", "flows.cli", "sql", "-", "--home", home]
+    command = [sys.executable, "-m", "e2emern.flows.cli", "sql", "-", "--home", home]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     ended = subprocess.run(command, input=b"SELECT '\xff'", capture_output=True, env=environment, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (1, b"", line)

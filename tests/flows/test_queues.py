@@ -14,8 +14,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from prefect.workers.process import ProcessWorker
 
-from flows.queues import POOL, QUEUES, connect, create_queues, missing_queues
-from tasks.errors import InputError
+from e2emern.flows.queues import POOL, QUEUES, connect, create_queues, missing_queues
+from e2emern.tasks.errors import InputError
 from tests.conftest import ROOT
 
 PRIORITIES = [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]

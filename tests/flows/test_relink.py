@@ -9,18 +9,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from flows.annotate import annotate_sources
-from flows.backfill import backfill
-from flows.relink import RelinkOutcome, relink
-from model.version import model_version
-from tasks.errors import InputError
-from tasks.relink import Relinked, relink_source
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.backfill import backfill
+from e2emern.flows.relink import RelinkOutcome, relink
+from e2emern.model.version import model_version
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.relink import Relinked, relink_source
+from e2emern.warehouse.errors import OvertakenError, WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.mesh.entities import write_entities
+from e2emern.warehouse.registry.models import add_model
+from e2emern.warehouse.snapshots.refs import relocate
 from tests.flows.world import World, another, rows, write_sources
-from warehouse.errors import OvertakenError, WarehouseError
-from warehouse.layout import Home, SourceKey
-from warehouse.mesh.entities import write_entities
-from warehouse.registry.models import add_model
-from warehouse.snapshots.refs import relocate
 
 SPANS = 'SELECT source, document_id, start, "end", entity_type, mesh_id, mesh_name FROM mentions ORDER BY ALL'
 FEVER = (
@@ -124,7 +124,7 @@ def test_a_source_that_a_night_finishes_meanwhile_is_linked_too(
         linked.append(key)
         return relink_source(key, **options)
 
-    monkeypatch.setattr("flows.relink.relink_source", meanwhile)
+    monkeypatch.setattr("e2emern.flows.relink.relink_source", meanwhile)
     relink(home, mesh="next", model=world.model, device="cpu")
     assert linked[-1].name == "late.pubtator"
     assert rows(home, "SELECT count(*), any_value(mesh_version) FROM sources, snapshot") == [(sources + 1, "next")]
@@ -143,7 +143,7 @@ def test_a_relink_does_not_undo_a_backfill_that_published_meanwhile(
         linked.append(key)
         return relink_source(key, **options)
 
-    monkeypatch.setattr("flows.relink.relink_source", meanwhile)
+    monkeypatch.setattr("e2emern.flows.relink.relink_source", meanwhile)
     with pytest.raises(OvertakenError, match=f"^snapshot 2 of model {model_version(new)} and MeSH tiny is shown"):
         relink(home, mesh="next", model=world.model, device="cpu")
     assert rows(home, VERSIONS) == [(model_version(new), "tiny")]

@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from flows.annotate import annotate_sources
-from flows.retrain import Retrained, Steps, pending_promotion, retrain_model
-from model.corpus import read_corpus
-from model.version import model_version
-from tasks.errors import InputError
-from tasks.training.distill import make_silver
-from tasks.training.retrain import already_trained, make_challenger, plan_retraining
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.retrain import Retrained, Steps, pending_promotion, retrain_model
+from e2emern.model.corpus import read_corpus
+from e2emern.model.version import model_version
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.training.distill import make_silver
+from e2emern.tasks.training.retrain import already_trained, make_challenger, plan_retraining
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.evaluations import read_report
+from e2emern.warehouse.registry.models import add_model, champion, changes, models, promote, roll_back_model
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import World, rows
-from warehouse.layout import Home
-from warehouse.registry.evaluations import read_report
-from warehouse.registry.models import add_model, champion, changes, models, promote, roll_back_model
 
 ROOT = Path(__file__).parents[2]
 CORRECTED = """7|t|Cisplatin induced renal failure.
@@ -161,8 +161,8 @@ def test_a_challenger_learns_from_tagged_sentences_too(data: Path, world: World,
 KILLED = """
 import sys
 from pathlib import Path
-from flows.retrain import retrain_model
-from warehouse.layout import Home
+from e2emern.flows.retrain import retrain_model
+from e2emern.warehouse.layout import Home
 home, config, mesh, encoder = map(Path, sys.argv[1:])
 retrain_model(Home(home), config=config, mesh=mesh, encoder=str(encoder), device="cpu",
               log=lambda line: print(line, flush=True))

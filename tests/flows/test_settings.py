@@ -12,9 +12,9 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 
-from flows.nightly import nightly
-from flows.settings import Settings, read_settings
-from tasks.errors import InputError
+from e2emern.flows.nightly import nightly
+from e2emern.flows.settings import Settings, read_settings
+from e2emern.tasks.errors import InputError
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "settings.md"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
+from e2emern.flows.cli import main
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.login import login
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.refs import rollbacks
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
-from warehouse.layout import Home
-from warehouse.login import login
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.refs import rollbacks
 
 
 @pytest.fixture

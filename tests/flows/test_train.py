@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from flows.cli import main
-from model.corpus import read_corpus
-from model.inference.resolver import Resolver
-from model.pretrained import save_model
-from model.training.calibrate import counts_of
-from tasks.models import load
+from e2emern.flows.cli import main
+from e2emern.model.corpus import read_corpus
+from e2emern.model.inference.resolver import Resolver
+from e2emern.model.pretrained import save_model
+from e2emern.model.training.calibrate import counts_of
+from e2emern.tasks.models import load
+from e2emern.warehouse.layout import Home
 from tests.model import tiny
-from warehouse.layout import Home
 
 CONFIG = """
 encoder = "encoder"

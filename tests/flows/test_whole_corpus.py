@@ -10,18 +10,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flows.annotate import IncompleteError, Outcome, annotate_sources
-from flows.cli.render import STATUS_LINES, print_status
-from model.inference.timings import Report
-from tasks.documents import parse_source
-from tasks.models import read_versions
-from tasks.sources import find_sources
+from e2emern.flows.annotate import IncompleteError, Outcome, annotate_sources
+from e2emern.flows.cli.render import STATUS_LINES, print_status
+from e2emern.model.inference.timings import Report
+from e2emern.tasks.documents import parse_source
+from e2emern.tasks.models import read_versions
+from e2emern.tasks.sources import find_sources
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.parquet import TableWriter
+from e2emern.warehouse.queries.status import status
+from e2emern.warehouse.schemas import FAILURES, MENTIONS
+from e2emern.warehouse.sources.counts import ParseSummary
 from tests.flows.world import World, articles, pubmed, rows
-from warehouse.layout import Home, Versions
-from warehouse.parquet import TableWriter
-from warehouse.queries.status import status
-from warehouse.schemas import FAILURES, MENTIONS
-from warehouse.sources.counts import ParseSummary
 
 REFUSED = "ar06_pubtator.tar.gz"
 LATIN = "pt30_latin1.txt"

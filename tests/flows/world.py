@@ -12,17 +12,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from flows.annotate import Outcome, local_worker, run_sources
-from model.document import Concept
-from model.pretrained import save_model
-from model.vocabulary import Vocabulary
-from tasks.annotate import Annotated, annotate_source
-from tasks.models import keep_vocabulary, read_versions
-from tasks.resolve import find_mesh, find_model
-from tasks.sources import Source
+from e2emern.flows.annotate import Outcome, local_worker, run_sources
+from e2emern.model.document import Concept
+from e2emern.model.pretrained import save_model
+from e2emern.model.vocabulary import Vocabulary
+from e2emern.tasks.annotate import Annotated, annotate_source
+from e2emern.tasks.models import keep_vocabulary, read_versions
+from e2emern.tasks.resolve import find_mesh, find_model
+from e2emern.tasks.sources import Source
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.sql import query
 from tests.model import tiny
-from warehouse.layout import Home
-from warehouse.queries.sql import query
 
 CONCEPTS = (*tiny.CONCEPTS, Concept("D009369", "Disease", ("Neoplasms",), "descriptor", ("C04",)))
 TEXTS = [text for text, _ in tiny.SENTENCES]

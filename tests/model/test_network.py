@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.network import ATTENTIONS, FUSIONS, E2emernConfig, E2emernModel
+from e2emern.model.network import ATTENTIONS, FUSIONS, E2emernConfig, E2emernModel
 from tests.model import tiny
 
 SIZE, TOKENS, ENTITIES = 16, 5, 3

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.notation import is_omim, normalize_id, normalize_type
+from e2emern.model.notation import is_omim, normalize_id, normalize_type
 
 ROOT = Path(__file__).resolve().parents[2]
 

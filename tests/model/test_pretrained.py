@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.network import E2emernModel
-from model.pretrained import load_model, save_model
+from e2emern.model.network import E2emernModel
+from e2emern.model.pretrained import load_model, save_model
 from tests.model import tiny
 
 

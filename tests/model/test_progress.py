@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from model.progress import each_tenth
+from e2emern.model.progress import each_tenth
 
 
 def test_every_tenth_is_logged_with_the_minutes_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 60.0])
-    monkeypatch.setattr("model.progress.monotonic", lambda: next(now))
+    monkeypatch.setattr("e2emern.model.progress.monotonic", lambda: next(now))
     lines: list[str] = []
     step = each_tenth(lines.append)
     for done in (4_000, 5_000, 5_001, 10_000):  # an earlier run did 4,000

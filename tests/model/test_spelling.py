@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model.spelling import american
+from e2emern.model.spelling import american
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.tagging import TAG_SCHEMES, WordSpan, decode_tags, find_word_spans, spans_of, tag_mention, tag_names
+from e2emern.model.tagging import TAG_SCHEMES, WordSpan, decode_tags, find_word_spans, spans_of, tag_mention, tag_names
 
 TAGS = ["O", "B-Disease", "I-Disease", "B-Chemical", "I-Chemical"]
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
-from model.document import Sentence
-from model.tokenization import batches_of, longest_window, make_windows, pad, positions_of
+from e2emern.model.document import Sentence
+from e2emern.model.tokenization import batches_of, longest_window, make_windows, pad, positions_of
 from tests.model import tiny
 
 TOKENIZER = tiny.tokenizer()

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model.document import Concept
-from model.vocabulary import Vocabulary, bag_of_words, normalise
+from e2emern.model.document import Concept
+from e2emern.model.vocabulary import Vocabulary, bag_of_words, normalise
 from tests.model import tiny
 
 

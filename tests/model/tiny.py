@@ -9,14 +9,14 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from model.corpus import GoldDocument, GoldMention, write_corpus
-from model.document import Concept, Sentence
-from model.network import E2emernConfig, E2emernModel
-from model.training.losses import joint_loss
-from model.training.samples import Sampler, make_samples
-from model.vocabulary import Vocabulary
-from warehouse.layout import Home
-from warehouse.mesh.entities import write_entities
+from e2emern.model.corpus import GoldDocument, GoldMention, write_corpus
+from e2emern.model.document import Concept, Sentence
+from e2emern.model.network import E2emernConfig, E2emernModel
+from e2emern.model.training.losses import joint_loss
+from e2emern.model.training.samples import Sampler, make_samples
+from e2emern.model.vocabulary import Vocabulary
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.mesh.entities import write_entities
 
 WORDS = (
     "the a of in with and patients had was after treated by for no severe breast ovarian colon cancer neoplasm ##s "

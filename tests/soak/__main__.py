@@ -24,22 +24,22 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from safetensors.torch import load_file, save_file
 
-import warehouse.snapshots.compaction
-from flows.annotate import annotate_sources
-from flows.backfill import backfill
-from flows.relink import relink
-from model.version import model_version
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.backfill import backfill
+from e2emern.flows.relink import relink
+from e2emern.model.version import model_version
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.mesh.entities import write_entities
+from e2emern.warehouse.snapshots import compaction
+from e2emern.warehouse.snapshots.prune import prune
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import open_snapshot
+from e2emern.warehouse.snapshots.refs import roll_back
 from tests.flows.world import make_world
 from tests.soak.oracle import Rows, expected
 from tests.soak.work import Killer, asked
 from tests.soak.year import Dump, make_year
-from warehouse.doctor import examine
-from warehouse.layout import Home, Versions
-from warehouse.mesh.entities import write_entities
-from warehouse.snapshots.prune import prune
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import open_snapshot
-from warehouse.snapshots.refs import roll_back
 
 _QUERIES = {
     "documents": "SELECT document_id, source, record, title, abstract FROM documents",
@@ -106,7 +106,7 @@ class Soak:
         (self.folder / "dumps").mkdir()
         asked(lambda: _make_worlds(self.folder))
         self.model = self.folder / "world" / "model"
-        warehouse.snapshots.compaction.LOOSE = max(6, self.nights // 4)  # so that files are merged several times a year
+        compaction.LOOSE = max(6, self.nights // 4)  # so that files are merged several times a year
         events: dict[int, Callable[[], None]] = {
             self.nights * 3 // 10: self.prune,
             self.nights * 4 // 10: self.change_model,

@@ -20,18 +20,18 @@ from typing import Any, NoReturn
 
 import pyarrow.parquet as pq
 
-from tasks.documents import read_documents
-from tasks.relink import relink_source
+from e2emern.tasks.documents import read_documents
+from e2emern.tasks.relink import relink_source
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.mesh.changes import mesh_changes
+from e2emern.warehouse.mesh.entities import write_entities
+from e2emern.warehouse.snapshots import compaction
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import open_snapshot
+from e2emern.warehouse.sources.reuse import reused_mentions
 from tests.warehouse.homes import CONCEPTS, MESH, VERSIONS, add_run, add_source, add_vocabulary, document, key
-from warehouse.doctor import examine
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, Versions
-from warehouse.mesh.changes import mesh_changes
-from warehouse.mesh.entities import write_entities
-from warehouse.snapshots import compaction
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import open_snapshot
-from warehouse.sources.reuse import reused_mentions
 
 DOCUMENTS = 12  # of each source
 LATER = "2025"  # a version of MeSH

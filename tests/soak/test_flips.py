@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.snapshots import compaction
 from tests.soak.flips import flip_bits
-from warehouse.snapshots import compaction
 
 
 def test_flipped_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import InputError
-from warehouse.errors import WarehouseError
+from e2emern.tasks.errors import InputError
+from e2emern.warehouse.errors import WarehouseError
 
 DEFECT = 3
 """Exit code of work that raised what no user should see."""
@@ -72,7 +72,7 @@ class Killer:
 
     def _started(self, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "flows.cli", *arguments]
+            command = [sys.executable, "-m", "e2emern.flows.cli", *arguments]
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def _run(self, do: Callable[[], object]) -> None:

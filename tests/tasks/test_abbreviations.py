@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.abbreviations import find_abbreviations
+from e2emern.tasks.abbreviations import find_abbreviations
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_root_logger_is_left_alone() -> None:
     """The library calls logging.basicConfig when it is imported."""
     program = (
-        "import logging; from tasks.abbreviations import find_abbreviations;"
+        "import logging; from e2emern.tasks.abbreviations import find_abbreviations;"
         "print(find_abbreviations('Renal cell carcinoma (RCC)'), logging.root.handlers, logging.root.level)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

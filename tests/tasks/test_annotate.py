@@ -11,19 +11,19 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from model.document import Mention, Text
-from model.inference.cascade import Cascade
-from model.inference.timings import Report
-from tasks.annotate import annotate_source
-from tasks.documents import parse_source, read_documents
-from tasks.errors import SourceError
-from tasks.models import load
-from tasks.sources import find_sources
+from e2emern.model.document import Mention, Text
+from e2emern.model.inference.cascade import Cascade
+from e2emern.model.inference.timings import Report
+from e2emern.tasks.annotate import annotate_source
+from e2emern.tasks.documents import parse_source, read_documents
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.models import load
+from e2emern.tasks.sources import find_sources
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.schemas import MENTIONS
+from e2emern.warehouse.sources.counts import SourceCounts, read_source_summary
 from tests.flows.world import World, articles, pubmed
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, Versions
-from warehouse.schemas import MENTIONS
-from warehouse.sources.counts import SourceCounts, read_source_summary
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from flows.annotate import annotate_sources
-from model.document import Mention, Sentence, Text
-from model.inference.cascade import Cascade
-from tasks.concept_filter import keep_links, read_selection, select_concepts
-from tasks.errors import InputError
-from tasks.export import read_annotated
-from tasks.models import load
+from e2emern.flows.annotate import annotate_sources
+from e2emern.model.document import Mention, Sentence, Text
+from e2emern.model.inference.cascade import Cascade
+from e2emern.tasks.concept_filter import keep_links, read_selection, select_concepts
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.export import read_annotated
+from e2emern.tasks.models import load
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.sql import query
 from tests.flows.world import TEXTS, World, write_sources
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.sql import query
 
 SENTENCES = [*TEXTS, "The patients had severe breast and colon cancer.", "Aspirin caused breast and ovarian cancer."]
 

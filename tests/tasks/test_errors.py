@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import InputError, ProblemsError, SourceError
-from tasks.parsers import detect_format
+from e2emern.tasks.errors import InputError, ProblemsError, SourceError
+from e2emern.tasks.parsers import detect_format
 
 
 def test_a_message_joins_path_and_reason() -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from bioc import BioCAnnotation, biocjson, biocxml, pubtator
 
-from model.document import Annotation, Document, InvalidAnnotation, Mention, Passage
-from tasks.errors import InputError
-from tasks.export import FORMATS, Exported, export, read_annotated
-from tasks.parsers import parse
+from e2emern.model.document import Annotation, Document, InvalidAnnotation, Mention, Passage
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.export import FORMATS, Exported, export, read_annotated
+from e2emern.tasks.parsers import parse
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse import homes
-from warehouse.layout import Home
-from warehouse.snapshots.publish import publish
 
 TITLE = "Tamoxifen in breast and ovarian cancer 𝛽."
 ABSTRACT = "We saw fièvre and 🙂 hepatitis."

@@ -11,10 +11,10 @@ from bioc import biocjson, biocxml, pubtator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.document import Annotation, Document, InvalidAnnotation, Mention, Passage
-from tasks.export import export
-from tasks.exporters.pubtator import FORBIDDEN
-from tasks.parsers import parse
+from e2emern.model.document import Annotation, Document, InvalidAnnotation, Mention, Passage
+from e2emern.tasks.export import export
+from e2emern.tasks.exporters.pubtator import FORBIDDEN
+from e2emern.tasks.parsers import parse
 
 Annotated = list[tuple[Document, list[Mention]]]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.inference.cascade import Cascade
-from tasks.errors import InputError
-from tasks.link import LinkCounts, link_file
-from tasks.models import load
-from tasks.parsers.records import Failure
-from tasks.passed_over import PassedOver
+from e2emern.model.inference.cascade import Cascade
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.link import LinkCounts, link_file
+from e2emern.tasks.models import load
+from e2emern.tasks.parsers.records import Failure
+from e2emern.tasks.passed_over import PassedOver
+from e2emern.warehouse.layout import Home
 from tests.flows.world import World
-from warehouse.layout import Home
 
 GIVEN = """\
 1|t|The patients had severe breast cancer.

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.errors import InputError
-from tasks.models import read_vocabulary
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import read_vocabulary
 from tests.model import tiny
 
 

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from defaults import MESH, MODEL, SAMPLE
-from model.version import model_version
-from tasks.errors import InputError
-from tasks.models import read_versions
-from tasks.resolve import check_choices, check_spans, find_mesh, find_model, require_snapshot_model
+from e2emern.defaults import MESH, MODEL, SAMPLE
+from e2emern.model.version import model_version
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import read_versions
+from e2emern.tasks.resolve import check_choices, check_spans, find_mesh, find_model, require_snapshot_model
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.registry.models import add_model, promote
 from tests.conftest import ROOT
 from tests.warehouse.homes import MESH as MESH_2024
 from tests.warehouse.homes import MODEL as OF_TABLES
 from tests.warehouse.homes import add_source, add_vocabulary, document, key, publish_it
-from warehouse.layout import Home, Versions
-from warehouse.registry.models import add_model, promote
 
 
 def test_what_is_there_passes(tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ def test_what_is_missing_is_reported(
 )
 def test_a_typo_is_reported_before_torch_and_prefect_are_imported(line: str, message: str) -> None:
     code = (
-        "import sys; from flows.cli import app; from tasks.errors import InputError\n"
+        "import sys; from e2emern.flows.cli import app; from e2emern.tasks.errors import InputError\n"
         "try: app(sys.argv[1:], standalone_mode=False)\n"
         "except InputError as error: print(error)\n"
-        "assert not {'torch', 'transformers', 'prefect', 'flows.annotate'} & set(sys.modules), 'slow to start'"
+        "assert not {'torch', 'transformers', 'prefect', 'e2emern.flows.annotate'} & set(sys.modules), 'slow to start'"
     )
     command = [sys.executable, "-c", code, *line.split()]
     result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)

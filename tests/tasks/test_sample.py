@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from defaults import SAMPLE
-from model.document import Document
-from tasks.parsers import Deletion, Failure, parse
+from e2emern.defaults import SAMPLE
+from e2emern.model.document import Document
+from e2emern.tasks.parsers import Deletion, Failure, parse
 
 RECORDS = list(parse(SAMPLE))
 DOCUMENTS = {record.document_id: record for record in RECORDS if isinstance(record, Document)}

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.document import Document, Passage
-from tasks.parsers.pubtator import parse_pubtator
-from tasks.sentences import MAX_SENTENCE, split_sentences
+from e2emern.model.document import Document, Passage
+from e2emern.tasks.parsers.pubtator import parse_pubtator
+from e2emern.tasks.sentences import MAX_SENTENCE, split_sentences
 
 
 def document(*texts: str) -> Document:

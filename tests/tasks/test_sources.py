@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from defaults import SAMPLE
-from tasks.errors import InputError, SourceError
-from tasks.parsers.source_reader import open_source
-from tasks.sources import count_records, find_sources
-from warehouse.layout import Home
+from e2emern.defaults import SAMPLE
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.tasks.sources import count_records, find_sources
+from e2emern.warehouse.layout import Home
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.layout import Home
 from tests.warehouse.homes import add_vocabulary
-from warehouse.layout import Home
 
 
 @pytest.fixture

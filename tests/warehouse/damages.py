@@ -9,12 +9,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from e2emern.warehouse.doctor import Finding
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.refs import roll_back
+from e2emern.warehouse.sources.hash_cache import digesting
+from e2emern.warehouse.sources.runs import begin_run, write_run
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_source, document, key
-from warehouse.doctor import Finding
-from warehouse.layout import Home
-from warehouse.snapshots.refs import roll_back
-from warehouse.sources.hash_cache import digesting
-from warehouse.sources.runs import begin_run, write_run
 
 ONE, TWO, NEW = key("a.xml", "1"), key("b.xml", "2"), key("c.xml", "3")
 

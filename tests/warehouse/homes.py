@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.mesh.entities import write_entities
-from warehouse.parquet import TableWriter
-from warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import Snapshot
-from warehouse.sources.counts import SourceCounts, SourceSummary
-from warehouse.sources.history import read_history
-from warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.mesh.entities import write_entities
+from e2emern.warehouse.parquet import TableWriter
+from e2emern.warehouse.schemas import DELETIONS, DOCUMENTS, FAILURES, MENTIONS
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import Snapshot
+from e2emern.warehouse.sources.counts import SourceCounts, SourceSummary
+from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
 
 MODEL, MESH = "small-1", "2024"
 VERSIONS = Versions(MODEL, MESH)

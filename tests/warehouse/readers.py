@@ -13,12 +13,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots import compaction
+from e2emern.warehouse.snapshots.prune import prune
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.refs import roll_back
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
-from warehouse.layout import Home
-from warehouse.snapshots import compaction
-from warehouse.snapshots.prune import prune
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.refs import roll_back
 
 # Opens the current snapshot as any client would, asks it twice with others in between, and compares with what it says
 # of itself; ends when its standard input does.

@@ -13,6 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse import doctor
+from e2emern.warehouse.doctor import CODES, Finding, examine
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.snapshots.prune import prune
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import current_snapshot
+from e2emern.warehouse.snapshots.refs import active_rollback, current_number, roll_back
+from e2emern.warehouse.sources.counts import pending
+from e2emern.warehouse.sources.runs import begin_run, may_be_running, write_run
 from tests.warehouse.damages import (
     NEW,
     ONE,
@@ -42,16 +52,6 @@ from tests.warehouse.damages import (
     truncate_mentions,
 )
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, publish_it
-from warehouse import doctor
-from warehouse.doctor import CODES, Finding, examine
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, Versions
-from warehouse.snapshots.prune import prune
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import current_snapshot
-from warehouse.snapshots.refs import active_rollback, current_number, roll_back
-from warehouse.sources.counts import pending
-from warehouse.sources.runs import begin_run, may_be_running, write_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.sources.counts import SourceCounts
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key, publish_it
-from warehouse.doctor import examine
-from warehouse.layout import Home
-from warehouse.sources.counts import SourceCounts
 
 ONE, TWO = key("a.xml", "1"), key("b.xml", "2")
 
@@ -97,7 +97,7 @@ def test_too_many_open_files_lose_nothing(home: Home) -> None:
     before = files(home)
     script = (
         "import os, resource, sys\nfrom pathlib import Path\nfrom warehouse.doctor import examine\n"
-        "from warehouse.layout import Home\nhome = Home(Path(sys.argv[1]))\nexamine(home)\n"
+        "from e2emern.warehouse.layout import Home\nhome = Home(Path(sys.argv[1]))\nexamine(home)\n"
         "used = len(os.listdir('/proc/self/fd'))\n"
         "for more in range(9):\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, 1024))\n"

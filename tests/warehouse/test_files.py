@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.files import is_locked, locked
+from e2emern.warehouse.files import is_locked, locked
 
 HOLD = """
 import sys, pathlib
-from warehouse.files import locked
+from e2emern.warehouse.files import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.invalid import InvalidAnnotations, invalid_annotations
+from e2emern.warehouse.layout import Home
 from tests.warehouse.homes import add_source, document, key
-from warehouse.errors import WarehouseError
-from warehouse.invalid import InvalidAnnotations, invalid_annotations
-from warehouse.layout import Home
 
 
 def invalid(line: int, kind: str) -> dict[str, str]:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouse.errors import NameRefusedError
-from warehouse.layout import Home, SourceKey, Versions, digest_file, file_name
-from warehouse.snapshots.views import literal, literal_path
+from e2emern.warehouse.errors import NameRefusedError
+from e2emern.warehouse.layout import Home, SourceKey, Versions, digest_file, file_name
+from e2emern.warehouse.snapshots.views import literal, literal_path
 
 HOME = Home(Path("/data/home"))
 KEY = SourceKey("pubmed26n0001.xml.gz", "00112233445566ff")

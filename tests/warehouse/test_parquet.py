@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from warehouse.errors import SchemaMismatchError, WarehouseError
-from warehouse.files import atomic_write, sweep
-from warehouse.parquet import TableWriter, read_metadata
-from warehouse.schemas import DELETIONS, FAILURES
+from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
+from e2emern.warehouse.files import atomic_write, sweep
+from e2emern.warehouse.parquet import TableWriter, read_metadata
+from e2emern.warehouse.schemas import DELETIONS, FAILURES
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,8 +119,8 @@ def test_exception_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from warehouse.parquet import TableWriter
-from warehouse.schemas import DELETIONS
+from e2emern.warehouse.parquet import TableWriter
+from e2emern.warehouse.schemas import DELETIONS
 rows = [{"source": "s", "digest": "d", "record": at, "pmid": at, "version": None} for at in range(70_000)]
 with TableWriter(Path(sys.argv[1]), DELETIONS) as writer:
     writer.append(rows)  # more than a row group: a part is in the file

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from e2emern.warehouse.errors import QueryRefusedError
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.queries import library
+from e2emern.warehouse.queries.concepts import find_concept
+from e2emern.warehouse.queries.saved import answer
+from e2emern.warehouse.queries.sql import is_cut
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome, write_run
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import QueryRefusedError
-from warehouse.layout import Home, SourceKey
-from warehouse.queries import library
-from warehouse.queries.concepts import find_concept
-from warehouse.queries.saved import answer
-from warehouse.queries.sql import is_cut
-from warehouse.snapshots.publish import publish
-from warehouse.sources.runs import RunRecord, SourceOutcome, write_run
 
 FIRST, SECOND = "20260101T000000.000000Z-00000000", "20260102T000000.000000Z-00000000"
 STARTED, AGAIN = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)

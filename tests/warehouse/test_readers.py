@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots import compaction
 from tests.warehouse.readers import read_while_publishing
-from warehouse.layout import Home
-from warehouse.snapshots import compaction
 
 
 def test_readers_see_whole_snapshots_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.wording import by_kind, cut, examples, one_line, plural
+from e2emern.warehouse.wording import by_kind, cut, examples, one_line, plural
 
 
 def test_counts() -> None:

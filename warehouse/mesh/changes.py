@@ -16,12 +16,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.layout import Home
-from warehouse.mesh.entities import entities_path
-from warehouse.parquet import verify_pages
-from warehouse.quoting import file_list, literal
-from warehouse.schemas import MENTIONS
-from warehouse.snapshots.reader import current_snapshot, open_snapshot
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.mesh.entities import entities_path
+from e2emern.warehouse.parquet import verify_pages
+from e2emern.warehouse.quoting import file_list, literal
+from e2emern.warehouse.schemas import MENTIONS
+from e2emern.warehouse.snapshots.reader import current_snapshot, open_snapshot
 
 KINDS = ("new", "retired", "replaced", "merged", "renamed", "moved")
 

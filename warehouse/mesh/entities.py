@@ -19,13 +19,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import SchemaMismatchError, WarehouseError
-from warehouse.files import atomic_write
-from warehouse.layout import Home
-from warehouse.parquet import Rows, TableWriter
-from warehouse.quoting import file_list
-from warehouse.schemas import ENTITIES, ENTITY_TREE
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.parquet import Rows, TableWriter
+from e2emern.warehouse.quoting import file_list
+from e2emern.warehouse.schemas import ENTITIES, ENTITY_TREE
+from e2emern.warehouse.wording import one_line
 
 _BATCH_ROWS = 4096
 _MEMORY = "128MB"  # for DuckDB, which spills the rest to disk

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from warehouse.errors import QueryRefusedError
+from e2emern.warehouse.errors import QueryRefusedError
 
 TYPES: Final[dict[str, type[str] | type[int] | type[float]]] = {
     "text": str,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from warehouse.errors import QueryRefusedError
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import QueryRefusedError
+from e2emern.warehouse.wording import one_line
 
 if TYPE_CHECKING:
     import duckdb

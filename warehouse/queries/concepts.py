@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rapidfuzz import process, utils
 
-from warehouse.errors import QueryRefusedError
-from warehouse.layout import Home
-from warehouse.queries.trusted import query_trusted
+from e2emern.warehouse.errors import QueryRefusedError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.trusted import query_trusted
 
 _NEAR = 3  # names to suggest
 _NEAR_ENOUGH = 70  # of 100, rapidfuzz's WRatio

@@ -13,13 +13,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.quoting import file_list, identifier, literal
-from warehouse.schemas import DOCUMENTS, MENTIONS
-from warehouse.snapshots.reader import open_snapshot
-from warehouse.snapshots.views import ORIGIN
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.quoting import file_list, identifier, literal
+from e2emern.warehouse.schemas import DOCUMENTS, MENTIONS
+from e2emern.warehouse.snapshots.reader import open_snapshot
+from e2emern.warehouse.snapshots.views import ORIGIN
+from e2emern.warehouse.wording import one_line
 
 _BATCH_ROWS = 1024
 _MEMORY = "1GB"  # for DuckDB, which spills the rest to disk

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from warehouse.layout import Home
-from warehouse.snapshots.publish_gate import branch_shares
-from warehouse.snapshots.reader import open_snapshot
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.publish_gate import branch_shares
+from e2emern.warehouse.snapshots.reader import open_snapshot
 
 BINS = 10  # of scores, from 0 to 1
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from warehouse.errors import QueryRefusedError
-from warehouse.layout import Home
-from warehouse.queries import Value, library
-from warehouse.queries.answers import TIMEOUT_S
-from warehouse.queries.concepts import find_concept
-from warehouse.queries.trusted import query_trusted
-from warehouse.snapshots.reader import read_snapshot
-from warehouse.snapshots.refs import number_before, numbers
+from e2emern.warehouse.errors import QueryRefusedError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries import Value, library
+from e2emern.warehouse.queries.answers import TIMEOUT_S
+from e2emern.warehouse.queries.concepts import find_concept
+from e2emern.warehouse.queries.trusted import query_trusted
+from e2emern.warehouse.snapshots.reader import read_snapshot
+from e2emern.warehouse.snapshots.refs import number_before, numbers
 
 
 def answer(

@@ -21,14 +21,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from warehouse.errors import QueryRefusedError, WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.answers import MEMORY, TIMEOUT_S, check_unicode, is_cut, table_of, too_long
+from e2emern.warehouse.errors import QueryRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.answers import MEMORY, TIMEOUT_S, check_unicode, is_cut, table_of, too_long
 
 __all__ = ["MEMORY", "TIMEOUT_S", "is_cut", "query"]
 
-_PROGRAM = "from warehouse.queries.sql_child import main; main()"
-_ROOT = Path(__file__).parents[2]  # of the package, so that the child runs the same code
+_PROGRAM = "from e2emern.warehouse.queries.sql_child import main; main()"
+_ROOT = Path(__file__).parents[3]  # of the package, so that the child runs the same code
 
 
 @dataclass(frozen=True, slots=True)

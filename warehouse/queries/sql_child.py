@@ -29,13 +29,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from warehouse.errors import QueryRefusedError, WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.answers import NO_MEMORY, batches_of, memory_limit, settings
-from warehouse.queries.sql import Request
-from warehouse.snapshots.opening import attach, connected, prepare, restrict
-from warehouse.snapshots.refs import shown_number
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import QueryRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.answers import NO_MEMORY, batches_of, memory_limit, settings
+from e2emern.warehouse.queries.sql import Request
+from e2emern.warehouse.snapshots.opening import attach, connected, prepare, restrict
+from e2emern.warehouse.snapshots.refs import shown_number
+from e2emern.warehouse.wording import one_line
 
 _OWN_BYTES = 256 * 1024 * 1024  # for the process itself, beyond what the query may use
 _SELECT_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})

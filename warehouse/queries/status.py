@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from warehouse.layout import CHECKSUMS, Home, file_name
-from warehouse.queries import library
-from warehouse.registry.models import champion
-from warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
-from warehouse.sources.history import read_history
-from warehouse.sources.runs import FLOW_RUN, RunRecord, read_run
+from e2emern.warehouse.layout import CHECKSUMS, Home, file_name
+from e2emern.warehouse.queries import library
+from e2emern.warehouse.registry.models import champion
+from e2emern.warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
+from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.sources.runs import FLOW_RUN, RunRecord, read_run
 
 _INVALID_SQL = "SELECT kind, count(*) AS number FROM invalid_annotations GROUP BY kind ORDER BY number DESC, kind"
 

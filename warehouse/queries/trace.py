@@ -16,13 +16,13 @@ from typing import Any
 
 import duckdb
 
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey
-from warehouse.quoting import file_list
-from warehouse.snapshots.opening import attach
-from warehouse.snapshots.reader import open_snapshot
-from warehouse.snapshots.refs import current_number, numbers
-from warehouse.sources.history import read_history
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.quoting import file_list
+from e2emern.warehouse.snapshots.opening import attach
+from e2emern.warehouse.snapshots.reader import open_snapshot
+from e2emern.warehouse.snapshots.refs import current_number, numbers
+from e2emern.warehouse.sources.history import read_history
 
 SHOWN, DELETED, ABSENT, UNPUBLISHED = "shown", "deleted", "absent", "unpublished"
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from warehouse.layout import Home
-from warehouse.queries.answers import MEMORY, TIMEOUT_S, batches_of, check_unicode, settings, table_of
-from warehouse.snapshots.opening import attach
-from warehouse.snapshots.reader import open_snapshot
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.answers import MEMORY, TIMEOUT_S, batches_of, check_unicode, settings, table_of
+from e2emern.warehouse.snapshots.opening import attach
+from e2emern.warehouse.snapshots.reader import open_snapshot
 
 
 def query_trusted(

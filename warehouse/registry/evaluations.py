@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import WarehouseError
-from warehouse.files import atomic_write
-from warehouse.layout import Home, file_name
-from warehouse.registry.models import champion, changes, models
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.layout import Home, file_name
+from e2emern.warehouse.registry.models import champion, changes, models
 
 _LEADING = ("f1", "accuracy@1")
 

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from warehouse.errors import WarehouseError
-from warehouse.files import atomic_write, locked, sync
-from warehouse.layout import Home, file_name
-from warehouse.login import login
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.files import atomic_write, locked, sync
+from e2emern.warehouse.layout import Home, file_name
+from e2emern.warehouse.login import login
 
 _KEPT = frozenset({".json", ".jsonl", ".md", ".model", ".safetensors", ".toml", ".txt"})
 _ADDED = "added.json"

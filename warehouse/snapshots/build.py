@@ -16,20 +16,20 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from warehouse.errors import PublishRefusedError, WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.parquet import verify_pages
-from warehouse.quoting import file_list
-from warehouse.registry.evaluations import check_rows, figure_rows, ledger, model_rows
-from warehouse.snapshots import views
-from warehouse.snapshots.compaction import Group, merge, plan
-from warehouse.snapshots.deletion_vectors import Shown, hide
-from warehouse.snapshots.file_stats import FileFacts, file_facts, known_or_read
-from warehouse.snapshots.precedence import SUPERSEDED_SQL, precedence
-from warehouse.sources.checks import verify_sources
-from warehouse.sources.counts import SourceCounts, SourceSummary, read_source_summary
-from warehouse.sources.history import History, read_history
-from warehouse.sources.runs import RunRecord
+from e2emern.warehouse.errors import PublishRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.parquet import verify_pages
+from e2emern.warehouse.quoting import file_list
+from e2emern.warehouse.registry.evaluations import check_rows, figure_rows, ledger, model_rows
+from e2emern.warehouse.snapshots import views
+from e2emern.warehouse.snapshots.compaction import Group, merge, plan
+from e2emern.warehouse.snapshots.deletion_vectors import Shown, hide
+from e2emern.warehouse.snapshots.file_stats import FileFacts, file_facts, known_or_read
+from e2emern.warehouse.snapshots.precedence import SUPERSEDED_SQL, precedence
+from e2emern.warehouse.sources.checks import verify_sources
+from e2emern.warehouse.sources.counts import SourceCounts, SourceSummary, read_source_summary
+from e2emern.warehouse.sources.history import History, read_history
+from e2emern.warehouse.sources.runs import RunRecord
 
 Known = dict[str, tuple[SourceSummary, int]]
 

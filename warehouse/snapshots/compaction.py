@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from warehouse.layout import Home, SourceKey
-from warehouse.parquet import TableWriter, read_batches, verify_pages
-from warehouse.snapshots.file_stats import FileFacts, check_facts
-from warehouse.snapshots.views import PLACE
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.parquet import TableWriter, read_batches, verify_pages
+from e2emern.warehouse.snapshots.file_stats import FileFacts, check_facts
+from e2emern.warehouse.snapshots.views import PLACE
 
 SMALL = 16 * 1024 * 1024  # bytes; a bigger file is not merged
 FULL = 64 * 1024 * 1024  # bytes; a group of this size gets no more files

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.layout import SourceKey
-from warehouse.snapshots.compaction import first_place
+from e2emern.warehouse.layout import SourceKey
+from e2emern.warehouse.snapshots.compaction import first_place
 
 _COUNTS_SQL = "SELECT source, digest, count(*) FROM superseded GROUP BY source, digest"
 _HIDDEN_SQL = """

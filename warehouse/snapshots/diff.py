@@ -7,12 +7,12 @@ from typing import Any, Generic, Literal, TypeVar
 
 import duckdb
 
-from warehouse.errors import NoSnapshotError, WarehouseError
-from warehouse.layout import Home
-from warehouse.snapshots.opening import attach
-from warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
-from warehouse.snapshots.refs import current_number, numbers
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.opening import attach
+from e2emern.warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
+from e2emern.warehouse.snapshots.refs import current_number, numbers
+from e2emern.warehouse.wording import one_line
 
 EXAMPLES = 5
 

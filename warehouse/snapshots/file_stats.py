@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import WarehouseError
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.wording import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,10 @@ from typing import Any
 
 import duckdb
 
-from warehouse.errors import WarehouseError
-from warehouse.quoting import literal, literal_path
-from warehouse.snapshots import views
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.quoting import literal, literal_path
+from e2emern.warehouse.snapshots import views
+from e2emern.warehouse.wording import one_line
 
 _ADVICE = "use only a home that you trust; e2emern doctor --repair sets the file aside"
 _LIST = re.compile(r"list_value\((?P<files>'[^']*'(?:, '[^']*')*)\)(?P<rest>(?:(?!list_value\().)*)", re.DOTALL)

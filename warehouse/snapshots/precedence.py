@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from warehouse.layout import SourceKey, natural
+from e2emern.warehouse.layout import SourceKey, natural
 
 _PUBMED = r"(?:.*/)?pubmed(\d\d)n(\d+)\b"
 _PUBMED_NAME = re.compile(_PUBMED)

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.errors import NoSnapshotError, WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.snapshots.precedence import precedence
-from warehouse.snapshots.reader import open_path
-from warehouse.snapshots.refs import current_number, numbers, publisher
-from warehouse.sources.history import read_history
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.snapshots.precedence import precedence
+from e2emern.warehouse.snapshots.reader import open_path
+from e2emern.warehouse.snapshots.refs import current_number, numbers, publisher
+from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.wording import one_line
 
 GRACE_S = 60.0  # a client may be about to open what was current a moment ago, and has no lock yet
 

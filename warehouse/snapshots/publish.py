@@ -12,18 +12,18 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from warehouse.errors import OvertakenError, PublishRefusedError
-from warehouse.layout import Home, Versions
-from warehouse.login import login
-from warehouse.quarantine import made_again
-from warehouse.snapshots import views
-from warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
-from warehouse.snapshots.compaction import Group
-from warehouse.snapshots.file_stats import FileFacts, as_recorded, file_facts, recorded_facts
-from warehouse.snapshots.opening import attach
-from warehouse.snapshots.publish_gate import Figures, Limits, branch_shares, exceeded
-from warehouse.snapshots.reader import Operation, Snapshot, describe, open_snapshot, read_snapshot
-from warehouse.snapshots.refs import (
+from e2emern.warehouse.errors import OvertakenError, PublishRefusedError
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.login import login
+from e2emern.warehouse.quarantine import made_again
+from e2emern.warehouse.snapshots import views
+from e2emern.warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
+from e2emern.warehouse.snapshots.compaction import Group
+from e2emern.warehouse.snapshots.file_stats import FileFacts, as_recorded, file_facts, recorded_facts
+from e2emern.warehouse.snapshots.opening import attach
+from e2emern.warehouse.snapshots.publish_gate import Figures, Limits, branch_shares, exceeded
+from e2emern.warehouse.snapshots.reader import Operation, Snapshot, describe, open_snapshot, read_snapshot
+from e2emern.warehouse.snapshots.refs import (
     active_rollback,
     commit,
     next_number,
@@ -33,7 +33,7 @@ from warehouse.snapshots.refs import (
     set_current,
     staging_file,
 )
-from warehouse.wording import one_line
+from e2emern.warehouse.wording import one_line
 
 _MEMORY = "2GB"  # for DuckDB, which spills the rest to disk next to the staging file
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from warehouse.layout import Versions
+from e2emern.warehouse.layout import Versions
 
 # Shares of mentions by branch (C04, D02 ...) of the vocabulary in `entities`. A concept of several branches counts in
 # equal parts in each; one outside the trees counts as 'no branch'.

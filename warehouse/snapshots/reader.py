@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import duckdb
 
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.snapshots.opening import attach, connected
-from warehouse.snapshots.refs import current_number, numbers, shown_number
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.snapshots.opening import attach, connected
+from e2emern.warehouse.snapshots.refs import current_number, numbers, shown_number
+from e2emern.warehouse.wording import one_line
 
 Operation = Literal["annotate", "backfill", "relink", "evaluate", "publish"]
 """What published a snapshot; `publish` is the command, which annotates nothing."""

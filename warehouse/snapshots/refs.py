@@ -21,14 +21,14 @@ from typing import Any
 
 import duckdb
 
-from warehouse.errors import NoSnapshotError, WarehouseError
-from warehouse.files import atomic_write, locked, sync
-from warehouse.layout import Home
-from warehouse.login import login
-from warehouse.quoting import literal_path
-from warehouse.snapshots import views
-from warehouse.snapshots.opening import attach, connected
-from warehouse.wording import one_line
+from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
+from e2emern.warehouse.files import atomic_write, locked, sync
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.login import login
+from e2emern.warehouse.quoting import literal_path
+from e2emern.warehouse.snapshots import views
+from e2emern.warehouse.snapshots.opening import attach, connected
+from e2emern.warehouse.wording import one_line
 
 _NUMBERED = re.compile(r"(?:\.pruned-)?([0-9]+)\.duckdb")  # also of snapshots being pruned
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from warehouse import schemas
-from warehouse.quoting import file_list, identifier, literal, literal_path
+from e2emern.warehouse import schemas
+from e2emern.warehouse.quoting import file_list, identifier, literal, literal_path
 
 ORIGIN = "source, digest, record"
 HOME_VARIABLE = "e2emern_home"

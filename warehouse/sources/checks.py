@@ -8,12 +8,12 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.errors import PublishRefusedError
-from warehouse.layout import SourceKey, Versions
-from warehouse.parquet import verify_pages
-from warehouse.quoting import file_list
-from warehouse.sources.constraints import check_constraints
-from warehouse.sources.counts import SourceCounts
+from e2emern.warehouse.errors import PublishRefusedError
+from e2emern.warehouse.layout import SourceKey, Versions
+from e2emern.warehouse.parquet import verify_pages
+from e2emern.warehouse.quoting import file_list
+from e2emern.warehouse.sources.constraints import check_constraints
+from e2emern.warehouse.sources.counts import SourceCounts
 
 # A snapshot shows one record per document, so a mention can be duplicated only within its own record.
 _REPEATED_SQL = """

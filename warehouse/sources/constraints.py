@@ -14,9 +14,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse import schemas
-from warehouse.errors import PublishRefusedError
-from warehouse.quoting import file_list
+from e2emern.warehouse import schemas
+from e2emern.warehouse.errors import PublishRefusedError
+from e2emern.warehouse.quoting import file_list
 
 _ROUNDING = 1e-6  # float32 probabilities may exceed 1 by this
 

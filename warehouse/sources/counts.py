@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from warehouse.errors import CountMismatchError, WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.parquet import read_metadata
+from e2emern.warehouse.errors import CountMismatchError, WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.parquet import read_metadata
 
 _PARSED_KEY = "e2emern.parsed"
 _SOURCE_KEY = "e2emern.source"

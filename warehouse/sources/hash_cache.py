@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from warehouse.files import atomic_write
-from warehouse.layout import Home, digest_file
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.layout import Home, digest_file
 
 _YOUNG_NS = 2_000_000_000
 

@@ -15,9 +15,17 @@ from importlib.metadata import version
 from operator import attrgetter
 from typing import Any, Final
 
-from warehouse.files import atomic_write
-from warehouse.layout import Home, SourceKey, Versions, file_name
-from warehouse.sources.runs import RunRecord, SourceOutcome, begin_run, check_names, finish_run, read_run, write_run
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.layout import Home, SourceKey, Versions, file_name
+from e2emern.warehouse.sources.runs import (
+    RunRecord,
+    SourceOutcome,
+    begin_run,
+    check_names,
+    finish_run,
+    read_run,
+    write_run,
+)
 
 CHECKPOINT_EVERY: Final = 64
 """A checkpoint is written when this many runs have ended since the last one."""

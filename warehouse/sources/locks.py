@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from warehouse.files import is_locked, locked
-from warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.files import is_locked, locked
+from e2emern.warehouse.layout import Home, SourceKey, Versions
 
 
 @contextmanager

@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.parquet import verify_pages
-from warehouse.quoting import file_list, identifier
-from warehouse.schemas import MENTIONS
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.parquet import verify_pages
+from e2emern.warehouse.quoting import file_list, identifier
+from e2emern.warehouse.schemas import MENTIONS
 
 _MEMORY = "1GB"  # for DuckDB, which spills the rest of the join to disk
 _KEY = "document_id"

@@ -20,9 +20,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from warehouse.errors import WarehouseError
-from warehouse.files import atomic_write
-from warehouse.layout import Home, SourceKey
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.layout import Home, SourceKey
 
 LONGEST_RUN: Final = timedelta(days=7)
 FLOW_RUN: Final = "flow_run"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import typer
 
-from flows.cli import app
-from warehouse.errors import NameRefusedError
-from warehouse.layout import Home
+from e2emern.flows.cli import app
+from e2emern.warehouse.errors import NameRefusedError
+from e2emern.warehouse.layout import Home
 
 DEFAULTS = {"demo": Home(Path("demo")), "link": Home(Path("home")), "mesh import": None}
 """The commands that need no home."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 
-from flows.cli.progress import TerminalProgress
-from flows.cli.terminal import VisibleConsole
+from e2emern.flows.cli.progress import TerminalProgress
+from e2emern.flows.cli.terminal import VisibleConsole
 
 
 def _shown(steps: Iterable[tuple[float, str, int, int | None]], *, terminal: bool = False) -> str:

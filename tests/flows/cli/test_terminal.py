@@ -10,9 +10,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from flows.cli.terminal import Level, Summary, VisibleConsole, show_document, show_line, show_summary, show_table
-from model.document import Document, Mention, Passage
-from warehouse import schemas
+from e2emern.flows.cli.terminal import (
+    Level,
+    Summary,
+    VisibleConsole,
+    show_document,
+    show_line,
+    show_summary,
+    show_table,
+)
+from e2emern.model.document import Document, Mention, Passage
+from e2emern.warehouse import schemas
 
 
 def _console(*, colour: bool = False, width: int = 40) -> tuple[VisibleConsole, io.StringIO]:

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.annotate import annotate_sources
-from flows.cli import main
-from flows.cli.render import print_answer
-from flows.cli.terminal import VisibleConsole, show_line
-from flows.cli.visible import VisibleStream
-from flows.visible import visible, visible_json
-from tasks.models import load_whole
+from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.cli import main
+from e2emern.flows.cli.render import print_answer
+from e2emern.flows.cli.terminal import VisibleConsole, show_line
+from e2emern.flows.cli.visible import VisibleStream
+from e2emern.flows.visible import visible, visible_json
+from e2emern.tasks.models import load_whole
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.models import add_model
 from tests.flows.world import World, pubmed
-from warehouse.layout import Home
-from warehouse.registry.models import add_model
 
 BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202eevil\r"
@@ -189,7 +189,7 @@ def test_a_bug_of_ours_shows_no_control_character_either(monkeypatch: pytest.Mon
     def fail(**_: object) -> None:
         raise ZeroDivisionError(HOSTILE)
 
-    monkeypatch.setattr("warehouse.queries.status.status", fail)
+    monkeypatch.setattr("e2emern.warehouse.queries.status.status", fail)
     code, out, err = run(monkeypatch, "--verbose", "status", "--home", "x")
     assert (code, out) == (1, "")
     assert "Traceback" in err

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from model.corpus import GoldDocument, GoldMention
-from model.document import Sentence
-from model.evaluation.baselines import LookUp, exact_match, find_bounds, oracle, unmapped_omim
-from model.evaluation.scores import Cell, summed
+from e2emern.model.corpus import GoldDocument, GoldMention
+from e2emern.model.document import Sentence
+from e2emern.model.evaluation.baselines import LookUp, exact_match, find_bounds, oracle, unmapped_omim
+from e2emern.model.evaluation.scores import Cell, summed
 from tests.model import tiny
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.evaluation.comparison import Difference, compare, figure, mean_and_range
-from model.evaluation.scores import Cell, Counts
+from e2emern.model.evaluation.comparison import Difference, compare, figure, mean_and_range
+from e2emern.model.evaluation.scores import Cell, Counts
 
 CELL = Cell("c", "dev", "document", "all", "Disease")
 

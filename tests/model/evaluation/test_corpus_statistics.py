@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.corpus import GoldDocument, GoldMention
-from model.document import Sentence
-from model.evaluation.corpus_statistics import Statistics, statistics
-from tasks.training.gold import find_gold
+from e2emern.model.corpus import GoldDocument, GoldMention
+from e2emern.model.document import Sentence
+from e2emern.model.evaluation.corpus_statistics import Statistics, statistics
+from e2emern.tasks.training.gold import find_gold
 from tests.model import tiny
 
 TEXT = "Breast-cancer. Ill and sick"

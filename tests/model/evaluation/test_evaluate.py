@@ -9,16 +9,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from model.corpus import GoldDocument, GoldMention, write_corpus
-from model.document import Sentence
-from model.evaluation.baselines import find_bounds
-from model.evaluation.comparison import compare, figure
-from model.evaluation.evaluate import evaluate, main
-from model.evaluation.metrics import EVALUATIONS, Evaluation, tidy_rows, wide_rows, write_figures
-from model.evaluation.paper import ask, count_paper
-from model.evaluation.report import write_report
-from model.evaluation.slices import Slicer
-from model.inference.cascade import Cascade, load_cascade
+from e2emern.model.corpus import GoldDocument, GoldMention, write_corpus
+from e2emern.model.document import Sentence
+from e2emern.model.evaluation.baselines import find_bounds
+from e2emern.model.evaluation.comparison import compare, figure
+from e2emern.model.evaluation.evaluate import evaluate, main
+from e2emern.model.evaluation.metrics import EVALUATIONS, Evaluation, tidy_rows, wide_rows, write_figures
+from e2emern.model.evaluation.paper import ask, count_paper
+from e2emern.model.evaluation.report import write_report
+from e2emern.model.evaluation.slices import Slicer
+from e2emern.model.inference.cascade import Cascade, load_cascade
 from tests.flows.world import World
 from tests.model import tiny
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from model.corpus import GoldDocument, GoldMention
-from model.document import Mention
-from model.evaluation.scores import Cell, Score, count, count_links, summed
-from model.evaluation.slices import Slicer
-from tasks.training.gold import read_gold
+from e2emern.model.corpus import GoldDocument, GoldMention
+from e2emern.model.document import Mention
+from e2emern.model.evaluation.scores import Cell, Score, count, count_links, summed
+from e2emern.model.evaluation.slices import Slicer
+from e2emern.tasks.training.gold import read_gold
 
 
 def mention(start: int, end: int, mesh_id: str | None = "D1", kind: str = "Disease") -> Mention:

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.inference.bank import EntityBank, build_bank, main, make_bank
-from model.inference.cascade import load_cascade
-from model.pretrained import load_model, save_model
-from model.progress import Progress
-from model.vocabulary import Vocabulary
+from e2emern.model.inference.bank import EntityBank, build_bank, main, make_bank
+from e2emern.model.inference.cascade import load_cascade
+from e2emern.model.pretrained import load_model, save_model
+from e2emern.model.progress import Progress
+from e2emern.model.vocabulary import Vocabulary
 from tests.model import tiny
 
 DONE = [0, 21, 36, 43, 53, 65, 75, 78]  # word pieces of the tiny vocabulary, batch by batch
@@ -23,7 +23,7 @@ DONE = [0, 21, 36, 43, 53, 65, 75, 78]  # word pieces of the tiny vocabulary, ba
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model that encodes names a few at a time."""
-    monkeypatch.setattr("model.inference.bank.fastest_batch", lambda device: 12)
+    monkeypatch.setattr("e2emern.model.inference.bank.fastest_batch", lambda device: 12)
     save_model(tiny.network(), tiny.tokenizer(), tmp_path / "model")
     return tmp_path / "model"
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.document import Concept, Sentence
-from model.inference.boundaries import settle_boundaries
-from model.inference.grouping import Span
-from model.tokenization import Window, make_windows
-from model.vocabulary import Vocabulary
+from e2emern.model.document import Concept, Sentence
+from e2emern.model.inference.boundaries import settle_boundaries
+from e2emern.model.inference.grouping import Span
+from e2emern.model.tokenization import Window, make_windows
+from e2emern.model.vocabulary import Vocabulary
 from tests.model import tiny
 
 NAMES = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from model.document import Concept
-from model.inference.candidates import has_numbers, numbers_of
+from e2emern.model.document import Concept
+from e2emern.model.inference.candidates import has_numbers, numbers_of
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from model.document import Concept, Sentence, Text
-from model.evaluation.evaluate import link_gold
-from model.inference.bank import EntityBank, distinct_names, encode_names
-from model.inference.cascade import Cascade
-from model.inference.grouping import group_spans
-from model.inference.resolver import EVIDENCE, Resolver
-from model.inference.timings import Report
-from model.network import E2emernModel
-from model.pretrained import load_model, save_model
-from model.tagging import TAG_SCHEMES
-from model.training.calibrate import tune
-from model.vocabulary import Vocabulary
+from e2emern.model.document import Concept, Sentence, Text
+from e2emern.model.evaluation.evaluate import link_gold
+from e2emern.model.inference.bank import EntityBank, distinct_names, encode_names
+from e2emern.model.inference.cascade import Cascade
+from e2emern.model.inference.grouping import group_spans
+from e2emern.model.inference.resolver import EVIDENCE, Resolver
+from e2emern.model.inference.timings import Report
+from e2emern.model.network import E2emernModel
+from e2emern.model.pretrained import load_model, save_model
+from e2emern.model.tagging import TAG_SCHEMES
+from e2emern.model.training.calibrate import tune
+from e2emern.model.vocabulary import Vocabulary
 from tests.model import tiny
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from model.document import Sentence
-from model.inference.consistency import agree
-from model.inference.grouping import Span
-from model.tokenization import Window, make_windows
+from e2emern.model.document import Sentence
+from e2emern.model.inference.consistency import agree
+from e2emern.model.inference.grouping import Span
+from e2emern.model.tokenization import Window, make_windows
 from tests.model import tiny
 
 

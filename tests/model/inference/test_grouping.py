@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.document import Concept
-from model.inference.candidates import Found
-from model.inference.features import FEATURES, features_of, spelling
-from model.inference.grouping import Group, Span, appositions, group_spans, parts_of
-from model.vocabulary import Vocabulary
+from e2emern.model.document import Concept
+from e2emern.model.inference.candidates import Found
+from e2emern.model.inference.features import FEATURES, features_of, spelling
+from e2emern.model.inference.grouping import Group, Span, appositions, group_spans, parts_of
+from e2emern.model.vocabulary import Vocabulary
 from tests.model import tiny
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from model.document import Concept
-from model.inference.listed_names import ListedNames
-from model.vocabulary import Vocabulary
+from e2emern.model.document import Concept
+from e2emern.model.inference.listed_names import ListedNames
+from e2emern.model.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(
     [

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.inference.features import FEATURES, NONE_FEATURES
-from model.inference.resolver import EVIDENCE, NEVER, Example, Resolver
-from model.inference.training_strings import TrainingStrings
+from e2emern.model.inference.features import FEATURES, NONE_FEATURES
+from e2emern.model.inference.resolver import EVIDENCE, NEVER, Example, Resolver
+from e2emern.model.inference.training_strings import TrainingStrings
 
 SURE = np.array([{"bias": 1.0, "ner": 2.2}.get(name, 0.0) for name in NONE_FEATURES], np.float32)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.document import Concept
-from model.inference.grouping import Span
-from model.inference.listed_names import ListedNames
-from model.inference.spans import with_listed
-from model.tokenization import Window
-from model.vocabulary import Vocabulary
+from e2emern.model.document import Concept
+from e2emern.model.inference.grouping import Span
+from e2emern.model.inference.listed_names import ListedNames
+from e2emern.model.inference.spans import with_listed
+from e2emern.model.tokenization import Window
+from e2emern.model.vocabulary import Vocabulary
 
 TEXT = "the COVID-19 outbreak"
 TAGS = ["O", "B-Disease", "I-Disease", "B-Chemical", "I-Chemical"]

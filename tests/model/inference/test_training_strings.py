@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from model.corpus import GoldDocument, GoldMention
-from model.document import Sentence
-from model.inference.candidates import Found
-from model.inference.features import FEATURES, NONE_FEATURES, features_of, none_features_of
-from model.inference.grouping import Group, Span, group_spans
-from model.inference.training_strings import TrainingStrings
+from e2emern.model.corpus import GoldDocument, GoldMention
+from e2emern.model.document import Sentence
+from e2emern.model.inference.candidates import Found
+from e2emern.model.inference.features import FEATURES, NONE_FEATURES, features_of, none_features_of
+from e2emern.model.inference.grouping import Group, Span, group_spans
+from e2emern.model.inference.training_strings import TrainingStrings
 from tests.model import tiny
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.network import E2emernModel
-from model.pretrained import load_model, save_model
-from model.training.average import average
-from model.training.recipe import RecipeError
-from model.version import model_version
+from e2emern.model.network import E2emernModel
+from e2emern.model.pretrained import load_model, save_model
+from e2emern.model.training.average import average
+from e2emern.model.training.recipe import RecipeError
+from e2emern.model.version import model_version
 from tests.model import tiny
 
 

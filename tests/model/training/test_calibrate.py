@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from e2emern.model.evaluation.evaluate import main as evaluate
+from e2emern.model.inference.cascade import load_cascade
+from e2emern.model.pretrained import save_model
+from e2emern.model.training.calibrate import count_concepts, keep_fitted, main, read_fitted, tune_folder
 from experiments.linker_ablation import main as ablation
-from model.evaluation.evaluate import main as evaluate
-from model.inference.cascade import load_cascade
-from model.pretrained import save_model
-from model.training.calibrate import count_concepts, keep_fitted, main, read_fitted, tune_folder
 from tests.model import tiny
 
 

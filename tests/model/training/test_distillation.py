@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from model.document import Sentence
-from model.network import E2emernModel
-from model.tokenization import Window, make_windows
-from model.training.distillation import (
+from e2emern.model.document import Sentence
+from e2emern.model.network import E2emernModel
+from e2emern.model.tokenization import Window, make_windows
+from e2emern.model.training.distillation import (
     SILVER_SCHEMA,
     Silver,
     SilverBatch,
@@ -28,7 +28,7 @@ from model.training.distillation import (
     tag_windows,
     words_of,
 )
-from model.training.recipe import RecipeError
+from e2emern.model.training.recipe import RecipeError
 from tests.model import tiny
 
 TAGS = tiny.network().config.tags

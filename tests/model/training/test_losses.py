@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from model.training.losses import candidate_loss, mention_loss, tag_loss
+from e2emern.model.training.losses import candidate_loss, mention_loss, tag_loss
 
 
 def test_tag_loss_with_one_allowed_tag_is_the_cross_entropy() -> None:

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from model.pretrained import save_model
-from model.training.pretrain import (
+from e2emern.model.pretrained import save_model
+from e2emern.model.training.pretrain import (
     MaskedLanguageModel,
     continuing_pieces,
     learning_rate,
@@ -21,7 +21,7 @@ from model.training.pretrain import (
     pack_text,
     pretrain,
 )
-from model.training.recipe import RecipeError
+from e2emern.model.training.recipe import RecipeError
 from tests.model import tiny
 
 LINES = [text for text, _ in tiny.SENTENCES] * 6

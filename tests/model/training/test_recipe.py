@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from defaults import RECIPES
-from model.training.recipe import GoldFile, MissingExtraError, Recipe, RecipeError, find_encoder, read_config
+from e2emern.defaults import RECIPES
+from e2emern.model.training.recipe import GoldFile, MissingExtraError, Recipe, RecipeError, find_encoder, read_config
 from tests.model import tiny
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.tagging import tag_names
-from model.training.samples import Sample, Sampler, make_samples
+from e2emern.model.tagging import tag_names
+from e2emern.model.training.samples import Sample, Sampler, make_samples
 from tests.model import tiny
 
 TAGS = ["O", "B-Disease", "I-Disease", "B-Chemical", "I-Chemical"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from model.training.recipe import MissingExtraError, Recipe, RecipeError
-from model.training.search import AfterEpoch, Choice, Range, read_space, search
-from model.training.train import Trained, data_digests, train
+from e2emern.model.training.recipe import MissingExtraError, Recipe, RecipeError
+from e2emern.model.training.search import AfterEpoch, Choice, Range, read_space, search
+from e2emern.model.training.train import Trained, data_digests, train
 from tests.model import tiny
 
 SPACE = {"head_rate": Range(1e-3, 1e-1, log=True), "attention": Choice(("bilinear", "uniform")), "epochs": Range(2, 3)}

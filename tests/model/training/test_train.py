@@ -17,14 +17,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertModel
 
-from model.corpus import GoldDocument, read_corpus, write_corpus
-from model.pretrained import load_model
-from model.tokenization import make_windows
-from model.training import encoders
-from model.training.distillation import described, silver_table, tag_windows
-from model.training.recipe import Recipe, RecipeError
-from model.training.train import Trained, main, rate_at, train
-from model.training.validation import make_dev, score_spans
+from e2emern.model.corpus import GoldDocument, read_corpus, write_corpus
+from e2emern.model.pretrained import load_model
+from e2emern.model.tokenization import make_windows
+from e2emern.model.training import encoders
+from e2emern.model.training.distillation import described, silver_table, tag_windows
+from e2emern.model.training.recipe import Recipe, RecipeError
+from e2emern.model.training.train import Trained, main, rate_at, train
+from e2emern.model.training.validation import make_dev, score_spans
 from tests.model import tiny
 
 
@@ -120,7 +120,7 @@ tokens = 40
 def test_a_killed_training_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
     (data / "train.toml").write_text(CONFIG)
     arguments = [
-        sys.executable, "-m", "model.training.train", "--config", str(data / "train.toml"), "--device", "cpu",
+        sys.executable, "-m", "e2emern.model.training.train", "--config", str(data / "train.toml"), "--device", "cpu",
         "--save-every", "0", "--output",
     ]  # fmt: skip
     killed = [*arguments, str(tmp_path / "killed")]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.evaluation.drift import DriftLimits, News, drift, note_news, read_drift, read_news
+from e2emern.tasks.evaluation.drift import DriftLimits, News, drift, note_news, read_drift, read_news
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.nights import Night
+from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.nights import Night
-from warehouse.snapshots.publish import publish
 
 USUAL = Night(
     date="2026-01-01",

@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.evaluation.comparison import compare
-from model.evaluation.scores import Cell, Counts
-from model.inference.cascade import Cascade, load_cascade
-from tasks.errors import InputError
-from tasks.evaluation.promotion_gate import Margins, Smoke, annotate_sample, judge, measure_throughput, sample_texts
+from e2emern.model.evaluation.comparison import compare
+from e2emern.model.evaluation.scores import Cell, Counts
+from e2emern.model.inference.cascade import Cascade, load_cascade
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.evaluation.promotion_gate import (
+    Margins,
+    Smoke,
+    annotate_sample,
+    judge,
+    measure_throughput,
+    sample_texts,
+)
+from e2emern.warehouse.registry.evaluations import Check
 from tests.flows.world import World, articles, pubmed
-from warehouse.registry.evaluations import Check
 
 GOOD = Smoke(documents=26, mentions=900, concepts=300)
 

@@ -6,7 +6,7 @@ import gzip
 import os
 from pathlib import Path
 
-from tasks.ingest import FileOutcome, RetryPolicy, ingest
+from e2emern.tasks.ingest import FileOutcome, RetryPolicy, ingest
 from tests.tasks.ingest.serving import Site
 
 HASTY = RetryPolicy(tries=4, first=0.01, longest=5.0, read_timeout=5.0)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ingest import FileOutcome, Limits, ingest
-from tasks.ingest.addresses import without_secrets
+from e2emern.tasks.ingest import FileOutcome, Limits, ingest
+from e2emern.tasks.ingest.addresses import without_secrets
 from tests.tasks.ingest.fetching import HASTY, ONE, TWO, fetch, outcomes_by_name, packed, parts, shown
 from tests.tasks.ingest.serving import Fault, Handler, Site
 

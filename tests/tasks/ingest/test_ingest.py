@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import InputError
-from tasks.ingest import FileOutcome, find_gaps, ingest
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.ingest import FileOutcome, find_gaps, ingest
+from e2emern.warehouse.layout import Home, SourceKey
 from tests.conftest import ROOT
 from tests.tasks.ingest.fetching import HASTY, ONE, TWO, fetch, outcomes_by_name, packed, parts, shown
 from tests.tasks.ingest.serving import Handler, Site, unavailable
-from warehouse.layout import Home, SourceKey
 
 
 def test_a_listing_is_fetched_once(site: Site, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_gaps_in_the_numbers_of_pubmed_files(tmp_path: Path) -> None:
 
 
 INGEST = (
-    "import sys; from pathlib import Path; from tasks.ingest import RetryPolicy, ingest\n"
+    "import sys; from pathlib import Path; from e2emern.tasks.ingest import RetryPolicy, ingest\n"
     "ingest([sys.argv[1]], Path(sys.argv[2]), retry_policy=RetryPolicy(first=0.01))"
 )
 

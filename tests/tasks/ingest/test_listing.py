@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.ingest import RetryPolicy, ingest
+from e2emern.tasks.ingest import RetryPolicy, ingest
 from tests.tasks.ingest.fetching import ONE, TWO, fetch, outcomes_by_name, packed
 from tests.tasks.ingest.serving import Handler, Site
 

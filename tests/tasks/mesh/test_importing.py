@@ -11,12 +11,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.errors import InputError, SourceError
-from tasks.mesh.importing import Imported, import_mesh
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.mesh.importing import Imported, import_mesh
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
 from tests.conftest import ROOT
 from tests.tasks.mesh.files import descriptor, descriptors, medic, supplementary, supplements, write_supplementary
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
 
 DESC = descriptors(
     descriptor("D009369", "Neoplasms", ["C04"], ("Tumors", "N"), ("TUMORS", "N"), ("Tumors, Malignant", "Y")),
@@ -329,7 +329,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 from benchmarks.peak import peak_bytes
-from tasks.mesh.importing import import_mesh
+from e2emern.tasks.mesh.importing import import_mesh
 result = import_mesh([Path(sys.argv[1])], version="v", output=Path(sys.argv[2]))
 print(result.concepts, peak_bytes() // 1024**2)
 """

@@ -6,11 +6,11 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 from bioc import BioCAnnotation, BioCCollection, BioCDocument, BioCLocation, BioCPassage, biocjson, biocxml
 
-from model.document import Annotation, Document, Passage
-from tasks.errors import SourceError
-from tasks.parsers.bioc_json import parse_bioc_json
-from tasks.parsers.bioc_xml import parse_bioc_xml
-from tasks.parsers.records import Failure
+from e2emern.model.document import Annotation, Document, Passage
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers.bioc_json import parse_bioc_json
+from e2emern.tasks.parsers.bioc_xml import parse_bioc_xml
+from e2emern.tasks.parsers.records import Failure
 
 
 def as_json(documents):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.document import Annotation
-from tasks.errors import SourceError
-from tasks.parsers.bioc_json import parse_bioc_json
+from e2emern.model.document import Annotation
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers.bioc_json import parse_bioc_json
 
 ONE = '{"id": "1", "passages": []}'
 TWO = '{"_id": "2|None", "id": "2", "relations": [{"id": "9"}], "passages": []}'

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from model.document import Document
-from model.notation import normalize_id
-from tasks.errors import SourceError
-from tasks.parsers import parse
-from tasks.parsers.records import Deletion, Failure
-from tasks.training.gold import read_gold
+from e2emern.model.document import Document
+from e2emern.model.notation import normalize_id
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers import parse
+from e2emern.tasks.parsers.records import Deletion, Failure
+from e2emern.tasks.training.gold import read_gold
 
 BREAST = (
     "Aspirin in breast cancer.",

@@ -9,9 +9,9 @@ import zipfile
 
 import pytest
 
-from tasks.errors import SourceError
-from tasks.parsers import parse
-from tasks.parsers.foreign import not_utf8
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers import parse
+from e2emern.tasks.parsers.foreign import not_utf8
 
 GOUT = b"1|t|Gout\n1|a|Urate\n\n"
 LATIN1 = "the file looks like Latin-1 (Windows-1252); convert it: iconv -f WINDOWS-1252 -t UTF-8"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from model.document import Annotation, Document
-from tasks.parsers.pubtator import parse_pubtator
-from tasks.parsers.records import Failure
+from e2emern.model.document import Annotation, Document
+from e2emern.tasks.parsers.pubtator import parse_pubtator
+from e2emern.tasks.parsers.records import Failure
 
 SETTINGS = settings(max_examples=150, deadline=None)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.document import Document
-from tasks.errors import SourceError
-from tasks.parsers import Deletion, Failure, parse
+from e2emern.model.document import Document
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers import Deletion, Failure, parse
 
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
 DOCTYPE = '<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle//EN" "https://dtd.nlm.nih.gov/x.dtd">\n'

@@ -5,10 +5,10 @@ from dataclasses import fields
 
 import pytest
 
-from model.document import Annotation, Document, InvalidAnnotation, Mention, Passage
-from tasks.export import export
-from tasks.parsers import detect_format, parse
-from tasks.parsers.records import Failure
+from e2emern.model.document import Annotation, Document, InvalidAnnotation, Mention, Passage
+from e2emern.tasks.export import export
+from e2emern.tasks.parsers import detect_format, parse
+from e2emern.tasks.parsers.records import Failure
 
 PASSAGES = [
     {"section": "title", "offset": 0, "text": "Old gout 𝛼"},

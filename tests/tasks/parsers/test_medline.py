@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.document import Document, Passage
-from tasks.parsers import detect_format, parse
-from tasks.parsers.records import Failure
+from e2emern.model.document import Document, Passage
+from e2emern.tasks.parsers import detect_format, parse
+from e2emern.tasks.parsers.records import Failure
 
 RECORD = """
 PMID- 7

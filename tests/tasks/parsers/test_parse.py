@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from model.document import Document
-from tasks.errors import SourceError
-from tasks.parsers import Failure, detect_format, parse
+from e2emern.model.document import Document
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers import Failure, detect_format, parse
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -267,7 +267,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 from benchmarks.peak import peak_bytes
-from tasks.parsers import parse
+from e2emern.tasks.parsers import parse
 before = peak_bytes()
 count = sum(1 for _ in parse(Path(sys.argv[1])))
 print(count, peak_bytes() - before)

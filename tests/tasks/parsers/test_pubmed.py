@@ -1,10 +1,10 @@
 import pytest
 
-from model.document import Document, InvalidAnnotation, Passage
-from tasks.errors import SourceError
-from tasks.parsers import parse
-from tasks.parsers.pubmed import parse_pubmed
-from tasks.parsers.records import Deletion, Failure
+from e2emern.model.document import Document, InvalidAnnotation, Passage
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers import parse
+from e2emern.tasks.parsers.pubmed import parse_pubmed
+from e2emern.tasks.parsers.records import Deletion, Failure
 
 DOCTYPE = '<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle//EN" "https://dtd.nlm.nih.gov/x.dtd">\n'
 

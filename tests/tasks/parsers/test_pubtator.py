@@ -1,9 +1,9 @@
 import pytest
 
-from model.document import Annotation, Document, InvalidAnnotation, Passage
-from tasks.errors import SourceError
-from tasks.parsers.pubtator import parse_pubtator
-from tasks.parsers.records import Failure
+from e2emern.model.document import Annotation, Document, InvalidAnnotation, Passage
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers.pubtator import parse_pubtator
+from e2emern.tasks.parsers.records import Failure
 
 GOUT = "11|t|Gout after aspirin.\n11|a|Aspirin raised urate.\n"
 

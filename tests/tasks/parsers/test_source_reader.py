@@ -3,8 +3,8 @@ import lzma
 
 import pytest
 
-from tasks.errors import SourceError
-from tasks.parsers.source_reader import open_source
+from e2emern.tasks.errors import SourceError
+from e2emern.tasks.parsers.source_reader import open_source
 
 
 def read(path, **limits):

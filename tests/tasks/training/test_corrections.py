@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import InputError
-from tasks.training.corrections import Refused, read_corrections
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.training.corrections import Refused, read_corrections
 from tests.model import tiny
 
 GOOD = "7|t|Cisplatin and fever.\n7|a|\n7\t0\t9\tCisplatin\tChemical\tMESH:C007\n7\t14\t19\tfever\tDisease\t-1\n\n"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from model.pretrained import save_model
-from model.training.average import average
-from model.training.recipe import RecipeError
-from tasks.errors import InputError
-from tasks.training import distill
-from tasks.training.distill import Tagged, make_silver
+from e2emern.model.pretrained import save_model
+from e2emern.model.training.average import average
+from e2emern.model.training.recipe import RecipeError
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.training import distill
+from e2emern.tasks.training.distill import Tagged, make_silver
 from tests.model import tiny
 
 RICH = "Aspirin caused severe headache after renal failure with {word}. Cisplatin was for cancer of the colon."

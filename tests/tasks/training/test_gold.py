@@ -5,9 +5,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from model.corpus import GoldMention, read_corpus, write_corpus
-from tasks.errors import InputError, SourceError
-from tasks.training.gold import describe_unknown_ids, find_gold, join_corpora, read_gold, read_statistics, read_tagged
+from e2emern.model.corpus import GoldMention, read_corpus, write_corpus
+from e2emern.tasks.errors import InputError, SourceError
+from e2emern.tasks.training.gold import (
+    describe_unknown_ids,
+    find_gold,
+    join_corpora,
+    read_gold,
+    read_statistics,
+    read_tagged,
+)
 from tests.model import tiny
 
 PUBTATOR = """\

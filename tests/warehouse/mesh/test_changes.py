@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.mesh.changes import MeshChanges, mesh_changes
+from e2emern.warehouse.mesh.entities import entities_path, write_entities
+from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import MESH, VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.mesh.changes import MeshChanges, mesh_changes
-from warehouse.mesh.entities import entities_path, write_entities
-from warehouse.snapshots.publish import publish
 
 SOURCE = key("one")
 

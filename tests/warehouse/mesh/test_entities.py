@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.mesh.entities import entities_path, list_vocabularies, write_entities
 from tests.warehouse.homes import MESH, add_vocabulary
-from warehouse.errors import SchemaMismatchError, WarehouseError
-from warehouse.layout import Home
-from warehouse.mesh.entities import entities_path, list_vocabularies, write_entities
 
 
 def test_concepts_come_back(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.documents import annotated_rows
+from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.documents import annotated_rows
-from warehouse.snapshots.publish import publish
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.queries.nights import Night, nights
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
 from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey
-from warehouse.queries.nights import Night, nights
-from warehouse.snapshots.publish import publish
-from warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
 
 
 def run(home: Home, date: str, *sources: SourceKey) -> None:

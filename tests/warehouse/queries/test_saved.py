@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import QueryRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.mesh.entities import write_entities
+from e2emern.warehouse.queries import library, read_query
+from e2emern.warehouse.queries.concepts import find_concept
+from e2emern.warehouse.queries.saved import answer
+from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import MESH, VERSIONS, add_source, key
-from warehouse.errors import QueryRefusedError, WarehouseError
-from warehouse.layout import Home
-from warehouse.mesh.entities import write_entities
-from warehouse.queries import library, read_query
-from warehouse.queries.concepts import find_concept
-from warehouse.queries.saved import answer
-from warehouse.snapshots.publish import publish
 
 
 @pytest.mark.parametrize("name", library())

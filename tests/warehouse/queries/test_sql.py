@@ -11,12 +11,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from e2emern.warehouse.errors import QueryRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.sql import Request, is_cut, query
+from e2emern.warehouse.queries.sql_child import send_answer
+from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import QueryRefusedError, WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.sql import Request, is_cut, query
-from warehouse.queries.sql_child import send_answer
-from warehouse.snapshots.publish import publish
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_functions_without_limits_of_their_own(home: Home, sql: str, limit: str)
 def test_the_child_ends_with_its_parent(home: Home) -> None:
     parent = (
         "import os, sys, threading\nfrom pathlib import Path\nfrom warehouse.layout import Home\n"
-        "from warehouse.queries.sql import query\n"
+        "from e2emern.warehouse.queries.sql import query\n"
         "def end():\n"
         "    me = os.getpid()\n"
         "    stats = [path.read_text().rsplit(')', 1) for path in Path('/proc').glob('[0-9]*/stat')]\n"

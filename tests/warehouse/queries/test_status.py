@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.status import Status, status
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.sources.runs import FLOW_RUN, begin_run, write_run
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.status import Status, status
-from warehouse.snapshots.publish import publish
-from warehouse.sources.runs import FLOW_RUN, begin_run, write_run
 
 
 def invalid(kind: str) -> dict[str, str]:

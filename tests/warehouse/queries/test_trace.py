@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.queries.trace import Trace, trace
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.refs import roll_back
+from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome, write_run
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey
-from warehouse.queries.trace import Trace, trace
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.refs import roll_back
-from warehouse.sources.runs import RunRecord, SourceOutcome, write_run
 
 ONE, TWO, THREE = (key(f"pubmed26n000{number}.xml", str(number)) for number in (1, 2, 3))
 NOTES, NOTES_AGAIN = key("notes.txt", "a"), key("notes.txt", "b")
@@ -174,8 +174,8 @@ def test_unpublished_work_failures_and_a_rollback(tmp_path: Path) -> None:
 
 
 def test_failures_about_a_document(tmp_path: Path) -> None:
-    from warehouse.parquet import TableWriter
-    from warehouse.schemas import FAILURES
+    from e2emern.warehouse.parquet import TableWriter
+    from e2emern.warehouse.schemas import FAILURES
 
     home = Home(tmp_path)
     add_vocabulary(home)

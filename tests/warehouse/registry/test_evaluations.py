@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from model.evaluation.metrics import EVALUATIONS
+from e2emern.model.evaluation.metrics import EVALUATIONS
+from e2emern.warehouse import schemas
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.sql import query
+from e2emern.warehouse.registry.evaluations import Check, Judged, evaluations, read_judged, read_report, write_judged
+from e2emern.warehouse.registry.models import add_model, promote
 from tests.warehouse.homes import add_run, add_source, add_vocabulary, document, key, publish_it
-from warehouse import schemas
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.sql import query
-from warehouse.registry.evaluations import Check, Judged, evaluations, read_judged, read_report, write_judged
-from warehouse.registry.models import add_model, promote
 
 DOCUMENT = Check(
     name="document F1", champion=0.7, challenger=0.65, low=-0.08, high=-0.02, least=-0.01, passed=False,

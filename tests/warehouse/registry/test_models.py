@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.doctor import examine
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.registry.models import (
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.models import (
     add_model,
     champion,
     changes,

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
+from e2emern.warehouse import parquet
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.queries.documents import annotated_rows
+from e2emern.warehouse.snapshots import compaction
+from e2emern.warehouse.snapshots.compaction import FULL, SMALL, Group, plan
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
+from e2emern.warehouse.snapshots.refs import roll_back
 from tests.warehouse.homes import MESH, VERSIONS, add_run, add_source, add_vocabulary, document, key, publish_it
-from warehouse import parquet
-from warehouse.doctor import examine
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.queries.documents import annotated_rows
-from warehouse.snapshots import compaction
-from warehouse.snapshots.compaction import FULL, SMALL, Group, plan
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
-from warehouse.snapshots.refs import roll_back
 
 ROOT = Path(__file__).resolve().parents[3]
 ALL_SQL = {
@@ -163,8 +163,8 @@ def test_killed_while_it_merges(home: Home) -> None:
     add_run(home, source)
     publisher = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from warehouse.snapshots import compaction; from warehouse.snapshots import publish as snapshot\n"
-        "from warehouse.layout import Home, Versions\n"
+        "from e2emern.warehouse.snapshots import compaction, publish as snapshot\n"
+        "from e2emern.warehouse.layout import Home, Versions\n"
         "compaction.LOOSE = 4\n"
         "append, calls = compaction.TableWriter.append, []\n"
         "def dying(self, rows):\n"

@@ -9,11 +9,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.snapshots import compaction
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import Snapshot
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse.layout import Home, SourceKey
-from warehouse.snapshots import compaction
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import Snapshot
 
 FIRST, SECOND, THIRD = (key(f"pubmed21n{number:04d}.xml") for number in (1, 2, 3))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.snapshots.diff import Change, ChangedConcept, ChangedDocument, difference, list_snapshots
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.refs import roll_back
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.snapshots.diff import Change, ChangedConcept, ChangedDocument, difference, list_snapshots
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.refs import roll_back
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.sql import query
+from e2emern.warehouse.queries.status import status
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import read_snapshot
+from e2emern.warehouse.snapshots.refs import recorded_root, relocate
 from tests.warehouse.homes import MESH, VERSIONS, add_source, add_vocabulary, document, key, mention
-from warehouse.doctor import examine
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.queries.sql import query
-from warehouse.queries.status import status
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import read_snapshot
-from warehouse.snapshots.refs import recorded_root, relocate
 
 TREE = "SELECT mesh_id, ancestor_id FROM read_parquet([home() || '/' || path FOR path IN "
 ADVICE = "use only a home that you trust; e2emern doctor --repair sets the file aside"

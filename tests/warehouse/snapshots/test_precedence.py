@@ -10,11 +10,11 @@ import duckdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.snapshots.precedence import precedence
+from e2emern.warehouse.sources.history import History
+from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome
 from tests.warehouse.homes import add_run, add_source, add_vocabulary, document, key, publish_it
-from warehouse.layout import Home, SourceKey
-from warehouse.snapshots.precedence import precedence
-from warehouse.sources.history import History
-from warehouse.sources.runs import RunRecord, SourceOutcome
 
 FIRST, SECOND = key("pubmed21n0001.xml.gz", "1"), key("pubmed21n1000.xml.gz", "2")
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.snapshots import compaction
+from e2emern.warehouse.snapshots.prune import Pruned, prune
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import open_snapshot
+from e2emern.warehouse.snapshots.refs import roll_back
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key
-from warehouse.doctor import examine
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.snapshots import compaction
-from warehouse.snapshots.prune import Pruned, prune
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import open_snapshot
-from warehouse.snapshots.refs import roll_back
 
 ROOT = Path(__file__).resolve().parents[3]
 OLD, NEW, OTHER, WAITING = key("a.txt", "1"), key("a.txt", "2"), key("b.txt", "3"), key("c.txt", "4")
@@ -132,7 +132,7 @@ def test_killed_while_it_deletes(home: Home) -> None:
     """It dies with the snapshot out of sight and one of its files deleted; the next call deletes the others."""
     pruner = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from warehouse.snapshots import prune as pruning; from warehouse.layout import Home\n"
+        "from e2emern.warehouse.snapshots import prune as pruning; from e2emern.warehouse.layout import Home\n"
         "unlink = Path.unlink\n"
         "def dying(self):\n"
         "    unlink(self)\n"

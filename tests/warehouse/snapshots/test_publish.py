@@ -14,6 +14,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from e2emern.warehouse import schemas
+from e2emern.warehouse.errors import CountMismatchError, PublishRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.snapshots import build
+from e2emern.warehouse.snapshots.reader import current_snapshot, read_snapshot
+from e2emern.warehouse.snapshots.views import LISTS, TABLES, VIEWS
+from e2emern.warehouse.sources.counts import SourceCounts
 from tests.warehouse.homes import (
     MESH,
     MODEL,
@@ -26,13 +33,6 @@ from tests.warehouse.homes import (
     mention,
     publish_it,
 )
-from warehouse import schemas
-from warehouse.errors import CountMismatchError, PublishRefusedError, WarehouseError
-from warehouse.layout import Home, SourceKey
-from warehouse.snapshots import build
-from warehouse.snapshots.reader import current_snapshot, read_snapshot
-from warehouse.snapshots.views import LISTS, TABLES, VIEWS
-from warehouse.sources.counts import SourceCounts
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRST, SECOND = key("pubmed21n0001.xml.gz", "1"), key("pubmed21n1000.xml.gz", "2")
@@ -206,7 +206,7 @@ def test_two_publishers_at_once(home: Home) -> None:
     add_source(home, FIRST, [document(0, "1")])
     publisher = (
         "import sys; from pathlib import Path\n"
-        "from warehouse.layout import Home, Versions; from warehouse.snapshots.publish import publish\n"
+        "from e2emern.warehouse.layout import Home, Versions; from e2emern.warehouse.snapshots.publish import publish\n"
         "print(publish(Home(Path(sys.argv[1])), Versions('small-1', '2024')).number)"
     )
     command = [sys.executable, "-c", publisher, str(home.root)]
@@ -224,8 +224,8 @@ def test_a_killed_publisher_is_forgotten(home: Home) -> None:
     add_source(home, SECOND, [document(0, "2")])
     publisher = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from warehouse.snapshots import refs as shelf; from warehouse.snapshots import publish as snapshot\n"
-        "from warehouse.layout import Home, Versions\n"
+        "from e2emern.warehouse.snapshots import refs as shelf, publish as snapshot\n"
+        "from e2emern.warehouse.layout import Home, Versions\n"
         "shelf.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
         "snapshot.publish(Home(Path(sys.argv[1])), Versions('small-1', '2024'))"
     )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import PublishRefusedError
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.login import login
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.publish_gate import Figures, Limits, exceeded
+from e2emern.warehouse.snapshots.reader import open_snapshot, read_snapshot
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import PublishRefusedError
-from warehouse.layout import Home, Versions
-from warehouse.login import login
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.publish_gate import Figures, Limits, exceeded
-from warehouse.snapshots.reader import open_snapshot, read_snapshot
 
 OTHER = Versions("m-2", "2024")
 BEFORE = Figures(

@@ -13,16 +13,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key
-from warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
-from warehouse.layout import Home
-from warehouse.login import login
-from warehouse.queries.documents import annotated_rows
-from warehouse.queries.saved import answer
-from warehouse.queries.sql import query
-from warehouse.snapshots.publish import publish
-from warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
-from warehouse.snapshots.refs import (
+from e2emern.warehouse.errors import OvertakenError, PublishRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.login import login
+from e2emern.warehouse.queries.documents import annotated_rows
+from e2emern.warehouse.queries.saved import answer
+from e2emern.warehouse.queries.sql import query
+from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
+from e2emern.warehouse.snapshots.refs import (
     active_rollback,
     current_number,
     number_before,
@@ -30,6 +29,7 @@ from warehouse.snapshots.refs import (
     roll_back,
     rollbacks,
 )
+from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_run, add_source, add_vocabulary, document, key
 
 ROOT = Path(__file__).resolve().parents[3]
 NO_LINK = r"warehouse\.duckdb is not a link to an existing snapshot; run e2emern doctor --repair$"
@@ -206,7 +206,8 @@ def test_a_publisher_killed_before_the_link_blocks_nobody(home: Home) -> None:
     add_run(home, source)
     publisher = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from warehouse.snapshots import publish as snapshot; from warehouse.layout import Home, Versions\n"
+        "from e2emern.warehouse.snapshots import publish as snapshot\n"
+        "from e2emern.warehouse.layout import Home, Versions\n"
         "snapshot.set_current = lambda home, number: os.kill(os.getpid(), signal.SIGKILL)\n"
         "snapshot.publish(Home(Path(sys.argv[1])), Versions('small-1', '2024'))"
     )

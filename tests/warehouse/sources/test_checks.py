@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from e2emern.warehouse.errors import PublishRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home
 from tests.warehouse.homes import add_source, document, key, mention, publish_it
-from warehouse.errors import PublishRefusedError, WarehouseError
-from warehouse.layout import Home
 
 ONE = key("a.xml", "1")
 PASSAGES = [

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from e2emern.warehouse.errors import PublishRefusedError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.parquet import TableWriter
+from e2emern.warehouse.schemas import DELETIONS, FAILURES
+from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key, mention
-from warehouse.errors import PublishRefusedError
-from warehouse.layout import Home
-from warehouse.parquet import TableWriter
-from warehouse.schemas import DELETIONS, FAILURES
-from warehouse.snapshots.publish import publish
 
 ONE = key("a.xml", "1")
 

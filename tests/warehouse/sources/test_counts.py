@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.errors import CountMismatchError, WarehouseError
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.parquet import TableWriter
+from e2emern.warehouse.schemas import DELETIONS
+from e2emern.warehouse.sources.counts import SourceCounts, SourceSummary, pending, read_source_summary
 from tests.warehouse.homes import MESH, VERSIONS, add_source, document, key
-from warehouse.errors import CountMismatchError, WarehouseError
-from warehouse.layout import Home, Versions
-from warehouse.parquet import TableWriter
-from warehouse.schemas import DELETIONS
-from warehouse.sources.counts import SourceCounts, SourceSummary, pending, read_source_summary
 
 
 def counts(**changes: int) -> SourceCounts:

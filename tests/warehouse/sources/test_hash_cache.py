@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.layout import Home, digest_file
-from warehouse.sources.hash_cache import KeptDigest, digesting, forget_digest, kept_digests
+from e2emern.warehouse.layout import Home, digest_file
+from e2emern.warehouse.sources.hash_cache import KeptDigest, digesting, forget_digest, kept_digests
 
 ONE, OTHER = "7692c3ad3540bb80", "3fc4ccfe745870e2"  # of "one" and "two"
 NOON = 1_700_000_000_000_000_000

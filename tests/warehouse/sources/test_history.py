@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home, SourceKey, Versions
+from e2emern.warehouse.sources.history import CHECKPOINT_EVERY, History, read_history, recorded_run, sum_up
+from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome, finish_run, write_run
 from tests.warehouse.homes import add_run, key
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home, SourceKey, Versions
-from warehouse.sources.history import CHECKPOINT_EVERY, History, read_history, recorded_run, sum_up
-from warehouse.sources.runs import RunRecord, SourceOutcome, finish_run, write_run
 
 VERSIONS = Versions("m", "2024")
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.warehouse.homes import add_run, key
-from warehouse.errors import WarehouseError
-from warehouse.layout import Home
-from warehouse.sources.history import read_history
-from warehouse.sources.runs import (
+from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.sources.runs import (
     RunRecord,
     SourceOutcome,
     begin_run,
@@ -22,6 +21,7 @@ from warehouse.sources.runs import (
     may_be_running,
     write_run,
 )
+from tests.warehouse.homes import add_run, key
 
 
 def runs_of(home: Home) -> list[RunRecord]:
