@@ -23,6 +23,7 @@ from . import (  # noqa: F401  # importing a module adds its commands
     distill,
     doctor,
     evaluate,
+    explore,
     export,
     ingest,
     link,

@@ -17,6 +17,7 @@ SECTIONS = {
         "backfill": "Annotate a home again with another model",
     },
     "Ask": {
+        "explore": "Browse a home in your browser",
         "query": "Answer a question that has a name",
         "sql": "Answer an SQL query of your own",
         "trace": "Show a document, its mentions and history",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import duckdb
+
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.snapshots.publish_gate import branch_shares
 from e2emern.warehouse.snapshots.reader import open_snapshot
@@ -16,14 +18,14 @@ from e2emern.warehouse.snapshots.reader import open_snapshot
 BINS = 10  # of scores, from 0 to 1
 
 _SETUP_SQL = """
-CREATE TEMP TABLE recent AS
+CREATE OR REPLACE TEMP TABLE recent AS
 SELECT DISTINCT CAST(started AS DATE) AS night FROM runs ORDER BY night DESC LIMIT {last};
 
-CREATE TEMP TABLE brought AS
+CREATE OR REPLACE TEMP TABLE brought AS
 SELECT source, digest, sources.documents AS documents, CAST(started AS DATE) AS night
 FROM sources JOIN runs ON run_id = first_run WHERE current AND night IN (SELECT night FROM recent);
 
-CREATE TEMP TABLE found AS -- one pass: a first load has hundreds of millions
+CREATE OR REPLACE TEMP TABLE found AS -- one pass: a first load has hundreds of millions
 SELECT night, mesh_id, CASE WHEN link_score < 1 THEN CAST(floor(link_score * {bins}) AS INTEGER)
     WHEN link_score >= 1 THEN {bins} - 1 END AS bin, count(*) AS mentions
 FROM mentions JOIN brought USING (source, digest) GROUP BY ALL;
@@ -72,23 +74,28 @@ class Night:
 def nights(home: Home, *, last: int) -> list[Night]:
     """Return the last nights of the current snapshot, oldest first. Raises `WarehouseError` if there is none."""
     with open_snapshot(home) as connection:
-        connection.execute(_SETUP_SQL.format(last=last, bins=BINS))
-        scores: dict[object, list[int]] = {}
-        for night, place, count in connection.execute(_SCORES_SQL).fetchall():
-            scores.setdefault(night, [0] * BINS)[place] = int(count)
-        found = []
-        for night, documents, shown, mentions, linked in connection.execute(_FIGURES_SQL).fetchall():
-            concepts = f"SELECT mesh_id, sum(mentions) AS mentions FROM found WHERE night = DATE '{night}'"
-            branches = branch_shares(connection, f"({concepts} AND mesh_id IS NOT NULL GROUP BY mesh_id)")
-            found.append(
-                Night(
-                    date=str(night),
-                    documents=int(documents),
-                    shown=int(shown),
-                    mentions=int(mentions),
-                    linked=int(linked),
-                    branches=branches,
-                    scores=tuple(scores.get(night, [0] * BINS)),
-                )
+        return nights_of(connection, last=last)
+
+
+def nights_of(connection: duckdb.DuckDBPyConnection, *, last: int) -> list[Night]:
+    """Return the last nights of an open snapshot, oldest first; it leaves temporary tables in the connection."""
+    connection.execute(_SETUP_SQL.format(last=last, bins=BINS))
+    scores: dict[object, list[int]] = {}
+    for night, place, count in connection.execute(_SCORES_SQL).fetchall():
+        scores.setdefault(night, [0] * BINS)[place] = int(count)
+    found = []
+    for night, documents, shown, mentions, linked in connection.execute(_FIGURES_SQL).fetchall():
+        concepts = f"SELECT mesh_id, sum(mentions) AS mentions FROM found WHERE night = DATE '{night}'"
+        branches = branch_shares(connection, f"({concepts} AND mesh_id IS NOT NULL GROUP BY mesh_id)")
+        found.append(
+            Night(
+                date=str(night),
+                documents=int(documents),
+                shown=int(shown),
+                mentions=int(mentions),
+                linked=int(linked),
+                branches=branches,
+                scores=tuple(scores.get(night, [0] * BINS)),
             )
-        return found
+        )
+    return found

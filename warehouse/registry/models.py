@@ -21,6 +21,7 @@ from e2emern.warehouse.files import atomic_write, locked, sync
 from e2emern.warehouse.layout import Home, file_name
 from e2emern.warehouse.login import login
 
+_CURVE = "dev.jsonl"
 _KEPT = frozenset({".json", ".jsonl", ".md", ".model", ".safetensors", ".toml", ".txt"})
 _ADDED = "added.json"
 
@@ -110,6 +111,20 @@ def get_model(home: Home, version: str) -> KeptModel:
         known = ", ".join(one.version for one in models(home)) or "none"
         raise WarehouseError(f"has no model {version}; found {known} (e2emern models list)", path=home.root)
     return _read_model(folder)
+
+
+def learning_curve(home: Home, version: str) -> list[dict[str, Any]]:
+    """Return the scores on dev after each epoch (epoch, precision, recall, f1) of a model of the home; none if absent.
+
+    Raises `WarehouseError` if the file is damaged.
+    """
+    path = home.model(version) / _CURVE
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except ValueError as error:
+        raise WarehouseError(f"is damaged: {error}; restore it (e2emern doctor: damaged-model)", path=path) from error
 
 
 def check_files(folder: Path) -> None:

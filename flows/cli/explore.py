@@ -1,0 +1,45 @@
+"""Look at a home in a browser: `explore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.options import HomeFolder
+
+
+@app.command(epilog="Example: e2emern explore --home home")
+def explore(
+    home: HomeFolder,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 for a free one.")] = 8642,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Listen on an address that others can reach. Nothing is encrypted.")
+    ] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Let pages write corrected documents into this folder.", show_default="none are written"
+        ),
+    ] = None,
+) -> None:
+    """Browse a home: search, concepts, documents with their mentions, the corpus, the models, SQL, and your own text.
+
+    Serves read-only pages to this machine alone. The printed address holds a token; nobody without it can read a page.
+    The pages load nothing from other hosts and show the current snapshot, also after the next publish.
+    """
+    from e2emern.flows.explorer.server import serve
+
+    serve(
+        home,
+        host=host,
+        port=port,
+        allow_remote=allow_remote,
+        corrections=corrections,
+        opened=browser,
+        say=say,
+    )

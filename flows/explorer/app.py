@@ -1,0 +1,87 @@
+"""The application: the address of each page, and what becomes of errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from e2emern.flows.explorer import concept, corpus, correct, document, models, search, sql, tryit
+from e2emern.flows.explorer.annotator import Annotator
+from e2emern.flows.explorer.security import Guard, Secrets
+from e2emern.flows.explorer.site import FOLDER, Site, page
+from e2emern.warehouse.errors import QueryRefusedError, WarehouseError
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.explorer.session import Snapshots
+from e2emern.warehouse.wording import one_line
+
+ROUTES = (
+    Route("/", search.search),
+    Route("/search.json", search.suggest),
+    Route("/concept/{concept:path}", concept.concept),
+    Route("/together/{concept:path}", concept.together),
+    Route("/newest/{concept:path}", concept.newest),
+    Route("/document/{document:path}", document.document),
+    Route("/history/{document:path}", document.history),
+    Route("/attention/{document:path}", document.attention),
+    Route("/correct/{document:path}", correct.correct, methods=["GET", "POST"]),
+    Route("/corpus", corpus.corpus),
+    Route("/models", models.models),
+    Route("/sql", sql.sql),
+    Route("/sql.csv", sql.download),
+    Route("/try", tryit.tryit, methods=["GET", "POST"]),
+    Mount("/static", StaticFiles(directory=FOLDER / "static")),
+)
+
+
+def make_app(
+    home: Home,
+    *,
+    secrets: Secrets,
+    host: str = "127.0.0.1",
+    port: int,
+    corrections: Path | None = None,
+    annotator: Annotator | None = None,
+) -> Starlette:
+    """Return the application for a home, for a server that listens on `host` and `port`."""
+    site = Site(
+        home=home,
+        snapshots=Snapshots(home),
+        secrets=secrets,
+        annotator=annotator or Annotator(home),
+        corrections=corrections,
+    )
+
+    @asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        yield
+        site.annotator.close()
+        site.snapshots.close()
+
+    app = Starlette(
+        routes=list(ROUTES),
+        middleware=[Middleware(Guard, secrets=secrets, host=host, port=port)],
+        exception_handlers={HTTPException: _missing, WarehouseError: _failed},
+        lifespan=life,
+    )
+    app.state.site = site
+    return app
+
+
+def _missing(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    message = "There is no such page." if status == 404 else "The request is not valid."
+    return page(request, "message.html", status=status, title="Not found", message=message)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    status = 400 if isinstance(error, QueryRefusedError) else 503
+    return page(request, "message.html", status=status, title="Cannot answer", message=one_line(error))

@@ -1,0 +1,114 @@
+"""Charts as inline SVG, drawn on the server: no script, no style attributes, and a description for screen readers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from e2emern.flows.visible import visible
+
+_WIDTH, _HEIGHT = 720, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 8, 12, 26
+_MOST_LABELS = 12
+
+Point = tuple[str, float]
+
+
+def bars(points: Sequence[Point], *, about: str) -> Markup:
+    """Return a bar chart of labelled, non-negative values; `about` is its description."""
+    if not points:
+        return Markup("")
+    top = _round_up(max(value for _, value in points))
+    step = (_WIDTH - _LEFT - _RIGHT) / len(points)
+    parts = [_axis(top)]
+    every = max(1, math.ceil(len(points) / _MOST_LABELS))
+    for place, (label, value) in enumerate(points):
+        x, y = _LEFT + place * step, _y(value, top)
+        parts.append(
+            Markup(
+                '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
+            ).format(x + step * 0.1, y, max(step * 0.8, 0.5), _y(0, top) - y, visible(f"{label}: {_number(value)}"))
+        )
+        if place % every == 0:
+            parts.append(_label(label, x + step / 2))
+    return _svg(parts, about)
+
+
+def line(points: Sequence[Point], *, about: str) -> Markup:
+    """Return a line chart of labelled, non-negative values; `about` is its description."""
+    if not points:
+        return Markup("")
+    top = _round_up(max(value for _, value in points))
+    step = (_WIDTH - _LEFT - _RIGHT) / max(len(points) - 1, 1)
+    places = [(_LEFT + place * step, _y(value, top)) for place, (_, value) in enumerate(points)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    parts = [_axis(top), Markup('<polyline class="line" points="{}"/>').format(path)]
+    every = max(1, math.ceil(len(points) / _MOST_LABELS))
+    for place, ((label, value), (x, y)) in enumerate(zip(points, places, strict=True)):
+        parts.append(
+            Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="3"><title>{}</title></circle>').format(
+                x, y, visible(f"{label}: {_number(value)}")
+            )
+        )
+        if place % every == 0:
+            parts.append(_label(label, min(max(x, _LEFT + 16), _WIDTH - 24)))
+    return _svg(parts, about)
+
+
+def interval(value: float, low: float | None, high: float | None) -> Markup:
+    """Return a value between 0 and 1 as a dot on a line, with its interval."""
+    parts = [Markup('<line class="track" x1="0" x2="100" y1="6" y2="6"/>')]
+    if low is not None and high is not None:
+        parts.append(
+            Markup('<line class="range" x1="{:.1f}" x2="{:.1f}" y1="6" y2="6"/>').format(100 * low, 100 * high)
+        )
+    parts.append(Markup('<circle class="dot" cx="{:.1f}" cy="6" r="3"/>').format(100 * value))
+    return Markup('<svg class="interval" viewBox="-4 0 108 12" aria-hidden="true">{}</svg>').format(
+        Markup("").join(parts)
+    )
+
+
+def _svg(parts: Sequence[Markup], about: str) -> Markup:
+    return Markup(
+        '<div class="chart" tabindex="0" role="group" aria-label="{0}">'
+        '<svg viewBox="0 0 {1} {2}" role="img" aria-label="{0}">{3}</svg></div>'
+    ).format(about, _WIDTH, _HEIGHT, Markup("").join(parts))
+
+
+def _axis(top: float) -> Markup:
+    lines = []
+    for share in (0, 0.5, 1):
+        y = _y(top * share, top)
+        lines.append(
+            Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(_LEFT, _WIDTH - _RIGHT, y, y)
+        )
+        lines.append(
+            Markup('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(
+                _LEFT - 6, y + 4, _number(top * share)
+            )
+        )
+    return Markup("").join(lines)
+
+
+def _label(text: str, x: float) -> Markup:
+    return Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+        x, _HEIGHT - 8, visible(text)
+    )
+
+
+def _y(value: float, top: float) -> float:
+    return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - value / top)
+
+
+def _round_up(value: float) -> float:
+    """Return the next of 1, 2, 5, 10, 20, ... at or above a value, so that the ticks are round."""
+    if value <= 0:
+        return 1
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.3g}"

@@ -1,0 +1,6 @@
+-- The mentions of the concept, with those of the concepts below it if asked.
+SELECT source, digest, record, document_id, sentence, start, "end", text, mesh_id, link_score
+FROM mentions
+SEMI JOIN (
+    SELECT mesh_id FROM entity_tree WHERE ancestor_id = $concept AND ($below OR mesh_id = $concept)
+) USING (mesh_id)

@@ -1,0 +1,2 @@
+-- What this snapshot shows.
+SELECT * FROM snapshot
