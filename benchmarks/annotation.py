@@ -20,6 +20,7 @@ from torch import Tensor
 from benchmarks.measuring import Result, Setting, alternated, cascade_of, corpus_of, spread
 from e2emern.model.inference.cascade import Cascade
 from e2emern.tasks.annotate import Annotated, annotate_source
+from e2emern.tasks.chunks import InProcess
 from e2emern.tasks.sources import find_sources
 
 LINKING = ("candidates", "mid", "high")
@@ -89,7 +90,7 @@ def rounds_of(setting: Setting) -> Rounds:
 
     def annotate() -> Annotated:
         documents.unlink(missing_ok=True)  # so that it is parsed each time
-        return annotate_source(source, cascade=cascade, home=setting.home)
+        return annotate_source(source, annotator=InProcess(cascade), home=setting.home)
 
     with sentences_seen(cascade, keep):
         annotate()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from e2emern.defaults import MESH
 from e2emern.model.inference.timings import Report
 from e2emern.model.progress import Progress, silent
 from e2emern.tasks.annotate import Annotated, already_annotated, annotate_source
+from e2emern.tasks.chunks import Annotator, InProcess, LostProcessError, Processes, cores
 from e2emern.tasks.errors import InputError, ProblemsError, problems_in_lines
 from e2emern.tasks.models import keep_vocabulary, load, pick_device, read_versions
 from e2emern.tasks.resolve import find_mesh, find_model
@@ -83,10 +85,13 @@ def annotate_sources(
     model: Path | None = None,
     mesh: Path = MESH,
     device: str = "auto",
+    processes: int = 1,
     each: Callable[..., Annotated] = annotate_source,
     progress: Progress = silent,
 ) -> Outcome:
     """Annotate the sources that are not done, publish, and return the outcome; `each` annotates one source.
+
+    The model runs in this process, or in so many others.
 
     `progress` counts the word pieces of the bank, if it has to be built, and then the documents of all sources.
 
@@ -102,8 +107,10 @@ def annotate_sources(
     sources = find_sources(inputs, home=place, report=passed_over.__setitem__)
     open_home(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
-    work = local_worker(place, model=folder, mesh=mesh, device=device, each=each, progress=progress)
-    options = {"device": device}
+    work = local_worker(
+        place, model=folder, mesh=mesh, device=device, processes=processes, each=each, progress=progress
+    )
+    options = {"device": device, "processes": str(processes)}
     return run_sources(sources, place, versions=versions, options=options, work=work, passed_over=passed_over)
 
 
@@ -170,27 +177,52 @@ def local_worker(
     model: Path,
     mesh: Path,
     device: str,
+    processes: int = 1,
     each: Callable[..., Annotated] = annotate_source,
     progress: Progress = silent,
 ) -> Work:
-    """Return a function that annotates sources one by one in this process; an unreadable source stops no other."""
+    """Return a function that annotates sources one by one; an unreadable source stops no other.
+
+    The model runs in this process, or in so many others. Raises LostProcessError if one of them is killed.
+    """
 
     def work(todo: list[Source], outcome: Outcome) -> None:
         total = None if progress is silent else sum(map(count_records, todo))
-        cascade = load(model, mesh, home=home, device=device, progress=progress)
-        begun, before = time.monotonic(), 0
-        for source in todo:
-            try:
-                done = each(source, cascade=cascade, home=home, progress=_after(before, total, progress))
-                outcome.annotated.append(done)
-                before += done.summary.counts.documents
-            except InputError as error:
-                outcome.failed[source.key.name] = error.in_file if error.path == source.path else str(error)
-            except WarehouseError as error:
-                outcome.failed[source.key.name] = str(error)
-        outcome.seconds = time.monotonic() - begun
+        with _annotator(
+            home, model=model, mesh=mesh, device=device, processes=processes, progress=progress
+        ) as annotator:
+            begun, before = time.monotonic(), 0
+            for source in todo:
+                try:
+                    done = each(source, annotator=annotator, home=home, progress=_after(before, total, progress))
+                    outcome.annotated.append(done)
+                    before += done.summary.counts.documents
+                except LostProcessError:
+                    raise
+                except InputError as error:
+                    outcome.failed[source.key.name] = error.in_file if error.path == source.path else str(error)
+                except WarehouseError as error:
+                    outcome.failed[source.key.name] = str(error)
+            outcome.seconds = time.monotonic() - begun
 
     return work
+
+
+def _annotator(
+    home: Home, *, model: Path, mesh: Path, device: str, processes: int, progress: Progress
+) -> AbstractContextManager[Annotator]:
+    """Return what annotates in this process, or in several."""
+    if processes == 1:
+        return nullcontext(InProcess(load(model, mesh, home=home, device=device, progress=progress)))
+    return Processes(
+        read_versions(model, mesh),
+        count=processes,
+        threads=max(1, cores() // processes),
+        model=model,
+        mesh=mesh,
+        home=home,
+        device=device,
+    )
 
 
 def _after(before: int, total: int | None, progress: Progress) -> Progress:

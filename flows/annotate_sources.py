@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 from e2emern.flows.annotate import local_worker, run_sources
 from e2emern.flows.artifacts import ProgressArtifact, log_annotated
 from e2emern.flows.retries import is_transient
-from e2emern.flows.settings import AbsolutePath, Device
+from e2emern.flows.settings import AbsolutePath, Device, read_settings
 from e2emern.model.progress import Progress
 from e2emern.tasks.annotate import Annotated, annotate_source
 from e2emern.tasks.errors import InputError
@@ -34,7 +34,7 @@ from e2emern.warehouse.sources.locks import claimed
 from e2emern.warehouse.sources.runs import FLOW_RUN
 
 if TYPE_CHECKING:
-    from e2emern.model.inference.cascade import Cascade
+    from e2emern.tasks.chunks import Annotator
 
 
 class SourceFile(BaseModel):
@@ -65,7 +65,7 @@ class SourceFile(BaseModel):
     retry_delay_seconds=[10, 60, 300],
     retry_condition_fn=is_transient,
 )
-def annotate_one(source: Source, *, cascade: Cascade, home: Home, progress: Progress) -> Annotated:
+def annotate_one(source: Source, *, annotator: Annotator, home: Home, progress: Progress) -> Annotated:
     """Annotate a source as `annotate_source` does, show its progress, and log a line when it is done."""
     begun = time.monotonic()
     with ProgressArtifact(source.key.name) as of_source:
@@ -74,7 +74,7 @@ def annotate_one(source: Source, *, cascade: Cascade, home: Home, progress: Prog
             of_source(what, done, total)
             progress(what, done, total)
 
-        done = annotate_source(source, cascade=cascade, home=home, progress=report)
+        done = annotate_source(source, annotator=annotator, home=home, progress=report)
     log_annotated(done, seconds=time.monotonic() - begun)
     return done
 
@@ -98,7 +98,8 @@ def annotate_batch(
     place = Home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
     found = [one.source for one in sources]
-    options = {"device": device, FLOW_RUN: str(flow_run.get_id())}
+    processes = read_settings(home=home).processes  # of this host
+    options = {"device": device, "processes": str(processes), FLOW_RUN: str(flow_run.get_id())}
     keys = [source.key for source in found]
     with claimed(place, keys, Versions(version, read_mesh_version(table))):
         versions = read_versions(folder, table)
@@ -107,5 +108,13 @@ def annotate_batch(
                 f"{folder}: is model {versions.model}, expected {version}; do all hosts have the same release?"
             )
         with ProgressArtifact("batch") as progress:
-            work = local_worker(place, model=folder, mesh=table, device=device, each=annotate_one, progress=progress)
+            work = local_worker(
+                place,
+                model=folder,
+                mesh=table,
+                device=device,
+                processes=processes,
+                each=annotate_one,
+                progress=progress,
+            )
             run_sources(found, place, versions=versions, options=options, work=work, publishing=False)

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
         default=None, description="Version of MeSH in the home, or an entities table; without it that of the tables."
     )
     device: Device = Field(default="auto", description="Where the model runs; `auto` is cuda where there is one.")
+    processes: int = Field(
+        default=1, ge=1, le=256, description="Processes of a worker that run the model, each with the memory of one."
+    )
     batch: int = Field(default=8, ge=1, description="Sources that one flow run annotates, loading the model once.")
     poll: float = Field(default=10.0, gt=0, description="Seconds between two checks of the batches that are not done.")
     patience: float = Field(

@@ -1,34 +1,28 @@
 """Annotate one source: read a dump file, write five Parquet files, and account for every record.
 
-Parsing writes its three files first (`tasks.documents`). While the model annotates one chunk of documents, a thread
-splits the next into sentences. If the text of a document was annotated before, its mentions are reused. The mentions
-file is committed last, so its presence marks the source as done. A run that dies earlier leaves no committed file.
+Parsing writes its three files first (`tasks.documents`). Then chunks of documents are annotated (`tasks.chunks`). If
+the text of a document was annotated before, its mentions are reused. The mentions file is committed last, so its
+presence marks the source as done. A run that dies earlier leaves no committed file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from e2emern.model.document import MENTION_FIELDS, Document, Mention, Text
+from e2emern.model.document import MENTION_FIELDS, Document
 from e2emern.model.inference.timings import Report
 from e2emern.model.progress import Progress, silent
-from e2emern.tasks.documents import parse_source, read_documents, text_of
-from e2emern.tasks.isolate import map_isolating_failures, reason
+from e2emern.tasks.chunks import AnnotatedChunk, Annotator, Chunk
+from e2emern.tasks.documents import parse_source, read_documents
 from e2emern.tasks.sources import Source
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.parquet import Rows, TableWriter
 from e2emern.warehouse.schemas import FAILURES, MENTIONS
 from e2emern.warehouse.sources.counts import SourceSummary, read_source_summary
 from e2emern.warehouse.sources.reuse import Carried, reused_mentions
-
-if TYPE_CHECKING:
-    from e2emern.model.inference.cascade import Cascade
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +35,13 @@ class Annotated:
     report: Report = field(default_factory=Report)
 
 
-def annotate_source(source: Source, *, cascade: Cascade, home: Home, progress: Progress = silent) -> Annotated:
+def annotate_source(source: Source, *, annotator: Annotator, home: Home, progress: Progress = silent) -> Annotated:
     """Parse a source unless it is parsed already, annotate its documents, and write its failures and mentions.
 
     `progress` counts the documents of the source. A document that the model cannot read becomes a failure. Raises
-    SourceError if no record can be read, or if the file changes while it is read.
+    SourceError if no record can be read, or if the file changes while it is read, and what `annotator.read` raises.
     """
-    versions = Versions(cascade.model_version, cascade.mesh_version)
+    versions = annotator.versions
     report = Report()
     progress("documents", 0, None)
     parsed = parse_source(source, home=home, report=report)
@@ -59,14 +53,13 @@ def annotate_source(source: Source, *, cascade: Cascade, home: Home, progress: P
         TableWriter(home.unread(source.key, versions), FAILURES) as unread,
     ):
         origin = {"source": source.key.name, "digest": source.key.digest}
-        for chunk in _ahead(_chunks(home, source, carried)):
+        for chunk in annotator.read(_chunks(home, source, carried)):
             report += chunk.report
-            found = _read(chunk, cascade, report)
             with report.timed("write"):
-                unread.append([origin | row for row in _unread_rows(chunk, found)])
-                for rows in _mention_rows(chunk, found, carried, origin | versions.columns):
+                unread.append([origin | row for row in _unread_rows(chunk)])
+                for rows in _mention_rows(chunk, carried, origin | versions.columns):
                     tally.concepts.update(filter(None, mentions.append(rows)["mesh_id"].unique().to_pylist()))
-            tally.add(chunk, found)
+            tally.add(chunk)
             done += len(chunk.documents)
             progress("documents", done, parsed.documents)
         summary = parsed.annotated(without_text=tally.without_text, unread=tally.unread, carried=tally.carried)
@@ -81,15 +74,6 @@ def already_annotated(source: Source, *, home: Home, versions: Versions) -> Sour
 
 
 @dataclass(slots=True)
-class _Chunk:
-    """The next documents of a source, each with its text, the reason for not having one, or None if it is reused."""
-
-    documents: list[Document]
-    texts: list[Text | str | None]
-    report: Report
-
-
-@dataclass(slots=True)
 class _Tally:
     """Running counts of the documents of a source."""
 
@@ -98,79 +82,25 @@ class _Tally:
     carried: int = 0
     concepts: set[str] = field(default_factory=set)
 
-    def add(self, chunk: _Chunk, found: Sequence[list[Mention] | str]) -> None:
-        self.without_text += sum(isinstance(text, Text) and not text.sentences for text in chunk.texts)
-        self.unread += sum(isinstance(one, str) for one in found)
-        self.carried += chunk.texts.count(None)
+    def add(self, chunk: AnnotatedChunk) -> None:
+        self.without_text += chunk.without_text
+        self.unread += sum(isinstance(found, str) for found in chunk.found)
+        self.carried += chunk.found.count(None)
 
 
-def _chunks(home: Home, source: Source, carried: Carried) -> Iterator[_Chunk]:
-    """Yield the documents of a source in chunks that are ready for the model."""
+def _chunks(home: Home, source: Source, carried: Carried) -> Iterator[Chunk]:
+    """Yield the documents of a source in chunks."""
     for documents in read_documents(home.documents(source.key)):
-        report = Report()
-        with report.timed("split"):
-            texts = [
-                None if document.record in carried.records and _has_text(document) else _text(document)
-                for document in documents
-            ]
-        yield _Chunk(documents, texts, report)
+        reused = (at for at, one in enumerate(documents) if one.record in carried.records and _has_text(one))
+        yield Chunk(documents, frozenset(reused))
 
 
 def _has_text(document: Document) -> bool:
     return any(passage.text.strip() for passage in document.passages)
 
 
-def _text(document: Document) -> Text | str:
-    try:
-        return text_of(document)
-    except Exception as error:  # one text must never stop the batch
-        return reason("sentences", error)
-
-
-def _ahead(items: Iterator[_T]) -> Iterator[_T]:
-    """Yield items while a thread prepares the next one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="split") as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
-
-
-def _read(chunk: _Chunk, cascade: Cascade, report: Report) -> list[list[Mention] | str]:
-    """Return the mentions of each document of a chunk, or the reason why the model could not read it."""
-
-    def annotate(texts: Sequence[Text]) -> list[list[Mention]]:
-        nonlocal report
-        mentions, did = cascade.annotate(texts)
-        report += did
-        return mentions
-
-    found: list[list[Mention] | str] = [text if isinstance(text, str) else [] for text in chunk.texts]
-    texts = {at: text for at, text in enumerate(chunk.texts) if isinstance(text, Text) and text.sentences}
-    for at, one in zip(texts, map_isolating_failures(list(texts.values()), annotate), strict=True):
-        found[at] = one if isinstance(one, str) else _fault(chunk.documents[at], one) or one
-    return found
-
-
-def _fault(document: Document, mentions: Sequence[Mention]) -> str | None:
-    """Return what is wrong with the mentions of a document: text that differs at their offsets, or a duplicate."""
-    text = document.text
-    seen = set()
-    for mention in mentions:
-        found = text[mention.start : mention.end]
-        if found != mention.text:
-            return (
-                f"mention {mention.text[:80]!r} at {mention.start}-{mention.end}, but the text there is {found[:80]!r}"
-            )
-        identity = (mention.start, mention.end, mention.entity_type, mention.mesh_id)
-        if identity in seen:
-            return f"mention {mention.text[:80]!r} at {mention.start}-{mention.end} twice"
-        seen.add(identity)
-    return None
-
-
-def _unread_rows(chunk: _Chunk, found: Sequence[list[Mention] | str]) -> Iterator[dict[str, Any]]:
-    for document, one in zip(chunk.documents, found, strict=True):
+def _unread_rows(chunk: AnnotatedChunk) -> Iterator[dict[str, Any]]:
+    for document, one in zip(chunk.documents, chunk.found, strict=True):
         if isinstance(one, str):
             yield {
                 "record": document.record,
@@ -180,11 +110,9 @@ def _unread_rows(chunk: _Chunk, found: Sequence[list[Mention] | str]) -> Iterato
             }
 
 
-def _mention_rows(
-    chunk: _Chunk, found: Sequence[list[Mention] | str], carried: Carried, constant: dict[str, str]
-) -> Iterator[Rows]:
+def _mention_rows(chunk: AnnotatedChunk, carried: Carried, constant: dict[str, str]) -> Iterator[Rows]:
     """Yield the rows of a chunk in order of record: reused ones as a table, new ones as dicts."""
-    each = zip(chunk.documents, chunk.texts, found, strict=True)
+    each = zip(chunk.documents, chunk.found, strict=True)
     for is_carried, group in groupby(each, key=lambda one: one[1] is None):
         run = list(group)
         if is_carried:
@@ -194,7 +122,7 @@ def _mention_rows(
                 constant
                 | {"record": document.record, "document_id": document.document_id, "pmid": document.pmid}
                 | {name: getattr(mention, name) for name in MENTION_FIELDS}
-                for document, _, mentions in run
+                for document, mentions in run
                 if not isinstance(mentions, str)
-                for mention in mentions
+                for mention in mentions or ()
             ]

@@ -33,6 +33,9 @@ def annotate(
     ] = None,
     mesh: Mesh = MESH,
     device: OnDevice = Device.AUTO,
+    processes: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="Processes that run the model, each with its own memory.")
+    ] = 1,
 ) -> None:
     """Annotate PubMed XML and text, PubTator and BioC files, plain, gzip or xz, and publish the tables.
 
@@ -47,7 +50,7 @@ def annotate(
         context.fail("give files, folders or patterns to annotate; `e2emern demo` annotates the bundled sample")
     if holds_sample(home, sample=SAMPLE):
         say(f"{home} also holds the invented documents of {SAMPLE.name}; give another --home to keep yours apart")
-    outcome, incomplete = _annotate(inputs, home=home, model=model, mesh=mesh, device=device)
+    outcome, incomplete = _annotate(inputs, home=home, model=model, mesh=mesh, device=device, processes=processes)
     show_outcome(outcome, home, console=VisibleConsole())
     invalid = outcome.invalid_annotations(home)
     report_examples(invalid.kinds, invalid.examples)
@@ -81,7 +84,7 @@ def demo(
 
 
 def _annotate(
-    inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device
+    inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device, processes: int = 1
 ) -> tuple[Outcome, IncompleteError | None]:
     """Annotate with progress on standard error; return the outcome, and the error if sources lack records."""
     from e2emern.tasks.resolve import check_choices, find_model
@@ -97,7 +100,13 @@ def _annotate(
     with TerminalProgress() as progress:
         try:
             outcome = annotate_sources(
-                inputs, home.root, model=model, mesh=mesh, device=device.value, progress=progress
+                inputs,
+                home.root,
+                model=model,
+                mesh=mesh,
+                device=device.value,
+                processes=processes,
+                progress=progress,
             )
             return outcome, None
         except IncompleteError as error:

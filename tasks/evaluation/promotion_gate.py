@@ -23,6 +23,7 @@ from e2emern.model.evaluation.slices import ALL
 from e2emern.model.inference.cascade import Cascade
 from e2emern.model.inference.timings import Report
 from e2emern.tasks.annotate import annotate_source
+from e2emern.tasks.chunks import InProcess
 from e2emern.tasks.documents import parse_source, read_documents, text_of
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.sources import find_sources
@@ -111,7 +112,7 @@ def annotate_sample(cascade: Cascade, sample: Path) -> Smoke:
     with TemporaryDirectory(prefix="e2emern-") as folder:
         try:
             (source,) = find_sources([sample])
-            done = annotate_source(source, cascade=cascade, home=Home(Path(folder)))
+            done = annotate_source(source, annotator=InProcess(cascade), home=Home(Path(folder)))
             done.summary.counts.check(source=source.key.name)
         except Exception as error:  # any error of a broken model is the reason to refuse it
             return Smoke(fault=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")

@@ -15,6 +15,7 @@ from e2emern.model.document import Mention, Text
 from e2emern.model.inference.cascade import Cascade
 from e2emern.model.inference.timings import Report
 from e2emern.tasks.annotate import annotate_source
+from e2emern.tasks.chunks import InProcess
 from e2emern.tasks.documents import parse_source, read_documents
 from e2emern.tasks.errors import SourceError
 from e2emern.tasks.models import load
@@ -50,7 +51,7 @@ def read(folder: Path, table: str) -> list[dict[str, object]]:
 
 def run(path: Path, home: Path, cascade: object) -> SourceCounts:
     (source,) = find_sources([path])
-    return annotate_source(source, cascade=cascade, home=Home(home)).summary.counts  # type: ignore[arg-type]
+    return annotate_source(source, annotator=InProcess(cascade), home=Home(home)).summary.counts  # type: ignore[arg-type]
 
 
 def test_every_record_becomes_a_row(cascade: Cascade, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_source_that_changed_since_it_was_found_leaves_nothing(cascade: Cascad
     (source,) = find_sources([path])
     path.write_text(path.read_text().replace("100", "200"))
     with pytest.raises(SourceError, match="changed while it was read"):
-        annotate_source(source, cascade=cascade, home=Home(tmp_path / "home"))
+        annotate_source(source, annotator=InProcess(cascade), home=Home(tmp_path / "home"))
     assert [each for each in (tmp_path / "home").rglob("*") if each.is_file()] == []
 
 
@@ -196,7 +197,7 @@ def test_the_same_text_is_not_annotated_again(cascade: Cascade, tmp_path: Path) 
     assert [row["record"] for row in pq.read_table(kept).to_pylist()] == sorted(
         row["record"] for row in rows if row["digest"] == other.key.digest
     )
-    whole = annotate_source(other, cascade=cascade, home=Home(tmp_path / "afresh"))
+    whole = annotate_source(other, annotator=InProcess(cascade), home=Home(tmp_path / "afresh"))
     columns = ("record", "start", "end", "mesh_id", "how")
     assert [[row[name] for name in columns] for row in read(tmp_path / "afresh", "mentions")] == [
         [row[name] for name in columns] for row in pq.read_table(kept).to_pylist()
@@ -293,9 +294,9 @@ def test_another_model_reads_what_was_parsed_before(cascade: Cascade, tmp_path: 
     home = Home(tmp_path / "home")
     other = Odd(cascade, choke)
     other.model_version = "other"
-    assert annotate_source(source, cascade=cascade, home=home).summary.counts.failed == 1
+    assert annotate_source(source, annotator=InProcess(cascade), home=home).summary.counts.failed == 1
     path.unlink()
-    assert annotate_source(source, cascade=other, home=home).summary.counts.failed == 2  # type: ignore[arg-type]
+    assert annotate_source(source, annotator=InProcess(other), home=home).summary.counts.failed == 2  # type: ignore[arg-type]
     failures = {
         str(each.parent.relative_to(home.root)): [row["reason"] for row in pq.read_table(each).to_pylist()]
         for each in (home.root / "failures").rglob("*.parquet")

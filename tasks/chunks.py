@@ -1,0 +1,247 @@
+"""Annotate chunks of documents, in this process or in several.
+
+Both ways take the chunks of a source in order and give them back in order, so one process writes the files of a source
+whoever read it, and its rows are the same. In this process, a thread splits the next chunk into sentences while the
+model annotates one. Other processes each load the model, and do both for a chunk.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from e2emern.model.document import Document, Mention, Text
+from e2emern.model.inference.timings import Report
+from e2emern.tasks.documents import text_of
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.isolate import map_isolating_failures, reason
+from e2emern.warehouse.layout import Home, Versions
+
+if TYPE_CHECKING:
+    from e2emern.model.inference.cascade import Cascade
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next documents of a source; those at the places `reused` keep the mentions that they have."""
+
+    documents: list[Document]
+    reused: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedChunk:
+    """What the model found in each document of a chunk.
+
+    Attributes:
+        found: mentions of each document; the reason if the model could not read it; None if it is reused.
+        without_text: number of documents without any sentence.
+    """
+
+    documents: list[Document]
+    found: list[list[Mention] | str | None]
+    without_text: int
+    report: Report
+
+
+class LostProcessError(InputError):
+    """An annotating process was killed, so no source can be annotated further. What is done stays done."""
+
+
+class Annotator(Protocol):
+    """Something that annotates the chunks of a source, in order."""
+
+    @property
+    def versions(self) -> Versions:
+        """Return the versions that the mentions will have."""
+
+    def read(self, chunks: Iterable[Chunk]) -> Iterator[AnnotatedChunk]:
+        """Yield each chunk with its mentions, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """Annotates in this process."""
+
+    cascade: Cascade
+
+    @property
+    def versions(self) -> Versions:
+        """Return the versions of the model and of its vocabulary."""
+        return Versions(self.cascade.model_version, self.cascade.mesh_version)
+
+    def read(self, chunks: Iterable[Chunk]) -> Iterator[AnnotatedChunk]:
+        """Yield each chunk with its mentions, in order."""
+        for prepared in _ahead(map(_prepare, chunks)):
+            yield _annotate(prepared, self.cascade)
+
+
+@dataclass(slots=True)
+class Processes(AbstractContextManager["Processes"]):
+    """Annotates in several processes, which load the model when they get their first chunk.
+
+    On leaving the context they end. They also end if this process is killed.
+
+    Attributes:
+        count: number of processes.
+        threads: of torch, in each process.
+    """
+
+    versions: Versions
+    count: int
+    threads: int
+    model: Path
+    mesh: Path
+    home: Home
+    device: str
+    _pool: ProcessPoolExecutor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # A forked process would share locks and threads of torch in an unknown state.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(self.count, context, initializer=_begin, initargs=(self.threads,))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the processes; after an error at once, since nobody wants their chunks any more."""
+        if kind is not None:
+            for process in multiprocessing.active_children():
+                process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, chunks: Iterable[Chunk]) -> Iterator[AnnotatedChunk]:
+        """Yield each chunk with its mentions, in order; two chunks for each process are in work or wait for it.
+
+        Raises InputError if the model cannot be loaded, and LostProcessError if one of the processes was killed.
+        """
+        waiting: deque[Future[AnnotatedChunk]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(
+                    self._pool.submit(_annotate_here, chunk, self.model, self.mesh, self.home.root, self.device)
+                )
+                if len(waiting) >= 2 * self.count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise LostProcessError(
+                f"one of {self.count} annotating processes was killed, perhaps for lack of memory; "
+                "run the same command again, with fewer --processes"
+            ) from error
+        finally:
+            for one in waiting:
+                one.cancel()
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A chunk with the text of each document; or the reason for having none; or None if it is reused."""
+
+    documents: list[Document]
+    texts: list[Text | str | None]
+    report: Report
+
+
+def _prepare(chunk: Chunk) -> _Prepared:
+    report = Report()
+    with report.timed("split"):
+        texts = [None if at in chunk.reused else _text(document) for at, document in enumerate(chunk.documents)]
+    return _Prepared(chunk.documents, texts, report)
+
+
+def _text(document: Document) -> Text | str:
+    try:
+        return text_of(document)
+    except Exception as error:  # one text must never stop the batch
+        return reason("sentences", error)
+
+
+def _ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """Yield items while a thread prepares the next one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="split") as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
+
+
+def _annotate(chunk: _Prepared, cascade: Cascade) -> AnnotatedChunk:
+    """Return the mentions of each document of a chunk, or the reason why the model could not read it."""
+    report = chunk.report
+
+    def annotate(texts: Sequence[Text]) -> list[list[Mention]]:
+        nonlocal report
+        mentions, did = cascade.annotate(texts)
+        report += did
+        return mentions
+
+    found: list[list[Mention] | str | None] = [[] if isinstance(text, Text) else text for text in chunk.texts]
+    texts = {at: text for at, text in enumerate(chunk.texts) if isinstance(text, Text) and text.sentences}
+    for at, one in zip(texts, map_isolating_failures(list(texts.values()), annotate), strict=True):
+        found[at] = one if isinstance(one, str) else _fault(chunk.documents[at], one) or one
+    without_text = sum(isinstance(text, Text) and not text.sentences for text in chunk.texts)
+    return AnnotatedChunk(chunk.documents, found, without_text, report)
+
+
+def _fault(document: Document, mentions: Sequence[Mention]) -> str | None:
+    """Return what is wrong with the mentions of a document: text that differs at their offsets, or a duplicate."""
+    text = document.text
+    seen = set()
+    for mention in mentions:
+        found = text[mention.start : mention.end]
+        if found != mention.text:
+            return (
+                f"mention {mention.text[:80]!r} at {mention.start}-{mention.end}, but the text there is {found[:80]!r}"
+            )
+        identity = (mention.start, mention.end, mention.entity_type, mention.mesh_id)
+        if identity in seen:
+            return f"mention {mention.text[:80]!r} at {mention.start}-{mention.end} twice"
+        seen.add(identity)
+    return None
+
+
+_cascade: Cascade | None = None  # of an annotating process
+
+
+def _begin(threads: int) -> None:
+    """Prepare an annotating process: Ctrl-C is for its parent, and it ends when its parent is killed."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _annotate_here(chunk: Chunk, model: Path, mesh: Path, home: Path, device: str) -> AnnotatedChunk:
+    """Annotate a chunk in an annotating process, which keeps the model."""
+    global _cascade
+    if _cascade is None:
+        from e2emern.tasks.models import load
+
+        _cascade = load(model, mesh, home=Home(home), device=device)
+    return _annotate(_prepare(chunk), _cascade)
