@@ -1,7 +1,8 @@
 """Measures the project against its own parts: `make bench`, or `python -m benchmarks [--size full] [--only NAME]`.
 
-Every figure is a ratio of two sides measured in alternation in one run, or a peak; `benchmarks/results.json` has them
-with the machine, the model and the sizes. The sentence splitters have a command of their own, `benchmarks.sentences`.
+Every figure is a ratio of two sides measured in alternation in one run, a peak, or seconds of CPU;
+`benchmarks/results.json` has them with the machine, the model and the sizes. The sentence splitters have a command of
+their own, `benchmarks.sentences`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.age import night_over_age
 from benchmarks.annotation import annotate_over_encoder, linking_over_encoder
+from benchmarks.explorer import explorer_pages
 from benchmarks.factorised import factorised_over_pairwise
 from benchmarks.measuring import Result, Setting, machine
 from benchmarks.memory import peak_memory
@@ -38,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
     "peak_memory": peak_memory,
     "warehouse_over_file": warehouse_over_file,
     "night_over_age": night_over_age,
+    "explorer_pages": explorer_pages,
 }
 # Abstracts in a timed round, abstracts while memory is watched, and mentions of the warehouse.
 SIZES = {"small": (256, 2_000, 20_000_000), "full": (2_000, 30_000, 100_000_000)}
@@ -106,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _row(name: str, result: Result, seconds: float) -> str:
-    shown = [result.get("ratio", result.get("gigabytes")), result.get("min", ""), result.get("max", "")]
+    figure = next(result[name] for name in ("ratio", "gigabytes", "cpu_seconds") if name in result)
+    shown = [figure, result.get("min", ""), result.get("max", "")]
     return f"{name:26s}{''.join(f'{each:>9}' for each in shown)}   {result.get('target', ''):8s}{seconds:9.1f}"
 
 

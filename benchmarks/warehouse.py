@@ -105,12 +105,8 @@ def warehouse_over_file(setting: Setting) -> Result:
 def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
     """Make the home and the file, and query both. Raises ValueError if their answers or counts are wrong."""
     home = Home(folder)
-    concepts = [_concept(number) for number in range(_CONCEPTS)]
-    write_entities(home, concepts, mesh_version=MESH)
-    documents = max(1_000, mentions // MENTIONS_OF_A_DOCUMENT)
     begun = time.perf_counter()
-    for source, pmids in _sources(documents):
-        _write_source(home, source, pmids)
+    documents = make_home(home, mentions=mentions)
     made = time.perf_counter()
     first = publish(home, VERSIONS)
     publishing, publishing_peak = time.perf_counter() - made, peak_bytes()
@@ -155,6 +151,16 @@ def _print(name: str, result: Result) -> None:
     seconds = cast(dict[str, list[float]], result["seconds"])
     sides = ", ".join(f"{side} {median(each):.3f} s" for side, each in seconds.items())
     print(f"  {name:14s}{result['ratio']:>8}   {sides}", file=sys.stderr, flush=True)
+
+
+def make_home(home: Home, *, mentions: int) -> int:
+    """Write the vocabulary and the sources of a home, without publishing; return the number of documents."""
+    concepts = [_concept(number) for number in range(_CONCEPTS)]
+    write_entities(home, concepts, mesh_version=MESH)
+    documents = max(1_000, mentions // MENTIONS_OF_A_DOCUMENT)
+    for source, pmids in _sources(documents):
+        _write_source(home, source, pmids)
+    return documents
 
 
 def _asked(connection: duckdb.DuckDBPyConnection, sql: str, single: Path, *, rounds: int) -> Result:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from e2emern.defaults import MESH
 from e2emern.flows.cli.application import app, say
-from e2emern.flows.cli.options import HomeFolder
+from e2emern.flows.cli.options import Device, HomeFolder, Mesh, OnDevice
 
 
 @app.command(epilog="Example: e2emern explore --home home")
@@ -19,6 +20,16 @@ def explore(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Listen on an address that others can reach. Nothing is encrypted.")
     ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Model folder, or a version of the home, for pasted text.",
+            show_default="the home's champion, or the bundled one",
+        ),
+    ] = None,
+    mesh: Mesh = MESH,
+    device: OnDevice = Device.AUTO,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
     corrections: Annotated[
         Path | None,
@@ -32,6 +43,7 @@ def explore(
     Serves read-only pages to this machine alone. The printed address holds a token; nobody without it can read a page.
     The pages load nothing from other hosts and show the current snapshot, also after the next publish.
     """
+    from e2emern.flows.explorer.annotator import Annotator
     from e2emern.flows.explorer.server import serve
 
     serve(
@@ -40,6 +52,7 @@ def explore(
         port=port,
         allow_remote=allow_remote,
         corrections=corrections,
+        annotator=Annotator(home, model=model, mesh=mesh, device=device.value),
         opened=browser,
         say=say,
     )

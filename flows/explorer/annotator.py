@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+from e2emern.defaults import MESH
 from e2emern.warehouse.layout import Home
 
 LONGEST_TEXT = 20_000  # characters
@@ -31,10 +32,17 @@ class Annotator:
     """The child process that annotates. Threads may call it at the same time; it answers one after the other."""
 
     def __init__(
-        self, home: Home, *, model: Path | None = None, mesh: Path | None = None, idle_s: float = IDLE_S
+        self,
+        home: Home,
+        *,
+        model: Path | None = None,
+        mesh: Path = MESH,
+        device: str = "auto",
+        idle_s: float = IDLE_S,
     ) -> None:
-        """Start nothing yet. Without `model` and `mesh`, use the champion of the home and the bundled vocabulary."""
-        self._start = {"home": str(home.root), "model": model and str(model), "mesh": mesh and str(mesh)}
+        """Start nothing yet. Without `model`, use the champion of the home, or the bundled model."""
+        given = {"home": home.root, "model": model, "mesh": mesh, "device": device}
+        self._start = {name: value and str(value) for name, value in given.items()}
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None

@@ -1,7 +1,7 @@
 """The process that annotates pasted text for the explorer; `flows.explorer.annotator` starts it.
 
-Standard input: a JSON object with home, model and mesh, then one object a request. Standard output: one JSON object for
-each, with `error` if something is wrong. It ends when its input closes.
+Standard input: a JSON object with home, model, mesh and device, then one object a request. Standard output: one JSON
+object for each, with `error` if something is wrong. It ends when its input closes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2emern.defaults import MESH
 from e2emern.model.document import MENTION_FIELDS, Document, Passage, Sentence
 from e2emern.tasks.documents import text_of
 from e2emern.tasks.errors import InputError
@@ -59,10 +58,10 @@ def main() -> None:
             answered(lambda line=line: _answer(loaded[0], json.loads(line)))  # type: ignore[misc]
 
 
-def _load(*, home: str, model: str | None, mesh: str | None) -> Cascade:
+def _load(*, home: str, model: str | None, mesh: str, device: str) -> Cascade:
     place = Home(Path(home))
     folder = find_model(model, home=place)
-    cascade = load(folder, find_mesh(Path(mesh) if mesh else MESH, home=place), home=place, device="cpu")
+    cascade = load(folder, find_mesh(Path(mesh), home=place), home=place, device=device)
     used = int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE") if _has_proc() else None
     if used is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)

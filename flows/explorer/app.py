@@ -49,14 +49,14 @@ def make_app(
     host: str = "127.0.0.1",
     port: int,
     corrections: Path | None = None,
-    annotator: Annotator | None = None,
+    annotator: Annotator,
 ) -> Starlette:
     """Return the application for a home, for a server that listens on `host` and `port`."""
     site = Site(
         home=home,
         snapshots=Snapshots(home),
         secrets=secrets,
-        annotator=annotator or Annotator(home),
+        annotator=annotator,
         corrections=corrections,
     )
 

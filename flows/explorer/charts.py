@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from e2emern.flows.visible import visible
+from e2emern.warehouse.wording import cut
 
 _WIDTH, _HEIGHT = 720, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 8, 12, 26
 _MOST_LABELS = 12
+_WIDEST = 56  # of a bar
+_LONG = 11  # characters of a label that does not fit under a bar
+_ROW, _LABEL_WIDTH, _LABEL_LETTERS = 20, 210, 32
 
 Point = tuple[str, float]
 
@@ -20,19 +24,22 @@ def bars(points: Sequence[Point], *, about: str) -> Markup:
     """Return a bar chart of labelled, non-negative values; `about` is its description."""
     if not points:
         return Markup("")
+    if max(len(label) for label, _ in points) > _LONG:
+        return _lying_bars(points, about=about)
     top = _round_up(max(value for _, value in points))
     step = (_WIDTH - _LEFT - _RIGHT) / len(points)
     parts = [_axis(top)]
     every = max(1, math.ceil(len(points) / _MOST_LABELS))
     for place, (label, value) in enumerate(points):
-        x, y = _LEFT + place * step, _y(value, top)
+        middle, y = _LEFT + (place + 0.5) * step, _y(value, top)
+        width = min(max(step * 0.8, 0.5), _WIDEST)
         parts.append(
             Markup(
                 '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
-            ).format(x + step * 0.1, y, max(step * 0.8, 0.5), _y(0, top) - y, visible(f"{label}: {_number(value)}"))
+            ).format(middle - width / 2, y, width, _y(0, top) - y, visible(f"{label}: {_number(value)}"))
         )
         if place % every == 0:
-            parts.append(_label(label, x + step / 2))
+            parts.append(_label(label, middle))
     return _svg(parts, about)
 
 
@@ -70,11 +77,32 @@ def interval(value: float, low: float | None, high: float | None) -> Markup:
     )
 
 
-def _svg(parts: Sequence[Markup], about: str) -> Markup:
+def _lying_bars(points: Sequence[Point], *, about: str) -> Markup:
+    """Return bars from left to right, with their labels and values next to them."""
+    top = max(max(value for _, value in points), 1e-300)
+    room = _WIDTH - _LABEL_WIDTH - 70
+    parts = []
+    for place, (label, value) in enumerate(points):
+        y, width = place * _ROW, room * value / top
+        parts.append(
+            Markup(
+                '<text class="tick" x="{}" y="{}" text-anchor="end">{}<title>{}</title></text>'
+                '<rect class="bar" x="{}" y="{}" width="{:.1f}" height="{}"/>'
+                '<text class="tick" x="{:.1f}" y="{}">{}</text>'
+            ).format(
+                *(_LABEL_WIDTH, y + 14, visible(cut(label, _LABEL_LETTERS)), visible(label)),
+                *(_LABEL_WIDTH + 8, y + 3, width, _ROW - 6),
+                *(_LABEL_WIDTH + 14 + width, y + 14, _number(value)),
+            )
+        )
+    return _svg(parts, about, height=len(points) * _ROW + 4)
+
+
+def _svg(parts: Sequence[Markup], about: str, *, height: int = _HEIGHT) -> Markup:
     return Markup(
         '<div class="chart" tabindex="0" role="group" aria-label="{0}">'
         '<svg viewBox="0 0 {1} {2}" role="img" aria-label="{0}">{3}</svg></div>'
-    ).format(about, _WIDTH, _HEIGHT, Markup("").join(parts))
+    ).format(about, _WIDTH, height, Markup("").join(parts))
 
 
 def _axis(top: float) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,6 +12,8 @@ from starlette.responses import RedirectResponse, Response
 from e2emern.flows.explorer.marks import excerpt
 from e2emern.flows.explorer.site import address, page, site_of
 from e2emern.warehouse.queries.explorer.session import Session
+
+_MOST_YEARS = 150
 
 
 def concept(request: Request) -> Response:
@@ -34,7 +37,7 @@ def concept(request: Request) -> Response:
             narrower=session.figure("concept-narrower", given),
             totals=session.figure("concept-totals", given),
             years=years,
-            points=[(str(row["year"]), row["mentions"]) for row in years.rows if row["year"] is not None],
+            points=_by_year(years.rows),
             words=session.figure("concept-words", given),
         )
 
@@ -74,6 +77,15 @@ def _named(request: Request, session: Session, wanted: str) -> Response:
         return RedirectResponse(address("concept", exact[0]["mesh_id"]), status_code=303)
     message = f"No concept of MeSH {session.snapshot.mesh_version} has the id or name {wanted!r}."
     return page(request, "missing.html", session, status=404, title="No such concept", message=message, concepts=found)
+
+
+def _by_year(rows: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:
+    """Return the mentions of each year from the first to the last, with 0 for years without any."""
+    counts = {row["year"]: row["mentions"] for row in rows if row["year"] is not None}
+    if not counts:
+        return []
+    first = max(min(counts), max(counts) - _MOST_YEARS)
+    return [(str(year), counts.get(year, 0)) for year in range(first, max(counts) + 1)]
 
 
 def _branches(session: Session, given: dict[str, str | bool]) -> list[list[dict[str, Any]]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
+from e2emern.flows.explorer.annotator import Annotator
 from e2emern.flows.explorer.app import make_app
 from e2emern.flows.explorer.security import TOKEN, Secrets, is_loopback
 from e2emern.tasks.errors import InputError
@@ -23,6 +24,7 @@ def serve(
     port: int,
     allow_remote: bool,
     corrections: Path | None,
+    annotator: Annotator,
     opened: bool,
     say: Callable[[str], None],
 ) -> None:
@@ -39,7 +41,7 @@ def serve(
     number = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{number}/?{TOKEN}={secrets.token}"
-    app = make_app(home, secrets=secrets, host=host, port=number, corrections=corrections)
+    app = make_app(home, secrets=secrets, host=host, port=number, corrections=corrections, annotator=annotator)
     say(f"{home} is at {address}")
     if corrections:
         say(f"corrections are written into {corrections}")

@@ -38,7 +38,8 @@ def attention_over(
     for window in windows:
         ids = torch.from_numpy(window.ids.astype(np.int64))[None].to(model.device)
         mask = torch.ones_like(ids)
-        weights = model.attend(model.encode(ids, mask), mask, entity).weights[0, 0].float().cpu().numpy()
+        hidden = model.encode(ids, mask)
+        weights = model.attend(hidden, mask, entity.to(hidden.dtype)).weights[0, 0].float().cpu().numpy()
         for place, (start, end) in enumerate(zip(window.start.tolist(), window.end.tolist(), strict=True)):
             of_word = weights[slice(*window.pieces_of(place, place + 1))]
             words.append(Word(start, end, round(float(of_word.sum()), 4)))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from e2emern.flows.explorer.annotator import Annotator
 from e2emern.flows.explorer.app import make_app
 from e2emern.flows.explorer.security import Secrets
 from e2emern.warehouse.layout import Home
@@ -81,7 +82,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture
 def stranger(home: Home) -> Iterator[TestClient]:
     """A client without the cookie."""
-    with TestClient(make_app(home, secrets=SECRETS, port=8642), base_url=ADDRESS, follow_redirects=False) as client:
+    with TestClient(
+        make_app(home, secrets=SECRETS, port=8642, annotator=Annotator(home)), base_url=ADDRESS, follow_redirects=False
+    ) as client:
         yield client
 
 
@@ -95,7 +98,7 @@ def client(stranger: TestClient) -> TestClient:
 def corrections(home: Home, tmp_path: Path) -> Iterator[tuple[TestClient, Path]]:
     """A client that may write corrections, and the folder of these."""
     folder = tmp_path / "corrections"
-    app = make_app(home, secrets=SECRETS, port=8642, corrections=folder)
+    app = make_app(home, secrets=SECRETS, port=8642, corrections=folder, annotator=Annotator(home))
     with TestClient(app, base_url=ADDRESS, follow_redirects=False) as one:
         one.get("/", params={"token": SECRETS.token})
         yield one, folder

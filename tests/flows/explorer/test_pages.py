@@ -11,6 +11,7 @@ import duckdb
 import pytest
 from starlette.testclient import TestClient
 
+from e2emern.flows.explorer.annotator import Annotator
 from e2emern.flows.explorer.app import make_app
 from e2emern.flows.explorer.models import interval_of
 from e2emern.warehouse.layout import Home
@@ -62,6 +63,7 @@ def test_a_concept_with_and_without_those_below_it(client: TestClient) -> None:
     text = words(client.get("/concept/D001943").text)
     assert "Neoplasms C04 Neoplasms by Site C04.588 Breast Neoplasms C04.588.180" in text
     assert "breast cancer 2 1 0.75" in text
+    assert "2020: 3 2020 2021: 0 2021 2022: 1 2022" in text  # the bars, and the years below them
     assert client.get("/concept/aspirin").headers["location"] == "/concept/D001241"
     assert client.get("/concept/nothing").status_code == 404
 
@@ -148,7 +150,7 @@ def test_sql_as_table_chart_and_csv(client: TestClient) -> None:
     )
     text = client.get("/sql", params={"q": sql}).text
     assert "mesh_name n Breast Cancer, Familial 1 Aspirin 2" in words(text)
-    assert "<title>Aspirin: 2</title>" in text
+    assert 'text-anchor="end">Aspirin<title>Aspirin</title>' in text
     answer = client.get("/sql.csv", params={"q": sql})
     assert answer.text == 'mesh_name,n\n"Breast Cancer, Familial",1\nAspirin,2\n'
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -182,10 +184,13 @@ def test_the_snapshot_of_a_page_stays_whole_while_a_night_publishes(tmp_path: Pa
 
 def test_a_home_that_was_moved(home: Home, tmp_path: Path) -> None:
     """Each cursor needs the folder of the home."""
-    shutil.copytree(home.root, tmp_path / "moved", symlinks=True)
-    with TestClient(make_app(Home(tmp_path / "moved"), secrets=SECRETS, port=8642), base_url=ADDRESS) as client:
+    moved = Home(tmp_path / "moved")
+    shutil.copytree(home.root, moved.root, symlinks=True)
+    with TestClient(
+        make_app(moved, secrets=SECRETS, port=8642, annotator=Annotator(moved)), base_url=ADDRESS
+    ) as client:
         assert client.get("/concept/D001943", params={"token": SECRETS.token}).status_code == 200
-        (tmp_path / "moved" / "warehouse.duckdb").unlink()
+        moved.warehouse.unlink()
         answer = client.get("/corpus")
         assert (answer.status_code, "has no snapshot yet" in answer.text) == (503, True)
 

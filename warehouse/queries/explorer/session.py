@@ -102,6 +102,13 @@ class Snapshots:
                 opened.sessions -= 1
                 self._close_unused(opened)
 
+    def forget(self) -> None:
+        """Forget the figures that were read, so that the next page reads them again."""
+        with self._lock:
+            if self._opened:
+                self._opened.figures.clear()
+                self._opened.nights.clear()
+
     def close(self) -> None:
         """Close the snapshot, with the last session that uses it."""
         with self._lock:
