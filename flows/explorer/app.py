@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from e2emern.flows.explorer import concept, corpus, correct, document, models, search, sql, tryit
 from e2emern.flows.explorer.annotator import Annotator
 from e2emern.flows.explorer.security import Guard, Secrets
-from e2emern.flows.explorer.site import FOLDER, Site, page
+from e2emern.flows.explorer.site import FOLDER, Site, page, site_of
 from e2emern.warehouse.errors import QueryRefusedError, WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.explorer.session import Snapshots
@@ -50,14 +51,19 @@ def make_app(
     port: int,
     corrections: Path | None = None,
     annotator: Annotator,
+    say: Callable[[str], None] = print,
 ) -> Starlette:
-    """Return the application for a home, for a server that listens on `host` and `port`."""
+    """Return the application for a home, for a server that listens on `host` and `port`.
+
+    `say` gets a line for each unexpected error of a page.
+    """
     site = Site(
         home=home,
         snapshots=Snapshots(home),
         secrets=secrets,
         annotator=annotator,
         corrections=corrections,
+        say=say,
     )
 
     @asynccontextmanager
@@ -68,12 +74,34 @@ def make_app(
 
     app = Starlette(
         routes=list(ROUTES),
-        middleware=[Middleware(Guard, secrets=secrets, host=host, port=port)],
+        middleware=[Middleware(Guard, secrets=secrets, host=host, port=port), Middleware(_Faults)],
         exception_handlers={HTTPException: _missing, WarehouseError: _failed},
         lifespan=life,
     )
     app.state.site = site
     return app
+
+
+class _Faults:
+    """Middleware that answers with a page after a fault of ours, inside of `Guard`, which adds its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await _unexpected(Request(scope), error)(scope, receive, send)
 
 
 def _missing(request: Request, error: Exception) -> Response:
@@ -85,3 +113,10 @@ def _missing(request: Request, error: Exception) -> Response:
 def _failed(request: Request, error: Exception) -> Response:
     status = 400 if isinstance(error, QueryRefusedError) else 503
     return page(request, "message.html", status=status, title="Cannot answer", message=one_line(error))
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    """Answer after a fault of ours, and report it in one line."""
+    message = f"unexpected {type(error).__name__}: {one_line(error)}"
+    site_of(request).say(f"{request.url.path}: {message}; please report it")
+    return page(request, "message.html", status=500, title="A fault of e2emern", message=message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -41,7 +42,7 @@ def serve(
     number = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{number}/?{TOKEN}={secrets.token}"
-    app = make_app(home, secrets=secrets, host=host, port=number, corrections=corrections, annotator=annotator)
+    app = make_app(home, secrets=secrets, host=host, port=number, corrections=corrections, annotator=annotator, say=say)
     say(f"{home} is at {address}")
     if corrections:
         say(f"corrections are written into {corrections}")
@@ -49,9 +50,10 @@ def serve(
     if opened:
         webbrowser.open(address)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, ws="none", server_header=False, timeout_graceful_shutdown=3
+        app, log_level="critical", access_log=False, ws="none", server_header=False, timeout_graceful_shutdown=3
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

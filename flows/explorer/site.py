@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -32,13 +32,15 @@ class Site:
 
     Attributes:
         corrections: the folder of corrected documents; None if pages must not write any.
+        say: reports a line to whoever started the server.
     """
 
     home: Home
     snapshots: Snapshots
     secrets: Secrets
     annotator: Annotator
-    corrections: Path | None = None
+    corrections: Path | None
+    say: Callable[[str], None]
 
 
 def site_of(request: Request) -> Site:

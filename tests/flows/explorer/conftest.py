@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
 from e2emern.flows.explorer.annotator import Annotator
 from e2emern.flows.explorer.app import make_app
 from e2emern.flows.explorer.security import Secrets
+from e2emern.model.evaluation.metrics import EVALUATIONS
 from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.evaluations import Check, Judged, write_judged
+from e2emern.warehouse.registry.models import add_model, promote
 from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 
@@ -49,8 +53,8 @@ def named(
     return mention(record, document_id, mesh_id) | place | (scores if mesh_id else {})
 
 
-def fill(home: Home) -> None:
-    """Write a vocabulary and a published source of three documents, one of them hostile."""
+def fill(home: Home, *, models: Path | None = None) -> None:
+    """Publish a source of three documents, one of them hostile; with a folder for them, models and an evaluation."""
     add_vocabulary(home)
     text = f"{TITLE} {ABSTRACT}"
     documents = [
@@ -69,13 +73,46 @@ def fill(home: Home) -> None:
     ]
     add_source(home, ONE, documents, mentions=mentions, failures=[(3, "PMID 'x' is not a number")])
     add_run(home, ONE, run_id=RUN)
+    if models is not None:
+        judge(home, models)
     publish(home, VERSIONS)
+
+
+def judge(home: Home, folder: Path) -> None:
+    """Add two models, one with a learning curve, and an evaluation of the second that fails one check."""
+    for version in ("aaa", "bbb"):
+        made = folder / version
+        made.mkdir()
+        (made / "config.json").write_text(f'{{"name": "{version}"}}')
+        if version == "bbb":
+            (made / "dev.jsonl").write_text('{"epoch": 0, "f1": 0.5}\n{"epoch": 1, "f1": 0.75}\n')
+        add_model(home, made, version=version)
+    promote(home, "aaa", over=None, why="the first")
+    common = {"mesh_version": "2024", "corpus": "ncbi", "split": "dev", "entity_type": "Disease", "documents": 10}
+    figures: list[dict[str, Any]] = [
+        common | {"protocol": protocol, "slice": name, "figure": "f1", "value": value, "model_version": version}
+        | {"tp": 80, "fp": 10, "fn": 10, "floor": None, "ceiling": None}
+        for protocol, name, version, value in (
+            ("mention", "all", "aaa", 0.9), ("mention", "all", "bbb", 0.8889), ("mention", "unseen", "bbb", 0.7),
+            ("document", "all", "bbb", 0.6),
+        )
+    ]  # fmt: skip
+    checks = (
+        Check(name="document F1", champion=0.7, challenger=0.65, low=-0.08, high=-0.02, least=-0.01, passed=False,
+              reason="70.0 -> 65.0"),
+        Check(name="throughput", champion=10.0, challenger=9.0, least=8.0, passed=True),
+    )  # fmt: skip
+    judged = Judged(
+        evaluation="e1", evaluated="2026-01-02T03:04:05+00:00", challenger="bbb", champion="aaa", mesh_version="2024",
+        checks=checks,
+    )  # fmt: skip
+    write_judged(home, judged, figures=pa.Table.from_pylist(figures, schema=EVALUATIONS), report="# Evaluation\n")
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made = Home(tmp_path_factory.mktemp("explorer"))
-    fill(made)
+    fill(made, models=tmp_path_factory.mktemp("models"))
     return made
 
 

@@ -74,7 +74,7 @@ class Seen:
 def explorer(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explorer]:
     folder = tmp_path_factory.mktemp("browser")
     home = Home(folder / "home")
-    fill(home)
+    fill(home, models=folder)
     command = [sys.executable, "-m", "e2emern.flows.cli", "explore", "--home", str(home.root), "--port", "0"]
     command += ["--no-browser", "--corrections", str(folder / "corrections"), "--device", "cpu"]
     command += ["--model", str(world.model), "--mesh", str(world.mesh)]
@@ -84,7 +84,9 @@ def explorer(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         assert found is not None
         yield Explorer(found[0], folder / "corrections")
         server.send_signal(signal.SIGINT)
-        assert "Traceback" not in server.stderr.read()
+        lines = server.stderr.read().splitlines()
+        assert lines == [f"e2emern: corrections are written into {folder / 'corrections'}", "e2emern: Ctrl-C ends it"]
+        assert server.wait() == 0
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +187,7 @@ def test_every_page_is_accessible(browser: Browser, explorer: Explorer, width: i
             assert found == []
             wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
             assert not seen.page.evaluate(wide), f"{path} is wider than {width} pixels"
-            name = re.sub(r"\W+", "-", path.partition("?")[0]).strip("-") or "search"
+            name = re.sub(r"\W+", "-", path)[:24].strip("-") or "search"
             shoot(seen.page, f"{name}-{width}-{scheme}")
 
 

@@ -122,9 +122,17 @@ def test_the_corpus(client: TestClient) -> None:
 
 
 def test_the_models(client: TestClient) -> None:
-    text = words(client.get("/models").text)
-    assert "small-1 shown Not kept in the home." in text
-    assert "No evaluation is kept in the home" in text
+    text = client.get("/models").text
+    shown = words(text)
+    assert "aaa champion Added" in shown
+    assert "small-1 shown Not kept in the home." in shown
+    assert "Did not pass the gate: 70.0 -> 65.0" in shown
+    assert "<title>1: 0.75</title>" in text  # the learning curve
+    assert "ncbi/dev all Disease 90.0 83.1–92.9 88.9 83.1–92.9" in shown
+    assert "ncbi/dev unseen Disease – 70.0 83.1–92.9" in shown
+    assert "document F1 0.7000 0.6500 -0.0800 to -0.0200 -0.0100 failed 70.0 -> 65.0" in shown
+    assert "throughput 10.0000 9.0000 8.0000 passed" in shown
+    assert "ncbi/dev all Disease 60.0" in words(client.get("/models?protocol=document&figure=nonsense").text)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +201,18 @@ def test_a_home_that_was_moved(home: Home, tmp_path: Path) -> None:
         moved.warehouse.unlink()
         answer = client.get("/corpus")
         assert (answer.status_code, "has no snapshot yet" in answer.text) == (503, True)
+
+
+def test_a_fault_of_ours_is_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    app = make_app(home, secrets=SECRETS, port=8642, annotator=Annotator(home), say=said.append)
+    with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
+        client.get("/", params={"token": SECRETS.token})
+        monkeypatch.setattr(app.state.site.snapshots, "session", None)
+        answer = client.get("/corpus")
+        assert (answer.status_code, "unexpected TypeError" in answer.text) == (500, True)
+        assert answer.headers["x-frame-options"] == "DENY"
+    assert said == ["/corpus: unexpected TypeError: 'NoneType' object is not callable; please report it"]
 
 
 def test_a_correction_is_written_as_pubtator(corrections: tuple[TestClient, Path]) -> None:
