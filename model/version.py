@@ -8,6 +8,8 @@ from pathlib import Path
 from e2emern.model.errors import FileError
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
+STRINGS = "training_strings.json"
+"""The counts of training strings that the resolver uses; a model without a fitted resolver has none."""
 
 
 def check_files(folder: Path) -> None:
@@ -18,8 +20,13 @@ def check_files(folder: Path) -> None:
 
 
 def model_version(folder: Path) -> str:
-    """Return the first 12 hex digits of a SHA-256 over the configuration (which holds the resolver) and the weights."""
-    return hashlib.sha256((folder / "config.json").read_bytes() + weights_digest(folder).encode()).hexdigest()[:12]
+    """Return the first 12 hex digits of a SHA-256 over the configuration and the weights.
+
+    The configuration includes the resolver, and so the training strings.
+    """
+    strings = (folder / STRINGS).read_bytes() if (folder / STRINGS).exists() else b""
+    content = (folder / "config.json").read_bytes() + strings + weights_digest(folder).encode()
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def weights_digest(folder: Path) -> str:

@@ -41,7 +41,7 @@ class ListedNames:
         self._longest: dict[str, int] = {}  # by first word, the most words of a name
         for folded, owners in vocabulary.exact_names():
             concepts = [vocabulary.concepts[at] for at in owners]
-            if not _is_one(concepts) or _is_left_out(concepts, vocabulary):
+            if not _is_one(concepts) or is_left_out(concepts, vocabulary):
                 continue
             first, *others = folded.split()
             if not others and len(folded) < SHORTEST_WORD:
@@ -100,7 +100,8 @@ def _is_one(concepts: Sequence[Concept]) -> bool:
     return len({(each.entity_type, normalise(each.name)) for each in concepts}) == 1
 
 
-def _is_left_out(concepts: Sequence[Concept], vocabulary: Vocabulary) -> bool:
+def is_left_out(concepts: Sequence[Concept], vocabulary: Vocabulary) -> bool:
+    """Return whether all trees of the concepts, and of descriptors that they are mapped to, are in `NO_MENTIONS`."""
     mapped = [vocabulary.concepts[vocabulary.position[to]] for each in concepts for to in each.mapped_to
               if to in vocabulary.position]  # fmt: skip
     trees = [tree for each in (*concepts, *mapped) for tree in each.tree_numbers]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from e2emern.model.inference.features import FEATURES, NONE_FEATURES
 from e2emern.model.inference.training_strings import TrainingStrings
+from e2emern.model.version import STRINGS
 
 EVIDENCE = {
     "name": ("exact_preferred", "exact", "sole"),
@@ -74,9 +75,12 @@ class Resolver:
         """Read what `to_dict` returned.
 
         Raises:
-            ValueError: the features differ: another version of this module fitted the resolver.
+            ValueError: the features differ: another version of this module fitted the resolver; or the training
+                strings are missing.
         """
         expected = {"weights", "none_weights", "hidden", "prior", "strings", "given"}
+        if stored.keys() == expected - {"strings"}:
+            raise ValueError(f"the model has no {STRINGS}, which its resolver uses; copy the whole folder")
         if (
             stored.keys() != expected
             or stored["weights"].keys() != set(FEATURES)

@@ -18,9 +18,10 @@ the fit are too high.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,16 +34,17 @@ from e2emern.model.corpus import GoldDocument, read_corpus, text_of
 from e2emern.model.document import Mention
 from e2emern.model.evaluation.comparison import mean_figure
 from e2emern.model.evaluation.scores import count
-from e2emern.model.files import write_text
 from e2emern.model.inference.cascade import RECALL_BIAS, Cascade, Linked, load_cascade
 from e2emern.model.inference.features import FEATURES, NONE_FEATURES, none_features_of
 from e2emern.model.inference.resolver import EVIDENCE, NEVER, Example, Resolver
 from e2emern.model.inference.timings import Report
 from e2emern.model.inference.training_strings import TrainingStrings
+from e2emern.model.pretrained import keep_fitted, stored_fitted
 from e2emern.model.progress import Progress, each_tenth, silent
 from e2emern.model.vocabulary import Vocabulary
 
-THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
+THRESHOLDS = (0.0, *(round(1 / (1 + math.exp(-log_odds / 2)), 5) for log_odds in range(-2, 19)))
+"""Of a span that is not linked, half a unit of log-odds apart: 0.26892, ..., 0.99988."""
 FOLDS = 5
 SHIFTS = (-5.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
 
@@ -116,17 +118,10 @@ def read_fitted(folder: Path) -> dict[str, Any] | None:
     Raises:
         ValueError: another version of this module fitted them.
     """
-    config = json.loads((folder / "config.json").read_bytes())
-    if not config.get("resolver"):
-        return None
-    Resolver.from_dict(config["resolver"])
-    return {"span_threshold": config["span_threshold"], "resolver": config["resolver"]}
-
-
-def keep_fitted(folder: Path, fitted: Mapping[str, Any]) -> None:
-    """Write fitted values to the configuration of a model folder, which changes the model's version."""
-    path = folder / "config.json"
-    write_text(path, json.dumps(json.loads(path.read_text()) | dict(fitted), indent=2, sort_keys=True) + "\n")
+    fitted = stored_fitted(folder)
+    if fitted is not None:
+        Resolver.from_dict(fitted["resolver"])
+    return fitted
 
 
 def remember(resolver: Resolver, documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> Resolver:

@@ -51,6 +51,10 @@ class Recipe:
     encoder: str
     train: tuple[str, ...]  # splits, as `corpus/split`
     dev: tuple[str, ...] = ()  # splits that select the epoch
+    auxiliary: tuple[str, ...] = ()  # further splits to train on, which the resolver does not count
+    auxiliary_share: float = 1.0  # of the auxiliary sentences, in each epoch
+    doubtful: tuple[str, ...] = ()  # auxiliary splits whose mentions are masked unless they are names
+    replaced_mentions: float = 0.0  # share of the sentences whose mentions become other names
     tag_scheme: str = "BIO"
     attention: str = "bilinear"
     fusion: str = "gate"
@@ -87,6 +91,11 @@ class Recipe:
         """Whether the trained model can annotate: it finds spans, and has a level that links them."""
         return self.low_weight > 0 and (self.use_mid or self.use_high)
 
+    @property
+    def all_train(self) -> tuple[str, ...]:
+        """All splits to train on."""
+        return self.train + self.auxiliary
+
     def __post_init__(self) -> None:
         for key, known in _CHOICES.items():
             if getattr(self, key) not in known:
@@ -96,8 +105,12 @@ class Recipe:
                 raise RecipeError(f"{key} is {getattr(self, key)}, expected {_range(least, most)}")
         if not self.train:
             raise RecipeError('train names no split, expected for example train = ["bc5cdr/train"]')
-        if both := sorted(set(self.train) & set(self.dev)):
+        if both := sorted(set(self.all_train) & set(self.dev)):
             raise RecipeError(f"{both[0]} is in train and in dev; dev selects the epoch and must not be trained on")
+        if both := sorted(set(self.train) & set(self.auxiliary)):
+            raise RecipeError(f"{both[0]} is in train and in auxiliary, expected it in one of them")
+        if unknown := sorted(set(self.doubtful) - set(self.auxiliary)):
+            raise RecipeError(f"{unknown[0]} is in doubtful but not in auxiliary")
         if self.patience and not self.dev:
             raise RecipeError("patience without dev: name the splits that decide when to stop")
 
@@ -249,7 +262,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, _LARGEST_SEED),
     **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "silver_weight"), (0, _LARGEST)),
     "weight_decay": (0, _LARGEST),
-    **dict.fromkeys(("encoder_rate", "head_rate", "warmup"), (0, 1)),
+    **dict.fromkeys(("encoder_rate", "head_rate", "warmup", "auxiliary_share", "replaced_mentions"), (0, 1)),
     "dropout": (0, 0.99),
 }
 _EXPECTED = {
@@ -311,6 +324,6 @@ def _check_data(recipe: Recipe, corpus: Path | None, gold: tuple[GoldFile, ...])
     if not corpus and not gold:
         raise RecipeError('no data: name gold files, such as [corpora.bc5cdr] train = "CDR.PubTator", or a corpus')
     named = {f"{file.corpus}/{file.split}": file for file in gold}
-    for split in (*recipe.train, *recipe.dev):
+    for split in (*recipe.all_train, *recipe.dev):
         if gold and split not in named:
             raise RecipeError(f"{split} is not a split of corpora{near(split, list(named))}")

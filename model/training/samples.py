@@ -16,8 +16,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from e2emern.model.corpus import GoldDocument
+from e2emern.model.inference.listed_names import is_left_out
 from e2emern.model.tagging import tag_mention
-from e2emern.model.tokenization import Window, batches_of, make_windows, pad
+from e2emern.model.tokenization import LONGEST_WINDOW, Window, batches_of, make_windows, pad
+from e2emern.model.training.replacement import GoldSpan, Replacements
 from e2emern.model.vocabulary import Vocabulary, bag_of_words
 
 LONGEST_NAME = 20  # word pieces, special ones included; 3 % of the names are cut
@@ -25,11 +27,21 @@ LONGEST_NAME = 20  # word pieces, special ones included; 3 % of the names are cu
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A window with its gold: for each mention its words, type and concepts (positions in the vocabulary)."""
+    """A window with its gold.
+
+    Attributes:
+        annotated: the types that the corpus annotates.
+        texts: the text of each mention.
+        split: of the document, as `corpus/split`.
+        masked: words (half-open) that may or may not be a mention.
+    """
 
     window: Window
     annotated: tuple[str, ...]
-    mentions: tuple[tuple[int, int, str, tuple[int, ...]], ...]
+    mentions: tuple[GoldSpan, ...]
+    texts: tuple[str, ...] = ()
+    split: str = ""
+    masked: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +91,52 @@ def make_samples(
     *,
     tokenizer: PreTrainedTokenizerBase,
     vocabulary: Vocabulary,
-    max_pieces: int = 256,
+    max_pieces: int = LONGEST_WINDOW,
+    doubtful: Sequence[str] = (),
 ) -> list[Sample]:
-    """Return one sample for each window; concepts that the vocabulary lacks are left out."""
+    """Return one sample for each window; concepts that the vocabulary lacks are left out.
+
+    Args:
+        doubtful: splits whose mentions are masked unless their words are a name of the vocabulary.
+    """
     sentences = (document.sentences for document in documents)
     windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces)
     samples = []
     for window in windows:
         document = documents[window.document]
-        mentions, taken = [], np.zeros(len(window.first), bool)
+        split = f"{document.corpus}/{document.split}"
+        mentions, masked, taken = [], [], np.zeros(len(window.first), bool)
         for mention in sorted(document.mentions, key=lambda m: (m.start - m.end, m.start)):
             words = window.words_of(mention.start, mention.end)
             if words is None or taken[words[0] : words[1]].any():
                 continue
             taken[words[0] : words[1]] = True
+            text = document.text[mention.start : mention.end]
+            if split in doubtful and not _is_name(text, mention.entity_type, vocabulary):
+                masked.append(words)
+                continue
             concepts = (vocabulary.position.get(vocabulary.canonical(concept)) for concept in mention.concepts)
             found = tuple(dict.fromkeys(concept for concept in concepts if concept is not None))
-            mentions.append((words[0], words[1], mention.entity_type, found))
-        samples.append(Sample(window, document.annotated_types, tuple(mentions)))
+            mentions.append((GoldSpan(*words, mention.entity_type, found), text))
+        spans, texts = tuple(span for span, _ in mentions), tuple(text for _, text in mentions)
+        samples.append(Sample(window, document.annotated_types, spans, texts, split, tuple(masked)))
     return samples
 
 
+def _is_name(words: str, entity_type: str, vocabulary: Vocabulary) -> bool:
+    """Return whether the words are a name of a concept that the corpora annotate."""
+    _, found = vocabulary.look_up(words, entity_type=entity_type)
+    return any(not is_left_out([vocabulary.concepts[at]], vocabulary) for at in found)
+
+
 class Sampler:
-    """Draws the batches of an epoch; the same (seed, epoch) gives the same batches."""
+    """Draws the batches of an epoch; the same (seed, epoch) gives the same batches.
+
+    Args:
+        replaced: share of the sentences with mentions in which these become other names, anew in each epoch.
+        auxiliary: splits of which an epoch has a share of the sentences; the next epoch takes the next ones.
+        max_pieces: longest window, with replaced names.
+    """
 
     def __init__(
         self,
@@ -114,12 +149,21 @@ class Sampler:
         hard_negatives: int = 8,
         random_negatives: int = 8,
         asked_negatives: int = 2,
+        replaced: float = 0.0,
+        auxiliary: Sequence[str] = (),
+        auxiliary_share: float = 1.0,
+        max_pieces: int = LONGEST_WINDOW,
         seed: int = 0,
     ) -> None:
         self.samples, self.vocabulary, self.tokenizer, self.tags = list(samples), vocabulary, tokenizer, tags
         self.tokens, self.seed = tokens, seed
         self.hard_negatives, self.random_negatives = hard_negatives, random_negatives
-        self.asked_negatives = asked_negatives
+        self.asked_negatives, self.replaced, self.max_pieces = asked_negatives, replaced, max_pieces
+        self._replacements = Replacements(vocabulary, tokenizer) if replaced else None
+        others = np.flatnonzero([sample.split in auxiliary for sample in self.samples])
+        self._own = np.setdiff1d(np.arange(len(self.samples)), others)
+        self._others = np.random.default_rng(seed).permutation(others)
+        self._others_each = round(auxiliary_share * len(others))
         self._neighbours: dict[str, list[int]] = {}
         for at, concept in enumerate(vocabulary.concepts):
             for word in {word for name in concept.names for word in bag_of_words(name).split()}:
@@ -130,17 +174,32 @@ class Sampler:
         order = self.plan(epoch)
         for number in range(skip, len(order)):
             random = np.random.default_rng((self.seed, epoch, number))
-            yield self._batch([self.samples[at] for at in order[number]], random)
+            yield self._batch([self._draw_sample(self.samples[at], random) for at in order[number]], random)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Return the samples of each batch: similar lengths together, batches in random order."""
         random = np.random.default_rng((self.seed, epoch))
-        shuffled = random.permutation(len(self.samples))
+        next_ones = np.arange(self._others_each) + epoch * self._others_each
+        shuffled = random.permutation(np.r_[self._own, self._others.take(next_ones, mode="wrap")])
         plan = []
         for pool in np.array_split(shuffled, max(1, len(shuffled) // 2000)):
             lengths = [len(self.samples[at].window) for at in pool]
             plan += [pool[group] for group in batches_of(lengths, tokens=self.tokens)]
         return [plan[at] for at in random.permutation(len(plan))]
+
+    def _draw_sample(self, sample: Sample, random: np.random.Generator) -> Sample:
+        """Return a sample, in a share of the draws with other names as its mentions."""
+        if self._replacements is None or not sample.mentions or random.random() >= self.replaced:
+            return sample
+        window, mentions, masked = self._replacements.replace(
+            sample.window,
+            sample.mentions,
+            texts=sample.texts,
+            masked=sample.masked,
+            longest=self.max_pieces,
+            random=random,
+        )
+        return replace(sample, window=window, mentions=mentions, masked=masked)
 
     def _batch(self, samples: list[Sample], random: np.random.Generator) -> Batch:
         vocabulary, tags = self.vocabulary, self.tags
@@ -165,11 +224,20 @@ class Sampler:
             allowed[row, first, 0] = True
             for at in unknown:
                 allowed[row, first, at] = True
-            known[row] = [vocabulary.concepts[e].entity_type in sample.annotated for e in entities]
+            for begin, end in sample.masked:
+                allowed[row, first[begin:end]] = True
+            unlinked = {kind for *_, kind, concepts in sample.mentions if not concepts}  # may be any of their type
+            if sample.masked:
+                unlinked |= set(sample.annotated)
+            known[row] = [
+                (kind := vocabulary.concepts[e].entity_type) in sample.annotated and kind not in unlinked
+                for e in entities
+            ]
             for begin, end, kind, concepts in sample.mentions:
                 _mark(allowed[row], first[begin:end], kind, tags=tags)
                 present = tuple(column[concept] for concept in concepts if concept in column)
                 contained[row, list(present)] = True
+                known[row, list(present)] = 1
                 if present:
                     spans.append((row, *sample.window.pieces_of(begin, end), present))
         span_pieces = np.zeros((len(spans), longest), np.float32)

@@ -208,15 +208,44 @@ def make_trainer(
     if recipe.freeze_embeddings:
         model.encoder.get_input_embeddings().requires_grad_(False)
     max_pieces = longest_window(model.encoder)
-    documents, of_dev = (_read_split(corpus, splits=splits) for splits in (recipe.train, recipe.dev))
-    samples = make_samples(documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces)
-    if not samples:
-        found = plural(len(documents), "document")
-        raise RecipeError(f"{corpus}: no word to train on, in {found} of {', '.join(recipe.train)}")
+    of_dev = _read_split(corpus, splits=recipe.dev)
     tags, tagged = model.config.tags, None
     if silver is not None:
         tagged = read_silver(silver, tags=tags, tokenizer=tokenizer, tokens=recipe.tokens, seed=recipe.seed)
-    sampler = Sampler(
+    return Trainer(
+        recipe=recipe,
+        model=model.train(),
+        tokenizer=tokenizer,
+        sampler=_make_sampler(
+            recipe, corpus=corpus, vocabulary=vocabulary, tokenizer=tokenizer, tags=tags, max_pieces=max_pieces
+        ),
+        silver=tagged,
+        dev=make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces) if of_dev else None,
+        optimizer=torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay, fused=True),
+        scaler=torch.amp.GradScaler(model.device.type, enabled=recipe.precision == "fp16"),
+        state=TrainingState(made_from),
+        output=output,
+        log=log,
+    )
+
+
+def _make_sampler(
+    recipe: Recipe,
+    *,
+    corpus: Path,
+    vocabulary: Vocabulary,
+    tokenizer: PreTrainedTokenizerBase,
+    tags: list[str],
+    max_pieces: int,
+) -> Sampler:
+    documents = _read_split(corpus, splits=recipe.all_train)
+    samples = make_samples(
+        documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces, doubtful=recipe.doubtful
+    )
+    if not samples:
+        found = plural(len(documents), "document")
+        raise RecipeError(f"{corpus}: no word to train on, in {found} of {', '.join(recipe.all_train)}")
+    return Sampler(
         samples,
         vocabulary=vocabulary,
         tokenizer=tokenizer,
@@ -225,20 +254,11 @@ def make_trainer(
         hard_negatives=recipe.hard_negatives,
         random_negatives=recipe.random_negatives,
         asked_negatives=recipe.asked_negatives,
+        replaced=recipe.replaced_mentions,
+        auxiliary=recipe.auxiliary,
+        auxiliary_share=recipe.auxiliary_share,
+        max_pieces=max_pieces,
         seed=recipe.seed,
-    )
-    return Trainer(
-        recipe=recipe,
-        model=model.train(),
-        tokenizer=tokenizer,
-        sampler=sampler,
-        silver=tagged,
-        dev=make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces) if of_dev else None,
-        optimizer=torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay, fused=True),
-        scaler=torch.amp.GradScaler(model.device.type, enabled=recipe.precision == "fp16"),
-        state=TrainingState(made_from),
-        output=output,
-        log=log,
     )
 
 

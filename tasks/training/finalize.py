@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from e2emern.model.inference.bank import build_bank, read_bank
+from e2emern.model.pretrained import keep_fitted
 from e2emern.model.progress import each_tenth
-from e2emern.model.training.calibrate import counts_of, keep_fitted, read_fitted, tune_folder
+from e2emern.model.training.calibrate import counts_of, read_fitted, tune_folder
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import read_vocabulary
 from e2emern.tasks.resolve import check_model

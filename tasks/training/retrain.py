@@ -99,14 +99,14 @@ def plan_retraining(
         read = read_config(find_recipe(config), data=data, changes=changes)
     training = home.root / "training"
     prepared = prepare_corpus(read, training, log=log)
-    of_train, of_dev = (read_prepared(prepared, splits=splits) for splits in (read.recipe.train, read.recipe.dev))
+    of_train, of_dev = (read_prepared(prepared, splits=splits) for splits in (read.recipe.all_train, read.recipe.dev))
     judged = _judged(gold, of_dev, recipe=read.recipe, config=config)
     vocabulary, silver = read_vocabulary(mesh), find_silver(read)
     kept = {document.document_id for document in (*judged, *of_dev)}
     corrected = read_corrections(corrections, vocabulary=vocabulary, judged=kept)
     _log_corrections(corrected, log)
     of_train, documents = _combined(of_train, corrected, of_dev=of_dev, judged=judged)
-    recipe = replace(read.recipe, train=_splits([*of_train, *corrected.documents]))
+    recipe = replace(read.recipe, train=_splits([*of_train, *corrected.documents], but=read.recipe.auxiliary))
     known = {
         "encoder": CHAMPION if encoder == CHAMPION else read.recipe.encoder,
         "recipe": _digest(asdict(replace(recipe, encoder=""))),
@@ -132,8 +132,9 @@ def plan_retraining(
     return plan
 
 
-def _splits(documents: Sequence[GoldDocument]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"{document.corpus}/{document.split}" for document in documents))
+def _splits(documents: Sequence[GoldDocument], *, but: Sequence[str] = ()) -> tuple[str, ...]:
+    found = dict.fromkeys(f"{document.corpus}/{document.split}" for document in documents)
+    return tuple(split for split in found if split not in but)
 
 
 def _keep(plan: Plan, documents: Sequence[GoldDocument]) -> None:
@@ -163,7 +164,7 @@ def _judged(gold: Sequence[str], of_dev: list[GoldDocument], *, recipe: Recipe, 
     judged = find_gold(gold) if gold else of_dev
     if not judged:
         raise InputError(f"{config} names no dev splits; say with gold on which documents models are compared")
-    if both := {*_splits(judged)} & {*recipe.train}:
+    if both := {*_splits(judged)} & {*recipe.all_train}:
         raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
     return judged
 
@@ -171,7 +172,8 @@ def _judged(gold: Sequence[str], of_dev: list[GoldDocument], *, recipe: Recipe, 
 def trained_on(model: Path) -> set[str]:
     """Return the splits that a model was trained on, from its recipe.json; empty without that file."""
     path = model / "recipe.json"
-    return set(json.loads(path.read_bytes()).get("train", ())) if path.exists() else set()
+    recipe = json.loads(path.read_bytes()) if path.exists() else {}
+    return {*recipe.get("train", ()), *recipe.get("auxiliary", ())}
 
 
 def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Path:
@@ -216,7 +218,9 @@ def _log_corrections(corrected: Corrections, log: Log) -> None:
 def _data_record(read: Config, corrected: Corrections, of_train: Sequence[GoldDocument]) -> dict[str, Any]:
     return {
         "recipe": str(read.path.name),
-        "gold": {split: sum(f"{one.corpus}/{one.split}" == split for one in of_train) for split in read.recipe.train},
+        "gold": {
+            split: sum(f"{one.corpus}/{one.split}" == split for one in of_train) for split in read.recipe.all_train
+        },
         f"{CORPUS}/{SPLIT}": corrected.files,
         "refused": [asdict(one) for one in corrected.refused],
     }

@@ -92,7 +92,7 @@ def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) 
         if not config.corpus.is_file():
             raise InputError(f"{config.corpus}: no such corpus; {config.path} names it")
         return config.corpus
-    used = set(config.recipe.train) | set(config.recipe.dev)
+    used = {*config.recipe.all_train, *config.recipe.dev}
     files = [file for file in config.gold if f"{file.corpus}/{file.split}" in used]
     for file in files:
         if not file.path.is_file():

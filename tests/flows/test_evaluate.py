@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from e2emern.flows.cli import app
 from e2emern.model.corpus import write_corpus
 from e2emern.model.evaluation.metrics import EVALUATIONS
-from e2emern.model.training.calibrate import keep_fitted
+from e2emern.model.pretrained import keep_fitted
 from e2emern.tasks.errors import InputError
 from tests.flows.world import World
 from tests.model import tiny

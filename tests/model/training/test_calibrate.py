@@ -12,8 +12,8 @@ import torch
 
 from e2emern.model.evaluation.evaluate import main as evaluate
 from e2emern.model.inference.cascade import load_cascade
-from e2emern.model.pretrained import save_model
-from e2emern.model.training.calibrate import count_concepts, keep_fitted, main, read_fitted, tune_folder
+from e2emern.model.pretrained import keep_fitted, save_model
+from e2emern.model.training.calibrate import count_concepts, main, read_fitted, tune_folder
 from experiments.linker_ablation import main as ablation
 from tests.model import tiny
 
@@ -42,7 +42,24 @@ def test_what_is_fitted_is_a_part_of_the_model(learned: Path, capsys: pytest.Cap
     assert fitted is not None
     assert printed["span_threshold"] == fitted["span_threshold"]
     assert fitted["resolver"]["prior"] == count_concepts(tiny.gold() * 3, vocabulary=tiny.vocabulary())
-    assert json.loads((learned / "config.json").read_text()) == before | fitted
+    resolver = dict(fitted["resolver"])
+    assert json.loads((learned / "training_strings.json").read_text()) == resolver.pop("strings")
+    after = {"span_threshold": fitted["span_threshold"], "resolver": resolver}
+    assert json.loads((learned / "config.json").read_text()) == before | after
+
+
+def test_the_strings_are_a_part_of_the_version_and_their_absence_is_reported(learned: Path, tmp_path: Path) -> None:
+    model, mesh = shutil.copytree(learned, tmp_path / "model"), learned / "entities/tiny.parquet"
+    tune_folder(model, mesh=mesh, documents=tiny.gold(), seen=tiny.gold())
+    strings = model / "training_strings.json"
+    cascade = load_cascade(model, mesh=mesh, banks=model)
+    assert cascade.resolver.strings.concepts("Breast cancer", entity_type="Disease") == {"D001": 1}
+    strings.write_text(strings.read_text().replace('"D001": 1', '"D001": 2'))
+    assert load_cascade(model, mesh=mesh, banks=model).model_version != cascade.model_version
+    strings.unlink()
+    for read in (read_fitted, partial(load_cascade, mesh=mesh, banks=model)):
+        with pytest.raises(ValueError, match=r"the model has no training_strings\.json, which its resolver uses"):
+            read(model)
 
 
 def test_a_resolver_of_other_evidence_is_refused_until_it_is_fitted_anew(learned: Path, tmp_path: Path) -> None:

@@ -105,6 +105,11 @@ def test_training_on_dev_too_leaves_nothing_to_choose_by(tmp_path: Path) -> None
         ('train = ["ncbi/train", "tags/train"]', "", "train is missing"),
         ('"tags/train"]', '"tag/train"]', "tag/train is not a split of corpora; did you mean tags/train or"),
         ('"tags/train"]', '"ncbi/dev"]', "ncbi/dev is in train and in dev"),
+        ("epochs = 4", 'auxiliary = ["ncbi/dev"]', "ncbi/dev is in train and in dev"),
+        ("epochs = 4", 'auxiliary = ["ncbi/train"]', "ncbi/train is in train and in auxiliary, expected it in one"),
+        ("epochs = 4", 'doubtful = ["ncbi/train"]', "ncbi/train is in doubtful but not in auxiliary"),
+        ("epochs = 4", 'auxiliary = ["craft/train"]', "craft/train is not a split of corpora; did you mean"),
+        ("epochs = 4", "replaced_mentions = 2.0", "replaced_mentions is 2.0, expected 0 to 1"),
         ('dev = ["ncbi/dev"]', "patience = 2", "patience without dev"),
         ('dev = ["ncbi/dev"]', 'dev = "ncbi/dev"', "dev is 'ncbi/dev', expected a list of strings"),
         ('train = "tags.tsv"', "train = 3", "corpora.tags.train is 3, expected a string"),
@@ -157,7 +162,7 @@ def test_the_default_encoder_names_the_extra_that_it_comes_with(
 
 def test_the_shipped_recipes_are_whole() -> None:
     made = {path.stem: read_config(path).recipe for path in RECIPES.glob("*.toml")}
-    assert sorted(made) == ["auxiliary", "ours", "paper", "student"]
+    assert sorted(made) == ["auxiliary", "names", "ours", "paper", "student"]
     paper = made["paper"]
     assert (paper.mid_weight, paper.high_weight, paper.encoder_rate, paper.head_rate) == (0.125, 0.1, 1e-5, 1e-5)
     assert (paper.attention, paper.fusion, paper.weight_decay, paper.candidate_weight) == ("printed", "gate", 0, 0)
