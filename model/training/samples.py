@@ -133,7 +133,7 @@ class Sampler:
     """Draws the batches of an epoch; the same (seed, epoch) gives the same batches.
 
     Args:
-        replaced: share of the sentences with mentions in which these become other names, anew in each epoch.
+        replaced: share of the sentences with mentions in which these become other names.
         auxiliary: splits of which an epoch has a share of the sentences; the next epoch takes the next ones.
         max_pieces: longest window, with replaced names.
     """

@@ -67,5 +67,5 @@ def _server(
 
     for name in ("create_progress_artifact", "update_progress_artifact"):
         monkeypatch.setattr(f"flows.artifacts.{name}", server(name))
-    monkeypatch.setattr("flows.artifacts._STEP_S", 0.0)
+    monkeypatch.setattr("e2emern.flows.artifacts._STEP_S", 0.0)
     return asked

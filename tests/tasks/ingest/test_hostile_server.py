@@ -89,7 +89,7 @@ def test_a_disk_that_would_be_full_is_left_free(site: Site, tmp_path: Path) -> N
 def test_one_byte_at_a_time_ends(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, headers: bool, reason: str | None
 ) -> None:
-    monkeypatch.setattr("tasks.ingest.http._CONNECT", 0.2)
+    monkeypatch.setattr("e2emern.tasks.ingest.http._CONNECT", 0.2)
     site.add(ONE, packed(1))
     site.faults[ONE] = [drip(headers=headers)] * 2
     hasty = replace(HASTY, tries=2, read_timeout=0.3)

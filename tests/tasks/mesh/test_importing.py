@@ -275,7 +275,7 @@ def test_html_entities_in_names_are_unescaped(tmp_path: Path) -> None:
 def test_compact_tables_that_unpack_without_end_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str
 ) -> None:
-    monkeypatch.setattr("tasks.parsers.source_reader.MAX_LINE", 200_000)
+    monkeypatch.setattr("e2emern.tasks.parsers.source_reader.MAX_LINE", 200_000)
     (tmp_path / "names.tsv").write_text("mesh_id\tentity_type\tpreferred\tname\n")
     (tmp_path / "records.tsv").write_text("mesh_id\trecord_type\n")
     (tmp_path / "aliases.tsv.xz").write_bytes(lzma.compress(content, preset=0))

@@ -104,6 +104,6 @@ def test_escapes_are_read_alike_wherever_a_piece_of_the_file_ends(tmp_path_facto
     expected = "x" + re.sub("[\ud800-\udfff]", "\ufffd", json.loads(f'"{escaped}"'))
     for size in range(1, path.stat().st_size + 1):
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("tasks.parsers.source_reader.CHUNK", size)
+            patched.setattr("e2emern.tasks.parsers.source_reader.CHUNK", size)
             (document,) = parse_bioc_json(path)
         assert document.text == expected

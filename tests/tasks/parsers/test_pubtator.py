@@ -319,7 +319,7 @@ def test_a_return_within_a_text_ends_no_line(write):
 
 
 def test_an_endless_line_is_refused(write, monkeypatch):
-    monkeypatch.setattr("tasks.parsers.source_reader.MAX_LINE", 1000)
+    monkeypatch.setattr("e2emern.tasks.parsers.source_reader.MAX_LINE", 1000)
     records = parse_pubtator(write(b"1|t|One\n\n2|t|" + b"x" * 200_000))
     assert next(records).document_id == "1"
     with pytest.raises(SourceError, match=r"line 3 is longer than 1,000 bytes"):

@@ -160,7 +160,7 @@ def test_a_checkpoint_changes_nothing(runs: list[list[tuple[str, str, str]]], en
             write_run(home, records[-1])
         every = History(records)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("warehouse.sources.history.CHECKPOINT_EVERY", 1)
+            patch.setattr("e2emern.warehouse.sources.history.CHECKPOINT_EVERY", 1)
             sum_up(home)
         assert home.runs_checkpoint.exists() == bool(runs and ended)
         found = read_history(home)
