@@ -53,7 +53,7 @@ class Recipe:
     dev: tuple[str, ...] = ()  # splits that select the epoch
     auxiliary: tuple[str, ...] = ()  # further splits to train on, which the resolver does not count
     auxiliary_share: float = 1.0  # of the auxiliary sentences, in each epoch
-    doubtful: tuple[str, ...] = ()  # auxiliary splits whose mentions are masked unless they are names
+    names_only: tuple[str, ...] = ()  # auxiliary splits whose mentions are masked unless they are names
     replaced_mentions: float = 0.0  # share of the sentences whose mentions become other names
     tag_scheme: str = "BIO"
     attention: str = "bilinear"
@@ -109,8 +109,8 @@ class Recipe:
             raise RecipeError(f"{both[0]} is in train and in dev; dev selects the epoch and must not be trained on")
         if both := sorted(set(self.train) & set(self.auxiliary)):
             raise RecipeError(f"{both[0]} is in train and in auxiliary, expected it in one of them")
-        if unknown := sorted(set(self.doubtful) - set(self.auxiliary)):
-            raise RecipeError(f"{unknown[0]} is in doubtful but not in auxiliary")
+        if unknown := sorted(set(self.names_only) - set(self.auxiliary)):
+            raise RecipeError(f"{unknown[0]} is in names_only but not in auxiliary")
         if self.patience and not self.dev:
             raise RecipeError("patience without dev: name the splits that decide when to stop")
 

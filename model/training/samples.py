@@ -92,12 +92,12 @@ def make_samples(
     tokenizer: PreTrainedTokenizerBase,
     vocabulary: Vocabulary,
     max_pieces: int = LONGEST_WINDOW,
-    doubtful: Sequence[str] = (),
+    names_only: Sequence[str] = (),
 ) -> list[Sample]:
     """Return one sample for each window; concepts that the vocabulary lacks are left out.
 
     Args:
-        doubtful: splits whose mentions are masked unless their words are a name of the vocabulary.
+        names_only: splits whose mentions are masked unless their words are a name of the vocabulary.
     """
     sentences = (document.sentences for document in documents)
     windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=max_pieces)
@@ -112,7 +112,7 @@ def make_samples(
                 continue
             taken[words[0] : words[1]] = True
             text = document.text[mention.start : mention.end]
-            if split in doubtful and not _is_name(text, mention.entity_type, vocabulary):
+            if split in names_only and not _is_name(text, mention.entity_type, vocabulary):
                 masked.append(words)
                 continue
             concepts = (vocabulary.position.get(vocabulary.canonical(concept)) for concept in mention.concepts)

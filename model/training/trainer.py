@@ -240,7 +240,7 @@ def _make_sampler(
 ) -> Sampler:
     documents = _read_split(corpus, splits=recipe.all_train)
     samples = make_samples(
-        documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces, doubtful=recipe.doubtful
+        documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces, names_only=recipe.names_only
     )
     if not samples:
         found = plural(len(documents), "document")

@@ -107,7 +107,7 @@ def test_training_on_dev_too_leaves_nothing_to_choose_by(tmp_path: Path) -> None
         ('"tags/train"]', '"ncbi/dev"]', "ncbi/dev is in train and in dev"),
         ("epochs = 4", 'auxiliary = ["ncbi/dev"]', "ncbi/dev is in train and in dev"),
         ("epochs = 4", 'auxiliary = ["ncbi/train"]', "ncbi/train is in train and in auxiliary, expected it in one"),
-        ("epochs = 4", 'doubtful = ["ncbi/train"]', "ncbi/train is in doubtful but not in auxiliary"),
+        ("epochs = 4", 'names_only = ["ncbi/train"]', "ncbi/train is in names_only but not in auxiliary"),
         ("epochs = 4", 'auxiliary = ["craft/train"]', "craft/train is not a split of corpora; did you mean"),
         ("epochs = 4", "replaced_mentions = 2.0", "replaced_mentions is 2.0, expected 0 to 1"),
         ('dev = ["ncbi/dev"]', "patience = 2", "patience without dev"),

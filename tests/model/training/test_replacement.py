@@ -130,13 +130,13 @@ def test_an_epoch_has_a_share_of_the_auxiliary_sentences_and_the_next_one_the_ne
     assert sorted(at for epoch in epochs for at in epoch[5:]) == list(range(5, 25))
 
 
-def test_a_mention_of_a_doubtful_split_that_is_not_a_name_is_masked() -> None:
+def test_a_mention_that_is_not_a_name_is_masked_in_a_split_of_names_only() -> None:
     [third] = [tiny.gold()[2]]
     start = third.text.index("caused")
     strange = replace(third.mentions[0], start=start, end=start + len("caused"), concepts=())
     document = replace(third, corpus="craft", split="train", mentions=(*third.mentions, strange))
     [sample] = make_samples(
-        [document], tokenizer=tiny.tokenizer(), vocabulary=tiny.vocabulary(), doubtful=["craft/train"]
+        [document], tokenizer=tiny.tokenizer(), vocabulary=tiny.vocabulary(), names_only=["craft/train"]
     )
     assert (sample.split, sample.masked, len(sample.mentions)) == ("craft/train", ((1, 2),), 3)
     [batch] = Sampler([sample], vocabulary=tiny.vocabulary(), tokenizer=tiny.tokenizer(), tags=TAGS).epoch(0)
