@@ -151,7 +151,8 @@ def _answer(home: Home, asked: Asked, *, limit: int) -> pa.Table:
             result = query(home, asked.sql, parameters=given, limit_rows=limit, timeout_s=TIMEOUT_S)
     finally:
         _AT_ONCE.release()
-    return result.rename_columns(distinct(result.column_names))
+    renamed = result.rename_columns(distinct(result.column_names))
+    return renamed.replace_schema_metadata(result.schema.metadata)  # whether it is cut
 
 
 def _cast(value: str | None, kind: str) -> str | int | float | None:

@@ -38,6 +38,14 @@ def test_annotating_and_attention(world: World, tmp_path: Path) -> None:
     assert not annotator.running
 
 
+def test_an_idle_process_is_stopped(world: World, tmp_path: Path) -> None:
+    annotator = Annotator(Home(tmp_path / "home"), model=world.model, mesh=world.mesh, device="cpu", idle_s=0)
+    annotator.annotate("Aspirin.")
+    assert annotator._idle is not None
+    annotator._idle.join(60)
+    assert not annotator.running
+
+
 def test_a_model_that_does_not_exist(world: World, tmp_path: Path) -> None:
     annotator = Annotator(Home(tmp_path / "home"), model=tmp_path / "none", mesh=world.mesh)
     with pytest.raises(AnnotatorError, match="no such model folder"):

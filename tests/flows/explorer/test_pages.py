@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -187,6 +188,20 @@ def test_the_snapshot_of_a_page_stays_whole_while_a_night_publishes(tmp_path: Pa
             assert before.figure("concept-totals", given).rows[0]["documents"] == 2
             assert (before.snapshot.number, after.snapshot.number) == (1, 2)
         assert before.figure("document", {"document": "13"}).first is None
+    snapshots.close()
+
+
+def test_many_readers_at_once(home: Home) -> None:
+    snapshots = Snapshots(home)
+
+    def read(number: int) -> tuple[object, ...]:
+        concept = ("D001943", "D001241")[number % 2]
+        with snapshots.session() as session:
+            totals = session.figure("concept-totals", {"concept": concept, "below": number % 3 > 0}).rows[0]
+            return concept, session.concepts("aspirin", most=1)[0]["mesh_id"], totals["documents"]
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(read, range(48))) == {("D001943", "D001241", 2), ("D001241", "D001241", 2)}
     snapshots.close()
 
 

@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from e2emern.flows.cli import app as commands
+from e2emern.flows.explorer import sql
 from e2emern.flows.explorer.security import LONGEST_BODY, Guard, Secrets, is_loopback
 from e2emern.warehouse.layout import Home
 from tests.flows.explorer.conftest import ADDRESS, HOSTILE, SECRETS
@@ -157,6 +158,15 @@ def test_path_tricks_are_refused(client: TestClient, path: str) -> None:
 def test_sql_that_does_more_than_read_is_refused(client: TestClient, sql: str) -> None:
     assert 'class="problem"' in client.get("/sql", params={"q": sql}).text
     assert client.get("/sql.csv", params={"q": sql}).status_code == 400
+
+
+def test_the_limits_of_sql(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = client.get("/sql", params={"q": "FROM range(501)"}).text
+    assert "Cut after 500 rows" in text
+    assert client.get("/sql.csv", params={"q": "FROM range(501)"}).text.count("\n") == 502
+    monkeypatch.setattr(sql, "TIMEOUT_S", 0.5)
+    slow = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range * b.range = 7"
+    assert "took longer than 0.5 s" in client.get("/sql", params={"q": slow}).text
 
 
 def test_forms_need_an_origin_and_a_token(client: TestClient) -> None:

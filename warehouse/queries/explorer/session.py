@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries import library
 from e2emern.warehouse.queries.answers import MEMORY, batches_of, check_unicode, is_cut, settings, table_of
@@ -24,6 +25,7 @@ from e2emern.warehouse.quoting import literal
 from e2emern.warehouse.snapshots.opening import prepare
 from e2emern.warehouse.snapshots.reader import Snapshot, describe, open_snapshot
 from e2emern.warehouse.snapshots.refs import shown_number
+from e2emern.warehouse.wording import one_line
 
 TIMEOUT_S = 20.0
 MOST_ROWS = 1_000
@@ -90,8 +92,8 @@ class Snapshots:
         """Yield a session on the snapshot that is current now. Raises `WarehouseError` without a snapshot."""
         with self._lock:
             opened = self._current()
+            cursor = opened.connection.cursor()
             opened.sessions += 1
-        cursor = opened.connection.cursor()
         try:
             prepare(cursor, self.home.root.resolve())  # variables and time zones belong to a cursor
             cursor.execute("USE warehouse")
@@ -120,7 +122,11 @@ class Snapshots:
     def _current(self) -> _Opened:
         """Return the current snapshot, opened; the lock is held."""
         number = shown_number(self.home)
-        found = self.home.snapshot(number).stat()
+        path = self.home.snapshot(number)
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise WarehouseError(f"cannot be read: {one_line(error)}; ask again", path=path) from error
         key = (number, found.st_ino, found.st_mtime_ns)
         if self._opened is None or self._opened.key != key:
             with ExitStack() as stack:
