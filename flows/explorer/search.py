@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -12,11 +13,12 @@ from e2emern.flows.visible import visible
 
 LONGEST_QUERY = 200  # characters
 _SUGGESTED, _LISTED = 8, 20
+_PMID = re.compile(r"pmid:?\s*(?=\d+\Z)", re.IGNORECASE)
 
 
 def search(request: Request) -> Response:
     """Answer `/?q=...`."""
-    text = request.query_params.get("q", "").strip()[:LONGEST_QUERY]
+    text = _text(request)
     with site_of(request).snapshots.session() as session:
         found: dict[str, Any] = {}
         if text:
@@ -34,7 +36,7 @@ def search(request: Request) -> Response:
 
 def suggest(request: Request) -> Response:
     """Answer `/search.json?q=...` with the concepts and the document that the text may mean."""
-    text = request.query_params.get("q", "").strip()[:LONGEST_QUERY]
+    text = _text(request)
     with site_of(request).snapshots.session() as session:
         found = [
             {
@@ -49,3 +51,8 @@ def suggest(request: Request) -> Response:
             label = {"label": document["title"], "detail": f"document {document['document_id']}", "also": ""}
             found.insert(0, label | {"address": address("document", document["document_id"])})
     return JSONResponse([{name: visible(value) for name, value in one.items()} for one in found])
+
+
+def _text(request: Request) -> str:
+    """Return what is searched for; `PMID: 11` is document 11."""
+    return _PMID.sub("", request.query_params.get("q", "").strip()[:LONGEST_QUERY])

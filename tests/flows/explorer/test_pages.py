@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from e2emern.flows.explorer.annotator import Annotator
 from e2emern.flows.explorer.app import make_app
 from e2emern.flows.explorer.models import interval_of
+from e2emern.model.vocabulary import Vocabulary
+from e2emern.tasks.training.corrections import read_corrections
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.explorer.session import Snapshots
 from e2emern.warehouse.snapshots.publish import publish
@@ -37,7 +39,8 @@ def test_suggestions(client: TestClient) -> None:
         }
     ]
     assert client.get("/search.json", params={"q": " MESH:D001241 "}).json()[0]["label"] == "Aspirin"
-    assert client.get("/search.json", params={"q": "11"}).json()[0]["address"] == "/document/11"
+    for text in ("11", "PMID: 11", "pmid11"):
+        assert client.get("/search.json", params={"q": text}).json()[0]["address"] == "/document/11"
     assert client.get("/search.json", params={"q": "114480"}).json()[0]["address"] == "/concept/OMIM%3A114480"
     assert client.get("/search.json", params={"q": "  "}).json() == []
     assert client.get("/search.json?q=%ED%A0%80%FF%00").json() == []
@@ -230,7 +233,7 @@ def test_a_fault_of_ours_is_one_line(home: Home, monkeypatch: pytest.MonkeyPatch
     assert said == ["/corpus: unexpected TypeError: 'NoneType' object is not callable; please report it"]
 
 
-def test_a_correction_is_written_as_pubtator(corrections: tuple[TestClient, Path]) -> None:
+def test_a_correction_is_written_as_pubtator(corrections: tuple[TestClient, Path], home: Home) -> None:
     client, folder = corrections
     assert "This is wrong" in client.get("/document/11").text
     assert client.get("/correct/11").status_code == 200
@@ -252,6 +255,11 @@ def test_a_correction_is_written_as_pubtator(corrections: tuple[TestClient, Path
         "11\t55\t59\trare\tDisease\t-\n\n"
     )
     assert "The correction is in" in client.get(answer.headers["location"]).text
+    read = read_corrections(folder, vocabulary=Vocabulary.read(home.entities("2024")))  # as retraining does
+    assert (read.refused, read.files) == ((), {"explorer.11.pubtator": 1})
+    assert [mention.concepts for mention in read.documents[0].mentions] == [
+        ("MESH:D001943",), ("MESH:D001241",), ("MESH:C562840", "MESH:D009369"), (),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
