@@ -7,7 +7,7 @@ pool. The model is loaded once, and only if there is something to annotate.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from e2emern.tasks.annotate import Annotated, already_annotated, annotate_source
 from e2emern.tasks.chunks import Annotator, InProcess, LostProcessError, Processes, cores
 from e2emern.tasks.errors import InputError, ProblemsError, problems_in_lines
 from e2emern.tasks.models import keep_vocabulary, load, pick_device, read_versions
+from e2emern.tasks.parsers.columns import GUESSED, Columns
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source, count_records, find_sources
 from e2emern.warehouse.errors import WarehouseError
@@ -28,7 +29,7 @@ from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.reader import Snapshot
 from e2emern.warehouse.sources.counts import SourceSummary, pending
-from e2emern.warehouse.sources.history import recorded_run
+from e2emern.warehouse.sources.history import read_history, recorded_run
 from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome
 from e2emern.warehouse.wording import examples
 
@@ -41,6 +42,7 @@ class Outcome:
     annotated: list[Annotated] = field(default_factory=list)
     unchanged: list[SourceSummary] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # source name to the reason
+    withdrawn: list[str] = field(default_factory=list)  # source names that stay withdrawn
     snapshot: Snapshot | None = None
     seconds: float = 0.0
 
@@ -79,19 +81,22 @@ class IncompleteError(ProblemsError):
 
 
 def annotate_sources(
-    inputs: Iterable[str | Path],
+    inputs: Sequence[str | Path],
     home: Path,
     *,
     model: Path | None = None,
     mesh: Path = MESH,
     device: str = "auto",
     processes: int = 1,
+    columns: Columns = GUESSED,
+    problems: Mapping[str, str] | None = None,
     each: Callable[..., Annotated] = annotate_source,
     progress: Progress = silent,
 ) -> Outcome:
     """Annotate the sources that are not done, publish, and return the outcome; `each` annotates one source.
 
     The model runs in this process, or in so many others.
+    `columns` are those of tables. `problems` are what could not become an input, with reasons: they count as failed.
 
     `progress` counts the word pieces of the bank, if it has to be built, and then the documents of all sources.
 
@@ -103,15 +108,34 @@ def annotate_sources(
     folder = find_model(model, home=place)
     versions = read_versions(folder, mesh)
     pick_device(device)
-    passed_over: dict[str, str] = {}
-    sources = find_sources(inputs, home=place, report=passed_over.__setitem__)
+    passed_over = dict(problems or {})
+    sources = find_sources(inputs, home=place, columns=columns, report=passed_over.__setitem__)
     open_home(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
     work = local_worker(
         place, model=folder, mesh=mesh, device=device, processes=processes, each=each, progress=progress
     )
     options = {"device": device, "processes": str(processes)}
-    return run_sources(sources, place, versions=versions, options=options, work=work, passed_over=passed_over)
+    sources, withdrawn = without_withdrawn(sources, place, named=inputs)
+    return run_sources(
+        sources,
+        place,
+        versions=versions,
+        options=options,
+        work=work,
+        passed_over=passed_over,
+        withdrawn=withdrawn,
+    )
+
+
+def without_withdrawn(
+    sources: list[Source], home: Home, *, named: Iterable[str | Path] = ()
+) -> tuple[list[Source], list[str]]:
+    """Return the sources without those that are withdrawn, and the names of these; a `named` file comes back."""
+    withdrawn = read_history(home).withdrawn
+    files = {Path(each) for each in named}
+    stay = [source for source in sources if source.key in withdrawn and source.path not in files]
+    return [source for source in sources if source not in stay], [source.key.name for source in stay]
 
 
 Work = Callable[[list[Source], Outcome], None]
@@ -128,16 +152,18 @@ def run_sources(
     publishing: bool = True,
     over: Snapshot | None = None,
     passed_over: Mapping[str, str] | None = None,
+    withdrawn: Sequence[str] = (),
 ) -> Outcome:
     """Record a run, annotate the sources that are not done with `work`, publish, and return the outcome.
 
-    `passed_over` are files that cannot be sources, with the reasons: they count as failed.
+    `passed_over` are files that cannot be sources, with the reasons: they count as failed. `withdrawn` are the names of
+    files that stay withdrawn.
 
     Raises what `work` raises, and WarehouseError if nothing can be published, for example because the current
     snapshot is no longer `over`. Raises IncompleteError if some sources are damaged, after all others are done and
     published.
     """
-    outcome = Outcome(versions, failed=dict(passed_over or {}))
+    outcome = Outcome(versions, failed=dict(passed_over or {}), withdrawn=list(withdrawn))
     keys = [source.key for source in sources]
     waiting = set(pending(home, set(keys), versions))
     with recorded_run(

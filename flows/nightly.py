@@ -19,7 +19,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from e2emern.flows.annotate import IncompleteError, Outcome
+from e2emern.flows.annotate import IncompleteError, Outcome, without_withdrawn
 from e2emern.flows.artifacts import show_night
 from e2emern.flows.drift import watch
 from e2emern.flows.pool import annotate_on_pool
@@ -113,4 +113,5 @@ def _dumps(home: Home, passed_over: dict[str, str]) -> list[Source]:
     """Return the dump files of a home; none on a first night that could fetch nothing."""
     if not any(home.dumps.glob("[!.]*")):
         return []
-    return find_sources([home.dumps], home=home, report=passed_over.__setitem__)
+    found = find_sources([home.dumps], home=home, report=passed_over.__setitem__)
+    return without_withdrawn(found, home)[0]

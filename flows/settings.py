@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -94,6 +94,14 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds without a lock after which a running batch is lost; a worker locks its sources first.",
     )
+
+    ncbi_url: SourceAddress = Field(
+        default="https://eutils.ncbi.nlm.nih.gov/entrez/eutils/", description="E-utilities, for `annotate --pmids`."
+    )
+    ncbi_api_key: SecretStr | None = Field(
+        default=None, description="NCBI's key for ten requests a second in place of three."
+    )
+    ncbi_email: str | None = Field(default=None, description="Your address: NCBI writes to it before it blocks you.")
 
     @classmethod
     def settings_customise_sources(

@@ -52,14 +52,14 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
         TableWriter(files[1], DELETIONS) as deletions,
         TableWriter(files[2], FAILURES) as failures,
     ):
-        form = detect_format(source.path)
-        for chunk in _chunks(source.path, report):
+        form = detect_format(source.path, name=source.key.name, columns=source.columns)
+        for chunk in _chunks(source, report):
             with report.timed("write"):
                 documents.append([origin | _row(document) for document in chunk.documents])
                 deletions.append([origin | _fields(deletion) for deletion in chunk.deletions])
                 failures.append([origin | _fields(failure) for failure in chunk.failures])
             tally.add(chunk)
-        if digest_file(source.path) != source.key.digest:
+        if source.columns.digest(digest_file(source.path)) != source.key.digest:
             forget_digest(home, source.path)
             raise SourceError("changed while it was read; annotate it again when it is complete", path=source.path)
         summary = tally.summary(source, form)
@@ -141,9 +141,9 @@ class _Tally:
         )
 
 
-def _chunks(path: Path, report: Report) -> Iterator[_Chunk]:
+def _chunks(source: Source, report: Report) -> Iterator[_Chunk]:
     """Parse a source into chunks. Raises SourceError if no record precedes the damage."""
-    records = parse(path)
+    records = parse(source.path, name=source.key.name, columns=source.columns)
     parsed, last = 0, -1
     more = True
     while more:

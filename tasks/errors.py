@@ -10,7 +10,6 @@ A message is one line that names the file.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 MOST_LINES = 30  # in one message
 
@@ -20,11 +19,12 @@ class InputError(Exception):
 
     Attributes:
         reason: what is wrong, and the remedy.
-        path: of the file or folder, or an address; None if the reason names it or there is none.
+        path: what the error is about, shown as text: a file, a folder, an address, a member of an archive; None if the
+            reason names it or there is none.
         where: the line, record or bytes, None for the whole file or if the reason names it.
     """
 
-    def __init__(self, reason: str, *, path: Path | str | None = None, where: str | None = None) -> None:
+    def __init__(self, reason: str, *, path: object = None, where: str | None = None) -> None:
         super().__init__(reason)
         self.reason, self.path, self.where = reason, path, where
 

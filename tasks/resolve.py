@@ -23,11 +23,11 @@ from e2emern.warehouse.snapshots.reader import current_snapshot, current_sources
 _SPANS = "PubTator text with mentions, plain, gzip or xz"
 
 
-def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh: Path) -> None:
-    """Check that inputs, model and vocabulary exist. Raises InputError."""
+def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh: Path) -> list[Path]:
+    """Check that inputs, model and vocabulary exist, and return the files of the inputs. Raises InputError."""
     check_model(model)
     read_mesh_version(find_mesh(mesh, home=home))
-    find_files(inputs, home=home, report=lambda path, reason: None)  # annotation reports them
+    return find_files(inputs, home=home, report=lambda path, reason: None)  # annotation reports them
 
 
 def check_home_of_sample(home: Home, *, sample: Path) -> None:
@@ -43,9 +43,13 @@ def check_home_of_sample(home: Home, *, sample: Path) -> None:
         )
 
 
-def holds_sample(home: Home, *, sample: Path) -> bool:
-    """Return whether a home holds documents of the sample, in any release."""
-    return any(path.stem.rpartition(".")[0] == sample.name for path in _documents(home))
+def check_no_sample(home: Home, *, sample: Path) -> None:
+    """Check that a home does not hold the sample, in any release. Raises InputError."""
+    if any(path.stem.rpartition(".")[0] == sample.name for path in _documents(home)):
+        raise InputError(
+            f"{home.root} holds the invented documents of {sample.name}, which are not mixed with others; give another "
+            "--home"
+        )
 
 
 def _documents(home: Home) -> Iterator[Path]:
@@ -138,7 +142,8 @@ def find_mesh(mesh: Path, *, home: Home) -> Path:
 def read_mesh_version(mesh: Path) -> str:
     """Return the version of an entities table. Raises InputError."""
     try:
-        found = pq.read_table(mesh, columns=["mesh_version"])["mesh_version"].unique().to_pylist()
+        # pq.read_table imports pandas, which is slow
+        found = pq.ParquetFile(mesh).read(columns=["mesh_version"])["mesh_version"].unique().to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise no_entities(mesh, first_line(error)) from error
     if len(found) != 1 or not found[0]:

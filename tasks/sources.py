@@ -15,7 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from e2emern.tasks.errors import InputError, SourceError
-from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.tasks.parsers import ARCHIVES, TABLES, detect_format
+from e2emern.tasks.parsers.archives import members
+from e2emern.tasks.parsers.columns import GUESSED, Columns
+from e2emern.tasks.parsers.source_reader import Input, Member, open_source
 from e2emern.warehouse.errors import NameRefusedError
 from e2emern.warehouse.layout import CHECKSUMS, Home, SourceKey
 from e2emern.warehouse.sources.hash_cache import digesting
@@ -27,11 +30,15 @@ _LONGEST_MARK = 18  # bytes, less one: a mark may be cut by the end of a chunk
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An input file, with its size and digest when it was found."""
+    """An input file, with its size and digest when it was found.
+
+    The digest is that of the file. It includes the names of `columns` by which a table or an archive is read.
+    """
 
     path: Path
     key: SourceKey
     bytes: int
+    columns: Columns = GUESSED
 
 
 Report = Callable[[str, str], None]
@@ -43,20 +50,24 @@ def refuse(path: str, reason: str) -> None:
     raise InputError(f"{path}: {reason}")
 
 
-def find_sources(inputs: Iterable[str | Path], *, home: Home | None = None, report: Report = refuse) -> list[Source]:
+def find_sources(
+    inputs: Iterable[str | Path], *, home: Home | None = None, columns: Columns = GUESSED, report: Report = refuse
+) -> list[Source]:
     """Return the input files named by files, folders and glob patterns, in order and without duplicates.
 
     A folder means all files below it, except hidden ones, checksums, and the home if it is inside. A file whose digest
-    the home has cached (`warehouse.sources.hash_cache`) is not read. What a folder or pattern holds and cannot be
-    read, such as a link to nothing or a pipe, goes to `report`. Raises InputError if an input matches nothing, or two
-    files of one name have different content.
+    the home has cached (`warehouse.sources.hash_cache`) is not read. `columns` are those of tables. What a folder or
+    pattern holds and cannot be read, such as a link to nothing or a pipe, goes to `report`. Raises InputError if an
+    input matches nothing, or two files of one name have different content.
     """
     sources: dict[str, Source] = {}
     paths = find_files(inputs, home=home, report=report)
     with digesting(home) as digest:
         for path in paths:
             try:
-                source = Source(path, SourceKey(path.name, digest(path)), path.stat().st_size)
+                of_table = _of_table(path, columns)
+                key = SourceKey(path.name, of_table.digest(digest(path)))
+                source = Source(path, key, path.stat().st_size, of_table)
             except OSError as error:
                 report(str(path), f"cannot be read ({error.strerror or error})")
                 continue
@@ -76,17 +87,45 @@ def find_files(inputs: Iterable[str | Path], *, home: Home | None = None, report
 
 def count_records(source: Source) -> int:
     """Estimate the number of documents of a source, to estimate the time left; much faster than parsing."""
-    if source.path.suffix == ".parquet":  # a documents file of a home
+    if source.path.suffix == ".parquet":  # a documents file of a home too
         with suppress(OSError, pa.ArrowException):
             return int(pq.read_metadata(source.path).num_rows)
+    count = 0
+    with suppress(SourceError, OSError):
+        form = detect_format(source.path, name=source.key.name, columns=source.columns)
+        if form not in ARCHIVES:
+            return _count_records(source.path, form)
+        for member in members(source.path, form):
+            with suppress(SourceError):
+                if isinstance(member, Member):
+                    count += _count_records(member, detect_format(member, columns=source.columns))
+    return count
+
+
+def _count_records(path: Input, form: str) -> int:
+    if form == "text":
+        return 1
     count, tail = 0, b""
-    with suppress(SourceError), open_source(source.path) as opened:
+    with suppress(SourceError), open_source(path) as opened:
         for chunk in opened.chunks():
+            if form in TABLES:
+                count += chunk.count(b"\n")
+                continue
             text, end = tail + chunk, 0
             for match in _RECORD.finditer(text):
                 count, end = count + 1, match.end()
             tail = text[max(end, len(text) - _LONGEST_MARK) :]
     return count
+
+
+def _of_table(path: Path, columns: Columns) -> Columns:
+    """Return the columns by which a file is read: none for a file that is neither a table nor an archive."""
+    if not columns:
+        return GUESSED
+    with suppress(SourceError):
+        if detect_format(path, columns=columns) in (*TABLES, *ARCHIVES):
+            return columns
+    return GUESSED
 
 
 def _files(given: str, home: Home | None, report: Report) -> Iterator[Path]:

@@ -160,6 +160,11 @@ class Home:
         return self.root / "dumps"
 
     @property
+    def inputs(self) -> Path:
+        """Folder of what was piped into `annotate`, or fetched by PMID."""
+        return self.root / "inputs"
+
+    @property
     def digests(self) -> Path:
         """Cache of the digests of input files; safe to delete."""
         return self.root / "digests.json"

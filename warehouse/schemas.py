@@ -311,7 +311,7 @@ SNAPSHOT = pa.schema(
         _column(
             "operation",
             pa.string(),
-            "What published it: annotate, backfill, relink, evaluate, or publish (the command)",
+            "What published it: annotate, backfill, relink, evaluate, withdraw, or publish (the command)",
             nullable=False,
         ),
         _column("model_version", pa.string(), "Model whose mentions it shows", nullable=False),

@@ -31,8 +31,10 @@ from . import (  # noqa: F401  # importing a module adds its commands
     models,
     query,
     snapshots,
+    sources,
     sql,
     status,
+    text,
     trace,
     train,
 )

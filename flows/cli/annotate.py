@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from e2emern.defaults import MESH, SAMPLE
-from e2emern.flows.cli.application import app, report_examples, say
+from e2emern.flows.cli.application import Examples, app, report_examples, say
 from e2emern.flows.cli.options import Device, HomeFolder, Mesh, OnDevice
 from e2emern.warehouse.layout import Home
 
 if TYPE_CHECKING:
     from e2emern.flows.annotate import IncompleteError, Outcome
+    from e2emern.tasks.parsers import Columns
+
+_STDIN = "-"
+
+
+def _column(of: str) -> Any:
+    return typer.Option(metavar="NAME", help=f"Column of tables with the {of}.", show_default="guessed")
 
 
 @app.command(epilog="Example: e2emern annotate pubmed26n0001.xml.gz 'updates/*.xml.gz' --home /data/home")
@@ -21,7 +30,7 @@ def annotate(
     context: typer.Context,
     home: HomeFolder,
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders or glob patterns.")
+        list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders or glob patterns; - for standard input.")
     ] = None,
     model: Annotated[
         Path | None,
@@ -36,21 +45,39 @@ def annotate(
     processes: Annotated[
         int, typer.Option(min=1, max=256, metavar="N", help="Processes that run the model, each with its own memory.")
     ] = 1,
+    pmids: Annotated[
+        str | None, typer.Option(metavar="FILE|ID,...", help="PMIDs, whose records are fetched from NCBI.")
+    ] = None,
+    id_column: Annotated[str | None, _column("ids")] = None,
+    title_column: Annotated[str | None, _column("titles")] = None,
+    abstract_column: Annotated[str | None, _column("abstracts")] = None,
+    text_column: Annotated[str | None, _column("texts")] = None,
 ) -> None:
-    """Annotate PubMed XML and text, PubTator and BioC files, plain, gzip or xz, and publish the tables.
+    """Annotate PubMed files, PubTator, BioC, tables and plain text, also compressed or in archives, and publish.
 
-    Sources that are done are skipped, so the same command continues after a stop and takes in new files only. Exit
-    code 0 says that every record is accounted for.
+    A table is CSV, TSV, JSON lines or Parquet. Sources that are done are skipped, so the same command continues after a
+    stop and takes in new files only. Exit code 0 says that every record is accounted for.
     """
     from e2emern.flows.cli.render import show_outcome
     from e2emern.flows.cli.terminal import VisibleConsole
-    from e2emern.tasks.resolve import holds_sample
+    from e2emern.tasks.errors import ProblemsError
+    from e2emern.tasks.parsers import Columns
+    from e2emern.tasks.resolve import check_choices, check_no_sample, find_model
 
-    if not inputs:
-        context.fail("give files, folders or patterns to annotate; `e2emern demo` annotates the bundled sample")
-    if holds_sample(home, sample=SAMPLE):
-        say(f"{home} also holds the invented documents of {SAMPLE.name}; give another --home to keep yours apart")
-    outcome, incomplete = _annotate(inputs, home=home, model=model, mesh=mesh, device=device, processes=processes)
+    if not inputs and pmids is None:
+        context.fail("give files, folders or patterns, - for standard input, or --pmids; `e2emern demo` shows a sample")
+    check_no_sample(home, sample=SAMPLE)
+    columns = Columns(id_column, title_column, abstract_column, text_column)
+    check_choices((), home=home, model=find_model(model, home=home), mesh=mesh)  # before anything is fetched
+    paths = [str(_kept_input(home)) if each == _STDIN else each for each in inputs or ()]
+    problems: dict[str, str] = {}
+    if pmids is not None:
+        paths += [str(path) for path in _fetched(pmids, home, problems)]
+    if not paths:
+        raise ProblemsError(f"{what}: {reason}" for what, reason in problems.items())
+    outcome, incomplete = _annotate(
+        paths, home=home, model=model, mesh=mesh, device=device, processes=processes, columns=columns, problems=problems
+    )
     show_outcome(outcome, home, console=VisibleConsole())
     invalid = outcome.invalid_annotations(home)
     report_examples(invalid.kinds, invalid.examples)
@@ -83,13 +110,61 @@ def demo(
         raise incomplete
 
 
+def _kept_input(home: Home) -> Path:
+    from e2emern.tasks.ingest.standard_input import keep_input
+
+    if sys.stdin.isatty():
+        say("reading standard input; end it with Ctrl-D")
+    return keep_input(sys.stdin.buffer, home=home)
+
+
+def _fetched(pmids: str, home: Home, problems: dict[str, str]) -> list[Path]:
+    """Fetch what is missing of a list of PMIDs, and return the files with their records."""
+    from e2emern.flows.cli.progress import TerminalProgress
+    from e2emern.flows.settings import read_settings
+    from e2emern.tasks.ingest.pmids import Eutils, fetch_pmids, read_pmids
+
+    settings = read_settings(home=home.root.absolute())
+    key = settings.ncbi_api_key
+    eutils = Eutils(url=settings.ncbi_url, api_key=key and key.get_secret_value(), email=settings.ncbi_email)
+    numbers, unusable = read_pmids(pmids)
+    with TerminalProgress() as progress:
+        files, failed = fetch_pmids(numbers, home.inputs, eutils=eutils, progress=progress)
+    problems |= unusable | failed
+    return files
+
+
+def _report_columns(files: list[Path], columns: Columns) -> None:
+    """Report the columns of each table that are guessed from its name; the run reports what cannot be read."""
+    from e2emern.tasks.errors import SourceError
+    from e2emern.tasks.parsers import might_be_table, table_columns
+
+    lines = Examples()
+    for path in filter(might_be_table, files):
+        with suppress(SourceError):
+            if found := table_columns(path, columns=columns):
+                lines.add("tables", f"{path.name}: {found}")
+    lines.finish()
+
+
 def _annotate(
-    inputs: list[str], *, home: Home, model: Path | None, mesh: Path, device: Device, processes: int = 1
+    inputs: list[str],
+    *,
+    home: Home,
+    model: Path | None,
+    mesh: Path,
+    device: Device,
+    processes: int = 1,
+    columns: Columns | None = None,
+    problems: dict[str, str] | None = None,
 ) -> tuple[Outcome, IncompleteError | None]:
     """Annotate with progress on standard error; return the outcome, and the error if sources lack records."""
+    from e2emern.tasks.parsers.columns import GUESSED
     from e2emern.tasks.resolve import check_choices, find_model
 
-    check_choices(inputs, home=home, model=find_model(model, home=home), mesh=mesh)
+    files = check_choices(inputs, home=home, model=find_model(model, home=home), mesh=mesh)
+    columns = columns or GUESSED
+    _report_columns(files, columns)
     if device is Device.CUDA:
         from e2emern.tasks.models import pick_device
 
@@ -106,6 +181,8 @@ def _annotate(
                 mesh=mesh,
                 device=device.value,
                 processes=processes,
+                columns=columns,
+                problems=problems,
                 progress=progress,
             )
             return outcome, None

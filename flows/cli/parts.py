@@ -10,7 +10,8 @@ from typer.core import TyperCommand, TyperGroup
 
 SECTIONS = {
     "Annotate": {
-        "annotate": "Annotate dump files and publish the tables",
+        "annotate": "Annotate files and publish the tables",
+        "text": "Annotate a text and print it",
         "demo": "Annotate the bundled sample, to see it work",
         "ingest": "Fetch new and changed dump files",
         "link": "Link the mentions of a PubTator file",
@@ -27,6 +28,7 @@ SECTIONS = {
         "status": "Show what a home holds",
         "doctor": "Check every file of a home",
         "drift": "Compare the last night with those before",
+        "sources": "List the sources, and withdraw one",
         "snapshots": "List, compare, publish and roll back",
         "mesh": "Import and compare versions of MeSH",
         "models": "Judge, retrain, promote and roll back",

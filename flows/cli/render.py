@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -176,6 +177,11 @@ def _show_traced(trace: Trace, *, console: Console) -> None:
     if not any(passage.text for passage in passages):
         show_line("no title and no abstract", console=console)
     console.print()
+    show_mentions(mentions, console=console, advice="widen the terminal or use --format json")
+
+
+def show_mentions(mentions: Sequence[Mention], *, console: Console, advice: str) -> None:
+    """Print a table with a row for each mention; `advice` is how to see columns that do not fit."""
     if not mentions:
         show_line("no mentions", console=console)
     rows = [
@@ -192,7 +198,7 @@ def _show_traced(trace: Trace, *, console: Console) -> None:
         }
         for one in mentions
     ]
-    show_table(rows, console=console, advice="widen the terminal or use --format json")
+    show_table(rows, console=console, advice=advice)
 
 
 def _rounded(score: float | None) -> float | None:
@@ -231,6 +237,9 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
         sources = "1 source was" if count == 1 else f"{count:,} sources were"
         again = f"{sources} annotated before by model {outcome.versions.model}"
         say(again if outcome.annotated or outcome.failed else f"Nothing new: {again}")
+    if outcome.withdrawn:
+        what = examples(outcome.withdrawn, separator=", ", most=3)
+        say(f"Withdrawn before, and left out: {what}; to bring a file back, name it itself")
     if snapshot := outcome.snapshot:
         say(
             f"Snapshot {snapshot.number} of {home.root}: {plural(snapshot.documents, 'document')}, "

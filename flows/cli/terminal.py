@@ -22,7 +22,7 @@ from rich.text import Text
 
 from e2emern.flows.values import records_of, text_of
 from e2emern.flows.visible import visible
-from e2emern.model.document import Document, Mention
+from e2emern.model.document import Document, Mention, Passage
 from e2emern.tasks.exporters.grouping import Span, spans
 from e2emern.warehouse.wording import plural
 
@@ -79,14 +79,19 @@ class Summary:
 
 
 def show_document(document: Document, mentions: Iterable[Mention], *, console: Console) -> None:
-    """Print the passages of a document with its mentions marked, one passage on each line.
+    """Print the id of a document, and its passages as `show_passages` does."""
+    console.print(Text(visible(document.document_id), style="bold"), soft_wrap=is_plain(console))
+    show_passages(document.passages, mentions, console=console)
+
+
+def show_passages(passages: Iterable[Passage], mentions: Iterable[Mention], *, console: Console) -> None:
+    """Print passages with their mentions marked, one passage on each line.
 
     In colour, the concept's id follows the mention; so does its name, the first time.
     """
     marked = list(spans(mentions))
     named: set[str] = set()
-    console.print(Text(visible(document.document_id), style="bold"), soft_wrap=is_plain(console))
-    for passage in document.passages:
+    for passage in passages:
         inside = [span for span in marked if passage.offset <= span.start and span.end <= passage.end]
         text = _marked(visible(passage.text), passage.offset, inside, named, plain=is_plain(console))
         console.print(text, soft_wrap=is_plain(console))

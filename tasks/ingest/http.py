@@ -31,7 +31,7 @@ _BUFFER = 1 << 18  # bytes
 _LONGEST_MD5 = 4096  # bytes
 _LONGEST_PAGE = 1 << 24  # bytes of a listing
 _DOWNLOADS = 2  # attempts for a file whose MD5 is wrong
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # status codes that a retry may resolve
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # status codes that a retry may resolve
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)\Z")
 
 _T = TypeVar("_T")
@@ -336,8 +336,8 @@ class _Listing:
 async def _check_status(response: aiohttp.ClientResponse) -> None:
     """Raise FetchError or _TransientError for a status that is neither success, partial content nor not modified."""
     answer = f"the server answers {response.status} {response.reason}"
-    if response.status in _TRANSIENT:
-        raise _TransientError(answer, wait=_retry_after(response.headers.get("Retry-After", "")))
+    if response.status in TRANSIENT:
+        raise _TransientError(answer, wait=retry_after(response.headers.get("Retry-After", "")))
     if response.status in (301, 302, 303, 307, 308):
         raise FetchError(
             f"{answer} and leads to {without_secrets(response.headers.get('Location', ''))[:200]!r}; "
@@ -347,7 +347,7 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
         raise FetchError(answer)
 
 
-def _retry_after(header: str) -> float:
+def retry_after(header: str) -> float:
     """Return the seconds to wait from a Retry-After header, a number or a date; 0 if it is neither."""
     if header.isascii() and header.isdigit():
         return float(header)

@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import DecimalException
-from pathlib import Path
 
 import ijson
 
 from e2emern.tasks.errors import SourceError
 from e2emern.tasks.parsers.bioc_document import read_document
 from e2emern.tasks.parsers.records import Record
-from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.tasks.parsers.source_reader import Input, open_source
 
 MAX_DEPTH = 64
 MAX_VALUES = 20_000_000  # JSON values of one document
@@ -37,7 +36,7 @@ _REPLACEMENTS = {"cut": b"", "half": rb"\ufffd"}
 _SUSPECT = re.compile(rb"\\(?:u[dD][89a-fA-F]|[\\u0-9a-fA-F]{0,10}\Z)")  # few pieces of a file have one
 
 
-def parse_bioc_json(path: Path) -> Iterator[Record]:
+def parse_bioc_json(path: Input) -> Iterator[Record]:
     """Yield the records of a BioC JSON file in order: a Document or a Failure each, as `read_document` does.
 
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage, and if it
@@ -47,7 +46,7 @@ def parse_bioc_json(path: Path) -> Iterator[Record]:
         yield from read_document(raw, record, f"document {record + 1}")
 
 
-def _documents(path: Path) -> Iterator[object]:
+def _documents(path: Input) -> Iterator[object]:
     # Fed piece by piece: ijson's own generators drop the events of a piece that ends in damage.
     events = ijson.sendable_list()
     parser = ijson.basic_parse_coro(events, multiple_values=True, use_float=True)
@@ -97,7 +96,7 @@ def _replacement(escape: re.Match[bytes]) -> bytes:
     return _REPLACEMENTS.get(escape.lastgroup or "", escape[0])
 
 
-def _damaged(path: Path, size: int, error: Exception) -> SourceError:
+def _damaged(path: Input, size: int, error: Exception) -> SourceError:
     first = error.args[0] if error.args else ""
     reason = (first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)).partition("\n")[0]
     todo = "convert it to UTF-8, or download it again" if "UTF8" in reason else "download the file again"
@@ -122,7 +121,7 @@ class _Frame:
 class _Walk:
     """Cut a stream of JSON events into documents."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Input) -> None:
         self.found = False  # whether anything looked like BioC
         self._path = path
         self._frames: list[_Frame] = []

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from lxml import etree
 
 from e2emern.model.document import Document
 from e2emern.tasks.parsers.bioc_document import read_document
 from e2emern.tasks.parsers.records import Failure, Record
+from e2emern.tasks.parsers.source_reader import Input
 from e2emern.tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
 
 ROOTS = {"collection": ("document",)}
 
 
-def parse_bioc_xml(path: Path) -> Iterator[Record]:
+def parse_bioc_xml(path: Input) -> Iterator[Record]:
     """Yield the records of a BioC XML file in order: a Document or a Failure each, as `read_document` does.
 
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.

@@ -9,21 +9,22 @@ import codecs
 import re
 
 _UNPACK = "unpack it and give the files"
-_DECOMPRESS = "decompress it, or recompress it with gzip or xz"
+_DECOMPRESS = "decompress it, or recompress it with gzip, xz, bzip2 or zstd"
+_TWICE = "compressed twice; decompress it once"
 
 _MAGIC = (
     (b"7z\xbc\xaf\x27\x1c", f"a 7z archive; {_UNPACK}"),
     (b"Rar!\x1a\x07", f"a RAR archive; {_UNPACK}"),
     (b"!<arch>\n", f"an ar archive; {_UNPACK}"),
     (b"MSCF\0\0\0\0", f"a cabinet archive; {_UNPACK}"),
-    (b"\x28\xb5\x2f\xfd", f"compressed with zstd; {_DECOMPRESS}"),
+    (b"\x28\xb5\x2f\xfd", _TWICE),
     (b"\x04\x22\x4d\x18", f"compressed with lz4; {_DECOMPRESS}"),
     (b"\x1f\x9d", f"compressed with compress; {_DECOMPRESS}"),
     (b"LZIP\x01", f"compressed with lzip; {_DECOMPRESS}"),
     (b"\x5d\0\0", f"compressed with lzma; {_DECOMPRESS}"),
     (b"\xff\x06\0\0sNaPpY", f"compressed with snappy; {_DECOMPRESS}"),
-    (b"\x1f\x8b\x08", "compressed twice; decompress it once"),
-    (b"\xfd7zXZ\0", "compressed twice; decompress it once"),
+    (b"\x1f\x8b\x08", _TWICE),
+    (b"\xfd7zXZ\0", _TWICE),
     (b"%PDF-", "a PDF file"),
     (b"{\\rtf", "an RTF document"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document"),
@@ -38,7 +39,7 @@ _MAGIC = (
     (b"version https://git-lfs.github.com/", "a Git LFS pointer, not the file itself; get the file: git lfs pull"),
     (b"/annex/objects/", "a git-annex pointer, not the file itself; get the file: git annex get"),
 )
-_BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _ZIP = re.compile(rb"PK(?:\x03\x04|\x05\x06|\x07\x08)")
 _OFFICE = re.compile(rb"mimetypeapplication/(?:vnd\.oasis|epub)|\[Content_Types\]\.xml|_rels/\.rels")
 _CPIO = re.compile(rb"07070[127][0-9A-Fa-f]{12}")
@@ -66,8 +67,19 @@ _RIS = b"TY  - "
 _SEEN = 64  # bytes from which an encoding without a mark is guessed
 
 
+def container(start: bytes) -> str | None:
+    """Return the form of a file that is not a stream of text, from its first bytes: `zip`, `tar` or `parquet`."""
+    if _is_tar(start):
+        return "tar"
+    if start.startswith(b"PAR1\x15"):
+        return "parquet"
+    return "zip" if _ZIP.match(start) and not _OFFICE.search(start) else None
+
+
 def foreign(start: bytes) -> str | None:
     """Return what a content is, and what to do if that is not obvious, from its first bytes; None if it may be read.
+
+    What `container` knows is foreign too, except at the top of a file.
 
     XML may be UTF-16 or UTF-32, since its parser reads them.
     """
@@ -79,8 +91,8 @@ def foreign(start: bytes) -> str | None:
         return "an Office document or an e-book" if _OFFICE.search(start) else f"a zip archive; {_UNPACK}"
     if _CPIO.match(start):
         return f"a cpio archive; {_UNPACK}"
-    if _BZIP2.match(start):
-        return f"compressed with bzip2; {_DECOMPRESS}"
+    if BZIP2.match(start):
+        return _TWICE
     if _HTML.match(start.removeprefix(codecs.BOM_UTF8).lstrip()):
         return "an HTML page, not the file itself; check the address and download it again"
     if encoding := _wide_encoding(start):

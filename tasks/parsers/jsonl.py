@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import ijson
 
@@ -21,27 +20,32 @@ from e2emern.tasks.parsers.annotations import OFFSETS_ASSIGNED, InvalidAnnotatio
 from e2emern.tasks.parsers.bioc_document import lay_out
 from e2emern.tasks.parsers.foreign import not_utf8
 from e2emern.tasks.parsers.records import Failure, Record, RecordError
-from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.tasks.parsers.source_reader import Input, open_source
 
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair, which UTF-8 cannot hold
 _Json = Mapping[str, object]
 
 
-def parse_jsonl(path: Path) -> Iterator[Record]:
+def parse_jsonl(path: Input) -> Iterator[Record]:
     """Yield the record of each line in order: a Document, or a Failure without a usable id or text.
 
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
-    with open_source(path, expected="JSON lines, as exported") as source:
-        record = 0
-        for number, line in source.raw_lines():
-            if line.removeprefix(codecs.BOM_UTF8).strip():
-                yield _read(line, record, f"line {number}")
-                record += 1
+    for record, number, line in json_rows(path):
+        yield _read(line, record, f"line {number}")
 
 
-def is_jsonl(start: bytes) -> bool:
-    """Return whether the first JSON object of a content, possibly truncated, has a key `document_id`."""
+def json_rows(path: Input) -> Iterator[tuple[int, int, bytes]]:
+    """Yield each line that is not blank, after its record from 0 and its number from 1. Raises SourceError."""
+    with open_source(path, expected="JSON lines") as source:
+        lines = ((number, line) for number, line in source.raw_lines() if line.removeprefix(codecs.BOM_UTF8).strip())
+        for record, (number, line) in enumerate(lines):
+            yield record, number, line
+
+
+def first_keys(start: bytes) -> list[str]:
+    """Return the keys of the first JSON object of a content, which may be cut."""
+    found: list[str] = []
     events = ijson.sendable_list()
     parser = ijson.basic_parse_coro(events, multiple_values=True)
     with suppress(
@@ -51,17 +55,17 @@ def is_jsonl(start: bytes) -> bool:
     depth = 0
     for event, value in events:
         depth += event.startswith("start_") - event.startswith("end_")
-        if depth == 1 and event == "map_key" and value == "document_id":
-            return True
+        if depth == 1 and event == "map_key":
+            found.append(str(value))
         if depth == 0:
             break
-    return False
+    return found
 
 
 def _read(line: bytes, record: int, position: str) -> Document | Failure:
     document_id = None
     try:
-        raw = _object(line)
+        raw = json_object(line)
         given = _text(raw, "document_id")
         if not given or not given.strip():
             raise RecordError("line without document_id")
@@ -71,7 +75,8 @@ def _read(line: bytes, record: int, position: str) -> Document | Failure:
         return Failure(record, position, str(error), document_id)
 
 
-def _object(line: bytes) -> _Json:
+def json_object(line: bytes) -> Mapping[str, object]:
+    """Return the JSON object of a line; half of a surrogate pair becomes U+FFFD. Raises RecordError."""
     try:
         raw = json.loads(line.decode("utf-8-sig"))
         if _HALF.search(text := json.dumps(raw, ensure_ascii=False)):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from e2emern.model.document import Document
 from e2emern.tasks.parsers.annotations import shown
 from e2emern.tasks.parsers.citation import PMID, abstract_of, iso_date, passages, plain, title_of
 from e2emern.tasks.parsers.records import Failure, Record, RecordError
-from e2emern.tasks.parsers.source_reader import open_source
+from e2emern.tasks.parsers.source_reader import Input, open_source
 
 _FIELD = re.compile(r"([A-Z][A-Z0-9 ]{3})-(?: (.*))?")
 _CONTINUED = " " * 6
@@ -35,7 +34,7 @@ def is_medline(line: str) -> bool:
     return line.startswith(_START)
 
 
-def parse_medline(path: Path) -> Iterator[Record]:
+def parse_medline(path: Input) -> Iterator[Record]:
     """Yield the records of a MEDLINE text in order: a Document or a Failure each.
 
     A record without a PMID, with a line that is not a field, or with a field repeated that occurs once is a Failure:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 from lxml import etree
 
@@ -18,12 +17,13 @@ from e2emern.model.document import Document
 from e2emern.tasks.parsers.annotations import shown
 from e2emern.tasks.parsers.citation import PMID, abstract_of, iso_date, passages, plain, title_of
 from e2emern.tasks.parsers.records import Deletion, Failure, Record, RecordError
+from e2emern.tasks.parsers.source_reader import Input
 from e2emern.tasks.parsers.xml_stream import elements, flat_text, position_of, unknown_entities, wrong_root
 
 ROOTS = {
     **dict.fromkeys(
         ("PubmedArticleSet", "PubmedBookArticleSet", "PubmedArticle", "PubmedBookArticle", "DeleteCitation"),
-        ("PubmedArticle", "PubmedBookArticle", "DeleteCitation"),
+        ("PubmedArticle", "PubmedBookArticle", "DeleteCitation", "NotFound"),
     ),
     **dict.fromkeys(("MedlineCitationSet", "MedlineCitation"), ("MedlineCitation", "DeleteCitation")),
 }
@@ -31,17 +31,18 @@ ROOTS = {
 _VERSION = re.compile(r"0*[1-9][0-9]{0,8}")
 
 
-def parse_pubmed(path: Path) -> Iterator[Record]:
+def parse_pubmed(path: Input) -> Iterator[Record]:
     """Yield the records of a PubMed XML file in order: a Document, a Deletion or a Failure each.
 
     Every PubmedArticle, PubmedBookArticle and MedlineCitation of a MedlineCitationSet is a record, and every PMID of a
-    DeleteCitation. The English OtherAbstract is the abstract of a citation that has no other. Named entities without
-    a known character are in the `invalid_annotations` of their Document.
+    DeleteCitation, or of the NotFound that `tasks.ingest.pmids` adds. The English OtherAbstract is the abstract of a
+    citation that has no other. Named entities without a known character are in the `invalid_annotations` of their
+    Document.
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
     numbers = count()
     for element, before in elements(path, ROOTS):
-        records = element.findall("PMID") if element.tag == "DeleteCitation" else [element]
+        records = element.findall("PMID") if element.tag in ("DeleteCitation", "NotFound") else [element]
         for part in records:
             record = next(numbers)
             try:
@@ -112,11 +113,16 @@ def _deletion(element: etree._Element, record: int) -> Deletion:
     return Deletion(record, pmid, version if "Version" in element.attrib else None)
 
 
+def _not_found(element: etree._Element, record: int) -> Document:
+    raise RecordError("PubMed has no record of this PMID; is it mistyped, or was it deleted?")
+
+
 _READERS: dict[str, Callable[[etree._Element, int], Document | Deletion]] = {
     "PubmedArticle": _article,
     "MedlineCitation": _citation,
     "PubmedBookArticle": _book_article,
     "DeleteCitation": _deletion,
+    "NotFound": _not_found,
 }
 
 

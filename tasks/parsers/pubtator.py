@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from e2emern.model.document import Annotation, Document, InvalidAnnotation, Passage
 from e2emern.tasks.errors import SourceError
@@ -21,7 +20,7 @@ from e2emern.tasks.parsers.annotations import InvalidAnnotationError, fitted, re
 from e2emern.tasks.parsers.foreign import not_utf8
 from e2emern.tasks.parsers.joined import Line, likely_title, separate_titles
 from e2emern.tasks.parsers.records import Failure, Record
-from e2emern.tasks.parsers.source_reader import SourceReader, open_source
+from e2emern.tasks.parsers.source_reader import Input, SourceReader, open_source
 
 _TEXT = re.compile(r"([^|\t\s]+)\|([ta])\|(.*)", re.DOTALL)
 _RETURN = re.compile(r"\r[^|\t\s]+(?:\|[ta]\||\t)")  # a line after a carriage return
@@ -45,7 +44,7 @@ class _RecordError(ValueError):
         self.number = number
 
 
-def parse_pubtator(path: Path) -> Iterator[Record]:
+def parse_pubtator(path: Input) -> Iterator[Record]:
     """Yield the records of a PubTator file in order: a Document or a Failure each.
 
     Files may be joined without a line end between them: see `separate_titles`. Bytes that are not UTF-8 invalidate

@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from html.entities import html5
-from pathlib import Path
 from typing import Any, cast
 
 from lxml import etree
@@ -15,7 +14,7 @@ from e2emern.model.document import InvalidAnnotation
 from e2emern.tasks.errors import SourceError
 from e2emern.tasks.parsers.annotations import shown
 from e2emern.tasks.parsers.foreign import describe_root, describe_start
-from e2emern.tasks.parsers.source_reader import SourceReader, open_source
+from e2emern.tasks.parsers.source_reader import Input, SourceReader, open_source
 from e2emern.tasks.parsers.xml_input import XmlInput
 
 _SAFE: dict[str, Any] = {
@@ -32,7 +31,7 @@ _TEX_NAMES = frozenset({"annotation", "annotation-xml"})
 _SHOWN = 100  # characters of a message of the parser
 
 
-def elements(path: Path, roots: Mapping[str, Collection[str]]) -> Iterator[tuple[etree._Element, int]]:
+def elements(path: Input, roots: Mapping[str, Collection[str]]) -> Iterator[tuple[etree._Element, int]]:
     """Yield the records of every XML document of a file, each with the number of lines that precede its document.
 
     `roots` gives the tags of the records by the tag of the root element. A record is emptied when the next is asked
@@ -54,7 +53,7 @@ def elements(path: Path, roots: Mapping[str, Collection[str]]) -> Iterator[tuple
             raise SourceError("holds no XML element, only comments or spaces", path=path)
 
 
-def root_tag(source: SourceReader, path: Path) -> str:
+def root_tag(source: SourceReader, path: Input) -> str:
     """Return the tag of the root element of the first XML document, reading no further than it takes.
 
     Raises SourceError if there is none, and if the DTD declares entities.
@@ -109,7 +108,7 @@ def wrong_root(element: etree._Element, expected: str) -> str:
     return f"{what}; expected {expected}"
 
 
-def _elements(xml: XmlInput, path: Path, roots: Mapping[str, Collection[str]]) -> Iterator[tuple[etree._Element, int]]:
+def _elements(xml: XmlInput, path: Input, roots: Mapping[str, Collection[str]]) -> Iterator[tuple[etree._Element, int]]:
     """Yield the records of the next XML document."""
     root, size = _root(xml, path)
     first = xml.lines
@@ -138,7 +137,7 @@ def _elements(xml: XmlInput, path: Path, roots: Mapping[str, Collection[str]]) -
     xml.lines += _line(parser) - 1
 
 
-def _root(xml: XmlInput, path: Path) -> tuple[etree._Element, int]:
+def _root(xml: XmlInput, path: Input) -> tuple[etree._Element, int]:
     """Return the start of the root element that comes next, and in how many bytes its start tag ends.
 
     The input is left where it is. An empty root element may end with its start tag.
@@ -194,7 +193,7 @@ def _read(parser: etree.XMLPullParser) -> Iterator[etree._Element]:
         yield cast(etree._Element, element)
 
 
-def _refuse_entities(element: etree._Element, path: Path) -> None:
+def _refuse_entities(element: etree._Element, path: Input) -> None:
     """Raise SourceError if the DTD of an element's document declares entities."""
     dtd = element.getroottree().docinfo.internalDTD
     if dtd is not None and dtd.entities():  # type: ignore[attr-defined]  # missing in lxml-stubs
@@ -230,7 +229,7 @@ def _forget(element: etree._Element) -> None:
             del parent[0]
 
 
-def _damaged(path: Path, fault: etree._LogEntry, first: int) -> SourceError:
+def _damaged(path: Input, fault: etree._LogEntry, first: int) -> SourceError:
     """Say what is wrong and what helps; `first` lines precede the document, which the parser does not know of."""
     message = re.sub(r"\bline (\d+)", lambda line: f"line {int(line[1]) + first}", " ".join(fault.message.split()))
     if "XML declaration allowed only" in message:

@@ -171,7 +171,8 @@ def sorted_rows(table: Path, *, by: str) -> Iterator[pa.RecordBatch]:
 def _check(table: Path, *, mesh_version: str) -> None:
     try:
         schema = pq.read_schema(table)
-        versions = {str(one) for one in pq.read_table(table, columns=["mesh_version"])["mesh_version"].to_pylist()}
+        found = pq.ParquetFile(table).read(columns=["mesh_version"])  # pq.read_table imports pandas, which is slow
+        versions = {str(one) for one in found["mesh_version"].unique().to_pylist()}
     except (OSError, pa.ArrowException) as error:
         raise SchemaMismatchError("cannot be read as an entities table", path=table) from error
     if [(field.name, field.type) for field in schema] != [(field.name, field.type) for field in ENTITIES]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from e2emern.warehouse.layout import CHECKSUMS, Home, file_name
@@ -43,7 +44,8 @@ class Status:
 def status(home: Home) -> Status:
     """Return the state of a home. Raises `WarehouseError` if it does not exist or its snapshot cannot be opened."""
     home.check()
-    runs = read_history(home).runs
+    history = read_history(home)
+    runs = history.runs
     last = next((run for run in reversed(runs) if FLOW_RUN not in run.options), None)
     snapshot = current_snapshot(home)
     failures: dict[str, int] = {}
@@ -65,15 +67,18 @@ def status(home: Home) -> Status:
         last_run=last and read_run(home.run(last.run_id)),  # with its sources
         snapshot=snapshot,
         champion=champion(home),
-        backlog=tuple(_backlog(home, snapshot)),
+        backlog=tuple(_backlog(home, snapshot, withdrawn=history.withdrawn_by)),
         failures=failures,
         invalid_annotations=invalid,
         damaged=damaged,
     )
 
 
-def _backlog(home: Home, snapshot: Snapshot | None) -> list[str]:
-    """Return the dump files modified after all mentions files of their name; their content is not read."""
+def _backlog(home: Home, snapshot: Snapshot | None, *, withdrawn: Collection[str]) -> list[str]:
+    """Return the dump files modified after all mentions files of their name; their content is not read.
+
+    A file that was `withdrawn` does not wait.
+    """
     done: dict[str, float] = {}
     if snapshot is not None:
         folder = home.mentions_folder(snapshot.versions)
@@ -81,4 +86,5 @@ def _backlog(home: Home, snapshot: Snapshot | None) -> list[str]:
             name, _digest, _suffix = path.name.rsplit(".", 2)
             done[name] = max(done.get(name, 0.0), path.stat().st_mtime)
     dumps = sorted(path for path in home.dumps.glob("[!.]*") if path.is_file() and path.suffix not in CHECKSUMS)
-    return [path.name for path in dumps if path.stat().st_mtime > done.get(file_name(path.name), 0.0)]
+    waiting = (path.name for path in dumps if path.stat().st_mtime > done.get(file_name(path.name), 0.0))
+    return [name for name in waiting if name not in withdrawn]

@@ -90,12 +90,17 @@ class Contents:
 
 
 def collect(home: Home, versions: Versions, *, known: Known | None = None, merged: Sequence[Group] = ()) -> Contents:
-    """Return all finished work. `known` holds the summaries of sources and their numbers of mentions, by file stem.
+    """Return all finished work that is not withdrawn.
 
-    Raises `WarehouseError` if nothing is finished or the vocabulary is missing.
+    `known` holds the summaries of sources and their numbers of mentions, by file stem. Raises `WarehouseError` if
+    nothing is finished or the vocabulary is missing.
     """
     history = read_history(home)
-    sources = _finished(home, versions, known=known or {})
+    withdrawn = history.withdrawn
+    finished = _finished(home, versions, known=known or {})
+    sources = {key: source for key, source in finished.items() if key not in withdrawn}
+    if not sources:
+        raise WarehouseError("has no source that is not withdrawn; annotate one first", path=home.root)
     current, reissued = precedence(sources, history.first_and_last_seen)
     return Contents(
         home=home,

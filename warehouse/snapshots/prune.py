@@ -1,9 +1,9 @@
 """Delete old snapshots, and the files that only they show.
 
 Only files that were published and that no kept snapshot shows are deleted: files of sources that were issued again,
-mentions of a model that was replaced, and merged files that were replaced. Unpublished files are finished or active
-work and are kept, as are files that the next publish would show. A snapshot that a reader has open is kept with its
-files: DuckDB holds a lock on it.
+mentions of a model that was replaced, and merged files that were replaced; and files of sources that are withdrawn.
+Other unpublished files are finished or active work and are kept, as are files that the next publish would show. A
+snapshot that a reader has open is kept with its files: DuckDB holds a lock on it.
 """
 
 from __future__ import annotations
@@ -104,20 +104,25 @@ def _aside(home: Home) -> list[Path]:
 
 def _delete_files(home: Home, kept: list[_Shown], pruned: list[_Shown], *, current: _Shown) -> tuple[int, int]:
     """Delete the files that only pruned snapshots show; return the number of files and their bytes."""
-    seen = read_history(home).first_and_last_seen
+    history = read_history(home)
+    withdrawn, seen = history.withdrawn, history.first_and_last_seen
     doomed: list[Path] = []
     for one in pruned:
         needed = {key for each in kept if each.versions == one.versions for key in each.keys}
         if one.versions == current.versions:
-            needed |= set(precedence(needed | one.every, seen)[0])
+            needed |= set(precedence((needed | one.every) - withdrawn, seen)[0])
         for key in sorted(one.every - needed):  # mentions first: without them the source counts as not done
             doomed.append(home.mentions(key, one.versions))
             doomed.append(home.unread(key, one.versions))
-    count, size = _delete(doomed)
     named = {key for each in kept for key in each.keys}
+    gone = withdrawn - {key for each in kept for key in each.every}  # published or not
+    for folder in [path for path in (home.root / "mentions").glob("*") if path.is_dir()]:
+        doomed += [folder / f"{key.stem}.parquet" for key in sorted(gone)]
+        doomed += [home.root / "failures" / folder.name / f"{key.stem}.parquet" for key in sorted(gone)]
+    count, size = _delete(doomed)
     used = {path.name for path in (home.root / "mentions").glob("*/*.parquet")}  # by any model
     doomed = []
-    for key in sorted({key for one in pruned for key in one.every} - named):
+    for key in sorted({key for one in pruned for key in one.every} - named | gone):
         if f"{key.stem}.parquet" not in used:
             doomed += [home.documents(key), home.deletions(key), home.failures(key)]
     merged = {path for each in kept for path in each.merged}

@@ -17,7 +17,7 @@ from e2emern.warehouse.snapshots.opening import attach, connected
 from e2emern.warehouse.snapshots.refs import current_number, numbers, shown_number
 from e2emern.warehouse.wording import one_line
 
-Operation = Literal["annotate", "backfill", "relink", "evaluate", "publish"]
+Operation = Literal["annotate", "backfill", "relink", "evaluate", "withdraw", "publish"]
 """What published a snapshot; `publish` is the command, which annotates nothing."""
 
 

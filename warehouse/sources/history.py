@@ -30,6 +30,9 @@ from e2emern.warehouse.sources.runs import (
 CHECKPOINT_EVERY: Final = 64
 """A checkpoint is written when this many runs have ended since the last one."""
 
+WITHDRAWN: Final = "withdrawn"
+"""The outcome of a source in the record of its withdrawal."""
+
 _NOT_DONE = ("unchanged", "failed", "not reached")
 _LOG = logging.getLogger("e2emern")
 
@@ -48,6 +51,7 @@ class _Met:
 
     first: str
     last: str
+    withdrawn: str = ""  # the last run that withdrew it
     annotators: dict[tuple[str, str], _Annotators] = field(default_factory=dict)  # by model and MeSH
 
 
@@ -71,7 +75,9 @@ class History:
             met = self._met.setdefault(source.key, _Met(run.run_id, run.run_id))
             met.first, met.last = min(met.first, run.run_id), max(met.last, run.run_id)
             annotators = met.annotators.setdefault(versions, _Annotators())
-            if source.outcome == "begun":
+            if source.outcome == WITHDRAWN:
+                met.withdrawn = max(met.withdrawn, run.run_id)
+            elif source.outcome == "begun":
                 annotators.begun = max(annotators.begun, run.run_id)
             elif source.outcome not in _NOT_DONE:
                 annotators.certain = max(annotators.certain, run.run_id)
@@ -88,6 +94,18 @@ class History:
         for key in sorted(self._met, key=lambda one: (self._met[one].last, one.digest)):
             newest[key.name] = key
         return frozenset(newest.values())
+
+    @property
+    def withdrawn_by(self) -> dict[str, str]:
+        """The run that withdrew each name, unless content of this name was recorded since."""
+        of_latest = {key.name: self._met[key] for key in self.latest}
+        return {name: met.withdrawn for name, met in of_latest.items() if met.withdrawn == met.last}
+
+    @property
+    def withdrawn(self) -> frozenset[SourceKey]:
+        """All recorded contents of the names that are withdrawn."""
+        names = self.withdrawn_by
+        return frozenset(key for key in self._met if key.name in names)
 
     def annotators(self, versions: Versions) -> dict[SourceKey, str]:
         """Return the run that annotated each source with one model and vocabulary.
@@ -107,6 +125,7 @@ class History:
                 key.digest,
                 met.first,
                 met.last,
+                met.withdrawn,
                 [[*of, one.certain, one.begun] for of, one in met.annotators.items()],
             ]
             for key, met in self._met.items()
@@ -118,9 +137,9 @@ class History:
         """Return what `to_json` has written. Raises ValueError, TypeError or KeyError if it is malformed."""
         history = cls()
         history.runs = [RunRecord(**fields | {"sources": ()}) for fields in content["runs"]]
-        for name, digest, first, last, annotators in content["sources"]:
+        for name, digest, first, last, withdrawn, annotators in content["sources"]:
             by = {(model, mesh): _Annotators(certain, begun) for model, mesh, certain, begun in annotators}
-            history._met[SourceKey(name, digest)] = _Met(first, last, by)
+            history._met[SourceKey(name, digest)] = _Met(first, last, withdrawn, by)
         return history
 
 
@@ -177,8 +196,8 @@ def recorded_run(
 ) -> Iterator[None]:
     """Record a run with its sources before the block, and with their outcomes after it, also if an exception ends it.
 
-    A source that is unchanged is counted, and listed only if other content of its name was recorded since: now it is
-    current again. So a record is as long as what the run changed.
+    A source that is unchanged is counted, and listed only if it was withdrawn, or other content of its name was
+    recorded since: now it is current again. So a record is as long as what the run changed.
 
     Args:
         home: home of the run.
@@ -198,7 +217,7 @@ def recorded_run(
     begun = {key: "begun" if key in todo else "unchanged" for key in keys}
     run = replace(run, sources=tuple(SourceOutcome(key.name, key.digest, outcome) for key, outcome in begun.items()))
     check_names(run)
-    latest = history.latest
+    latest = history.latest - history.withdrawn
 
     def write(full: RunRecord) -> None:
         listed = tuple(one for one in full.sources if one.outcome != "unchanged" or one.key not in latest)

@@ -6,7 +6,6 @@ import pytest
 
 from e2emern.model.document import Document
 from e2emern.model.notation import normalize_id
-from e2emern.tasks.errors import SourceError
 from e2emern.tasks.parsers import parse
 from e2emern.tasks.parsers.records import Deletion, Failure
 from e2emern.tasks.training.gold import read_gold
@@ -80,9 +79,13 @@ def test_a_reported_input_has_its_right_answer(shared_cases: Path, name: str) ->
     )
 
 
-def test_a_reported_archive_is_refused_by_name(shared_cases: Path) -> None:
-    with pytest.raises(SourceError, match=r"a tar archive; unpack it and give the files$"):
-        list(parse(shared_cases / "ar06_pubtator.tar.gz"))
+def test_the_members_of_a_reported_archive_are_read(shared_cases: Path) -> None:
+    records = list(parse(shared_cases / "ar06_pubtator.tar.gz"))
+    assert [(each.record, each.document_id, each.text) for each in records if isinstance(each, Document)] == [
+        (at, str(number), f"Gout and aspirin {number}. Asthma in {number}.")
+        for at, number in enumerate(range(951, 957))
+    ]
+    assert len(records) == 6
 
 
 PUBMED = {

@@ -95,7 +95,10 @@ FORMATS = {
     "bioc-json": bioc_json,
     "jsonl": jsonl,
 }
-EXPECTED = "PubMed XML or MEDLINE text, PubTator, BioC XML, BioC JSON or exported JSON lines, plain, gzip or xz"
+EXPECTED = (
+    "PubMed XML or MEDLINE text, PubTator, BioC, JSON lines, a table with column names, or a text named .txt or .md; "
+    "plain, compressed, or in a zip or tar archive"
+)
 EVERY_FORMAT = pytest.mark.parametrize("name", list(FORMATS))
 
 

@@ -1,10 +1,15 @@
+import bz2
 import gzip
 import lzma
+from functools import partial
 
+import pyarrow as pa
 import pytest
 
 from e2emern.tasks.errors import SourceError
 from e2emern.tasks.parsers.source_reader import open_source
+
+ZSTD, ZSTD_AGAIN = (pa.compress(half, "zstd", asbytes=True) for half in (b"te", b"xt"))
 
 
 def read(path, **limits):
@@ -20,8 +25,10 @@ def read(path, **limits):
         gzip.compress(b"te") + gzip.compress(b"xt"),
         gzip.compress(b"text") + b"\0" * 9,
         lzma.compress(b"text"),
+        bz2.compress(b"te") + bz2.compress(b"xt"),
+        ZSTD + ZSTD_AGAIN,
     ],
-    ids=["plain", "gzip", "two members", "padded", "xz"],
+    ids=["plain", "gzip", "two members", "padded", "xz", "bzip2", "zstd"],
 )
 def test_packing_is_found_by_its_first_bytes(write, content):
     assert read(write(content)) == b"text"
@@ -42,11 +49,27 @@ def test_packing_is_found_by_its_first_bytes(write, content):
             lzma.compress(b"text")[:-3],
             r"source: xz damaged after 4 decompressed bytes \(.*\); download the file again$",
         ),
+        (bz2.compress(b"text")[:-3], "source: bzip2 damaged after 4 decompressed bytes"),
+        (ZSTD[:-3], r"source: zstd damaged after 0 decompressed bytes \(.*\); download the file again$"),
+        (ZSTD + b"rest", "source: zstd damaged after 0 decompressed bytes"),
         (b"\xfd7zXZ\0text", "source: xz damaged after 0 decompressed bytes"),
         (b"\x1f\x8b", "source: gzip damaged after 0 decompressed bytes"),
         (gzip.compress(b"text")[:10] + b"\xff\xff\xff\xff", "source: gzip damaged after 0 decompressed bytes"),
     ],
-    ids=["empty", "empty gzip", "truncated", "checksum", "trailing", "xz", "no xz", "magic alone", "no deflate"],
+    ids=[
+        "empty",
+        "empty gzip",
+        "truncated",
+        "checksum",
+        "trailing",
+        "xz",
+        "bzip2",
+        "zstd",
+        "more",
+        "no xz",
+        "magic alone",
+        "no deflate",
+    ],
 )
 def test_a_source_that_cannot_be_read(write, content, message):
     with pytest.raises(SourceError, match=message):
@@ -60,10 +83,13 @@ def test_what_precedes_a_damage_is_handed_out_first(write):
             source.read()
 
 
-def test_a_bomb_is_refused(write):
-    path = write(gzip.compress(b"0" * 3_000_000))
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, lzma.compress, bz2.compress, partial(pa.compress, codec="zstd", asbytes=True)]
+)
+def test_a_bomb_is_refused(write, pack):
+    path = write(pack(b"0" * 3_000_000))
     assert len(read(path)) == 3_000_000
-    assert len(read(path, ratio_free=1_000_000, max_ratio=2000)) == 3_000_000
+    assert len(read(path, ratio_free=1_000_000, max_ratio=200_000)) == 3_000_000
     with pytest.raises(SourceError, match="over 200 times as many; refused as a decompression bomb"):
         read(path, ratio_free=1_000_000)
 
