@@ -126,7 +126,7 @@ def _fetched(pmids: str, home: Home, problems: dict[str, str]) -> list[Path]:
 
     settings = read_settings(home=home.root.absolute())
     key = settings.ncbi_api_key
-    eutils = Eutils(url=settings.ncbi_url, api_key=key and key.get_secret_value(), email=settings.ncbi_email)
+    eutils = Eutils(url=settings.ncbi_url, api_key=key.get_secret_value() if key else None, email=settings.ncbi_email)
     numbers, unusable = read_pmids(pmids)
     with TerminalProgress() as progress:
         files, failed = fetch_pmids(numbers, home.inputs, eutils=eutils, progress=progress)

@@ -137,10 +137,7 @@ def _text(value: object, column: str) -> str:
     if value is None or value != value:  # NaN, which pandas writes for a missing text
         return ""
     if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError as error:
-            raise RecordError(f"column {column!r}: {not_utf8(value, error.start)}") from error
+        value = value.decode("utf-8", "surrogateescape")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
