@@ -1,9 +1,9 @@
-"""Export annotated documents as PubTator, BioC XML, BioC JSON or JSON lines, in constant memory.
+"""Export annotated documents, or their mentions as a table, in constant memory.
 
 The file is written under a temporary name and renamed when complete, so a reader never sees half of it. Nothing is
 dropped silently. A document that the format cannot hold stops the export, or is skipped and counted on request. A
 character that the format forbids is replaced by one other character, so that offsets stay valid, and its document is
-counted.
+counted. So are mentions that a format of tags cannot hold because they overlap others.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+import numpy as np
 
 from e2emern.model.document import MENTION_FIELDS, Annotation, Document, InvalidAnnotation, Mention, Passage
 from e2emern.tasks.concept_filter import keep_links
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.exporters import bioc, jsonl, pubtator
+from e2emern.tasks.exporters import bioc, brat, conll, jsonl, pubtator, table
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.documents import annotated_rows
 
 Annotated = tuple[Document, list[Mention]]
+Tabled = tuple[Document, list[table.Row]]
 
 
 @dataclass(slots=True)
@@ -36,7 +39,8 @@ class Exported:
     documents: int = 0
     mentions: int = 0
     skipped: int = 0  # documents that the format cannot hold
-    altered: int = 0  # documents written with forbidden characters replaced, one for one
+    altered: int = 0  # documents written with forbidden characters replaced, one for one, or formulas guarded
+    overlapping: int = 0  # mentions left out, as they overlap longer ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class _Format:
     unfit: Callable[[Document], str | None] = lambda document: None
     forbidden: re.Pattern[str] | None = None
     substitute: str = ""
+    flat: bool = False  # it has one tag for each token
 
 
 _FORMATS = {
@@ -54,28 +59,45 @@ _FORMATS = {
     "bioc-xml": _Format(bioc.write_xml, forbidden=bioc.FORBIDDEN_IN_XML, substitute=bioc.SUBSTITUTE_IN_XML),
     "bioc-json": _Format(bioc.write_json),
     "jsonl": _Format(jsonl.write),
+    "brat": _Format(brat.write, forbidden=brat.FORBIDDEN, substitute=brat.SUBSTITUTE),
+    "conll": _Format(conll.write, conll.unfit, flat=True),
 }
 FORMATS = tuple(_FORMATS)
+TABLES = tuple(table.WRITERS)
 
 
-def read_annotated(home: Home, *, selected: Container[str] | None = None) -> Iterator[Annotated]:
+def read_annotated(
+    home: Home, *, selected: Container[str] | None = None, min_score: float | None = None
+) -> Iterator[Annotated]:
     """Yield the documents of the current snapshot with their mentions, ordered by source and record.
 
-    If ids are selected, mentions of other concepts lose their concept (`tasks.concept_filter.keep_links`).
+    If ids are selected, mentions of other concepts lose their concept (`tasks.concept_filter.keep_links`). With a
+    `min_score`, mentions with a smaller link score, or none, are left out.
 
     Raises:
         WarehouseError: nothing was published, or a file of the snapshot cannot be read.
     """
-    for row in annotated_rows(home):
-        mentions = [Mention(**{name: each[name] for name in MENTION_FIELDS}) for each in row["mentions"]]
-        yield _document(row), mentions if selected is None else keep_links(mentions, selected)
+    for _row, document, mentions in _read(home, selected, min_score):
+        yield document, mentions
+
+
+def read_tabled(
+    home: Home, *, selected: Container[str] | None = None, min_score: float | None = None
+) -> Iterator[Tabled]:
+    """Yield the same documents and mentions as `read_annotated`, the mentions as rows of the view."""
+    for row, document, mentions in _read(home, selected, min_score):
+        origin = {"document_id": document.document_id, "pmid": document.pmid}
+        origin |= {name: row[name] for name in ("source", "record")}
+        versions = {name: row["mentions"][0][name] for name in ("model_version", "mesh_version") if mentions}
+        yield document, [{**origin, **versions, **asdict(mention)} for mention in mentions]
 
 
 def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, skip_full_text: bool = False) -> Exported:
     """Write annotated documents to a file and count them.
 
     An `output` that ends in `.gz` is compressed; `-` is standard output. `form` is one of FORMATS. PubTator holds only
-    a title and an abstract: with `skip_full_text`, other documents are skipped and counted.
+    a title and an abstract: with `skip_full_text`, other documents are skipped and counted. brat has several files:
+    they are written to a new folder, or to an archive if `output` ends in `.tar` or `.tar.gz`, or is `-`.
 
     Raises:
         InputError: the format is unknown, it cannot hold a document, a mention is not in its document's text,
@@ -84,14 +106,52 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
     if form not in _FORMATS:
         raise InputError(f"unknown export format {form!r}: expected one of {', '.join(FORMATS)}")
     counts = Exported()
-    try:
-        with _opened(output) as out:
-            _FORMATS[form].write(_prepared(annotated, form, skip_full_text, counts), out)
-    except BrokenPipeError:  # the reader of standard output has closed it
-        raise
-    except OSError as error:
-        raise InputError(f"{output}: cannot write the export: {error.strerror or error}") from error
+    prepared = _prepared(annotated, form, skip_full_text, counts)
+    with _written(output):
+        if form == "brat" and not re.search(r"(^-|\.tar|\.tar\.gz|\.tgz)$", str(output)):
+            brat.write_folder(prepared, Path(output))
+        else:
+            with _opened(output) as out:
+                _FORMATS[form].write(prepared, out)
     return counts
+
+
+def export_table(tabled: Iterable[Tabled], output: str | Path, *, form: str) -> Exported:
+    """Write a table with a row for each mention to a file, and count documents and mentions.
+
+    `form` is one of TABLES, `output` as in `export`.
+
+    Raises:
+        InputError: a mention is not in its document's text, or the file cannot be written.
+    """
+    write, change = table.WRITERS[form]
+    counts = Exported()
+
+    def rows() -> Iterator[table.Row]:
+        for document, mentions in tabled:
+            _check(document, [Mention(**{name: row[name] for name in MENTION_FIELDS}) for row in mentions])
+            written = list(map(change, mentions)) if change else mentions
+            counts.documents += 1
+            counts.mentions += len(mentions)
+            counts.altered += written != mentions
+            yield from written
+
+    with _written(output), _opened(output) as out:
+        write(rows(), out)
+    return counts
+
+
+def _read(
+    home: Home, selected: Container[str] | None, min_score: float | None
+) -> Iterator[tuple[Mapping[str, Any], Document, list[Mention]]]:
+    least = None if min_score is None else float(np.float32(min_score))  # as the tables store scores
+    for row in annotated_rows(home):
+        mentions = [Mention(**{name: each[name] for name in MENTION_FIELDS}) for each in row["mentions"]]
+        if selected is not None:
+            mentions = keep_links(mentions, selected)
+        if least is not None:
+            mentions = [one for one in mentions if one.link_score is not None and one.link_score >= least]
+        yield row, _document(row), mentions
 
 
 def _document(row: Mapping[str, Any]) -> Document:
@@ -126,6 +186,10 @@ def _prepared(annotated: Iterable[Annotated], form: str, skip: bool, counts: Exp
         if reason:
             counts.skipped += 1
             continue
+        if rules.flat:
+            kept = conll.without_overlaps(mentions)
+            counts.overlapping += len(mentions) - len(kept)
+            mentions = kept
         written = document, mentions
         if rules.forbidden:
             written = _cleaned(document, mentions, rules.forbidden, rules.substitute)
@@ -173,6 +237,17 @@ def _cleaned(document: Document, mentions: list[Mention], forbidden: re.Pattern[
 
 
 @contextmanager
+def _written(output: str | Path) -> Iterator[None]:
+    """Turn an error of the operating system in the block into one of ours."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of standard output has closed it
+        raise
+    except OSError as error:
+        raise InputError(f"{output}: cannot write the export: {error.strerror or error}") from error
+
+
+@contextmanager
 def _opened(output: str | Path) -> Iterator[BinaryIO]:
     """Open a file that is committed only if the block succeeds, or standard output for `-`."""
     if str(output) == "-":
@@ -181,7 +256,7 @@ def _opened(output: str | Path) -> Iterator[BinaryIO]:
         return
     path = Path(output)
     with atomic_write(path) as file:
-        if path.suffix == ".gz":
+        if path.suffix in (".gz", ".tgz"):
             # No name and no time in the header: the same documents give the same bytes.
             with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
                 yield cast(BinaryIO, packed)

@@ -9,47 +9,64 @@ from typing import Annotated
 import typer
 
 from e2emern.flows.cli.application import app, say
-from e2emern.flows.cli.options import Allow, Branch, Deny, HomeFolder
+from e2emern.flows.cli.options import Allow, Branch, Deny, HomeFolder, MinScore
 from e2emern.warehouse.wording import plural
 
 
 class ExportFormat(StrEnum):
-    """The formats of documents with mentions."""
+    """The formats of documents with mentions, then those of a table with a row for each mention."""
 
     PUBTATOR = "pubtator"
     BIOC_XML = "bioc-xml"
     BIOC_JSON = "bioc-json"
     JSONL = "jsonl"
+    BRAT = "brat"
+    CONLL = "conll"
+    CSV = "csv"
+    TSV = "tsv"
+    PARQUET = "parquet"
 
 
-@app.command(epilog="Example: e2emern export --home home --format bioc-json --output annotated.json.gz")
+@app.command(epilog="Example: e2emern export --home home --format csv --min-score 0.9 --output mentions.csv.gz")
 def export(
     home: HomeFolder,
     form: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="File to write; .gz packs it, - is standard output.")],
+    output: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="File to write; .gz packs it, - is standard output. For brat, a new folder."),
+    ],
+    min_score: MinScore = None,
     skip_full_text: Annotated[
-        bool, typer.Option("--skip-full-text", help="Leave out documents that PubTator cannot hold.")
+        bool, typer.Option("--skip-full-text", help="Leave out documents that PubTator or CoNLL cannot hold.")
     ] = False,
     branch: Branch = None,
     allow: Allow = None,
     deny: Deny = None,
 ) -> None:
-    """Write the documents of the current snapshot with their mentions.
+    """Write the documents of the current snapshot with their mentions, or the mentions alone as a table.
 
     With --branch, --allow or --deny, mentions of other concepts are written as not linked, as `link` does.
     """
-    from e2emern.tasks.export import export as export_to
-    from e2emern.tasks.export import read_annotated
+    from e2emern.tasks import export as exports
 
     selected = None
     if branch or allow or deny:
         from e2emern.tasks.concept_filter import read_selection
 
         selected = read_selection(home, branches=branch or (), allow=allow, deny=deny)
-    written = export_to(read_annotated(home, selected=selected), output, form=form.value, skip_full_text=skip_full_text)
+    if form.value in exports.TABLES:
+        tabled = exports.read_tabled(home, selected=selected, min_score=min_score)
+        written = exports.export_table(tabled, output, form=form.value)
+    else:
+        annotated = exports.read_annotated(home, selected=selected, min_score=min_score)
+        written = exports.export(annotated, output, form=form.value, skip_full_text=skip_full_text)
     say(f"wrote {plural(written.documents, 'document')} with {plural(written.mentions, 'mention')} to {output}")
     if written.skipped:
-        say(f"left out, as PubTator cannot hold them: {plural(written.skipped, 'document')}")
+        say(f"left out, as {form.value} cannot hold them: {plural(written.skipped, 'document')}")
+    if written.overlapping:
+        say(f"left out, as they overlap longer ones: {plural(written.overlapping, 'mention')}")
     if written.altered:
-        altered = plural(written.altered, "document")
-        say(f"in {altered}, characters that {form.value} forbids were replaced one for one")
+        changed = "characters that {} forbids were replaced one for one"
+        if form in (ExportFormat.CSV, ExportFormat.TSV):
+            changed = "{} text that begins like a formula got an apostrophe before it, or tabs became spaces"
+        say(f"in {plural(written.altered, 'document')}, {changed.format(form.value)}")

@@ -68,6 +68,10 @@ Allow = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Only links to these ids, one a line, and to those under --branch.")
 ]
 Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="No links to these ids, one a line.")]
+MinScore = Annotated[
+    float | None,
+    typer.Option("--min-score", min=0, max=1, metavar="X", help="Only mentions linked with at least this score."),
+]
 
 Config = Annotated[
     Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: ours, student, paper, auxiliary.")

@@ -22,7 +22,7 @@ SECTIONS = {
         "query": "Answer a question that has a name",
         "sql": "Answer an SQL query of your own",
         "trace": "Show a document, its mentions and history",
-        "export": "Write PubTator, BioC or JSON lines",
+        "export": "Write PubTator, BioC, brat, CSV, Parquet ...",
     },
     "Look after a home": {
         "status": "Show what a home holds",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from e2emern.model.document import Annotation, Document, InvalidAnnotation, Mention, Passage
 from e2emern.tasks.export import export
+from e2emern.tasks.exporters.brat import FORBIDDEN as BRAT_FORBIDDEN
 from e2emern.tasks.exporters.pubtator import FORBIDDEN
 from e2emern.tasks.parsers import parse
 
@@ -124,6 +126,53 @@ def test_any_text_comes_back_from_our_own_parsers(
         assert (read.record, read.document_id) == (record, document.document_id)
         found = [(each.start, each.end, "|".join(each.identifiers) or "-") for each in read.annotations]
         assert found == (_as_pubtator(document, mentions)[1] if form == "pubtator" else _expected(mentions))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_documents(), max_size=3, unique_by=lambda each: each[0].document_id))
+def test_any_text_comes_back_from_brat(tmp_path_factory: pytest.TempPathFactory, annotated: Annotated) -> None:
+    folder = tmp_path_factory.mktemp("brat") / "out"
+    export(annotated, folder, form="brat")
+    assert len(list(folder.iterdir())) == 1 + 2 * len(annotated)
+    for document, mentions in annotated:
+        text, lines = ((folder / f"{document.document_id}.{end}").read_bytes().decode() for end in ("txt", "ann"))
+        assert text == "".join(BRAT_FORBIDDEN.sub(" ", passage.text) + "\n" for passage in document.passages)
+        spans, ids = [], dict[str, list[str]]()
+        for line in lines.splitlines():
+            name, what, words = line.split("\t")
+            if name.startswith("N"):
+                _, of, identifier = what.split(" ")
+                ids.setdefault(of, []).append(identifier)
+                continue
+            kind, _, places = what.partition(" ")
+            fragments = [tuple(map(int, place.split(" "))) for place in places.split(";")]
+            assert (kind, words) == ("Disease", " ".join(text[start:end] for start, end in fragments))
+            first = document.passages[0].offset  # 0 in brat's text
+            spans.append((name, first + fragments[0][0], first + fragments[-1][1]))
+        assert [(start, end, "|".join(ids.get(name, ["-"]))) for name, start, end in spans] == _expected(mentions)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_documents(), max_size=3))
+def test_any_text_comes_back_from_conll(tmp_path_factory: pytest.TempPathFactory, annotated: Annotated) -> None:
+    found: list[tuple[str, str, list[tuple[int, int, str]]]] = []
+    for line in _written("conll", annotated, tmp_path_factory.mktemp("conll")).split("\n"):
+        if not line:
+            continue
+        token, start, end, concept, tag = line.split("\t")
+        if token == "-DOCSTART-":
+            found.append((concept, "", []))
+            continue
+        name, text, mentions = found[-1]
+        found[-1] = (name, text.ljust(int(start)) + token, mentions)
+        if tag == "B-Disease":
+            mentions.append((int(start), int(end), concept))
+        elif tag == "I-Disease":
+            mentions[-1] = (mentions[-1][0], int(end), concept)
+    assert [each[0] for each in found] == [document.document_id for document, _ in annotated]
+    for (_, text, read), (document, mentions) in zip(found, annotated, strict=True):
+        assert text == re.sub(r"\s", " ", document.text).rstrip()
+        assert read == _expected(mentions)
 
 
 _facts = st.none() | st.text(max_size=5)
