@@ -1,0 +1,124 @@
+"""Write mentions as a table, one row for each mention: CSV, TSV or Parquet, with the columns of the view `mentions`.
+
+CSV follows RFC 4180: every text is in quotes, a missing value is empty without quotes. TSV follows the registration of
+text/tab-separated-values (IANA): no quotes, so tabs and line ends in a text become spaces. A spreadsheet takes a text
+that begins with `=`, `+`, `-` or `@` for a formula and runs it (OWASP, CSV injection). CSV and TSV put an apostrophe
+before such a text, and before one that begins with apostrophes and such a character, so `unguarded` has one answer.
+Parquet holds every value as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from e2emern.warehouse.schemas import MENTIONS
+
+COLUMNS = (
+    "document_id", "pmid", "sentence", "start", "end", "text", "entity_type", "mesh_id", "mesh_name",
+    "ner_score", "mid_score", "high_score", "link_score", "how", "model_version", "mesh_version", "source", "record",
+)  # fmt: skip
+SCHEMA = pa.schema([MENTIONS.field(name) for name in COLUMNS])
+
+Row = dict[str, Any]
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # spreadsheets skip white space before a formula
+_GUARDED = re.compile(r"''*[=+\-@\t\r\n]")
+_NOT_IN_TSV = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+_BATCH_ROWS = 8192
+
+
+def guarded(text: str) -> str:
+    """Return a text that spreadsheets do not take for a formula: with an apostrophe before it if it begins like one."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(text: str) -> str:
+    """Return the text that `guarded` was given."""
+    return text[1:] if _GUARDED.match(text) else text
+
+
+def written_in_csv(row: Row) -> Row:
+    """Return a row as CSV holds it."""
+    return {name: guarded(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def written_in_tsv(row: Row) -> Row:
+    """Return a row as TSV holds it."""
+    return written_in_csv(
+        {name: _NOT_IN_TSV.sub(" ", value) if isinstance(value, str) else value for name, value in row.items()}
+    )
+
+
+def write_csv(rows: Iterable[Row], out: BinaryIO) -> None:
+    """Write CSV with a header."""
+    with pyarrow.csv.CSVWriter(_Counted(out), SCHEMA) as writer:
+        for batch in _batches(rows):
+            writer.write_batch(batch)
+
+
+def write_tsv(rows: Iterable[Row], out: BinaryIO) -> None:
+    """Write TSV with a header; no value may have a tab or a line end."""
+    out.write(("\t".join(COLUMNS) + "\n").encode())
+    kinds = [pa.types.is_float32(field.type) for field in SCHEMA]
+    for row in rows:
+        cells = [_cell(row[name], is_float=kind) for name, kind in zip(COLUMNS, kinds, strict=True)]
+        out.write(("\t".join(cells) + "\n").encode())
+
+
+def write_parquet(rows: Iterable[Row], out: BinaryIO) -> None:
+    """Write Parquet with the schema of the view, compressed with Zstandard."""
+    with pq.ParquetWriter(_Counted(out), SCHEMA, compression="zstd") as writer:
+        for batch in _batches(rows):
+            writer.write_batch(batch)
+
+
+WRITERS: dict[str, tuple[Callable[[Iterable[Row], BinaryIO], None], Callable[[Row], Row] | None]] = {
+    "csv": (write_csv, written_in_csv),
+    "tsv": (write_tsv, written_in_tsv),
+    "parquet": (write_parquet, None),
+}
+"""For each format its writer, and what it changes in a row before it is written."""
+
+
+class _Counted:
+    """A binary file whose position is the number of bytes written: Arrow asks for it, and a pipe has none."""
+
+    closed = False
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._at = 0
+
+    def write(self, data: bytes) -> int:
+        self._out.write(data)
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._at
+
+    def flush(self) -> None:
+        self._out.flush()
+
+    def close(self) -> None:
+        """Leave the file open for its owner."""
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
+    unread = iter(rows)
+    while some := list(islice(unread, _BATCH_ROWS)):
+        yield pa.RecordBatch.from_pylist(some, schema=SCHEMA)
+
+
+def _cell(value: object, *, is_float: bool) -> str:
+    if value is None:
+        return ""
+    return str(np.float32(value)) if is_float else str(value)  # type: ignore[arg-type]  # a number by the schema
