@@ -143,6 +143,15 @@ ANNOTATIONS = pa.schema(
     ]
 )
 
+XREFS = pa.schema(
+    [
+        _column("mesh_id", pa.string(), "Concept id, as in mentions and entities", nullable=False),
+        _column("database", pa.string(), "Database of the other id: OMIM, DOID or MeSH", nullable=False),
+        _column("identifier", pa.string(), "The other id with its prefix, such as OMIM:114480", nullable=False),
+        _column("mesh_version", pa.string(), "Version of the vocabulary that has the id", nullable=False),
+    ]
+)
+
 INVALID_ANNOTATIONS = pa.schema(
     [
         *_ORIGIN,

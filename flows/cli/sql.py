@@ -32,7 +32,7 @@ def sql(
 ) -> None:
     """Answer a query of your own from the current snapshot; `e2emern query` has answers to common questions.
 
-    Tables: documents, mentions, concepts, entities, entity_tree, failures, deletions, annotations,
+    Tables: documents, mentions, concepts, entities, entity_tree, xrefs, failures, deletions, annotations,
     invalid_annotations, sources, files, superseded, hidden, runs, models, evaluations, checks, snapshot; DESCRIBE
     lists the columns of each.
     """

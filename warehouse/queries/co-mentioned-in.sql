@@ -2,16 +2,19 @@
 --
 -- $disease concept: one concept
 -- $chemical concept: the other
+-- $min_score number = null: only links with at least this score
 --
 -- Example: e2emern query co-mentioned-in --disease Neoplasms --chemical Aspirin --home home
 WITH
     disease AS (
         SELECT document_id, sentence, text FROM mentions
         WHERE mesh_id IN (SELECT mesh_id FROM entity_tree WHERE ancestor_id = $disease)
+            AND ($min_score::FLOAT IS NULL OR link_score >= $min_score::FLOAT)
     ),
     chemical AS (
         SELECT document_id, sentence, text FROM mentions
         WHERE mesh_id IN (SELECT mesh_id FROM entity_tree WHERE ancestor_id = $chemical)
+            AND ($min_score::FLOAT IS NULL OR link_score >= $min_score::FLOAT)
     ),
 
     together AS (

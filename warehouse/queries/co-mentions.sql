@@ -6,11 +6,13 @@
 -- $disease concept = null: only this disease and all below it
 -- $chemical concept = null: only this chemical and all below it
 -- $least integer = 1: only pairs in at least so many documents
+-- $min_score number = null: only links with at least this score
 --
 -- Example: e2emern query co-mentions --disease Neoplasms --chemical Aspirin --home home
 WITH
     linked AS (
-        SELECT document_id, sentence, mesh_id, entity_type FROM mentions WHERE mesh_id IS NOT NULL
+        SELECT document_id, sentence, mesh_id, entity_type FROM mentions
+        WHERE mesh_id IS NOT NULL AND ($min_score::FLOAT IS NULL OR link_score >= $min_score::FLOAT)
     ),
     total AS (SELECT count(*) AS documents FROM documents),
 

@@ -2,6 +2,7 @@
 --
 -- $concept concept: the concept to look for
 -- $year integer = null: only documents published in this year
+-- $min_score number = null: only links with at least this score
 --
 -- Example: e2emern query documents-of --concept Aspirin --year 2021 --home home
 WITH
@@ -10,6 +11,7 @@ WITH
     naming AS (
         SELECT document_id, count(DISTINCT (start, "end")) AS mentions, list(DISTINCT text ORDER BY text) AS words
         FROM mentions SEMI JOIN below USING (mesh_id)
+        WHERE ($min_score::FLOAT IS NULL OR link_score >= $min_score::FLOAT)
         GROUP BY document_id
     ),
     final AS (

@@ -1,10 +1,14 @@
 -- The concepts directly below one in the MeSH trees, each counted with all concepts below it.
 --
 -- $concept concept: the concept to look below
+-- $min_score number = null: only links with at least this score
 --
 -- Example: e2emern query narrower --concept Neoplasms --home home
 WITH
-    linked AS (SELECT document_id, start, "end", mesh_id FROM mentions WHERE mesh_id IS NOT NULL),
+    linked AS (
+        SELECT document_id, start, "end", mesh_id FROM mentions
+        WHERE mesh_id IS NOT NULL AND ($min_score::FLOAT IS NULL OR link_score >= $min_score::FLOAT)
+    ),
     placed AS (SELECT mesh_id, name, unnest(tree_numbers) AS tree_number FROM entities),
 
     children AS (

@@ -1,6 +1,7 @@
 -- A concept and all below it, year by year: documents that mention it, its mentions, and its share of all documents.
 --
 -- $concept concept: the concept to follow
+-- $min_score number = null: only links with at least this score
 --
 -- Example: e2emern query timeline --concept D001241 --home home
 WITH
@@ -9,6 +10,7 @@ WITH
 
     naming AS (
         SELECT document_id, count(DISTINCT (start, "end")) AS mentions FROM mentions SEMI JOIN below USING (mesh_id)
+        WHERE ($min_score::FLOAT IS NULL OR link_score >= $min_score::FLOAT)
         GROUP BY document_id
     ),
     final AS (

@@ -3,10 +3,14 @@
 -- $under concept = null: only this concept and all below it in the MeSH trees
 -- $type type = null: only this entity type, Disease or Chemical
 -- $year integer = null: only documents published in this year
+-- $min_score number = null: only links with at least this score
 --
 -- Example: e2emern query top-concepts --under Neoplasms --year 2021 --home home
 WITH
-    linked AS (SELECT document_id, mesh_id, entity_type FROM mentions WHERE mesh_id IS NOT NULL),
+    linked AS (
+        SELECT document_id, mesh_id, entity_type FROM mentions
+        WHERE mesh_id IS NOT NULL AND ($min_score::FLOAT IS NULL OR link_score >= $min_score::FLOAT)
+    ),
     published AS (SELECT document_id, TRY_CAST(left(published, 4) AS INTEGER) AS year FROM documents),
     below AS (SELECT mesh_id FROM entity_tree WHERE ancestor_id = $under::VARCHAR),
 

@@ -48,13 +48,32 @@ SELECT {ORIGIN}, document_id, pmid, annotation.start, annotation."end", annotati
 FROM (SELECT {ORIGIN}, document_id, pmid, unnest(annotations) AS annotation FROM documents)
 """
 _INVALID_SQL = f"SELECT {ORIGIN}, document_id, pmid, unnest(invalid_annotations, recursive := true) FROM documents"
-# Every view over the lists of `documents`: its schema, description and query.
+# An id without a prefix is one of MeSH or OMIM, as `entities` writes them. Entries of OMIM have their own id there.
+_XREFS_SQL = """
+SELECT mesh_id, CASE database WHEN 'MESH' THEN 'MeSH' ELSE database END AS database,
+    database || ':' || regexp_replace(alias, '^[A-Za-z]+:', '') AS identifier, mesh_version
+FROM (
+    SELECT mesh_id, alias, mesh_version, CASE WHEN contains(alias, ':') THEN upper(split_part(alias, ':', 1))
+        WHEN regexp_full_match(alias, '[0-9]+') THEN 'OMIM' ELSE 'MESH' END AS database
+    FROM (
+        SELECT mesh_id, unnest(aliases) AS alias, mesh_version FROM entities
+        UNION ALL
+        SELECT mesh_id, mesh_id, mesh_version FROM entities WHERE record_type = 'omim'
+    )
+)
+"""
+# Every view over the lists of `documents` and `entities`: its schema, description and query.
 LISTS: dict[str, tuple[pa.Schema, str, str]] = {
     "annotations": (schemas.ANNOTATIONS, "Mentions that the sources themselves carry", _ANNOTATIONS_SQL),
     "invalid_annotations": (
         schemas.INVALID_ANNOTATIONS,
         "Annotations and lines of sources that could not be used, though their documents were",
         _INVALID_SQL,
+    ),
+    "xrefs": (
+        schemas.XREFS,
+        "Ids of the concepts in other databases, as far as the vocabulary has them: join on mesh_id",
+        _XREFS_SQL,
     ),
 }
 TABLES: dict[str, tuple[pa.Schema, str]] = {
