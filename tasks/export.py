@@ -26,7 +26,7 @@ from e2emern.tasks.errors import InputError
 from e2emern.tasks.exporters import bioc, brat, conll, jsonl, pubtator, table
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.layout import Home
-from e2emern.warehouse.queries.documents import annotated_rows
+from e2emern.warehouse.queries.documents import annotated_row, annotated_rows
 
 Annotated = tuple[Document, list[Mention]]
 Tabled = tuple[Document, list[table.Row]]
@@ -92,6 +92,12 @@ def read_tabled(
         yield document, [{**origin, **versions, **asdict(mention)} for mention in mentions]
 
 
+def read_one(home: Home, document_id: str, *, min_score: float | None = None) -> Annotated | None:
+    """Return one document of the current snapshot with its mentions, as `read_annotated`; None if it is not shown."""
+    row = annotated_row(home, document_id)
+    return (_document(row), _mentions(row, min_score=min_score)) if row else None
+
+
 def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, skip_full_text: bool = False) -> Exported:
     """Write annotated documents to a file and count them.
 
@@ -144,14 +150,20 @@ def export_table(tabled: Iterable[Tabled], output: str | Path, *, form: str) -> 
 def _read(
     home: Home, selected: Container[str] | None, min_score: float | None
 ) -> Iterator[tuple[Mapping[str, Any], Document, list[Mention]]]:
-    least = None if min_score is None else float(np.float32(min_score))  # as the tables store scores
     for row in annotated_rows(home):
-        mentions = [Mention(**{name: each[name] for name in MENTION_FIELDS}) for each in row["mentions"]]
-        if selected is not None:
-            mentions = keep_links(mentions, selected)
-        if least is not None:
-            mentions = [one for one in mentions if one.link_score is not None and one.link_score >= least]
-        yield row, _document(row), mentions
+        yield row, _document(row), _mentions(row, selected=selected, min_score=min_score)
+
+
+def _mentions(
+    row: Mapping[str, Any], *, selected: Container[str] | None = None, min_score: float | None = None
+) -> list[Mention]:
+    mentions = [Mention(**{name: each[name] for name in MENTION_FIELDS}) for each in row["mentions"]]
+    if selected is not None:
+        mentions = keep_links(mentions, selected)
+    if min_score is None:
+        return mentions
+    least = float(np.float32(min_score))  # as the tables store scores
+    return [one for one in mentions if one.link_score is not None and one.link_score >= least]
 
 
 def _document(row: Mapping[str, Any]) -> Document:

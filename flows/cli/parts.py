@@ -21,6 +21,7 @@ SECTIONS = {
         "explore": "Browse a home in your browser",
         "query": "Answer a question that has a name",
         "sql": "Answer an SQL query of your own",
+        "show": "Print a document with its mentions",
         "trace": "Show a document, its mentions and history",
         "export": "Write PubTator, BioC, brat, CSV, Parquet ...",
     },

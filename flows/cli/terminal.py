@@ -26,7 +26,7 @@ from e2emern.model.document import Document, Mention, Passage
 from e2emern.tasks.exporters.grouping import Span, spans
 from e2emern.warehouse.wording import plural
 
-_GROUNDS = {"Disease": "#1a1a1a on #ff8a80", "Chemical": "#1a1a1a on #a8d8ff"}
+_GROUNDS = {"Disease": "underline #1a1a1a on #ff8a80", "Chemical": "underline2 #1a1a1a on #a8d8ff"}  # one line or two
 _OTHER_GROUND = "#1a1a1a on #d9d9d9"
 _LABEL = "italic"
 _UNBOUNDED = 1_000_000  # columns of a terminal that never wraps

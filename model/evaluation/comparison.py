@@ -69,18 +69,14 @@ def compare(champion: Counts, challenger: Counts, *, rounds: int = ROUNDS, seed:
     shared = sorted(champion.keys() & challenger.keys())
     if not shared:
         raise ValueError("found no corpus, split and protocol that both models are counted on")
-    draws: dict[tuple[str, str], np.ndarray] = {}
+    draws = _Draws(rounds, seed)
     sampled: dict[Cell, tuple[np.ndarray, np.ndarray]] = {}
     cells = {}
     for cell in shared:
         first, second = champion[cell], challenger[cell]
         if len(first) != len(second):
             raise ValueError(f"{cell.corpus}/{cell.split}: found {len(first)} and {len(second)} documents")
-        split = (cell.corpus, cell.split)
-        if split not in draws:  # a seed for each split, so that other splits change nothing
-            random = np.random.default_rng((seed, crc32("/".join(split).encode())))
-            draws[split] = random.multinomial(len(first), np.full(len(first), 1 / len(first)), size=rounds)
-        weights = draws[split]
+        weights = draws.of(cell, len(first))
         sampled[cell] = figure(weights @ first, cell.protocol), figure(weights @ second, cell.protocol)
         cells[cell] = _difference(
             float(figure(first.sum(0), cell.protocol)), float(figure(second.sum(0), cell.protocol)), *sampled[cell]
@@ -96,6 +92,33 @@ def compare(champion: Counts, challenger: Counts, *, rounds: int = ROUNDS, seed:
                 np.mean([sampled[cell][1] for cell in mine], axis=0),
             )
     return Comparison(cells, overall)
+
+
+def intervals(counts: Counts, *, rounds: int = ROUNDS, seed: int = 0) -> dict[Cell, tuple[float, float]]:
+    """Return the 95 % interval of the main figure of each cell: percentiles of a bootstrap over documents."""
+    draws = _Draws(rounds, seed)
+    found = {}
+    for cell, mine in counts.items():
+        low, high = np.quantile(figure(draws.of(cell, len(mine)) @ mine, cell.protocol), [0.025, 0.975])
+        found[cell] = float(low), float(high)
+    return found
+
+
+class _Draws:
+    """How often each document of a split is drawn: the same draws for all cells of the split."""
+
+    def __init__(self, rounds: int, seed: int) -> None:
+        self._rounds, self._seed = rounds, seed
+        self._drawn: dict[tuple[str, str], np.ndarray] = {}
+
+    def of(self, cell: Cell, documents: int) -> np.ndarray:
+        """Return the draws of a cell's split, int64 (rounds, documents)."""
+        split = (cell.corpus, cell.split)
+        if split not in self._drawn:  # a seed for each split, so that other splits change nothing
+            random = np.random.default_rng((self._seed, crc32("/".join(split).encode())))
+            chances = np.full(documents, 1 / documents)
+            self._drawn[split] = random.multinomial(documents, chances, size=self._rounds)
+        return self._drawn[split]
 
 
 UNAIDED = "accuracy@1 without training strings"

@@ -19,7 +19,8 @@ from e2emern.model.corpus import GoldDocument, GoldMention, read_corpus, text_of
 from e2emern.model.document import Mention
 from e2emern.model.evaluation.baselines import DEPTHS, find_bounds
 from e2emern.model.evaluation.comparison import UNAIDED
-from e2emern.model.evaluation.metrics import Evaluation, wide_rows
+from e2emern.model.evaluation.cutoffs import by_score
+from e2emern.model.evaluation.metrics import Evaluation, cutoff_rows, wide_rows
 from e2emern.model.evaluation.paper import count_paper
 from e2emern.model.evaluation.report import write_report
 from e2emern.model.evaluation.scores import JUDGES, Counts, count, count_links
@@ -52,10 +53,12 @@ def evaluate(
     """
     canonical = cascade.vocabulary.canonical
     counts: Counts = {}
+    scored = None
     raw = [protocol for protocol in protocols if protocol in JUDGES]
     if raw:
         found, _ = annotate_gold(cascade, documents, progress=progress)
         counts |= count(documents, found, canonical=canonical, protocols=raw, slicer=slicer)
+        scored = by_score(documents, found, canonical=canonical)
     if "link" in protocols:
         answers, unaided, candidates = rank_gold(cascade, documents, progress=progress)
         depths = {f"recall@{depth}": depth for depth in DEPTHS}
@@ -63,7 +66,7 @@ def evaluate(
             counts |= count_links(documents, rankings, canonical=canonical, depths=asked, slicer=slicer)
     if "paper" in protocols and cascade.model.config.use_high:
         counts |= count_paper(cascade, documents, progress=progress)
-    return Evaluation(cascade.model_version, cascade.mesh_version, counts)
+    return Evaluation(cascade.model_version, cascade.mesh_version, counts, scored)
 
 
 def annotate_gold(
@@ -210,6 +213,7 @@ def main(arguments: list[str] | None = None) -> int:
         "model_version": cascade.model_version,
         "mesh_version": cascade.mesh_version,
         "rows": wide_rows(evaluation, bounds),
+        "cutoffs": cutoff_rows(evaluation),
     }
     if options.output:
         write_text(options.output, json.dumps(result, indent=1) + "\n")

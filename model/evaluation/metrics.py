@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from e2emern.model.evaluation.baselines import Bounds
 from e2emern.model.evaluation.comparison import is_of_given_spans
+from e2emern.model.evaluation.cutoffs import ByScore
 from e2emern.model.evaluation.scores import Cell, Counts, Score, summed
 from e2emern.model.evaluation.slices import ALL
 from e2emern.model.files import atomic_path
@@ -44,11 +45,12 @@ EVALUATIONS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The counts of one model."""
+    """The counts of one model; `by_score` is None if raw text was not annotated."""
 
     model_version: str
     mesh_version: str
     counts: Counts
+    by_score: ByScore | None = None
 
 
 def tidy_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:
@@ -84,6 +86,24 @@ def tidy_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def cutoff_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return precision and recall of a model at each cut-off of the link score, one row for each protocol and type."""
+    return [
+        {
+            "corpus": f"{one.corpus}/{one.split}",
+            "protocol": one.protocol,
+            "entity_type": one.entity_type,
+            "min_score": one.min_score,
+            "precision": round(one.score.precision, 4),
+            "recall": round(one.score.recall, 4),
+            "tp": one.score.tp,
+            "fp": one.score.fp,
+            "fn": one.score.fn,
+        }
+        for one in (evaluation.by_score.cutoffs if evaluation.by_score else ())
+    ]
 
 
 def write_figures(rows: list[dict[str, Any]], path: Path) -> None:

@@ -15,10 +15,11 @@ from e2emern.model.evaluation.comparison import (
     mean_and_range,
 )
 from e2emern.model.evaluation.metrics import Evaluation, bound
-from e2emern.model.evaluation.scores import Cell
+from e2emern.model.evaluation.scores import Cell, Score
 from e2emern.model.evaluation.slices import ALL
 
 _GIVEN = "Under `paper` the gold entities of each sentence were given to the model; real text comes without them."
+_CUTOFFS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # that the page shows
 
 
 def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: Comparison | None = None) -> str:
@@ -50,6 +51,9 @@ def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: 
         sliced = [cell for cell in mine if cell.slice != ALL and not cell.protocol.startswith("recall@")]
         if sliced:
             lines += ["", *_aligned(_slices(evaluations, bounds, sliced))]
+        scored = list(_by_score(evaluations, split))
+        if len(scored) > 1:
+            lines += ["", "With only the links of a least score:", "", *_aligned(iter(scored))]
     if comparison is not None:
         lines += ["", "## Against the other model", ""]
         lines += _aligned(_differences(comparison))
@@ -89,6 +93,22 @@ def _slices(evaluations: Sequence[Evaluation], bounds: Bounds, cells: Sequence[C
                 _percent(bound(bounds.floor, cell, _name(cell))),
                 _percent(bound(bounds.ceiling, cell, _name(cell))),
             ]
+
+
+def _by_score(evaluations: Sequence[Evaluation], split: tuple[str, str]) -> Iterator[list[str]]:
+    """Yield precision and recall at cut-offs of the link score, of the summed counts of all models."""
+    yield ["type", "least score", "`mention` P", "R", "F1", "`document` P", "R", "F1"]
+    summed: dict[tuple[str, float, str], Score] = {}
+    for one in (one for evaluation in evaluations if evaluation.by_score for one in evaluation.by_score.cutoffs):
+        if (one.corpus, one.split) == split and one.min_score in _CUTOFFS:
+            key = (one.entity_type, one.min_score, one.protocol)
+            before = summed.get(key, Score())
+            mine = one.score
+            summed[key] = Score(before.tp + mine.tp, before.fp + mine.fp, before.fn + mine.fn)
+    for kind, least in dict.fromkeys(sorted(key[:2] for key in summed)):
+        cells = [summed[kind, least, protocol] for protocol in ("mention", "document")]
+        figures = [_percent(value) for each in cells for value in (each.precision, each.recall, each.f1)]
+        yield [kind, f"{least:g}", *figures]
 
 
 def _differences(comparison: Comparison) -> Iterator[list[str]]:

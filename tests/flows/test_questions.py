@@ -72,6 +72,17 @@ def test_a_type_is_given_in_any_case(home: Path) -> None:
     assert str(ended.exception) == "'Gene' is not an entity type, expected Chemical or Disease"
 
 
+def test_a_document_is_shown_with_its_concepts(home: Path) -> None:
+    ended = invoke("show", "12", "11", "12", "--home", home)
+    assert str(ended.exception) == "11: not in the current snapshot; e2emern trace 11 shows its history"
+    text, table = ended.stdout.split("\n\n", 1)
+    assert text == "12\n[A|-] title\n2021"
+    assert [cell.strip() for cell in table.splitlines()[3].strip("|").split("|")] == [
+        "null", "null", "Disease", "1", "A", "null",
+    ]  # fmt: skip
+    assert invoke("show", "12", "--min-score", "0.5", "--home", home).stdout == "12\nA title\n2021\n\nno mentions\n"
+
+
 def test_the_sql_of_a_question_is_a_beginning(home: Path) -> None:
     printed = invoke("query", "unlinked", "--sql").stdout
     given = ["--param", "type=Disease", "--format", "csv", "--home", str(home)]

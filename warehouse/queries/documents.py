@@ -42,6 +42,25 @@ SELECT document.*, coalesce(mentions, []) AS mentions
 FROM document LEFT JOIN grouped USING (record)
 ORDER BY record
 """
+_DOCUMENT_SQL = "FROM documents WHERE document_id = $id ORDER BY source, digest, record LIMIT 1"
+_MENTIONS_SQL = """
+FROM mentions WHERE document_id = $id AND source = $source AND digest = $digest AND record = $record
+ORDER BY start, "end", link_score DESC NULLS LAST, mesh_id
+"""
+
+
+def annotated_row(home: Home, document_id: str) -> dict[str, Any] | None:
+    """Return the row of one document as `annotated_rows` does; None if the current snapshot does not show it.
+
+    Raises `WarehouseError` if nothing was published or a file cannot be read.
+    """
+    with open_snapshot(home) as connection:
+        rows = connection.execute(_DOCUMENT_SQL, {"id": document_id}).to_arrow_table().to_pylist()
+        for row in rows:
+            asked = {"id": document_id} | {name: row[name] for name in ("source", "digest", "record")}
+            row["mentions"] = connection.execute(_MENTIONS_SQL, asked).to_arrow_table().to_pylist()
+            return dict(row)
+    return None
 
 
 def annotated_rows(home: Home) -> Iterator[dict[str, Any]]:

@@ -71,7 +71,7 @@ def test_nested_and_crossing_mentions_keep_their_ends() -> None:
 def test_a_document_in_colour_names_a_concept_once() -> None:
     console, out = _console(colour=True, width=200)
     show_document(DOCUMENT, MENTIONS, console=console)
-    red, blue, end = "\x1b[38;2;26;26;26;48;2;255;138;128m", "\x1b[38;2;26;26;26;48;2;168;216;255m", "\x1b[0m"
+    red, blue, end = "\x1b[4;38;2;26;26;26;48;2;255;138;128m", "\x1b[21;38;2;26;26;26;48;2;168;216;255m", "\x1b[0m"
     assert out.getvalue() == (
         f"\x1b[1m99000001{end}\n"
         f"{red}Breast and ovarian cancer{end}\x1b[3m D001943 Breast Neoplasms, D010051 Ovarian Neoplasms{end}"
