@@ -30,6 +30,7 @@ from . import (  # noqa: F401  # importing a module adds its commands
     mesh,
     models,
     query,
+    report,
     show,
     snapshots,
     sources,

@@ -38,6 +38,9 @@ def evaluate(
     against: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="Another model, to compare with on the same documents.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with charts and intervals.")
+    ] = None,
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Score models on gold documents, and write evaluation.json, evaluation.parquet and report.md.
@@ -68,6 +71,13 @@ def evaluate(
     write_evaluation(found, output)
     print(found.report, end="")
     say(f"wrote evaluation.json, evaluation.parquet and report.md to {output}")
+    if html:
+        from e2emern.flows.report.evaluation import evaluation_report
+        from e2emern.warehouse.files import atomic_write
+
+        with atomic_write(html) as file:
+            file.write(evaluation_report(found).encode())
+        say(f"wrote {html}")
 
 
 @app.command(epilog="Example: e2emern statistics bc5cdr.train.PubTator bc5cdr.dev.PubTator --format csv")

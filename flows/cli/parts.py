@@ -27,6 +27,7 @@ SECTIONS = {
     },
     "Look after a home": {
         "status": "Show what a home holds",
+        "report": "Write an HTML page with charts about a home",
         "doctor": "Check every file of a home",
         "drift": "Compare the last night with those before",
         "sources": "List the sources, and withdraw one",

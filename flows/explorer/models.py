@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import groupby
 from typing import Any
 
@@ -10,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from e2emern.flows.explorer.site import page, site_of
+from e2emern.model.evaluation.cutoffs import wilson
 from e2emern.warehouse.registry.models import learning_curve
 
 PROTOCOLS = {
@@ -19,7 +19,6 @@ PROTOCOLS = {
     "document": "concepts of a document",
     "paper": "the paper's protocol",
 }
-_Z = 1.959964  # of a 95 % interval
 
 
 def models(request: Request) -> Response:
@@ -62,15 +61,8 @@ def interval_of(row: dict[str, Any]) -> tuple[float, float] | None:
     trials = {"precision": tp + fp, "recall": tp + fn, "f1": tp + fp + fn}.get(row["figure"], tp + fn)
     if not trials:
         return None
-    low, high = _wilson(tp, trials)
+    low, high = wilson(tp, trials)
     return (2 * low / (1 + low), 2 * high / (1 + high)) if row["figure"] == "f1" else (low, high)
-
-
-def _wilson(hits: int, trials: int) -> tuple[float, float]:
-    share, squared = hits / trials, _Z * _Z
-    middle = (share + squared / (2 * trials)) / (1 + squared / trials)
-    half = _Z * math.sqrt(share * (1 - share) / trials + squared / (4 * trials * trials)) / (1 + squared / trials)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _chosen(request: Request, name: str, known: list[str], *, default: str) -> str:

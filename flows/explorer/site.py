@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from e2emern.flows.explorer import charts
+from e2emern.flows import pages
 from e2emern.flows.explorer.annotator import Annotator
 from e2emern.flows.explorer.security import Secrets
-from e2emern.flows.values import text_of
-from e2emern.flows.visible import visible
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.explorer.session import Session, Snapshots
-from e2emern.warehouse.wording import cut, plural
 
 FOLDER = Path(__file__).parent
 
@@ -75,48 +70,12 @@ def flag(request: Request, name: str) -> bool:
     return request.query_params.get(name) == "1"
 
 
-def _finalize(value: Any) -> Any:
-    """Return what a template prints of a value: nothing for None, and no control characters."""
-    if isinstance(value, Markup):
-        return value
-    return "" if value is None else visible(str(value))
-
-
-def _number(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
-
-
-def _moment(value: datetime.datetime | str | None) -> str:
-    if isinstance(value, str):
-        value = datetime.datetime.fromisoformat(value)
-    return f"{value:%Y-%m-%d %H:%M}" if value else "–"
-
-
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    environment = pages.environment(FOLDER / "templates")
+    environment.filters.update(
+        segment=lambda text: quote(str(text), safe=""), dictvalues=lambda row: list(row.values())
     )
-    filters: Mapping[str, Any] = {
-        "number": _number,
-        "share": _share,
-        "moment": _moment,
-        "value": text_of,
-        "segment": lambda text: quote(str(text), safe=""),
-        "plural": plural,
-        "cut": cut,
-        "dictvalues": lambda row: list(row.values()),
-    }
-    environment.filters.update(filters)
-    environment.globals.update(address=address, bars=charts.bars, line=charts.line, interval=charts.interval)
+    environment.globals.update(address=address)
     return environment
 
 

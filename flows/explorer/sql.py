@@ -12,7 +12,7 @@ import pyarrow as pa
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from e2emern.flows.explorer.charts import Point
+from e2emern.flows.charts import Point
 from e2emern.flows.explorer.site import page, site_of
 from e2emern.flows.values import distinct, records_of, write_csv
 from e2emern.warehouse.errors import QueryRefusedError, WarehouseError

@@ -7,6 +7,7 @@ Mizil and Caruana, ICML 2005); in `link`, only links of spans that are gold are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from e2emern.model.evaluation.scores import Canonical, Score, count, summed
 CUTOFFS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
 PROTOCOLS = ("mention", "document")
 BINS = 10  # of scores, from 0 to 1
+_Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,14 @@ class Bin:
     links: int
     right: int
     mean_score: float
+
+
+def wilson(hits: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of at least one trial (Wilson 1927)."""
+    share, squared = hits / trials, _Z * _Z
+    middle = (share + squared / (2 * trials)) / (1 + squared / trials)
+    half = _Z * math.sqrt(share * (1 - share) / trials + squared / (4 * trials * trials)) / (1 + squared / trials)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True, slots=True)

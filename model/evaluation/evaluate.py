@@ -20,7 +20,7 @@ from e2emern.model.document import Mention
 from e2emern.model.evaluation.baselines import DEPTHS, find_bounds
 from e2emern.model.evaluation.comparison import UNAIDED
 from e2emern.model.evaluation.cutoffs import by_score
-from e2emern.model.evaluation.metrics import Evaluation, cutoff_rows, wide_rows
+from e2emern.model.evaluation.metrics import Evaluation, wide_rows
 from e2emern.model.evaluation.paper import count_paper
 from e2emern.model.evaluation.report import write_report
 from e2emern.model.evaluation.scores import JUDGES, Counts, count, count_links
@@ -213,7 +213,6 @@ def main(arguments: list[str] | None = None) -> int:
         "model_version": cascade.model_version,
         "mesh_version": cascade.mesh_version,
         "rows": wide_rows(evaluation, bounds),
-        "cutoffs": cutoff_rows(evaluation),
     }
     if options.output:
         write_text(options.output, json.dumps(result, indent=1) + "\n")

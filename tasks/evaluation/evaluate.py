@@ -15,7 +15,7 @@ from e2emern.model.corpus import GoldDocument
 from e2emern.model.evaluation.baselines import Bounds, find_bounds
 from e2emern.model.evaluation.comparison import Comparison, compare, mean_and_range
 from e2emern.model.evaluation.evaluate import PROTOCOLS, evaluate
-from e2emern.model.evaluation.metrics import Evaluation, tidy_rows, write_figures
+from e2emern.model.evaluation.metrics import Evaluation, cutoff_rows, tidy_rows, write_figures
 from e2emern.model.evaluation.report import write_report
 from e2emern.model.evaluation.scores import Counts
 from e2emern.model.evaluation.slices import Slicer
@@ -112,6 +112,9 @@ def write_evaluation(found: Evaluated, folder: Path) -> None:
             for (corpus, split), (given, unmapped) in found.bounds.omim.items()
         ],
         "figures": rows,
+        "cutoffs": [
+            {"model_version": model.model_version} | row for model in found.models for row in cutoff_rows(model)
+        ],
         "spread": _spread(rows) if len(found.models) > 1 else [],
         "comparison": _comparison_rows(found.comparison) if found.comparison else None,
     }

@@ -37,15 +37,27 @@ def test_seeds_are_scored_compared_and_written(world: World, corpus: Path, tmp_p
     ended = run(
         "evaluate", f"tiny/dev={corpus}", "--seen", f"tiny/train={corpus}", "--model", world.model, "--model",
         other, "--against", world.model, "--mesh", world.mesh, "--slices", "--output", output, "--device", "cpu",
+        "--html", tmp_path / "page.html",
     )  # fmt: skip
     assert ended.exception is None
     assert ended.stdout == (output / "report.md").read_text()
     assert "Mean of 2 models, with the least and the greatest." in ended.stdout
-    assert ended.stderr.endswith(f"e2emern: wrote evaluation.json, evaluation.parquet and report.md to {output}\n")
+    assert ended.stderr.endswith(
+        f"e2emern: wrote evaluation.json, evaluation.parquet and report.md to {output}\n"
+        f"e2emern: wrote {tmp_path / 'page.html'}\n"
+    )
+    page = (tmp_path / "page.html").read_text()
+    assert "Reliability of links of gold spans" in page
+    assert "concept seen" in page
+    assert "With only the links of a least score:" in ended.stdout
     table = pq.read_table(output / "evaluation.parquet")
     assert table.schema.equals(EVALUATIONS)
     written = json.loads((output / "evaluation.json").read_text())
     assert written["figures"] == table.to_pylist()
+    cutoffs = [
+        (row["entity_type"], row["protocol"], row["recall"]) for row in written["cutoffs"] if not row["min_score"]
+    ]
+    assert ("Disease", "mention", 1.0) in cutoffs
     assert written["omim"] == [{"corpus": "tiny", "split": "dev", "ids": 0, "unmapped": 0}]
     (spread,) = [
         row

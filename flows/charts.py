@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -17,7 +18,29 @@ _WIDEST = 56  # of a bar
 _LONG = 11  # characters of a label that does not fit under a bar
 _ROW, _LABEL_WIDTH, _LABEL_LETTERS = 20, 210, 32
 
+_SIDE, _SQUARE_TOP = 300, 20  # of the square of curves
+_CURVES = 4  # kinds of lines in the style sheet
+
 Point = tuple[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point of a curve, between 0 and 1 in both directions, with the interval of its height."""
+
+    x: float
+    y: float
+    about: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A named sequence of points, joined by a line."""
+
+    name: str
+    places: Sequence[Place]
 
 
 def bars(points: Sequence[Point], *, about: str) -> Markup:
@@ -64,6 +87,38 @@ def line(points: Sequence[Point], *, about: str) -> Markup:
     return _svg(parts, about)
 
 
+def curves(drawn: Sequence[Curve], *, across: str, up: str, about: str, diagonal: bool = False) -> Markup:
+    """Return curves in the unit square, with a legend; `across` and `up` name the axes, `about` describes the chart."""
+    parts = [_square(across, up)]
+    if diagonal:
+        parts.append(_straight("grid ideal", 0, 0, 1, 1))
+    for number, curve in enumerate(drawn):
+        kind = f"curve-{number % _CURVES}"
+        points = " ".join("{:.1f},{:.1f}".format(*_in_square(place.x, place.y)) for place in curve.places)
+        parts.append(Markup('<polyline class="line {}" points="{}"/>').format(kind, points))
+        for place in curve.places:
+            if place.low is not None and place.high is not None:
+                parts.append(_straight(f"error {kind}", place.x, place.low, place.x, place.high))
+            x, y = _in_square(place.x, place.y)
+            parts.append(
+                Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"><title>{}</title></circle>').format(
+                    kind, x, y, visible(f"{curve.name}: {place.about}")
+                )
+            )
+        height = _SQUARE_TOP + 10 + 20 * number
+        left, height = _LEFT + _SIDE + 16, _SQUARE_TOP + 10 + 20 * number
+        parts.append(
+            Markup('<line class="line {0}" x1="{1}" x2="{2}" y1="{3}" y2="{3}"/>').format(kind, left, left + 30, height)
+        )
+        parts.append(
+            Markup('<text class="tick" x="{}" y="{}">{}</text>').format(left + 38, height + 4, visible(curve.name))
+        )
+    return Markup(
+        '<div class="chart" tabindex="0" role="group" aria-label="{0}">'
+        '<svg viewBox="0 0 {1} {2}" role="img" aria-label="{0}">{3}</svg></div>'
+    ).format(about, _LEFT + _SIDE + 160, _SQUARE_TOP + _SIDE + 44, Markup("").join(parts))
+
+
 def interval(value: float, low: float | None, high: float | None) -> Markup:
     """Return a value between 0 and 1 as a dot on a line, with its interval."""
     parts = [Markup('<line class="track" x1="0" x2="100" y1="6" y2="6"/>')]
@@ -103,6 +158,38 @@ def _svg(parts: Sequence[Markup], about: str, *, height: int = _HEIGHT) -> Marku
         '<div class="chart" tabindex="0" role="group" aria-label="{0}">'
         '<svg viewBox="0 0 {1} {2}" role="img" aria-label="{0}">{3}</svg></div>'
     ).format(about, _WIDTH, height, Markup("").join(parts))
+
+
+def _square(across: str, up: str) -> Markup:
+    lines = []
+    for step in range(5):
+        share = step / 4
+        x, y = _in_square(share, share)
+        lines += [_straight("grid", 0, share, 1, share), _straight("grid", share, 0, share, 1)]
+        lines.append(
+            Markup('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(_LEFT - 6, y + 4, share)
+        )
+        below = _SQUARE_TOP + _SIDE + 16
+        lines.append(
+            Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x, below, share)
+        )
+    middle, bottom = _LEFT + _SIDE / 2, _SQUARE_TOP + _SIDE + 36
+    lines.append(
+        Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(middle, bottom, across)
+    )
+    lines.append(Markup('<text class="tick" x="{}" y="{}">{}</text>').format(_LEFT, _SQUARE_TOP - 7, up))
+    return Markup("").join(lines)
+
+
+def _straight(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    (left, low), (right, high) = _in_square(x1, y1), _in_square(x2, y2)
+    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
+        kind, left, low, right, high
+    )
+
+
+def _in_square(x: float, y: float) -> tuple[float, float]:
+    return _LEFT + _SIDE * x, _SQUARE_TOP + _SIDE * (1 - y)
 
 
 def _axis(top: float) -> Markup:
