@@ -83,6 +83,29 @@ def test_a_document_is_shown_with_its_concepts(home: Path) -> None:
     assert invoke("show", "12", "--min-score", "0.5", "--home", home).stdout == "12\nA title\n2021\n\nno mentions\n"
 
 
+def test_exports_as_a_table_and_as_a_folder(home: Path, tmp_path: Path) -> None:
+    for form, options, mentions in (
+        ("tsv", [], "1 mention"),
+        ("parquet", ["--min-score", "0.5"], "0 mentions"),
+        ("conll", [], "1 mention"),
+        ("brat", ["--branch", "C04"], "1 mention"),
+    ):
+        ended = invoke("export", "--format", form, *options, "--home", home, "--output", tmp_path / form)
+        assert ended.stderr == f"e2emern: wrote 1 document with {mentions} to {tmp_path / form}\n"
+    assert (tmp_path / "tsv").read_text().splitlines()[1].split("\t")[:8] == [
+        "12",
+        "12",
+        "0",
+        "0",
+        "1",
+        "A",
+        "Disease",
+        "",
+    ]
+    assert (tmp_path / "brat" / "12.ann").read_text() == "T1\tDisease 0 1\tA\n"
+    assert invoke("export", "--format", "csv", "--min-score", "2", "--home", home, "--output", "x").exit_code == 2
+
+
 def test_the_sql_of_a_question_is_a_beginning(home: Path) -> None:
     printed = invoke("query", "unlinked", "--sql").stdout
     given = ["--param", "type=Disease", "--format", "csv", "--home", str(home)]

@@ -145,6 +145,8 @@ def commands(home: Path, world: World) -> Iterator[list[object]]:
     annotated = ["--model", world.model, "--mesh", world.mesh, "--device", "cpu"]
     yield ["query", "sources", "--home", home, "--format", "csv"]
     yield ["sql", "SELECT title FROM documents", "--home", home]
+    yield ["show", "201", "203", HOSTILE, "--home", home]
+    yield ["export", "--home", home, "--format", "csv", "--output", "-"]
     yield ["trace", "201", "--home", home]
     yield ["trace", "201", "--home", home, "--format", "json"]
     yield ["status", "--home", home]
