@@ -10,6 +10,8 @@ Parquet holds every value as it is.
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
@@ -59,7 +61,7 @@ def written_in_tsv(row: Row) -> Row:
 
 def write_csv(rows: Iterable[Row], out: BinaryIO) -> None:
     """Write CSV with a header."""
-    with pyarrow.csv.CSVWriter(_Counted(out), SCHEMA) as writer:
+    with pyarrow.csv.CSVWriter(out, SCHEMA) as writer:
         for batch in _batches(rows):
             writer.write_batch(batch)
 
@@ -75,7 +77,13 @@ def write_tsv(rows: Iterable[Row], out: BinaryIO) -> None:
 
 def write_parquet(rows: Iterable[Row], out: BinaryIO) -> None:
     """Write Parquet with the schema of the view, compressed with Zstandard."""
-    with pq.ParquetWriter(_Counted(out), SCHEMA, compression="zstd") as writer:
+    if not out.seekable() or out.tell():  # a pipe has no position, and Arrow counts from the beginning of the file
+        with tempfile.TemporaryFile() as file:
+            write_parquet(rows, file)
+            file.seek(0)
+            shutil.copyfileobj(file, out)
+        return
+    with pq.ParquetWriter(out, SCHEMA, compression="zstd") as writer:
         for batch in _batches(rows):
             writer.write_batch(batch)
 
@@ -86,30 +94,6 @@ WRITERS: dict[str, tuple[Callable[[Iterable[Row], BinaryIO], None], Callable[[Ro
     "parquet": (write_parquet, None),
 }
 """For each format its writer, and what it changes in a row before it is written."""
-
-
-class _Counted:
-    """A binary file whose position is the number of bytes written: Arrow asks for it, and a pipe has none."""
-
-    closed = False
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-        self._at = 0
-
-    def write(self, data: bytes) -> int:
-        self._out.write(data)
-        self._at += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._at
-
-    def flush(self) -> None:
-        self._out.flush()
-
-    def close(self) -> None:
-        """Leave the file open for its owner."""
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:

@@ -55,10 +55,10 @@ def annotated_row(home: Home, document_id: str) -> dict[str, Any] | None:
     Raises `WarehouseError` if nothing was published or a file cannot be read.
     """
     with open_snapshot(home) as connection:
-        rows = connection.execute(_DOCUMENT_SQL, {"id": document_id}).to_arrow_table().to_pylist()
+        rows = connection.sql(_DOCUMENT_SQL, params={"id": document_id}).to_arrow_table().to_pylist()
         for row in rows:
             asked = {"id": document_id} | {name: row[name] for name in ("source", "digest", "record")}
-            row["mentions"] = connection.execute(_MENTIONS_SQL, asked).to_arrow_table().to_pylist()
+            row["mentions"] = connection.sql(_MENTIONS_SQL, params=asked).to_arrow_table().to_pylist()
             return dict(row)
     return None
 
