@@ -103,7 +103,7 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
 
     An `output` that ends in `.gz` is compressed; `-` is standard output. `form` is one of FORMATS. PubTator holds only
     a title and an abstract: with `skip_full_text`, other documents are skipped and counted. brat has several files:
-    they are written to a new folder, or to an archive if `output` ends in `.tar` or `.tar.gz`, or is `-`.
+    they are written to a new folder, or to an archive if `output` ends in `.tar` or `.gz`, or is `-`.
 
     Raises:
         InputError: the format is unknown, it cannot hold a document, a mention is not in its document's text,
@@ -114,7 +114,7 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
     counts = Exported()
     prepared = _prepared(annotated, form, skip_full_text, counts)
     with _written(output):
-        if form == "brat" and not re.search(r"(^-|\.tar|\.tar\.gz|\.tgz)$", str(output)):
+        if form == "brat" and not re.search(r"(^-|\.tar|\.gz|\.tgz)$", str(output)):
             brat.write_folder(prepared, Path(output))
         else:
             with _opened(output) as out:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2emern.warehouse.errors import QueryRefusedError
 from e2emern.warehouse.layout import Home, SourceKey
-from e2emern.warehouse.mesh.entities import write_entities
 from e2emern.warehouse.queries import library
 from e2emern.warehouse.queries.concepts import find_concept
 from e2emern.warehouse.queries.saved import answer
-from e2emern.warehouse.queries.sql import is_cut, query
+from e2emern.warehouse.queries.sql import is_cut
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome, write_run
 from tests.warehouse.homes import MESH, MODEL, VERSIONS, add_source, add_vocabulary, document, key, mention
@@ -339,38 +337,6 @@ def test_words_of_several_concepts_are_not_ambiguous(composite: Home) -> None:
 def test_agreement_tells_types_apart_and_knows_ids_of_omim(composite: Home) -> None:
     rows = [tuple(row.values()) for row in answer(composite, "agreement").to_pylist()]
     assert rows == [("a.PubTator", "Disease", 2, 2, 1, 1.0, 0.5), ("a.PubTator", "Gene", 1, 0, 0, 0.0, 0.0)]
-
-
-def test_ids_in_other_databases_are_one_join_away(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    rows = [
-        {"tree_numbers": [], "mapped_to": []}
-        | {"mesh_id": mesh_id, "name": name, "names": [name], "name_kinds": ["preferred"], "entity_type": "Disease"}
-        | {"record_type": record_type, "aliases": aliases, "mesh_version": MESH}
-        for mesh_id, name, record_type, aliases in (
-            (BREAST, "Breast Neoplasms", "descriptor", ["114480", "DOID:1612", "C000001"]),
-            ("168600", "Parkinson Disease 1", "omim", ["C566001"]),
-            (NEOPLASMS, "Neoplasms", "descriptor", []),
-        )
-    ]
-    write_entities(home, rows, mesh_version=MESH)
-    said_of = [said(0, "11", "ill", mesh_id, start=10 * at) for at, mesh_id in enumerate((BREAST, "168600", BREAST))]
-    add_source(home, key("a"), [paper(0, "11", "2020")], mentions=said_of)
-    publish(home, VERSIONS)
-    breast, parkinson = (BREAST, "Breast Neoplasms", "Disease"), ("168600", "Parkinson Disease 1", "Disease")
-    omim = [(*breast, "OMIM", "OMIM:114480", 2), (*parkinson, "OMIM", "OMIM:168600", 1)]
-    found = [tuple(row.values()) for row in answer(home, "crosswalk").to_pylist()]
-    assert found == [
-        (*breast, "DOID", "DOID:1612", 2),
-        (*breast, "MeSH", "MESH:C000001", 2),
-        omim[0],
-        (*parkinson, "MeSH", "MESH:C566001", 1),
-        omim[1],
-    ]
-    for given, expected in (({"database": "omim"}, omim), ({"id": "omim:168600"}, omim[1:])):
-        assert [tuple(row.values()) for row in answer(home, "crosswalk", given).to_pylist()] == expected
-    joined = "SELECT identifier FROM mentions JOIN xrefs USING (mesh_id) WHERE database = 'OMIM' ORDER BY start"
-    assert query(home, joined)["identifier"].to_pylist() == ["OMIM:114480", "OMIM:168600", "OMIM:114480"]
 
 
 def test_every_query_is_answered_here() -> None:
