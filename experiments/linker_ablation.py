@@ -18,7 +18,6 @@ import torch
 
 from e2emern.model.cli import fails_in_one_line, log, model_parser
 from e2emern.model.corpus import GoldDocument, read_corpus, text_of
-from e2emern.model.inference.candidates import Found
 from e2emern.model.inference.cascade import Cascade, load_cascade
 from e2emern.model.inference.features import FEATURES, none_features_of
 from e2emern.model.inference.resolver import EVIDENCE, Example, Resolver
@@ -108,10 +107,9 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
         texts = [text_of(document) for document in some]
         given = [[(m.start, m.end, m.entity_type) for m in d.mentions if m.concepts] for d in some]
         with torch.inference_mode():
-            windows, hidden, spans = cascade.find_spans(texts, given=given)
-            linked = cascade.link(texts, windows, hidden, spans, Report())
-            found = {id(each.group): each for each in
-                     cascade.candidates.search(linked.groups, spans, windows, hidden, k=DEPTHS[-1])}  # fmt: skip
+            states, spans = cascade.find_spans(texts, given=given)
+            linked = cascade.link(texts, states, spans, Report())
+            found = cascade.candidates.search(linked.groups, spans, states, k=DEPTHS[-1])
         gold = {
             (number, m.start, m.end, m.entity_type): {
                 cascade.vocabulary.position.get(cascade.vocabulary.canonical(concept), -1) for concept in m.concepts
@@ -119,25 +117,26 @@ def read_cases(cascade: Cascade, documents: Sequence[GoldDocument], *, chunk: in
             for number, document in enumerate(some)
             for m in document.mentions
         }
-        for group, features in zip(linked.groups, linked.features, strict=True):
+        none = none_features_of(linked.groups, ner=np.ones(len(linked.groups)))
+        for place, (group, sources) in enumerate(zip(linked.groups, found, strict=True)):
+            concepts = linked.concepts_of(place).tolist()
             own = [spans[at] for at in group.spans]
             wanted = [gold[span.document, span.start, span.end, span.entity_type] for span in own]
             answers = set().union(*wanted)
-            right = np.array([concept in answers for concept in group.concepts.tolist()], bool)
-            sources = found.get(id(group)) or Found(group, torch.empty(0), torch.empty(0), [], [], [])
+            right = np.array([concept in answers for concept in concepts], bool)
             cases.append(
                 _Case(
                     begin + own[0].document,
                     f"{some[own[0].document].corpus} {group.entity_type}",
                     wanted,
                     {
-                        "exact": sources.exact,
-                        "name": sources.by_name,
-                        "context": sources.by_context,
+                        "exact": list(sources.exact),
+                        "name": list(sources.by_name),
+                        "context": list(sources.by_context),
                         "union": sources.merged(DEPTHS[-1]),
                     },
-                    (features, none_features_of(group, ner=1.0), right),
-                    group.concepts.tolist(),
+                    (linked.features_of(place), none[place], right),
+                    concepts,
                 )
             )
     return cases

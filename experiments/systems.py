@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from e2emern.model.corpus import GoldDocument, GoldMention, text_of
 from e2emern.model.document import Mention, Text
@@ -27,8 +26,8 @@ from e2emern.model.inference.cascade import Cascade, load_cascade
 from e2emern.model.inference.features import FEATURES
 from e2emern.model.inference.grouping import Span
 from e2emern.model.inference.resolver import Resolver
+from e2emern.model.inference.states import States
 from e2emern.model.pretrained import load_model
-from e2emern.model.tokenization import Window
 from e2emern.model.training.calibrate import THRESHOLDS, tune
 from e2emern.model.training.recipe import Recipe
 from e2emern.model.training.train import train
@@ -147,13 +146,13 @@ class Pipeline(Cascade):
 
     def read_spans(
         self, texts: Sequence[Text], *, given: Sequence[Sequence[tuple[int, int, str]]] | None = None
-    ) -> tuple[list[Window], list[Tensor], list[Span]]:
-        """Return the linker's windows and states, with the spans that are given, or those of the recogniser."""
-        windows, hidden, spans = super().read_spans(texts, given=[[] for _ in texts] if given is None else given)
+    ) -> tuple[States, list[Span]]:
+        """Return the linker's states, with the spans that are given, or those of the recogniser."""
+        states, spans = super().read_spans(texts, given=[[] for _ in texts] if given is None else given)
         if given is not None:
-            return windows, hidden, spans
+            return states, spans
         self.recogniser.recall_bias = self.recall_bias  # the linker decides whether low-confidence spans are found
-        return windows, hidden, self.recogniser.read_spans(texts)[2]
+        return states, self.recogniser.read_spans(texts)[1]
 
 
 def _load(folder: Path, setting: Setting) -> Cascade:
@@ -191,11 +190,11 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
 
     texts = list(map(text_of, data.tune))
     with torch.inference_mode():
-        windows, _, spans = cascade.read_spans(texts)
+        states, spans = cascade.read_spans(texts)
 
     def ner_f1(threshold: float) -> float:
         cascade.span_threshold = threshold
-        kept = _by_document(cascade.agree(texts, windows, spans), len(texts))
+        kept = _by_document(cascade.agree(texts, states.windows, spans), len(texts))
         found = _link(kept, data.tune, lambda words, kind: None)
         return mean_figure(count(data.tune, found, canonical=str, protocols=("ner",)))
 
@@ -206,7 +205,7 @@ def _recogniser(seed: int, setting: Setting) -> Cascade:
 @torch.inference_mode()
 def _find_spans(cascade: Cascade, documents: Sequence[GoldDocument]) -> list[list[Span]]:
     """Return the spans of each document."""
-    return _by_document(cascade.find_spans(list(map(text_of, documents)))[2], len(documents))
+    return _by_document(cascade.find_spans(list(map(text_of, documents)))[1], len(documents))
 
 
 def _by_document(spans: Sequence[Span], documents: int) -> list[list[Span]]:

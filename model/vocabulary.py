@@ -11,6 +11,7 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,10 @@ def normalise(name: str) -> str:
     folded = unicodedata.normalize("NFKD", name.lower())
     folded = "".join(_GREEK.get(letter, letter) for letter in folded if not unicodedata.combining(letter))
     return _NOT_WORD.sub(" ", folded).strip()
+
+
+normalised = lru_cache(maxsize=100_000)(normalise)
+"""The same for words of text, which repeat."""
 
 
 def bag_of_words(name: str) -> str:

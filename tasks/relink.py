@@ -135,9 +135,9 @@ def _link(stored: Sequence[_Stored], *, cascade: Cascade) -> list[list[Mention]]
     """Run the mid and high levels over the stored spans, with their stored probabilities."""
     texts = [text_of(document) for document, _ in stored]
     scores = [{_PLACE(row): row["ner_score"] for row in rows} for _, rows in stored]
-    windows, hidden, spans = cascade.find_spans(texts, given=[list(each) for each in scores])
+    states, spans = cascade.find_spans(texts, given=[list(each) for each in scores])
     spans = [replace(span, score=scores[span.document][span.start, span.end, span.entity_type]) for span in spans]
-    return cascade.resolve(cascade.link(texts, windows, hidden, spans, Report()), windows, len(texts))
+    return cascade.resolve(cascade.link(texts, states, spans, Report()), states.windows, len(texts))
 
 
 def _by_place(rows: Sequence[_Row]) -> dict[tuple[int, int, str], list[_Row]]:

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,9 @@ from e2emern.model.evaluation.report import write_report
 from e2emern.model.evaluation.scores import JUDGES, Counts, count, count_links
 from e2emern.model.evaluation.slices import Slicer
 from e2emern.model.files import write_text
-from e2emern.model.inference.cascade import Cascade, Linked, load_cascade
+from e2emern.model.inference.cascade import Cascade, load_cascade
 from e2emern.model.inference.grouping import Group, Span
+from e2emern.model.inference.linked import Linked
 from e2emern.model.inference.resolver import Resolver
 from e2emern.model.inference.timings import Report
 from e2emern.model.inference.training_strings import TrainingStrings
@@ -121,7 +123,7 @@ def rank_gold(
         linked, without, deeper = _link_chunk(cascade, chunk, deepest=deepest)
         answers += _resolved(cascade, chunk, linked, cascade.resolver)
         unaided += _resolved(cascade, chunk, without, cascade.resolver)
-        candidates += _ranked(cascade, chunk, linked.spans, deeper, [group.concepts for group in deeper])
+        candidates += _ranked(cascade, chunk, linked.spans, linked.groups, deeper)
         progress("documents linked", len(answers), len(documents))
     return answers, unaided, candidates
 
@@ -129,31 +131,31 @@ def rank_gold(
 @torch.inference_mode()
 def _link_chunk(
     cascade: Cascade, documents: Sequence[GoldDocument], *, deepest: int = 0
-) -> tuple[Linked, Linked, list[Group]]:
+) -> tuple[Linked, Linked, list[np.ndarray]]:
     """Return the gold spans as the cascade links them, with training strings and without.
 
-    Also return groups with `deepest` candidates. If that is 0, return none, and the spans with training strings twice.
+    Also return `deepest` candidates of each group; with 0, none, and the spans with training strings twice.
     """
     texts = [text_of(document) for document in documents]
     given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in documents]
-    windows, hidden, spans = cascade.find_spans(texts, given=given)
-    linked = cascade.link(texts, windows, hidden, spans, Report())
+    states, spans = cascade.find_spans(texts, given=given)
+    linked = cascade.link(texts, states, spans, Report())
     if not deepest:
         return linked, linked, []
     aided = cascade.resolver
     cascade.resolver = replace(aided, strings=TrainingStrings())
-    without = cascade.link(texts, windows, hidden, spans, Report())
-    deeper = cascade.group(texts, spans)
+    without = cascade.link(texts, states, spans, Report())
+    unaided = cascade.group(texts, spans)
     cascade.resolver = aided
-    cascade.candidates.fill(deeper, spans, windows, hidden, k=deepest)
-    return linked, without, deeper
+    deeper = cascade.candidates.candidates(unaided, spans, states, k=deepest)
+    return linked, without, [deeper.concepts[begin:end] for begin, end in pairwise(deeper.first.tolist())]
 
 
 def _resolved(cascade: Cascade, documents: Sequence[GoldDocument], linked: Linked, resolver: Resolver) -> _Rankings:
     """Return the candidates of each gold mention as a resolver ranks them."""
     ranked = [
-        group.concepts[np.argsort(-resolver.scores(features), kind="stable")]
-        for group, features in zip(linked.groups, linked.features, strict=True)
+        linked.concepts_of(at)[np.argsort(-resolver.scores(linked.features_of(at)), kind="stable")]
+        for at in range(len(linked.groups))
     ]
     return _ranked(cascade, documents, linked.spans, linked.groups, ranked)
 

@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerBase
 from e2emern.model.cli import fails_in_one_line
 from e2emern.model.files import atomic_path
 from e2emern.model.inference.resumable import open_part
+from e2emern.model.inference.segments import best_of_runs, ranges_of, reduce_runs, starts_of
 from e2emern.model.network import E2emernModel
 from e2emern.model.precision import fastest_batch, fastest_dtype
 from e2emern.model.pretrained import load_model
@@ -98,9 +99,9 @@ class EntityBank:
         found = []
         for begin in range(0, len(queries), 64):  # 64 x 200 k scores at a time: 25 MB
             scores = projected[begin : begin + 64].to(searched.dtype) @ searched
-            rows = scores.topk(min(4 * k, last - first), dim=1).indices.cpu().numpy() + first
-            for row, best in enumerate(rows):
-                concepts = list(dict.fromkeys(self.owner[best].tolist()))
+            rows = greatest(scores, min(4 * k, last - first)).cpu().numpy() + first
+            for row, best in enumerate(self.owner[rows].tolist()):
+                concepts = list(dict.fromkeys(best))
                 read = len(best)
                 while len(concepts) < k and read < last - first:  # some concepts have many names among the best
                     read = min(4 * read, last - first)
@@ -110,24 +111,34 @@ class EntityBank:
         return found
 
     def compare(
-        self, concepts: np.ndarray, *, context: Tensor, name: Tensor
+        self, concepts: np.ndarray, owner: np.ndarray, *, contexts: Tensor, names: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Score concepts (K,) by their best names: q . h_e of a context (D,), and the cosine with a name (D,).
+        """Score concepts (C,) by their best names: q . h_e of a context, and the cosine with a name.
 
-        Return the rows of the nearest names by cosine, the scores and the cosines, (K,) each.
+        Return the rows of the nearest names by cosine, the scores and the cosines, (C,) each.
+
+        Args:
+            owner: int64 (C,), the context and name that each concept is compared with.
+            contexts, names: float (G, D).
         """
-        first, last = self.first_row[concepts], self.first_row[concepts + 1]
-        counts = last - first
-        begins = np.concatenate([[0], counts.cumsum()[:-1]])
-        rows = np.arange(counts.sum()) - np.repeat(begins, counts) + np.repeat(first, counts)
-        at_rows = torch.from_numpy(rows).to(self.codes.device)
-        coordinates = self.codes[at_rows].float() * self.scale
-        scores = (coordinates @ (self.basis @ context) + self.mean @ context).cpu().numpy()
-        products = coordinates @ (self.basis @ name) + self.mean @ name
-        cosines = (products * self._inverse_length[at_rows] / name.norm()).cpu().numpy()
-        nearest = [first[at] + cosines[begin : begin + count].argmax() for at, (begin, count) in
-                  enumerate(zip(begins, counts, strict=True))]  # fmt: skip
-        return np.array(nearest, np.int64), np.maximum.reduceat(scores, begins), np.maximum.reduceat(cosines, begins)
+        counts = self.first_row[concepts + 1] - self.first_row[concepts]
+        first = starts_of(counts)
+        rows = ranges_of(self.first_row[concepts], counts)
+        queries = torch.stack([contexts, names / names.norm(dim=1, keepdim=True)], dim=1)  # (G, 2, D)
+        projected, of_mean = queries @ self.basis.T, queries @ self.mean
+        scores = np.empty((2, len(rows)), np.float32)
+        for begin in range(0, len(rows), 2**16):  # 65 k names at a time: 50 MB
+            of = slice(begin, begin + 2**16)
+            at, asks = (self._moved(each[of]) for each in (rows, np.repeat(owner, counts)))
+            coordinates = self.codes[at].float() * self.scale
+            products = (projected[asks] @ coordinates[:, :, None])[:, :, 0] + of_mean[asks]
+            products[:, 1] *= self._inverse_length[at]
+            scores[:, of] = products.T.cpu().numpy()
+        similarity, likeness = (reduce_runs(np.maximum, each, first, empty=0.0) for each in scores)
+        return rows[best_of_runs(scores[1], first)], similarity, likeness
+
+    def _moved(self, index: np.ndarray) -> Tensor:
+        return torch.from_numpy(index).to(self.codes.device)
 
     def save(self, path: Path, *, weights: str, vocabulary: Vocabulary) -> None:
         """Write the bank as safetensors, whole or not at all; several processes may write the same one."""
@@ -188,6 +199,22 @@ class EntityBank:
         scale = coordinates.abs().amax(0).clamp(min=1e-6) / 127
         codes = (coordinates / scale).round().to(torch.int8)
         return cls(codes=codes, scale=scale, basis=basis.half().float(), mean=mean, owner=owner)
+
+
+def greatest(scores: Tensor, count: int, *, block: int = 64) -> Tensor:
+    """Return the columns of the `count` greatest scores of each row, greatest first: (S, N) to int64 (S, count).
+
+    Each of them is in one of the `count` blocks of columns with the greatest maxima, so that only those are sorted.
+    """
+    blocks = scores.shape[1] // block
+    if blocks <= count:
+        return scores.topk(count, dim=1).indices
+    whole, rest = scores[:, : blocks * block].unflatten(1, (blocks, block)), scores[:, blocks * block :]
+    best = whole.amax(2).topk(count, dim=1).indices[:, :, None]
+    columns = (best * block + torch.arange(block, device=best.device)).flatten(1)
+    tail = torch.arange(blocks * block, scores.shape[1], device=best.device).expand(len(scores), -1)
+    likely = torch.cat([whole.gather(1, best.expand(-1, -1, block)).flatten(1), rest], dim=1)
+    return torch.cat([columns, tail], dim=1).gather(1, likely.topk(count, dim=1).indices)
 
 
 def read_bank(folder: Path, vocabulary: Vocabulary) -> EntityBank | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -20,12 +20,15 @@ from transformers import PreTrainedTokenizerBase
 from e2emern.model.document import Concept
 from e2emern.model.inference.bank import EntityBank, encode_names
 from e2emern.model.inference.grouping import Group, Span
+from e2emern.model.inference.lookup import LookedUp
+from e2emern.model.inference.remembered import Remembered
+from e2emern.model.inference.segments import owners_of, starts_of
+from e2emern.model.inference.states import States, means_of_runs
 from e2emern.model.network import BilinearAttention, E2emernModel
-from e2emern.model.tokenization import Window
-from e2emern.model.vocabulary import Vocabulary, normalise
+from e2emern.model.vocabulary import Vocabulary, normalised
 
 CANDIDATES = 12  # concepts for each group of spans
-CACHED_NAMES = 50_000  # encoded words kept for the next documents: 77 MB at 384 dimensions
+REMEMBERED = 50_000  # encoded words that are kept: 80 MB at 384 dimensions
 
 # A number of two digits after capitals, "FK317"; a single capital that is neither a Roman numeral nor in "E. coli".
 _MARK = re.compile(r"(?<=[A-Z])[ -]?(\d{2,})|(?<![^\W_'’])([A-HJ-UWYZ])(?![^\W_]|\.)")
@@ -36,14 +39,12 @@ _ROMAN = {"I": 1, "V": 5, "X": 10}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What each source found for a group (concepts, best first), and the two queries to the bank, (D,) each."""
+    """What each source found for a group: concepts, best first."""
 
     group: Group
-    context: Tensor
-    name: Tensor
-    exact: list[int]
-    by_name: list[int]
-    by_context: list[int]
+    exact: Sequence[int]
+    by_name: Sequence[int]
+    by_context: Sequence[int]
 
     def merged(self, k: int) -> list[int]:
         """Return k concepts at most: exact matches, then two of the best by name for each of the best by context.
@@ -53,7 +54,18 @@ class Found:
         turns = zip_longest(self.by_name[::2], self.by_name[1::2], self.by_context)
         ranked = [concept for turn in turns for concept in turn if concept is not None]
         first = list(dict.fromkeys([*self.exact, *ranked]))[:k]
-        return list(dict.fromkeys([*first, *self.group.heads, *self.group.trained]))
+        return list(dict.fromkeys([*first, *self.group.found.heads, *self.group.found.trained]))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The candidates of all groups, one group after another, and how near they are: C candidates of G groups."""
+
+    first: np.ndarray  # int64 (G + 1,), where each group's candidates begin
+    concepts: np.ndarray  # int64 (C,)
+    rows: np.ndarray  # int64 (C,), bank row of each one's nearest name
+    similarity: np.ndarray  # (C,), of that name's concept and the words in their sentences
+    likeness: np.ndarray  # (C,), cosine of the nearest name and the words
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -62,6 +74,7 @@ class CandidateSearch:
 
     Attributes:
         tokens: word pieces in one batch of names.
+        remembered: the concepts with the names nearest to words of a type, k of them, and h_e of the words, (D,).
     """
 
     model: E2emernModel
@@ -69,84 +82,99 @@ class CandidateSearch:
     vocabulary: Vocabulary
     bank: EntityBank
     tokens: int
-    _encoded: dict[str, Tensor] = field(default_factory=dict, init=False)
+    remembered: Remembered[tuple[str, str, int], tuple[list[int], np.ndarray]] = field(
+        default_factory=lambda: Remembered(REMEMBERED), init=False
+    )
 
-    def fill(
-        self,
-        groups: Sequence[Group],
-        spans: Sequence[Span],
-        windows: Sequence[Window],
-        hidden: Sequence[Tensor],
-        *,
-        k: int = CANDIDATES,
-    ) -> None:
-        """Give each group its candidates: k at most from the sources, and those that match its head noun."""
-        for found in self.search(groups, spans, windows, hidden, k=k):
-            group = found.group
-            marks, numbers = marks_of(group.words), numbers_of(group.words)
-            group.concepts = np.array(
-                [
-                    at
-                    for at in found.merged(k)
-                    if at in group.named
-                    or at in group.heads
-                    or at in group.trained
-                    or (
-                        has_marks(marks, self.vocabulary.concepts[at])
-                        and has_numbers(numbers, self.vocabulary.concepts[at])
-                    )
-                ],
-                np.int64,
-            )
-            if len(group.concepts):
-                group.rows, group.similarity, group.likeness = self.bank.compare(
-                    group.concepts, context=found.context, name=found.name
-                )
+    def candidates(
+        self, groups: Sequence[Group], spans: Sequence[Span], states: States, *, k: int = CANDIDATES
+    ) -> Candidates:
+        """Return the candidates of each group: k at most from the sources, and those that match its head noun."""
+        contexts = self._contexts(groups, spans, states)
+        by_name, encoded = self._by_name(groups, k=k)
+        found = self._found(groups, by_name, contexts, k=k)
+        chosen = [self._kept(each.merged(k), each.group.found) for each in found]
+        first = starts_of([len(each) for each in chosen])
+        concepts = np.array([concept for each in chosen for concept in each], np.int64)
+        names = torch.from_numpy(encoded).to(contexts.device)
+        compared = self.bank.compare(concepts, owners_of(first), contexts=contexts, names=names)
+        return Candidates(first, concepts, *compared)
 
-    def search(
-        self,
-        groups: Sequence[Group],
-        spans: Sequence[Span],
-        windows: Sequence[Window],
-        hidden: Sequence[Tensor],
-        *,
-        k: int,
-    ) -> Iterator[Found]:
-        """Yield what each source finds for each group: k concepts at most, best first."""
+    def search(self, groups: Sequence[Group], spans: Sequence[Span], states: States, *, k: int) -> list[Found]:
+        """Return what each source finds for each group: k concepts at most, best first."""
+        by_name, _ = self._by_name(groups, k=k)
+        return self._found(groups, by_name, self._contexts(groups, spans, states), k=k)
+
+    def _found(self, groups: Sequence[Group], by_name: list[list[int]], contexts: Tensor, *, k: int) -> list[Found]:
+        by_context: list[list[int]] = [[] for _ in groups]
+        # Words that are a name gain nothing from a search by context, which takes time.
         for kind in {group.entity_type for group in groups}:
-            mine = [group for group in groups if group.entity_type == kind]
-            within = self.vocabulary.slice_of(kind)
-            if within.start == within.stop:
-                continue
-            pooled = torch.stack([_pool(group, spans, windows, hidden) for group in mine])
-            contexts = self._as_queries(pooled)
-            names = self._encode([group.words for group in mine])
-            # Words that are a name gain nothing from a search by context, which takes time.
-            unnamed = [at for at, group in enumerate(mine) if group.match != "exact"]
-            by_context: list[list[int]] = [[] for _ in mine]
-            for at, concepts in zip(unnamed, self.bank.search(contexts[unnamed], within=within, k=k), strict=True):
+            mine = [at for at, group in enumerate(groups) if group.entity_type == kind and group.found.match != "exact"]
+            for at, concepts in zip(mine, self._nearest(contexts[mine], kind, k=k), strict=True):
                 by_context[at] = concepts
-            by_name = self.bank.search(names, within=within, k=k, cosine=True)
-            for at, group in enumerate(mine):
-                exact = sorted(group.named, key=lambda concept: not group.named[concept])[:k]
-                yield Found(group, contexts[at], names[at], exact, by_name[at], by_context[at])
+        return [
+            Found(group, sorted(named, key=lambda concept: not named[concept])[:k], by_name[at], by_context[at])
+            for at, group in enumerate(groups)
+            for named in (group.found.named,)
+        ]
 
-    def _encode(self, words: list[str]) -> Tensor:
-        """Return h_e of words as if they were names, float (S, D) on the model's device; keep them in a cache."""
-        if len(self._encoded) > CACHED_NAMES:
-            self._encoded.clear()
-        new = list(dict.fromkeys(each for each in words if each not in self._encoded))
-        if new:
-            encoded = encode_names(self.model, new, tokenizer=self.tokenizer, tokens=self.tokens)
-            self._encoded.update(zip(new, encoded, strict=True))
-        return torch.stack([self._encoded[each] for each in words]).to(self.model.device)
+    def _by_name(self, groups: Sequence[Group], *, k: int) -> tuple[list[list[int]], np.ndarray]:
+        """Return the concepts with the names nearest to the words of each group, and h_e of the words, (G, D)."""
+        if not groups:
+            return [], np.zeros((0, self.model.encoder.config.hidden_size), np.float32)
+        found = self.remembered.of([(group.words, group.entity_type, k) for group in groups], self._find_by_name)
+        return [concepts for concepts, _ in found], np.stack([encoded for _, encoded in found])
 
-    def _as_queries(self, pooled: Tensor) -> Tensor:
-        """Return queries q whose q . h_e is the bilinear attention's score; without that attention, h of length 1."""
+    def _find_by_name(self, keys: list[tuple[str, str, int]]) -> list[tuple[list[int], np.ndarray]]:
+        words = [words for words, _, _ in keys]
+        encoded = encode_names(self.model, words, tokenizer=self.tokenizer, tokens=self.tokens)
+        found: list[list[int]] = [[] for _ in keys]
+        for kind, k in {key[1:] for key in keys}:
+            mine = [at for at, key in enumerate(keys) if key[1:] == (kind, k)]
+            queries = encoded[mine].to(self.model.device)
+            for at, concepts in zip(mine, self._nearest(queries, kind, k=k, cosine=True), strict=True):
+                found[at] = concepts
+        return [(concepts, vector.copy()) for concepts, vector in zip(found, encoded.numpy(), strict=True)]
+
+    def _nearest(self, queries: Tensor, kind: str, *, k: int, cosine: bool = False) -> list[list[int]]:
+        within = self.vocabulary.slice_of(kind)
+        if within.start == within.stop:
+            return [[] for _ in queries]
+        return self.bank.search(queries, within=within, k=k, cosine=cosine)
+
+    def _kept(self, concepts: list[int], found: LookedUp) -> list[int]:
+        """Return the concepts that have the words' marks and numbers, or are known by other evidence."""
+        marks, numbers = marks_of(found.words), numbers_of(found.words)
+        if not marks and not numbers:
+            return concepts
+        return [
+            at
+            for at in concepts
+            if at in found.named
+            or at in found.heads
+            or at in found.trained
+            or (has_marks(marks, self.vocabulary.concepts[at]) and has_numbers(numbers, self.vocabulary.concepts[at]))
+        ]
+
+    def _contexts(self, groups: Sequence[Group], spans: Sequence[Span], states: States) -> Tensor:
+        """Return queries q whose q . h_e is the bilinear attention's score; without that attention, h of length 1.
+
+        h is the mean over the spans of each group, float32 (G, D); short forms count only if no span spells the words
+        out.
+        """
+        members = [_spelt_out(group, spans) for group in groups]
+        of_spans = states.means([spans[at] for mine in members for at in mine])
+        pooled = means_of_runs(of_spans, starts_of([len(mine) for mine in members]))
         attention = getattr(self.model, "attention", None)
         if not isinstance(attention, BilinearAttention):
             return pooled / pooled.norm(dim=-1, keepdim=True)
         return pooled @ attention.product.float() / math.sqrt(pooled.shape[-1])
+
+
+def _spelt_out(group: Group, spans: Sequence[Span]) -> list[int]:
+    if len(group.spans) == 1:
+        return group.spans
+    return [at for at in group.spans if normalised(spans[at].text) == normalised(group.words)] or group.spans
 
 
 def marks_of(words: str) -> frozenset[str]:
@@ -177,14 +205,3 @@ def has_numbers(numbers: frozenset[int], concept: Concept) -> bool:
 def _roman(numeral: str) -> int:
     values = [_ROMAN[letter] for letter in numeral]
     return sum(-one if one < following else one for one, following in zip(values, [*values[1:], 0], strict=True))
-
-
-def _pool(group: Group, spans: Sequence[Span], windows: Sequence[Window], hidden: Sequence[Tensor]) -> Tensor:
-    """Return the mean of h over the group's spans, (D,); short forms count only if no span spells the words out."""
-    members = [spans[at] for at in group.spans]
-    literal = [span for span in members if normalise(span.text) == normalise(group.words)]
-    states = [
-        hidden[span.window][slice(*windows[span.window].pieces_of(span.first, span.last))].float().mean(0)
-        for span in literal or members
-    ]
-    return torch.stack(states).mean(0)

@@ -28,9 +28,12 @@ from e2emern.model.inference.consistency import agree
 from e2emern.model.inference.features import LEAST_CONFIDENCE, features_of, none_features_of
 from e2emern.model.inference.grouping import Group, Span, appositions, group_spans, with_plurals
 from e2emern.model.inference.levels import Levels
+from e2emern.model.inference.linked import Choices, Linked
 from e2emern.model.inference.listed_names import ListedNames
+from e2emern.model.inference.lookup import LookUps
 from e2emern.model.inference.resolver import Resolver
 from e2emern.model.inference.spans import Given, given_spans, tagged_spans, with_listed
+from e2emern.model.inference.states import States
 from e2emern.model.inference.timings import Report
 from e2emern.model.network import E2emernModel
 from e2emern.model.precision import fastest_batch
@@ -42,15 +45,6 @@ from e2emern.model.version import weights_digest
 from e2emern.model.vocabulary import Vocabulary
 
 RECALL_BIAS = 2.0  # log-odds by which O is made less probable to find low-confidence spans; chosen on dev
-
-
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """The spans of a batch of documents after all levels, with the evidence that the resolver weighs."""
-
-    spans: list[Span]
-    groups: list[Group]
-    features: list[np.ndarray]  # one table a group
 
 
 @dataclass(eq=False, repr=False)
@@ -81,6 +75,7 @@ class Cascade:
         self.candidates = CandidateSearch(
             model=self.model, tokenizer=self.tokenizer, vocabulary=self.vocabulary, bank=self.bank, tokens=self.tokens
         )
+        self.look_ups = LookUps(self.vocabulary, self.resolver.strings)
         self.levels = Levels(model=self.model, bank=self.bank, tokens=self.tokens)
         self.listed = ListedNames(self.vocabulary)
         self.span_threshold: float = self.model.config.span_threshold
@@ -101,49 +96,50 @@ class Cascade:
         """
         report = Report(sentences=sum(len(text.sentences) for text in texts))
         with report.timed("low"):
-            windows, hidden, spans = self.find_spans(texts, given=given)
-        linked = self.link(texts, windows, hidden, spans, report)
+            states, spans = self.find_spans(texts, given=given)
+        linked = self.link(texts, states, spans, report)
         with report.timed("resolve"):
-            mentions = self.resolve(linked, windows, len(texts), given=given is not None)
+            mentions = self.resolve(linked, states.windows, len(texts), given=given is not None)
         report.spans_found = len(spans)
         report.mentions_linked = sum(mention.mesh_id is not None for found in mentions for mention in found)
         return mentions, report
 
-    def find_spans(
-        self, texts: Sequence[Text], *, given: Given | None = None
-    ) -> tuple[list[Window], list[Tensor], list[Span]]:
-        """Run the low level: encode every sentence once, and return the windows, H of each, and the spans.
+    def find_spans(self, texts: Sequence[Text], *, given: Given | None = None) -> tuple[States, list[Span]]:
+        """Run the low level: encode every sentence once, and return H of its windows, and the spans.
 
         With `given` spans, take those unchanged and decode no tags; a span that several windows share belongs to the
         first.
         """
-        windows, hidden, spans = self.read_spans(texts, given=given)
+        states, spans = self.read_spans(texts, given=given)
         if given is None:
-            spans = self.agree(texts, windows, spans)
-        return windows, hidden, spans
+            spans = self.agree(texts, states.windows, spans)
+        return states, spans
 
-    def read_spans(
-        self, texts: Sequence[Text], *, given: Given | None = None
-    ) -> tuple[list[Window], list[Tensor], list[Span]]:
+    def read_spans(self, texts: Sequence[Text], *, given: Given | None = None) -> tuple[States, list[Span]]:
         """Return what `find_spans` does, before the spans of a document are made consistent.
 
         Listed names are among them if the resolver was fitted to refuse.
         """
         windows = make_windows((text.sentences for text in texts), tokenizer=self.tokenizer, max_pieces=self.max_pieces)
-        hidden: list[Tensor] = [torch.empty(0)] * len(windows)
+        rows: list[Tensor] = []
+        begin, filled = np.zeros(len(windows), np.int64), 0
         found: list[list[WordSpan]] = [[] for _ in windows]
         probabilities: list[np.ndarray] = [np.empty(0)] * len(windows)
         for batch in batches_of([len(window) for window in windows], tokens=self.tokens):
             group = [windows[at] for at in batch]
             ids, mask = pad([window.ids for window in group], padding=self.tokenizer.pad_token_id)
-            states = self.model.encode(ids.to(self.model.device), mask.to(self.model.device))
-            tagged = self._read_tags(states, group) if given is None else None
-            for row, at in enumerate(batch.tolist()):
-                hidden[at] = states[row, : len(windows[at])]
-                if tagged is not None:
-                    found[at], probabilities[at] = tagged[0][row], tagged[1][row]
+            hidden = self.model.encode(ids.to(self.model.device), mask.to(self.model.device))
+            rows.append(hidden[mask.bool().to(hidden.device)])
+            lengths = np.array([len(window) for window in group])
+            begin[batch] = filled + np.cumsum(lengths) - lengths
+            filled += int(lengths.sum())
+            if given is None:
+                for at, spans, each in zip(batch.tolist(), *self._read_tags(hidden, group), strict=True):
+                    found[at], probabilities[at] = spans, each
+        size = self.model.encoder.config.hidden_size
+        states = States(torch.cat(rows) if rows else torch.zeros(0, size), windows, begin)
         if given is not None:
-            return windows, hidden, given_spans(windows, given, texts=[text.text for text in texts])
+            return states, given_spans(windows, given, texts=[text.text for text in texts])
         sentences = [[sentence.text for sentence in text.sentences] for text in texts]
         spans = tagged_spans(found, windows=windows, sentences=sentences)
         if self.recall_bias:
@@ -155,9 +151,9 @@ class Cascade:
                 sentences=sentences,
                 tags=self.model.config.tags,
             )
-        return windows, hidden, spans
+        return states, spans
 
-    def agree(self, texts: Sequence[Text], windows: list[Window], spans: list[Span]) -> list[Span]:
+    def agree(self, texts: Sequence[Text], windows: Sequence[Window], spans: list[Span]) -> list[Span]:
         """Return the spans that remain after their boundaries are corrected and each document is made consistent."""
         sentences = [[sentence.text for sentence in text.sentences] for text in texts]
         settled = settle_boundaries(spans, windows=windows, sentences=sentences, vocabulary=self.vocabulary)
@@ -183,26 +179,24 @@ class Cascade:
         found = find_word_spans(logged, words, tags=self.model.config.tags, recall_bias=self.recall_bias)
         return found, [np.exp(logged[row, :count]) for row, count in enumerate(words)]
 
-    def link(
-        self, texts: Sequence[Text], windows: list[Window], hidden: list[Tensor], spans: list[Span], report: Report
-    ) -> Linked:
-        """Run the mid and high levels: give each group of spans its candidates, and score them."""
-        groups = self.group(texts, spans)
+    def link(self, texts: Sequence[Text], states: States, spans: Sequence[Span], report: Report) -> Linked:
+        """Run the mid and high levels: give each group of spans its candidates, and weigh the evidence for them."""
         with report.timed("candidates"):
-            self.candidates.fill(groups, spans, windows, hidden)
-        report.candidates_scored += sum(len(group.concepts) for group in groups)
-        self.levels.score(groups, spans, windows, hidden, report)
-        prior = self.resolver.prior
-        return Linked(spans, groups, [features_of(group, vocabulary=self.vocabulary, prior=prior) for group in groups])
+            groups = self.group(texts, spans)
+            candidates = self.candidates.candidates(groups, spans, states)
+        report.candidates_scored += len(candidates.concepts)
+        mid, high = self.levels.score(groups, candidates, spans, states, report)
+        with report.timed("features"):
+            features = features_of(
+                groups, candidates, mid=mid, high=high, vocabulary=self.vocabulary, prior=self.resolver.prior
+            )
+        return Linked(spans, groups, candidates, features)
 
     def group(self, texts: Sequence[Text], spans: Sequence[Span]) -> list[Group]:
-        """Return the groups of spans that are linked as one, without candidates."""
-        return group_spans(
-            spans,
-            abbreviations=self._explained(texts, spans),
-            vocabulary=self.vocabulary,
-            strings=self.resolver.strings,
-        )
+        """Return the groups of spans that are linked as one."""
+        if self.look_ups.strings is not self.resolver.strings:
+            self.look_ups = LookUps(self.vocabulary, self.resolver.strings)
+        return group_spans(spans, abbreviations=self._explained(texts, spans), look_ups=self.look_ups)
 
     def _explained(
         self, texts: Sequence[Text], spans: Sequence[Span], *, across_types: bool = False
@@ -224,7 +218,7 @@ class Cascade:
         return explained
 
     def resolve(
-        self, linked: Linked, windows: list[Window], documents: int, *, given: bool = False
+        self, linked: Linked, windows: Sequence[Window], documents: int, *, given: bool = False
     ) -> list[list[Mention]]:
         """Weigh the evidence, and return the mentions of each document, ordered by start.
 
@@ -234,51 +228,17 @@ class Cascade:
         Args:
             given: the spans are known to be mentions.
         """
-        mentions: list[dict[tuple[int, int, str, str | None], Mention]] = [{} for _ in range(documents)]
-        linked_places = set()
-        for group, features in zip(linked.groups, linked.features, strict=True):
-            ner = max(linked.spans[at].score for at in group.spans)
-            none = None if given else none_features_of(group, ner=ner)
-            choice = self.resolver.resolve(features, none_features=none)
-            if choice is not None and given and choice[1] < self.least_link:
-                choice = None
-            if choice is not None and self.selection is not None and not self.selection[group.concepts[choice[0]]]:
-                choice = None
-            place, score = choice if choice is not None else (None, None)
-            concept = None if place is None else self.vocabulary.concepts[int(group.concepts[place])]
-            evidence = None if place is None else self.resolver.evidence(features, place)
-            if concept is None and ner < self.span_threshold:
-                continue
-            for at in group.spans:
-                span = linked.spans[at]
-                mesh_id = None if concept is None else concept.mesh_id
-                if concept is not None:
-                    linked_places.add((span.document, span.start, span.end, span.entity_type))
-                mentions[span.document][span.start, span.end, span.entity_type, mesh_id] = Mention(
-                    start=span.start,
-                    end=span.end,
-                    text=span.text,
-                    entity_type=span.entity_type,
-                    sentence=windows[span.window].sentence,
-                    ner_score=span.score,
-                    mesh_id=mesh_id,
-                    mesh_name=None if concept is None else concept.name,
-                    mid_score=None if place is None else _sigmoid(float(group.mid[place])),
-                    high_score=None if place is None else float(np.exp(group.high[place])),
-                    link_score=score,
-                    how=evidence,
-                )
-        return [
-            sorted(
-                (
-                    mention
-                    for (start, end, kind, mesh_id), mention in found.items()
-                    if mesh_id is not None or (document, start, end, kind) not in linked_places
-                ),
-                key=lambda mention: (mention.start, mention.end),
-            )
-            for document, found in enumerate(mentions)
-        ]
+        ner = linked.confidence
+        none = None if given else none_features_of(linked.groups, ner=ner)
+        first, concepts = linked.candidates.first, linked.candidates.concepts
+        chosen, probability = self.resolver.resolve(linked.features, first, none_features=none)
+        if given:
+            chosen = np.where(probability < self.least_link, -1, chosen)
+        if self.selection is not None and len(concepts):
+            chosen = np.where((chosen >= 0) & self.selection[concepts[chosen]], chosen, -1)
+        how = self.resolver.evidence(linked.features, first, chosen[chosen >= 0])
+        choices = Choices((chosen >= 0) | (ner >= self.span_threshold), chosen, probability, how)
+        return choices.mentions(linked, windows, vocabulary=self.vocabulary, documents=documents)
 
 
 def load_cascade(
@@ -314,7 +274,3 @@ def load_cascade(
     if bank is None:
         bank = make_bank(kept, model, vocabulary, tokenizer=tokenizer, weights=weights, progress=progress)
     return Cascade(model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank.to(device), model_version=version)
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + float(np.exp(-logit)))

@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
+from e2emern.model.inference.lookup import LookedUp, LookUps
+from e2emern.model.vocabulary import Vocabulary
 
-from e2emern.model.inference.training_strings import TrainingStrings
-from e2emern.model.spelling import american
-from e2emern.model.vocabulary import Vocabulary, normalise
-
-MOST_HEADS = 2  # concepts that match the head noun
 LONGEST_SHORT_FORM = 10  # letters of a short form in or before brackets
 
 _OPENING = re.compile(r" ?[(\[]")
 _CLOSING = (")", "]", ";", ",")
 _IN_BRACKETS = re.compile(r"\s?[(\[]([^()\[\]]+)[)\]]")
-_JOINED = re.compile(r"\s*(?:,\s*(?:and/or|and|or)?|/|\band/or\b|\band\b|\bor\b)\s+|/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,98 +38,50 @@ class Span:
     listed: bool = False  # found by its name alone (`listed_names`)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Group:
-    """The spans of a document that are linked as one, their candidates and the evidence."""
+    """The spans of a document that are linked as one, and what their words can mean.
 
-    words: str  # what is looked up: the long form, a part of a composite mention, or the span's own words
-    entity_type: str
+    The words are the long form, a part of a composite mention, or the span's own words.
+    """
+
+    found: LookedUp
     spans: list[int]
-    match: str = "none"  # how the words agree with a name: exact, variant or none
-    named: dict[int, bool] = field(default_factory=dict)  # concepts with that name; whether it is the preferred one
-    heads: list[int] = field(default_factory=list)  # concepts that match the head noun, see `heads_of`
-    trained: dict[int, int] = field(default_factory=dict)  # training mentions with these words, by concept
-    marked: float = 0.0  # log-odds of the words being a mention in training text
-    concepts: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # candidates (K,), as found
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # bank row of each one's nearest name
-    similarity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
-    likeness: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
-    mid: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
-    high: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+
+    @property
+    def words(self) -> str:
+        return self.found.words
+
+    @property
+    def entity_type(self) -> str:
+        return self.found.entity_type
 
 
-def group_spans(
-    spans: Sequence[Span],
-    *,
-    abbreviations: Sequence[Mapping[str, str]],
-    vocabulary: Vocabulary,
-    strings: TrainingStrings | None = None,
-) -> list[Group]:
+def group_spans(spans: Sequence[Span], *, abbreviations: Sequence[Mapping[str, str]], look_ups: LookUps) -> list[Group]:
     """Group spans by document, type and words, and look up the words; an abbreviation counts as its long form.
 
     Short forms within the words are expanded ("HCV infection"), and removed in brackets ("hepatitis C virus (HCV)
     infection").
-
-    Args:
-        strings: what the training documents call the concepts.
     """
+    meant = []
+    for span in spans:
+        words = abbreviations[span.document].get(span.text, span.text)
+        expanded = _expanded(words, abbreviations[span.document])
+        whole = expanded == words or look_ups.is_name(words, span.entity_type)
+        meant.append((words if whole else expanded, span.entity_type))
     groups: dict[tuple[int, str, str], Group] = {}
-    for at, span in enumerate(spans):
-        short_forms = abbreviations[span.document]
-        words = short_forms.get(span.text, span.text)
-        if vocabulary.look_up(words, entity_type=span.entity_type)[0] != "exact":
-            words = _expanded(words, short_forms)
-        if vocabulary.look_up(words, entity_type=span.entity_type)[0] != "exact":
-            words = american(words)
-        for part in parts_of(words, entity_type=span.entity_type, vocabulary=vocabulary):
-            key = (span.document, span.entity_type, normalise(part) or part)
-            if key not in groups:
-                groups[key] = Group(part, span.entity_type, [])
-                groups[key].match, groups[key].named = vocabulary.look_up(part, entity_type=span.entity_type)
-                if strings is not None:
-                    counts = strings.concepts(part, entity_type=span.entity_type)
-                    groups[key].trained = {
-                        vocabulary.position[each]: n for each, n in counts.items() if each in vocabulary.position
-                    }
-                    groups[key].marked = strings.marked(part, entity_type=span.entity_type)
-                if groups[key].match != "exact":
-                    groups[key].heads = heads_of(part, entity_type=span.entity_type, vocabulary=vocabulary)
-            groups[key].spans.append(at)
+    for at, (span, parts) in enumerate(zip(spans, look_ups.of(meant), strict=True)):
+        for part in parts:
+            groups.setdefault((span.document, span.entity_type, part.folded), Group(part, [])).spans.append(at)
     return list(groups.values())
 
 
 def _expanded(words: str, short_forms: Mapping[str, str]) -> str:
     """Return the words without the short forms in brackets, and with the long forms of all others."""
+    if not short_forms:
+        return words
     bare = _IN_BRACKETS.sub(lambda found: "" if found[1] in short_forms else found[0], words)
     return " ".join(short_forms.get(word, word) for word in bare.split()) or words
-
-
-def parts_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[str]:
-    """Split coordinated names: "breast and ovarian cancer" gives "breast cancer" and "ovarian cancer".
-
-    Words that are a name, or that have a part that is not one, stay whole.
-    """
-    joined = _JOINED.split(words)
-    if len(joined) < 2 or vocabulary.look_up(words, entity_type=entity_type)[1]:
-        return [words]
-    *firsts, last = joined
-    tails = last.split()
-    for shared in range(len(tails)):  # "cancer" of "ovarian cancer"; the longest shared tail first, no tail last
-        tail = " ".join(tails[shared + 1 :])
-        parts = [f"{first} {tail}".strip() for first in firsts] + [last]
-        owners = [vocabulary.look_up(part, entity_type=entity_type)[1] for part in parts]
-        if all(owners) and len({frozenset(owner) for owner in owners}) == len(parts):
-            return parts
-    return [words]
-
-
-def heads_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[int]:
-    """Return the concepts, two at most, named by the longest suffix that is a name: "tumors" of "ocular tumors"."""
-    split = words.split()
-    for begin in range(1, len(split)):
-        if found := vocabulary.look_up(" ".join(split[begin:]), entity_type=entity_type)[1]:
-            return list(found)[:MOST_HEADS]
-    return []
 
 
 def appositions(

@@ -10,21 +10,26 @@ import torch
 from torch import Tensor
 
 from e2emern.model.inference.bank import EntityBank
+from e2emern.model.inference.candidates import Candidates
 from e2emern.model.inference.grouping import Group, Span
+from e2emern.model.inference.segments import ranges_of, starts_of
+from e2emern.model.inference.states import States
 from e2emern.model.inference.timings import Report
 from e2emern.model.network import Attended, E2emernModel
 from e2emern.model.tagging import tag_mention
-from e2emern.model.tokenization import Window, batches_of, pad
+from e2emern.model.tokenization import batches_of, pad
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """Windows and the candidates asked of each: B windows of N pieces, K candidates, hidden size D."""
+class _Asked:
+    """Which candidates are asked of which window: those of a group, in every window with one of its spans.
 
-    states: Tensor  # (B, N, D)
-    entities: Tensor  # (B, K, D)
-    attended: Attended
-    columns: dict[tuple[int, int], np.ndarray]  # (row, group): the columns of the group's candidates
+    The P questions are grouped into Q pairs of a window and a group, ordered by window.
+    """
+
+    pairs: np.ndarray  # int64 (Q, 2): window, group
+    first: np.ndarray  # int64 (Q + 1,), where the questions of each pair begin
+    candidates: np.ndarray  # int64 (P,), positions among the candidates
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -42,82 +47,102 @@ class Levels:
     def score(
         self,
         groups: Sequence[Group],
+        candidates: Candidates,
         spans: Sequence[Span],
-        windows: Sequence[Window],
-        hidden: Sequence[Tensor],
+        states: States,
         report: Report,
-    ) -> None:
-        """Score the candidates of each group by the mid and high levels, in every window with one of its spans."""
-        asked: dict[int, list[tuple[int, int]]] = {}  # window: (group, span)
-        for at, group in enumerate(groups):
-            group.mid = np.full(len(group.concepts), -np.inf, np.float32)
-            group.high = np.full(len(group.concepts), -np.inf, np.float32)
-            if len(group.concepts):
-                for span in group.spans:
-                    asked.setdefault(spans[span].window, []).append((at, span))
-        order = list(asked)
-        for batch in batches_of([len(windows[at]) for at in order], tokens=self.tokens):
-            chosen = [order[at] for at in batch]
-            of_batch = [asked[at] for at in chosen]
-            if self.model.config.use_mid or self.model.config.use_high:
-                with report.timed("mid"):
-                    made = self._attend(of_batch, [hidden[at] for at in chosen], groups)
-                    if self.model.config.use_mid:
-                        self._score_mid(made, groups)
-                if self.model.config.use_high:
-                    with report.timed("high"):
-                        self._score_high(made, of_batch, groups, spans, windows)
-        for group in groups:  # of a level that is switched off
-            group.mid[np.isinf(group.mid)] = 0.0
-            group.high[np.isinf(group.high)] = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mid and the high level's score of each candidate, (C,) each: the best of its windows and spans.
 
-    def _attend(self, asked: list[list[tuple[int, int]]], hidden: Sequence[Tensor], groups: Sequence[Group]) -> _Batch:
-        """Return the windows of a batch with the candidates asked of each, and the attention between them."""
-        states = torch.nn.utils.rnn.pad_sequence(list(hidden), batch_first=True)
-        lengths = torch.tensor([len(state) for state in hidden])
-        mask = (torch.arange(states.shape[1])[None] < lengths[:, None]).to(states.device)
-        groups_of = [list(dict.fromkeys(group for group, _ in row)) for row in asked]
-        rows = [np.concatenate([groups[g].rows for g in mine]) for mine in groups_of]
-        entities = self.bank.vectors(pad(rows, padding=0)[0].to(states.device)).to(states.dtype)
-        columns: dict[tuple[int, int], np.ndarray] = {}
-        for row, mine in enumerate(groups_of):
-            begin = 0
-            for g in mine:
-                columns[row, g] = np.arange(begin, begin + len(groups[g].rows))
-                begin += len(groups[g].rows)
-        return _Batch(states, entities, self.model.attend(states, mask, entities), columns)
+        A level that is switched off scores 0.
+        """
+        mid, high = (np.full(len(candidates.concepts), -np.inf, np.float32) for _ in range(2))
+        config = self.model.config
+        if len(mid) and (config.use_mid or config.use_high):
+            with report.timed("mid"):
+                of_spans = [(spans[at].window, g, at) for g, group in enumerate(groups) for at in group.spans]
+                asked = _ask(of_spans, candidates)
+                entities = self.bank.vectors(torch.from_numpy(candidates.rows).to(states.rows.device))
+                entities = entities.to(states.rows.dtype)
+                features, logits = self._attend(asked, entities, states)
+                if config.use_mid:
+                    np.maximum.at(mid, asked.candidates, logits)
+            if config.use_high:
+                with report.timed("high"):
+                    self._score_high(high, of_spans, asked, features, entities, candidates, spans, states)
+        for scores in (mid, high):
+            scores[np.isinf(scores)] = 0.0
+        return mid, high
 
-    def _score_mid(self, batch: _Batch, groups: Sequence[Group]) -> None:
-        """Give each group the mid level's scores, keeping the best of its windows."""
-        logits = self.model.mid(batch.attended, batch.entities).float().cpu().numpy()
-        for (row, g), columns in batch.columns.items():
-            np.maximum(groups[g].mid, logits[row, columns], out=groups[g].mid)
+    def _attend(self, asked: _Asked, entities: Tensor, states: States) -> tuple[Tensor, np.ndarray]:
+        """Return h_a of each question, (P, D), and the mid level's logits, (P,), zeros without that level."""
+        windows, begun = np.unique(asked.pairs[:, 0], return_index=True)
+        first = asked.first[np.append(begun, len(asked.pairs))]
+        counts = np.diff(first)
+        longest = np.maximum([len(states.windows[at]) for at in windows], counts)
+        found, logits, order = [], [], []
+        for batch in batches_of(longest.tolist(), tokens=self.tokens):
+            hidden, mask = states.padded(windows[batch])
+            live = np.arange(int(counts[batch].max())) < counts[batch, None]
+            questions = np.where(live, first[batch, None] + np.arange(live.shape[1]), first[batch, None])
+            asks = entities[_moved(asked.candidates[questions], entities)]
+            features = self.model.attend(hidden, mask, asks).features[_moved(live, entities)]
+            if self.model.config.use_mid:
+                flat = Attended(features[:0], features[None])
+                logits.append(self.model.mid(flat, asks[_moved(live, entities)][None])[0])
+            found.append(features)
+            order.append(questions[live])
+        inverse = np.argsort(np.concatenate(order))
+        scores = torch.cat(logits).float().cpu().numpy()[inverse] if logits else np.zeros(len(inverse), np.float32)
+        return torch.cat(found)[_moved(inverse, entities)], scores
 
     def _score_high(
         self,
-        batch: _Batch,
-        asked: list[list[tuple[int, int]]],
-        groups: Sequence[Group],
+        best: np.ndarray,
+        of_spans: list[tuple[int, int, int]],
+        asked: _Asked,
+        features: Tensor,
+        entities: Tensor,
+        candidates: Candidates,
         spans: Sequence[Span],
-        windows: Sequence[Window],
+        states: States,
     ) -> None:
-        """Give each group the high level's mean log-probability of its spans' tags, keeping the best of its spans.
+        """Raise `best` to the mean log-probability of the spans' tags: only a span's own words are read.
 
-        Only a span's own words are read: (S, W) words and (S, K) candidates.
+        (S, W) words and (S, K) candidates in a batch.
         """
-        attended = batch.attended
-        pairs = [(row, g, spans[span]) for row, owned in enumerate(asked) for g, span in owned]
-        words = [windows[span.window].first[span.first : span.last] for _, _, span in pairs]
-        at, real = pad(words, padding=0)
-        picked, _ = pad([batch.columns[row, g] for row, g, _ in pairs], padding=0)
-        row_of = torch.tensor([row for row, _, _ in pairs])[:, None]
-        own = Attended(attended.weights[row_of, picked.clamp(max=attended.weights.shape[1] - 1)],
-                       attended.features[row_of, picked])  # fmt: skip
-        high = self.model.high(batch.states[row_of, at], own, batch.entities[row_of, picked]).float().log_softmax(-1)
-        tagged = [tag_mention(s.last - s.first, s.entity_type, tags=self.model.config.tags) for _, _, s in pairs]
-        wanted, _ = pad([np.asarray(each) for each in tagged], padding=0)
-        index = wanted[:, None, :, None].expand(*high.shape[:3], 1).to(high.device)
-        logged = high.gather(-1, index).squeeze(-1).cpu() * real[:, None]
-        means = (logged.sum(-1) / real.sum(-1, keepdim=True)).numpy()
-        for (_, g, _), mean in zip(pairs, means, strict=True):
-            np.maximum(groups[g].high, mean[: len(groups[g].rows)], out=groups[g].high)
+        counts = np.diff(candidates.first)
+        of_spans = [each for each in of_spans if counts[each[1]]]
+        at = {(window, group): place for place, (window, group) in enumerate(asked.pairs.tolist())}
+        pair = np.array([at[window, group] for window, group, _ in of_spans])
+        asks, mine = asked.first[pair], counts[asked.pairs[pair, 1]]
+        words = np.array([spans[span].last - spans[span].first for _, _, span in of_spans])
+        means, order = [], []
+        for batch in batches_of((words * mine).tolist(), tokens=self.tokens):
+            some = [spans[of_spans[each][2]] for each in batch]
+            hidden, real = states.words(some)
+            live = np.arange(int(mine[batch].max())) < mine[batch, None]
+            questions = np.where(live, asks[batch, None] + np.arange(live.shape[1]), asks[batch, None])
+            picked = _moved(asked.candidates[questions], entities)
+            own = Attended(features[:0], features[_moved(questions, entities)])
+            logged = self.model.high(hidden, own, entities[picked]).float().log_softmax(-1)  # (S, K, W, L)
+            tagged = [tag_mention(s.last - s.first, s.entity_type, tags=self.model.config.tags) for s in some]
+            wanted = pad([np.asarray(each) for each in tagged], padding=0)[0].to(logged.device)
+            of_words = logged.gather(-1, wanted[:, None, :, None].expand(*logged.shape[:3], 1)).squeeze(-1)
+            counted = _moved(real, logged)[:, None]
+            means.append(((of_words * counted).sum(-1) / counted.sum(-1))[_moved(live, logged)])
+            order.append(asked.candidates[questions[live]])
+        np.maximum.at(best, np.concatenate(order), torch.cat(means).cpu().numpy())
+
+
+def _ask(of_spans: list[tuple[int, int, int]], candidates: Candidates) -> _Asked:
+    """Return the questions of all spans; their windows, groups and positions are given."""
+    counts = np.diff(candidates.first)
+    pairs = sorted({(window, group) for window, group, _ in of_spans if counts[group]})
+    asked = np.array(pairs, np.int64).reshape(-1, 2)
+    lengths = counts[asked[:, 1]]
+    return _Asked(asked, starts_of(lengths), ranges_of(candidates.first[asked[:, 1]], lengths))
+
+
+def _moved(index: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(index).to(like.device)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from e2emern.model.inference.features import FEATURES, NONE_FEATURES
+from e2emern.model.inference.segments import best_of_runs, owners_of, reduce_runs, starts_of
 from e2emern.model.inference.training_strings import TrainingStrings
 from e2emern.model.version import STRINGS
 
@@ -34,6 +35,7 @@ EVIDENCE = {
 
 OFTEN = 3.0  # the prior of a concept that 19 of 1,000 training documents name; chosen on dev
 NEVER = 50.0  # utility by which a choice is ruled out
+_OF_KIND = np.array([[name in names for name in FEATURES] for names in EVIDENCE.values()])
 _EXACT, _SOLE, _PRIOR, _TRAINED = (FEATURES.index(name) for name in ("exact", "sole", "prior", "trained"))
 
 Example = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -122,52 +124,63 @@ class Resolver:
         shifts = np.array([shift, *[0.0] * (len(NONE_FEATURES) - 1)], np.float32)
         return replace(self, none_weights=self.none_weights + shifts)
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """Return the utility u of each candidate: (K, features) to (K,).
+    def scores(self, features: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
+        """Return the utility u of each candidate: (C, features) to (C,).
 
         Words that are the name of one concept alone mean that concept, whatever the other evidence, unless the training
         documents often name a rival, or call a rival by these words: "male infertility" is not the better known female
         one.
-        """
-        units: np.ndarray = np.tanh(features @ self.hidden.T + self.bias) @ self.output
-        scores: np.ndarray = features @ self.weights + units
-        named = (features[:, _EXACT] > 0) & (features[:, _SOLE] > 0)
-        rivals = features[~named]
-        if named.any() and rivals[:, _PRIOR].max(initial=0.0) < OFTEN and not rivals[:, _TRAINED].any():
-            scores = np.where(named, scores, scores - NEVER)
-        return scores
-
-    def resolve(self, features: np.ndarray, *, none_features: np.ndarray | None) -> tuple[int, float] | None:
-        """Return the best candidate's position and probability; None without candidates, or if "none of them" wins.
 
         Args:
-            none_features: the evidence for "none of them"; None for a span that is known to be a mention.
+            first: int64 (G + 1,), where the candidates of each group begin; those of one group if None.
         """
-        if not len(features):
-            return None
-        scores = self.scores(features)
-        none = self.given if none_features is None else float(none_features @ self.none_weights)
-        best = int(scores.argmax())
-        if none > scores[best]:
-            return None
-        top = max(float(scores[best]), none)
-        total = float(np.exp(scores - top).sum()) + float(np.exp(none - top))
-        return best, float(np.exp(scores[best] - top)) / total
+        first = starts_of([len(features)]) if first is None else first
+        units: np.ndarray = np.tanh(features @ self.hidden.T + self.bias) @ self.output
+        return _ruled(features @ self.weights + units, features, first)
 
-    def evidence(self, features: np.ndarray, place: int) -> str:
-        """Return the kind of evidence, a key of `EVIDENCE`, without which the choice would lose most to its rival.
+    def resolve(
+        self, features: np.ndarray, first: np.ndarray, *, none_features: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return each group's best candidate, a position among all or -1, and its probability, (G,) each.
 
-        The rival is the next best candidate; that of a single candidate has no evidence.
+        A group without candidates has none, and so has one that "none of them" fits better.
+
+        Args:
+            none_features: the evidence for "none of them", (G, none features); None for spans known to be mentions.
         """
-        mine = features[place]
-        against = np.delete(features, place, axis=0)
-        rival = against[self.scores(against).argmax()] if len(against) else np.zeros_like(mine)
-        without = np.repeat(mine[None], len(EVIDENCE), axis=0)
-        for row, names in zip(without, EVIDENCE.values(), strict=True):
-            columns = [FEATURES.index(name) for name in names]
-            row[columns] = rival[columns]
-        loss = self.scores(mine[None]) - self.scores(without)
-        return list(EVIDENCE)[int(loss.argmax())]
+        scores = self.scores(features, first)
+        best = best_of_runs(scores, first)
+        groups = len(best)
+        none = np.full(groups, self.given) if none_features is None else none_features @ self.none_weights
+        greatest = reduce_runs(np.maximum, scores, first, empty=-np.inf)
+        top = np.maximum(greatest, none)
+        shares = reduce_runs(np.add, np.exp(scores - top[owners_of(first)]), first, empty=0.0)
+        probability = np.exp(greatest - top) / (shares + np.exp(none - top))
+        return np.where(none > greatest, -1, best), probability
+
+    def evidence(self, features: np.ndarray, first: np.ndarray, chosen: np.ndarray) -> list[str]:
+        """Return the kind of evidence, a key of `EVIDENCE`, without which each choice would lose most to its rival.
+
+        The rival is the next best candidate of the group; that of a single candidate has no evidence.
+
+        Args:
+            chosen: the positions of the choices, at most one of a group.
+        """
+        others = np.ones(len(features), bool)
+        others[chosen] = False
+        groups = owners_of(first)[chosen]
+        against = features[others]
+        left = np.append(0, np.cumsum(others))[first]
+        rivals = best_of_runs(self.scores(against, left), left)[groups]
+        mine = features[chosen]
+        rival = np.zeros_like(mine)
+        rival[rivals >= 0] = against[rivals[rivals >= 0]]
+        without = np.where(_OF_KIND, rival[:, None], mine[:, None])  # (choices, kinds, features)
+        kinds = np.arange(len(chosen) + 1) * len(EVIDENCE)
+        alone = self.scores(mine, np.arange(len(chosen) + 1))
+        loss = alone[:, None] - self.scores(without.reshape(-1, len(FEATURES)), kinds).reshape(-1, len(EVIDENCE))
+        names = list(EVIDENCE)
+        return [names[at] for at in loss.argmax(1)]
 
     @classmethod
     def fit(
@@ -207,6 +220,14 @@ class Resolver:
             prior=remembered.prior if remembered else {},
             strings=remembered.strings if remembered else TrainingStrings(),
         )
+
+
+def _ruled(scores: np.ndarray, features: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the scores of the candidates of groups, with those ruled out that a sole name rules out."""
+    named = (features[:, _EXACT] > 0) & (features[:, _SOLE] > 0)
+    rival = ~named & ((features[:, _PRIOR] >= OFTEN) | (features[:, _TRAINED] != 0))
+    decided = reduce_runs(np.maximum, named, first, empty=0.0) > reduce_runs(np.maximum, rival, first, empty=0.0)
+    return np.where(named | ~decided[owners_of(first)], scores, scores - NEVER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ from e2emern.model.corpus import GoldDocument, read_corpus, text_of
 from e2emern.model.document import Mention
 from e2emern.model.evaluation.comparison import mean_figure
 from e2emern.model.evaluation.scores import count
-from e2emern.model.inference.cascade import RECALL_BIAS, Cascade, Linked, load_cascade
+from e2emern.model.inference.cascade import RECALL_BIAS, Cascade, load_cascade
 from e2emern.model.inference.features import FEATURES, NONE_FEATURES, none_features_of
+from e2emern.model.inference.linked import Linked
 from e2emern.model.inference.resolver import EVIDENCE, NEVER, Example, Resolver
 from e2emern.model.inference.timings import Report
 from e2emern.model.inference.training_strings import TrainingStrings
@@ -64,8 +65,8 @@ def tune(
     cascade.resolver = remember(cascade.resolver, seen, vocabulary=cascade.vocabulary)
     cascade.recall_bias = RECALL_BIAS
     with torch.inference_mode():
-        windows, hidden, spans = cascade.find_spans(texts)
-        linked = cascade.link(texts, windows, hidden, spans, Report())
+        states, spans = cascade.find_spans(texts)
+        linked = cascade.link(texts, states, spans, Report())
     examples = examples_of(linked, documents, cascade=cascade)
     if not examples or all(span.listed for span in spans):
         return {}, {}
@@ -81,7 +82,7 @@ def tune(
         for fold, held_out in enumerate(of_folds):
             cascade.resolver = held_out.inclined(shift)
             part = _of_fold(linked, fold)
-            for document, mentions in enumerate(cascade.resolve(part, windows, len(documents))):
+            for document, mentions in enumerate(cascade.resolve(part, states.windows, len(documents))):
                 found[document] += mentions
         return found
 
@@ -157,8 +158,8 @@ def fit_given(cascade: Cascade, documents: Sequence[GoldDocument], *, of_folds: 
     texts = [text_of(document) for document in documents]
     given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in documents]
     with torch.inference_mode():
-        windows, hidden, spans = cascade.find_spans(texts, given=given)
-        linked = cascade.link(texts, windows, hidden, spans, Report())
+        states, spans = cascade.find_spans(texts, given=given)
+        linked = cascade.link(texts, states, spans, Report())
     best: list[tuple[float, int]] = []  # utility, and what linking is worth: 1 if right, -1 if gold has no concept
     for at, (features, _, correct) in examples_of(linked, documents, cascade=cascade):
         scores = of_folds[_document_of(linked, at) % FOLDS].scores(features)
@@ -218,7 +219,7 @@ def cross_validated(
 
 def _of_fold(linked: Linked, fold: int) -> Linked:
     chosen = [at for at in range(len(linked.groups)) if _document_of(linked, at) % FOLDS == fold]
-    return Linked(linked.spans, [linked.groups[at] for at in chosen], [linked.features[at] for at in chosen])
+    return linked.only(chosen)
 
 
 def _document_of(linked: Linked, group: int) -> int:
@@ -232,15 +233,15 @@ def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: C
     corpus does not annotate give no examples.
     """
     examples = []
-    for position, (group, features) in enumerate(zip(linked.groups, linked.features, strict=True)):
-        spans = [linked.spans[at] for at in group.spans]
-        document = documents[spans[0].document]
+    free = none_features_of(linked.groups, ner=linked.confidence)
+    for position, group in enumerate(linked.groups):
+        features = linked.features_of(position)
+        document = documents[_document_of(linked, position)]
         if group.entity_type not in document.annotated_types or not len(features):
             continue
         gold = _gold_of(linked, position, documents, cascade.vocabulary)
-        right = np.array([cascade.vocabulary.concepts[at].mesh_id in gold for at in group.concepts.tolist()])
-        none = none_features_of(group, ner=max(span.score for span in spans))
-        examples.append((position, (features, none, right)))
+        right = np.array([cascade.vocabulary.concepts[at].mesh_id in gold for at in linked.concepts_of(position)])
+        examples.append((position, (features, free[position], right)))
     return examples
 
 

@@ -118,8 +118,8 @@ def test_a_bank_that_was_read_scores_as_the_bank_that_was_built(model: Path, tmp
     for _ in range(20):
         context, name = torch.randn(2, network.encoder.config.hidden_size, generator=generator)
         for one, other in zip(
-            built.compare(concepts, context=context, name=name),
-            read.compare(concepts, context=context, name=name),
+            built.compare(concepts, 0 * concepts, contexts=context[None], names=name[None]),
+            read.compare(concepts, 0 * concepts, contexts=context[None], names=name[None]),
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)

@@ -15,6 +15,7 @@ from e2emern.model.evaluation.evaluate import link_gold
 from e2emern.model.inference.bank import EntityBank, distinct_names, encode_names
 from e2emern.model.inference.cascade import Cascade
 from e2emern.model.inference.grouping import group_spans
+from e2emern.model.inference.lookup import LookUps
 from e2emern.model.inference.resolver import EVIDENCE, Resolver
 from e2emern.model.inference.timings import Report
 from e2emern.model.network import E2emernModel
@@ -60,7 +61,7 @@ def test_the_cascade_finds_and_links_what_it_was_taught(scheme: str) -> None:
     ]
     assert (report.sentences, report.spans_found, report.mentions_linked) == (5, 7, 7)
     assert report.candidates_scored >= 7
-    assert list(report.seconds) == ["low", "candidates", "mid", "high", "resolve"]
+    assert list(report.seconds) == ["low", "candidates", "mid", "high", "features", "resolve"]
 
 
 def test_every_mention_carries_its_scores_and_stands_in_the_text(model: E2emernModel) -> None:
@@ -96,8 +97,8 @@ def test_an_abbreviation_takes_the_concept_of_its_long_form(model: E2emernModel)
     )
     cascade = cascade_of(model)
     given = [[(0, 28, "Disease"), (60, 63, "Disease")]]
-    _, _, spans = cascade.find_spans([text], given=given)
-    groups = group_spans(spans, abbreviations=[text.abbreviations], vocabulary=tiny.vocabulary())
+    _, spans = cascade.find_spans([text], given=given)
+    groups = group_spans(spans, abbreviations=[text.abbreviations], look_ups=LookUps(tiny.vocabulary()))
     assert [sorted(spans[at].text for at in group.spans) for group in groups] == [
         ["Familial mediterranean fever", "Fmf"]
     ]
@@ -110,16 +111,16 @@ def test_capitals_in_brackets_behind_a_name_are_of_its_type_wherever_they_stand(
     sentences = ("Colon cancer was treated with cisplatin (XQ).", "No patients with XQ.")
     text = Text((Sentence(0, 45, sentences[0]), Sentence(46, 66, sentences[1])))
     cascade = cascade_of(model)
-    windows, _, spans = cascade.read_spans([text])
+    states, spans = cascade.read_spans([text])
     [name] = [span for span in spans if span.text == "cisplatin"]
     taken = replace(name, start=41, end=43, text="XQ", entity_type="Disease", score=0.6, first=7, last=8)
-    assert windows[0].words_of(41, 43) == (taken.first, taken.last)
-    agreed = cascade.agree([text], windows, [*(span for span in spans if span.text != "XQ"), taken])
+    assert states.windows[0].words_of(41, 43) == (taken.first, taken.last)
+    agreed = cascade.agree([text], states.windows, [*(span for span in spans if span.text != "XQ"), taken])
     assert [(span.start, span.entity_type) for span in agreed if span.text == "XQ"] == [
         (41, "Chemical"),
         (63, "Chemical"),
     ]
-    linked = cascade.link([text], windows, [torch.zeros(len(window), 32) for window in windows], agreed, Report())
+    linked = cascade.link([text], states, agreed, Report())
     assert [group.words for group in linked.groups if group.entity_type == "Chemical"] == ["cisplatin"]
 
 
@@ -130,8 +131,8 @@ def test_a_fuller_name_goes_before_the_long_form_and_plurals_are_explained_too(m
     text = Text((Sentence(0, len(sentence), sentence),), {"RF": "failure"})
     cascade = cascade_of(model)
     given = [[(0, 13, "Disease"), (15, 17, "Disease"), (23, 26, "Disease")]]
-    windows, hidden, spans = cascade.find_spans([text], given=given)
-    groups = cascade.link([text], windows, hidden, spans, Report()).groups
+    states, spans = cascade.find_spans([text], given=given)
+    groups = cascade.link([text], states, spans, Report()).groups
     assert [(group.words, [spans[at].text for at in group.spans]) for group in groups] == [
         ("Renal failure", ["Renal failure", "RF", "RFs"])
     ]
@@ -279,7 +280,9 @@ class TestBank:
         bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=32)
         [name] = encode_names(model, ["colon cancer"], tokenizer=tiny.tokenizer())
         concepts = np.array([vocabulary.position[each] for each in ("D005", "D002", "D001")])
-        rows, scores, cosines = bank.compare(concepts, context=torch.zeros(32), name=name)
+        rows, scores, cosines = bank.compare(
+            concepts, np.zeros(3, np.int64), contexts=torch.zeros(1, 32), names=name[None]
+        )
         assert bank.owner[rows].tolist() == concepts.tolist()
         assert scores.tolist() == [0, 0, 0]
         assert cosines.argmax() == 1

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from e2emern.model.document import Concept
-from e2emern.model.inference.candidates import Found
+from e2emern.model.inference.candidates import Candidates, Found
 from e2emern.model.inference.features import FEATURES, features_of, spelling
-from e2emern.model.inference.grouping import Group, Span, appositions, group_spans, parts_of
+from e2emern.model.inference.grouping import Group, Span, appositions, group_spans
+from e2emern.model.inference.lookup import LookedUp, LookUps, parts_of
 from e2emern.model.vocabulary import Vocabulary
 from tests.model import tiny
 
@@ -24,16 +25,32 @@ def spans_in(text: str, *names: str, kind: str = "Chemical") -> list[Span]:
     return [span(name, start=text.index(name), kind=kind) for name in names]
 
 
+def table_of(
+    found: LookedUp,
+    concepts: Sequence[int],
+    *,
+    vocabulary: Vocabulary,
+    similarity: Sequence[float] = (),
+    likeness: Sequence[float] = (),
+    prior: Mapping[str, float] | None = None,
+) -> np.ndarray:
+    """Return the evidence for the candidates of one group, without scores of the levels."""
+    zeros = np.zeros(len(concepts), np.float32)
+    near = [np.array(each, np.float32) if each else zeros for each in (similarity, likeness)]
+    candidates = Candidates(np.array([0, len(concepts)]), np.array(concepts, np.int64), np.zeros(0, np.int64), *near)
+    return features_of([Group(found, [0])], candidates, mid=zeros, high=zeros, vocabulary=vocabulary, prior=prior or {})
+
+
 def test_repeats_and_abbreviations_are_one_group_within_a_document() -> None:
     spans = [span("Renal failure"), span("renal-failure", start=30), span("RF", start=50), span("RF", document=1)]
-    groups = group_spans(spans, abbreviations=[{"RF": "renal failure"}, {}], vocabulary=tiny.vocabulary())
-    assert [(group.spans, group.match) for group in groups] == [([0, 1, 2], "exact"), ([3], "none")]
+    groups = group_spans(spans, abbreviations=[{"RF": "renal failure"}, {}], look_ups=LookUps(tiny.vocabulary()))
+    assert [(group.spans, group.found.match) for group in groups] == [([0, 1, 2], "exact"), ([3], "none")]
 
 
 def test_short_forms_within_the_words_are_spelt_out_and_left_out_in_brackets() -> None:
     spans = [span("colon (C) cancer"), span("C cancer", start=20), span("colon (x) cancer", start=40)]
-    groups = group_spans(spans, abbreviations=[{"C": "colon"}], vocabulary=tiny.vocabulary())
-    assert [(group.words, group.spans, group.match) for group in groups] == [
+    groups = group_spans(spans, abbreviations=[{"C": "colon"}], look_ups=LookUps(tiny.vocabulary()))
+    assert [(group.words, group.spans, group.found.match) for group in groups] == [
         ("colon cancer", [0, 1], "exact"),
         ("colon (x) cancer", [2], "none"),
     ]
@@ -41,7 +58,7 @@ def test_short_forms_within_the_words_are_spelt_out_and_left_out_in_brackets() -
 
 def test_a_span_of_two_concepts_is_in_two_groups() -> None:
     spans = [span("breast and colon cancer"), span("colon cancer", start=40)]
-    groups = group_spans(spans, abbreviations=[{}], vocabulary=tiny.vocabulary())
+    groups = group_spans(spans, abbreviations=[{}], look_ups=LookUps(tiny.vocabulary()))
     assert [(group.words, group.spans) for group in groups] == [("breast cancer", [0]), ("colon cancer", [0, 1])]
 
 
@@ -60,16 +77,13 @@ def test_words_that_are_no_name_have_the_concept_they_end_with_among_their_candi
     words: str, heads: list[str]
 ) -> None:
     vocabulary = tiny.vocabulary()
-    (group,) = group_spans([span(words)], abbreviations=[{}], vocabulary=vocabulary)
-    assert [vocabulary.concepts[at].mesh_id for at in group.heads] == heads
-    others = [at for at in range(3, 6) if at not in group.heads]
-    found = Found(group, torch.zeros(1), torch.zeros(1), exact=[], by_name=others, by_context=[])
-    group.concepts = np.array(found.merged(2))
-    assert group.concepts.tolist() == others[:2] + group.heads
-    zeros = np.zeros(len(group.concepts), np.float32)
-    group.similarity = group.likeness = group.mid = group.high = zeros
-    marked = features_of(group, vocabulary=vocabulary, prior={})[:, FEATURES.index("head")]
-    assert marked.tolist() == [0] * 2 + [1] * len(heads)
+    (group,) = group_spans([span(words)], abbreviations=[{}], look_ups=LookUps(vocabulary))
+    assert [vocabulary.concepts[at].mesh_id for at in group.found.heads] == heads
+    others = [at for at in range(3, 6) if at not in group.found.heads]
+    merged = Found(group, exact=[], by_name=others, by_context=[]).merged(2)
+    assert merged == [*others[:2], *group.found.heads]
+    table = table_of(group.found, merged, vocabulary=vocabulary)
+    assert table[:, FEATURES.index("head")].tolist() == [0] * 2 + [1] * len(heads)
 
 
 @pytest.mark.parametrize(
@@ -125,18 +139,17 @@ def test_of_another_type_only_capitals_without_a_name_are_explained(
 
 def test_features_say_how_the_words_agree() -> None:
     vocabulary = tiny.vocabulary()
-    group = Group("renal failure", "Disease", [0])
-    group.match, group.named = vocabulary.look_up("renal failure", entity_type="Disease")
-    group.concepts = np.array([vocabulary.position["D004"], vocabulary.position["D005"]])
-    group.similarity, group.likeness = np.array([2.0, 3.0], np.float32), np.array([1.0, 0.5], np.float32)
-    group.mid, group.high = np.array([0.5, -1], np.float32), np.array([-0.1, -4], np.float32)
-    table = features_of(group, vocabulary=vocabulary, prior={"D004": 7})
+    [[found]] = LookUps(vocabulary).of([("renal failure", "Disease")])
+    table = table_of(
+        found, [vocabulary.position["D004"], vocabulary.position["D005"]], vocabulary=vocabulary,
+        similarity=[2.0, 3.0], likeness=[1.0, 0.5], prior={"D004": 7},
+    )  # fmt: skip
     first, second = (dict(zip(FEATURES, row, strict=True)) for row in table.tolist())
     assert (first["exact"], first["exact_preferred"], first["sole"], first["lead"]) == (1, 0, 1, -1)
     assert (second["exact"], second["lead"], second["likeness_lead"], second["descriptor"]) == (0, 0, -0.5, 1)
     assert first["prior"] == pytest.approx(np.log(8))
     assert (second["prior"], first["depth"], first["disease"]) == (0, 1, 1)
-    assert features_of(Group("x", "Disease", [0]), vocabulary=vocabulary, prior={}).shape == (0, len(FEATURES))
+    assert table_of(LookedUp("x", "Disease"), [], vocabulary=vocabulary).shape == (0, len(FEATURES))
 
 
 @pytest.mark.parametrize(("other", "sole"), [("Diabetes mellitus, type 2", 1), ("Slow diabetes", 0)])
@@ -147,11 +160,8 @@ def test_concepts_of_the_same_preferred_name_are_one(other: str, sole: int) -> N
         Concept("125853", "Disease", (other, "T2D"), "omim", ()),
     ]
     vocabulary = Vocabulary(known, version="twice")
-    group = Group("T2D", "Disease", [0])
-    group.match, group.named = vocabulary.look_up("T2D", entity_type="Disease")
-    group.concepts = np.array([0, 1])
-    group.similarity = group.likeness = group.mid = group.high = np.zeros(2, np.float32)
-    assert features_of(group, vocabulary=vocabulary, prior={})[:, FEATURES.index("sole")].tolist() == [sole, sole]
+    [[found]] = LookUps(vocabulary).of([("T2D", "Disease")])
+    assert table_of(found, [0, 1], vocabulary=vocabulary)[:, FEATURES.index("sole")].tolist() == [sole, sole]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import pytest
 
 from e2emern.model.corpus import GoldDocument, GoldMention
 from e2emern.model.document import Sentence
-from e2emern.model.inference.candidates import Found
+from e2emern.model.inference.candidates import Candidates, Found
 from e2emern.model.inference.features import FEATURES, NONE_FEATURES, features_of, none_features_of
 from e2emern.model.inference.grouping import Group, Span, group_spans
+from e2emern.model.inference.lookup import LookedUp, LookUps
 from e2emern.model.inference.training_strings import TrainingStrings
 from tests.model import tiny
 
@@ -58,14 +59,15 @@ def test_counts_of_training_documents() -> None:
 
 def test_training_strings_are_candidates_and_evidence() -> None:
     spans = [Span(0, 0, 14, "breast tumours", "Disease", 0.9, 0, 0, 2)]
-    (group,) = group_spans(spans, abbreviations=[{}], vocabulary=tiny.vocabulary(), strings=STRINGS)
+    (group,) = group_spans(spans, abbreviations=[{}], look_ups=LookUps(tiny.vocabulary(), STRINGS))
     place = tiny.vocabulary().position["D001"]
-    assert (group.match, group.trained, group.marked) == ("none", {place: 12}, pytest.approx(math.log(27)))
-    empty = np.zeros(0)
-    assert place in Found(group, empty, empty, [], [], []).merged(2)  # type: ignore[arg-type]
-    group.concepts = np.array([place, tiny.vocabulary().position["D002"]])
-    group.similarity = group.likeness = group.mid = group.high = np.zeros(2, np.float32)
-    table = features_of(group, vocabulary=tiny.vocabulary(), prior={})
+    found = group.found
+    assert (found.match, found.trained, found.marked) == ("none", {place: 12}, pytest.approx(math.log(27)))
+    assert place in Found(group, [], [], []).merged(2)
+    zeros = np.zeros(2, np.float32)
+    concepts = np.array([place, tiny.vocabulary().position["D002"]])
+    candidates = Candidates(np.array([0, 2]), concepts, np.zeros(2, np.int64), zeros, zeros)
+    table = features_of([group], candidates, mid=zeros, high=zeros, vocabulary=tiny.vocabulary(), prior={})
     assert table[:, FEATURES.index("trained")].tolist() == [1, 0]
     assert table[:, FEATURES.index("often_trained")] == pytest.approx([math.log(13), 0])
 
@@ -75,6 +77,6 @@ def test_training_strings_are_candidates_and_evidence() -> None:
     [(2.0, 0.5, (1, 0, 0, 2, 0)), (-1.5, 0.04, (1, -3.178, 1, 0, 1.5)), (0.0, 0.0, (1, -9.21, 1, 0, 0))],
 )
 def test_evidence_for_none_of_them(marked: float, ner: float, values: tuple[float, ...]) -> None:
-    group = Group("words", "Disease", [0], marked=marked)
+    group = Group(LookedUp("words", "Disease", marked=marked), [0])
     assert NONE_FEATURES == ("bias", "ner", "unlikely", "marked", "unmarked")
-    assert none_features_of(group, ner=ner) == pytest.approx(values, abs=0.01)
+    assert none_features_of([group], ner=np.array([ner])) == pytest.approx(np.array([values]), abs=0.01)

@@ -1,0 +1,48 @@
+"""A bounded memory of what repeats: most mentions of a chunk of documents have words that earlier ones had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from threading import Lock
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Remembered(Generic[Key, Value]):
+    """The values of the keys that were asked for last; threads may share it.
+
+    Attributes:
+        asked: how many values were asked for.
+        found: how many of them were remembered.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.asked = self.found = 0
+        self._most = most
+        self._kept: dict[Key, Value] = {}  # the least recently asked first
+        self._lock = Lock()
+
+    def of(self, keys: Sequence[Key], make: Callable[[list[Key]], Iterable[Value]]) -> list[Value]:
+        """Return the value of each key; `make` returns those of the keys that are not remembered, each given once."""
+        known: dict[Key, Value] = {}
+        missing: dict[Key, None] = {}
+        with self._lock:
+            for key in keys:
+                if key in known or key in missing:
+                    continue
+                if key in self._kept:
+                    known[key] = self._kept[key] = self._kept.pop(key)
+                else:
+                    missing[key] = None
+            self.asked += len(keys)
+            self.found += len(keys) - len(missing)
+        if missing:
+            made = dict(zip(missing, make(list(missing)), strict=True))
+            known |= made
+            with self._lock:
+                self._kept |= made
+                while len(self._kept) > self._most:
+                    del self._kept[next(iter(self._kept))]
+        return [known[key] for key in keys]
