@@ -1,8 +1,8 @@
 """Measures the project against its own parts: `make bench`, or `python -m benchmarks [--size full] [--only NAME]`.
 
-Every figure is a ratio of two sides measured in alternation in one run, a peak, or seconds of CPU;
-`benchmarks/results.json` has them with the machine, the model and the sizes. The sentence splitters have a command of
-their own, `benchmarks.sentences`.
+Every figure is a ratio of two sides measured in alternation in one run, a rate per second of CPU, a peak, or seconds of
+CPU; `benchmarks/results.json` has them with the machine, the model and the sizes. The sentence splitters have a command
+of their own, `benchmarks.sentences`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.age import night_over_age
 from benchmarks.annotation import annotate_over_encoder, linking_over_encoder
+from benchmarks.ceiling import host_ceiling
 from benchmarks.explorer import explorer_pages
 from benchmarks.factorised import factorised_over_pairwise
 from benchmarks.measuring import Result, Setting, machine
@@ -34,6 +35,7 @@ from e2emern.warehouse.files import atomic_write
 BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
     "annotate_over_encoder": annotate_over_encoder,
     "linking_over_encoder": linking_over_encoder,
+    "host_ceiling": host_ceiling,
     "factorised_over_pairwise": factorised_over_pairwise,
     "pubmed_parse_over_lxml": pubmed_parse_over_lxml,
     "train_over_encoder": train_over_encoder,

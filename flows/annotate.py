@@ -288,5 +288,6 @@ def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> R
         "candidates_scored": report.candidates_scored,
         "mentions_linked": report.mentions_linked,
         "seconds": {stage: round(seconds, 3) for stage, seconds in report.seconds.items()},
+        "remembered": report.shares,
     }
     return replace(run, sources=tuple(outcomes), stages=stages, error=examples(outcome.problems) or None)

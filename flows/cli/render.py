@@ -224,7 +224,7 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
             levels=[
                 Level("low", "spans found", report.spans_found, took("low")),
                 Level("mid", "candidates scored", report.candidates_scored, took("candidates", "mid")),
-                Level("high", "mentions linked", report.mentions_linked, took("high", "resolve")),
+                Level("high", "mentions linked", report.mentions_linked, took("high", "features", "resolve")),
             ],
         )
         show_summary(summary, console=console)

@@ -185,6 +185,8 @@ class Cascade:
             groups = self.group(texts, spans)
             candidates = self.candidates.candidates(groups, spans, states)
         report.candidates_scored += len(candidates.concepts)
+        report.recall("words looked up", self.look_ups.remembered.take_counts())
+        report.recall("words searched for", self.candidates.remembered.take_counts())
         mid, high = self.levels.score(groups, candidates, spans, states, report)
         with report.timed("features"):
             features = features_of(

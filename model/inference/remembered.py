@@ -11,15 +11,10 @@ Value = TypeVar("Value")
 
 
 class Remembered(Generic[Key, Value]):
-    """The values of the keys that were asked for last; threads may share it.
-
-    Attributes:
-        asked: how many values were asked for.
-        found: how many of them were remembered.
-    """
+    """The values of the keys that were asked for last, `most` of them; threads may share it."""
 
     def __init__(self, most: int) -> None:
-        self.asked = self.found = 0
+        self._asked = self._found = 0
         self._most = most
         self._kept: dict[Key, Value] = {}  # the least recently asked first
         self._lock = Lock()
@@ -36,8 +31,8 @@ class Remembered(Generic[Key, Value]):
                     known[key] = self._kept[key] = self._kept.pop(key)
                 else:
                     missing[key] = None
-            self.asked += len(keys)
-            self.found += len(keys) - len(missing)
+            self._asked += len(keys)
+            self._found += len(keys) - len(missing)
         if missing:
             made = dict(zip(missing, make(list(missing)), strict=True))
             known |= made
@@ -46,3 +41,10 @@ class Remembered(Generic[Key, Value]):
                 while len(self._kept) > self._most:
                     del self._kept[next(iter(self._kept))]
         return [known[key] for key in keys]
+
+    def take_counts(self) -> tuple[int, int]:
+        """Return how many values were asked for since the last call, and how many of them were remembered."""
+        with self._lock:
+            counts = self._asked, self._found
+            self._asked = self._found = 0
+        return counts

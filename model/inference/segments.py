@@ -12,7 +12,9 @@ import numpy as np
 
 def starts_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return `first` for runs of these lengths: int64 (runs + 1,)."""
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    first = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=first[1:])
+    return first
 
 
 def owners_of(first: np.ndarray) -> np.ndarray:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Report:
-    """What the levels did, and the seconds of each stage."""
+    """What the levels did, the seconds of each stage, and of what was asked of each memory, how much it had."""
 
     sentences: int = 0
     spans_found: int = 0
     candidates_scored: int = 0
     mentions_linked: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    remembered: dict[str, tuple[int, int]] = field(default_factory=dict)  # asked and found
 
     def __iadd__(self, other: Report) -> Report:
         self.sentences += other.sentences
@@ -25,7 +26,19 @@ class Report:
         self.mentions_linked += other.mentions_linked
         for stage, seconds in other.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        for what, counts in other.remembered.items():
+            self.recall(what, counts)
         return self
+
+    def recall(self, what: str, counts: tuple[int, int]) -> None:
+        """Add how many values were asked of a memory (`remembered`), and how many it had."""
+        asked, found = self.remembered.get(what, (0, 0))
+        self.remembered[what] = asked + counts[0], found + counts[1]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of what was asked of each memory that it had."""
+        return {what: round(found / asked, 3) for what, (asked, found) in self.remembered.items() if asked}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

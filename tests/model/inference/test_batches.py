@@ -14,6 +14,7 @@ from e2emern.model.document import Sentence, Text
 from e2emern.model.inference.bank import EntityBank
 from e2emern.model.inference.cascade import Cascade
 from e2emern.model.inference.features import FEATURES, NONE_FEATURES
+from e2emern.model.inference.remembered import Remembered
 from e2emern.model.inference.resolver import Resolver
 from e2emern.model.inference.timings import Report
 from e2emern.model.inference.training_strings import TrainingStrings
@@ -101,10 +102,23 @@ def test_what_was_asked_before_is_remembered() -> None:
     cascade = cascade_of("bilinear", 0)
     texts, given = documents(9)
     first, _ = cascade.annotate(texts, given=given)
-    search, look_ups = cascade.candidates.remembered, cascade.look_ups.remembered
-    before = (search.found, search.asked, look_ups.found, look_ups.asked)
-    again, _ = cascade.annotate(texts, given=given)
+    again, report = cascade.annotate(texts, given=given)
     assert again == first
-    after = (search.found, search.asked, look_ups.found, look_ups.asked)
-    assert after[0] - before[0] == after[1] - before[1] > 0
-    assert after[2] - before[2] == after[3] - before[3] > 0
+    assert report.shares == {"words looked up": 1.0, "words searched for": 1.0}
+
+
+def test_a_memory_forgets_what_was_not_asked_for_longest() -> None:
+    made: list[int] = []
+
+    def squares(numbers: list[int]) -> list[int]:
+        made.extend(numbers)
+        return [number**2 for number in numbers]
+
+    memory = Remembered[int, int](3)
+    assert memory.of([1, 2, 1, 3], squares) == [1, 4, 1, 9]
+    assert memory.take_counts() == (4, 1)
+    assert memory.of([1, 4], squares) == [1, 16]  # 2 is forgotten
+    assert memory.of([1, 3, 4, 2], squares) == [1, 9, 16, 4]
+    assert made == [1, 2, 3, 4, 2]
+    assert memory.take_counts() == (6, 4)
+    assert memory.of([5, 6, 7, 8], squares) == [25, 36, 49, 64]  # more than it keeps
