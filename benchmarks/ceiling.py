@@ -27,6 +27,7 @@ from e2emern.model.inference.lookup import LookUps
 from e2emern.model.inference.remembered import Remembered
 from e2emern.model.vocabulary import normalised
 from e2emern.tasks.annotate import Annotated, annotate_source
+from e2emern.tasks.chunks import InProcess
 from e2emern.tasks.sources import find_sources
 
 
@@ -50,7 +51,7 @@ def host_ceiling(setting: Setting) -> Result:
 
     def annotate() -> Annotated:
         setting.home.documents(source.key).unlink(missing_ok=True)  # so that it is parsed each time
-        return annotate_source(source, cascade=cascade, home=setting.home)
+        return annotate_source(source, annotator=InProcess(cascade), home=setting.home)
 
     seconds, annotated = [], []
     with _one_thread(), _replayed(cascade):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -59,32 +60,39 @@ def make_windows(
     triples = [(d, s, sentence) for d, sentences in enumerate(documents) for s, sentence in enumerate(sentences)]
     if not triples:
         return []
-    encoded = tokenizer([sentence.text for _, _, sentence in triples], add_special_tokens=False, verbose=False)
+    # The tokenizer of transformers copies what it is not asked for, which takes longer than the tokenization.
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    encodings = backend.encode_batch([sentence.text for _, _, sentence in triples], add_special_tokens=False)
     body = max_pieces - 2
+    special = np.array([tokenizer.cls_token_id], np.int32), np.array([tokenizer.sep_token_id], np.int32)
     windows = []
-    for at, (document, position, sentence) in enumerate(triples):
-        encoding = encoded.encodings[at]
-        ids, words = np.asarray(encoding.ids, np.int32), encoding.word_ids
+    for (document, position, sentence), encoding in zip(triples, encodings, strict=True):
+        ids = np.array(encoding.ids, np.int32)
         if not len(ids):
             continue
-        offsets = np.asarray(encoding.offsets, np.int32) + sentence.start
-        owner = np.asarray(words)
-        first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]).astype(np.int32)
-        last = np.r_[first[1:], len(ids)]
+        offsets = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * len(ids)).reshape(-1, 2)
+        owner = np.asarray(encoding.word_ids)
+        begins = np.ones(len(ids), bool)
+        np.not_equal(owner[1:], owner[:-1], out=begins[1:])
+        first = np.flatnonzero(begins).astype(np.int32)
+        last = np.append(first[1:], np.int32(len(ids)))
         begin = 0
         while begin < len(first):
-            stop = int(np.searchsorted(last, first[begin] + body, "right"))
-            stop = max(stop, begin + 1)  # a word of more pieces than fit is truncated
+            stop = len(first)
+            if len(ids) - first[begin] > body:
+                stop = max(int(np.searchsorted(last, first[begin] + body, "right")), begin + 1)  # else it is truncated
             low, high = int(first[begin]), min(int(last[stop - 1]), int(first[begin]) + body)
             windows.append(
                 Window(
                     document=document,
                     sentence=position,
                     sentence_start=sentence.start,
-                    ids=np.r_[tokenizer.cls_token_id, ids[low:high], tokenizer.sep_token_id].astype(np.int32),
-                    first=first[begin:stop] - low + 1,
-                    start=offsets[first[begin:stop], 0],
-                    end=offsets[last[begin:stop] - 1, 1],
+                    ids=np.concatenate([special[0], ids[low:high], special[1]]),
+                    first=first[begin:stop] + (1 - low),
+                    start=offsets[first[begin:stop], 0] + sentence.start,
+                    end=offsets[last[begin:stop] - 1, 1] + sentence.start,
                 )
             )
             begin = stop

@@ -54,6 +54,7 @@ class Vocabulary:
         names: every name of every concept, grouped by concept.
         name_owner: int32 (names,), position of the name's concept.
         types: entity types in the order of the concepts.
+        openings: the first two words of every name of several, as `normalise` folds them.
     """
 
     def __init__(self, concepts: Sequence[Concept], *, version: str, aliases: dict[str, str] | None = None) -> None:
@@ -70,11 +71,14 @@ class Vocabulary:
         self._slices = {kind: slice(bisect_left(types, kind), bisect_right(types, kind)) for kind in self.types}
         self._exact: dict[str, dict[int, bool]] = {}
         self._bags: dict[str, dict[int, bool]] = {}
+        self.openings: set[str] = set()
         for at, concept in enumerate(self.concepts):
             for place, name in enumerate(concept.names):
                 folded = normalise(name)
                 if folded.replace(" ", "").isdigit():
                     continue  # a catalogue number, which is not a name in text
+                if " " in folded:
+                    self.openings.add(" ".join(folded.split(" ", 2)[:2]))
                 for index, key in ((self._exact, folded), (self._bags, _bag(folded))):
                     owners = index.setdefault(key, {})
                     owners[at] = owners.get(at, False) or place == 0

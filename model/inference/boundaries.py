@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from e2emern.model.inference.grouping import Span
 from e2emern.model.tokenization import Window
-from e2emern.model.vocabulary import Vocabulary, normalise
+from e2emern.model.vocabulary import Vocabulary, normalised
 
 FURTHER = 6  # words that a span may grow by on each side
 LONGEST = 8  # words of a name that a span may grow to; longer ones gained nothing on dev
@@ -52,15 +53,17 @@ class _Line:
     """The words of a window."""
 
     def __init__(self, window: Window, sentence: str) -> None:
-        self.window, self.begin, self.sentence = window, window.sentence_start, sentence
-        self.words = [self.text(at, at + 1) for at in range(len(window.first))]
-        self._folded = [normalise(word) for word in self.words]
+        self.window, self.sentence = window, sentence
+        self.start = (window.start - window.sentence_start).tolist()
+        self.end = (window.end - window.sentence_start).tolist()
+        self.words = [sentence[start:end] for start, end in zip(self.start, self.end, strict=True)]
+        self._folded = [normalised(word) for word in self.words]
 
     def folded(self, first: int, last: int) -> str:
         return " ".join(filter(None, self._folded[first:last]))
 
     def text(self, first: int, last: int) -> str:
-        return self.sentence[self.window.start[first] - self.begin : self.window.end[last - 1] - self.begin]
+        return self.sentence[self.start[first] : self.end[last - 1]]
 
     def at(self, span: Span, first: int, last: int) -> Span:
         """Return the span with other words."""
@@ -94,13 +97,14 @@ class _Line:
 
     def _is_joined(self, word: int) -> bool:
         """Return whether a word follows the one before without a space."""
-        return bool(self.window.end[word - 1] == self.window.start[word])
+        return bool(self.end[word - 1] == self.start[word])
 
     def grown(self, span: Span, *, others: Sequence[Span], vocabulary: Vocabulary) -> Span:
         own = self.folded(span.first, span.last)
         ranges = (
             (first, last)
             for first in range(max(0, span.first - FURTHER), span.first + 1)
+            if not own or self._opens(first, vocabulary)
             for last in range(span.last, min(len(self.words), span.last + FURTHER, first + LONGEST) + 1)
             if self.folded(first, last) != own
         )
@@ -108,6 +112,11 @@ class _Line:
             if self._is_name(first, last, span.entity_type, vocabulary) and not _meets_other(span, first, last, others):
                 return self.at(span, first, last)
         return span
+
+    def _opens(self, first: int, vocabulary: Vocabulary) -> bool:
+        """Return whether the next two words, without punctuation, begin a name of the vocabulary."""
+        opening = list(islice(filter(None, self._folded[first : first + LONGEST]), 2))
+        return any(" " in word for word in opening) or " ".join(opening) in vocabulary.openings
 
     def _is_name(self, first: int, last: int, kind: str, vocabulary: Vocabulary) -> bool:
         """Return whether words are one name of the vocabulary that begins and ends with a word."""

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from e2emern.model.inference.grouping import Span
 from e2emern.model.tokenization import Window
-from e2emern.model.vocabulary import normalise
+from e2emern.model.vocabulary import normalised
 
 CONFIDENT = 0.5  # least probability of a span that decides the type of its abbreviation
 
@@ -54,7 +54,7 @@ def agree(
             places = _occurrences(long, of_document[document], windows, sentences[document])
             if kind := _type_at_end(places, mine):
                 mine = [replace(span, entity_type=kind) if span.text == short else span for span in mine]
-            long_forms = [span for span in mine if normalise(span.text) == normalise(long)]
+            long_forms = [span for span in mine if normalised(span.text) == normalised(long)]
             if long_forms:
                 most_confident = max(long_forms, key=lambda span: span.score)
                 mine += _added(short, most_confident, mine, of_document[document], windows, sentences[document])
@@ -89,7 +89,7 @@ def _of_one_type(spans: Sequence[Span], abbreviations: Mapping[str, str]) -> lis
 
 def _meant(span: Span, abbreviations: Mapping[str, str]) -> str:
     words = abbreviations.get(span.text, span.text)
-    return normalise(words) or words
+    return normalised(words) or words
 
 
 def _type_at_end(places: Sequence[Place], spans: Sequence[Span]) -> str | None:

@@ -7,10 +7,10 @@ the text becomes a span, with whatever probability the low level gives it. The r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from e2emern.model.document import Concept
-from e2emern.model.vocabulary import Vocabulary, normalise
+from e2emern.model.vocabulary import Vocabulary, normalise, normalised
 
 SHORTEST = 4  # letters and digits of a name in several words, or in capitals or with a digit
 SHORTEST_PREFERRED = 5  # of another single word that is the preferred name
@@ -39,6 +39,7 @@ class ListedNames:
         self._type: dict[str, str] = {}
         self._capitals: set[str] = set()
         self._longest: dict[str, int] = {}  # by first word, the most words of a name
+        self._openings = vocabulary.openings
         for folded, owners in vocabulary.exact_names():
             concepts = [vocabulary.concepts[at] for at in owners]
             if not _is_one(concepts) or is_left_out(concepts, vocabulary):
@@ -68,7 +69,7 @@ class ListedNames:
     def find(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Yield start, end and type of the longest listed names in a text, from left to right, without overlap."""
         free = 0
-        for start, end, folded in runs_of_words(text, longest=self._longest):
+        for start, end, folded in runs_of_words(text, longest=self._longest, openings=self._openings):
             kind = self._type.get(folded)
             if kind is None or start < free or (folded in self._capitals and not text[start:end].isupper()):
                 continue
@@ -76,22 +77,30 @@ class ListedNames:
             yield start, end, kind
 
 
-def runs_of_words(text: str, *, longest: Mapping[str, int] | None = None) -> Iterator[tuple[int, int, str]]:
+def runs_of_words(
+    text: str, *, longest: Mapping[str, int] | None = None, openings: Container[str] | None = None
+) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and the normalised words of each run of words, from left to right and the longest first.
 
     A run does not contain punctuation that separates phrases, except commas and brackets within a word.
 
     Args:
         longest: by the normalised first word, the most words of a run; LONGEST for all words if None.
+        openings: the first two words of runs of several; None for any.
     """
-    words = [(match.start(), match.end(), normalise(match[0])) for match in _WORD.finditer(text)]
-    for at, (start, _, first) in enumerate(words):
+    words = [(match.start(), match.end(), normalised(match[0])) for match in _WORD.finditer(text)]
+    for at, (start, end, first) in enumerate(words):
         most = LONGEST if longest is None else longest.get(first, 0)
-        runs, folded = [], ""
-        for last in range(at, min(at + most, len(words))):
-            if last > at and _SEPARATES.search(text, words[last - 1][1], words[last][0]):
+        if not most:
+            continue
+        runs, folded = [(start, end, first)], first
+        for last in range(at + 1, min(at + most, len(words))):
+            between = text[words[last - 1][1] : words[last][0]]
+            if between != " " and _SEPARATES.search(between):
                 break
             folded = f"{folded} {words[last][2]}".strip()
+            if openings is not None and folded.count(" ") == 1 and " " not in first and folded not in openings:
+                break
             runs.append((start, words[last][1], folded))
         yield from reversed(runs)
 
