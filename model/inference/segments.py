@@ -24,7 +24,9 @@ def owners_of(first: np.ndarray) -> np.ndarray:
 
 def ranges_of(begin: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return begin..begin + length of each run, one after another: int64 (elements,)."""
-    return np.arange(int(lengths.sum())) + np.repeat(begin - (np.cumsum(lengths) - lengths), lengths)
+    shift = np.repeat(begin - (np.cumsum(lengths) - lengths), lengths)
+    positions: np.ndarray = np.arange(len(shift)) + shift
+    return positions
 
 
 def reduce_runs(reduce: np.ufunc, values: np.ndarray, first: np.ndarray, *, empty: float) -> np.ndarray:
