@@ -16,11 +16,12 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
+from markupsafe import Markup
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOKEN = "token"
@@ -39,14 +40,26 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+_LEADING_ON = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>e2emern</title>'
+    '<meta http-equiv="refresh" content="0; url={0}"><p><a href="{0}">Continue</a></p></html>'
+)
 _WITHOUT_COOKIE = "Open the address that `e2emern explore` printed: it holds the token of this server.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What this server and its visitors share. `token` is in the address, `cookie` and `form` are derived by nobody."""
+    """What this server and its visitors share.
+
+    Attributes:
+        token: in the printed address.
+        opening: in the address with which the browser is opened; it counts once, since others see it in the list of
+            processes.
+        form: in every form of our pages.
+    """
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    opening: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     cookie: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     form: str = field(default_factory=lambda: secrets.token_urlsafe(32))
 
@@ -65,6 +78,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, secrets: Secrets, host: str, port: int) -> None:
         """Guard a server that listens on a host and port."""
         self._app, self._secrets, self._host, self._port = app, secrets, host, port
+        self._opening: str | None = secrets.opening
         self._cookie = f"e2emern-{port}"  # browsers share cookies between the ports of a host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,12 +119,19 @@ class Guard:
         return None
 
     def _exchanged(self, request: Request, token: str) -> ASGIApp:
-        """Return a redirect to the address without its token, with the cookie if the token is right."""
-        if not _equal(token, self._secrets.token):
+        """Return a page that leads to the address without its token, with the cookie if the token is right.
+
+        A redirect would not do: if another site led to the address, as a terminal in a web page does, the browser would
+        not send the new cookie along.
+        """
+        if self._opening and _equal(token, self._opening):
+            self._opening = None
+        elif not _equal(token, self._secrets.token):
             return PlainTextResponse(_WITHOUT_COOKIE, status_code=403)
         rest = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != TOKEN])
-        path = "/" + request.url.path.lstrip("/")  # `//host` would lead to another site
-        answer = RedirectResponse(path + (f"?{rest}" if rest else ""), status_code=303)
+        path = "/" + quote(request.scope["path"].lstrip("/"))  # `//host` would lead to another site
+        page = Markup(_LEADING_ON).format(path + (f"?{rest}" if rest else ""))
+        answer = HTMLResponse(page)
         answer.set_cookie(self._cookie, self._secrets.cookie, httponly=True, samesite="strict", path="/")
         return answer
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
@@ -41,19 +43,24 @@ def serve(
     listening = _listen(host, port)
     number = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{number}/?{TOKEN}={secrets.token}"
+    address = f"http://{shown}:{number}/?{TOKEN}="
     app = make_app(home, secrets=secrets, host=host, port=number, corrections=corrections, annotator=annotator, say=say)
-    say(f"{home} is at {address}")
+    say(f"{home} is at {address}{secrets.token}")
     if corrections:
         say(f"corrections are written into {corrections}")
     say("Ctrl-C ends it")
-    if opened:
-        webbrowser.open(address)
+    if opened and _has_desktop():
+        webbrowser.open(address + secrets.opening)
     config = uvicorn.Config(
         app, log_level="critical", access_log=False, ws="none", server_header=False, timeout_graceful_shutdown=3
     )
     with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _has_desktop() -> bool:
+    """Return whether a browser with windows can be opened, not one in this terminal."""
+    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
 def _listen(host: str, port: int) -> socket.socket:

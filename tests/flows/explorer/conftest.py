@@ -127,7 +127,7 @@ def stranger(home: Home) -> Iterator[TestClient]:
 
 @pytest.fixture
 def client(stranger: TestClient) -> TestClient:
-    assert stranger.get("/", params={"token": SECRETS.token}).status_code == 303
+    assert stranger.get("/", params={"token": SECRETS.token}).status_code == 200
     return stranger
 
 

@@ -104,6 +104,7 @@ def opened(browser: Browser, explorer: Explorer, *, width: int = 1200, scheme: s
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     seen = Seen(context.new_page())
     seen.page.goto(explorer.address)
+    seen.page.wait_for_url(f"{explorer.root}/")
     yield seen
     context.close()
     assert {url for url in seen.requests if not url.startswith(explorer.root + "/")} == set()
@@ -118,7 +119,7 @@ def shoot(page: Page, name: str) -> None:
 def test_from_search_to_a_document(browser: Browser, explorer: Explorer) -> None:
     with opened(browser, explorer) as seen:
         page = seen.page
-        assert page.url == f"{explorer.root}/"  # the token has left the address
+        page.wait_for_url(f"{explorer.root}/")  # the token has left the address
         page.keyboard.press("/")
         page.keyboard.type("breast neo")
         expect(page.get_by_role("option")).to_have_count(1)

@@ -215,7 +215,8 @@ def test_a_home_that_was_moved(home: Home, tmp_path: Path) -> None:
     with TestClient(
         make_app(moved, secrets=SECRETS, port=8642, annotator=Annotator(moved)), base_url=ADDRESS
     ) as client:
-        assert client.get("/concept/D001943", params={"token": SECRETS.token}).status_code == 200
+        client.get("/", params={"token": SECRETS.token})
+        assert client.get("/concept/D001943").status_code == 200
         moved.warehouse.unlink()
         answer = client.get("/corpus")
         assert (answer.status_code, "has no snapshot yet" in answer.text) == (503, True)

@@ -42,13 +42,18 @@ def test_every_page_needs_the_cookie(stranger: TestClient, path: str) -> None:
 def test_the_token_is_exchanged_for_a_cookie_and_leaves_the_address(stranger: TestClient) -> None:
     assert stranger.get("/corpus?token=wrong").status_code == 403
     answer = stranger.get(f"/corpus?token={SECRETS.token}&a=b%26c")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/corpus?a=b%26c")
+    assert '<meta http-equiv="refresh" content="0; url=/corpus?a=b%26c">' in answer.text
     assert re.fullmatch(
         r"e2emern-8642=[\w-]{43}; HttpOnly; Path=/; SameSite=strict", answer.headers["set-cookie"], re.IGNORECASE
     )
     assert stranger.get("/corpus").status_code == 200
-    redirected = stranger.get(f"//evil.example/?token={SECRETS.token}").headers["location"]
-    assert re.match(r"/[^/]", redirected + ".")
+    led = stranger.get(f"{ADDRESS}//evil.example/%22%3E?token={SECRETS.token}").text
+    assert 'url=/evil.example/%22%3E"' in led
+
+
+def test_the_address_that_opens_the_browser_counts_once(stranger: TestClient) -> None:
+    """Other users of the machine see it in the list of processes."""
+    assert [stranger.get(f"/?token={SECRETS.opening}").status_code for _ in range(2)] == [200, 403]
 
 
 @pytest.mark.parametrize(
