@@ -1,19 +1,30 @@
-"""Scores the low level on the dev split between epochs: strict spans, without a bank or document consistency."""
+"""Scores the low level on the dev split between epochs: strict spans, without a bank or document consistency.
+
+    python -m e2emern.model.training.validation MODEL --corpus FILE --splits ncbi-disease/dev,bc5cdr/dev
+
+prints these scores for a trained model by split and type. It takes seconds, since nothing is linked. `ner` of the whole
+model is higher, because the later stages correct many spans.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from e2emern.model.corpus import GoldDocument
+from e2emern.model.cli import fails_in_one_line
+from e2emern.model.corpus import GoldDocument, read_corpus
 from e2emern.model.evaluation.scores import Score
 from e2emern.model.network import E2emernModel
+from e2emern.model.pretrained import load_model
 from e2emern.model.tagging import find_word_spans
-from e2emern.model.tokenization import Window, batches_of, make_windows, pad
+from e2emern.model.tokenization import Window, batches_of, longest_window, make_windows, pad
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +71,42 @@ def score_spans(model: E2emernModel, dev: DevSplit, *, tokens: int = 4096) -> Sc
                     found.add((window.document, start, end, span.entity_type))
     right = len(found & dev.gold)
     return Score(right, len(found) - right, len(dev.gold) - right)
+
+
+def of_type(documents: Sequence[GoldDocument], entity_type: str) -> list[GoldDocument]:
+    """Return the documents that annotate a type, as if it were the only one."""
+    return [
+        replace(
+            document,
+            annotated_types=(entity_type,),
+            mentions=tuple(mention for mention in document.mentions if mention.entity_type == entity_type),
+        )
+        for document in documents
+        if entity_type in document.annotated_types
+    ]
+
+
+@fails_in_one_line
+def main(arguments: list[str] | None = None) -> int:
+    """Score the tags of a model from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m e2emern.model.training.validation", description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--corpus", required=True, type=Path)
+    parser.add_argument("--splits", default="ncbi-disease/dev,bc5cdr/dev")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args(arguments)
+    model, tokenizer, _ = load_model(options.model, device=options.device)
+    for split in options.splits.split(","):
+        documents = read_corpus(options.corpus, splits=[split])
+        for entity_type in model.config.entity_types:
+            if chosen := of_type(documents, entity_type):
+                dev = make_dev(chosen, tokenizer=tokenizer, max_pieces=longest_window(model.encoder))
+                score = score_spans(model, dev)
+                figures = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+                shown = " ".join(f"{name} {100 * value:.1f}" for name, value in figures.items())
+                print(f"{split} {entity_type} {shown}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

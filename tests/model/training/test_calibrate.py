@@ -14,6 +14,7 @@ from e2emern.model.evaluation.evaluate import main as evaluate
 from e2emern.model.inference.cascade import load_cascade
 from e2emern.model.pretrained import keep_fitted, save_model
 from e2emern.model.training.calibrate import count_concepts, main, read_fitted, tune_folder
+from e2emern.model.training.validation import main as validate
 from experiments.linker_ablation import main as ablation
 from tests.model import tiny
 
@@ -95,6 +96,14 @@ def test_what_cannot_be_used_is_one_line(learned: Path, capsys: pytest.CaptureFi
         assert run(command) == 1
         printed = capsys.readouterr().err.splitlines()[-1]
         assert printed == f"error: {corpus}: no split tiny/test; it holds tiny/dev, tiny/train"
+
+
+def test_the_tags_alone_are_scored_by_split_and_type(learned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert validate([str(learned), "--corpus", str(learned / "corpus.parquet"), "--splits", "tiny/dev"]) == 0
+    assert capsys.readouterr().out == (
+        "tiny/dev Disease precision 100.0 recall 100.0 f1 100.0\n"
+        "tiny/dev Chemical precision 100.0 recall 100.0 f1 100.0\n"
+    )
 
 
 def test_a_folder_as_output_is_refused_before_the_work(learned: Path, capsys: pytest.CaptureFixture[str]) -> None:
