@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install annotate server deploy worker worker-that-waits worker-that-works night e2e test soak lint bench lock
+.PHONY: help install annotate server deploy worker night e2e test soak lint bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -22,36 +22,17 @@ $(INSTALLED): requirements.lock pyproject.toml
 annotate: install ## Annotate the bundled sample into home/, and show what was found
 	$(BIN)/e2emern demo --home home
 
-# The address of the server, its authentication string (flows/credentials.py) and the settings of the flows
-# (docs/settings.md). Without the address, Prefect would start a temporary server for each command.
-server deploy worker night: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
-server deploy worker night: export PREFECT_API_AUTH_STRING ?= $(shell $(PYTHON) -m e2emern.flows.credentials)
-server deploy worker night: export PREFECT_SERVER_EPHEMERAL_ENABLED ?= false
-server deploy worker night: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
-server deploy worker night: export DO_NOT_TRACK ?= 1
-server deploy worker night: export E2EMERN_CONFIG ?= $(wildcard $(CURDIR)/e2emern.toml)
-server deploy worker night: export E2EMERN_HOME ?= $(if $(E2EMERN_CONFIG),,$(CURDIR)/home)
-
 server: install ## Start the Prefect server of an installation
-	$(BIN)/python -m e2emern.flows.server
+	$(BIN)/e2emern server
 
 deploy: install ## Create the queues, and register the deployments of prefect.yaml with the server
-	$(BIN)/python -m e2emern.flows.queues
-	$(BIN)/prefect --no-prompt deploy --all
+	$(BIN)/e2emern deploy
 
-# One worker runs the flows that wait for batches, the other does the work, one run at a time, so that neither blocks the
-# other. Both are jobs of make: jobs of a shell would ignore Ctrl-C. Each ends if `make deploy` has not created its queues.
 worker: install ## Start the workers of this host
-	$(MAKE) --no-print-directory --jobs 2 worker-that-waits worker-that-works
-
-worker-that-waits:
-	$(BIN)/python -m e2emern.flows.worker --work-queue default
-
-worker-that-works:
-	$(BIN)/python -m e2emern.flows.worker --work-queue annotate --work-queue train --work-queue backfill --limit 1
+	$(BIN)/e2emern worker
 
 night: install ## Start a night now, outside its schedule
-	$(BIN)/prefect deployment run nightly/nightly
+	$(BIN)/e2emern night
 
 e2e: install ## Run the tests of a whole installation, with a server and workers of their own
 	$(BIN)/pytest tests/e2e

@@ -4,7 +4,7 @@ It publishes nothing: the flow that sent the batches publishes when all are done
 that is sent twice is not annotated twice. It locks them before it loads the model, which takes long: the sender takes
 a batch that stays unlocked for lost.
 
-Deploy it with `make deploy`. `nightly` and `backfill` send its runs; one by hand needs the file and its digest:
+Deploy it with `e2emern deploy`. `nightly` and `backfill` send its runs; one by hand needs the file and its digest:
 `prefect deployment run annotate-sources/annotate-sources --params '{"sources": [...], "home": "/data/home", ...}'`.
 """
 

@@ -4,7 +4,7 @@ No dump file is needed. The unit of work is a source, as in `flows.annotate`. Th
 of the previous model until all its sources are annotated with the new one. `backfill_on_pool` is the deployed flow,
 which uses the workers of the pool; `backfill` does the same in this process, without a server.
 
-Deploy it with `make deploy`, and run it with `prefect deployment run backfill/backfill --param model=7f16417c594a`.
+Deploy it with `e2emern deploy`, and run it with `prefect deployment run backfill/backfill --param model=7f16417c594a`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The `doctor` deployment: examine the home, and fail if findings remain.
 
-Deploy it with `make deploy`, which also schedules it, and run it now with
+Deploy it with `e2emern deploy`, which also schedules it, and run it now with
 `prefect deployment run doctor/doctor --param repair=true`.
 """
 

@@ -1,6 +1,6 @@
 """The `evaluate` deployment: compare a model of a home with the champion on gold files, and publish the scores.
 
-Deploy it with `make deploy`, and run it with
+Deploy it with `e2emern deploy`, and run it with
 `prefect deployment run evaluate/evaluate --param 'gold=["/data/gold/dev.PubTator"]' --param model=7f16417c594a`.
 """
 

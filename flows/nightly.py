@@ -6,7 +6,7 @@ it again, since each night does all the work that is not done.
 A night uses the model and the MeSH version of the current snapshot. `backfill` moves all sources to a new champion, and
 `refresh-mesh` to a new MeSH; the next night then uses it, and so does one that is running at that time.
 
-Deploy it with `make deploy`, which also schedules it, and run it now with `prefect deployment run nightly/nightly`.
+Deploy it with `e2emern deploy`, which also schedules it, and run it now with `prefect deployment run nightly/nightly`.
 """
 
 from __future__ import annotations

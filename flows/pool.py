@@ -206,7 +206,7 @@ class Pool:
                     timeout=0,
                 )
             except ObjectNotFound as error:
-                raise InputError(f"no deployment {DEPLOYMENT} on the server; deploy with: make deploy") from error
+                raise InputError(f"no deployment {DEPLOYMENT} on the server; deploy with: e2emern deploy") from error
             run = cast(FlowRun, started)  # a coroutine only if called from one
             if not run.state or not run.state.is_final():
                 return run

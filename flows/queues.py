@@ -1,4 +1,4 @@
-"""The work pool of an installation and its queues: `make deploy` creates them, each worker checks them at its start.
+"""The work pool of an installation and its queues: `e2emern deploy` creates them, each worker checks them at its start.
 
 If a worker names a missing queue, Prefect answers 404, and the worker silently takes no run from any queue. So every
 queue is created before the first worker starts, and a worker reports a missing one.
@@ -50,7 +50,9 @@ def connect(*, patience: float = _PATIENCE_S) -> Iterator[SyncPrefectClient]:
     """
     url = get_current_settings().api.url
     if not url:
-        raise InputError("no Prefect server is configured; set PREFECT_API_URL, or use make, which does")
+        raise InputError(
+            "no Prefect server is configured; set PREFECT_API_URL, or use e2emern server, deploy and worker, which do"
+        )
     try:
         with get_client(sync_client=True) as client:
             _wait_for_answer(client, url, patience)
@@ -72,7 +74,7 @@ def _wait_for_answer(client: SyncPrefectClient, url: str, patience: float) -> No
     while error := client.api_healthcheck():
         reason = one_line(error)
         if time.monotonic() >= until:
-            raise InputError(f"the Prefect server at {url} does not answer ({reason}); start it: make server")
+            raise InputError(f"the Prefect server at {url} does not answer ({reason}); start it: e2emern server")
         if not waiting:
             report(f"waiting for the Prefect server at {url} ({reason})")
             waiting = True
@@ -127,9 +129,9 @@ def missing_queues(client: SyncPrefectClient, wanted: Collection[str]) -> str | 
     try:
         found = [queue.name for queue in client.read_work_queues(work_pool_name=POOL)]
     except ObjectNotFound:
-        return f"the Prefect server has no work pool {POOL}; run: make deploy"
+        return f"the Prefect server has no work pool {POOL}; run: e2emern deploy"
     if missing := [name for name in wanted if name not in found]:
-        return f"work pool {POOL} has no queue {', '.join(missing)} (found {', '.join(found)}); run: make deploy"
+        return f"work pool {POOL} has no queue {', '.join(missing)} (found {', '.join(found)}); run: e2emern deploy"
     return None
 
 

@@ -1,6 +1,6 @@
 """The `refresh-mesh` deployment: import a new version of MeSH, and relink the stored mentions that it affects.
 
-Deploy it with `make deploy`, and run it with
+Deploy it with `e2emern deploy`, and run it with
 `prefect deployment run refresh-mesh/refresh-mesh --param 'sources=["/data/desc2027.xml", "/data/supp2027.xml"]'`.
 """
 

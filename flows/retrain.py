@@ -3,7 +3,7 @@
 Started again after a kill, it resumes; without new training data it does nothing. `retrain_model` is the same without
 Prefect.
 
-Deploy it with `make deploy`, and run it with `prefect deployment run retrain/retrain --param data=/data/gold`.
+Deploy it with `e2emern deploy`, and run it with `prefect deployment run retrain/retrain --param data=/data/gold`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The data types of the project: a document, its passages and sentences, and the mentions found in it.
+"""The data types of the project: a document, its passages and sentences, the mentions found in it, their candidates.
 
 All offsets are half-open and count code points of the document's own text: `title + " " + abstract` for
 PubMed and PubTator, and BioC's document offsets for BioC.
@@ -148,6 +148,20 @@ class Mention:
     high_score: float | None = None
     link_score: float | None = None
     how: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A concept that a span could be linked to. Scores are those of a mention with this concept.
+
+    `link_score` is its probability among all candidates of the span and "none of them".
+    """
+
+    mesh_id: str
+    mesh_name: str
+    mid_score: float
+    high_score: float
+    link_score: float
 
 
 MENTION_FIELDS = tuple(each.name for each in fields(Mention))

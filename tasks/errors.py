@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from e2emern.warehouse.errors import Error
+
 MOST_LINES = 30  # in one message
 
 
-class InputError(Exception):
+class InputError(Error):
     """The input cannot be used; the message is `path: where: reason`.
 
     Attributes:

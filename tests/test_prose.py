@@ -58,7 +58,11 @@ NAMES = re.compile(
 def files() -> list[str]:
     """Return every Python and Markdown file of the project."""
     folders = ("flows", "tasks", "model", "warehouse", "defaults", "experiments", "benchmarks", "tests", "docs")
-    found = [*ROOT.glob("*.md"), *(path for folder in folders for path in (ROOT / folder).rglob("*.*"))]
+    found = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("e2emern/*.py"),
+        *(path for folder in folders for path in (ROOT / folder).rglob("*.*")),
+    ]
     names = sorted(path.relative_to(ROOT).as_posix() for path in found if path.suffix in (".py", ".md"))
     return [name for name in names if name not in EXEMPT]
 

@@ -1,13 +1,14 @@
-"""Errors of the tables.
+"""Errors of the tables, and the base class of all errors that a user can cause or fix.
 
-    WarehouseError            a problem with a home or a query stops the work
-      NoSnapshotError         nothing was published yet
-      NameRefusedError        a name cannot be used as a file name
-      SchemaMismatchError     rows do not fit the columns of their table
-      CountMismatchError      the counts of a source do not add up, or differ from the rows in its files
-      PublishRefusedError     a snapshot failed its checks; nothing was published
-        OvertakenError        the snapshot to replace is no longer current
-      QueryRefusedError       a query is wrong, forbidden, or exceeds a limit
+    Error
+      WarehouseError            a problem with a home or a query stops the work
+        NoSnapshotError         nothing was published yet
+        NameRefusedError        a name cannot be used as a file name
+        SchemaMismatchError     rows do not fit the columns of their table
+        CountMismatchError      the counts of a source do not add up, or differ from the rows in its files
+        PublishRefusedError     a snapshot failed its checks; nothing was published
+          OvertakenError        the snapshot to replace is no longer current
+        QueryRefusedError       a query is wrong, forbidden, or exceeds a limit
 
 A message is one line: what is wrong, in which file or record, and what to do.
 """
@@ -17,7 +18,11 @@ from __future__ import annotations
 from pathlib import Path
 
 
-class WarehouseError(Exception):
+class Error(Exception):
+    """The work cannot be done as asked; the message says in one line what is wrong and what to do."""
+
+
+class WarehouseError(Error):
     """A problem with a home or a query stops the work; the message is `path reason`.
 
     Attributes:

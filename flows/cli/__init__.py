@@ -26,6 +26,7 @@ from . import (  # noqa: F401  # importing a module adds its commands
     explore,
     export,
     ingest,
+    installation,
     link,
     mesh,
     models,

@@ -35,6 +35,12 @@ SECTIONS = {
         "mesh": "Import and compare versions of MeSH",
         "models": "Judge, retrain, promote and roll back",
     },
+    "Run it every night": {
+        "server": "Start the Prefect server",
+        "deploy": "Register what runs, and when",
+        "worker": "Run what the server hands out",
+        "night": "Start a night now",
+    },
     "Make and measure models": {
         "evaluate": "Score models on gold documents",
         "statistics": "Count what gold corpora hold",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -15,7 +14,6 @@ import typer
 from e2emern.defaults import MESH
 from e2emern.flows.cli.application import app, say
 from e2emern.flows.cli.options import Device, Mesh, OnDevice, OptionalHome
-from e2emern.warehouse.layout import Home
 
 
 @app.command(epilog='Example: e2emern text "Metformin lowers the risk of gout in type 2 diabetes."')
@@ -37,32 +35,30 @@ def text(
     from e2emern.flows.cli.render import show_mentions
     from e2emern.flows.cli.terminal import VisibleConsole, show_passages
     from e2emern.flows.visible import visible_json
-    from e2emern.model.document import Document
-    from e2emern.tasks.documents import text_of
     from e2emern.tasks.errors import InputError
-    from e2emern.tasks.models import load, read_versions
-    from e2emern.tasks.parsers.text import lay_out_text
-    from e2emern.tasks.resolve import find_mesh, find_model
+    from e2emern.tasks.parsers.text import flat, lay_out_text
+    from e2emern.tasks.texts import annotate_texts, load_for_texts
 
     given = _standard_input() if words == ["-"] else " ".join(words)
     if "\0" in given or not given.strip():
         raise InputError("no text" if not given.strip() else "a NUL character, so it is not text")
-    document = Document("text", 0, lay_out_text(given))
-    with ExitStack() as stack:
-        place = home or Home(Path(stack.enter_context(TemporaryDirectory(prefix="e2emern-"))))
-        folder, table = find_model(model, home=place), find_mesh(mesh, home=place)
-        versions = read_versions(folder, table)
-        cascade = load(folder, table, home=place, device=device.value)
-        (mentions,), _ = cascade.annotate([text_of(document)])
+    with TemporaryDirectory(prefix="e2emern-") as folder:
+        cascade = load_for_texts(model, mesh, home=home, cache=Path(folder), device=device.value)
+        (annotated,) = annotate_texts([given], cascade=cascade)
+    if annotated.error:
+        raise InputError(annotated.error)
+    mentions = annotated.mentions
     if as_json:
         found = [asdict(mention) for mention in mentions]
-        answer = {"text": given, "model_version": versions.model, "mesh_version": versions.mesh, "mentions": found}
+        versions = {"model_version": cascade.model_version, "mesh_version": cascade.mesh_version}
+        answer = {"text": given, **versions, "mentions": found}
         print(visible_json(json.dumps(answer, indent=1, ensure_ascii=not sys.stdout.encoding.startswith("utf"))))
         return
     console = VisibleConsole()
-    show_passages(document.passages, mentions, console=console)
+    show_passages(lay_out_text(given), mentions, console=console)
     console.print()
-    show_mentions(mentions, console=console, advice="widen the terminal or use --json")
+    flattened = [replace(mention, text=flat(mention.text)) for mention in mentions]
+    show_mentions(flattened, console=console, advice="widen the terminal or use --json")
 
 
 def _standard_input() -> str:

@@ -88,12 +88,19 @@ class Cascade:
         """Return the version of the vocabulary."""
         return self.vocabulary.version
 
-    @torch.inference_mode()
     def annotate(self, texts: Sequence[Text], *, given: Given | None = None) -> tuple[list[list[Mention]], Report]:
         """Return the mentions of each text, ordered by start, and a report of the levels.
 
         With `given` spans, link those and search for no others; a span without any word is left out.
         """
+        mentions, _, report = self.annotate_with_evidence(texts, given=given)
+        return mentions, report
+
+    @torch.inference_mode()
+    def annotate_with_evidence(
+        self, texts: Sequence[Text], *, given: Given | None = None
+    ) -> tuple[list[list[Mention]], Linked, Report]:
+        """Return what `annotate` does, and the candidates that each link was chosen from."""
         report = Report(sentences=sum(len(text.sentences) for text in texts))
         with report.timed("low"):
             states, spans = self.find_spans(texts, given=given)
@@ -102,7 +109,7 @@ class Cascade:
             mentions = self.resolve(linked, states.windows, len(texts), given=given is not None)
         report.spans_found = len(spans)
         report.mentions_linked = sum(mention.mesh_id is not None for found in mentions for mention in found)
-        return mentions, report
+        return mentions, linked, report
 
     def find_spans(self, texts: Sequence[Text], *, given: Given | None = None) -> tuple[States, list[Span]]:
         """Run the low level: encode every sentence once, and return H of its windows, and the spans.

@@ -23,7 +23,6 @@ LONGEST_TEXT = MAX_LINE  # bytes
 _LONGEST_TITLE = 500  # characters
 _LONGEST_ID = 200  # characters
 _UNSAFE = re.compile(r"[\s|%\x00-\x1f\x7f-\x9f\ufffd]")  # cannot be in an id of PubTator text, or reads badly
-_BLOCK = re.compile(r"(?:[^\n]*\S[^\n]*(?:\n|\Z))+")
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
 _CONTROL = re.compile(r"[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -58,16 +57,30 @@ def parse_text(path: Input, *, name: str) -> Iterator[Document]:
 def lay_out_text(text: str) -> tuple[Passage, ...]:
     """Return the passages of a text, each at its place in it."""
     blocks = []
-    for block in _BLOCK.finditer(text):
-        start = block.start() + len(block[0]) - len(block[0].lstrip())
-        heading = _HEADING.match(text, start, block.end())
+    for begin, end in _blocks(text):
+        start = end - len(text[begin:end].lstrip())
+        heading = _HEADING.match(text, start, end)
         start = heading.end() if heading else start
-        blocks.append((start, text[start : block.end()].rstrip()))
+        blocks.append((start, text[start:end].rstrip()))
     titled = len(blocks) > 1 and "\n" not in blocks[0][1] and len(blocks[0][1]) <= _LONGEST_TITLE
     return tuple(
         Passage("title" if titled and not at else "abstract", start, flat(words))
         for at, (start, words) in enumerate(blocks)
     )
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each run of lines that are not blank."""
+    at, begin = 0, None
+    for line in text.split("\n"):
+        if line.strip():
+            begin = at if begin is None else begin
+        elif begin is not None:
+            yield begin, at
+            begin = None
+        at += len(line) + 1
+    if begin is not None:
+        yield begin, at - 1
 
 
 def flat(text: str) -> str:

@@ -85,9 +85,9 @@ def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
 def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(
     installation: Installation, note: Callable[[str], None]
 ) -> None:
-    """Prefect's worker would take nothing from any of its queues, without a word; `make deploy` fixes it."""
+    """Prefect's worker would take nothing from any of its queues, without a word; `e2emern deploy` fixes it."""
     installation.delete_queue("backfill")
-    missing = "work pool e2emern has no queue backfill (found default, annotate, train); run: make deploy"
+    missing = "work pool e2emern has no queue backfill (found default, annotate, train); run: e2emern deploy"
     unit = installation.unit("e2emern-worker@.service", "0")
     started = subprocess.run(
         unit.command,

@@ -1,4 +1,4 @@
-"""The queues of an installation: what `make deploy` creates on a server in whatever state that is."""
+"""The queues of an installation: what `e2emern deploy` creates on a server in whatever state that is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from prefect.workers.process import ProcessWorker
 
+from e2emern.flows.installation import WAITS, WORKS
 from e2emern.flows.queues import POOL, QUEUES, connect, create_queues, missing_queues
 from e2emern.tasks.errors import InputError
 from tests.conftest import ROOT
@@ -39,14 +40,14 @@ def queues(client: SyncPrefectClient) -> list[tuple[str, int]]:
 
 
 def test_queues_are_created_once(client: SyncPrefectClient) -> None:
-    assert missing_queues(client, ["train"]) == "the Prefect server has no work pool e2emern; run: make deploy"
+    assert missing_queues(client, ["train"]) == "the Prefect server has no work pool e2emern; run: e2emern deploy"
     for _ in range(2):
         create_queues(client)
         assert queues(client) == PRIORITIES
         assert client.read_work_pool(POOL).type == "process"
     assert missing_queues(client, QUEUES) is None
     assert missing_queues(client, ["trian", "train", "other"]) == (
-        "work pool e2emern has no queue trian, other (found default, annotate, train, backfill); run: make deploy"
+        "work pool e2emern has no queue trian, other (found default, annotate, train, backfill); run: e2emern deploy"
     )
 
 
@@ -85,7 +86,7 @@ def test_a_server_that_does_not_answer_or_is_not_configured_is_named() -> None:
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
         pytest.raises(
-            InputError, match=r"the Prefect server at http://127.0.0.1:9/api does not answer \(.*make server"
+            InputError, match=r"the Prefect server at http://127.0.0.1:9/api does not answer \(.*e2emern server"
         ),
         connect(patience=0),
     ):
@@ -99,11 +100,11 @@ def test_a_server_that_does_not_answer_or_is_not_configured_is_named() -> None:
 
 
 def test_deployments_and_workers_name_the_queues_that_are_created() -> None:
-    """`make worker` serves each queue once; the units serve all but `train`, which docs/operations.md has one add."""
+    """`e2emern worker` serves each queue once, the units all but `train`, which docs/operations.md adds."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]
     used = {(one["work_pool"]["name"], one["work_pool"]["work_queue_name"]) for one in deployments}
     assert used == {("e2emern", "default"), ("e2emern", "annotate"), ("e2emern", "train")}
-    assert sorted(served(ROOT / "Makefile")) == ["annotate", "backfill", "default", "train"]
+    assert sorted([*WAITS, *WORKS]) == ["annotate", "backfill", "default", "train"]
     assert served(ROOT / "deploy" / "e2emern-coordinator.service") == ["default"]
     assert served(ROOT / "deploy" / "e2emern-worker@.service") == ["annotate", "backfill"]
 
@@ -111,11 +112,12 @@ def test_deployments_and_workers_name_the_queues_that_are_created() -> None:
 def served(path: Path) -> list[str]:
     """The queues of the workers that a file starts."""
     lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
-    return [queue for line in lines if "-m flows.worker " in line for queue in re.findall(r"--work-queue (\S+)", line)]
+    starts = [line for line in lines if "-m e2emern.flows.worker " in line]
+    return [queue for line in starts for queue in re.findall(r"--work-queue (\S+)", line)]
 
 
 def test_a_run_cannot_choose_what_a_worker_executes(client: SyncPrefectClient) -> None:
-    """`make deploy` replaces the template of a pool that was made with Prefect's default."""
+    """`e2emern deploy` replaces the template of a pool that was made with Prefect's default."""
     default = ProcessWorker.get_default_base_job_template()
     client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=default))
     create_queues(client)

@@ -1,4 +1,4 @@
-"""Find a concept by id, preferred name or any other name, ignoring case."""
+"""Find a concept by id, preferred name or any other name, and an entity type, ignoring case."""
 
 from __future__ import annotations
 
@@ -31,21 +31,31 @@ SELECT mesh_id, name FROM final ORDER BY mesh_id
 _NAMES_SQL = "SELECT DISTINCT unnest(names) AS name FROM entities"
 
 
-def find_concept(home: Home, text: str) -> str:
-    """Return the id of the concept that has `text` as id or name in the vocabulary of the current snapshot.
+def find_concept(home: Home, text: str, *, number: int | None = None) -> str:
+    """Return the id of the concept that has `text` as id or name in the vocabulary of the current or another snapshot.
 
     An id may have its namespace, as exports write it: `MESH:D009369`. A preferred name takes precedence over another
     concept's synonym, a descriptor over a supplementary record, and that over an OMIM entry. Raises `QueryRefusedError`
     if no concept has the name (with similar names) or several share it (with their ids), and `WarehouseError` if the
     home has no snapshot.
     """
-    found = query_trusted(home, _EXACT_SQL, parameters={"text": text}).to_pylist()
+    found = query_trusted(home, _EXACT_SQL, parameters={"text": text}, number=number).to_pylist()
     if len(found) == 1:
         return str(found[0]["mesh_id"])
     if found:
         several = ", ".join(f"{row['mesh_id']} {row['name']}" for row in found)
         raise QueryRefusedError(f"{text!r} is a name of {len(found)} concepts: {several}; give the id of one")
-    names = [str(row["name"]) for row in query_trusted(home, _NAMES_SQL).to_pylist()]
+    names = [str(row["name"]) for row in query_trusted(home, _NAMES_SQL, number=number).to_pylist()]
     near = process.extract(text, names, processor=utils.default_process, limit=_NEAR, score_cutoff=_NEAR_ENOUGH)
     hint = f"; did you mean {', '.join(repr(name) for name, _, _ in near)}?" if near else ""
     raise QueryRefusedError(f"{text!r} is neither an id nor a name of a concept{hint}")
+
+
+def find_type(home: Home, text: str, *, number: int | None = None) -> str:
+    """Return an entity type as the tables write it, ignoring case. Raises `QueryRefusedError` for an unknown one."""
+    found = query_trusted(home, "SELECT DISTINCT entity_type FROM entities ORDER BY ALL", number=number)["entity_type"]
+    known = [str(kind) for kind in found.to_pylist()]
+    for kind in known:
+        if kind.lower() == text.strip().lower():
+            return kind
+    raise QueryRefusedError(f"{text!r} is not an entity type, expected {' or '.join(known)}")

@@ -49,12 +49,12 @@ ORDER BY start, "end", link_score DESC NULLS LAST, mesh_id
 """
 
 
-def annotated_row(home: Home, document_id: str) -> dict[str, Any] | None:
-    """Return the row of one document as `annotated_rows` does; None if the current snapshot does not show it.
+def annotated_row(home: Home, document_id: str, *, number: int | None = None) -> dict[str, Any] | None:
+    """Return the row of one document as `annotated_rows` does; None if the current, or another, snapshot has none.
 
     Raises `WarehouseError` if nothing was published or a file cannot be read.
     """
-    with open_snapshot(home) as connection:
+    with open_snapshot(home, number) as connection:
         rows = connection.sql(_DOCUMENT_SQL, params={"id": document_id}).to_arrow_table().to_pylist()
         for row in rows:
             asked = {"id": document_id} | {name: row[name] for name in ("source", "digest", "record")}

@@ -10,7 +10,7 @@ from e2emern.warehouse.errors import QueryRefusedError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries import Value, library
 from e2emern.warehouse.queries.answers import TIMEOUT_S
-from e2emern.warehouse.queries.concepts import find_concept
+from e2emern.warehouse.queries.concepts import find_concept, find_type
 from e2emern.warehouse.queries.trusted import query_trusted
 from e2emern.warehouse.snapshots.reader import read_snapshot
 from e2emern.warehouse.snapshots.refs import number_before, numbers
@@ -46,19 +46,10 @@ def answer(
         elif parameter.kind == "concept" and value is not None:
             bound[parameter.name] = find_concept(home, str(value))
         elif parameter.kind == "type" and value is not None:
-            bound[parameter.name] = _entity_type(home, str(value))
+            bound[parameter.name] = find_type(home, str(value))
         else:
             bound[parameter.name] = value
     return query_trusted(home, asked.sql, parameters=bound, earlier=earlier, limit_rows=limit_rows, timeout_s=timeout_s)
-
-
-def _entity_type(home: Home, given: str) -> str:
-    found = query_trusted(home, "SELECT DISTINCT entity_type FROM entities ORDER BY ALL")["entity_type"]
-    known = [str(kind) for kind in found.to_pylist()]
-    for kind in known:
-        if kind.lower() == given.strip().lower():
-            return kind
-    raise QueryRefusedError(f"{given!r} is not an entity type, expected {' or '.join(known)}")
 
 
 def _earlier_snapshot(home: Home, number: int) -> int:

@@ -38,6 +38,7 @@ class Request:
     home: Home
     sql: str
     parameters: Mapping[str, object]
+    number: int | None
     earlier: int | None
     limit_rows: int | None
     timeout_s: float
@@ -49,6 +50,7 @@ def query(
     sql: str,
     *,
     parameters: Mapping[str, object] | None = None,
+    number: int | None = None,
     earlier: int | None = None,
     limit_rows: int | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -56,14 +58,15 @@ def query(
 ) -> pa.Table:
     """Return the answer to one SELECT (or DESCRIBE, SHOW, SUMMARIZE): all its rows, or the first `limit_rows`.
 
-    `parameters` are the values of `$name` in the query. With `earlier`, the number of another snapshot, its tables
+    `parameters` are the values of `$name` in the query. It reads snapshot `number`, by default the current one. With
+    `earlier`, the number of another snapshot, its tables
     can be read as `earlier.documents` and so on. `is_cut` returns whether a limit left rows out. Raises
     `QueryRefusedError` if the query is invalid, is or contains another statement than SELECT, calls a function in a
     FROM clause that can do more than read, accesses a file, needs more than `timeout_s` seconds or `memory_limit` of
     memory and as much disk, or if its answer exceeds `memory_limit`; `WarehouseError` without a snapshot.
     """
     check_unicode({"the query": sql, **{f"${name}": value for name, value in (parameters or {}).items()}})
-    request = Request(home, sql, dict(parameters or {}), earlier, limit_rows, timeout_s, memory_limit)
+    request = Request(home, sql, dict(parameters or {}), number, earlier, limit_rows, timeout_s, memory_limit)
     with _child() as child:
         assert child.stdin is not None
         assert isinstance(child.stdout, io.BufferedReader)

@@ -34,7 +34,7 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.answers import NO_MEMORY, batches_of, memory_limit, settings
 from e2emern.warehouse.queries.sql import Request
 from e2emern.warehouse.snapshots.opening import attach, connected, prepare, restrict
-from e2emern.warehouse.snapshots.refs import shown_number
+from e2emern.warehouse.snapshots.refs import existing_number
 from e2emern.warehouse.wording import one_line
 
 _OWN_BYTES = 256 * 1024 * 1024  # for the process itself, beyond what the query may use
@@ -105,7 +105,7 @@ def send_answer(request: Request, out: IOBase, *, in_child: bool) -> dict[str, s
 def _restricted(request: Request) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the snapshot so that only its Parquet files can be read, within the limits of the request."""
     home, root = request.home, request.home.root.resolve()
-    files, numbers = _files(home, earlier=request.earlier)
+    files, numbers = _files(home, number=request.number, earlier=request.earlier)
     with settings(request.memory_limit) as config, duckdb.connect(config=config) as connection:
         prepare(connection, root)
         for name, number in numbers.items():
@@ -116,9 +116,9 @@ def _restricted(request: Request) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _files(home: Home, *, earlier: int | None) -> tuple[set[str], dict[str, int]]:
+def _files(home: Home, *, number: int | None, earlier: int | None) -> tuple[set[str], dict[str, int]]:
     """Return the files that the asked snapshots read, and the numbers of these by the names of their catalogs."""
-    numbers = {"warehouse": shown_number(home)} | ({} if earlier is None else {"earlier": earlier})
+    numbers = {"warehouse": existing_number(home, number)} | ({} if earlier is None else {"earlier": earlier})
     with connected(home.root.resolve()) as connection:
         for name, number in numbers.items():
             attach(connection, home.snapshot(number).resolve(), name)

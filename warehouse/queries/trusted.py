@@ -17,6 +17,7 @@ def query_trusted(
     sql: str,
     *,
     parameters: Mapping[str, object] | None = None,
+    number: int | None = None,
     earlier: int | None = None,
     limit_rows: int | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -26,7 +27,7 @@ def query_trusted(
     Raises `QueryRefusedError` if the query fails or exceeds a limit; `WarehouseError` without a snapshot.
     """
     check_unicode({f"${name}": value for name, value in (parameters or {}).items()})
-    with settings(MEMORY) as config, open_snapshot(home, config=config) as connection:
+    with settings(MEMORY) as config, open_snapshot(home, number, config=config) as connection:
         if earlier is not None:
             attach(connection, home.snapshot(earlier).resolve(), "earlier")
         with batches_of(connection, sql, parameters or {}, limit_rows=limit_rows, timeout_s=timeout_s) as (

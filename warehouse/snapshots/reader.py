@@ -14,7 +14,7 @@ import duckdb
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.snapshots.opening import attach, connected
-from e2emern.warehouse.snapshots.refs import current_number, numbers, shown_number
+from e2emern.warehouse.snapshots.refs import current_number, existing_number
 from e2emern.warehouse.wording import one_line
 
 Operation = Literal["annotate", "backfill", "relink", "evaluate", "withdraw", "publish"]
@@ -78,10 +78,7 @@ def open_snapshot(
     Its files are read from the present location of the home. Raises `WarehouseError` if nothing was published, there is
     no such snapshot, `warehouse.duckdb` is not a link to one, or the file cannot be opened.
     """
-    current = shown_number(home)
-    if number is not None and number not in (existing := numbers(home)):
-        raise WarehouseError(f"has no snapshot {number}; found {', '.join(map(str, existing))}", path=home.root)
-    with open_path(home, home.snapshot(current if number is None else number), config=config) as connection:
+    with open_path(home, home.snapshot(existing_number(home, number)), config=config) as connection:
         yield connection
 
 

@@ -94,6 +94,14 @@ def shown_number(home: Home) -> int:
     return number
 
 
+def existing_number(home: Home, number: int | None) -> int:
+    """Return the number of a snapshot, by default of the current one. Raises `WarehouseError` if it does not exist."""
+    current = shown_number(home)
+    if number is not None and number not in (existing := numbers(home)):
+        raise WarehouseError(f"has no snapshot {number}; found {', '.join(map(str, existing))}", path=home.root)
+    return current if number is None else number
+
+
 def linked_number(home: Home) -> int | None:
     """Return the number of the snapshot that `warehouse.duckdb` links to, even if it is missing; None if no link."""
     target = home.warehouse.resolve()

@@ -108,3 +108,9 @@ def test_ids_of_names() -> None:
         "../x.txt",
         f"{'n' * 183}~291c4194382c6bd5",
     ]
+
+
+def test_a_long_blank_line_takes_linear_time() -> None:
+    """A regular expression took quadratic time: hours for a million spaces."""
+    (passage,) = lay_out_text(" " * 1_000_000 + "\n \n  gout \t\n\n" + " " * 1_000_000)
+    assert (passage.offset, passage.text) == (1_000_005, "gout")

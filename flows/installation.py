@@ -1,0 +1,137 @@
+"""The server, deployments and workers of an installation, all with the same address, authentication and settings.
+
+Each part is a process of its own: Prefect reads its settings when it is imported. Without the address, Prefect would
+start a temporary server for each command.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from e2emern.flows.credentials import auth_string
+from e2emern.tasks.errors import InputError
+
+_PACKAGE = Path(__file__).parents[1]
+PREFECT_FILE = _PACKAGE / "prefect.yaml"
+UNITS = _PACKAGE / "deploy"
+
+WAITS = ("default",)
+"""The queue of flows that wait for batches."""
+WORKS = ("annotate", "train", "backfill")
+"""The queues of flows that do the work, one at a time."""
+
+_CREDENTIALS = "PREFECT_API_AUTH_STRING"
+
+
+def environment(given: Mapping[str, str], *, folder: Path) -> dict[str, str]:
+    """Return an environment with the settings that it lacks.
+
+    Args:
+        folder: absolute; its `e2emern.toml`, if it exists, holds the settings, and else the tables are in its `home`.
+
+    Raises:
+        OSError: the authentication string is not given and cannot be kept in a file.
+    """
+    config = folder / "e2emern.toml"
+    ours = {
+        "PREFECT_API_URL": "http://127.0.0.1:4200/api",
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "E2EMERN_CONFIG": str(config) if config.is_file() else "",
+    }
+    whole = ours | dict(given)
+    if _CREDENTIALS not in whole:
+        whole[_CREDENTIALS] = auth_string()
+    whole.setdefault("E2EMERN_HOME", "" if whole["E2EMERN_CONFIG"] else str(folder / "home"))
+    return whole
+
+
+def start_server(options: Sequence[str]) -> None:
+    """Replace this process by the server."""
+    _become("-m", "e2emern.flows.server", *options)
+
+
+def start_night() -> None:
+    """Replace this process by the command that starts a run of the deployment `nightly`."""
+    _become("-m", "prefect", "deployment", "run", "nightly/nightly")
+
+
+def start_worker(queues: Sequence[str], *, limit: int | None) -> None:
+    """Replace this process by a worker of some queues that runs at most `limit` flows at a time."""
+    _become("-m", "e2emern.flows.worker", *_options(queues, limit))
+
+
+def deploy(file: Path) -> int:
+    """Create the queues, and register the deployments of a file. Return the exit code.
+
+    Raises InputError if the file does not exist.
+    """
+    if not file.is_file():
+        raise InputError("no such file", path=file)
+    settings = environment(os.environ, folder=Path.cwd())
+    queues = subprocess.run([sys.executable, "-m", "e2emern.flows.queues"], env=settings, check=False)
+    if queues.returncode:
+        return queues.returncode
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+    return subprocess.run(command, env=settings, check=False).returncode
+
+
+def copy_files(folder: Path) -> list[Path]:
+    """Copy prefect.yaml, the systemd units and prefect.env into a folder, and return the copies.
+
+    Raises InputError if one of them exists there: it may have been edited.
+    """
+    files = [PREFECT_FILE, *sorted(UNITS.iterdir())]
+    targets = [folder / file.name for file in files]
+    if existing := [target for target in targets if target.exists()]:
+        raise InputError("exists; copy into another folder, or move it away", path=existing[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, target in zip(files, targets, strict=True):
+        shutil.copyfile(file, target)
+    return targets
+
+
+def run_workers(report: Callable[[str], None]) -> int:
+    """Run a worker for the flows that wait and one for the work, until both end; return the greater exit code.
+
+    Neither blocks the other. Each ends at once if its queues do not exist. A SIGTERM is passed on to both; Ctrl-C
+    reaches them from the terminal.
+    """
+    settings = environment(os.environ, folder=Path.cwd())
+    options = {"waits": _options(WAITS, None), "works": _options(WORKS, 1)}
+    workers = {
+        name: subprocess.Popen([sys.executable, "-m", "e2emern.flows.worker", *each], env=settings)
+        for name, each in options.items()
+    }
+
+    def stop(number: int, _frame: object) -> None:
+        for worker in workers.values():
+            worker.send_signal(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    codes = []
+    with ThreadPoolExecutor(len(workers)) as threads:
+        waiting = {threads.submit(worker.wait): name for name, worker in workers.items()}
+        for ended in as_completed(waiting):
+            codes.append(ended.result())
+            if codes[-1] and len(codes) < len(workers):
+                report(f"the worker that {waiting[ended]} ended with exit code {codes[-1]}; the other continues")
+    return max(map(abs, codes))
+
+
+def _options(queues: Sequence[str], limit: int | None) -> list[str]:
+    named = [word for queue in queues for word in ("--work-queue", queue)]
+    return named if limit is None else [*named, "--limit", str(limit)]
+
+
+def _become(*arguments: str) -> None:
+    os.execve(sys.executable, [sys.executable, *arguments], environment(os.environ, folder=Path.cwd()))
