@@ -82,9 +82,12 @@ def as_json(value: object) -> object:
 def write_csv(answer: pa.Table, out: Writer) -> None:
     """Write a table with distinct column names as CSV; lists are JSON."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(answer.column_names)
+    quoting = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)  # the other leaves a carriage return bare
     columns = [values_of(column) for column in answer.columns]
-    writer.writerows([_csv_cell(value) for value in row] for row in zip(*columns, strict=True))
+    for row in (answer.column_names, *zip(*columns, strict=True)):
+        cells = [_csv_cell(value) for value in row]
+        has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (quoting if has_return else writer).writerow(cells)
 
 
 def _csv_cell(value: object) -> object:

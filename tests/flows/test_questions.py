@@ -170,6 +170,11 @@ def test_what_python_and_json_lack(home: Path) -> None:
     assert "| infinity | -infinity | 10000-01-01 | infinity, null |" in invoke("sql", query, "--home", home).stdout
 
 
+def test_a_carriage_return_ends_no_row_of_csv(home: Path) -> None:
+    printed = invoke("sql", "SELECT 'a' || chr(13) || 'b' AS x, 1 AS y", "--format", "csv", "--home", home).stdout_bytes
+    assert printed == b'x,y\n"a\rb","1"\n'
+
+
 def test_an_output_that_is_not_utf_8(home: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
     for form, expected in (("csv", b"a\n\xe9 ?\n"), ("json", b'[{"a": "\\u00e9 \\u03b2"}]\n')):
