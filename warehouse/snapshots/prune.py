@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 
 from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
+from e2emern.warehouse.files import sync
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.snapshots.precedence import precedence
 from e2emern.warehouse.snapshots.reader import open_path
@@ -66,6 +67,7 @@ def prune(home: Home, *, keep: int, grace_s: float = GRACE_S) -> Pruned:
         shown = {path: _shown(home, path) for path in (*map(home.snapshot, existing), *_aside(home))}
         wanted = {*existing[-keep:], current}
         deleted = [number for number in existing if number not in wanted and _set_aside(home, number, grace_s=grace_s)]
+        sync(home.snapshots)  # else a power cut could bring a snapshot back whose files are deleted
         kept = numbers(home)
         remaining = [shown.pop(home.snapshot(number)) for number in kept]
         files, size = _delete_files(home, remaining, list(shown.values()), current=remaining[kept.index(current)])
@@ -152,10 +154,15 @@ def _shown(home: Home, path: Path) -> _Shown:
 
 
 def _delete(paths: list[Path]) -> tuple[int, int]:
+    """Delete files, so that a power cut brings none back, and return their number and bytes."""
     count = size = 0
+    folders = set()
     for path in paths:
         with suppress(FileNotFoundError):
             size += path.stat().st_size
             path.unlink()
             count += 1
+            folders.add(path.parent)
+    for folder in sorted(folders):
+        sync(folder)
     return count, size
