@@ -44,7 +44,7 @@ from e2emern.warehouse.snapshots.refs import numbers, roll_back, rollbacks
 from e2emern.warehouse.sources import history
 from tests.flows.world import World
 from tests.soak.home import Seen, WrongError, look, make_worlds, next_mesh, world_of, write_dumps
-from tests.soak.work import asked, run_in_fork
+from tests.soak.work import asked, run_in_fork, use_own_temporary_folder
 
 _OURS = ("documents", "deletions", "failures", "mentions", "compacted")  # which --repair and a night make again
 
@@ -315,6 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="e2emern-damage-"))
+    use_own_temporary_folder(folder)
     try:
         done = damage(
             folder,

@@ -45,7 +45,7 @@ from e2emern.warehouse.snapshots.reader import read_snapshot
 from tests.flows.world import World
 from tests.soak.home import Seen, WrongError, look, make_worlds, next_mesh, world_of, write_dumps
 from tests.soak.injection import KINDS, LOST, Injector, Kind
-from tests.soak.work import asked, run_in_fork
+from tests.soak.work import asked, run_in_fork, use_own_temporary_folder
 
 _WRITES = ("write", "query that writes")
 _GROW = ("create", "mkdir", "symlink", "link", "fsync", *_WRITES)
@@ -320,6 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="e2emern-faults-"))
+    use_own_temporary_folder(folder)
     try:
         done = inject(
             folder,

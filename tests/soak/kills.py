@@ -32,7 +32,7 @@ from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.refs import roll_back
 from tests.soak.home import WrongError, answers, digest, make_worlds, next_mesh
 from tests.soak.oracle import Rows, expected
-from tests.soak.work import Killer, asked
+from tests.soak.work import Killer, asked, use_own_temporary_folder
 from tests.soak.year import Dump, make_year
 
 
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     folder = options.folder or Path(tempfile.mkdtemp(prefix="e2emern-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
+    use_own_temporary_folder(folder)
     soak = Soak(folder, nights=options.nights, kills=options.kills, commands=options.commands, seed=options.seed)
     begun = time.monotonic()
     try:

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -70,6 +71,12 @@ class Killer:
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "e2emern.flows.cli", *arguments]
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def use_own_temporary_folder(folder: Path) -> None:
+    """Have this process and its children keep temporary files in a folder: those that are killed leave theirs."""
+    (folder / "tmp").mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
 
 
 def run_in_fork(do: Callable[[], object], *, log: Path) -> int:
