@@ -58,7 +58,6 @@ class Damages:
     found: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     after: Seen = field(default_factory=dict)
-    read: tuple[str, ...] = ()  # readers that end well on the sound home
 
     @property
     def home(self) -> Home:
