@@ -23,6 +23,7 @@ from e2emern.warehouse.snapshots.precedence import precedence
 from e2emern.warehouse.snapshots.reader import open_path
 from e2emern.warehouse.snapshots.refs import current_number, numbers, publisher
 from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.unreadable import unreadable
 from e2emern.warehouse.wording import one_line
 
 GRACE_S = 60.0  # a client may be about to open what was current a moment ago, and has no lock yet
@@ -140,9 +141,11 @@ def _shown(home: Home, path: Path) -> _Shown:
             sources = connection.execute("SELECT source, digest, current FROM sources").fetchall()
             merged = connection.execute("SELECT path FROM files WHERE starts_with(path, 'compacted/')").fetchall()
     except (WarehouseError, duckdb.Error) as error:
-        reason = one_line(error)
+        if unreadable(error):
+            raise WarehouseError(f"nothing was pruned: {one_line(error)}") from error
         raise WarehouseError(
-            f"nothing was pruned; e2emern doctor --repair sets {path.name} aside, which cannot be read: {reason}"
+            f"nothing was pruned; e2emern doctor --repair sets {path.name} aside, which cannot be read: "
+            f"{one_line(error)}"
         ) from error
     every = {SourceKey(name, digest): current for name, digest, current in sources}
     return _Shown(
