@@ -231,12 +231,13 @@ def _repaired(home: Home, damaged: Path) -> tuple[bool, list[Finding] | str, lis
     named = any(Path(one.path) == damaged or one.path in map(str, damaged.parents) for one in examine(home))
     before = _paths(home.root)
     examine(home, repair=True)
+    repaired = _paths(home.root)
     left = examine(home, repair=True)
     kept = {path.relative_to("quarantine") for path in _paths(home.root) if path.parts[0] == "quarantine"}
     lost = [str(path) for path in before - _paths(home.root) - kept if path.parts[0] != "quarantine"]
     lost = [path for path in lost if Path(path).name[0] != "."]
-    if done := [f"{one.code} {one.path}: {one.repaired}" for one in left if one.repaired]:
-        return named, f"a second repair repairs {done[:3]}", lost
+    if moved := sorted(map(str, repaired ^ _paths(home.root))):
+        return named, f"a second repair moves {moved[:3]}", lost
     return named, left, lost
 
 
