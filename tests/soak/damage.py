@@ -31,7 +31,7 @@ from e2emern.model.version import model_version
 from e2emern.tasks.errors import InputError
 from e2emern.warehouse.doctor import Finding, examine
 from e2emern.warehouse.errors import WarehouseError
-from e2emern.warehouse.layout import Home
+from e2emern.warehouse.layout import Home, SourceKey
 from e2emern.warehouse.mesh.changes import mesh_changes
 from e2emern.warehouse.mesh.entities import list_vocabularies, write_entities
 from e2emern.warehouse.queries.status import status
@@ -58,6 +58,7 @@ class Damages:
     found: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     after: Seen = field(default_factory=dict)
+    replaced: frozenset[str] = frozenset()  # file stems of sources that the last night does not read any more
 
     @property
     def home(self) -> Home:
@@ -75,7 +76,9 @@ class Damages:
         write_dumps(self.folder / "dumps")
         asked(lambda: _make_home(self))
         shutil.copytree(self.home.root, self.sound, symlinks=True)
-        refused, self.after = asked(lambda: (_refused(self), look(self.home)))
+        refused, self.after, self.replaced = asked(
+            lambda: (_refused(self), look(self.home), _replaced_sources(self.home))
+        )
         if refused:
             raise WrongError(f"the sound home is refused by {refused}")
 
@@ -130,7 +133,8 @@ class Damages:
         """Restore what cannot be repaired, and run the night."""
         for relative in {path, *(Path(one.path) for one in left)}:
             here, sound = self.home.root / relative, self.sound / relative
-            if relative.parts[0] in _OURS or relative.name.endswith(".duckdb") or not sound.is_file():
+            made_again = relative.parts[0] in _OURS and relative.stem not in self.replaced
+            if made_again or relative.name.endswith(".duckdb") or not sound.is_file():
                 continue
             here.parent.mkdir(parents=True, exist_ok=True)
             here.unlink(missing_ok=True)
@@ -142,6 +146,12 @@ class Damages:
             raise WrongError("the night after the repair made other tables")
         if still := asked(lambda: _examined(self.home)):
             raise WrongError(f"after repair and night, the doctor finds {still[:3]}")
+
+
+def _replaced_sources(home: Home) -> frozenset[str]:
+    with open_snapshot(home) as connection:
+        rows = connection.execute("SELECT source, digest FROM sources WHERE NOT current").fetchall()
+    return frozenset(SourceKey(*row).stem for row in rows)
 
 
 def _kind(parts: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@
 A command runs on a small home and meets one I/O error, stale handle, full disk, short write or power loss
 (`tests.soak.injection`). Then:
 
-- it has done its work, or ended with one line that is no defect;
+- it has done its work, or ended with one line that reports no defect;
 - a reader finds the tables from before, or those of the undisturbed command;
 - the same command, undisturbed, ends well, and its tables are those of the undisturbed one;
 - after a power loss at the end of the command, its tables are there without another run.
@@ -280,7 +280,7 @@ def inject(
 ) -> str:
     """Run so many faults, by default all, and return what was done.
 
-    Raises WrongError with the first harm, unless it is to go on; then the harm is logged and counted.
+    Raises WrongError with the first harm, unless `go_on`; then the harm is logged and counted.
     """
     faults, wrong = Faults(folder, seed), 0
     faults.prepare([name for name in COMMANDS if not only or only.partition(":")[0] == name], world)

@@ -3,7 +3,7 @@
 Each input is a sound one of `tests.soak.seeds`, changed at random and sometimes packed. Its reader must yield records
 or raise an InputError of one line, within some seconds of CPU time and some gigabytes of memory. The texts of documents
 must be what their annotations say and what a table can hold; every tenth dump is written as tables, and every fiftieth
-source of MeSH is imported. `--start` goes on after a stop, and `--inputs 1 --start N` repeats one input.
+source of MeSH is imported. `--start` resumes after a stop, and `--inputs 1 --start N` repeats one input.
 """
 
 from __future__ import annotations
