@@ -41,9 +41,8 @@ e2e: install ## Run the tests of a whole installation, with a server and workers
 test: install ## Run the tests
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-soak: install ## Simulate a year of nights with repeated kills, and flip bits in the files of a home
-	$(BIN)/python -m tests.soak
-	$(BIN)/python -m tests.soak.flips
+soak: install ## Inject faults, damage files, kill processes and damage inputs, at full size: hours (make soak SEED=7)
+	$(BIN)/python -m tests.soak --seed $(or $(SEED),2026)
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .

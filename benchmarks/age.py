@@ -1,10 +1,22 @@
-"""Compare nights of young and old homes: CPU seconds of recording and publishing one new file, by runs and sources."""
+"""Compare nights of young and old homes: CPU seconds of recording and publishing one new file, by runs and sources.
+
+`python -m benchmarks.age [--runs N ...] [--sources N ...] [--profile]` prints a row for each number of sources, and
+a column for each number of run records.
+"""
 
 from __future__ import annotations
 
+import argparse
+import cProfile
+import os
+import pstats
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 
 from benchmarks.measuring import Result, Setting
 from e2emern.warehouse.layout import Home, SourceKey
@@ -47,10 +59,15 @@ def night_over_age(setting: Setting) -> Result:
 
 def _home(folder: Path, sources: int) -> Home:
     home = Home(folder)
-    add_vocabulary(home)
-    for number in range(sources):
-        add_source(home, key(f"s{number}"), [document(0, str(number))])
-    publish(home, VERSIONS)
+    fsync = os.fsync
+    os.fsync = lambda _: None  # else making the home takes most of the time
+    try:
+        add_vocabulary(home)
+        for number in range(sources):
+            add_source(home, key(f"s{number}"), [document(0, str(number))])
+        publish(home, VERSIONS)
+    finally:
+        os.fsync = fsync
     return home
 
 
@@ -80,3 +97,33 @@ def _night(home: Home, number: int) -> float:
 
 def _stems(home: Home) -> list[list[str]]:
     return [path.stem.rsplit(".", 1) for path in sorted((home.root / "documents").glob("*.parquet"))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, nargs="+", default=[100, 1_000, 3_650])
+    parser.add_argument("--sources", type=int, nargs="+", default=[100, 2_000, 10_000])
+    parser.add_argument("--nights", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--profile", action="store_true", help="print where the last night spends its time")
+    options = parser.parse_args(arguments)
+    print(f"| sources | {' | '.join(f'{runs:,} runs' for runs in options.runs)} |")
+    print(f"|---|{'---|' * len(options.runs)}", flush=True)
+    with TemporaryDirectory(prefix="e2emern-age-") as folder:
+        for sources in options.sources:
+            home = _home(Path(folder) / str(sources), sources)
+            cells = []
+            for runs in options.runs:
+                _add_runs(home, upto=runs)
+                _night(home, -1)  # makes the checkpoint
+                seconds = [_night(home, runs + number) for number in range(options.nights)]
+                cells.append(f"{median(seconds):.2f} s")
+            print(f"| {sources:,} | {' | '.join(cells)} |", flush=True)
+        if options.profile:
+            with cProfile.Profile() as profile:
+                _night(home, runs + options.nights)
+            pstats.Stats(profile).sort_stats("cumulative").print_stats(40)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,7 +23,7 @@ from e2emern.tasks.parsers.columns import GUESSED, Columns
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source, count_records, find_sources
 from e2emern.warehouse.errors import WarehouseError
-from e2emern.warehouse.files import sweep
+from e2emern.warehouse.files import make_folder, sweep
 from e2emern.warehouse.invalid import InvalidAnnotations, invalid_annotations
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.snapshots.publish import publish
@@ -259,7 +259,7 @@ def _after(before: int, total: int | None, progress: Progress) -> Progress:
 def open_home(home: Home) -> None:
     """Create the folder if needed, and delete unfinished files of killed runs. Raises InputError."""
     try:
-        home.root.mkdir(parents=True, exist_ok=True)
+        make_folder(home.root)
     except OSError as error:
         raise InputError(f"{home.root}: cannot be used as a home ({error.strerror}); give a folder") from error
     sweep(home.root)

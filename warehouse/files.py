@@ -21,7 +21,7 @@ _TEMPORARY = ".writing-"
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears as `path` only when the block ends without an exception."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         temporary, file = _create_locked(path.parent)
     except OSError as error:
@@ -63,7 +63,7 @@ def locked(path: Path, *, busy: Exception | None = None, best_effort: bool = Fal
     Raises:
         OSError: the file cannot be created, or the file system has no locks.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     while True:
         with path.open("ab") as file:
             if not _lock(file, busy=busy, best_effort=best_effort):
@@ -86,6 +86,14 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents unless they exist, and flush the new names: files in it survive a power cut."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:

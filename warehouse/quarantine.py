@@ -10,6 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
+from e2emern.warehouse.files import make_folder, sync
 from e2emern.warehouse.layout import Home
 
 _NUMBER = re.compile(r"~[0-9]+$")  # `file_name` escapes a tilde, so no other name ends like this
@@ -18,12 +19,14 @@ _NUMBER = re.compile(r"~[0-9]+$")  # `file_name` escapes a tilde, so no other na
 def quarantine(home: Home, path: Path) -> Path:
     """Move a file of the home into its quarantine, and return its new path. Raises OSError if it cannot be moved."""
     place = home.quarantine / path.relative_to(home.root)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(place.parent)
     free, number = place, 1
     while free.is_symlink() or free.exists():
         number += 1
         free = place.with_name(f"{place.name}~{number}")
     shutil.move(path, free)
+    sync(free.parent)
+    sync(path.parent)
     return free
 
 

@@ -115,7 +115,7 @@ def _elements(xml: XmlInput, path: Input, roots: Mapping[str, Collection[str]]) 
     tags = roots.get(str(root.tag))
     wanted = None if tags is None else (*tags, str(root.tag))  # of another document every element, to empty it
     parser = etree.XMLPullParser(events=("end",), tag=wanted, encoding=xml.encoding, **_SAFE)
-    name = etree.QName(root).localname
+    name = str(root.tag).rpartition("}")[2]  # with its prefix if that is not declared, which QName refuses
     end_tag = f"</{root.prefix}:{name}" if root.prefix else f"</{name}"
     piece = xml.take(size)
     ended = False

@@ -41,6 +41,11 @@ class World:
     model: Path
     mesh: Path
 
+    @classmethod
+    def at(cls, folder: Path) -> World:
+        """Return the world that `make_world` made in a folder."""
+        return cls(folder / "model", folder / "entities" / "tiny.parquet")
+
 
 def make_world(folder: Path) -> World:
     """Train the tiny network until it knows its five sentences by heart, and write it with its vocabulary."""

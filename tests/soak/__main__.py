@@ -1,277 +1,61 @@
-"""A year of nights, killed again and again: `make soak`, or `python -m tests.soak [--nights N] [--kills N] [--seed N]`.
+"""All soaks at full size, one after the other: `make soak`, or `python -m tests.soak [--seed N] [--share X]`.
 
-After every night the tables must equal an oracle of plain lines, and every snapshot that is kept must answer as it did
-when it was published. In the year the model changes (backfill) and MeSH does (relink), snapshots are rolled back and
-pruned, and small files are merged. Commands run in forks of this process, since starting Python again would take most
-of the time, and now and then as a whole with their Prefect server. The last line says what was checked and found.
+Each runs in a process of its own and prints its progress; the table at the end has the last line of each. One that
+finds harm ends with the command that repeats it, and the others still run. `--share 0.01` makes all of them smaller.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import os
-import random
-import shutil
+import resource
+import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 
-import pyarrow.parquet as pq
-from safetensors.torch import load_file, save_file
-
-from e2emern.flows.annotate import annotate_sources
-from e2emern.flows.backfill import backfill
-from e2emern.flows.relink import relink
-from e2emern.model.version import model_version
-from e2emern.warehouse.doctor import examine
-from e2emern.warehouse.layout import Home, Versions
-from e2emern.warehouse.mesh.entities import write_entities
-from e2emern.warehouse.snapshots import compaction
-from e2emern.warehouse.snapshots.prune import prune
-from e2emern.warehouse.snapshots.publish import publish
-from e2emern.warehouse.snapshots.reader import open_snapshot
-from e2emern.warehouse.snapshots.refs import roll_back
-from tests.flows.world import make_world
-from tests.soak.oracle import Rows, expected
-from tests.soak.work import Killer, asked
-from tests.soak.year import Dump, make_year
-
-_QUERIES = {
-    "documents": "SELECT document_id, source, record, title, abstract FROM documents",
-    "mentions": """
-        SELECT document_id, source, record, start, "end", text, entity_type, mesh_id, mesh_name, model_version,
-            mesh_version FROM mentions
-    """,
-    "failures": "SELECT source, record, CASE reason WHEN 'no PMID' THEN reason ELSE 'damage' END FROM failures",
-    "counts": "SELECT source, parsed, documents, failed, deleted, status FROM sources WHERE current",
+SOAKS = {
+    # name: module, the option that gives its size, and its full size; None for all that there is
+    "faults": ("tests.soak.faults", "--count", None),
+    "flips": ("tests.soak.flips", "--flips", 1_000),
+    "damage": ("tests.soak.damage", "--count", 1_000),
+    "kills": ("tests.soak.kills", "--kills", 1_000),
+    "fuzz": ("tests.soak.fuzz", "--inputs", 100_000),
 }
-
-
-class WrongError(Exception):
-    """The home is not what it must be."""
+_MOST_FAULTS = 20_000  # about as many as there are
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nights", type=int, default=60)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--commands", type=int, default=6, help="nights in which the whole command is run and killed")
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--folder", type=Path, help="where to work, and what to keep; a temporary folder")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full size")
+    parser.add_argument("--only", nargs="+", choices=[*SOAKS], default=[*SOAKS], help="the soaks to run")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="e2emern-soak-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    soak = Soak(folder, nights=options.nights, kills=options.kills, commands=options.commands, seed=options.seed)
-    begun = time.monotonic()
-    try:
-        soak.run()
-    except WrongError as error:
-        print(f"seed {options.seed}, night {soak.night}: {error}; left as it is in {folder}")
-        return 1
-    print(f"{soak.summary()}; {time.monotonic() - begun:.0f} s, seed {options.seed}: nothing was wrong")
-    if options.folder is None:
-        shutil.rmtree(folder)
-    return 0
+    lines, wrong = [], False
+    for name in options.only:
+        module, option, size = SOAKS[name]
+        command = [sys.executable, "-u", "-m", module, "--seed", str(options.seed)]
+        if size or options.share < 1:
+            command += [option, str(max(1, round((size or _MOST_FAULTS) * options.share)))]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        code, last = _run(name, command)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        lines.append(f"{name:<8}{'wrong' if code else 'right':<8}{seconds:>8,.0f} CPU s  {last}")
+        wrong |= bool(code)
+    print("\n".join(("", *lines)))
+    return int(wrong)
 
 
-@dataclass(slots=True)
-class Soak:
-    """One home through a year; `checked` is what every snapshot that was seen has answered."""
-
-    folder: Path
-    nights: int
-    kills: int
-    commands: int
-    seed: int
-    night: int = 0
-    issued: dict[str, Dump] = field(default_factory=dict)
-    checked: dict[int, str] = field(default_factory=dict)
-    comparisons: int = 0
-    rows: int = 0
-    done: dict[str, int] = field(default_factory=dict)
-    model: Path = Path()
-    mesh: str = "tiny"
-    killer: Killer = field(init=False)
-
-    def run(self) -> None:
-        """Live through the year. Raises WrongError with the first thing that is wrong."""
-        rng = random.Random(self.seed)
-        self.killer = Killer(rng, self.folder / "log.txt")
-        (self.folder / "dumps").mkdir()
-        asked(lambda: _make_worlds(self.folder))
-        self.model = self.folder / "world" / "model"
-        compaction.LOOSE = max(6, self.nights // 4)  # so that files are merged several times a year
-        events: dict[int, Callable[[], None]] = {
-            self.nights * 3 // 10: self.prune,
-            self.nights * 4 // 10: self.change_model,
-            self.nights * 6 // 10: self.go_back,
-            self.nights * 7 // 10: self.change_mesh,
-            self.nights * 9 // 10: self.prune,
-        }
-        whole = set(range(2, self.nights, max(1, self.nights // max(1, self.commands))))
-        for night, dumps in enumerate(make_year(self.nights, rng)):
-            self.night = night
-            for dump in dumps:
-                dump.write(self.folder / "dumps")
-                self.issued[dump.name] = dump
-            self.annotate(whole=self.night in whole and self.commands > 0)
-            self.compare()
-            if self.night in events:
-                events[self.night]()
-                self.compare()
-            print(f"night {self.night}: {len(self.issued)} files, {self.killer.kills} kills, "
-                  f"{len(self.checked)} snapshots", flush=True)  # fmt: skip
-        while self.killer.kills < self.kills:  # some of those to be killed had ended before
-            self.annotate(whole=False)
-        self.finish()
-
-    def annotate(self, *, whole: bool) -> None:
-        """What happens every night."""
-        dumps, home, model = self.folder / "dumps", self.home.root, self.model
-        table = self.home.entities(self.mesh) if self.night else self.folder / "world" / "entities" / "tiny.parquet"
-        ends = int(
-            any(dump.readable is not None for dump in self.issued.values())
-        )  # a damaged file is reported each time
-        if whole:
-            environment = os.environ | {"PREFECT_HOME": str(self.folder / "prefect"), "NO_COLOR": "1"}
-            given = ["annotate", str(dumps), "--home", str(home), "--model", str(model), "--mesh", str(table)]
-            code = self.killer.command([*given, "--device", "cpu"], environment=environment, kills=2)
-            self._ended("whole command", code, ends)
-        else:
-            self._work(
-                "annotate", lambda: annotate_sources([dumps], home, model=model, mesh=table, device="cpu"), ends=ends
-            )
-
-    def change_model(self) -> None:
-        """All documents are annotated with the new model, then shown."""
-        home, new = self.home.root, self.folder / "world" / "new"
-        self._work("unpublished backfill", lambda: backfill(home, model=new, device="cpu"))
-        self.compare()  # with the former model
-        self._work("backfill", lambda: backfill(home, model=new, device="cpu", publishing=True))
-        self.model = new
-
-    def change_mesh(self) -> None:
-        """MeSH `next`: a concept is merged into a new one, another is renamed."""
-        home, model = self.home, self.model
-        rows = asked(lambda: _next_mesh(home.entities("tiny")))
-        self._work("import", lambda: write_entities(home, rows, mesh_version="next"), kills=0)
-        self._work("relink", lambda: relink(home.root, mesh="next", model=model, device="cpu"))
-        self.mesh = "next"
-
-    def go_back(self) -> None:
-        """Roll back: the snapshot before is shown, nothing is published until somebody says so."""
-        home, before = self.home, sorted(self.checked)[-2]
-        self._work("rollback", lambda: roll_back(home, before, why="soak"), kills=0)
-        if asked(lambda: _digest(_answers(home))) != self.checked[before]:
-            raise WrongError(f"after the rollback to {before}, something else is shown")
-        versions = Versions(asked(lambda: model_version(self.model)), self.mesh)
-        self._work("publish", lambda: publish(home, versions), ends=1, kills=0)
-        self._work("publish", lambda: publish(home, versions, accept="soak"))
-
-    def prune(self) -> None:
-        """Keep few."""
-        home, keep = self.home, max(2, self.nights // 10)
-        self._work("prune", lambda: prune(home, keep=keep, grace_s=0))
-        there = set(self._numbers())
-        if len(there) != keep:
-            raise WrongError(f"found {len(there)} snapshots after pruning, expected {keep}")
-
-    def compare(self) -> None:
-        """The current tables against the oracle, and those of snapshots not seen before for later."""
-        home, numbers = self.home, self._numbers()
-        found: Rows = asked(lambda: _answers(home))
-        model = asked(lambda: model_version(self.model))
-        _check_equal(found, expected(self.issued, model=model, mesh=self.mesh))
-        self.comparisons += 1
-        self.rows += sum(map(len, found.values()))
-        for number in numbers:
-            if number not in self.checked:
-                self.checked[number] = asked(lambda: _digest(_answers(home, number)))  # noqa: B023 (asked at once)
-
-    def finish(self) -> None:
-        """Every kept snapshot again, and the doctor."""
-        home = self.home
-        kept = self._numbers()
-        for number in kept:
-            if asked(lambda: _digest(_answers(home, number))) != self.checked[number]:  # noqa: B023 (asked at once)
-                raise WrongError(f"snapshot {number} answers otherwise than when it was published")
-        self.done["snapshots kept"] = len(kept)
-        asked(lambda: len(examine(home, repair=True)))
-        if left := asked(lambda: [f"{one.code} {one.path}" for one in examine(home)]):
-            raise WrongError(f"the doctor finds, after its repair, {left[:3]}")
-        self.compare()
-        self.done["merged files"] = len(list((home.root / "compacted" / "documents").glob("*.parquet")))
-
-    def summary(self) -> str:
-        """What was checked."""
-        done = ", ".join(f"{count} x {what}" for what, count in sorted(self.done.items()) if count)
-        return (
-            f"{self.nights} nights, {len(self.issued)} dump files, {self.killer.kills} processes killed ({done}): "
-            f"{self.comparisons} times the tables equalled the oracle ({self.rows:,} rows), "
-            f"{len(self.checked)} snapshots published"
-        )
-
-    @property
-    def home(self) -> Home:
-        return Home(self.folder / "home")
-
-    def _numbers(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.home.snapshots.glob("[0-9]*.duckdb"))
-
-    def _work(self, kind: str, do: Callable[[], object], *, ends: int = 0, kills: int | None = None) -> None:
-        if kills is None:  # what is left, over what is left to do
-            kills = -(-(self.kills - self.killer.kills) // max(1, self.nights - self.night + 1))
-        self._ended(kind, self.killer.work(kind, do, kills=kills), ends)
-
-    def _ended(self, kind: str, code: int, ends: int) -> None:
-        self.done[kind] = self.done.get(kind, 0) + 1
-        if code != ends:
-            raise WrongError(f"{kind} ended with code {code}, expected {ends}; see {self.killer.log}")
-
-
-def _make_worlds(folder: Path) -> None:
-    world = make_world(folder / "world")
-    new = folder / "world" / "new"
-    shutil.copytree(world.model, new)
-    weights = load_file(new / "model.safetensors")
-    largest = max(weights, key=lambda one: weights[one].numel())
-    save_file(weights | {largest: weights[largest] * 1.01}, new / "model.safetensors", {"format": "pt"})
-
-
-def _next_mesh(table: Path) -> list[dict[str, object]]:
-    concepts = {row["mesh_id"]: row | {"mesh_version": "next"} for row in pq.read_table(table).to_pylist()}
-    merged, breast = concepts.pop("D002"), concepts["D001"]
-    for row, mesh_id, name in ((merged, "D100", "Colorectal Neoplasms"), (breast, "D001", "Breast Carcinoma")):
-        row |= {"mesh_id": mesh_id, "name": name, "names": [name, *row["names"]]}
-        row |= {"name_kinds": [*row["name_kinds"], "entry"], "aliases": ["D002"] if mesh_id == "D100" else []}
-    return [*concepts.values(), merged]
-
-
-def _answers(home: Home, number: int | None = None) -> Rows:
-    with open_snapshot(home, number) as connection:
-        tables = {name: connection.execute(sql).fetchall() for name, sql in _QUERIES.items()}
-    return {name: sorted(map(list, rows), key=str) for name, rows in tables.items()}
-
-
-def _digest(answers: Rows) -> str:
-    return hashlib.sha256(json.dumps(answers).encode()).hexdigest()
-
-
-def _check_equal(found: Rows, wanted: Rows) -> None:
-    for table in wanted:
-        if found[table] != wanted[table]:
-            more = [row for row in found[table] if row not in wanted[table]]
-            less = [row for row in wanted[table] if row not in found[table]]
-            raise WrongError(
-                f"{table}: found {len(found[table])} rows, expected {len(wanted[table])}; too many: {more[:2]}, "
-                f"missing: {less[:2]}"
-            )
+def _run(name: str, command: list[str]) -> tuple[int, str]:
+    """Run a soak, print its lines under its name, and return its exit code and last line."""
+    last = "printed nothing"
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as soak:
+        assert soak.stdout
+        for line in soak.stdout:
+            if last := line.strip() or last:
+                print(f"{name}: {last}", flush=True)
+    return soak.returncode, last
 
 
 if __name__ == "__main__":

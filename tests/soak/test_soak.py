@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.__main__ import WrongError, _check_equal
+from tests.soak.kills import WrongError, _check_equal
 from tests.soak.oracle import expected
 from tests.soak.year import Article, Dump
 
 
 def test_a_year_of_ten_nights(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.soak", "--nights", "10", "--kills", "20", "--commands", "0"]
+    command = [sys.executable, "-m", "tests.soak.kills", "--nights", "10", "--kills", "20", "--commands", "0"]
     done = subprocess.run(
         [*command, "--folder", str(tmp_path / "soak")], capture_output=True, text=True, timeout=900, check=False
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from e2emern.tasks.errors import InputError
+from e2emern.tasks.errors import InputError, ProblemsError
 from e2emern.warehouse.errors import WarehouseError
 
 DEFECT = 3
@@ -39,21 +41,16 @@ class Killer:
         """Have forks of this process do the work, so many of which are killed, and return the exit code of the last."""
         seconds = self._seconds.get(kind, 2.0)
         for _ in range(kills):
-            child = _FORK.Process(target=self._run, args=(do,))
+            child = _FORK.Process(target=_run, args=(do, self.log))
             child.start()
             child.join(self.rng.uniform(0, seconds))
             child.kill()
             child.join()
             self.kills += child.exitcode == -signal.SIGKILL
         begun = time.monotonic()
-        child = _FORK.Process(target=self._run, args=(do,))
-        child.start()
-        child.join(_LONGEST_S)
-        if child.exitcode is None:
-            child.kill()
-            child.join()
+        code = run_in_fork(do, log=self.log)
         self._seconds[kind] = time.monotonic() - begun
-        return int(child.exitcode or 0)
+        return code
 
     def command(self, arguments: list[str], *, environment: dict[str, str], kills: int) -> int:
         """Run the whole command line, kill so many of its processes, and return the exit code of the last."""
@@ -75,20 +72,40 @@ class Killer:
             command = [sys.executable, "-m", "e2emern.flows.cli", *arguments]
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
-    def _run(self, do: Callable[[], object]) -> None:
-        with self.log.open("a") as log, redirect_stdout(log), redirect_stderr(log):
-            try:
-                do()
-                code = 0
-            except SystemExit as ended:
-                code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-            except (InputError, WarehouseError) as error:
-                print(f"e2emern: {error}")
-                code = 1
-            except Exception:  # a defect
-                traceback.print_exc()
-                code = DEFECT
-        os._exit(code)
+
+def use_own_temporary_folder(folder: Path) -> None:
+    """Have this process and its children keep temporary files in a folder: those that are killed leave theirs."""
+    (folder / "tmp").mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
+
+
+def run_in_fork(do: Callable[[], object], *, log: Path) -> int:
+    """Have a fork of this process do some work, and return its exit code: 1 after an error of ours or of the system."""
+    child = _FORK.Process(target=_run, args=(do, log))
+    child.start()
+    child.join(_LONGEST_S)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
+    return int(child.exitcode or 0)
+
+
+def _run(do: Callable[[], object], log: Path) -> None:
+    with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+        faulthandler.dump_traceback_later(_LONGEST_S - 10, file=file)  # what hangs
+        try:
+            do()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        except (InputError, WarehouseError, OSError) as error:  # one line on the command line, as flows.cli prints it
+            print(f"e2emern: {error}")
+            lines = 1 if isinstance(error, ProblemsError) else len(str(error).splitlines())
+            code = 1 if lines == 1 else DEFECT
+        except Exception:  # a defect
+            traceback.print_exc()
+            code = DEFECT
+    os._exit(code)
 
 
 def asked(question: Callable[[], Any]) -> Any:

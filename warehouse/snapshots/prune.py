@@ -17,11 +17,13 @@ from pathlib import Path
 import duckdb
 
 from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
+from e2emern.warehouse.files import sync
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.snapshots.precedence import precedence
 from e2emern.warehouse.snapshots.reader import open_path
 from e2emern.warehouse.snapshots.refs import current_number, numbers, publisher
 from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.unreadable import unreadable
 from e2emern.warehouse.wording import one_line
 
 GRACE_S = 60.0  # a client may be about to open what was current a moment ago, and has no lock yet
@@ -66,6 +68,7 @@ def prune(home: Home, *, keep: int, grace_s: float = GRACE_S) -> Pruned:
         shown = {path: _shown(home, path) for path in (*map(home.snapshot, existing), *_aside(home))}
         wanted = {*existing[-keep:], current}
         deleted = [number for number in existing if number not in wanted and _set_aside(home, number, grace_s=grace_s)]
+        sync(home.snapshots)  # else a power cut could bring a snapshot back whose files are deleted
         kept = numbers(home)
         remaining = [shown.pop(home.snapshot(number)) for number in kept]
         files, size = _delete_files(home, remaining, list(shown.values()), current=remaining[kept.index(current)])
@@ -138,9 +141,11 @@ def _shown(home: Home, path: Path) -> _Shown:
             sources = connection.execute("SELECT source, digest, current FROM sources").fetchall()
             merged = connection.execute("SELECT path FROM files WHERE starts_with(path, 'compacted/')").fetchall()
     except (WarehouseError, duckdb.Error) as error:
-        reason = one_line(error)
+        if unreadable(error):
+            raise WarehouseError(f"nothing was pruned: {one_line(error)}") from error
         raise WarehouseError(
-            f"nothing was pruned; e2emern doctor --repair sets {path.name} aside, which cannot be read: {reason}"
+            f"nothing was pruned; e2emern doctor --repair sets {path.name} aside, which cannot be read: "
+            f"{one_line(error)}"
         ) from error
     every = {SourceKey(name, digest): current for name, digest, current in sources}
     return _Shown(
@@ -152,10 +157,15 @@ def _shown(home: Home, path: Path) -> _Shown:
 
 
 def _delete(paths: list[Path]) -> tuple[int, int]:
+    """Delete files, so that a power cut brings none back, and return their number and bytes."""
     count = size = 0
+    folders = set()
     for path in paths:
         with suppress(FileNotFoundError):
             size += path.stat().st_size
             path.unlink()
             count += 1
+            folders.add(path.parent)
+    for folder in sorted(folders):
+        sync(folder)
     return count, size

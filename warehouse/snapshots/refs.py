@@ -22,7 +22,7 @@ from typing import Any
 import duckdb
 
 from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
-from e2emern.warehouse.files import atomic_write, locked, sync
+from e2emern.warehouse.files import atomic_write, locked, make_folder, sync
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.login import login
 from e2emern.warehouse.quoting import literal_path
@@ -51,7 +51,7 @@ def publisher(home: Home) -> Iterator[None]:
     Raises `WarehouseError` if the home does not exist.
     """
     home.check()
-    home.snapshots.mkdir(exist_ok=True)
+    make_folder(home.snapshots)
     with locked(home.lock):
         yield
 

@@ -152,3 +152,8 @@ def test_joined_bioc(write):
     assert [document.text for document in (first, second)] == ["TNF-α &foo;"] * 2
     assert [(one.position, one.kind) for one in second.invalid_annotations] == [("line 6", "unknown entity")]
     assert failure == Failure(2, "line 7", "XML with root element <other>; expected BioC XML", None)
+
+
+def test_a_root_with_a_prefix_that_is_not_declared_is_a_failure():
+    content = article_set(article(1)) + "\n<x:List><a/></x:List>" + article_set(article(2))
+    assert records_of(content.encode()) == [(Document, 1), 3, (Document, 2)]
