@@ -13,9 +13,9 @@ from e2emern.model.errors import FileError, first_line
 from e2emern.model.version import check_files, model_version
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.parsers import detect_format
-from e2emern.tasks.sources import find_files
+from e2emern.tasks.sources import find_files, source_key
 from e2emern.warehouse.errors import WarehouseError
-from e2emern.warehouse.layout import Home, SourceKey, digest_file
+from e2emern.warehouse.layout import Home, digest_file
 from e2emern.warehouse.mesh.entities import entities_path
 from e2emern.warehouse.registry.models import champion, get_model, models
 from e2emern.warehouse.snapshots.reader import current_snapshot, current_sources
@@ -32,7 +32,7 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
 
 def check_home_of_sample(home: Home, *, sample: Path) -> None:
     """Check that a home holds no source except the sample, and no dump file. Raises InputError."""
-    own = SourceKey(sample.name, digest_file(sample))
+    own = source_key(sample, digest_file(sample))
     found = {path.name for path in home.dumps.glob("[!.]*")}
     found |= {path.stem.rpartition(".")[0] for path in _documents(home) if path.stem != own.stem}
     if current_snapshot(home):

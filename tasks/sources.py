@@ -19,6 +19,7 @@ from e2emern.tasks.parsers import ARCHIVES, TABLES, detect_format
 from e2emern.tasks.parsers.archives import members
 from e2emern.tasks.parsers.columns import GUESSED, Columns
 from e2emern.tasks.parsers.source_reader import Input, Member, open_source
+from e2emern.tasks.parsers.version import PARSER
 from e2emern.warehouse.errors import NameRefusedError
 from e2emern.warehouse.layout import CHECKSUMS, Home, SourceKey
 from e2emern.warehouse.sources.hash_cache import digesting
@@ -66,7 +67,7 @@ def find_sources(
         for path in paths:
             try:
                 of_table = _of_table(path, columns)
-                key = SourceKey(path.name, of_table.digest(digest(path)))
+                key = source_key(path, of_table.digest(digest(path)))
                 source = Source(path, key, path.stat().st_size, of_table)
             except OSError as error:
                 report(str(path), f"cannot be read ({error.strerror or error})")
@@ -78,6 +79,11 @@ def find_sources(
             if known.key != source.key:
                 raise InputError(f"{known.path} and {path} have one name and different content; rename one of them")
     return list(sources.values())
+
+
+def source_key(path: Path, digest: str) -> SourceKey:
+    """Return the key of a dump file with this digest, as the parser of this release reads it."""
+    return SourceKey(path.name, f"{digest}-{PARSER}")
 
 
 def find_files(inputs: Iterable[str | Path], *, home: Home | None = None, report: Report = refuse) -> list[Path]:

@@ -72,7 +72,6 @@ def add(
     from e2emern.warehouse.registry.models import add_model
 
     *_, version = load_whole(folder, device="cpu")
-    home.root.mkdir(parents=True, exist_ok=True)
     print(add_model(home, folder, version=version).version)
 
 
