@@ -262,7 +262,7 @@ def begin_in(home: Home) -> None:
     try:
         make_home(home)
     except OSError as error:
-        raise InputError(f"{home.root}: cannot be used as a home ({error.strerror}); give a folder") from error
+        raise InputError(f"cannot be used as a home ({error.strerror}); give a folder", path=home.root) from error
     sweep(home.root)
 
 

@@ -106,7 +106,8 @@ def annotate_batch(
         versions = read_versions(folder, table)
         if versions.model != version:
             raise InputError(
-                f"{folder}: is model {versions.model}, expected {version}; do all hosts have the same release?"
+                f"is model {versions.model}, expected {version}; do all hosts have the same release?",
+                path=folder,
             )
         with ProgressArtifact("batch") as progress:
             work = local_worker(

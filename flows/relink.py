@@ -68,8 +68,8 @@ def relink(
     old, new = current.versions, read_versions(folder, table)
     if new.model != old.model:
         raise InputError(
-            f"{folder}: is model {new.model}, but the mentions of {home} are of {old.model}; "
-            "give its folder with --model"
+            f"is model {new.model}, but the mentions of {home} are of {old.model}; give its folder with --model",
+            path=folder,
         )
     pick_device(device)
     sweep(place.root)

@@ -90,7 +90,7 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
     except BrokenPipeError:  # the reader of standard output has closed it
         raise
     except OSError as error:
-        raise InputError(f"{output}: cannot write the export: {error.strerror or error}") from error
+        raise InputError(f"cannot write the export: {error.strerror or error}", path=output) from error
     return counts
 
 

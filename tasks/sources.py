@@ -48,7 +48,7 @@ Report = Callable[[str, str], None]
 
 def refuse(path: str, reason: str) -> None:
     """Raise an InputError: the report of a run that needs every input."""
-    raise InputError(f"{path}: {reason}")
+    raise InputError(reason, path=path)
 
 
 def find_sources(
@@ -141,24 +141,24 @@ def _files(given: str, home: Home | None, report: Report) -> Iterator[Path]:
     try:
         exists = path.exists()
     except OSError as error:
-        raise InputError(f"{_printable(path)}: cannot be read ({error.strerror})") from error
+        raise InputError(f"cannot be read ({error.strerror})", path=_printable(path)) from error
     if path.is_dir():
         found, problems = _below(path, home)
         if not found and not problems:
-            raise InputError(f"{given}: the folder holds no file")
+            raise InputError("the folder holds no file", path=given)
         for each, reason in problems:
             report(_printable(each), reason)
         yield from sorted(found)
     elif exists or not glob.has_magic(given):
         if not exists:
-            raise InputError(f"{_printable(path)}: no such file or folder")
+            raise InputError("no such file or folder", path=_printable(path))
         if problem := _problem(path):
-            raise InputError(f"{_printable(path)}: {problem}")
+            raise InputError(problem, path=_printable(path))
         yield path
     else:
         matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if not matches:
-            raise InputError(f"{given}: no file matches")
+            raise InputError("no file matches", path=given)
         for match in map(Path, matches):
             if match.is_dir():
                 yield from _files(str(match), home, report)

@@ -95,7 +95,7 @@ def make_silver(
         return kept
     passages = _rich(lines, vocabulary, seed=seed)
     if not passages:
-        raise InputError(f"{text}: no passage in it is rich in names of diseases and chemicals")
+        raise InputError("no passage in it is rich in names of diseases and chemicals", path=text)
     parts = _begin(output, made_from)
     chosen = ([lines[at] for at in passages[start : start + CHUNK]] for start in range(0, len(passages), CHUNK))
     tables = _tag_parts(
@@ -180,7 +180,7 @@ def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel], piece
     for folder, model, its in zip(teachers, models, pieces, strict=True):
         for what, one, first in (("tags", model.config.tags, models[0].config.tags), ("word pieces", its, pieces[0])):
             if one != first:
-                raise InputError(f"{folder}: its {what} are not those of {teachers[0]}")
+                raise InputError(f"its {what} are not those of {teachers[0]}", path=folder)
 
 
 def _begin(output: Path, made_from: dict[str, Any]) -> Path:
