@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from e2emern.model.corpus import GoldDocument, read_corpus, write_corpus
 from e2emern.model.evaluation.slices import Slicer
-from e2emern.model.files import atomic_path
+from e2emern.model.files import write_table
 from e2emern.model.vocabulary import Vocabulary, normalise
 
 
@@ -164,5 +164,4 @@ def _write_vocabulary(source: Path, path: Path, *, named: Sequence[str], others:
         drawn = np.random.default_rng(0).permutation(len(rest))[:others]
         kept |= {rest[at] for at in drawn}
         table = table.filter(pa.array([each in kept for each in identifiers]))
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    write_table(table, path)

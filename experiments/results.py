@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from e2emern.model.evaluation.comparison import Difference, compare, figure, mean_and_range
 from e2emern.model.evaluation.scores import Cell, Counts, summed
-from e2emern.model.files import atomic_path, write_text
+from e2emern.model.files import read_table, write_table, write_text
 from experiments.attention import Attention
 from experiments.rows import CLAIMS, OURS, ROWS
 
@@ -212,13 +211,12 @@ def _write_counts(runs: Mapping[tuple[str, int], Counts], path: Path) -> None:
             columns = {key: [value] * size for key, value in same.items()} | {"document": list(range(size))}
             columns |= dict(zip(("tp", "fp", "fn"), counts[cell].T.tolist(), strict=True))
             tables.append(pa.Table.from_pydict(columns, schema=_COUNTS))
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.concat_tables(tables) if tables else _COUNTS.empty_table(), temporary, compression="zstd")
+    write_table(pa.concat_tables(tables) if tables else _COUNTS.empty_table(), path)
 
 
 def _read_counts(path: Path) -> dict[tuple[str, int], Counts]:
     found: dict[tuple[str, int], dict[Cell, list[list[int]]]] = {}
-    for row in pq.read_table(path, schema=_COUNTS).to_pylist():
+    for row in read_table(path, columns=_COUNTS.names, expected="counts", schema=_COUNTS).to_pylist():
         cell = Cell(row["corpus"], row["split"], row["protocol"], row["slice"], row["entity_type"])
         documents = found.setdefault((row["row"], row["seed"]), {}).setdefault(cell, [])
         documents.append([row["tp"], row["fp"], row["fn"]])

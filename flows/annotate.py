@@ -23,7 +23,8 @@ from e2emern.tasks.parsers.columns import GUESSED, Columns
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source, count_records, find_sources
 from e2emern.warehouse.errors import WarehouseError
-from e2emern.warehouse.files import make_folder, sweep
+from e2emern.warehouse.files import sweep
+from e2emern.warehouse.home_format import make_home, open_home
 from e2emern.warehouse.invalid import InvalidAnnotations, invalid_annotations
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.snapshots.publish import publish
@@ -103,14 +104,14 @@ def annotate_sources(
     Raises InputError if the input, the model or the device cannot be used, and WarehouseError if the home cannot be
     used. Raises IncompleteError if some sources are damaged, after all others are done and published.
     """
-    place = Home(home)
+    place = open_home(home)
     mesh = find_mesh(mesh, home=place)
     folder = find_model(model, home=place)
     versions = read_versions(folder, mesh)
     pick_device(device)
     passed_over = dict(problems or {})
     sources = find_sources(inputs, home=place, columns=columns, report=passed_over.__setitem__)
-    open_home(place)
+    begin_in(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
     work = local_worker(
         place, model=folder, mesh=mesh, device=device, processes=processes, each=each, progress=progress
@@ -256,12 +257,12 @@ def _after(before: int, total: int | None, progress: Progress) -> Progress:
     return lambda what, done, of_source: progress(what, before + done, total)
 
 
-def open_home(home: Home) -> None:
-    """Create the folder if needed, and delete unfinished files of killed runs. Raises InputError."""
+def begin_in(home: Home) -> None:
+    """Create the home if needed, and delete unfinished files of killed runs. Raises InputError."""
     try:
-        make_folder(home.root)
+        make_home(home)
     except OSError as error:
-        raise InputError(f"{home.root}: cannot be used as a home ({error.strerror}); give a folder") from error
+        raise InputError(f"cannot be used as a home ({error.strerror}); give a folder", path=home.root) from error
     sweep(home.root)
 
 

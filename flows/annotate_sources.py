@@ -29,6 +29,7 @@ from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import read_versions
 from e2emern.tasks.resolve import find_mesh, find_model, read_mesh_version
 from e2emern.tasks.sources import Source
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.sources.locks import claimed
 from e2emern.warehouse.sources.runs import FLOW_RUN
@@ -95,7 +96,7 @@ def annotate_batch(
         mesh: version of MeSH in the home, or an entities table.
         device: device for the model; auto is cuda if available.
     """
-    place = Home(home)
+    place = open_home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
     found = [one.source for one in sources]
     processes = read_settings(home=home).processes  # of this host
@@ -105,7 +106,8 @@ def annotate_batch(
         versions = read_versions(folder, table)
         if versions.model != version:
             raise InputError(
-                f"{folder}: is model {versions.model}, expected {version}; do all hosts have the same release?"
+                f"is model {versions.model}, expected {version}; do all hosts have the same release?",
+                path=folder,
             )
         with ProgressArtifact("batch") as progress:
             work = local_worker(

@@ -16,7 +16,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from e2emern.flows.annotate import IncompleteError, Work, local_worker, open_home, run_sources
+from e2emern.flows.annotate import IncompleteError, Work, begin_in, local_worker, run_sources
 from e2emern.flows.pool import annotate_on_pool
 from e2emern.flows.queues import BACKFILL
 from e2emern.flows.settings import Device, read_settings
@@ -27,6 +27,7 @@ from e2emern.tasks.models import keep_vocabulary, pick_device, read_versions
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source
 from e2emern.warehouse.errors import NoSnapshotError, OvertakenError, WarehouseError
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.snapshots.publish import publish, still_current
 from e2emern.warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
@@ -73,7 +74,7 @@ def backfill(
     Raises InputError if the model, the vocabulary or the device cannot be used. Raises WarehouseError if the home has
     no snapshot, or if the result cannot be published: not all sources are done with this model, or the gate refuses it.
     """
-    place = Home(home)
+    place = open_home(home)
     current = current_snapshot(place)
     if current is None:
         raise NoSnapshotError(home)
@@ -81,7 +82,7 @@ def backfill(
     folder = find_model(model, home=place)
     outcome = Backfilled(versions=read_versions(folder, table))
     pick_device(device)
-    open_home(place)
+    begin_in(place)
     keep_vocabulary(place, table, mesh_version=outcome.versions.mesh)
 
     sources, outcome.failed = stored_sources(place)
@@ -112,7 +113,7 @@ def backfill_on_pool(
         device: device for the model; auto is cuda if available.
     """
     settings = read_settings(home=home, device=device)
-    place = Home(settings.home)
+    place = open_home(settings.home)
     current = current_snapshot(place)
     if current is None:
         get_run_logger().info(f"{place.root} has no snapshot yet, and nothing to annotate again")

@@ -18,6 +18,7 @@ from prefect.logging import get_run_logger
 from e2emern.flows.artifacts import artifact_key
 from e2emern.flows.settings import read_settings
 from e2emern.tasks.evaluation.drift import Drift, DriftLimits, note_news, read_drift, read_news
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.wording import plural
 
@@ -35,7 +36,7 @@ def drift(home: Path | None = None, corrections: Path | None = None, limits: Dri
         corrections: folder of corrected PubTator files; without it `corrections` of the home.
         limits: largest allowed differences from the nights before.
     """
-    watch(Home(read_settings(home=home).home), corrections=corrections, limits=limits)
+    watch(open_home(read_settings(home=home).home), corrections=corrections, limits=limits)
 
 
 def watch(home: Home, *, corrections: Path | None = None, limits: DriftLimits | None = None) -> Drift | None:

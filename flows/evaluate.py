@@ -23,6 +23,7 @@ from e2emern.tasks.evaluation.promotion_gate import Margins
 from e2emern.tasks.models import read_versions
 from e2emern.tasks.resolve import find_mesh, find_model, snapshot_mesh
 from e2emern.tasks.training.gold import find_gold
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.registry.evaluations import Judged
 
@@ -53,7 +54,7 @@ def evaluate(
         sample: a file of real text that the model must be able to annotate.
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
-    place = Home(settings.home)
+    place = open_home(settings.home)
     with ProgressArtifact("evaluation") as progress:
         judged, summary = judge(
             place,

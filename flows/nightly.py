@@ -30,6 +30,7 @@ from e2emern.tasks.ingest import FileOutcome, Limits, find_gaps, ingest
 from e2emern.tasks.resolve import require_snapshot_model, snapshot_mesh
 from e2emern.tasks.sources import Source, find_sources
 from e2emern.warehouse.errors import OvertakenError
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.snapshots.reader import current_snapshot
 
@@ -71,7 +72,7 @@ def nightly(
     """
     begun = time.monotonic()
     settings = read_settings(home=home, sources=sources, pattern=pattern, model=model, mesh=mesh, device=device)
-    place = Home(settings.home)
+    place = open_home(settings.home)
     files, problems = list[FileOutcome](), list[str]()
     try:
         files = fetch(

@@ -27,7 +27,7 @@ from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from e2emern.defaults import MESH
-from e2emern.flows.annotate import Outcome, open_home, run_sources
+from e2emern.flows.annotate import Outcome, begin_in, run_sources
 from e2emern.flows.annotate_sources import SourceFile
 from e2emern.flows.queues import ANNOTATE
 from e2emern.flows.settings import Settings
@@ -71,7 +71,7 @@ def annotate_on_pool(
     folder = find_model(model, home=home)
     table = find_mesh(Path(mesh) if mesh else MESH, home=home)
     versions = read_versions(folder, table)
-    open_home(home)
+    begin_in(home)
     keep_vocabulary(home, table, mesh_version=versions.mesh)  # for the workers
     pool = Pool(
         home=home,

@@ -18,7 +18,7 @@ from e2emern.flows.relink import relink
 from e2emern.flows.settings import Device, read_settings
 from e2emern.tasks.mesh.importing import import_mesh
 from e2emern.tasks.resolve import snapshot_model
-from e2emern.warehouse.layout import Home
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.snapshots.reader import current_snapshot
 from e2emern.warehouse.wording import plural
 
@@ -43,7 +43,7 @@ def refresh_mesh(
     """
     log = get_run_logger()
     settings = read_settings(home=home, device=device)
-    place = Home(settings.home)
+    place = open_home(settings.home)
     imported = import_mesh(sources, version=version, home=place)
     concepts, failed = plural(imported.concepts, "concept"), plural(imported.failed, "record")
     log.info(f"MeSH {imported.mesh_version}: {concepts}, {failed} failed")

@@ -19,6 +19,7 @@ from e2emern.tasks.relink import Relinked, relink_source
 from e2emern.tasks.resolve import find_model, snapshot_model
 from e2emern.warehouse.errors import NoSnapshotError
 from e2emern.warehouse.files import sweep
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.mesh.changes import mesh_changes
 from e2emern.warehouse.mesh.entities import entities_path
@@ -56,7 +57,7 @@ def relink(
     Raises InputError if the model is not that of the current snapshot or cannot be used, WarehouseError if the home has
     no snapshot or not this version, or refuses the new snapshot.
     """
-    place = Home(home)
+    place = open_home(home)
     current = current_snapshot(place)
     if current is None:
         raise NoSnapshotError(home)
@@ -67,8 +68,8 @@ def relink(
     old, new = current.versions, read_versions(folder, table)
     if new.model != old.model:
         raise InputError(
-            f"{folder}: is model {new.model}, but the mentions of {home} are of {old.model}; "
-            "give its folder with --model"
+            f"is model {new.model}, but the mentions of {home} are of {old.model}; give its folder with --model",
+            path=folder,
         )
     pick_device(device)
     sweep(place.root)

@@ -20,7 +20,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from e2emern.defaults import MESH, SAMPLE
-from e2emern.flows.annotate import open_home
+from e2emern.flows.annotate import begin_in
 from e2emern.flows.artifacts import show_evaluation
 from e2emern.flows.retries import is_transient
 from e2emern.flows.settings import Device, read_settings
@@ -30,6 +30,7 @@ from e2emern.tasks.models import keep_vocabulary
 from e2emern.tasks.resolve import find_mesh, find_model, read_mesh_version, snapshot_mesh
 from e2emern.tasks.training.retrain import CHAMPION, Plan, already_trained, make_challenger, plan_retraining
 from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.registry.evaluations import Judged, headline
 from e2emern.warehouse.registry.models import Change, add_model, champion, changes, promote
@@ -128,7 +129,7 @@ def retrain(
         backfill: request a backfill after a promotion. Each run repeats the request until the tables use the new model.
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
-    place, log = Home(settings.home), get_run_logger()
+    place, log = open_home(settings.home), get_run_logger()
     done = retrain_model(
         place,
         config=config,
@@ -175,7 +176,7 @@ def retrain_model(
     Raises InputError if the recipe, the data or a model cannot be used, and WarehouseError if the champion changed
     meanwhile.
     """
-    open_home(home)
+    begin_in(home)
     table = find_mesh(mesh, home=home)
     keep_vocabulary(home, table, mesh_version=read_mesh_version(table))
     leading, folder = champion(home), find_model(None, home=home)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from e2emern.model.document import Sentence, Text
 from e2emern.model.errors import FileError
-from e2emern.model.files import atomic_path, read_table
+from e2emern.model.files import read_table, write_table
 
 _SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
 _PAIR = pa.struct([("short", pa.string()), ("long", pa.string())])
@@ -96,8 +95,7 @@ def write_corpus(documents: Iterable[GoldDocument], path: Path) -> int:
         }
         for document in documents
     ]
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA), temporary, compression="zstd")
+    write_table(pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA), path)
     return len(rows)
 
 

@@ -62,6 +62,12 @@ def read_table(path: Path, *, columns: Sequence[str], expected: str, schema: pa.
         raise FileError(first_line(error), path) from error
 
 
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file with a checksum of each page, whole or not at all."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8, whole or not at all."""
     with atomic_path(path) as temporary:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from e2emern.model.errors import FileError
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
+"""The files that every model has."""
+
 STRINGS = "training_strings.json"
 """The counts of training strings that the resolver uses; a model without a fitted resolver has none."""
+
+OPTIONAL_FILES = ("bank.safetensors", "special_tokens_map.json", "tokenizer_config.json", STRINGS)
+"""Further files that change what a model finds, in those models that have them."""
 
 
 def check_files(folder: Path) -> None:
@@ -20,16 +26,28 @@ def check_files(folder: Path) -> None:
 
 
 def model_version(folder: Path) -> str:
-    """Return the first 12 hex digits of a SHA-256 over the configuration and the weights.
-
-    The configuration includes the resolver, and so the training strings.
-    """
-    strings = (folder / STRINGS).read_bytes() if (folder / STRINGS).exists() else b""
-    content = (folder / "config.json").read_bytes() + strings + weights_digest(folder).encode()
-    return hashlib.sha256(content).hexdigest()[:12]
+    """Return the first 12 hex digits of a SHA-256 over the names and the content of all files of a model."""
+    return _digest(folder, sorted([*FILES, *OPTIONAL_FILES]))
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the first 12 hex digits of the SHA-256 of the weights, which identify an entity bank."""
-    with (folder / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    """Return the first 12 hex digits of the SHA-256 of the weights, which identify the beginning of a training."""
+    return _sha256(folder / "model.safetensors")[:12]
+
+
+def encoder_digest(folder: Path) -> str:
+    """Return the first 12 hex digits of a SHA-256 over what encodes names, which identifies an entity bank.
+
+    The resolver does not count, and is fitted with the bank: so neither does the configuration.
+    """
+    return _digest(folder, ["model.safetensors", "tokenizer.json"])
+
+
+def _digest(folder: Path, names: Sequence[str]) -> str:
+    digests = [f"{name} {_sha256(folder / name)}\n" for name in names if (folder / name).is_file()]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,6 +18,7 @@ from e2emern.model.notation import normalize_id, normalize_type
 from e2emern.tasks.abbreviations import find_abbreviations
 from e2emern.tasks.errors import SourceError
 from e2emern.tasks.parsers import Deletion, Failure, detect_format, parse
+from e2emern.tasks.parsers.version import PARSER
 from e2emern.tasks.sentences import split_sentences
 from e2emern.tasks.sources import Source
 from e2emern.warehouse.errors import WarehouseError
@@ -37,7 +38,8 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
     """Write the documents, deletions and failures of a source unless they exist, and return its record counts.
 
     If the source is damaged, the records before the damage are kept, and the damage becomes a failure.
-    Raises SourceError if no record can be read, or if the file changes while it is read.
+    Raises SourceError if no record can be read, if the file changes while it is read, or if the source is to be parsed
+    by another version of the parser: that of another release, which sent it to this worker.
     """
     files = (home.documents(source.key), home.deletions(source.key), home.failures(source.key))
     if all(path.exists() for path in files):
@@ -45,6 +47,11 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
             return read_parse_summary(files[0])
         except WarehouseError:  # damaged: parse again
             pass
+    if source.key.parser != PARSER:
+        raise SourceError(
+            f"is to be read by parser {source.key.parser}, and this release has {PARSER}; give all hosts one release",
+            path=source.path,
+        )
     origin = {"source": source.key.name, "digest": source.key.digest}
     tally = _Tally()
     with (
@@ -59,7 +66,7 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
                 deletions.append([origin | _fields(deletion) for deletion in chunk.deletions])
                 failures.append([origin | _fields(failure) for failure in chunk.failures])
             tally.add(chunk)
-        if source.columns.digest(digest_file(source.path)) != source.key.digest:
+        if source.columns.digest(digest_file(source.path)) != source.key.content:
             forget_digest(home, source.path)
             raise SourceError("changed while it was read; annotate it again when it is complete", path=source.path)
         summary = tally.summary(source, form)

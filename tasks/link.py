@@ -72,7 +72,7 @@ def link_file(
             done = max(done, last)
         out.writelines(lines)
         if reason := counts.passed_over.reason(cascade.model.config.entity_types):
-            raise InputError(f"{path}: {reason}")
+            raise InputError(reason, path=path)
     return counts
 
 

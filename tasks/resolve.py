@@ -13,9 +13,9 @@ from e2emern.model.errors import FileError, first_line
 from e2emern.model.version import check_files, model_version
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.parsers import detect_format
-from e2emern.tasks.sources import find_files
+from e2emern.tasks.sources import find_files, source_key
 from e2emern.warehouse.errors import WarehouseError
-from e2emern.warehouse.layout import Home, SourceKey, digest_file
+from e2emern.warehouse.layout import Home, digest_file
 from e2emern.warehouse.mesh.entities import entities_path
 from e2emern.warehouse.registry.models import champion, get_model, models
 from e2emern.warehouse.snapshots.reader import current_snapshot, current_sources
@@ -32,11 +32,12 @@ def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh
 
 def check_home_of_sample(home: Home, *, sample: Path) -> None:
     """Check that a home holds no source except the sample, and no dump file. Raises InputError."""
-    own = SourceKey(sample.name, digest_file(sample))
+    own = source_key(sample, digest_file(sample))
     found = {path.name for path in home.dumps.glob("[!.]*")}
-    found |= {path.stem.rpartition(".")[0] for path in _documents(home) if path.stem != own.stem}
+    stem = own.stem.removesuffix(f"-{own.parser}")  # whatever parser read it
+    found |= {path.stem.rpartition(".")[0] for path in _documents(home) if path.stem.rpartition("-")[0] != stem}
     if current_snapshot(home):
-        found |= {key.name for key in current_sources(home) if key != own}
+        found |= {key.name for key in current_sources(home) if (key.name, key.content) != (own.name, own.content)}
     if found:
         raise InputError(
             f"{home.root} holds {min(found)}, and the sample is not mixed with other sources; give another --home"
@@ -59,16 +60,16 @@ def _documents(home: Home) -> Iterator[Path]:
 def check_spans(path: Path, *, output: Path) -> None:
     """Check that a file is PubTator text and that `output` is another file, not a folder. Raises InputError."""
     if (form := detect_format(path, expected=_SPANS)) != "pubtator":
-        raise InputError(f"{path}: found {form}, expected {_SPANS}")
+        raise InputError(f"found {form}, expected {_SPANS}", path=path)
     check_output(output)
     if output.exists() and output.samefile(path):
-        raise InputError(f"{output}: is the input itself; name another file with --output")
+        raise InputError("is the input itself; name another file with --output", path=output)
 
 
 def check_output(output: Path) -> None:
     """Check that a file can be written under this name, before the work starts. Raises InputError."""
     if output.is_dir():
-        raise InputError(f"{output}: is a folder, expected a file to write to")
+        raise InputError("is a folder, expected a file to write to", path=output)
 
 
 def find_model(model: Path | str | None, *, home: Home) -> Path:
@@ -85,7 +86,7 @@ def find_model(model: Path | str | None, *, home: Home) -> Path:
     except WarehouseError as error:
         if model is None:
             raise
-        raise InputError(f"{model}: no such model folder, and no version of the home") from error
+        raise InputError("no such model folder, and no version of the home", path=model) from error
 
 
 def snapshot_model(home: Home) -> str | None:
@@ -122,7 +123,7 @@ def find_recipe(config: Path) -> Path:
     if config.is_file():
         return config
     if str(config) not in shipped:
-        raise InputError(f"{config}: no such file, and none of the shipped recipes ({', '.join(sorted(shipped))})")
+        raise InputError(f"no such file, and none of the shipped recipes ({', '.join(sorted(shipped))})", path=config)
     return shipped[str(config)]
 
 
@@ -136,7 +137,7 @@ def find_mesh(mesh: Path, *, home: Home) -> Path:
     try:
         return entities_path(home, mesh_version=str(mesh))
     except WarehouseError as error:
-        raise InputError(f"{mesh}: no such file, and {error}") from error
+        raise InputError(f"no such file, and {error}", path=mesh) from error
 
 
 def read_mesh_version(mesh: Path) -> str:

@@ -19,6 +19,7 @@ from e2emern.tasks.parsers import ARCHIVES, TABLES, detect_format
 from e2emern.tasks.parsers.archives import members
 from e2emern.tasks.parsers.columns import GUESSED, Columns
 from e2emern.tasks.parsers.source_reader import Input, Member, open_source
+from e2emern.tasks.parsers.version import PARSER
 from e2emern.warehouse.errors import NameRefusedError
 from e2emern.warehouse.layout import CHECKSUMS, Home, SourceKey
 from e2emern.warehouse.sources.hash_cache import digesting
@@ -47,7 +48,7 @@ Report = Callable[[str, str], None]
 
 def refuse(path: str, reason: str) -> None:
     """Raise an InputError: the report of a run that needs every input."""
-    raise InputError(f"{path}: {reason}")
+    raise InputError(reason, path=path)
 
 
 def find_sources(
@@ -66,7 +67,7 @@ def find_sources(
         for path in paths:
             try:
                 of_table = _of_table(path, columns)
-                key = SourceKey(path.name, of_table.digest(digest(path)))
+                key = source_key(path, of_table.digest(digest(path)))
                 source = Source(path, key, path.stat().st_size, of_table)
             except OSError as error:
                 report(str(path), f"cannot be read ({error.strerror or error})")
@@ -78,6 +79,11 @@ def find_sources(
             if known.key != source.key:
                 raise InputError(f"{known.path} and {path} have one name and different content; rename one of them")
     return list(sources.values())
+
+
+def source_key(path: Path, digest: str) -> SourceKey:
+    """Return the key of a dump file with this digest, as the parser of this release reads it."""
+    return SourceKey(path.name, f"{digest}-{PARSER}")
 
 
 def find_files(inputs: Iterable[str | Path], *, home: Home | None = None, report: Report = refuse) -> list[Path]:
@@ -135,24 +141,24 @@ def _files(given: str, home: Home | None, report: Report) -> Iterator[Path]:
     try:
         exists = path.exists()
     except OSError as error:
-        raise InputError(f"{_printable(path)}: cannot be read ({error.strerror})") from error
+        raise InputError(f"cannot be read ({error.strerror})", path=_printable(path)) from error
     if path.is_dir():
         found, problems = _below(path, home)
         if not found and not problems:
-            raise InputError(f"{given}: the folder holds no file")
+            raise InputError("the folder holds no file", path=given)
         for each, reason in problems:
             report(_printable(each), reason)
         yield from sorted(found)
     elif exists or not glob.has_magic(given):
         if not exists:
-            raise InputError(f"{_printable(path)}: no such file or folder")
+            raise InputError("no such file or folder", path=_printable(path))
         if problem := _problem(path):
-            raise InputError(f"{_printable(path)}: {problem}")
+            raise InputError(problem, path=_printable(path))
         yield path
     else:
         matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if not matches:
-            raise InputError(f"{given}: no file matches")
+            raise InputError("no file matches", path=given)
         for match in map(Path, matches):
             if match.is_dir():
                 yield from _files(str(match), home, report)

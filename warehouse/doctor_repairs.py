@@ -11,18 +11,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import sweep
+from e2emern.warehouse.home_format import write_format
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.quarantine import quarantine
 from e2emern.warehouse.snapshots.file_stats import FileFacts
 from e2emern.warehouse.snapshots.refs import set_current, withdrawn
 from e2emern.warehouse.sources.hash_cache import forget_digest
+from e2emern.warehouse.sources.history import sum_up
 from e2emern.warehouse.sources.runs import RunRecord, write_run
 
 PARSED = ("documents", "deletions", "failures")
 """Folders of files by source, the same for every model."""
 
-Repair = Callable[[], str]
+Repair = Callable[[], str | None]
 
 
 @dataclass(slots=True)
@@ -87,6 +90,22 @@ def forget(home: Home, path: Path) -> str:
     """Drop the stored digest of a dump file."""
     forget_digest(home, path)
     return "the next run reads it again"
+
+
+def name_format(home: Home) -> str:
+    """Write `format.json` of a home that has the format of this release."""
+    take_away(home, home.format)
+    write_format(home)
+    return "written again"
+
+
+def make_checkpoint(home: Home) -> str | None:
+    """Sum up the run records again; None if one of them cannot be read."""
+    take_away(home, home.runs_checkpoint)
+    with suppress(WarehouseError):
+        sum_up(home, least=0)
+        return "written again"
+    return None
 
 
 def end(home: Home, run: RunRecord) -> str:

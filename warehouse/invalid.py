@@ -9,6 +9,7 @@ from itertools import islice, zip_longest
 
 import duckdb
 
+from e2emern.warehouse.connecting import connect
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home, SourceKey
 from e2emern.warehouse.quoting import file_list
@@ -50,7 +51,7 @@ def invalid_annotations(home: Home, sources: Iterable[SourceKey]) -> InvalidAnno
     kinds: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
     paths = [home.documents(source) for source in sorted(sources)]
-    with duckdb.connect() as connection:
+    with connect() as connection:
         for first in range(0, len(paths), _AT_ONCE):
             sql = _INVALID_SQL.format(files=file_list(paths[first : first + _AT_ONCE]), most=MOST_EXAMPLES)
             try:

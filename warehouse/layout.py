@@ -20,12 +20,16 @@ CHECKSUMS = frozenset({".md5", ".sha256"})
 """Suffixes of checksum files, which lie in the folder of the dumps but are not dumps."""
 LONGEST_NAME = 120  # bytes; file systems allow 255, and digests and suffixes come after
 _UNUSABLE = re.compile(r"[?\\\x00-\x1f\x7f]")
-_DIGEST = re.compile(r"[0-9a-f]{16}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{16}(-[1-9][0-9]*)?\Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SourceKey:
-    """One input file: its name, and the first 16 hex digits of its SHA-256 (`digest_file`).
+    """One input file: its name and its digest.
+
+    The digest is the first 16 hex digits of the SHA-256 of the file (`digest_file`). That of a dump file ends with `-`
+    and the version of the parser (`tasks.parsers.version`): another parser may make other rows of the same file, so
+    these rows are another version of the source, with files of their own.
 
     Raises `NameRefusedError` for a name that is empty, has a NUL or is not valid Unicode, and for a malformed
     digest.
@@ -38,8 +42,19 @@ class SourceKey:
         file_name(self.name)
         if not _DIGEST.match(self.digest):
             raise NameRefusedError(
-                f"digest of source {self.name!r}: found {self.digest!r}, expected 16 lower-case hex digits"
+                f"digest of source {self.name!r}: found {self.digest!r}, expected 16 lower-case hex digits, then "
+                "perhaps - and the version of the parser"
             )
+
+    @property
+    def content(self) -> str:
+        """The digest of the file alone."""
+        return self.digest.partition("-")[0]
+
+    @property
+    def parser(self) -> int | None:
+        """The version of the parser that read the file, None for a file that is not a dump file."""
+        return int(self.digest.partition("-")[2] or 0) or None
 
     @property
     def stem(self) -> str:
@@ -95,6 +110,11 @@ class Home:
             if self.root.exists():
                 raise WarehouseError("is a file; expected the folder of the tables", path=self.root)
             raise WarehouseError("does not exist; annotate something into it first", path=self.root)
+
+    @property
+    def format(self) -> Path:
+        """The file that names the format of the home (`warehouse.home_format`)."""
+        return self.root / "format.json"
 
     def documents(self, key: SourceKey) -> Path:
         """Path of the documents of a source."""

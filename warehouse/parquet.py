@@ -9,7 +9,7 @@ in the Parquet format). pyarrow verifies it and DuckDB does not, so DuckDB may m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -118,13 +118,24 @@ def read_batches(
 
     Raises `WarehouseError` if the file is damaged, OSError if it cannot be read now.
     """
+    with _damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
+        yield
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:  # shared storage may be unavailable for a moment
             raise
         raise WarehouseError(f"is damaged ({one_line(error)}); see e2emern doctor (damaged-file)", path=path) from error
+
+
+def read_table(path: Path) -> pa.Table:
+    """Return the rows of a Parquet file, and verify the checksum of every page. Raises as `read_batches`."""
+    with _damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read()
 
 
 def verify_pages(path: Path, *, columns: Sequence[str] | None = None) -> None:

@@ -14,9 +14,10 @@ def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = 
     return pa.field(name, kind, nullable=nullable, metadata={"description": description})
 
 
+_DIGEST = "First 16 hex digits of the SHA-256 of the input file, `-`, and the version of the parser"
 _ORIGIN = [
     _column("source", pa.string(), "Name of the input file", nullable=False),
-    _column("digest", pa.string(), "First 16 hex digits of the SHA-256 of the input file", nullable=False),
+    _column("digest", pa.string(), _DIGEST, nullable=False),
     _column("record", pa.int64(), "0-based position of the record in the input file", nullable=False),
 ]
 
@@ -166,7 +167,7 @@ INVALID_ANNOTATIONS = pa.schema(
 SOURCES = pa.schema(
     [
         _column("source", pa.string(), "Name of the input file", nullable=False),
-        _column("digest", pa.string(), "First 16 hex digits of the SHA-256 of the input file", nullable=False),
+        _column("digest", pa.string(), _DIGEST, nullable=False),
         _column(
             "rank", pa.int32(), "Order of precedence: of two records of one document and Version the higher rank wins"
         ),

@@ -15,6 +15,7 @@ from e2emern.flows.cli.application import app, say
 from e2emern.flows.cli.visible import visible_streams
 from e2emern.tasks.errors import InputError, ProblemsError
 from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.open_files import allow_many_files
 from e2emern.warehouse.wording import one_line
 
 from . import (  # noqa: F401  # importing a module adds its commands
@@ -49,6 +50,7 @@ _STOPPED = "stopped; what is done stays done, and running the same command again
 
 def main() -> None:
     """Run the command line, and exit the process with its exit code."""
+    allow_many_files()
     with visible_streams():
         _run()
 

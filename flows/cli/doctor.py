@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from e2emern.flows.cli.application import Examples, app, say
-from e2emern.flows.cli.options import HomeFolder
+from e2emern.flows.cli.options import AnyHome
 from e2emern.warehouse.wording import MOST_EXAMPLES, plural
 
 
 @app.command(epilog="Example: e2emern doctor --home home --repair")
 def doctor(
-    home: HomeFolder,
+    home: AnyHome,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what is safe to.")] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="List every finding, not the first ten of each code.")

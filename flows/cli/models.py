@@ -69,11 +69,9 @@ def add(
 ) -> None:
     """Copy a model into the home, under the version that its content gives it."""
     from e2emern.tasks.models import load_whole
-    from e2emern.warehouse.files import make_folder
     from e2emern.warehouse.registry.models import add_model
 
     *_, version = load_whole(folder, device="cpu")
-    make_folder(home.root)
     print(add_model(home, folder, version=version).version)
 
 

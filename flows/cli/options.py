@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home
 
 TIMEOUT_S = 300.0  # the same as in `warehouse.queries.sql`, which is too slow to import for --help
@@ -30,15 +32,24 @@ class AnswerFormat(StrEnum):
     JSON = "json"
 
 
-def _home(given: str | Home) -> Home:
+def _any_home(given: str | Home) -> Home:
     """Return the home of this path; typer passes defaults, which are homes, through the parser too."""
     return given if isinstance(given, Home) else Home(Path(given))
 
 
-_HOME = typer.Option("--home", parser=_home, envvar="E2EMERN_HOME", metavar="DIR", help="Folder of the tables.")
+def _home(given: str | Home) -> Home:
+    """Return the home of this path, if it has the format of this release."""
+    return open_home(_any_home(given).root)
 
-HomeFolder = Annotated[Home, _HOME]
-OptionalHome = Annotated[Home | None, _HOME]
+
+def _option(parser: Callable[[str | Home], Home]) -> Any:
+    return typer.Option("--home", parser=parser, envvar="E2EMERN_HOME", metavar="DIR", help="Folder of the tables.")
+
+
+HomeFolder = Annotated[Home, _option(_home)]
+OptionalHome = Annotated[Home | None, _option(_home)]
+AnyHome = Annotated[Home, _option(_any_home)]
+"""The home of a command that looks at its format by itself."""
 OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
 Form = Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")]
 Rows = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Most rows to print.")]

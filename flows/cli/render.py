@@ -24,6 +24,7 @@ from e2emern.flows.cli.terminal import (
 from e2emern.flows.values import as_json, distinct, records_of, write_csv
 from e2emern.flows.visible import visible_json
 from e2emern.model.document import MENTION_FIELDS, Document, Mention, Passage
+from e2emern.tasks.parsers.version import PARSER
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.wording import MOST_EXAMPLES, by_kind, cut, examples, plural
 
@@ -83,6 +84,10 @@ def print_status(status: Status, *, console: Console) -> None:
     if waiting := len(status.backlog):
         wait = "1 dump file waits" if waiting == 1 else f"{waiting:,} dump files wait"
         lines.append(f"{wait}: {examples(status.backlog, separator=', ', most=3)}")
+    if other := sum(number for parser, number in status.parsers.items() if parser != PARSER):
+        lines.append(
+            f"{plural(other, 'source')} read by another parser than that of this release: annotate the dump files again"
+        )
     lines += _first([f"damaged: {source}: {error}" for source, error in status.damaged.items()], "damaged sources")
     reasons = [f"{plural(number, 'failure')}: {reason}" for reason, number in status.failures.items()]
     lines += _first(reasons, "kinds of failure; see e2emern query failures")

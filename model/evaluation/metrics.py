@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from e2emern.model.evaluation.baselines import Bounds
 from e2emern.model.evaluation.comparison import is_of_given_spans
 from e2emern.model.evaluation.cutoffs import ByScore
 from e2emern.model.evaluation.scores import Cell, Counts, Score, summed
 from e2emern.model.evaluation.slices import ALL
-from e2emern.model.files import atomic_path
+from e2emern.model.files import write_table
 
 
 def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field[pa.DataType]:
@@ -108,8 +107,7 @@ def cutoff_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def write_figures(rows: list[dict[str, Any]], path: Path) -> None:
     """Write rows of EVALUATIONS as Parquet, whole or not at all."""
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=EVALUATIONS), temporary, compression="zstd")
+    write_table(pa.Table.from_pylist(rows, schema=EVALUATIONS), path)
 
 
 def wide_rows(evaluation: Evaluation, bounds: Bounds) -> list[dict[str, Any]]:

@@ -11,9 +11,12 @@ their codes. With `rank` = hidden size, only rounding is lost.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from e2emern.model.cli import fails_in_one_line
+from e2emern.model.errors import first_line
 from e2emern.model.files import atomic_path
 from e2emern.model.inference.resumable import open_part
 from e2emern.model.inference.segments import best_of_runs, ranges_of, reduce_runs, starts_of
@@ -33,10 +37,12 @@ from e2emern.model.precision import fastest_batch, fastest_dtype
 from e2emern.model.pretrained import load_model
 from e2emern.model.progress import Progress, each_tenth, silent
 from e2emern.model.tokenization import batches_of, pad
-from e2emern.model.version import weights_digest
+from e2emern.model.version import encoder_digest
 from e2emern.model.vocabulary import Vocabulary, bag_of_words
 
 LONGEST_NAME = 64  # word pieces
+_ENTRY = "e2emern"
+_LOG = logging.getLogger("e2emern")
 ENCODED = "word pieces"  # the unit of progress: time is proportional to them, not to names
 
 
@@ -140,7 +146,7 @@ class EntityBank:
     def _moved(self, index: np.ndarray) -> Tensor:
         return torch.from_numpy(index).to(self.codes.device)
 
-    def save(self, path: Path, *, weights: str, vocabulary: Vocabulary) -> None:
+    def save(self, path: Path, *, encoder: str, vocabulary: Vocabulary) -> None:
         """Write the bank as safetensors, whole or not at all; several processes may write the same one."""
         tensors = {
             "codes": self.codes.cpu().contiguous(),
@@ -149,21 +155,32 @@ class EntityBank:
             "mean": self.mean.cpu().contiguous(),
             "owner": torch.from_numpy(self.owner),
         }
+        # One entry, since safetensors writes several in any order: the version of a model covers the bytes of its bank.
+        metadata = {_ENTRY: json.dumps(_key(encoder, vocabulary) | {"sha256": _digest(tensors)}, sort_keys=True)}
         with atomic_path(path, suffix=f".{os.getpid()}.tmp") as temporary:
-            save_file(tensors, temporary, metadata=_key(weights, vocabulary))
+            save_file(tensors, temporary, metadata=metadata)
 
     @classmethod
-    def load(cls, path: Path, *, weights: str, vocabulary: Vocabulary) -> EntityBank | None:
-        """Read a saved bank; None if there is none, it is cut, or belongs to other weights or another vocabulary."""
+    def load(cls, path: Path, *, encoder: str, vocabulary: Vocabulary) -> EntityBank | None:
+        """Read a saved bank; None if there is none, or if it is of another encoder or another vocabulary.
+
+        Also None, with a warning, for a bank that is damaged: the digest of its tensors is among its metadata.
+        """
         if not path.exists():
             return None
         try:
             with safe_open(path, "pt") as file:
-                if (file.metadata() or {}) != _key(weights, vocabulary):
+                found = json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
+                written = found.pop("sha256", None)
+                if found != _key(encoder, vocabulary):
                     return None
                 # Copies, because kernels round differently at other alignments than those of the bank as built.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except SafetensorError:
+        except (SafetensorError, ValueError) as error:
+            _LOG.warning("%s is damaged (%s); the bank is built again", path, first_line(error))
+            return None
+        if written != _digest(tensors):
+            _LOG.warning("%s is damaged (its SHA-256 differs); the bank is built again", path)
             return None
         owner = tensors.pop("owner").numpy()
         return cls(**{name: t if name == "codes" else t.float() for name, t in tensors.items()}, owner=owner)
@@ -218,8 +235,8 @@ def greatest(scores: Tensor, count: int, *, block: int = 64) -> Tensor:
 
 
 def read_bank(folder: Path, vocabulary: Vocabulary) -> EntityBank | None:
-    """Return the bank of a model folder; None if there is none of its weights and this vocabulary."""
-    return EntityBank.load(folder / "bank.safetensors", weights=weights_digest(folder), vocabulary=vocabulary)
+    """Return the bank of a model folder; None if there is none of its encoder and this vocabulary."""
+    return EntityBank.load(folder / "bank.safetensors", encoder=encoder_digest(folder), vocabulary=vocabulary)
 
 
 def build_bank(
@@ -237,7 +254,7 @@ def build_bank(
         model,
         vocabulary,
         tokenizer=tokenizer,
-        weights=weights_digest(folder),
+        encoder=encoder_digest(folder),
         rank=rank,
         progress=progress,
     )
@@ -249,14 +266,14 @@ def make_bank(
     vocabulary: Vocabulary,
     *,
     tokenizer: PreTrainedTokenizerBase,
-    weights: str,
+    encoder: str,
     rank: int = 96,
     progress: Progress = silent,
 ) -> EntityBank:
     """Encode a vocabulary and write the bank to a path; resume a killed run, and wait for another process's."""
-    part = path.with_name(f"bank.{weights}.{vocabulary.digest}.part")
+    part = path.with_name(f"bank.{encoder}.{vocabulary.digest}.part")
     bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, rank=rank, part=part, progress=progress)
-    bank.save(path, weights=weights, vocabulary=vocabulary)
+    bank.save(path, encoder=encoder, vocabulary=vocabulary)
     part.unlink(missing_ok=True)
     return bank
 
@@ -312,8 +329,16 @@ def encode_names(
     return vectors
 
 
-def _key(weights: str, vocabulary: Vocabulary) -> dict[str, str]:
-    return {"weights": weights, "mesh_version": vocabulary.version, "vocabulary": vocabulary.digest}
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        hashed.update(np.ascontiguousarray(tensor.numpy()).data)
+    return hashed.hexdigest()
+
+
+def _key(encoder: str, vocabulary: Vocabulary) -> dict[str, str]:
+    return {"encoder": encoder, "mesh_version": vocabulary.version, "vocabulary": vocabulary.digest}
 
 
 @fails_in_one_line

@@ -41,7 +41,7 @@ from e2emern.model.pretrained import load_model
 from e2emern.model.progress import Progress, silent
 from e2emern.model.tagging import WordSpan, find_word_spans
 from e2emern.model.tokenization import Window, batches_of, longest_window, make_windows, pad
-from e2emern.model.version import weights_digest
+from e2emern.model.version import encoder_digest
 from e2emern.model.vocabulary import Vocabulary
 
 RECALL_BIAS = 2.0  # log-odds by which O is made less probable to find low-confidence spans; chosen on dev
@@ -275,11 +275,11 @@ def load_cascade(
     model, tokenizer, version = load_model(folder, device=device, dtype=dtype)
     if not fitted:
         model.config.resolver = None
-    weights = weights_digest(folder)
-    kept = banks / f"{weights}.{vocabulary.digest}.safetensors"
+    encoder = encoder_digest(folder)
+    kept = banks / f"{encoder}.{vocabulary.digest}.safetensors"
     bank = None
     for place in (folder / "bank.safetensors", kept):
-        bank = bank or EntityBank.load(place, weights=weights, vocabulary=vocabulary)
+        bank = bank or EntityBank.load(place, encoder=encoder, vocabulary=vocabulary)
     if bank is None:
-        bank = make_bank(kept, model, vocabulary, tokenizer=tokenizer, weights=weights, progress=progress)
+        bank = make_bank(kept, model, vocabulary, tokenizer=tokenizer, encoder=encoder, progress=progress)
     return Cascade(model, tokenizer=tokenizer, vocabulary=vocabulary, bank=bank.to(device), model_version=version)

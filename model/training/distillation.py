@@ -143,7 +143,7 @@ def read_silver(
         RecipeError: it is not such a file, or has other tags or other word pieces.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise RecipeError(f"{path}: cannot be read as tagged sentences: {first_line(error)}") from error
     if table.schema.remove_metadata() != SILVER_SCHEMA or not table.num_rows:

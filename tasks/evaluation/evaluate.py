@@ -72,7 +72,7 @@ def evaluate_models(
     given twice, or `home` is a file.
     """
     if home.root.is_file():
-        raise InputError(f"{home.root}: is a file, expected a folder to write to")
+        raise InputError("is a file, expected a folder to write to", path=home.root)
     unknown = sorted(set(protocols) - set(PROTOCOLS))
     if unknown:
         raise InputError(f"unknown protocol {', '.join(unknown)}: expected {', '.join(PROTOCOLS)}")

@@ -136,7 +136,7 @@ def _file_of(folder: Path, name: str) -> Path:
     for path in (folder / f"{name}.tsv", folder / f"{name}.tsv.xz"):
         if path.exists():
             return path
-    raise InputError(f"{folder}: found neither {name}.tsv nor {name}.tsv.xz")
+    raise InputError(f"found neither {name}.tsv nor {name}.tsv.xz", path=folder)
 
 
 def _table(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -147,7 +147,7 @@ def _table(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[
             table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
             missing = set(columns) - set(table.fieldnames or ())
             if missing:
-                raise InputError(f"{folder}: {name} lacks the columns {', '.join(sorted(missing))}")
+                raise InputError(f"{name} lacks the columns {', '.join(sorted(missing))}", path=folder)
             for cells in table:
                 yield table.line_num, cells
     except csv.Error as error:

@@ -62,7 +62,7 @@ def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Col
     if folder is None:
         return Corrections((), {}, ())
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of corrections")
+        raise InputError("no such folder of corrections", path=folder)
     taken: dict[str, GoldDocument] = {}
     places: dict[str, str] = dict.fromkeys(judged, "the documents that models are compared on")
     files: dict[str, int] = {}

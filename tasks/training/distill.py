@@ -33,7 +33,9 @@ from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import load_whole, read_vocabulary
 from e2emern.tasks.resolve import check_output, read_mesh_version
 from e2emern.tasks.sentences import split_sentences
+from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.parquet import TableWriter, read_table
 
 CHUNK = 100  # passages
 LEAST_PIECES = 8  # of a sentence; shorter ones are section numbers and the like
@@ -93,7 +95,7 @@ def make_silver(
         return kept
     passages = _rich(lines, vocabulary, seed=seed)
     if not passages:
-        raise InputError(f"{text}: no passage in it is rich in names of diseases and chemicals")
+        raise InputError("no passage in it is rich in names of diseases and chemicals", path=text)
     parts = _begin(output, made_from)
     chosen = ([lines[at] for at in passages[start : start + CHUNK]] for start in range(0, len(passages), CHUNK))
     tables = _tag_parts(
@@ -129,7 +131,7 @@ def _tag_parts(
         new = not part.exists()
         if new:
             _write(tag(passages), part)
-        tables.append(pq.read_table(part))
+        tables.append(_read(part))
         found = _pieces(tables[-1])
         done, tagged = done + found, tagged + (found if new else 0)
         if done >= pieces:
@@ -178,7 +180,7 @@ def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel], piece
     for folder, model, its in zip(teachers, models, pieces, strict=True):
         for what, one, first in (("tags", model.config.tags, models[0].config.tags), ("word pieces", its, pieces[0])):
             if one != first:
-                raise InputError(f"{folder}: its {what} are not those of {teachers[0]}")
+                raise InputError(f"its {what} are not those of {teachers[0]}", path=folder)
 
 
 def _begin(output: Path, made_from: dict[str, Any]) -> Path:
@@ -195,8 +197,15 @@ def _begin(output: Path, made_from: dict[str, Any]) -> Path:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    with atomic_write(path) as file:
-        pq.write_table(table, file, compression="zstd")
+    with TableWriter(path, table.schema) as writer:
+        writer.append(table)
+
+
+def _read(part: Path) -> pa.Table:
+    try:
+        return read_table(part)
+    except WarehouseError as error:
+        raise InputError("is damaged; delete it, and the same command tags its sentences again", path=part) from error
 
 
 def _pieces(table: pa.Table) -> int:

@@ -67,9 +67,9 @@ def read_resolver(model: Path) -> dict[str, Any]:
     try:
         fitted = read_fitted(model)
     except ValueError as error:
-        raise InputError(f"{model}: {error}") from error
+        raise InputError(str(error), path=model) from error
     if fitted is None:
-        raise InputError(f"{model}: its resolver is not fitted; name a model that was trained without --with-dev")
+        raise InputError("its resolver is not fitted; name a model that was trained without --with-dev", path=model)
     return fitted
 
 

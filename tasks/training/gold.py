@@ -168,7 +168,7 @@ def read_gold(
                 record, corpus=corpus, split=split, annotated_types=annotated_types, passed_over=passed_over
             )
     if reason := passed_over.reason(annotated_types):
-        raise InputError(f"{path}: {reason}")
+        raise InputError(reason, path=path)
     if summary := passed_over.summary():
         log(f"{path.name}: {summary}")
     if passed_over.invalid:
@@ -251,7 +251,7 @@ def _read(name: str, log: Callable[[str], None]) -> list[GoldDocument]:
     matched = NAMED.fullmatch(name)
     path = Path(matched[3] if matched else name)
     if not path.is_file():
-        raise InputError(f"{path}: no such gold file; expected FILE or CORPUS/SPLIT=FILE")
+        raise InputError("no such gold file; expected FILE or CORPUS/SPLIT=FILE", path=path)
     if path.suffix == ".parquet":
         return read_prepared(path, splits=[f"{matched[1]}/{matched[2]}"] if matched else None)
     if matched:
@@ -262,7 +262,7 @@ def _read(name: str, log: Callable[[str], None]) -> list[GoldDocument]:
     documents = read_gold(path, corpus=corpus, split=split, log=log)
     occurring = {mention.entity_type for document in documents for mention in document.mentions}
     if not occurring:
-        raise InputError(f"{path}: found no valid annotation; expected PubTator text with gold mentions")
+        raise InputError("found no valid annotation; expected PubTator text with gold mentions", path=path)
     types = tuple(kind for kind in ENTITY_TYPES if kind in occurring)
     return [replace(document, annotated_types=types) for document in documents]
 

@@ -182,7 +182,7 @@ def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Pa
     Raises InputError if the encoder or the data cannot be used, or memory runs out.
     """
     place = pick_device(device)
-    busy = InputError(f"{plan.folder}: another process runs this retraining")
+    busy = InputError("another process runs this retraining", path=plan.folder)
     with one_line(), locked(plan.folder / ".lock", busy=busy):
         recipe = make_recipe(plan.recipe)
         train(

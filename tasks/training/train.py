@@ -90,13 +90,13 @@ def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) 
     """
     if config.corpus is not None:
         if not config.corpus.is_file():
-            raise InputError(f"{config.corpus}: no such corpus; {config.path} names it")
+            raise InputError(f"no such corpus; {config.path} names it", path=config.corpus)
         return config.corpus
     used = {*config.recipe.all_train, *config.recipe.dev}
     files = [file for file in config.gold if f"{file.corpus}/{file.split}" in used]
     for file in files:
         if not file.path.is_file():
-            raise InputError(f"{file.path}: no such file, for {file.corpus}/{file.split}; --data says where it is")
+            raise InputError(f"no such file, for {file.corpus}/{file.split}; --data says where it is", path=file.path)
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"corpus.{_digest(files)}.parquet"
     if not path.exists():
@@ -114,7 +114,7 @@ def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) 
 def find_silver(config: Config) -> Path | None:
     """Return the file of tagged sentences that a recipe file names, or None. Raises InputError."""
     if config.silver is not None and not config.silver.is_file():
-        raise InputError(f"{config.silver}: no such file of tagged sentences; `e2emern silver` makes one")
+        raise InputError("no such file of tagged sentences; `e2emern silver` makes one", path=config.silver)
     return config.silver
 
 

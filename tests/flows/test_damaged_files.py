@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from e2emern.flows.annotate import annotate_sources
@@ -83,3 +85,31 @@ def test_a_damaged_file_is_one_line(
         assert isinstance(ended.exception, InputError | WarehouseError), (command, ended.exception)
         assert named in str(ended.exception), command
         assert "\n" not in str(ended.exception), command
+
+
+def test_every_command_refuses_a_home_of_another_format(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.format.write_text('{"home": "e2emern/9", "format": 9}')
+    asked = 0
+    for words, command in _commands([], get_command(app)):
+        if words == ["doctor"] or not any("--home" in option.opts for option in command.params):
+            continue
+        ended = CliRunner().invoke(app, [*words, "--home", str(tmp_path)])
+        assert isinstance(ended.exception, WarehouseError), words
+        assert str(ended.exception) == (
+            f"{tmp_path} has format 9, of newer releases; this one reads 1: update e2emern, or use another home"
+        )
+        asked += 1
+    assert asked > 25
+    assert [path.name for path in tmp_path.iterdir()] == ["format.json"]
+    ended = CliRunner().invoke(app, ["doctor", "--repair", "--home", str(tmp_path)])
+    assert "has format 9" in str(ended.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["format.json"]
+
+
+def _commands(words: list[str], command: Any) -> Iterator[tuple[list[str], Any]]:
+    """Every command with the words that name it."""
+    for name, sub in getattr(command, "commands", {}).items():
+        yield from _commands([*words, name], sub)
+    if not hasattr(command, "commands"):
+        yield words, command

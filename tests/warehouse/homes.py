@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.mesh.entities import write_entities
 from e2emern.warehouse.parquet import TableWriter
@@ -112,6 +113,7 @@ def add_source(
     model: str = MODEL,
 ) -> SourceSummary:
     """Writes the files of a source, the mentions last."""
+    make_home(home)
     origin = {"source": source.name, "digest": source.digest}
     if mentions is None:
         failed = {record for record, _ in unread}

@@ -22,6 +22,7 @@ from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.reader import current_snapshot
 from e2emern.warehouse.snapshots.refs import active_rollback, current_number, roll_back
 from e2emern.warehouse.sources.counts import pending
+from e2emern.warehouse.sources.history import read_history, sum_up
 from e2emern.warehouse.sources.runs import begin_run, may_be_running, write_run
 from tests.warehouse.damages import (
     NEW,
@@ -338,6 +339,21 @@ def test_a_record_of_rollbacks_that_cannot_be_read_is_reported_and_left(home: Ho
     assert examine(home) == []
 
 
+def test_a_damaged_checkpoint_is_made_again_from_the_run_records(home: Home) -> None:
+    sum_up(home, least=0)
+    written = home.runs_checkpoint.read_bytes()
+    assert examine(home) == []
+    at = written.index(ONE.digest.encode())
+    home.runs_checkpoint.write_bytes(written[:at] + b"9" + written[at + 1 :])  # valid JSON, of another source
+    found = Finding("damaged-checkpoint", "runs-checkpoint.json", "is not what was written")
+    assert examine(home) == [found]
+    assert ONE in read_history(home).first_and_last_seen
+    assert examine(home, repair=True) == [replace(found, repaired="written again")]
+    assert home.runs_checkpoint.read_bytes() == written
+    assert [one.code for one in examine(home, repair=True)] == ["quarantined"]
+    assert examine(home) == []
+
+
 def test_homes_without_anything(tmp_path: Path) -> None:
     assert examine(Home(tmp_path)) == []
     with pytest.raises(WarehouseError, match="does not exist; annotate something into it first"):
@@ -357,4 +373,8 @@ def test_every_code_is_found_here() -> None:
         "damaged-rollbacks",
         "damaged-model",
         "damaged-champion",
+        "damaged-checkpoint",
+        "damaged-evaluation",  # tests/warehouse/registry/test_evaluations.py
+        "no-format",  # tests/warehouse/test_home_format.py
+        "damaged-format",
     } == set(CODES)

@@ -96,7 +96,7 @@ def test_too_many_open_files_lose_nothing(home: Home) -> None:
     """The good snapshot was set aside."""
     before = files(home)
     script = (
-        "import os, resource, sys\nfrom pathlib import Path\nfrom warehouse.doctor import examine\n"
+        "import os, resource, sys\nfrom pathlib import Path\nfrom e2emern.warehouse.doctor import examine\n"
         "from e2emern.warehouse.layout import Home\nhome = Home(Path(sys.argv[1]))\nexamine(home)\n"
         "used = len(os.listdir('/proc/self/fd'))\n"
         "for more in range(9):\n"

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from e2emern.warehouse.connecting import connect
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.mesh.entities import entities_path
 from e2emern.warehouse.parquet import verify_pages
@@ -198,7 +199,7 @@ def _opened(home: Home, spill: str) -> Iterator[duckdb.DuckDBPyConnection]:
         with open_snapshot(home, config=config) as connection:
             yield connection
     else:
-        with duckdb.connect(config=config) as connection:
+        with connect(config=config) as connection:
             connection.register("nothing", MENTIONS.empty_table())
             connection.execute("CREATE TEMP VIEW mentions AS FROM nothing")
             yield connection

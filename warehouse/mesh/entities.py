@@ -19,8 +19,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from e2emern.warehouse.connecting import connect
 from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
 from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.parquet import Rows, TableWriter
 from e2emern.warehouse.quoting import file_list
@@ -101,6 +103,7 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
     Raises the errors of `write_entities`.
     """
     _check(table, mesh_version=mesh_version)
+    make_home(home)
     kept = home.entities(mesh_version)
     with _duckdb() as connection:
         if kept.exists() and not filecmp.cmp(kept, table, shallow=False):
@@ -189,7 +192,7 @@ def _check(table: Path, *, mesh_version: str) -> None:
 def _duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
     with (
         tempfile.TemporaryDirectory(prefix="e2emern-entities-") as spill,
-        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill, "threads": 1}) as connection,
+        connect(config={"memory_limit": _MEMORY, "temp_directory": spill, "threads": 1}) as connection,
     ):
         connection.execute("SET enable_progress_bar = false")
         yield connection

@@ -29,6 +29,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from e2emern.warehouse.connecting import connect
 from e2emern.warehouse.errors import QueryRefusedError, WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.answers import NO_MEMORY, batches_of, memory_limit, settings
@@ -106,7 +107,7 @@ def _restricted(request: Request) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the snapshot so that only its Parquet files can be read, within the limits of the request."""
     home, root = request.home, request.home.root.resolve()
     files, numbers = _files(home, number=request.number, earlier=request.earlier)
-    with settings(request.memory_limit) as config, duckdb.connect(config=config) as connection:
+    with settings(request.memory_limit) as config, connect(config=config) as connection:
         prepare(connection, root)
         for name, number in numbers.items():
             attach(connection, home.snapshot(number).resolve(), name)

@@ -14,6 +14,11 @@ from e2emern.warehouse.sources.runs import FLOW_RUN, RunRecord, read_run
 
 _INVALID_SQL = "SELECT kind, count(*) AS number FROM invalid_annotations GROUP BY kind ORDER BY number DESC, kind"
 
+_PARSERS_SQL = """
+SELECT CAST(split_part(digest, '-', 2) AS INTEGER) AS parser, count(*) AS number
+FROM sources WHERE current AND contains(digest, '-') GROUP BY parser ORDER BY parser
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
@@ -32,6 +37,7 @@ class Status:
     failures: dict[str, int]  # by reason, most frequent first; repeated reasons without numbers and quotes
     invalid_annotations: dict[str, int]  # by kind, most frequent first; in the documents shown
     damaged: dict[str, str]  # source -> what is damaged
+    parsers: dict[int, int]  # version of the parser -> number of sources that are shown as it read them
 
     @property
     def linked_share(self) -> float:
@@ -51,6 +57,7 @@ def status(home: Home) -> Status:
     failures: dict[str, int] = {}
     invalid: dict[str, int] = {}
     damaged: dict[str, str] = {}
+    parsers: dict[int, int] = {}
     if snapshot is not None:
         with open_snapshot(home) as connection:
             for kind, number, _sources, example in connection.execute(library()["failures"].sql).fetchall():
@@ -63,6 +70,7 @@ def status(home: Home) -> Status:
                     "SELECT source, coalesce(error, '') FROM sources WHERE current AND status = 'damaged' ORDER BY rank"
                 ).fetchall()
             )
+            parsers = dict(connection.execute(_PARSERS_SQL).fetchall())
     return Status(
         last_run=last and read_run(home.run(last.run_id)),  # with its sources
         snapshot=snapshot,
@@ -71,6 +79,7 @@ def status(home: Home) -> Status:
         failures=failures,
         invalid_annotations=invalid,
         damaged=damaged,
+        parsers=parsers,
     )
 
 

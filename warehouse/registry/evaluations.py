@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, file_name
+from e2emern.warehouse.parquet import TableWriter, read_table
 from e2emern.warehouse.registry.models import champion, changes, models
+from e2emern.warehouse.sealed import seal, unseal
 
+_ADVICE = "move its folder away and evaluate again (e2emern doctor: damaged-evaluation)"
 _LEADING = ("f1", "accuracy@1")
 
 
@@ -70,19 +73,27 @@ class Judged:
 
 def write_judged(home: Home, judged: Judged, *, figures: pa.Table, report: str) -> None:
     """Write an evaluation: figures and report first, the verdict last."""
+    make_home(home)
     folder = _folder(home, judged.evaluation)
-    with atomic_write(folder / "figures.parquet") as file:
-        pq.write_table(figures, file, compression="zstd")
+    with TableWriter(folder / "figures.parquet", figures.schema) as writer:
+        writer.append(figures)
     with atomic_write(folder / "report.md") as file:
         file.write(report.encode())
     with atomic_write(folder / "verdict.json") as file:
-        file.write(json.dumps(asdict(judged), indent=1).encode() + b"\n")
+        file.write(seal(asdict(judged)))
 
 
 def read_judged(home: Home, evaluation: str) -> Judged | None:
     """Return an evaluation, or None if there is none with this id. Raises `WarehouseError` if it is damaged."""
     path = _folder(home, evaluation) / "verdict.json"
     return _read(path) if path.exists() else None
+
+
+def check_judged(home: Home, evaluation: str) -> None:
+    """Check the record of an evaluation and its figures. Raises `WarehouseError` if one is missing or damaged."""
+    folder = _folder(home, evaluation)
+    if (folder / "verdict.json").exists():  # written last
+        _figures(home, _read(folder / "verdict.json"))
 
 
 def read_report(home: Home, evaluation: str) -> str:
@@ -162,15 +173,15 @@ def _folder(home: Home, evaluation: str) -> Path:
 def _figures(home: Home, judged: Judged) -> pa.Table:
     path = _folder(home, judged.evaluation) / "figures.parquet"
     try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise WarehouseError("cannot be read; move its folder away and evaluate again", path=path) from error
+        return read_table(path)
+    except WarehouseError as error:
+        raise WarehouseError(f"is damaged; {_ADVICE}", path=path) from error
 
 
 def _read(path: Path) -> Judged:
     try:
-        fields: dict[str, Any] = json.loads(path.read_bytes())
+        fields = unseal(path.read_bytes())
         checks: Sequence[dict[str, Any]] = fields.pop("checks")
         return Judged(checks=tuple(Check(**check) for check in checks), **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WarehouseError("is not a valid evaluation record; move its folder away", path=path) from error
+        raise WarehouseError(f"is not a valid evaluation record; {_ADVICE}", path=path) from error

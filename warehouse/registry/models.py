@@ -18,6 +18,7 @@ from typing import Any
 
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write, locked, sync
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, file_name
 from e2emern.warehouse.login import login
 
@@ -70,6 +71,7 @@ def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
     """
     if not folder.is_dir():
         raise WarehouseError("is not a folder; expected a model folder", path=folder)
+    make_home(home)
     place = home.model(version)
     with locked(_lock_file(home)):
         for left in place.parent.glob(".adding-*"):  # of killed processes: this one holds the lock

@@ -21,6 +21,7 @@ from typing import Any
 
 import duckdb
 
+from e2emern.warehouse.connecting import connect
 from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
 from e2emern.warehouse.files import atomic_write, locked, make_folder, sync
 from e2emern.warehouse.layout import Home
@@ -140,7 +141,7 @@ def opened(built: Path, *, config: dict[str, Any] | None = None) -> Iterator[duc
     On close, DuckDB moves committed data from its log into the file, but ignores a failure such as a full disk. The
     explicit checkpoint reports it.
     """
-    with duckdb.connect(str(built), config=config or {}) as connection:
+    with connect(str(built), config=config) as connection:
         yield connection
         connection.execute("CHECKPOINT")
 

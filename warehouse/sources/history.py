@@ -6,7 +6,6 @@ old home reads a few records instead of thousands. It is safe to delete: a later
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +14,10 @@ from importlib.metadata import version
 from operator import attrgetter
 from typing import Any, Final
 
+from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.layout import Home, SourceKey, Versions, file_name
+from e2emern.warehouse.sealed import seal, unseal
 from e2emern.warehouse.sources.runs import (
     RunRecord,
     SourceOutcome,
@@ -84,8 +85,12 @@ class History:
 
     @property
     def first_and_last_seen(self) -> dict[SourceKey, tuple[str, str]]:
-        """The first and the last run that recorded each source."""
-        return {key: (met.first, met.last) for key, met in self._met.items()}
+        """The first run that recorded the content of each source, with any parser, and the last one of the source."""
+        first: dict[tuple[str, str], str] = {}
+        for key, met in self._met.items():
+            of = (key.name, key.content)
+            first[of] = min(first.get(of, met.first), met.first)
+        return {key: (first[key.name, key.content], met.last) for key, met in self._met.items()}
 
     @property
     def latest(self) -> frozenset[SourceKey]:
@@ -156,32 +161,38 @@ def read_history(home: Home) -> History:
     return history
 
 
-def sum_up(home: Home) -> None:
-    """Write a checkpoint if many runs have ended since the last one."""
+def sum_up(home: Home, *, least: int | None = None) -> None:
+    """Write a checkpoint if at least so many runs, by default `CHECKPOINT_EVERY`, have ended since the last one."""
     history, since = _read(home)
     ended = [run for run in since if run.finished]
-    if len(ended) >= CHECKPOINT_EVERY:
+    if len(ended) >= (CHECKPOINT_EVERY if least is None else least):
         for run in ended:
             history.add(run)
         with atomic_write(home.runs_checkpoint) as file:
-            file.write(json.dumps(history.to_json()).encode() + b"\n")
+            file.write(seal(history.to_json()))
+
+
+def read_checkpoint(home: Home) -> History:
+    """Return what the checkpoint sums up. Raises `WarehouseError` if it is not as it was written."""
+    try:
+        return History.from_json(unseal(home.runs_checkpoint.read_bytes()))
+    except FileNotFoundError:
+        return History()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WarehouseError("is damaged (e2emern doctor: damaged-checkpoint)", path=home.runs_checkpoint) from error
 
 
 def _read(home: Home) -> tuple[History, list[RunRecord]]:
     """Return the history of the checkpoint, and the records that it does not sum up."""
     records = {path.stem: path for path in home.runs.glob("*.json")}
-    history = _read_checkpoint(home)
+    try:
+        history = read_checkpoint(home)
+    except WarehouseError:  # the doctor reports it
+        history = History()
     summed = {file_name(run.run_id) for run in history.runs}
     if not summed <= records.keys():
         history, summed = History(), set()
     return history, [read_run(records[name]) for name in sorted(records.keys() - summed)]
-
-
-def _read_checkpoint(home: Home) -> History:
-    try:
-        return History.from_json(json.loads(home.runs_checkpoint.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-        return History()
 
 
 @contextmanager

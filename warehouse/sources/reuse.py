@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from e2emern.warehouse.connecting import connect
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.parquet import verify_pages
@@ -88,7 +89,7 @@ def reused_mentions(home: Home, key: SourceKey, versions: Versions) -> Carried:
         return Carried()
     with (
         tempfile.TemporaryDirectory(prefix="e2emern-carry-") as spill,
-        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill}) as connection,
+        connect(config={"memory_limit": _MEMORY, "temp_directory": spill}) as connection,
         suppress(duckdb.Error),  # a file was deleted meanwhile, or its footer is damaged
     ):
         return _carried(connection, home, key, intact)

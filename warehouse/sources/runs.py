@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, SourceKey
 
 LONGEST_RUN: Final = timedelta(days=7)
@@ -126,6 +127,7 @@ def may_be_running(run: RunRecord) -> bool:
 def write_run(home: Home, run: RunRecord) -> None:
     """Write the record of a run, replacing an earlier one of the same run. Raises what `check_names` raises."""
     check_names(run)
+    make_home(home)
     sources = [{name: value for name, value in asdict(source).items() if value} for source in run.sources]
     with atomic_write(home.run(run.run_id)) as file:
         file.write(json.dumps(asdict(replace(run, sources=())) | {"sources": sources}).encode() + b"\n")

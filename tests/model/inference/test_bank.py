@@ -14,6 +14,7 @@ from e2emern.model.inference.bank import EntityBank, build_bank, main, make_bank
 from e2emern.model.inference.cascade import load_cascade
 from e2emern.model.pretrained import load_model, save_model
 from e2emern.model.progress import Progress
+from e2emern.model.version import encoder_digest
 from e2emern.model.vocabulary import Vocabulary
 from tests.model import tiny
 
@@ -79,6 +80,22 @@ def test_a_cut_bank_is_built_again(model: Path, tmp_path: Path) -> None:
     assert_same(load_file(bank), whole)
 
 
+def test_every_flipped_bit_in_a_bank_is_found_and_the_bank_built_again(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mesh, banks = tiny.save_entities(tmp_path), tmp_path / "banks"
+    load_cascade(model, mesh=mesh, banks=banks)
+    [bank] = banks.iterdir()
+    encoder, whole = encoder_digest(model), bank.read_bytes()
+    for at in range(0, len(whole), 97):  # in the header and in all tensors
+        for bit in (0, 6):
+            bank.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            assert EntityBank.load(bank, encoder=encoder, vocabulary=Vocabulary.read(mesh)) is None
+    load_cascade(model, mesh=mesh, banks=banks)
+    assert f"{bank} is damaged (its SHA-256 differs); the bank is built again" in caplog.messages
+    assert bank.read_bytes() == whole
+
+
 def test_vectors_of_other_names_are_not_reused(model: Path) -> None:
     fewer = Vocabulary(tiny.CONCEPTS[1:], version="tiny")
     build_bank(model, fewer, rank=8)
@@ -109,8 +126,8 @@ def test_progress_is_in_word_pieces_from_the_start_of_the_first_batch(model: Pat
 def test_a_bank_that_was_read_scores_as_the_bank_that_was_built(model: Path, tmp_path: Path) -> None:
     vocabulary, generator = tiny.vocabulary(), torch.Generator().manual_seed(1)
     network, tokenizer, _ = load_model(model, device="cpu")
-    built = make_bank(tmp_path / "bank", network, vocabulary, tokenizer=tokenizer, weights="w", rank=7)
-    read = EntityBank.load(tmp_path / "bank", weights="w", vocabulary=vocabulary)
+    built = make_bank(tmp_path / "bank", network, vocabulary, tokenizer=tokenizer, encoder="w", rank=7)
+    read = EntityBank.load(tmp_path / "bank", encoder="w", vocabulary=vocabulary)
     assert read is not None
     # Kernels round differently at other alignments. A file places tensors anywhere, memory at multiples of 64 bytes.
     assert {getattr(read, name).data_ptr() % 64 for name in ("codes", "scale", "basis", "mean")} == {0}

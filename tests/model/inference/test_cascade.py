@@ -291,9 +291,9 @@ class TestBank:
     def test_a_bank_of_other_weights_or_names_is_not_taken(self, model: E2emernModel, tmp_path: Path) -> None:
         vocabulary, path = tiny.vocabulary(), tmp_path / "bank.safetensors"
         bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=8)
-        bank.save(path, weights="w", vocabulary=vocabulary)
-        again = EntityBank.load(path, weights="w", vocabulary=vocabulary)
+        bank.save(path, encoder="w", vocabulary=vocabulary)
+        again = EntityBank.load(path, encoder="w", vocabulary=vocabulary)
         assert again is not None
         assert torch.equal(again.codes, bank.codes)
-        assert EntityBank.load(path, weights="x", vocabulary=vocabulary) is None
-        assert EntityBank.load(tmp_path / "none", weights="w", vocabulary=vocabulary) is None
+        assert EntityBank.load(path, encoder="x", vocabulary=vocabulary) is None
+        assert EntityBank.load(tmp_path / "none", encoder="w", vocabulary=vocabulary) is None

@@ -157,7 +157,7 @@ def test_functions_without_limits_of_their_own(home: Home, sql: str, limit: str)
 
 def test_the_child_ends_with_its_parent(home: Home) -> None:
     parent = (
-        "import os, sys, threading\nfrom pathlib import Path\nfrom warehouse.layout import Home\n"
+        "import os, sys, threading\nfrom pathlib import Path\nfrom e2emern.warehouse.layout import Home\n"
         "from e2emern.warehouse.queries.sql import query\n"
         "def end():\n"
         "    me = os.getpid()\n"

@@ -10,6 +10,7 @@ import pytest
 
 from e2emern.model.evaluation.metrics import EVALUATIONS
 from e2emern.warehouse import schemas
+from e2emern.warehouse.doctor import examine
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.sql import query
@@ -98,8 +99,22 @@ def test_the_table_of_figures_has_the_columns_that_evaluations_write() -> None:
 def test_a_damaged_record_is_reported(home: Home) -> None:
     evaluate(home, SPEED)
     (home.root / "evaluations" / "e1" / "figures.parquet").write_text("no Parquet")
-    with pytest.raises(WarehouseError, match=r"figures\.parquet cannot be read; move its folder away and evaluate"):
+    with pytest.raises(WarehouseError, match=r"figures\.parquet is damaged; move its folder away and evaluate"):
         publish_it(home)
     (home.root / "evaluations" / "e1" / "verdict.json").write_text('{"checks": [{}]}')
     with pytest.raises(WarehouseError, match=r"verdict\.json is not a valid evaluation record; move its folder away"):
         evaluations(home)
+
+
+@pytest.mark.parametrize("name", ["figures.parquet", "verdict.json"])
+def test_a_flipped_bit_in_an_evaluation_is_found_and_set_aside(home: Home, name: str) -> None:
+    evaluate(home, SPEED)
+    path = home.root / "evaluations" / "e1" / name
+    content = bytearray(path.read_bytes())
+    content[content.index(b"f1") if name == "verdict.json" and b"f1" in content else 40] ^= 1
+    path.write_bytes(content)
+    assert [(one.code, one.path, one.repaired) for one in examine(home, repair=True)] == [
+        ("damaged-evaluation", "evaluations/e1", "moved to quarantine")
+    ]
+    assert examine(home) == []
+    assert evaluations(home) == []

@@ -9,6 +9,7 @@ import pytest
 
 from e2emern.warehouse.doctor import examine
 from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.registry.models import (
     add_model,
@@ -48,6 +49,7 @@ def test_a_model_is_copied_with_what_belongs_to_it(home: Home, tmp_path: Path) -
 
 
 def test_a_model_is_added_once_and_the_remains_of_a_kill_are_cleared(home: Home, tmp_path: Path) -> None:
+    make_home(home)
     remains = home.model("aaa").with_name(".adding-aaa")
     remains.mkdir(parents=True)
     (remains / "config.json").write_text("half")

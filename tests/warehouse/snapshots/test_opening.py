@@ -73,6 +73,7 @@ SECRET = "SELECT content FROM read_text('/etc/passwd')"
         (f"DROP TABLE snapshot; CREATE VIEW snapshot AS {SECRET}", "a view snapshot that e2emern did not write"),
         ("UPDATE files SET path = '../' || path", "the path '../"),
         ("UPDATE files SET path = '/etc/x.parquet'", "the path '/etc/x.parquet', which is outside the home"),
+        ("UPDATE files SET path = 'a/../../x'", "the path 'a/../../x', which is outside the home"),
         ("CREATE SCHEMA other", "a foreign schema other"),
         ("CREATE TABLE more(a INTEGER, b VARCHAR AS (current_query()))", "a foreign computed column b of table more"),
         ("CREATE TABLE more(a INTEGER CHECK (a > 0))", "a foreign rule of table more"),
