@@ -18,7 +18,7 @@ from typing import IO, Any
 from e2emern.defaults import MESH
 from e2emern.warehouse.layout import Home
 
-LONGEST_TEXT = 20_000  # characters
+LONGEST_TEXT, LONGEST_DOCUMENT = 20_000, 200_000  # characters
 STARTING_S, ANSWER_S, WAIT_S, IDLE_S = 300.0, 60.0, 60.0, 600.0
 _PROGRAM = "from e2emern.flows.explorer.annotator_child import main; main()"
 _ROOT = Path(__file__).parents[3]  # of the package, so that the child runs the same code
@@ -55,10 +55,19 @@ class Annotator:
         return self._child is not None and self._child.poll() is None
 
     def annotate(self, text: str) -> dict[str, Any]:
-        """Return `mentions`, rows like those of the table, and `versions`, those of model and vocabulary."""
+        """Return `mentions` and `versions`, those of model and vocabulary.
+
+        Mentions are rows like those of the table; each has `candidates`, the best concepts with their scores.
+        """
         if len(text) > LONGEST_TEXT:
             raise AnnotatorError(f"the text has {len(text):,} characters; at most {LONGEST_TEXT:,} are annotated")
         return self._ask({"text": text})
+
+    def candidates(self, passages: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what `annotate` does, of the passages of a document: section, offset and text of each."""
+        if (length := sum(len(one["text"]) for one in passages)) > LONGEST_DOCUMENT:
+            raise AnnotatorError(f"the document has {length:,} characters; at most {LONGEST_DOCUMENT:,} are read")
+        return self._ask({"passages": passages})
 
     def attention(self, sentence: str, concept: str) -> dict[str, Any]:
         """Return `words`, the attention of each word of a sentence for a concept, and the `name` of the concept."""

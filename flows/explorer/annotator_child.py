@@ -10,15 +10,17 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2emern.model.document import MENTION_FIELDS, Document, Passage, Sentence
+from e2emern.model.document import MENTION_FIELDS, Candidate, Document, Mention, Passage, Sentence
 from e2emern.tasks.documents import text_of
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import load
 from e2emern.tasks.resolve import find_mesh, find_model
+from e2emern.tasks.texts import annotate_texts
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.wording import one_line
@@ -26,6 +28,7 @@ from e2emern.warehouse.wording import one_line
 if TYPE_CHECKING:
     from e2emern.model.inference.cascade import Cascade
 
+CANDIDATES = 5  # of a mention
 _ROOM = 4 * 1024**3  # bytes of memory beyond what the loaded model takes
 
 
@@ -80,11 +83,29 @@ def _versions(cascade: Cascade) -> dict[str, str]:
 def _answer(cascade: Cascade, request: dict[str, Any]) -> dict[str, Any]:
     if "sentence" in request:
         return _attention(cascade, request["sentence"], request["concept"])
-    text = request["text"]
-    document = Document("pasted", 0, (Passage("text", 0, text),))
-    (mentions,), _ = cascade.annotate([text_of(document)])
-    rows = [{name: getattr(mention, name) for name in MENTION_FIELDS} for mention in mentions]
+    if "passages" in request:
+        return {"mentions": _with_candidates(cascade, request["passages"]), "versions": _versions(cascade)}
+    (found,) = annotate_texts([request["text"]], cascade=cascade, candidates=CANDIDATES)
+    if found.error:
+        raise InputError(found.error)
+    rows = [_row(*each) for each in zip(found.mentions, found.candidates, strict=True)]
     return {"mentions": rows, "versions": _versions(cascade)}
+
+
+def _with_candidates(cascade: Cascade, passages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from e2emern.model.inference.ranking import rank_candidates
+
+    text = text_of(Document("document", 0, tuple(Passage(**each) for each in passages)))
+    if not text.sentences:
+        return []
+    (mentions,), linked, _ = cascade.annotate_with_evidence([text])
+    (candidates,) = rank_candidates(linked, [mentions], cascade=cascade, most=CANDIDATES)
+    return [_row(*each) for each in zip(mentions, candidates, strict=True)]
+
+
+def _row(mention: Mention, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    fields = {name: getattr(mention, name) for name in MENTION_FIELDS}
+    return fields | {"candidates": [asdict(one) for one in candidates]}
 
 
 def _attention(cascade: Cascade, sentence: str, concept: str) -> dict[str, Any]:

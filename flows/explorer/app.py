@@ -32,6 +32,7 @@ ROUTES = (
     Route("/newest/{concept:path}", concept.newest),
     Route("/document/{document:path}", document.document),
     Route("/history/{document:path}", document.history),
+    Route("/candidates/{document:path}", document.candidates),
     Route("/attention/{document:path}", document.attention),
     Route("/correct/{document:path}", correct.correct, methods=["GET", "POST"]),
     Route("/corpus", corpus.corpus),

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from e2emern.flows.explorer.annotator import AnnotatorError
 from e2emern.flows.explorer.correct import name_of
 from e2emern.flows.explorer.marks import Span, pieces, spans_of
-from e2emern.flows.explorer.site import page, site_of
+from e2emern.flows.explorer.site import address, page, site_of
 from e2emern.flows.visible import visible
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.queries.trace import trace
@@ -91,6 +91,45 @@ def attention(request: Request) -> Response:
         return JSONResponse({"error": visible(str(error))}, status_code=503)
     words = [{"text": visible(word["text"]), "weight": word["weight"]} for word in found["words"]]
     return JSONResponse({"name": visible(found["name"]), "words": words})
+
+
+def candidates(request: Request) -> Response:
+    """Answer `/candidates/ID`: the best concepts for each mention, as JSON, computed by the process of pasted text."""
+    wanted = request.path_params["document"]
+    with site_of(request).snapshots.session() as session:
+        figure = session.figure("document", {"document": wanted})
+        spans = spans_of(session.figure("document-mentions", {"document": wanted}).rows)
+        shown = session.snapshot
+    if figure.first is None:
+        return JSONResponse({"error": "there is no such document"}, status_code=404)
+    try:
+        answer = site_of(request).annotator.candidates(figure.first["passages"])
+    except AnnotatorError as error:
+        return JSONResponse({"error": visible(str(error))}, status_code=503)
+    found: dict[tuple[int, int, str], dict[str, dict[str, Any]]] = {}
+    for row in answer["mentions"]:
+        best = found.setdefault((row["start"], row["end"], row["entity_type"]), {})
+        best |= {one["mesh_id"]: one for one in row["candidates"]}
+    mentions = [
+        {"number": span.number, "candidates": _best(found.get((span.start, span.end, span.entity_type), {}))}
+        for span in spans
+    ]
+    model, mesh = answer["versions"]["model"], answer["versions"]["mesh"]
+    note = f"of model {model} and MeSH {mesh}" if (model, mesh) != (shown.model_version, shown.mesh_version) else ""
+    return JSONResponse({"note": visible(note), "mentions": mentions})
+
+
+def _best(candidates: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    ranked = sorted(candidates.values(), key=lambda one: -one["link_score"])
+    return [
+        {
+            "id": visible(one["mesh_id"]),
+            "name": visible(one["mesh_name"]),
+            "score": f"{one['link_score']:.3f}",
+            "address": address("concept", one["mesh_id"]),
+        }
+        for one in ranked
+    ]
 
 
 def marked(passages: list[dict[str, Any]], spans: list[Span]) -> list[dict[str, Any]]:

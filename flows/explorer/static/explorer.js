@@ -206,6 +206,42 @@ for (const button of document.querySelectorAll("button.attention")) {
   });
 }
 
+// The candidates of each mention, in its entry and so in its card.
+for (const button of document.querySelectorAll("[data-candidates]")) {
+  const place = document.getElementById("candidates");
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    place.textContent = "The model is reading the document …";
+    button.disabled = true;
+    let answer;
+    try {
+      answer = await (await fetch(button.dataset.candidates)).json();
+    } catch {
+      answer = { error: "the server did not answer" };
+    }
+    button.disabled = false;
+    if (answer.error) {
+      place.textContent = answer.error;
+      return;
+    }
+    for (const mention of answer.mentions) {
+      const entry = document.querySelector(`#mention-${mention.number} .others`);
+      const list = make("ol");
+      for (const one of mention.candidates) {
+        const item = make("li");
+        const link = make("a", one.name);
+        link.href = one.address;
+        item.append(link, " ", make("code", one.id, "id"), " ", make("span", one.score, "muted"));
+        list.append(item);
+      }
+      const title = mention.candidates.length ? "Candidates" : "No candidates";
+      entry.replaceChildren(make("p", answer.note ? `${title} ${answer.note}` : title, "muted"), list);
+    }
+    button.hidden = true;
+    place.textContent = "Candidates are in each mention, most probable first.";
+  });
+}
+
 // Ctrl+Enter runs a query or annotates a text.
 for (const area of document.querySelectorAll(".editor textarea")) {
   area.addEventListener("keydown", (event) => {

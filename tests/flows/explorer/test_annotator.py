@@ -21,6 +21,12 @@ def test_annotating_and_attention(world: World, tmp_path: Path) -> None:
             ("renal failure", "D004"),
             ("headache", "D005"),
         ]
+        best = {one["text"]: one["candidates"][0]["mesh_id"] for one in annotator.annotate("Aspirin.")["mentions"]}
+        assert best == {"Aspirin": "D006"}
+        passages = [{"section": "title", "offset": 5, "text": "Aspirin caused renal failure."}]
+        (aspirin, failure) = annotator.candidates(passages)["mentions"]
+        assert (aspirin["start"], failure["start"], failure["candidates"][0]["mesh_id"]) == (5, 20, "D004")
+        assert annotator.candidates([])["mentions"] == []
         words = annotator.attention("Aspirin caused headache.", "D006")["words"]
         assert [word["text"] for word in words] == ["Aspirin", "caused", "headache", "."]
         assert 0 < sum(word["weight"] for word in words) <= 1.01  # in bfloat16
