@@ -61,7 +61,7 @@ class Found:
 class Candidates:
     """The candidates of all groups, one group after another, and how near they are: C candidates of G groups."""
 
-    first: np.ndarray  # int64 (G + 1,), where each group's candidates begin
+    first: np.ndarray  # int64 (G + 1,), the first candidate of each group, and their number
     concepts: np.ndarray  # int64 (C,)
     rows: np.ndarray  # int64 (C,), bank row of each one's nearest name
     similarity: np.ndarray  # (C,), of that name's concept and the words in their sentences

@@ -28,7 +28,7 @@ class _Asked:
     """
 
     pairs: np.ndarray  # int64 (Q, 2): window, group
-    first: np.ndarray  # int64 (Q + 1,), where the questions of each pair begin
+    first: np.ndarray  # int64 (Q + 1,), the first question of each pair, and their number
     candidates: np.ndarray  # int64 (P,), positions among the candidates
 
 

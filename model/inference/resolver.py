@@ -132,7 +132,7 @@ class Resolver:
         one.
 
         Args:
-            first: int64 (G + 1,), where the candidates of each group begin; those of one group if None.
+            first: int64 (G + 1,), the first candidate of each group, and their number; those of one group if None.
         """
         first = starts_of([len(features)]) if first is None else first
         units: np.ndarray = np.tanh(features @ self.hidden.T + self.bias) @ self.output
