@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from e2emern.doc import Doc, Mention, Scores
 from e2emern.model.document import Document, Passage
 from e2emern.tasks.errors import InputError
+from e2emern.warehouse import home_format
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home as _Layout
 from e2emern.warehouse.queries.answers import MEMORY, TIMEOUT_S
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 def open_home(path: str | Path, *, snapshot: int | None = None) -> Home:
     """Open the home at a path, to read its current snapshot or an earlier one by its number.
 
-    Raises WarehouseError if the folder, or the snapshot, does not exist.
+    Raises WarehouseError if the folder, or the snapshot, does not exist, or another release made the home.
     """
-    layout = _Layout(Path(path))
+    layout = home_format.open_home(Path(path))
     existing_number(layout, snapshot)
     return Home(layout, snapshot=snapshot)
 

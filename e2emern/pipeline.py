@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from e2emern.doc import Candidate, Doc, Mention, Scores
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.texts import BATCH_TEXTS, AnnotatedText, annotate_texts, load_for_texts
-from e2emern.warehouse.layout import Home
+from e2emern.warehouse.home_format import open_home
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,10 +45,11 @@ def load(
 
     Raises:
         InputError: the model, the vocabulary or the device cannot be used.
+        WarehouseError: the home does not exist, or another release made it.
     """
     if candidates < 0:
         raise InputError(f"candidates: found {candidates}, expected 0 or more")
-    place = None if home is None else Home(Path(home))
+    place = None if home is None else open_home(Path(home))
     if place is not None:
         place.check()
     cascade = load_for_texts(model, mesh, home=place, cache=_cache(), device=device)
