@@ -34,8 +34,8 @@ from e2emern.tasks.mesh.medic import parse_medic
 from e2emern.tasks.mesh.nlm import parse_descriptors, parse_supplementary
 from e2emern.tasks.mesh.replaced import parse_replaced
 from e2emern.tasks.parsers import Failure, Record, parse
-from e2emern.tasks.sources import Source
-from e2emern.warehouse.layout import Home, SourceKey, digest_file
+from e2emern.tasks.sources import Source, source_key
+from e2emern.warehouse.layout import Home, digest_file
 from tests.soak.seeds import SEEDS, TOKENS
 
 MOST_S = 5.0  # CPU time for one input of a few kilobytes
@@ -137,7 +137,7 @@ def _read(name: str, path: Path, number: int) -> tuple[int, int]:
     if number % _STORED == 0:
         home = Home(path.with_name("home"))
         shutil.rmtree(home.root, ignore_errors=True)
-        source = Source(path, SourceKey("input", digest_file(path)), path.stat().st_size)
+        source = Source(path, source_key(path, digest_file(path)), path.stat().st_size)
         parse_source(source, home=home, report=Report())
     return _count(_checked(parse(path)))
 
