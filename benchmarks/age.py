@@ -60,7 +60,7 @@ def night_over_age(setting: Setting) -> Result:
 def _home(folder: Path, sources: int) -> Home:
     home = Home(folder)
     fsync = os.fsync
-    os.fsync = lambda _: None  # else making the home takes most of the time
+    os.fsync = lambda fd: None  # else making the home takes most of the time
     try:
         add_vocabulary(home)
         for number in range(sources):

@@ -31,11 +31,11 @@ from e2emern.tasks.chunks import InProcess
 from e2emern.tasks.sources import find_sources
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch
     """Counts the operations of torch, views included."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(self, called: Any, types: Any, given: Any = (), named: Any = None) -> Any:

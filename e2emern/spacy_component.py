@@ -52,7 +52,7 @@ class Component(Pipe):  # type: ignore[misc]  # spaCy is not installed where typ
                     yield doc
 
 
-@Language.factory(
+@Language.factory(  # type: ignore[untyped-decorator]  # spaCy is an extra
     NAME,
     assigns=["doc.ents", "doc.spans", f"span._.{NAME}"],
     default_config={"model": None, "mesh": None, "home": None, "device": "auto", "candidates": 5},

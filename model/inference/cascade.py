@@ -141,8 +141,8 @@ class Cascade:
             begin[batch] = filled + np.cumsum(lengths) - lengths
             filled += int(lengths.sum())
             if given is None:
-                for at, spans, each in zip(batch.tolist(), *self._read_tags(hidden, group), strict=True):
-                    found[at], probabilities[at] = spans, each
+                for at, tagged, each in zip(batch.tolist(), *self._read_tags(hidden, group), strict=True):
+                    found[at], probabilities[at] = tagged, each
         size = self.model.encoder.config.hidden_size
         states = States(torch.cat(rows) if rows else torch.zeros(0, size), windows, begin)
         if given is not None:

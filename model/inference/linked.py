@@ -82,13 +82,23 @@ class Choices:
         for group, keep, link in zip(linked.groups, self.kept.tolist(), self._links(linked, vocabulary), strict=True):
             if not keep:
                 continue
+            mesh_id, mesh_name, mid_score, high_score, link_score, how = link
             for span in (linked.spans[at] for at in group.spans):
-                if link[0] is not None:
+                if mesh_id is not None:
                     linked_places.add((span.document, span.start, span.end, span.entity_type))
-                sentence = windows[span.window].sentence
-                place = (span.start, span.end, span.text, span.entity_type)
-                found[span.document][span.start, span.end, span.entity_type, link[0]] = Mention(
-                    *place, sentence, span.score, *link
+                found[span.document][span.start, span.end, span.entity_type, mesh_id] = Mention(
+                    start=span.start,
+                    end=span.end,
+                    text=span.text,
+                    entity_type=span.entity_type,
+                    sentence=windows[span.window].sentence,
+                    ner_score=span.score,
+                    mesh_id=mesh_id,
+                    mesh_name=mesh_name,
+                    mid_score=mid_score,
+                    high_score=high_score,
+                    link_score=link_score,
+                    how=how,
                 )
         return [
             sorted(
