@@ -43,7 +43,10 @@ class SourceFile(BaseModel):
 
     name: str = Field(min_length=1, description="What it is called in the tables.")
     path: Path = Field(description="Where it is, or its documents once it is parsed; the same on every host.")
-    digest: str = Field(pattern="^[0-9a-f]{16}$", description="The first 16 hex digits of its SHA-256.")
+    digest: str = Field(
+        pattern=r"^[0-9a-f]{16}(-[1-9][0-9]*)?$",
+        description="The first 16 hex digits of its SHA-256, and the version of its parser.",
+    )
     bytes: int = Field(ge=0, description="Its size.")
 
     @classmethod

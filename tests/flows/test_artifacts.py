@@ -66,6 +66,6 @@ def _server(
         return answer
 
     for name in ("create_progress_artifact", "update_progress_artifact"):
-        monkeypatch.setattr(f"flows.artifacts.{name}", server(name))
+        monkeypatch.setattr(f"e2emern.flows.artifacts.{name}", server(name))
     monkeypatch.setattr("e2emern.flows.artifacts._STEP_S", 0.0)
     return asked

@@ -143,6 +143,7 @@ def test_examples_of_each_kind() -> None:
 
 
 def test_the_doctor_lists_ten_findings_of_a_code_or_all(tmp_path: Path) -> None:
+    make_home(Home(tmp_path))
     (tmp_path / "documents").mkdir()
     for number in range(12):
         (tmp_path / "documents" / f"{number:02}.txt").touch()

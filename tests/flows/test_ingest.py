@@ -49,5 +49,5 @@ def test_the_command(tmp_path: Path) -> None:
     nowhere = run(*arguments, "--dumps", tmp_path / "file")
     assert (nowhere.returncode, nowhere.stderr) == (
         1,
-        f"e2emern: {tmp_path}/file: cannot be used as a folder of dumps (Not a directory)\n",
+        f"e2emern: {tmp_path}/file: cannot be used as a folder of dumps (File exists)\n",
     )

@@ -75,7 +75,7 @@ def test_a_typo_is_reported_before_torch_and_prefect_are_imported(line: str, mes
     assert result.stdout == message + "\n"
 
 
-@pytest.mark.parametrize(("content", "found"), [("hello", "starts with 'hello'"), ("", "the file is empty")])
+@pytest.mark.parametrize(("content", "found"), [("hello", "found text"), ("", "the file is empty")])
 def test_a_file_without_spans_gives_what_is_expected(tmp_path: Path, content: str, found: str) -> None:
     path = tmp_path / "spans.txt"
     path.write_text(content)

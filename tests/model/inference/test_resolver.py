@@ -89,7 +89,7 @@ def test_what_is_kept_weighs_the_same() -> None:
 def test_weights_of_other_evidence_are_refused() -> None:
     stored = Resolver.unfitted().to_dict()
     del stored["weights"]["mid"]
-    with pytest.raises(ValueError, match=r"than this version has; run python -m model\.training\.calibrate"):
+    with pytest.raises(ValueError, match=r"than this version has; run python -m e2emern\.model\.training\.calibrate"):
         Resolver.from_dict(stored)
     with pytest.raises(ValueError, match="other features"):
         Resolver.from_dict({"weights": {}, "none_weights": {}})

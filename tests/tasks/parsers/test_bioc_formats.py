@@ -341,7 +341,7 @@ def test_sentences_without_a_usable_offset_are_laid_out(write, first, second, te
 
 @pytest.mark.parametrize("limit", ["MAX_VALUES", "MAX_STRING"])
 def test_an_endless_document_is_refused(write, monkeypatch, limit):
-    monkeypatch.setattr(f"tasks.parsers.bioc_json.{limit}", 1000)
+    monkeypatch.setattr(f"e2emern.tasks.parsers.bioc_json.{limit}", 1000)
     content = '{"documents": [{"a": %s' % ("[" + "1," * 2000 if limit == "MAX_VALUES" else '"' + "x" * 200_000)
     with pytest.raises(SourceError, match=r"more than 1,000 (values|bytes)"):
         list(parse_bioc_json(write(content)))

@@ -71,7 +71,7 @@ def test_forms_of_select(home: Home, sql: str, rows: list[tuple[object, ...]]) -
 
 def test_describe_names_the_columns(home: Home) -> None:
     assert query(home, "DESCRIBE entity_tree")["column_name"].to_pylist() == ["mesh_id", "ancestor_id"]
-    assert query(home, "SHOW TABLES").num_rows == 18
+    assert query(home, "SHOW TABLES").num_rows == 19
     assert query(home, "SUMMARIZE entity_tree")["column_name"].to_pylist() == ["mesh_id", "ancestor_id"]
 
 
@@ -291,7 +291,7 @@ def test_no_way_out(home: Home, sql: str) -> None:
     named = {name: str(path).replace("'", "''") for name, path in places.items()}
     before = _contents(home)
     asked = sql.format(**named, quoted=named["parquet"].replace("'", "''"))
-    request = Request(home, asked, {}, earlier=None, limit_rows=None, timeout_s=60, memory_limit="1GB")
+    request = Request(home, asked, {}, number=None, earlier=None, limit_rows=None, timeout_s=60, memory_limit="1GB")
     problem = send_answer(request, io.BytesIO(), in_child=False)  # one process for all: a hundred would take a minute
     assert problem["refused"]
     assert "\n" not in problem["refused"]

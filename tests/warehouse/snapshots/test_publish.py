@@ -129,7 +129,7 @@ def test_every_column_is_described(home: Home) -> None:
     )
     of_views = "SELECT comment FROM duckdb_views() WHERE NOT internal UNION ALL SELECT comment FROM duckdb_tables()"
     assert all(comment for (comment,) in rows(home, of_views))
-    assert len(rows(home, of_views)) == len(names) == 18
+    assert len(rows(home, of_views)) == len(names) == 19
 
 
 @pytest.mark.parametrize("faulty", [FIRST, SECOND])
