@@ -46,7 +46,11 @@ def make_home(home: Home) -> None:
     make_folder(home.root)
     check_format(home)
     if not home.format.exists():
-        write_format(home)
+        try:
+            write_format(home)
+        except OSError as error:
+            error.filename = error.filename or str(home.format)
+            raise
 
 
 def write_format(home: Home) -> None:

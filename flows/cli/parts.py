@@ -23,7 +23,7 @@ SECTIONS = {
         "sql": "Answer an SQL query of your own",
         "show": "Print a document with its mentions",
         "trace": "Show a document, its mentions and history",
-        "export": "Write PubTator, BioC, brat, CSV, Parquet ...",
+        "export": "Write PubTator, BioC, brat, CSV and more",
     },
     "Look after a home": {
         "status": "Show what a home holds",

@@ -146,11 +146,9 @@ class Annotator:
         return answer
 
     def _stop_idle(self) -> None:
-        if self._lock.acquire(blocking=False):
-            try:
+        with self._lock:
+            if self._idle is threading.current_thread():  # no request came in the meantime
                 self.close()
-            finally:
-                self._lock.release()
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -46,6 +46,7 @@ def test_from_files_to_answers(world: World, tmp_path: Path) -> None:
         "candidates",
         "mid",
         "high",
+        "features",
         "resolve",
     ]
     under_neoplasms = """

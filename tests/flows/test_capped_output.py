@@ -16,6 +16,7 @@ from e2emern.flows.annotate import annotate_sources
 from e2emern.flows.cli import app
 from e2emern.flows.cli.application import Examples, report_examples
 from e2emern.flows.cli.render import STATUS_LINES, STATUS_WIDTH, print_status, show_outcome
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.status import Status, status
 from e2emern.warehouse.snapshots.publish import publish

@@ -53,7 +53,7 @@ def test_a_command_says_it_in_a_line(
         return code.value.code, capsys.readouterr().err
 
     with full_disk(tmp_path / "disk") as make_room:
-        place = home / "models" / f".adding-{version}" / "config.json"
+        place = home / "format.json"
         reported = f"e2emern: {place}: No space left on device; make room, and the same command continues\n"
         assert ended() == (1, reported)
         assert models(Home(home)) == []

@@ -16,6 +16,7 @@ from e2emern.model.inference.timings import Report
 from e2emern.tasks.documents import parse_source
 from e2emern.tasks.models import read_versions
 from e2emern.tasks.sources import find_sources
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.parquet import TableWriter
 from e2emern.warehouse.queries.status import status
@@ -53,6 +54,7 @@ def with_passages(value: object) -> int:
 
 def parse_only(home: Home, paths: list[Path], versions: Versions) -> dict[str, ParseSummary]:
     """Parse files as `annotate` does, and write them down as annotated without any mention."""
+    make_home(home)
     parsed = {}
     for source in find_sources(paths, home=home):
         summary = parsed[source.key.name] = parse_source(source, home=home, report=Report())

@@ -147,7 +147,6 @@ def test_a_malformed_first_record_hides_no_format(write):
     [
         ("", f"source: the file is empty; expected {EXPECTED}"),
         (" \n", f"source: holds nothing but spaces; expected {EXPECTED}"),
-        ("id,title\n1,Gout\n", f"source: starts with 'id,title.n1,Gout.n'; expected {EXPECTED}$"),
         ("<rss><p/></rss>", f"source: XML with root element <rss>; expected {EXPECTED}$"),
         ("<!-- nothing -->", "source: holds no XML element, only comments or spaces"),
         ("<PubmedArticleSet", "source: ends early, in line 1 and before any XML element; download it again"),

@@ -28,7 +28,14 @@ def test_home_that_is_not_there(tmp_path: Path) -> None:
 def test_home_without_snapshot(tmp_path: Path) -> None:
     home = Home(tmp_path)
     empty = Status(
-        last_run=None, snapshot=None, champion=None, backlog=(), failures={}, invalid_annotations={}, damaged={}
+        last_run=None,
+        snapshot=None,
+        champion=None,
+        backlog=(),
+        failures={},
+        invalid_annotations={},
+        damaged={},
+        parsers={},
     )
     assert status(home) == empty
     assert empty.linked_share == 0.0
