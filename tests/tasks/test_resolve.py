@@ -75,13 +75,13 @@ def test_a_typo_is_reported_before_torch_and_prefect_are_imported(line: str, mes
     assert result.stdout == message + "\n"
 
 
-@pytest.mark.parametrize(("content", "found"), [("hello", "found text"), ("", "the file is empty")])
+@pytest.mark.parametrize(("content", "found"), [("hello", "found text,"), ("", "the file is empty;")])
 def test_a_file_without_spans_gives_what_is_expected(tmp_path: Path, content: str, found: str) -> None:
     path = tmp_path / "spans.txt"
     path.write_text(content)
     with pytest.raises(InputError) as raised:
         check_spans(path, output=tmp_path / "out")
-    assert str(raised.value) == f"{path}: {found}; expected PubTator text with mentions, plain, gzip or xz"
+    assert str(raised.value) == f"{path}: {found} expected PubTator text with mentions, plain, gzip or xz"
 
 
 def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Path) -> None:
