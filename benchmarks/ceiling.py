@@ -35,7 +35,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untype
     """Counts the operations of torch, views included."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.count = 0
 
     def __torch_dispatch__(self, called: Any, types: Any, given: Any = (), named: Any = None) -> Any:

@@ -36,7 +36,5 @@ def test_contributing_names_files_that_exist() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = re.findall(r"\b((?:tests|docs|defaults|" + "|".join(LISTED) + r")/[\w/.-]+\.(?:py|md|toml))", page)
     assert named
-    placeholders = ("FORMAT", "NAME")
-    assert [
-        name for name in named if not any(word in name for word in placeholders) and not (ROOT / name).exists()
-    ] == []
+    variable = ("FORMAT", "NAME")
+    assert [name for name in named if not any(word in name for word in variable) and not (ROOT / name).exists()] == []

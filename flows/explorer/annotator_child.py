@@ -12,6 +12,7 @@ import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +57,12 @@ def main() -> None:
         loaded.append(_load(**json.loads(sys.stdin.readline())))
         return {"versions": _versions(loaded[0])}
 
+    def asked(line: str) -> dict[str, Any]:
+        return _answer(loaded[0], json.loads(line))
+
     if answered(started):
         for line in sys.stdin:
-            answered(lambda line=line: _answer(loaded[0], json.loads(line)))  # type: ignore[misc]
+            answered(partial(asked, line))
 
 
 def _load(*, home: str, model: str | None, mesh: str, device: str) -> Cascade:

@@ -99,7 +99,7 @@ class _Faults:
 
         try:
             await self._app(scope, receive, send_noting)
-        except Exception as error:
+        except Exception as error:  # a bug of ours: a page with one line instead of a traceback
             if begun or scope["type"] != "http":
                 raise
             await _unexpected(Request(scope), error)(scope, receive, send)

@@ -31,7 +31,7 @@ _EXTENDING = frozenset(
 )
 _ENCRYPTED = 1  # in the flags of a member of a zip
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
-_OF_A_MEMBER = (*_DAMAGE, NotImplementedError)  # of a compression unknown to it
+_OF_A_MEMBER = (*_DAMAGE, NotImplementedError)  # raised for a compression that Python does not know
 
 
 class MemberError(Exception):

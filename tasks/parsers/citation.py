@@ -37,12 +37,12 @@ def plain(text: str) -> str:
 
 
 def title_of(text: str) -> str:
-    """Return a title, empty for one of PubMed's placeholders, such as `[Not Available].`."""
+    """Return a title; empty if PubMed writes that there is none, as in `[Not Available].`."""
     return "" if _NO_TITLE.fullmatch(text) else text
 
 
 def abstract_of(text: str) -> str:
-    """Return an abstract in another language or of another source, empty for a placeholder."""
+    """Return an abstract in another language or of another source, empty if PubMed writes that there is none."""
     return "" if _NO_ABSTRACT.fullmatch(text) else text
 
 

@@ -177,24 +177,29 @@ for (const part of document.querySelectorAll("[data-load]")) {
     .finally(() => part.removeAttribute("aria-busy"));
 }
 
+// Ask the model; `place` shows that it reads, or why there is no answer.
+async function askModel(button, address, place, what) {
+  place.textContent = `The model is reading the ${what} …`;
+  button.disabled = true;
+  let answer;
+  try {
+    answer = await (await fetch(address)).json();
+  } catch {
+    answer = { error: "the server did not answer" };
+  }
+  button.disabled = false;
+  if (!answer.error) return answer;
+  place.textContent = answer.error;
+  return null;
+}
+
 // The attention over the words of a sentence.
 for (const button of document.querySelectorAll("button.attention")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     const place = button.nextElementSibling;
-    place.textContent = "The model is reading the sentence …";
-    button.disabled = true;
-    let answer;
-    try {
-      answer = await (await fetch(button.dataset.attention)).json();
-    } catch {
-      answer = { error: "the server did not answer" };
-    }
-    button.disabled = false;
-    if (answer.error) {
-      place.textContent = answer.error;
-      return;
-    }
+    const answer = await askModel(button, button.dataset.attention, place, "sentence");
+    if (!answer) return;
     const most = Math.max(...answer.words.map((word) => word.weight), 1e-9);
     place.replaceChildren(make("span", `Attention for ${answer.name}: `, "muted"));
     for (const word of answer.words) {
@@ -211,19 +216,8 @@ for (const button of document.querySelectorAll("[data-candidates]")) {
   const place = document.getElementById("candidates");
   button.hidden = false;
   button.addEventListener("click", async () => {
-    place.textContent = "The model is reading the document …";
-    button.disabled = true;
-    let answer;
-    try {
-      answer = await (await fetch(button.dataset.candidates)).json();
-    } catch {
-      answer = { error: "the server did not answer" };
-    }
-    button.disabled = false;
-    if (answer.error) {
-      place.textContent = answer.error;
-      return;
-    }
+    const answer = await askModel(button, button.dataset.candidates, place, "document");
+    if (!answer) return;
     for (const mention of answer.mentions) {
       const entry = document.querySelector(`#mention-${mention.number} .others`);
       const list = make("ol");
