@@ -109,7 +109,7 @@ def annotate_batch(
         versions = read_versions(folder, table)
         if versions.model != version:
             raise InputError(
-                f"is model {versions.model}, expected {version}; do all hosts have the same release?",
+                f"is model {versions.model}, expected {version}; do all hosts have the same release? (e2emern check)",
                 path=folder,
             )
         with ProgressArtifact("batch") as progress:

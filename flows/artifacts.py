@@ -19,12 +19,15 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from e2emern.flows.annotate import Outcome
+from e2emern.flows.log_errors import log_errors_as_lines
 from e2emern.tasks.annotate import Annotated
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.registry.evaluations import Judged, read_report
 from e2emern.warehouse.wording import by_kind, plural
 
 _NIGHT = ("documents", "mentions", "failures", "deletions", "invalid annotations")  # counts of a source
+log_errors_as_lines()  # every deployed flow imports this module
+
 _STEP_S = 2.0  # seconds between two updates of an artifact
 
 

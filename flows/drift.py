@@ -12,19 +12,14 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.events import emit_event
-from prefect.logging import get_run_logger
 
 from e2emern.flows.artifacts import artifact_key
+from e2emern.flows.events import CORRECTIONS, DRIFT, MESH_VERSION, emit
 from e2emern.flows.settings import read_settings
 from e2emern.tasks.evaluation.drift import Drift, DriftLimits, note_news, read_drift, read_news
 from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.wording import plural
-
-DRIFT = "e2emern.drift"
-CORRECTIONS = "e2emern.corrections"
-MESH_VERSION = "e2emern.mesh"
 
 
 @flow(name="drift", flow_run_name="drift", persist_result=False)
@@ -49,21 +44,15 @@ def watch(home: Home, *, corrections: Path | None = None, limits: DriftLimits | 
     if found is not None:
         _show(home, found)
         if found.drifted:
-            _emit(home, DRIFT, _figures(found))
+            emit(home, DRIFT, _figures(found))
     news = read_news(home, corrections=corrections)
     if news.corrections:
-        _emit(home, CORRECTIONS, {"files": list(news.corrections)})
+        emit(home, CORRECTIONS, {"files": list(news.corrections)})
     if news.mesh:
-        _emit(home, MESH_VERSION, {"versions": list(news.mesh)})
+        emit(home, MESH_VERSION, {"versions": list(news.mesh)})
     if news.corrections or news.mesh:
         note_news(home, news, corrections=corrections)  # after the events: a run killed in between emits them again
     return found
-
-
-def _emit(home: Home, event: str, payload: dict[str, object]) -> None:
-    resource = {"prefect.resource.id": f"e2emern.home.{home.root.name}", "e2emern.home": str(home.root)}
-    emit_event(event, resource=resource, payload=payload)
-    get_run_logger().info(f"{event}: {payload}")
 
 
 def _figures(found: Drift) -> dict[str, object]:

@@ -70,7 +70,7 @@ def start_worker(queues: Sequence[str], *, limit: int | None) -> None:
 
 
 def deploy(file: Path) -> int:
-    """Create the queues, and register the deployments of a file. Return the exit code.
+    """Create the queues, register the deployments of a file, and report what would fail a night. Return the exit code.
 
     Raises InputError if the file does not exist.
     """
@@ -81,7 +81,10 @@ def deploy(file: Path) -> int:
     if queues.returncode:
         return queues.returncode
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
-    return subprocess.run(command, env=settings, check=False).returncode
+    code = subprocess.run(command, env=settings, check=False).returncode
+    if not code:
+        subprocess.run([sys.executable, "-m", "e2emern.flows.check_server"], env=settings, check=False)
+    return code
 
 
 def copy_files(folder: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from prefect.logging import get_run_logger
 from e2emern.flows.annotate import IncompleteError, Outcome, without_withdrawn
 from e2emern.flows.artifacts import show_night
 from e2emern.flows.drift import watch
+from e2emern.flows.events import PUBLISHED, REFUSED, emit
 from e2emern.flows.pool import annotate_on_pool
 from e2emern.flows.retries import is_transient
 from e2emern.flows.settings import Device, Settings, SourceAddress, read_settings
@@ -29,10 +30,11 @@ from e2emern.tasks.errors import InputError, ProblemsError
 from e2emern.tasks.ingest import FileOutcome, Limits, find_gaps, ingest
 from e2emern.tasks.resolve import require_snapshot_model, snapshot_mesh
 from e2emern.tasks.sources import Source, find_sources
-from e2emern.warehouse.errors import OvertakenError
+from e2emern.warehouse.errors import OvertakenError, PublishRefusedError
 from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.snapshots.reader import current_snapshot
+from e2emern.warehouse.wording import one_line
 
 
 @task(
@@ -87,6 +89,7 @@ def nightly(
     problems += [*(f"{path}: {reason}" for path, reason in passed_over.items()), *outcome.problems]
     if outcome.snapshot:
         watch(place)
+        emit(place, PUBLISHED, {"snapshot": outcome.snapshot.number, "documents": outcome.snapshot.documents})
     show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
     if problems:
         raise ProblemsError(problems)
@@ -108,6 +111,9 @@ def _annotated(home: Home, settings: Settings, passed_over: dict[str, str]) -> O
             return error.outcome
         except OvertakenError:
             get_run_logger().info("another snapshot was published meanwhile: once more, with its model and MeSH")
+        except PublishRefusedError as error:
+            emit(home, REFUSED, {"what": "publish", "reason": one_line(error)})
+            raise
 
 
 def _dumps(home: Home, passed_over: dict[str, str]) -> list[Source]:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from e2emern.defaults import MESH, SAMPLE
 from e2emern.flows.annotate import begin_in
 from e2emern.flows.artifacts import show_evaluation
+from e2emern.flows.events import PROMOTED, REFUSED, emit
 from e2emern.flows.retries import is_transient
 from e2emern.flows.settings import Device, read_settings
 from e2emern.tasks.evaluation.promotion import assess, publish_ledger, verdict_lines
@@ -35,9 +35,6 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.registry.evaluations import Judged, headline
 from e2emern.warehouse.registry.models import Change, add_model, champion, changes, promote
 from e2emern.warehouse.snapshots.reader import current_snapshot
-
-PROMOTED = "e2emern.promoted"
-"""The event of a promotion; `e2emern.backfill` of its resource (yes or no) requests a backfill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +144,12 @@ def retrain(
     log.info(done.summary)
     if done.judged:
         show_evaluation(place, done.judged)
+        if done.judged.passed is False:
+            reason = "; ".join(done.judged.reasons)
+            emit(place, REFUSED, {"what": "model", "model": done.judged.challenger, "reason": reason})
     if promoted := done.promoted or (pending_promotion(place) if backfill else None):
-        resource = {"prefect.resource.id": f"e2emern.home.{place.root.name}", "e2emern.home": str(place.root)}
-        emit_event(
-            PROMOTED,
-            resource=resource | {"e2emern.backfill": "yes" if backfill else "no"},
-            payload={"champion": promoted.champion, "left": promoted.left},
-        )
+        payload: dict[str, object] = {"champion": promoted.champion, "left": promoted.left}
+        emit(place, PROMOTED, payload, **{"e2emern.backfill": "yes" if backfill else "no"})
 
 
 def retrain_model(

@@ -1,21 +1,26 @@
 """Start a worker of the pool: `python -m e2emern.flows.worker --work-queue annotate --limit 1`.
 
-This runs `prefect worker start`, with its options, and checks the queues: a missing queue stops the start with one
-line, and a queue that is deleted later is reported.
+This runs `prefect worker start`, with its options, and checks the queues and this host (`flows.check`). If a queue is
+missing, or if no run can succeed on this host, the start ends with one line; a queue that is deleted later is reported.
+The name of the worker holds host, process, queues and release, for `e2emern check`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Collection
+from importlib.metadata import version
 from threading import Thread
 
 from prefect.cli import app
 from prefect.settings import get_current_settings
 
+from e2emern.flows.check import NEEDED_TO_START, Severity, check_host
 from e2emern.flows.queues import POOL, connect, missing_queues, report
 from e2emern.tasks.errors import InputError
 
@@ -31,6 +36,7 @@ def main() -> None:
         with connect() as client:
             if line := missing_queues(client, given.work_queue):
                 raise InputError(line)
+        _check_host()
     except InputError as error:
         report(str(error))
         sys.exit(1)
@@ -38,8 +44,26 @@ def main() -> None:
         sys.exit(130)
     Thread(target=_watch, args=(given.work_queue,), daemon=True).start()
     queues = [word for name in given.work_queue for word in ("--work-queue", name)]
+    if not any(option.split("=")[0] in ("--name", "-n") for option in options):
+        options += ["--name", worker_name(given.work_queue)]
     sys.argv = ["prefect", "worker", "start", "--pool", POOL, *queues, *options]
     app()
+
+
+def worker_name(queues: Collection[str]) -> str:
+    """Return the name of a worker of these queues: `host 4711 annotate backfill e2emern-1.0.0`."""
+    return " ".join((socket.gethostname(), str(os.getpid()), *queues, f"e2emern-{version('e2emern')}"))
+
+
+def _check_host() -> None:
+    """Report what is wrong with this host. Raises InputError if no run on it can succeed."""
+    results = [one for one in check_host(online=False) if one.severity > Severity.OK]
+    fatal = [one for one in results if one.severity == Severity.ERROR and one.check in NEEDED_TO_START]
+    for one in results:
+        if one not in fatal[:1]:
+            report(f"{one.severity.name.lower()}: {one.line}")
+    if fatal:
+        raise InputError(fatal[0].line)
 
 
 def _watch(wanted: Collection[str]) -> None:

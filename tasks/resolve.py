@@ -132,8 +132,14 @@ def find_mesh(mesh: Path, *, home: Home) -> Path:
 
     Raises InputError if neither exists.
     """
-    if mesh.is_file() or mesh.suffix == ".parquet" or not home.root.is_dir():
+    if mesh.is_file() or mesh.suffix == ".parquet":
         return mesh
+    if not home.root.is_dir():
+        raise InputError(
+            f"no such file, and no folder {home.root} on this host that could have this version: mount it, or name an "
+            "entities table (setting mesh, or --mesh)",
+            path=mesh,
+        )
     try:
         return entities_path(home, mesh_version=str(mesh))
     except WarehouseError as error:

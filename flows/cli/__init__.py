@@ -21,6 +21,8 @@ from e2emern.warehouse.wording import one_line
 from . import (  # noqa: F401  # importing a module adds its commands
     annotate,
     backfill,
+    bench,
+    check,
     distill,
     doctor,
     evaluate,
@@ -30,6 +32,7 @@ from . import (  # noqa: F401  # importing a module adds its commands
     installation,
     link,
     mesh,
+    metrics,
     models,
     query,
     report,

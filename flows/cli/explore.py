@@ -11,6 +11,8 @@ from e2emern.defaults import MESH
 from e2emern.flows.cli.application import app, say
 from e2emern.flows.cli.options import Device, HomeFolder, Mesh, OnDevice
 
+_SHORTEST_TOKEN = 20
+
 
 @app.command(epilog="Example: e2emern explore --home home")
 def explore(
@@ -37,6 +39,12 @@ def explore(
             metavar="DIR", help="Let pages write corrected documents into this folder.", show_default="none are written"
         ),
     ] = None,
+    metrics_token: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Let Prometheus read /metrics with the token in this file.", show_default="not allowed"
+        ),
+    ] = None,
 ) -> None:
     """Browse a home: search, concepts, documents with their mentions, the corpus, the models, SQL, and your own text.
 
@@ -52,7 +60,18 @@ def explore(
         port=port,
         allow_remote=allow_remote,
         corrections=corrections,
+        metrics_token=_read_token(metrics_token) if metrics_token else None,
         annotator=Annotator(home, model=model, mesh=mesh, device=device.value),
         opened=browser,
         say=say,
     )
+
+
+def _read_token(path: Path) -> str:
+    """Return the token in a file. Raises `InputError` if it could be guessed, and OSError."""
+    from e2emern.tasks.errors import InputError
+
+    token = path.read_text("utf-8").strip()
+    if len(token) < _SHORTEST_TOKEN or not token.isascii():
+        raise InputError(f"expected at least {_SHORTEST_TOKEN} ASCII characters: openssl rand -hex 32", path=path)
+    return token

@@ -201,7 +201,7 @@ def rollback(home: HomeFolder, why: Why = None) -> None:
 
 @app.command(epilog="Example: e2emern drift --home home")
 def drift(home: HomeFolder) -> None:
-    """Compare the last night of a home with the nights before it."""
+    """Compare the last night of a home with the nights before it. Exit code 1 says that a figure has drifted."""
     from e2emern.tasks.evaluation.drift import read_drift
 
     found = read_drift(home)
@@ -212,6 +212,8 @@ def drift(home: HomeFolder) -> None:
     for one in found.figures:
         numbers = "" if one.usual is None or one.tonight is None else f"usually {one.usual:,.3f}, {one.tonight:,.3f}, "
         print(f"{one.name}: {numbers}off by {one.off:.3f}, limit {one.limit:.3f}{', drifted' * one.drifted}")
+    if found.drifted:
+        raise typer.Exit(1)
 
 
 def _state(judged: Judged | None) -> str:

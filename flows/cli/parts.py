@@ -40,6 +40,9 @@ SECTIONS = {
         "deploy": "Register what runs, and when",
         "worker": "Run what the server hands out",
         "night": "Start a night now",
+        "check": "Look for what would fail a night",
+        "metrics": "Write metrics for Prometheus",
+        "bench": "Measure this host, and plan a first load",
     },
     "Make and measure models": {
         "evaluate": "Score models on gold documents",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -96,6 +97,12 @@ def print_status(status: Status, *, console: Console) -> None:
     for line in lines:
         indent = "  " if line.startswith("  ") else ""
         show_line(indent + cut(line, width - len(indent)), console=console)
+
+
+def print_status_json(status: Status, *, console: VisibleConsole) -> None:
+    """Print the state of a home as one JSON object, with everything that `print_status` cuts or counts."""
+    content = asdict(status) | {"linked_share": status.linked_share}
+    console.write(visible_json(json.dumps(as_json(content), indent=1, default=str)) + "\n")
 
 
 def _of_snapshot(status: Status) -> list[str]:

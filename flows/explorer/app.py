@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from e2emern.flows.explorer import concept, corpus, correct, document, models, search, sql, tryit
+from e2emern.flows.explorer import concept, corpus, correct, document, metrics, models, search, sql, tryit
 from e2emern.flows.explorer.annotator import Annotator
 from e2emern.flows.explorer.security import Guard, Secrets
 from e2emern.flows.explorer.site import FOLDER, Site, page, site_of
@@ -37,6 +37,7 @@ ROUTES = (
     Route("/correct/{document:path}", correct.correct, methods=["GET", "POST"]),
     Route("/corpus", corpus.corpus),
     Route("/models", models.models),
+    Route("/metrics", metrics.metrics),
     Route("/sql", sql.sql),
     Route("/sql.csv", sql.download),
     Route("/try", tryit.tryit, methods=["GET", "POST"]),

@@ -5,6 +5,7 @@ A page on 127.0.0.1 is reachable for every user of the machine, and for every we
 * each request needs a cookie, which the browser gets in exchange for the random token in the printed address;
 * the header Host must name this server: a host name of an attacker may resolve to 127.0.0.1 (DNS rebinding);
 * a request that changes something needs the header Origin of this server and a token that only its pages hold;
+* Prometheus has no cookies: /metrics, which holds numbers alone, may be read with a token of its own;
 * the content security policy allows scripts, styles and requests of this server alone, and no inline script.
 """
 
@@ -56,12 +57,14 @@ class Secrets:
         opening: in the address with which the browser is opened; it counts once, since others see it in the list of
             processes.
         form: in every form of our pages.
+        metrics: what Prometheus sends to read /metrics; None if it may not.
     """
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     opening: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     cookie: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     form: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    metrics: str | None = None
 
 
 def is_loopback(host: str) -> bool:
@@ -105,6 +108,8 @@ class Guard:
             return PlainTextResponse("this server does not have the host name of the request\n", status_code=421)
         if token := request.query_params.get(TOKEN):
             return self._exchanged(request, token)
+        if request.method == "GET" and request.url.path == "/metrics" and self._is_prometheus(request):
+            return None
         if not _equal(_cookie(request.headers, self._cookie), self._secrets.cookie):
             return PlainTextResponse(_WITHOUT_COOKIE, status_code=403)
         if request.method not in ("GET", "HEAD", "POST"):
@@ -134,6 +139,10 @@ class Guard:
         answer = HTMLResponse(page)
         answer.set_cookie(self._cookie, self._secrets.cookie, httponly=True, samesite="strict", path="/")
         return answer
+
+    def _is_prometheus(self, request: Request) -> bool:
+        expected = self._secrets.metrics
+        return expected is not None and _equal(request.headers.get("authorization", ""), f"Bearer {expected}")
 
     def _is_ours(self, given: str) -> bool:
         """Return whether a Host header names this server; an address cannot be rebound, a name can."""

@@ -27,19 +27,22 @@ def serve(
     port: int,
     allow_remote: bool,
     corrections: Path | None,
+    metrics_token: str | None,
     annotator: Annotator,
     opened: bool,
     say: Callable[[str], None],
 ) -> None:
     """Serve the pages of a home on `host` and `port` (0 for a free one), and report the address with `say`.
 
-    `opened` opens it in the browser. Raises `InputError` if others could reach the address and `allow_remote` is false,
-    or if the port is taken, and `WarehouseError` if the home has no snapshot.
+    `opened` opens it in the browser. With `metrics_token`, Prometheus may read /metrics.
+
+    Raises `InputError` if others could reach the address and `allow_remote` is false, or if the port is taken, and
+    `WarehouseError` if the home has no snapshot.
     """
     if not is_loopback(host) and not allow_remote:
         raise InputError(f"--host {host}: others could read the home; give --allow-remote too if they may")
     read_snapshot(home)
-    secrets = Secrets()
+    secrets = Secrets(metrics=metrics_token)
     listening = _listen(host, port)
     number = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host

@@ -6,6 +6,7 @@ import gzip
 import json
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -40,7 +41,8 @@ def test_what_is_deployed_is_what_the_file_says(installation: Installation, note
     assert installation.queues() == [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
     automations = installation.post("automations/filter")
     triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
-    assert len(automations) == len(triggers)
+    alerts = yaml.safe_load((ROOT / "deploy" / "automations.yaml").read_text())["automations"]
+    assert {one["name"] for one in automations} == {one["name"] for one in (*triggers, *alerts)}
     note(f"{len(deployed)} deployments, {len(automations)} triggers")
 
 
@@ -80,6 +82,31 @@ def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
     answer = subprocess.run(shlex.split(question), cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert json.loads(answer) == [{"n": 40}]
     note("README's commands, a night from HTTP to SQL, an unreadable file fixed by the next")
+
+
+def test_the_preflight_of_an_installation_finds_what_is_wrong(
+    installation: Installation, note: Callable[[str], None]
+) -> None:
+    """All is well once the workers have asked for runs; then a queue is paused, and one is deleted."""
+
+    def check() -> tuple[int, dict[str, str]]:
+        command = [sys.executable, "-m", "e2emern.flows.cli", "check", "--json"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=installation.make_environment(), capture_output=True, text=True, check=False
+        )
+        found = json.loads(done.stdout)["checks"]
+        return done.returncode, {one["check"]: one["found"] for one in found if one["severity"] == "error"}
+
+    assert wait_for(lambda: check() if check()[0] == 0 else None, what="all is well") == (0, {})
+    with installation.paused("train"):
+        assert check() == (0, {})  # a warning
+    installation.delete_queue("train")
+    missing = "work pool e2emern has no queue train (found default, annotate, backfill)"
+    code, found = check()
+    assert (code, found["queues"]) == (2, missing)
+    installation.deploy()
+    assert wait_for(lambda: check() if check()[0] == 0 else None, what="all is well again") == (0, {})
+    note("the preflight: all well, and a deleted queue")
 
 
 def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(

@@ -71,7 +71,7 @@ def test_relink_and_annotate_by_the_name_of_a_version(world: World, tmp_path: Pa
     write_sources(tmp_path / "in")
     annotate_sources([tmp_path / "in"], home, model=world.model, mesh=world.mesh, device="cpu")
     spoken = run("relink", "--home", home, "--mesh", "other", "--model", world.model)
-    assert str(spoken.exception) == f"{home} has no vocabulary other, but tiny; import it first"
+    assert str(spoken.exception) == f"{home} has no vocabulary other, but tiny; import it first: e2emern mesh import"
 
     source = tmp_path / "desc2030.xml"
     source.write_text(

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import re
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Failed
 from prefect.testing.utilities import prefect_test_harness
 from prefect.workers.process import ProcessWorker
 
+from e2emern.flows import notifications
+from e2emern.flows.check_server import check_server
 from e2emern.flows.installation import WAITS, WORKS
 from e2emern.flows.queues import POOL, QUEUES, connect, create_queues, missing_queues
+from e2emern.flows.worker import worker_name
 from e2emern.tasks.errors import InputError
 from tests.conftest import ROOT
 
@@ -24,7 +37,7 @@ PRIORITIES = [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SyncPrefectClient]:
-    with prefect_test_harness(server_startup_timeout=120), connect() as client:
+    with prefect_test_harness(server_startup_timeout=480), connect() as client:
         yield client
 
 
@@ -124,3 +137,150 @@ def test_a_run_cannot_choose_what_a_worker_executes(client: SyncPrefectClient) -
     template = client.read_work_pool(POOL).base_job_template
     assert sorted(template["job_configuration"]) == ["labels", "name", "stream_output"]
     assert sorted(template["variables"]["properties"]) == ["labels", "name", "stream_output"]
+
+
+def test_the_preflight_finds_each_fault_of_a_server(
+    server: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One fault after the other, each repaired before the next; at the end everything is well."""
+
+    def trouble() -> dict[str, tuple[str, str]]:
+        results = check_server()
+        assert all(one.advice for one in results if one.severity)
+        return {
+            one.check: (one.severity.name.lower(), one.found)
+            for one in results
+            if one.severity and one.check != "alerts"
+        }
+
+    create_queues(server)
+    everything = {one["name"]: one for one in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]}
+    assert trouble() == {
+        "deployments": ("error", "; ".join(f"{name} is missing" for name in everything)),
+        "workers": ("error", "no worker asks for runs of default, annotate, train, backfill"),
+    }
+    flow = server.create_flow_from_name("any")
+    ids = {
+        name: server.create_deployment(
+            flow_id=flow,
+            name=name,
+            entrypoint=one["entrypoint"],
+            work_pool_name=POOL,
+            work_queue_name=one["work_pool"]["work_queue_name"],
+            schedules=[
+                DeploymentScheduleCreate(schedule=CronSchedule(cron=each["cron"], timezone="UTC"))
+                for each in one.get("schedules", [])
+            ],
+        )
+        for name, one in everything.items()
+    }
+    for name in QUEUES:  # as a worker does
+        server.request("POST", f"/work_pools/{POOL}/get_scheduled_flow_runs", json={"work_queue_names": [name]})
+    server.send_worker_heartbeat(POOL, worker_name(["default"]), heartbeat_interval_seconds=30)
+    assert trouble() == {}
+
+    queue = next(one for one in server.read_work_queues(work_pool_name=POOL) if one.name == "train")
+    server.update_work_queue(queue.id, is_paused=True)
+    assert trouble() == {"queues": ("warning", "queue train is paused: its runs wait")}
+    server.update_work_queue(queue.id, is_paused=False)
+
+    server.pause_deployment(ids["nightly"])
+    will_not = "nightly will not start by itself: paused, or without an active schedule"
+    assert trouble() == {"deployments": ("warning", will_not)}
+    server.resume_deployment(ids["nightly"])
+
+    server.update_deployment(ids["retrain"], DeploymentUpdate(work_queue_name="annotate", work_pool_name=POOL))
+    assert trouble() == {"deployments": ("error", "retrain has queue annotate, expected train")}
+    server.update_deployment(ids["retrain"], DeploymentUpdate(work_queue_name="train", work_pool_name=POOL))
+
+    server.send_worker_heartbeat(POOL, "other 7 annotate e2emern-0.0.9", heartbeat_interval_seconds=30)
+    ours = importlib.metadata.version("e2emern")
+    assert trouble() == {"releases": ("error", f"this host has e2emern {ours}, not so other 7 annotate e2emern-0.0.9")}
+    server.request("DELETE", f"/work_pools/{POOL}/workers/other 7 annotate e2emern-0.0.9")
+
+    night = server.create_flow_run_from_deployment(ids["nightly"])
+    server.set_flow_run_state(night.id, Failed(message="pubmed30n0001.xml.gz: damaged"), force=True)
+    (name, (severity, found)), *none = trouble().items()
+    assert (name, severity, none) == ("last night", "error", [])
+    assert found.endswith(" UTC: Failed: pubmed30n0001.xml.gz: damaged")
+    server.delete_flow_run(night.id)
+
+    monkeypatch.setattr("prefect.__version__", "3.9.0")
+    assert trouble()["server"][0] == "error"
+    monkeypatch.undo()
+    assert trouble() == {}
+    server.delete_work_queue_by_id(queue.id)
+    assert trouble()["queues"] == ("error", "work pool e2emern has no queue train (found default, annotate, backfill)")
+    server.delete_work_pool(POOL)
+    assert trouble()["queues"] == ("error", "the Prefect server has no work pool e2emern")
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert [(one.check, one.severity.name) for one in check_server()] == [("server", "ERROR")]
+
+
+def test_alerts_notify_the_blocks_of_our_name_and_stay_as_operators_set_them(
+    server: SyncPrefectClient, tmp_path: Path
+) -> None:
+    names = [one["name"] for one in notifications.read_file(notifications.FILE)]
+    create_queues(server)
+
+    def of_alerts() -> tuple[str, str]:
+        (one,) = (one for one in check_server() if one.check == "alerts")
+        return one.severity.name.lower(), one.found
+
+    assert of_alerts() == ("warning", "6 alerts of 6 missing")
+    nobody = "nobody is notified: no notification block has the name e2emern (docs/operations.md#notifications)"
+    assert notifications.register(server) == [*(f"{name}: new" for name in names), nobody]
+    assert {one.name for one in server.read_automations()} == set(names)
+    assert of_alerts() == ("warning", "6 alerts of 6 notify nobody")
+    drift = notifications.read_alerts(server)["e2emern alert: drift"]
+    server.pause_automation(notifications.read_alerts(server)["e2emern alert: long night"].id)
+
+    with receiving() as (address, received):
+        block = CustomWebhookNotificationBlock(
+            name="hook", url=address, json_data={"subject": "{{subject}}", "body": "{{body}}"}
+        )
+        block.save("e2emern")
+        changed = [f"{name}: notifies custom-webhook/e2emern" for name in names]
+        assert notifications.register(server) == changed
+        assert notifications.register(server) == []
+        assert of_alerts() == ("ok", "6 alerts")
+        assert not notifications.read_alerts(server)["e2emern alert: long night"].enabled
+        assert notifications.read_alerts(server)["e2emern alert: drift"].id == drift.id
+
+        home = {"prefect.resource.id": "e2emern.home.tables", "e2emern.home": "/data/tables"}
+        payload = {"night": "2026-03-09", "nights": 8, "drifted": ["documents", "scores"]}
+        emit_event("e2emern.drift", resource=home, payload=payload)
+        emit_event("e2emern.refused", resource=home, payload={"what": "publish", "reason": "documents: was 9, is 1"})
+        until = time.monotonic() + 120
+        while len(received) < 2 and time.monotonic() < until:
+            time.sleep(0.2)
+    drifted, refused = sorted(received, key=lambda one: one["subject"])
+    assert drifted["subject"] == "e2emern: drift in the night of 2026-03-09"
+    assert drifted["body"].startswith("/data/tables: documents, scores drifted, compared with 8 nights.\n")
+    assert refused["subject"] == "e2emern: publish refused"
+    assert refused["body"].startswith("/data/tables: documents: was 9, is 1\n")
+
+    (tmp_path / "wrong.yaml").write_text("automations: [{name: a, trigger: {type: event}, subject: b}]\n")
+    with pytest.raises(InputError, match="has an automation without name, trigger, subject or body"):
+        notifications.register(server, file=tmp_path / "wrong.yaml")
+
+
+@contextmanager
+def receiving() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A webhook on loopback: its address, and what was posted to it."""
+    received: list[dict[str, str]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    hook = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    Thread(target=hook.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{hook.server_address[1]}/", received
+    hook.shutdown()
+    hook.server_close()

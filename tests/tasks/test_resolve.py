@@ -36,6 +36,10 @@ def test_what_is_there_passes(tmp_path: Path) -> None:
         ({"model": Path("half")}, "half: no model.safetensors; expected a model folder"),
         ({"mesh": Path("none.parquet")}, "none.parquet: cannot be read as an entities table"),
         ({"mesh": Path("1999")}, "1999: no such file, and "),
+        (
+            {"mesh": Path("1999"), "home": Home(Path("none"))},
+            "1999: no such file, and no folder none on this host that could have this version: mount it, or name ",
+        ),
         ({"mesh": Path("two.parquet")}, "two.parquet: found 2 MeSH versions, expected 1"),
     ],
 )

@@ -115,7 +115,9 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
                 raise WarehouseError("cannot be read; move it away and import it again", path=kept) from error
             if different:
                 raise WarehouseError(
-                    f"has another vocabulary of version {mesh_version}; give this one another version",
+                    f"has another vocabulary of version {mesh_version}; give this one another version "
+                    "(e2emern mesh import --version), or use that of the home (setting mesh, or --mesh "
+                    f"{mesh_version})",
                     path=home.root,
                 )
         if kept.exists() and home.entity_tree(mesh_version).exists():
@@ -135,7 +137,9 @@ def entities_path(home: Home, *, mesh_version: str) -> Path:
     path = home.entities(mesh_version)
     if not path.exists():
         versions = ", ".join(one.mesh_version for one in list_vocabularies(home)) or "none"
-        raise WarehouseError(f"has no vocabulary {mesh_version}, but {versions}; import it first", path=home.root)
+        raise WarehouseError(
+            f"has no vocabulary {mesh_version}, but {versions}; import it first: e2emern mesh import", path=home.root
+        )
     return path
 
 

@@ -75,7 +75,7 @@ def status(home: Home) -> Status:
         last_run=last and read_run(home.run(last.run_id)),  # with its sources
         snapshot=snapshot,
         champion=champion(home),
-        backlog=tuple(_backlog(home, snapshot, withdrawn=history.withdrawn_by)),
+        backlog=tuple(backlog(home, snapshot, withdrawn=history.withdrawn_by)),
         failures=failures,
         invalid_annotations=invalid,
         damaged=damaged,
@@ -83,7 +83,7 @@ def status(home: Home) -> Status:
     )
 
 
-def _backlog(home: Home, snapshot: Snapshot | None, *, withdrawn: Collection[str]) -> list[str]:
+def backlog(home: Home, snapshot: Snapshot | None, *, withdrawn: Collection[str]) -> list[str]:
     """Return the dump files modified after all mentions files of their name; their content is not read.
 
     A file that was `withdrawn` does not wait.

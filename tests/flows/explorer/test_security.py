@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from e2emern.flows.cli import app as commands
 from e2emern.flows.explorer import sql
+from e2emern.flows.explorer.annotator import Annotator
+from e2emern.flows.explorer.app import make_app
 from e2emern.flows.explorer.security import LONGEST_BODY, Guard, Secrets, is_loopback
 from e2emern.warehouse.layout import Home
 from tests.flows.explorer.conftest import ADDRESS, HOSTILE, SECRETS
@@ -28,6 +30,7 @@ PAGES = (
     "/sql",
     "/sql.csv?q=SELECT+1",
     "/try",
+    "/metrics",
     "/static/explorer.js",
 )
 
@@ -37,6 +40,19 @@ def test_every_page_needs_the_cookie(stranger: TestClient, path: str) -> None:
     assert stranger.get(path).status_code == 403
     stranger.cookies.set("e2emern-8642", SECRETS.token)  # the token is not the cookie
     assert stranger.get(path).status_code == 403
+
+
+def test_prometheus_reads_the_metrics_alone_with_a_token_of_its_own(home: Home, client: TestClient) -> None:
+    assert "\ne2emern_snapshot_documents 3.0\n" in client.get("/metrics").text
+    bearer = {"Authorization": "Bearer abcdefghijklmnopqrstuvwxyz"}
+    for token, status in (("abcdefghijklmnopqrstuvwxyz", 200), ("another", 403), (None, 403)):
+        app = make_app(home, secrets=Secrets(metrics=token), port=8642, annotator=Annotator(home))
+        with TestClient(app, base_url=ADDRESS) as prometheus:
+            answer = prometheus.get("/metrics", headers=bearer)
+            assert answer.status_code == status
+            assert prometheus.get("/corpus", headers=bearer).status_code == 403
+            assert prometheus.get("/metrics", headers=bearer | {"Host": "evil.example:8642"}).status_code == 421
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
 def test_the_token_is_exchanged_for_a_cookie_and_leaves_the_address(stranger: TestClient) -> None:

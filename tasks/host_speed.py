@@ -1,0 +1,159 @@
+"""Measure how fast this host annotates: with one process and with several, for a few seconds each.
+
+The time from the first chunks, after which every process has its model, to the last one counts: loading a model and
+writing tables do not. The text is that of files, or sentences of the bundled sample in varied order. The sample has few
+different names, and names that repeat cost less; so files of real text give the better figure.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count, cycle, islice
+from multiprocessing import active_children
+from pathlib import Path
+
+from e2emern.defaults import SAMPLE
+from e2emern.model.document import Document, Passage
+from e2emern.tasks.chunks import Chunk, Processes, cores
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import pick_device, read_versions
+from e2emern.tasks.parsers import parse
+from e2emern.tasks.sentences import split_sentences
+from e2emern.warehouse.layout import Home
+
+CHUNK = 32
+"""Documents in a chunk: small, so that a slow host too returns several of them."""
+
+_PAYS = 1.1  # times the abstracts a second of the last number of processes
+_MOST_READ = 5_000  # documents of files that are kept in memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What so many processes annotated; `cpu_seconds` is None if the system does not show those of a process."""
+
+    processes: int
+    threads: int
+    documents: int
+    words: int
+    seconds: float
+    cpu_seconds: float | None
+
+    @property
+    def per_second(self) -> float:
+        """Documents a second."""
+        return self.documents / self.seconds
+
+    @property
+    def per_cpu_second(self) -> float | None:
+        """Documents a second of one core."""
+        return self.documents / self.cpu_seconds if self.cpu_seconds else None
+
+
+def measure(
+    documents: Iterable[Document], *, model: Path, mesh: Path, device: str = "auto", seconds: float = 60.0
+) -> Iterator[Speed]:
+    """Yield the speed with 1, 2, 4 ... processes up to the number of cores, as long as more of them are faster.
+
+    Args:
+        documents: without end.
+        model: folder of a model.
+        mesh: entities table.
+        device: auto, cpu or cuda.
+        seconds: for all of it, without loading; each number of processes gets an equal part.
+
+    Raises:
+        InputError: the model, the vocabulary or the device cannot be used.
+    """
+    versions, place = read_versions(model, mesh), pick_device(device)
+    numbers = list(_doubling(cores()))
+    source, last = iter(documents), 0.0
+    with tempfile.TemporaryDirectory(prefix="e2emern-bench-") as folder:
+        for number in numbers:
+            threads = max(1, cores() // number)
+            annotators = Processes(
+                versions, count=number, threads=threads, model=model, mesh=mesh, home=Home(Path(folder)), device=place
+            )
+            with annotators:
+                speed = _measure(annotators, source, number, threads, length=seconds / len(numbers))
+            yield speed
+            if speed.per_second < _PAYS * last:
+                return
+            last = speed.per_second
+
+
+def _measure(
+    annotators: Processes, documents: Iterator[Document], number: int, threads: int, *, length: float
+) -> Speed:
+    began, cpu = None, None
+    found, words = 0, 0
+
+    def chunks() -> Iterator[Chunk]:
+        while began is None or time.monotonic() < began + length:
+            yield Chunk(list(islice(documents, CHUNK)))
+
+    for at, chunk in enumerate(annotators.read(chunks())):
+        if at < 2 * number:  # by then every process has loaded the model
+            began, cpu = time.monotonic(), _cpu_seconds()
+            continue
+        found += len(chunk.documents)
+        words += sum(len(document.text.split()) for document in chunk.documents)
+    ended, spent = time.monotonic(), _cpu_seconds()
+    if began is None or not found:
+        raise AssertionError  # chunks are fed until some have returned
+    return Speed(
+        processes=number,
+        threads=threads,
+        documents=found,
+        words=words,
+        seconds=ended - began,
+        cpu_seconds=None if spent is None or cpu is None else spent - cpu,
+    )
+
+
+def documents_of(files: Sequence[Path]) -> Iterator[Document]:
+    """Return the documents with text of files, again and again. Raises InputError if they have none."""
+    with_text = (one for file in files for one in parse(file) if isinstance(one, Document) and one.text)
+    found = list(islice(with_text, _MOST_READ))
+    if not found:
+        raise InputError("no document with text", path=files[0])
+    return cycle(found)
+
+
+def documents_of_sample() -> Iterator[Document]:
+    """Yield titles of the sample, each with 6 to 14 of its sentences, without end: about 240 words."""
+    sample = [one for one in parse(SAMPLE) if isinstance(one, Document)]
+    titles = [one.title for one in sample if one.title]
+    sentences = [
+        sentence.text for one in sample for sentence in split_sentences(one) if sentence.start > len(one.title)
+    ]
+    chance = random.Random(2)
+    for number in count():
+        title = chance.choice(titles)
+        abstract = " ".join(chance.sample(sentences, chance.randint(6, 14)))
+        passages = (Passage("title", 0, title), Passage("abstract", len(title) + 1, abstract))
+        yield Document(document_id=f"sample-{number}", record=number, passages=passages)
+
+
+def _doubling(most: int) -> Iterator[int]:
+    number = 1
+    while number <= most:
+        yield number
+        number *= 2
+
+
+def _cpu_seconds() -> float | None:
+    """Return the CPU seconds of this process and of the annotating ones; None if the system does not show them."""
+    total, tick = time.process_time(), os.sysconf("SC_CLK_TCK")
+    with suppress(OSError, ValueError, IndexError):
+        for child in active_children():
+            fields = Path(f"/proc/{child.pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / tick
+        return total
+    return None
