@@ -174,8 +174,12 @@ def test_the_preflight_finds_each_fault_of_a_server(
         )
         for name, one in everything.items()
     }
-    for name in QUEUES:  # as a worker does
-        server.request("POST", f"/work_pools/{POOL}/get_scheduled_flow_runs", json={"work_queue_names": [name]})
+    server.request("POST", f"/work_pools/{POOL}/get_scheduled_flow_runs", json={"work_queue_names": QUEUES})  # a worker
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not all(
+        queue.last_polled for queue in server.read_work_queues(work_pool_name=POOL)
+    ):
+        time.sleep(0.1)  # the server notes it in the background
     server.send_worker_heartbeat(POOL, worker_name(["default"]), heartbeat_interval_seconds=30)
     assert trouble() == {}
 
