@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install annotate server deploy worker night e2e test soak lint bench lock
+.PHONY: help install annotate server deploy worker night check e2e test soak lint bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -33,6 +33,9 @@ worker: install ## Start the workers of this host
 
 night: install ## Start a night now, outside its schedule
 	$(BIN)/e2emern night
+
+check: install ## Look for what would fail a night
+	$(BIN)/e2emern check
 
 e2e: install ## Run the tests of a whole installation, with a server and workers of their own
 	$(BIN)/pytest tests/e2e

@@ -338,11 +338,12 @@ def sources(host: Host) -> Result:
             continue
         shown = without_secrets(source)
         try:
-            answer = httpx.get(source, timeout=_WAIT, headers={"User-Agent": "e2emern"})
+            with httpx.stream("GET", source, timeout=_WAIT, headers={"User-Agent": "e2emern"}) as answer:
+                status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as failure:
             return warning(f"{shown} does not answer ({one_line(failure)})", "look at the network, a proxy, or sources")
-        if answer.status_code != httpx.codes.OK:
-            return warning(f"{shown} answers {answer.status_code}", "correct sources; a night cannot fetch from it")
+        if status != httpx.codes.OK:
+            return warning(f"{shown} answers {status}", "correct sources; a night cannot fetch from it")
     return ok(
         f"{plural(len(host.settings.sources), 'source')}: {examples(host.settings.sources, separator=', ', most=2)}"
     )
