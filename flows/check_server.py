@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -25,8 +26,9 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateName,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.client.schemas.objects import StateType, WorkerStatus, WorkQueue
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
 
 from e2emern.flows.check import Result, Severity, check_host, error, ok, run_checks, warning
 from e2emern.flows.installation import PREFECT_FILE
@@ -45,10 +47,11 @@ _DEPLOY = "e2emern deploy"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answers, and its time."""
+    """A server that answers, its time, and the queues of our pool; none if the pool is missing."""
 
     client: SyncPrefectClient
     now: datetime
+    queues: tuple[WorkQueue, ...]
 
 
 def check_server(*, workers: bool = True) -> list[Result]:
@@ -61,7 +64,10 @@ def check_server(*, workers: bool = True) -> list[Result]:
         with connect(patience=0) as client:
             answer = client.request("GET", "/admin/version")
             answer.raise_for_status()
-            server = Server(client, parsedate_to_datetime(answer.headers["date"]))
+            found: list[WorkQueue] = []
+            with suppress(ObjectNotFound):
+                found = client.read_work_queues(work_pool_name=POOL)
+            server = Server(client, parsedate_to_datetime(answer.headers["date"]), tuple(found))
             return run_checks(
                 {name: check for name, check in CHECKS.items() if workers or name not in _OF_WORKERS}, server
             )
@@ -95,7 +101,7 @@ def queues(server: Server) -> Result:
         found, _, advice = line.partition("; run: ")
         return error(found, f"run: {advice}")
     pool = server.client.read_work_pool(POOL)
-    paused = [one.name for one in server.client.read_work_queues(work_pool_name=POOL) if one.is_paused]
+    paused = [one.name for one in server.queues if one.is_paused]
     if pool.is_paused or paused:
         what = f"work pool {POOL}" if pool.is_paused else f"queue {', '.join(paused)}"
         return warning(f"{what} is paused: its runs wait", "resume it in the UI, under Work Pools")
@@ -134,7 +140,7 @@ def deployments(server: Server) -> Result:
 
 def workers(server: Server) -> Result:
     """Check that a worker asks each queue for runs."""
-    asked = {one.name: one.last_polled for one in server.client.read_work_queues(work_pool_name=POOL)}
+    asked = {one.name: one.last_polled for one in server.queues}
     alone = [name for name in QUEUES if (when := asked.get(name)) is None or server.now - when > _POLLED]
     if alone:
         judge = error if {DEFAULT, ANNOTATE} & set(alone) else warning
@@ -144,7 +150,7 @@ def workers(server: Server) -> Result:
 
 def releases(server: Server) -> Result:
     """Check that all workers that are alive have the release of this host."""
-    found = server.client.read_workers_for_work_pool(POOL)
+    found = server.client.read_workers_for_work_pool(POOL) if server.queues else []
     alive = [one.name for one in found if one.status == WorkerStatus.ONLINE]
     ours = version("e2emern")
     others = [name for name in alive if (other := _RELEASE.search(name)) and other[1] != ours]
