@@ -306,7 +306,7 @@ def device(host: Host) -> Result:
     """Check that the model can run where the settings say, without silently using the CPU of a GPU host."""
     wanted = host.settings.device
     if wanted == "cpu" or (wanted == "auto" and not _has_nvidia()):
-        return ok(f"cpu, {plural(cores(), 'core')}" + ("" if wanted == "cpu" else "; there is no NVIDIA device"))
+        return ok(f"cpu, {plural(cores(), 'core')}" + ("" if wanted == "cpu" else "; no NVIDIA device here"))
     import torch
 
     from e2emern.model.precision import fastest_precision

@@ -255,12 +255,18 @@ def test_alerts_notify_the_blocks_of_our_name_and_stay_as_operators_set_them(
         payload = {"night": "2026-03-09", "nights": 8, "drifted": ["documents", "scores"]}
         emit_event("e2emern.drift", resource=home, payload=payload)
         emit_event("e2emern.refused", resource=home, payload={"what": "publish", "reason": "documents: was 9, is 1"})
-        until = time.monotonic() + 120
-        while len(received) < 2 and time.monotonic() < until:
+        (absence,) = (one for one in notifications.read_file(notifications.FILE) if "nothing" in one["name"])
+        absence |= {"name": "soon", "trigger": absence["trigger"] | {"within": 10}}
+        (tmp_path / "soon.yaml").write_text(yaml.safe_dump({"automations": [absence]}))
+        assert notifications.register(server, file=tmp_path / "soon.yaml") == ["soon: new"]
+        emit_event("e2emern.published", resource=home)
+        until = time.monotonic() + 240
+        while len(received) < 3 and time.monotonic() < until:
             time.sleep(0.2)
-    drifted, refused = sorted(received, key=lambda one: one["subject"])
+    drifted, absent, refused = sorted(received, key=lambda one: one["subject"])
     assert drifted["subject"] == "e2emern: drift in the night of 2026-03-09"
     assert drifted["body"].startswith("/data/tables: documents, scores drifted, compared with 8 nights.\n")
+    assert absent["subject"] == "e2emern: nothing published for 36 hours"
     assert refused["subject"] == "e2emern: publish refused"
     assert refused["body"].startswith("/data/tables: documents: was 9, is 1\n")
 

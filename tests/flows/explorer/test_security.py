@@ -44,14 +44,14 @@ def test_every_page_needs_the_cookie(stranger: TestClient, path: str) -> None:
 
 def test_prometheus_reads_the_metrics_alone_with_a_token_of_its_own(home: Home, client: TestClient) -> None:
     assert "\ne2emern_snapshot_documents 3.0\n" in client.get("/metrics").text
-    bearer = {"Authorization": "Bearer abcdefghijklmnopqrstuvwxyz"}
+    authorized = {"Authorization": "Bearer abcdefghijklmnopqrstuvwxyz"}
     for token, status in (("abcdefghijklmnopqrstuvwxyz", 200), ("another", 403), (None, 403)):
         app = make_app(home, secrets=Secrets(metrics=token), port=8642, annotator=Annotator(home))
         with TestClient(app, base_url=ADDRESS) as prometheus:
-            answer = prometheus.get("/metrics", headers=bearer)
+            answer = prometheus.get("/metrics", headers=authorized)
             assert answer.status_code == status
-            assert prometheus.get("/corpus", headers=bearer).status_code == 403
-            assert prometheus.get("/metrics", headers=bearer | {"Host": "evil.example:8642"}).status_code == 421
+            assert prometheus.get("/corpus", headers=authorized).status_code == 403
+            assert prometheus.get("/metrics", headers=authorized | {"Host": "evil.example:8642"}).status_code == 421
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
