@@ -38,7 +38,12 @@ def register(client: SyncPrefectClient, *, file: Path = FILE) -> list[str]:
     lines = []
     for described in read_file(file):
         wanted = [
-            SendNotification(block_document_id=one, subject=described["subject"], body=described["body"])
+            SendNotification(
+                type="send-notification",  # Prefect sends what is set, and leaves defaults out
+                block_document_id=one,
+                subject=described["subject"],
+                body=described["body"],
+            )
             for one in blocks.values()
         ]
         name = described["name"]
@@ -49,7 +54,7 @@ def register(client: SyncPrefectClient, *, file: Path = FILE) -> list[str]:
         missing = [one for one in wanted if one.block_document_id not in notified(found)]
         if missing:
             kept = [one for one in found.actions if not isinstance(one, DoNothing)]
-            content = {each: getattr(found, each) for each in AutomationCore.model_fields}
+            content = {each: getattr(found, each) for each in AutomationCore.model_fields if each != "owner_resource"}
             client.update_automation(found.id, AutomationCore(**content | {"actions": [*kept, *missing]}))
             lines.append(f"{name}: notifies {', '.join(blocks)}")
     if not blocks:

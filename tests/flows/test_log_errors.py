@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,12 @@ from e2emern.tasks.errors import InputError, ProblemsError
 
 
 @pytest.fixture(params=["prefect.flow_runs", "prefect.task_runs", "prefect.engine"])
-def logged(request: pytest.FixtureRequest) -> Iterator[tuple[logging.Logger, io.StringIO]]:
+def logged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[logging.Logger, io.StringIO]:
+    """A logger of Prefect, and what it writes; Prefect's own handlers need a run."""
     logger, stream = logging.getLogger(request.param), io.StringIO()
-    handler = logging.StreamHandler(stream)
-    logger.addHandler(handler)
-    yield logger, stream
-    logger.removeHandler(handler)
+    monkeypatch.setattr(logger, "handlers", [logging.StreamHandler(stream)])
+    monkeypatch.setattr(logger, "propagate", False)
+    return logger, stream
 
 
 def test_expected_errors_are_logged_as_their_lines(logged: tuple[logging.Logger, io.StringIO]) -> None:
