@@ -1,7 +1,6 @@
 """The preflight: is this host ready for a night? Each check is one small function, and none needs the server.
 
-`e2emern check` runs all of them and those of `flows.check_server`; a worker runs them when it starts. A check that an
-exception ends has failed with its message, so no fault hides the others.
+`e2emern check` runs all of them and those of `flows.check_server`; a worker runs them when it starts.
 """
 
 from __future__ import annotations
@@ -13,17 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from e2emern.defaults import MESH
+from e2emern.flows.check_results import Result, error, ok, run_checks, warning
 from e2emern.flows.settings import Settings, read_settings
 from e2emern.tasks.chunks import cores
 from e2emern.tasks.errors import InputError
@@ -39,8 +37,6 @@ from e2emern.warehouse.sources.history import read_history
 from e2emern.warehouse.sources.runs import FLOW_RUN
 from e2emern.warehouse.wording import examples, one_line, plural
 
-RUNBOOK = "docs/operations.md#the-preflight"
-
 _MEMORY = 1.8e9  # bytes of a process that annotates (docs/operations.md)
 _ROOM = 1e9  # bytes that a night needs, whatever it fetches
 _PER_DUMP = 4  # bytes of tables for each byte of a compressed dump file: what is written, and merged by a publish
@@ -48,29 +44,6 @@ _ROOM_FOR_RUNS = 2e8  # bytes for the folders of flow runs and for Prefect's own
 _CLOCK = 60.0  # seconds that two clocks may differ
 _NIGHT = timedelta(hours=36)
 _WAIT = 10.0  # seconds for the answer of a source
-
-
-class Severity(IntEnum):
-    """How much the result of a check matters; a warning never fails a night by itself."""
-
-    OK = 0
-    WARNING = 1
-    ERROR = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What a check found, and what to do about it unless all is well."""
-
-    check: str = ""
-    severity: Severity
-    found: str
-    advice: str = ""
-
-    @property
-    def line(self) -> str:
-        """The name of the check, what it found, and what to do."""
-        return f"{self.check}: {self.found}" + (f"; {self.advice}" if self.advice else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +63,6 @@ class Host:
         return next(path for path in (self.settings.home, *self.settings.home.parents) if path.exists())
 
 
-def ok(found: str) -> Result:
-    """Return that all is well."""
-    return Result(severity=Severity.OK, found=found)
-
-
-def warning(found: str, advice: str) -> Result:
-    """Return something to look after."""
-    return Result(severity=Severity.WARNING, found=found, advice=advice)
-
-
-def error(found: str, advice: str) -> Result:
-    """Return something that fails a night."""
-    return Result(severity=Severity.ERROR, found=found, advice=advice)
-
-
 def check_host(home: Path | None = None, *, online: bool = True) -> list[Result]:
     """Return the result of each check of this host.
 
@@ -119,29 +77,6 @@ def check_host(home: Path | None = None, *, online: bool = True) -> list[Result]
         return [replace(error(one_line(failure), "docs/settings.md lists the settings"), check="settings")]
     checks = {name: check for name, check in CHECKS.items() if online or name != "sources"}
     return run_checks(checks, host)
-
-
-def run_checks(checks: Mapping[str, Callable[[Any], Result]], given: Any) -> list[Result]:
-    """Return the result of each check, in order; an exception that the project or the system raises is an error."""
-    results = []
-    for name, check in checks.items():
-        try:
-            result = check(given)
-        except (InputError, WarehouseError, OSError) as failure:
-            result = error(one_line(failure), f"see {RUNBOOK}")
-        results.append(replace(result, check=name))
-    return results
-
-
-def worst(results: Iterable[Result]) -> Severity:
-    """Return the greatest severity of the results."""
-    return max((result.severity for result in results), default=Severity.OK)
-
-
-def exit_code(results: Iterable[Result], *, strict: bool) -> int:
-    """Return 2 if there are errors, 1 if there are warnings and `strict` asks for them, and else 0."""
-    found = worst(results)
-    return 0 if found == Severity.WARNING and not strict else int(found)
 
 
 def settings(host: Host) -> Result:

@@ -30,7 +30,8 @@ from prefect.client.schemas.objects import StateType, WorkerStatus, WorkQueue
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from e2emern.flows.check import Result, Severity, check_host, error, ok, run_checks, warning
+from e2emern.flows.check import check_host
+from e2emern.flows.check_results import Result, Severity, error, ok, run_checks, warning
 from e2emern.flows.installation import PREFECT_FILE
 from e2emern.flows.notifications import BLOCK, notified, read_alerts, read_file, register
 from e2emern.flows.notifications import FILE as ALERTS

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest, write_to_textfile
 
-from e2emern.flows.check import Result
+from e2emern.flows.check_results import Result
 from e2emern.tasks.evaluation.drift import Drift, read_drift
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.status import Status, status

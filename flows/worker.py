@@ -20,7 +20,8 @@ from threading import Thread
 from prefect.cli import app
 from prefect.settings import get_current_settings
 
-from e2emern.flows.check import NEEDED_TO_START, Severity, check_host
+from e2emern.flows.check import NEEDED_TO_START, check_host
+from e2emern.flows.check_results import Severity
 from e2emern.flows.queues import POOL, connect, missing_queues, report
 from e2emern.tasks.errors import InputError
 

@@ -17,7 +17,7 @@ from e2emern.flows.cli.application import app, say
 from e2emern.warehouse.wording import plural
 
 if TYPE_CHECKING:
-    from e2emern.flows.check import Result
+    from e2emern.flows.check_results import Result
 
 
 @app.command(epilog="Example: e2emern check --strict")
@@ -40,7 +40,8 @@ def check(
     from e2emern.flows.installation import environment
 
     os.environ.update(environment(os.environ, folder=Path.cwd()))  # before Prefect is imported, which reads it
-    from e2emern.flows.check import check_host, exit_code
+    from e2emern.flows.check import check_host
+    from e2emern.flows.check_results import exit_code
 
     results = check_host(home.absolute() if home else None, online=not local)
     if not local:
@@ -67,7 +68,7 @@ def _print(results: list[Result]) -> None:
 
 
 def _as_json(results: list[Result]) -> dict[str, object]:
-    from e2emern.flows.check import worst
+    from e2emern.flows.check_results import worst
 
     return {
         "host": socket.gethostname(),
