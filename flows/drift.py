@@ -37,8 +37,8 @@ def drift(home: Path | None = None, corrections: Path | None = None, limits: Dri
 def watch(home: Home, *, corrections: Path | None = None, limits: DriftLimits | None = None) -> Drift | None:
     """Do the same as the flow within another one, and return the comparison; None without a snapshot.
 
-    Emit `e2emern.drift` each time the last night has drifted, `e2emern.corrections` once for each file, and
-    `e2emern.mesh` once for each version. Raises WarehouseError if the home cannot be read.
+    Emit `e2emern.drift` each time the last night has drifted, `e2emern.corrections` each time a file waits for a
+    retraining, and `e2emern.mesh` once for each version. Raises WarehouseError if the home cannot be read.
     """
     found = read_drift(home, limits=limits)
     if found is not None:
@@ -51,7 +51,7 @@ def watch(home: Home, *, corrections: Path | None = None, limits: DriftLimits | 
     if news.mesh:
         emit(home, MESH_VERSION, {"versions": list(news.mesh)})
     if news.corrections or news.mesh:
-        note_news(home, news, corrections=corrections)  # after the events: a run killed in between emits them again
+        note_news(home, news)  # after the events: a run killed in between emits them again
     return found
 
 

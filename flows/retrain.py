@@ -18,32 +18,56 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from e2emern.defaults import MESH, SAMPLE
+from e2emern.defaults import MESH, RECIPES, SAMPLE
 from e2emern.flows.annotate import begin_in
 from e2emern.flows.artifacts import show_evaluation
 from e2emern.flows.events import PROMOTED, REFUSED, emit
 from e2emern.flows.retries import is_transient
 from e2emern.flows.settings import Device, read_settings
+from e2emern.model.version import model_version
+from e2emern.tasks.errors import InputError
 from e2emern.tasks.evaluation.promotion import assess, publish_ledger, verdict_lines
-from e2emern.tasks.evaluation.promotion_gate import Margins
+from e2emern.tasks.evaluation.promotion_gate import Margins, too_few
 from e2emern.tasks.models import keep_vocabulary
-from e2emern.tasks.resolve import find_mesh, find_model, read_mesh_version, snapshot_mesh
-from e2emern.tasks.training.retrain import CHAMPION, Plan, already_trained, make_challenger, plan_retraining
+from e2emern.tasks.resolve import find_mesh, find_model, find_recipe, read_mesh_version, snapshot_mesh
+from e2emern.tasks.training.cleaning import KEEP_DAYS, clean
+from e2emern.tasks.training.retrain import (
+    CHAMPION,
+    Plan,
+    already_trained,
+    ended,
+    make_challenger,
+    note_ended,
+    plan_retraining,
+)
+from e2emern.tasks.training.to_correct import choose_to_correct
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home
-from e2emern.warehouse.registry.evaluations import Judged, headline
+from e2emern.warehouse.registry.corrections import note_consumed, pending_corrections
+from e2emern.warehouse.registry.evaluations import Judged, headline, read_judged
 from e2emern.warehouse.registry.models import Change, add_model, champion, changes, promote
 from e2emern.warehouse.snapshots.reader import current_snapshot
+from e2emern.warehouse.wording import plural
+
+NOTHING = "the champion was trained with this recipe on these documents: nothing to do"
 
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """The result of a retraining: a summary, the verdict of the gate, and the promotion if there was one."""
+    """The result of a retraining.
+
+    Attributes:
+        summary: in a line.
+        judged: the verdict of the gate.
+        promoted: the promotion if there was one.
+        to_correct: the documents worth correcting, if there was nothing to learn from.
+    """
 
     summary: str
     judged: Judged | None = None
     promoted: Change | None = None
+    to_correct: tuple[str, ...] = ()
 
 
 def compare_with_champion(
@@ -64,6 +88,7 @@ def compare_with_champion(
         home=home,
         gold=plan.read(plan.judged),
         seen=plan.read(plan.recipe["train"]),
+        corrected=plan.read_corrected(),
         mesh=mesh,
         margins=margins,
         sample=sample,
@@ -99,7 +124,7 @@ TASKS = Steps(
 @flow(name="retrain", flow_run_name="retrain", persist_result=False)
 def retrain(
     home: Path | None = None,
-    config: Path = Path("ours"),
+    config: Path | None = None,
     data: Path | None = None,
     corrections: Path | None = None,
     encoder: str = CHAMPION,
@@ -114,29 +139,32 @@ def retrain(
 
     Args:
         home: folder of the tables; without it that of the settings.
-        config: TOML file of a training, or the name of a shipped recipe.
-        data: folder of the gold files that it names.
+        config: TOML file of a training, or a shipped recipe; without it that of the settings, or `continue`.
+        data: folder of the gold files that it names; without it that of the settings.
         corrections: folder of corrected PubTator files; by default `corrections` of the home if that exists.
         encoder: what to start from: champion, recipe (the encoder of the TOML file), or a folder or name of an encoder.
-        gold: gold files to compare models on, instead of the recipe's dev splits.
+        gold: gold files to compare models on, instead of reserved gold; without them those of the settings.
         mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
         device: device for the training; auto is cuda if available.
         margins: how much worse than the champion the challenger may be.
         sample: a file of real text that the challenger must be able to annotate.
         backfill: request a backfill after a promotion. Each run repeats the request until the tables use the new model.
     """
-    settings = read_settings(home=home, mesh=mesh, device=device)
+    settings = read_settings(
+        home=home, recipe=config and str(config), data=data, gold=gold or None, mesh=mesh, device=device
+    )
     place, log = open_home(settings.home), get_run_logger()
     done = retrain_model(
         place,
-        config=config,
-        data=data,
+        config=Path(settings.recipe) if settings.recipe else None,
+        data=settings.data,
         corrections=corrections,
         encoder=encoder,
-        gold=gold or [],
+        gold=settings.gold,
         mesh=Path(settings.mesh or snapshot_mesh(place) or MESH),
         device=settings.device,
         margins=margins,
+        keep_days=settings.keep_days,
         sample=sample,
         log=log.info,
         steps=TASKS,
@@ -155,7 +183,7 @@ def retrain(
 def retrain_model(
     home: Home,
     *,
-    config: Path = Path("ours"),
+    config: Path | None = None,
     data: Path | None = None,
     corrections: Path | None = None,
     encoder: str = CHAMPION,
@@ -163,11 +191,14 @@ def retrain_model(
     mesh: Path = MESH,
     device: str = "auto",
     margins: Margins | None = None,
+    keep_days: float = KEEP_DAYS,
     sample: Path = SAMPLE,
     log: Callable[[str], None] = print,
     steps: Steps = Steps(),
 ) -> Retrained:
-    """Do the same as the flow, and return the result.
+    """Do the same as the flow, and return the result; refused challengers are deleted after `keep_days`.
+
+    Corrections wait until a retraining has used them and has ended: promoted, refused, or without anything to learn.
 
     Raises InputError if the recipe, the data or a model cannot be used, and WarehouseError if the champion changed
     meanwhile.
@@ -176,34 +207,57 @@ def retrain_model(
     table = find_mesh(mesh, home=home)
     keep_vocabulary(home, table, mesh_version=read_mesh_version(table))
     leading, folder = champion(home), find_model(None, home=home)
-    default_corrections = home.root / "corrections"
+    recipe = config or Path("continue" if encoder == CHAMPION else "ours")
+    if data is None and find_recipe(recipe).parent == RECIPES:
+        if pending_corrections(home, corrections):
+            raise InputError("no gold to train on: name its folder as `data` in the settings, or with --data")
+        return _without_labels(home, "nothing to learn: no correction waits, and no gold is named", log=log)
     plan = steps.plan(
         home,
-        config=config,
+        config=recipe,
         data=data,
-        corrections=corrections or (default_corrections if default_corrections.is_dir() else None),
+        corrections=corrections or (home.corrections if home.corrections.is_dir() else None),
         encoder=encoder,
         gold=gold or [],
         mesh=table,
         log=log,
     )
-    if already_trained(plan, folder):
-        return Retrained("the champion was trained with this recipe on these documents: nothing to do")
-    challenger = steps.train(plan, device=device, log=log)
-    judged = steps.compare(
-        plan,
-        challenger,
-        champion=folder,
-        home=home,
-        mesh=table,
-        margins=margins,
-        sample=sample,
-        device=device,
-    )
-    _describe(home, challenger, judged)
-    add_model(home, challenger, version=judged.challenger)
+    if already_trained(plan, folder) or (encoder == CHAMPION and not plan.fresh):
+        note_consumed(home, plan.corrections)
+        return _without_labels(home, NOTHING, log=log)
+    if plan.judging < (least := (margins or Margins()).least_documents):
+        return _without_labels(home, f"not trained: {too_few(plan.judging, least)}", log=log)
+    judged = _ended(home, plan, champion=folder)
+    if judged is None:
+        challenger = steps.train(plan, device=device, log=log)
+        judged = steps.compare(
+            plan, challenger, champion=folder, home=home, mesh=table, margins=margins, sample=sample, device=device
+        )
+        _describe(home, challenger, judged)
+        add_model(home, challenger, version=judged.challenger)
     promoted, summary = _promote(home, judged, over=leading)
+    note_ended(plan, judged)
+    note_consumed(home, plan.corrections)
+    clean(home, days=keep_days, log=log)
     return Retrained(f"{summary}{publish_ledger(home)}", judged, promoted)
+
+
+def _ended(home: Home, plan: Plan, *, champion: Path) -> Judged | None:
+    """Return the verdict on the same retraining if it has ended before, against the same champion."""
+    evaluation = ended(plan)
+    judged = read_judged(home, evaluation) if evaluation else None
+    return judged if judged and judged.champion == model_version(champion) else None
+
+
+def _without_labels(home: Home, summary: str, *, log: Callable[[str], None]) -> Retrained:
+    """Choose documents worth correcting, since labels are missing, and return what helps."""
+    chosen = choose_to_correct(home)
+    for one in chosen:
+        log(f"worth correcting: document {one.document_id}: {one.reason}")
+    if chosen:
+        number = plural(len(chosen), "document")
+        summary += f"; {number} worth correcting in {home.to_correct}: put each that is right into {home.corrections}"
+    return Retrained(summary, to_correct=tuple(one.document_id for one in chosen))
 
 
 def pending_promotion(home: Home) -> Change | None:

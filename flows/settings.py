@@ -80,6 +80,20 @@ class Settings(BaseSettings):
     mesh: str | None = Field(
         default=None, description="Version of MeSH in the home, or an entities table; without it that of the tables."
     )
+    recipe: str | None = Field(
+        default=None,
+        description="Recipe of `retrain`: a TOML file, or a shipped one; without it `continue`.",
+    )
+    data: AbsolutePath | None = Field(
+        default=None, description="Folder of the gold files that the recipe names, for `retrain`."
+    )
+    gold: Annotated[list[str], NoDecode, BeforeValidator(_words)] = Field(
+        default=[],
+        description="Gold files that judge challengers, in addition to corrections; in the environment between spaces.",
+    )
+    keep_days: float = Field(
+        default=30.0, ge=0, description="Days that refused challengers and interrupted retrainings are kept."
+    )
     device: Device = Field(default="auto", description="Where the model runs; `auto` is cuda where there is one.")
     processes: int = Field(
         default=1, ge=1, le=256, description="Processes of a worker that run the model, each with the memory of one."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from e2emern.model.errors import FileError, first_line
 from e2emern.model.progress import Progress, silent
+from e2emern.model.seen import SEEN, Seen, read_seen
 from e2emern.model.version import model_version
 from e2emern.model.vocabulary import Vocabulary
 from e2emern.tasks.errors import InputError
@@ -91,6 +92,20 @@ def load_whole(folder: Path, *, device: str) -> tuple[E2emernModel, PreTrainedTo
         return load_model(folder, device=device)
     except FileError as error:
         raise InputError(error.reason, path=folder) from error
+
+
+def seen_by(model: Path) -> Seen:
+    """Return the documents that a model and its ancestors have seen. Raises InputError if they are unknown."""
+    try:
+        if (seen := read_seen(model)) is not None:
+            return seen
+    except FileError as error:
+        raise InputError(error.reason, path=error.path) from error
+    raise InputError(
+        f"has no list of the documents that it has seen ({SEEN}), so nothing can judge it or its descendants; use a "
+        "model that `e2emern train` made",
+        path=model,
+    )
 
 
 def read_vocabulary(mesh: Path) -> Vocabulary:

@@ -136,6 +136,10 @@ class Home:
         """Folder of the mentions that one model linked to one vocabulary."""
         return self.root / "mentions" / versions.folder
 
+    def mentions_folders(self, model: str) -> list[Path]:
+        """Folders of the mentions that a model found, for all vocabularies."""
+        return sorted((self.root / "mentions").glob(f"{file_name(model)}@*/"))
+
     def mentions(self, key: SourceKey, versions: Versions) -> Path:
         """Path of the mentions of a source. The file is written last: when it exists, the source is done."""
         return self.mentions_folder(versions) / f"{key.stem}.parquet"
@@ -178,6 +182,21 @@ class Home:
     def dumps(self) -> Path:
         """Folder into which `ingest` downloads dump files."""
         return self.root / "dumps"
+
+    @property
+    def corrections(self) -> Path:
+        """Folder of the corrected documents, to be trained on."""
+        return self.root / "corrections"
+
+    @property
+    def to_correct(self) -> Path:
+        """Folder of the documents that are worth correcting."""
+        return self.root / "to-correct"
+
+    @property
+    def training(self) -> Path:
+        """Folder of the retrainings; safe to delete."""
+        return self.root / "training"
 
     @property
     def inputs(self) -> Path:

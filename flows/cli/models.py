@@ -9,7 +9,7 @@ import typer
 
 from e2emern.defaults import MESH
 from e2emern.flows.cli.application import app, group, say
-from e2emern.flows.cli.options import Config, Data, Device, HomeFolder, Mesh, OnDevice, Seen, Version, Why
+from e2emern.flows.cli.options import Data, Device, HomeFolder, Mesh, OnDevice, Seen, Version, Why
 from e2emern.tasks.errors import InputError
 from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
 from e2emern.warehouse.wording import plural
@@ -77,11 +77,14 @@ def add(
 
 @models_app.command(
     short_help="Train a challenger, promote it if better",
-    epilog="Example: e2emern models retrain --config ours --data corpora/ --home home",
+    epilog="Example: e2emern models retrain --data corpora/ --home home",
 )
 def retrain(
     home: HomeFolder,
-    config: Config,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML file, or a shipped one.", show_default="continue from the champion"),
+    ] = None,
     data: Data = None,
     corrections: Annotated[
         Path | None,
@@ -91,15 +94,16 @@ def retrain(
         str, typer.Option(metavar="DIR|NAME", help="Where to begin: champion, recipe (the file's), or an encoder.")
     ] = "champion",
     gold: Annotated[
-        list[str] | None, typer.Option(metavar="GOLD", help="What to compare on.", show_default="the dev splits")
+        list[str] | None, typer.Option(metavar="GOLD", help="What to compare on.", show_default="what is reserved")
     ] = None,
     mesh: Mesh = MESH,
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
 
-    Started again, it resumes; without new data it does nothing. Exit code 0 means that it was carried through,
-    whether or not the challenger is the champion now.
+    Started again, it resumes. Without new data it trains nothing, and writes documents that are worth correcting into
+    to-correct of the home. Exit code 0 means that it was carried through, whether or not the challenger is the champion
+    now.
     """
     from e2emern.flows.retrain import retrain_model
     from e2emern.tasks.models import hide_progress_bars

@@ -85,7 +85,7 @@ MinScore = Annotated[
 ]
 
 Config = Annotated[
-    Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: ours, student, paper, auxiliary.")
+    Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: ours, continue, student, paper.")
 ]
 Data = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file")

@@ -85,6 +85,9 @@ def print_status(status: Status, *, console: Console) -> None:
     if waiting := len(status.backlog):
         wait = "1 dump file waits" if waiting == 1 else f"{waiting:,} dump files wait"
         lines.append(f"{wait}: {examples(status.backlog, separator=', ', most=3)}")
+    if corrected := status.pending_corrections:
+        number = plural(len(corrected), "corrected file")
+        lines.append(f"{number} to be trained on: {examples(corrected, separator=', ', most=3)}")
     if other := sum(number for parser, number in status.parsers.items() if parser != PARSER):
         lines.append(
             f"{plural(other, 'source')} read by another parser than that of this release: annotate the dump files again"

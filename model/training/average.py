@@ -16,6 +16,7 @@ from e2emern.model.errors import FileError
 from e2emern.model.files import write_text
 from e2emern.model.network import E2emernConfig
 from e2emern.model.pretrained import load_model, save_model
+from e2emern.model.seen import read_seen, union, write_seen
 from e2emern.model.tokenization import pieces_digest
 from e2emern.model.training.recipe import RecipeError
 
@@ -25,7 +26,8 @@ MADE_OF = "average.json"
 def average(folders: Sequence[Path], output: Path) -> None:
     """Write the model whose every weight is the mean of the models' weights; its resolver is not fitted.
 
-    `average.json` names the models. It is written first: a model in a folder without that file is never overwritten.
+    `average.json` names the models, and `seen.json` all documents that they have seen (`model.seen`). Both are written
+    first: a model in a folder without that file is never overwritten.
 
     Raises:
         RecipeError: a folder is not an e2emern model, models differ in shapes, tags or word pieces, one is named twice,
@@ -37,6 +39,7 @@ def average(folders: Sequence[Path], output: Path) -> None:
         raise RecipeError(f"{output} holds a model that was not made by this command; choose another --output")
     try:
         loaded = [load_model(folder, device="cpu", dtype=torch.float32) for folder in folders]
+        seen = union(map(read_seen, folders))
     except FileError as error:
         raise RecipeError(str(error)) from error
     (first, tokenizer, _), *_ = loaded
@@ -60,4 +63,5 @@ def average(folders: Sequence[Path], output: Path) -> None:
     first.load_state_dict(mean)
     first.config.resolver, first.config.span_threshold = None, E2emernConfig().span_threshold
     write_text(output / MADE_OF, json.dumps({"models": versions}) + "\n")
+    write_seen(output, seen)
     save_model(first, tokenizer, output)

@@ -32,6 +32,7 @@ import torch
 from e2emern.model.cli import fails_in_one_line, log, model_parser
 from e2emern.model.corpus import GoldDocument, read_corpus, text_of
 from e2emern.model.document import Mention
+from e2emern.model.errors import FileError
 from e2emern.model.evaluation.comparison import mean_figure
 from e2emern.model.evaluation.scores import count
 from e2emern.model.inference.cascade import RECALL_BIAS, Cascade, load_cascade
@@ -42,21 +43,29 @@ from e2emern.model.inference.timings import Report
 from e2emern.model.inference.training_strings import TrainingStrings
 from e2emern.model.pretrained import keep_fitted, stored_fitted
 from e2emern.model.progress import Progress, each_tenth, silent
+from e2emern.model.seen import Seen, add_seen, identities, read_seen, unseen
 from e2emern.model.vocabulary import Vocabulary
 
 THRESHOLDS = (0.0, *(round(1 / (1 + math.exp(-log_odds / 2)), 5) for log_odds in range(-2, 19)))
 """Of a span that is not linked, half a unit of log-odds apart: 0.26892, ..., 0.99988."""
+NEAR = 2
+"""Steps of `THRESHOLDS` by which a threshold may move if a model is trained further: one unit of log-odds."""
 FOLDS = 5
 SHIFTS = (-5.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
 
 
 def tune(
-    cascade: Cascade, documents: Sequence[GoldDocument], *, seen: Sequence[GoldDocument] = ()
+    cascade: Cascade,
+    documents: Sequence[GoldDocument],
+    *,
+    seen: Sequence[GoldDocument] = (),
+    thresholds: Sequence[float] = THRESHOLDS,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Fit the cascade's span threshold and resolver.
 
     Args:
         seen: the training documents, whose concepts are counted for the prior.
+        thresholds: to choose from.
 
     Returns: the values for the configuration, and the cross-validated accuracy@1 of the found spans by corpus and type;
     both empty if no span was found to fit on.
@@ -91,7 +100,7 @@ def tune(
         return mean_f1(held_out(shift), "ner")
 
     shift = max(SHIFTS, key=lambda shift: mean_f1(held_out(shift), "document"))
-    cascade.span_threshold = max(THRESHOLDS, key=ner_f1)
+    cascade.span_threshold = max(thresholds, key=ner_f1)
     cascade.resolver = replace(resolver.inclined(shift), given=given)
     fitted = {"span_threshold": cascade.span_threshold, "resolver": cascade.resolver.to_dict()}
     return fitted, cross_validated(of_folds, examples, linked, documents)
@@ -103,14 +112,41 @@ def tune_folder(
     mesh: Path,
     documents: Sequence[GoldDocument],
     seen: Sequence[GoldDocument],
+    near: float | None = None,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Fit the model of a folder as `tune` does, and keep the result there; `progress` reports on a new bank."""
+    """Fit the model of a folder as `tune` does, and keep the result there; the documents are then seen (`model.seen`).
+
+    Args:
+        near: a threshold from which the new one may differ by `NEAR` steps.
+        progress: reports on a new bank.
+
+    Raises:
+        FileError: the model or an ancestor was trained on one of the documents.
+    """
+    kept = choosable(folder, documents)
+    if trained := [document for document in documents if document not in kept]:
+        number = f"{len(trained)} of {len(documents)} documents to fit on"
+        raise FileError(f"was trained on {number}, such as {trained[0].document_id}; name others", folder)
     cascade = load_cascade(folder, mesh=mesh, banks=folder, device=device, fitted=False, progress=progress)
-    fitted, validated = tune(cascade, documents, seen=seen)
+    thresholds = THRESHOLDS if near is None else thresholds_near(near)
+    fitted, validated = tune(cascade, documents, seen=seen, thresholds=thresholds)
+    add_seen(folder, Seen(fitted=identities(documents)))
     keep_fitted(folder, fitted)
     return fitted, validated
+
+
+def choosable(folder: Path, documents: Sequence[GoldDocument]) -> list[GoldDocument]:
+    """Return the documents that neither a model nor an ancestor was trained on, so that it can be fitted on them."""
+    known = read_seen(folder)
+    return unseen(documents, known.trained if known else frozenset())
+
+
+def thresholds_near(threshold: float) -> Sequence[float]:
+    """Return the thresholds at most `NEAR` steps from the one that is nearest to `threshold`."""
+    at = min(range(len(THRESHOLDS)), key=lambda at: abs(THRESHOLDS[at] - threshold))
+    return THRESHOLDS[max(0, at - NEAR) : at + NEAR + 1]
 
 
 def read_fitted(folder: Path) -> dict[str, Any] | None:

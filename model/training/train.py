@@ -26,6 +26,7 @@ from e2emern.model.cli import fails_in_one_line, plural
 from e2emern.model.errors import FileError
 from e2emern.model.files import file_digest, write_text
 from e2emern.model.pretrained import save_model
+from e2emern.model.seen import write_seen
 from e2emern.model.training.checkpoint import remove_checkpoint
 from e2emern.model.training.recipe import Recipe, RecipeError, read_config
 from e2emern.model.training.trainer import LOSSES, Trainer, add_row, check_free, check_same, make_trainer
@@ -64,7 +65,7 @@ def train(
 ) -> Trained:
     """Train as `recipe` describes and write a transformers folder to `output`; resume from `output/checkpoint`.
 
-    The folder also gets the curves, `loss.jsonl` and `dev.jsonl`, and `recipe.json`, which is written last.
+    The folder also gets the curves, `loss.jsonl` and `dev.jsonl`, `seen.json` (`model.seen`), and last `recipe.json`.
 
     Args:
         corpus: Parquet file of gold documents (`model.corpus`).
@@ -104,6 +105,7 @@ def train(
     if trainer.best is not None:
         trainer.model.load_state_dict(trainer.best)
     save_model(trainer.model, trainer.tokenizer, output)
+    write_seen(output, trainer.seen)
     write_text(output / "recipe.json", json.dumps(made_from, indent=1) + "\n")
     remove_checkpoint(output)
     return Trained(output, tuple(trainer.state.dev_f1), finished=True)

@@ -18,12 +18,13 @@ from e2emern.model.corpus import GoldDocument, read_corpus
 from e2emern.model.errors import FileError
 from e2emern.model.network import E2emernModel
 from e2emern.model.precision import PRECISIONS
+from e2emern.model.seen import Seen, identities, read_seen, union, unseen
 from e2emern.model.tokenization import longest_window
 from e2emern.model.training.checkpoint import copy_weights, load_checkpoint, read_progress, save_checkpoint, trim_curve
-from e2emern.model.training.distillation import Silver, read_silver, silver_loss, words_of
+from e2emern.model.training.distillation import Silver, read_silver, seen_by_teachers, silver_loss, words_of
 from e2emern.model.training.encoders import check_pieces, reading
 from e2emern.model.training.losses import Totals, joint_loss
-from e2emern.model.training.recipe import Recipe, RecipeError
+from e2emern.model.training.recipe import Recipe, RecipeError, find_encoder
 from e2emern.model.training.samples import Batch, Sampler, make_samples
 from e2emern.model.training.validation import DevSplit, make_dev, score_spans
 from e2emern.model.vocabulary import Vocabulary
@@ -68,6 +69,7 @@ class Trainer:
     state: TrainingState
     output: Path
     log: Callable[[str], None]
+    seen: Seen | None  # what the model and its ancestors have seen at the end; None if unknown
     best: dict[str, Tensor] | None = None
 
     def take_step(self, batches: list[Batch], rate: float) -> None:
@@ -208,7 +210,10 @@ def make_trainer(
     if recipe.freeze_embeddings:
         model.encoder.get_input_embeddings().requires_grad_(False)
     max_pieces = longest_window(model.encoder)
-    of_dev = _read_split(corpus, splits=recipe.dev)
+    documents = _read_split(corpus, splits=recipe.all_train)
+    before = _seen_before(recipe, silver=silver, folder=folder, log=log)
+    trained_on = identities(documents) | (before.trained if before else frozenset())
+    of_dev = _choosing(_read_split(corpus, splits=recipe.dev), trained_on=trained_on, log=log)
     tags, tagged = model.config.tags, None
     if silver is not None:
         tagged = read_silver(silver, tags=tags, tokenizer=tokenizer, tokens=recipe.tokens, seed=recipe.seed)
@@ -217,7 +222,13 @@ def make_trainer(
         model=model.train(),
         tokenizer=tokenizer,
         sampler=_make_sampler(
-            recipe, corpus=corpus, vocabulary=vocabulary, tokenizer=tokenizer, tags=tags, max_pieces=max_pieces
+            recipe,
+            documents,
+            corpus=corpus,
+            vocabulary=vocabulary,
+            tokenizer=tokenizer,
+            tags=tags,
+            max_pieces=max_pieces,
         ),
         silver=tagged,
         dev=make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces) if of_dev else None,
@@ -226,11 +237,39 @@ def make_trainer(
         state=TrainingState(made_from),
         output=output,
         log=log,
+        seen=union([before, Seen(identities(documents), identities(of_dev))]),
     )
+
+
+def _seen_before(recipe: Recipe, *, silver: Path | None, folder: Path, log: Callable[[str], None]) -> Seen | None:
+    """Return what the encoder and the teachers have seen; None if it is unknown, which is logged."""
+    try:
+        lists = [read_seen(Path(find_encoder(recipe.encoder, folder=folder)))]
+    except FileError as error:
+        raise RecipeError(str(error)) from error
+    lists += [seen_by_teachers(silver)] if silver else []
+    if None in lists:
+        what = f"encoder {recipe.encoder}" if lists[0] is None else str(silver)
+        log(f"{what}: no list of the documents it has seen; the new model has none either, so no gate accepts it")
+    return union(lists)
+
+
+def _choosing(
+    of_dev: list[GoldDocument], *, trained_on: frozenset[str], log: Callable[[str], None]
+) -> list[GoldDocument]:
+    """Return the documents of dev that may choose the epoch: those that no ancestor was trained on."""
+    kept = unseen(of_dev, trained_on)
+    if len(kept) < len(of_dev):
+        number = f"{len(of_dev) - len(kept)} of {plural(len(of_dev), 'document')} of dev"
+        log(f"{number} are passed over: the model or an ancestor is trained on them")
+        if not kept:
+            log("no epoch is chosen: the last one is kept")
+    return kept
 
 
 def _make_sampler(
     recipe: Recipe,
+    documents: Sequence[GoldDocument],
     *,
     corpus: Path,
     vocabulary: Vocabulary,
@@ -238,7 +277,6 @@ def _make_sampler(
     tags: list[str],
     max_pieces: int,
 ) -> Sampler:
-    documents = _read_split(corpus, splits=recipe.all_train)
     samples = make_samples(
         documents, tokenizer=tokenizer, vocabulary=vocabulary, max_pieces=max_pieces, names_only=recipe.names_only
     )
@@ -255,8 +293,7 @@ def _make_sampler(
         random_negatives=recipe.random_negatives,
         asked_negatives=recipe.asked_negatives,
         replaced=recipe.replaced_mentions,
-        auxiliary=recipe.auxiliary,
-        auxiliary_share=recipe.auxiliary_share,
+        shares=recipe.shares,
         max_pieces=max_pieces,
         seed=recipe.seed,
     )

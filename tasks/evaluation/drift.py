@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from e2emern.tasks.training.corrections import correction_files
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write
-from e2emern.warehouse.layout import Home, digest_file
+from e2emern.warehouse.layout import Home
 from e2emern.warehouse.mesh.entities import list_vocabularies
 from e2emern.warehouse.queries.nights import Night, nights
+from e2emern.warehouse.registry.corrections import pending_corrections
 from e2emern.warehouse.snapshots.publish_gate import total_variation
 from e2emern.warehouse.snapshots.reader import current_snapshot
 
@@ -113,32 +112,29 @@ def read_drift(home: Home, *, limits: DriftLimits | None = None) -> Drift | None
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What was not reported yet: files of corrections, and versions of MeSH that the home is not linked to."""
+    """What waits: files of corrections that no retraining has used, and versions of MeSH that were not reported yet."""
 
     corrections: tuple[str, ...] = ()
     mesh: tuple[str, ...] = ()
 
 
 def read_news(home: Home, *, corrections: Path | None = None) -> News:
-    """Return the new files of corrections (by default in `corrections` of the home), and the new versions of MeSH."""
-    reported = _reported(home)
-    files = _corrections(corrections or home.root / "corrections")
+    """Return the pending files of corrections (by default in `corrections` of the home), and new versions of MeSH."""
+    reported = _reported_mesh(home)
     current = current_snapshot(home)
     linked = current.mesh_version if current else None
     versions = sorted(one.mesh_version for one in list_vocabularies(home)) if home.root.is_dir() else []
     return News(
-        corrections=tuple(name for name, digest in files.items() if reported["corrections"].get(name) != digest),
-        mesh=tuple(version for version in versions if version != linked and version not in reported["mesh"]),
+        corrections=tuple(pending_corrections(home, corrections)),
+        mesh=tuple(version for version in versions if version != linked and version not in reported),
     )
 
 
-def note_news(home: Home, news: News, *, corrections: Path | None = None) -> None:
-    """Record that news was reported, so that it is reported once."""
-    reported, files = _reported(home), _corrections(corrections or home.root / "corrections")
-    reported["corrections"] |= {name: files[name] for name in news.corrections if name in files}
-    reported["mesh"] = sorted({*reported["mesh"], *news.mesh})
-    with atomic_write(_reported_path(home)) as file:
-        file.write(json.dumps(reported, indent=1).encode() + b"\n")
+def note_news(home: Home, news: News) -> None:
+    """Record that versions of MeSH were reported, so that each is once; corrections are news until they are used."""
+    if news.mesh:
+        with atomic_write(_reported_path(home)) as file:
+            file.write(json.dumps({"mesh": sorted({*_reported_mesh(home), *news.mesh})}, indent=1).encode() + b"\n")
 
 
 def _volume(tonight: Night, before: Sequence[Night], limits: DriftLimits) -> Figure:
@@ -198,21 +194,15 @@ def _shares(night: Night) -> dict[str, float]:
     return {str(place): count / total for place, count in enumerate(night.scores)}
 
 
-def _corrections(folder: Path) -> dict[str, str]:
-    """Return the files of a folder of corrections with their digests; none without the folder."""
-    return {path.name: digest_file(path) for path in correction_files(folder)} if folder.is_dir() else {}
-
-
 def _reported_path(home: Home) -> Path:
     return home.root / "reported.json"
 
 
-def _reported(home: Home) -> dict[str, Any]:
+def _reported_mesh(home: Home) -> list[str]:
     path = _reported_path(home)
     if not path.exists():
-        return {"corrections": {}, "mesh": []}
+        return []
     try:
-        reported = json.loads(path.read_bytes())
-        return {"corrections": dict(reported["corrections"]), "mesh": list(reported["mesh"])}
+        return list(json.loads(path.read_bytes())["mesh"])
     except (ValueError, TypeError, KeyError) as error:
         raise WarehouseError("is damaged; delete it, and news will be reported again", path=path) from error

@@ -49,6 +49,7 @@ class Margins:
         unseen: of mentions whose text, or whose concepts, were not in training.
         abbreviation: of short forms.
         least_gold: pairs of document and concept; a slice with fewer is reported but not judged.
+        least_documents: documents that no model has seen; with fewer, nothing is promoted.
         throughput: least documents per second, as a share of the champion's.
     """
 
@@ -57,6 +58,7 @@ class Margins:
     unseen: Share = 0.03
     abbreviation: Share = 0.05
     least_gold: Annotated[int, Field(ge=0)] = 50
+    least_documents: Annotated[int, Field(ge=1)] = 20
     throughput: Annotated[float, Field(ge=0)] = 0.8
 
 
@@ -76,11 +78,13 @@ def judge(
     gold: Counts,
     smoke: Smoke,
     throughput: tuple[float, float],
+    documents: int,
     margins: Margins,
 ) -> tuple[Check, ...]:
     """Return all checks of the gate, the most important first.
 
-    `gold` are the challenger's counts, which hold the number of gold pairs of each slice. `throughput` is the
+    `gold` are the challenger's counts, which hold the number of gold pairs of each slice. `documents` is the number of
+    documents compared on. `throughput` is the
     champion's and the challenger's documents per second. Raises InputError if the comparison lacks protocol `document`.
     """
     if "document" not in comparison.overall:
@@ -104,7 +108,7 @@ def judge(
     ]
     cells = sorted(filter(_is_judged, comparison.cells), key=lambda cell: (cell.slice != ALL, cell))
     checks += [_slice_check(cell, comparison, gold, margins) for cell in cells if gold[cell].any()]
-    return (*checks, _smoke_check(smoke), _speed_check(*throughput, margins))
+    return (*checks, _documents_check(documents, margins), _smoke_check(smoke), _speed_check(*throughput, margins))
 
 
 def annotate_sample(cascade: Cascade, sample: Path) -> Smoke:
@@ -170,6 +174,26 @@ def _slice_check(cell: Cell, comparison: Comparison, gold: Counts, margins: Marg
         reason=None
         if passed
         else f"document F1, {what}: {_percents(difference.champion, difference.challenger)}, margin {100 * margin:.1f}",
+    )
+
+
+def too_few(documents: int, least: int) -> str:
+    """Return why a gate with few unseen documents promotes nothing, and what helps."""
+    return (
+        f"{plural(documents, 'document')} that no model has seen, expected {least}: correct more, since a quarter of "
+        "the corrections is held back to judge, or name gold that is new to the champion"
+    )
+
+
+def _documents_check(documents: int, margins: Margins) -> Check:
+    passed = documents >= margins.least_documents
+    return Check(
+        name="unseen documents",
+        champion=None,
+        challenger=float(documents),
+        least=float(margins.least_documents),
+        passed=passed,
+        reason=None if passed else too_few(documents, margins.least_documents),
     )
 
 

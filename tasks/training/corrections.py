@@ -15,15 +15,16 @@ from pathlib import Path
 from e2emern.model.corpus import GoldDocument
 from e2emern.model.document import Document
 from e2emern.model.notation import ENTITY_TYPES
+from e2emern.model.training.recipe import CORRECTED
 from e2emern.model.vocabulary import Vocabulary
 from e2emern.tasks.errors import InputError, SourceError
 from e2emern.tasks.parsers.pubtator import parse_pubtator
 from e2emern.tasks.parsers.records import Failure
 from e2emern.tasks.passed_over import PassedOver
 from e2emern.tasks.training.gold import gold_document
+from e2emern.warehouse.registry.corrections import correction_files
 
-CORPUS = "corrections"
-SPLIT = "train"
+CORPUS, SPLIT = CORRECTED.split("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Corrections:
     Attributes:
         documents: the documents to train on, as split `corrections/train`.
         files: number of these documents by file name.
+        file_of: file name by document id.
         passed_over: counts of annotations of other types, by file name and type.
     """
 
@@ -50,6 +52,7 @@ class Corrections:
     files: dict[str, int]
     refused: tuple[Refused, ...]
     passed_over: dict[str, Counter[str]] = field(default_factory=dict)
+    file_of: dict[str, str] = field(default_factory=dict)
 
 
 def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Collection[str] = ()) -> Corrections:
@@ -87,12 +90,8 @@ def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Col
         files[path.name] = len(taken) - before
         if other_types:
             types_passed_over[path.name] = other_types
-    return Corrections(tuple(taken.values()), files, tuple(refused), types_passed_over)
-
-
-def correction_files(folder: Path) -> list[Path]:
-    """Return the files of a folder of corrections, sorted by name, without hidden ones."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    file_of = {document_id: places[document_id] for document_id in taken}
+    return Corrections(tuple(taken.values()), files, tuple(refused), types_passed_over, file_of)
 
 
 def _read(path: Path, vocabulary: Vocabulary, other_types: Counter[str]) -> Iterator[GoldDocument | Refused]:

@@ -23,10 +23,12 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from e2emern.model.document import Document, Passage
+from e2emern.model.errors import FileError
 from e2emern.model.network import E2emernModel
 from e2emern.model.precision import fastest_batch
+from e2emern.model.seen import Seen, format_seen, read_seen, union
 from e2emern.model.tokenization import longest_window, make_windows, pieces_digest
-from e2emern.model.training.distillation import described, silver_table, tag_windows
+from e2emern.model.training.distillation import SEEN, described, silver_table, tag_windows
 from e2emern.model.training.pretrain import read_lines
 from e2emern.model.vocabulary import Vocabulary
 from e2emern.tasks.errors import InputError
@@ -82,6 +84,7 @@ def make_silver(
     versions = [version for _, _, version in loaded]
     if len(set(versions)) < len(versions):
         raise InputError(f"--model: found models {', '.join(versions)}, expected each once")
+    seen = _seen_by(teachers)
     lines = [line for lines in read_lines(text) for line in lines]
     vocabulary = read_vocabulary(mesh)
     made_from = {
@@ -107,9 +110,19 @@ def make_silver(
     )
     metadata = {"made_from": made_from | {"pieces": pieces}, "tagged": asdict(tagged_in_all)}
     encoded = {key.encode(): json.dumps(value).encode() for key, value in metadata.items()}
+    if seen is not None:
+        encoded[SEEN] = format_seen(seen).encode()
     _write(table.replace_schema_metadata(table.schema.metadata | encoded), output)
     shutil.rmtree(parts)
     return tagged_in_all
+
+
+def _seen_by(teachers: Sequence[Path]) -> Seen | None:
+    """Return the documents that the teachers have seen; None if those of one are unknown. Raises InputError."""
+    try:
+        return union(map(read_seen, teachers))
+    except FileError as error:
+        raise InputError(error.reason, path=error.path) from error
 
 
 def _tag_parts(

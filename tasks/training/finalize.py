@@ -12,7 +12,8 @@ from typing import Any
 from e2emern.model.inference.bank import build_bank, read_bank
 from e2emern.model.pretrained import keep_fitted
 from e2emern.model.progress import each_tenth
-from e2emern.model.training.calibrate import counts_of, read_fitted, tune_folder
+from e2emern.model.seen import Seen, add_seen, read_seen
+from e2emern.model.training.calibrate import choosable, counts_of, read_fitted, tune_folder
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import read_vocabulary
 from e2emern.tasks.resolve import check_model
@@ -29,7 +30,8 @@ def finalize(
     corpus: Path,
     trained_on: Sequence[str],
     fit_on: Sequence[str],
-    fitted: dict[str, Any] | None = None,
+    resolver_of: Path | None = None,
+    near: float | None = None,
     device: str,
     log: Log,
 ) -> None:
@@ -38,17 +40,21 @@ def finalize(
     Args:
         corpus: Parquet file with all splits.
         trained_on: splits in which the resolver counts the mentions of each concept, and their words.
-        fit_on: splits that the model has not seen; if empty, a missing resolver is only reported.
-        fitted: the span threshold and resolver of another model (`read_resolver`), used instead of fitting; only the
-            counts are computed again.
+        fit_on: splits to fit on, without the documents that an ancestor was trained on; if empty, a missing resolver is
+            only reported.
+        resolver_of: a model whose span threshold and resolver are used instead of fitting; only the counts are
+            computed again.
+        near: the span threshold may not be fitted far from this (`calibrate.NEAR`).
 
-    Raises InputError if the vocabulary or the corpus cannot be read.
+    Raises InputError if the vocabulary, the corpus or the other model cannot be used.
     """
     vocabulary = read_vocabulary(mesh)
     if read_bank(model, vocabulary) is None:
         log(f"encoding the names of MeSH {vocabulary.version}")
         build_bank(model, vocabulary, device=device, progress=each_tenth(log))
-    if fitted is not None:
+    if resolver_of is not None:
+        fitted, known = read_resolver(resolver_of), read_seen(resolver_of)
+        add_seen(model, known and Seen(fitted=known.all))
         counted = counts_of(read_prepared(corpus, splits=trained_on), vocabulary=vocabulary)
         taken = fitted | {"resolver": fitted["resolver"] | counted}
         if read_fitted(model) != taken:
@@ -58,7 +64,7 @@ def finalize(
     elif not fit_on:
         log(f"{model}: no dev splits to fit the resolver on; take that of another model with --resolver-of")
     else:
-        _fit(model, mesh=mesh, corpus=corpus, trained_on=trained_on, fit_on=fit_on, device=device, log=log)
+        _fit(model, mesh=mesh, corpus=corpus, trained_on=trained_on, fit_on=fit_on, near=near, device=device, log=log)
 
 
 def read_resolver(model: Path) -> dict[str, Any]:
@@ -80,13 +86,21 @@ def _fit(
     corpus: Path,
     trained_on: Sequence[str],
     fit_on: Sequence[str],
+    near: float | None,
     device: str,
     log: Log,
 ) -> None:
-    documents = read_prepared(corpus, splits=fit_on)
+    named = read_prepared(corpus, splits=fit_on)
+    documents = choosable(model, named)
+    if len(documents) < len(named):
+        number = f"{len(named) - len(documents)} of {plural(len(named), 'document')} of {', '.join(fit_on)}"
+        log(f"{number} are not fitted on: the model or an ancestor is trained on them")
+    if not documents:
+        log(f"{model}: nothing to fit the resolver on; take that of another model with --resolver-of")
+        return
     log(f"fitting the resolver on {plural(len(documents), 'document')} of {', '.join(fit_on)}")
     fitted, validated = tune_folder(
-        model, mesh=mesh, documents=documents, seen=read_prepared(corpus, splits=trained_on), device=device
+        model, mesh=mesh, documents=documents, seen=read_prepared(corpus, splits=trained_on), near=near, device=device
     )
     if not fitted:
         log(f"{model} found nothing in them: its resolver is not fitted")

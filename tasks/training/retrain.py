@@ -1,37 +1,48 @@
 """Train a challenger: collect its training data, train it, and prepare it for annotation.
 
 The result is in a folder of the home, whose name is a digest of recipe, data and encoder. So a retraining that was
-killed resumes, and a finished one is not repeated.
+killed resumes, and a finished one is not repeated. `tasks.training.roles` decides which documents judge.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from e2emern.model.corpus import GoldDocument, write_corpus
-from e2emern.model.training.recipe import Config, Recipe, make_recipe, read_config
+from e2emern.model.seen import Seen, identities, identity
+from e2emern.model.training.calibrate import read_fitted
+from e2emern.model.training.distillation import seen_by_teachers
+from e2emern.model.training.recipe import Config, Recipe, find_encoder, make_recipe, read_config
 from e2emern.model.training.train import train
 from e2emern.model.version import model_version, weights_digest
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.models import pick_device, read_vocabulary
+from e2emern.tasks.models import pick_device, read_vocabulary, seen_by
 from e2emern.tasks.resolve import find_model, find_recipe
 from e2emern.tasks.training.corrections import CORPUS, SPLIT, Corrections, read_corrections
 from e2emern.tasks.training.finalize import finalize
 from e2emern.tasks.training.gold import find_gold, read_prepared
-from e2emern.tasks.training.train import find_silver, one_line, prepare_corpus
+from e2emern.tasks.training.roles import Roles, assign
+from e2emern.tasks.training.train import find_silver, one_line, other_kind, prepare_corpus
 from e2emern.warehouse.files import atomic_write, locked
 from e2emern.warehouse.layout import Home, digest_file
+from e2emern.warehouse.registry.corrections import pending_corrections
+from e2emern.warehouse.registry.evaluations import Judged
 from e2emern.warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
 Log = Callable[[str], None]
 
 CHAMPION = "champion"
 """Value of `encoder` for the encoder of the champion."""
+LEAST_TO_FIT = 100
+"""Documents that a resolver is fitted on; with fewer, a model that continues keeps the champion's."""
+ENDED = "ended.json"
+"""File in the folder of a retraining that has ended; written last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +52,12 @@ class Plan:
     Attributes:
         folder: of the retraining; `folder/model` becomes the challenger.
         recipe: its `train` has the splits to train on, its `dev` those for model selection and for fitting.
-        judged: splits of the corpus that models are compared on.
+        judged: splits of the corpus that models are compared on; no model has seen their documents.
+        judging: number of these documents.
+        fresh: number of documents to train on that the champion was not trained on, or that were corrected since.
+        corrections: the pending files of corrections of which a document can be used, with their digests.
+        resolver_of: the model whose resolver and threshold are kept; None if there is enough to fit new ones.
+        near: the threshold of the champion, if a new one is fitted to a model that continues from it.
         silver: file of additional tagged sentences.
         known: encoder, recipe and data; a model of the home with the same values is the result of this plan.
     """
@@ -50,6 +66,11 @@ class Plan:
     recipe: dict[str, Any]
     encoder_folder: Path
     judged: tuple[str, ...]
+    judging: int
+    fresh: int
+    corrections: dict[str, str]
+    resolver_of: Path | None
+    near: float | None
     mesh: Path
     silver: Path | None
     known: dict[str, str]
@@ -69,6 +90,10 @@ class Plan:
         """Return the documents of some splits."""
         return read_prepared(self.corpus, splits=splits)
 
+    def read_corrected(self) -> list[GoldDocument]:
+        """Return the corrected documents, those that judge included."""
+        return self.read([one for one in (*self.recipe["train"], *self.judged) if one.startswith(f"{CORPUS}/")])
+
 
 def plan_retraining(
     home: Home,
@@ -81,60 +106,89 @@ def plan_retraining(
     gold: Sequence[str] = (),
     log: Log = print,
 ) -> Plan:
-    """Collect the training data of a challenger, and keep it in the home.
+    """Collect the training data of a challenger, decide what each document is for, and keep the result in the home.
 
     Args:
-        config: TOML file of a recipe, or the name of a shipped one.
-        data: folder of the gold files that the recipe names.
-        corrections: folder of corrected documents (`tasks.training.corrections`); a correction replaces the document
-            with its id.
+        config: TOML file of a recipe, or the name of a shipped one; `data` is the folder of the gold files it names.
+        corrections: folder of corrected documents (`tasks.training.corrections`).
         encoder: initial encoder: `champion`, `recipe` (the one in the file), or a folder or name.
-        gold: documents to compare models on, as for `find_gold`, instead of the recipe's dev splits.
+        gold: documents to compare models on, as for `find_gold`, instead of those reserved of the recipe's gold.
 
-    Raises InputError if the recipe or its data cannot be used, or no documents remain to compare models on.
+    Raises InputError if the recipe or its data cannot be used, or if it is unknown what a model has seen.
     """
-    start = find_model(None, home=home).resolve() if encoder == CHAMPION else encoder
+    leading = find_model(None, home=home).resolve()
+    start = leading if encoder == CHAMPION else encoder
     changes = {} if encoder == "recipe" else {"encoder": str(start)}
     with one_line():
         read = read_config(find_recipe(config), data=data, changes=changes)
-    training = home.root / "training"
-    prepared = prepare_corpus(read, training, log=log)
-    of_train, of_dev = (read_prepared(prepared, splits=splits) for splits in (read.recipe.all_train, read.recipe.dev))
-    judged = _judged(gold, of_dev, recipe=read.recipe, config=config)
     vocabulary, silver = read_vocabulary(mesh), find_silver(read)
-    kept = {document.document_id for document in (*judged, *of_dev)}
-    corrected = read_corrections(corrections, vocabulary=vocabulary, judged=kept)
+    named = _named(gold, recipe=read.recipe)
+    waiting = pending_corrections(home, corrections)
+    corrected = read_corrections(corrections, vocabulary=vocabulary, judged={one.document_id for one in named})
     _log_corrections(corrected, log)
-    of_train, documents = _combined(of_train, corrected, of_dev=of_dev, judged=judged)
-    recipe = replace(read.recipe, train=_splits([*of_train, *corrected.documents], but=read.recipe.auxiliary))
-    known = {
-        "encoder": CHAMPION if encoder == CHAMPION else read.recipe.encoder,
-        "recipe": _digest(asdict(replace(recipe, encoder=""))),
-        "documents": _digest(documents),
-        "vocabulary": digest_file(mesh),
-        **({"silver": digest_file(silver)} if silver else {}),
-    }
+    of_champion = seen_by(leading)
+    roles = assign(
+        **_read_gold(read, home, log),
+        corrected=corrected.documents,
+        named=named,
+        seen=of_champion | _seen_by_origin(read, silver),
+    )
+    _log_roles(roles, log)
+    recipe = _recipe_of(read.recipe, roles)
+    known = _known(CHAMPION if start == leading else read.recipe.encoder, recipe, roles, mesh=mesh, silver=silver)
     beginning = weights_digest(start) if isinstance(start, Path) else read.recipe.encoder
-    folder = training / _digest([known, beginning])[:16]
+    resolver_of, near = _resolver(leading, recipe, roles) if encoder == CHAMPION else (None, None)
     plan = Plan(
-        folder=folder,
+        folder=home.training / _digest([known, beginning])[:16],
         recipe=asdict(recipe),
         encoder_folder=read.folder,
-        judged=_splits(judged),
+        judged=_splits(roles.judged),
+        judging=len(roles.judged),
+        fresh=_fresh(roles, corrected, waiting, trained=of_champion.trained),
+        corrections={name: digest for name, digest in waiting.items() if corrected.files.get(name)},
+        resolver_of=resolver_of,
+        near=near,
         mesh=mesh,
         silver=silver,
         known=known,
-        data=_data_record(read, corrected, of_train),
+        data=_data_record(read, corrected, roles),
     )
-    for split in sorted(trained_on(find_model(None, home=home)) & set(plan.judged)):
-        log(f"the champion was trained on {split}: its figures there are too good; name other documents with --gold")
-    _keep(plan, documents)
+    _keep(plan, roles.documents)
     return plan
 
 
-def _splits(documents: Sequence[GoldDocument], *, but: Sequence[str] = ()) -> tuple[str, ...]:
-    found = dict.fromkeys(f"{document.corpus}/{document.split}" for document in documents)
-    return tuple(split for split in found if split not in but)
+def _known(origin: str, recipe: Recipe, roles: Roles, *, mesh: Path, silver: Path | None) -> dict[str, str]:
+    return {
+        "encoder": origin,
+        "recipe": _digest(asdict(replace(recipe, encoder=""))),
+        "documents": _digest(roles.documents),
+        "vocabulary": digest_file(mesh),
+        **({"silver": digest_file(silver)} if silver else {}),
+    }
+
+
+def _read_gold(read: Config, home: Home, log: Log) -> dict[str, list[GoldDocument]]:
+    """Return the gold of a recipe, by what the recipe names it for."""
+    prepared = prepare_corpus(read, home.training, log=log)
+    named = {"of_train": read.recipe.train, "auxiliary": read.recipe.auxiliary, "of_dev": read.recipe.dev}
+    return {name: read_prepared(prepared, splits=splits) for name, splits in named.items()}
+
+
+def _splits(documents: Sequence[GoldDocument]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{document.corpus}/{document.split}" for document in documents))
+
+
+def _recipe_of(recipe: Recipe, roles: Roles) -> Recipe:
+    """Return the recipe with the splits that have documents left."""
+    left = _splits(roles.train)
+    return replace(
+        recipe,
+        train=tuple(split for split in left if split not in recipe.auxiliary) or recipe.train,
+        auxiliary=tuple(split for split in recipe.auxiliary if split in left),
+        names_only=tuple(split for split in recipe.names_only if split in left),
+        dev=_splits(roles.fit),
+        patience=recipe.patience if roles.fit else 0,
+    )
 
 
 def _keep(plan: Plan, documents: Sequence[GoldDocument]) -> None:
@@ -144,36 +198,39 @@ def _keep(plan: Plan, documents: Sequence[GoldDocument]) -> None:
     _write(plan.folder / "data.json", plan.data)
 
 
-def _combined(
-    of_train: Sequence[GoldDocument],
-    corrected: Corrections,
-    *,
-    of_dev: Sequence[GoldDocument],
-    judged: Sequence[GoldDocument],
-) -> tuple[list[GoldDocument], list[GoldDocument]]:
-    """Return the training documents that no correction replaces, and all documents of the challenger, each once."""
-    replaced = {document.document_id for document in corrected.documents}
-    kept = [document for document in of_train if document.document_id not in replaced]
-    chosen_by = set(of_dev)
-    others = [document for document in judged if document not in chosen_by]
-    return kept, [*kept, *corrected.documents, *of_dev, *others]
-
-
-def _judged(gold: Sequence[str], of_dev: list[GoldDocument], *, recipe: Recipe, config: Path) -> list[GoldDocument]:
-    """Return the documents to compare models on. Raises InputError if there are none or the recipe trains on them."""
-    judged = find_gold(gold) if gold else of_dev
-    if not judged:
-        raise InputError(f"{config} names no dev splits; say with gold on which documents models are compared")
-    if both := {*_splits(judged)} & {*recipe.all_train}:
+def _named(gold: Sequence[str], *, recipe: Recipe) -> list[GoldDocument]:
+    """Return the documents that are named to judge. Raises InputError if the recipe trains on them."""
+    named = find_gold(gold)
+    if both := {*_splits(named)} & {*recipe.all_train}:
         raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
-    return judged
+    return named
 
 
-def trained_on(model: Path) -> set[str]:
-    """Return the splits that a model was trained on, from its recipe.json; empty without that file."""
-    path = model / "recipe.json"
-    recipe = json.loads(path.read_bytes()) if path.exists() else {}
-    return {*recipe.get("train", ()), *recipe.get("auxiliary", ())}
+def _seen_by_origin(read: Config, silver: Path | None) -> Seen:
+    """Return what the encoder and the teachers have seen. Raises InputError if that is unknown."""
+    with one_line():
+        seen = seen_by(Path(find_encoder(read.recipe.encoder, folder=read.folder)))
+    taught = seen_by_teachers(silver) if silver else Seen()
+    if taught is None:
+        raise InputError("does not name the documents that its teachers have seen; make it again", path=silver)
+    return seen | taught
+
+
+def _resolver(champion: Path, recipe: Recipe, roles: Roles) -> tuple[Path | None, float | None]:
+    """Return the model whose resolver is kept, or the threshold that a new one has to be near to.
+
+    The champion's resolver is kept if fewer than `LEAST_TO_FIT` documents are left to fit another.
+    """
+    fitted = read_fitted(champion)
+    if fitted is None or other_kind(champion, recipe):
+        return None, None
+    return (champion, None) if len(roles.fit) < LEAST_TO_FIT else (None, float(fitted["span_threshold"]))
+
+
+def _fresh(roles: Roles, corrected: Corrections, waiting: Mapping[str, str], *, trained: frozenset[str]) -> int:
+    """Return the number of documents to learn from that the champion has not learned, or that were corrected since."""
+    changed = identities(one for one in corrected.documents if corrected.file_of[one.document_id] in waiting)
+    return sum(identity(one) in changed or identity(one) not in trained for one in roles.train)
 
 
 def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Path:
@@ -189,9 +246,11 @@ def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Pa
             recipe, corpus=plan.corpus, silver=plan.silver, mesh=plan.mesh, output=plan.model,
             folder=plan.encoder_folder, device=place, log=log,
         )  # fmt: skip
+        if plan.resolver_of:
+            log(f"the champion's resolver and threshold are kept: fewer than {LEAST_TO_FIT} documents to fit on")
         finalize(
-            plan.model, mesh=plan.mesh, corpus=plan.corpus, trained_on=recipe.train, fit_on=recipe.dev or plan.judged,
-            device=place, log=log,
+            plan.model, mesh=plan.mesh, corpus=plan.corpus, trained_on=recipe.train, fit_on=recipe.dev,
+            resolver_of=plan.resolver_of, near=plan.near, device=place, log=log,
         )  # fmt: skip
         log(f"the challenger is model {model_version(plan.model)}")
         _write(plan.model / "retraining.json", plan.known)
@@ -215,13 +274,36 @@ def _log_corrections(corrected: Corrections, log: Log) -> None:
         log(f"corrections: and {plural(more, 'more document')} refused; retraining.json has all of them")
 
 
-def _data_record(read: Config, corrected: Corrections, of_train: Sequence[GoldDocument]) -> dict[str, Any]:
+def ended(plan: Plan) -> str | None:
+    """Return the evaluation that this retraining ended with, None if it has not ended."""
+    path = plan.folder / ENDED
+    return str(json.loads(path.read_bytes())["evaluation"]) if path.exists() else None
+
+
+def note_ended(plan: Plan, judged: Judged) -> None:
+    """Record that a retraining has ended with an evaluation: the files of its training are not needed any more."""
+    _write(plan.folder / ENDED, {"evaluation": judged.evaluation, "challenger": judged.challenger})
+
+
+def _log_roles(roles: Roles, log: Log) -> None:
+    if roles.known:
+        log(f"{plural(roles.known, 'document')} cannot judge: the champion or an ancestor has seen them")
+    parts = {"train": roles.train, "fit": roles.fit, "judge": roles.judged}
+    log("; ".join(f"{plural(len(part), 'document')} to {what}{_counted(part)}" for what, part in parts.items()))
+
+
+def _counted(documents: Sequence[GoldDocument]) -> str:
+    counts = Counter(f"{one.corpus}/{one.split}" for one in documents)
+    return f" ({', '.join(f'{split} {number}' for split, number in counts.items())})" if counts else ""
+
+
+def _data_record(read: Config, corrected: Corrections, roles: Roles) -> dict[str, Any]:
+    counts = Counter(f"{one.corpus}/{one.split}" for one in roles.train)
     return {
         "recipe": str(read.path.name),
-        "gold": {
-            split: sum(f"{one.corpus}/{one.split}" == split for one in of_train) for split in read.recipe.all_train
-        },
+        "gold": {split: counts[split] for split in read.recipe.all_train},
         f"{CORPUS}/{SPLIT}": corrected.files,
+        "judged": dict(Counter(f"{one.corpus}/{one.split}" for one in roles.judged)),
         "refused": [asdict(one) for one in corrected.refused],
     }
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -42,7 +41,8 @@ def train_seeds(
     """
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--seed: found {', '.join(map(str, seeds))}, expected each once")
-    fitted = _read_resolver(resolver_of, config.recipe) if resolver_of else None
+    if resolver_of:
+        _check_resolver(resolver_of, config.recipe)
     corpus = prepare_corpus(config, output, log=log)
     begin = _begin(config, corpus=corpus, mesh=mesh, device=device)
     trained = []
@@ -60,7 +60,7 @@ def train_seeds(
                     corpus=corpus,
                     trained_on=recipe.train,
                     fit_on=recipe.dev,
-                    fitted=fitted,
+                    resolver_of=resolver_of,
                     device=device,
                     log=seed_log,
                 )
@@ -127,20 +127,26 @@ def _log_of_seed(seed: int, log: Callable[[str], None]) -> Callable[[str], None]
     return lambda line: log(f"seed {seed}: {line}")
 
 
-def _read_resolver(model: Path, recipe: Recipe) -> dict[str, Any]:
+def _check_resolver(model: Path, recipe: Recipe) -> None:
     if recipe.dev:
         raise InputError("--resolver-of: the resolver is fitted on the dev splits; give it with --with-dev")
     if not recipe.annotates:
         raise InputError("--resolver-of: the recipe trains no level that links")
-    fitted = read_resolver(model)
+    read_resolver(model)
+    if differs := other_kind(model, recipe):
+        raise InputError(
+            f"--resolver-of {model}: {differs} as in this training; a resolver is fitted to the scores of its own kind "
+            "of network"
+        )
+
+
+def other_kind(model: Path, recipe: Recipe) -> str | None:
+    """Return how a model differs from the networks of a recipe so that its resolver does not fit; else None."""
     network = E2emernConfig.from_pretrained(model)
     for key in _WEIGHED:
         if (found := getattr(network, key)) != (wanted := getattr(recipe, key)):
-            raise InputError(
-                f"--resolver-of {model}: found {key} {found!r}, expected {wanted!r} as in this training; a resolver is "
-                "fitted to the scores of its own kind of network"
-            )
-    return fitted
+            return f"found {key} {found!r}, expected {wanted!r}"
+    return None
 
 
 def _digest(files: Sequence[GoldFile]) -> str:

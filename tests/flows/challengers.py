@@ -9,6 +9,7 @@ import torch
 
 from e2emern.model.corpus import write_corpus
 from e2emern.model.pretrained import load_model, save_model
+from e2emern.model.seen import Seen, write_seen
 from e2emern.model.version import model_version
 from e2emern.tasks.evaluation.promotion_gate import Margins
 from e2emern.warehouse.layout import Home
@@ -16,7 +17,7 @@ from e2emern.warehouse.registry.models import add_model, promote
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
 
-MARGINS = Margins(least_gold=1, throughput=0.01)  # a millisecond a text: the ratio says nothing
+MARGINS = Margins(least_gold=1, least_documents=1, throughput=0.01)  # a millisecond a text: the ratio says nothing
 _RECIPE = """
 encoder = "encoder"
 corpus = "corpus.parquet"
@@ -46,6 +47,7 @@ def make_challengers(folder: Path, world: World) -> Path:
     with torch.no_grad():
         model.low_head.weight.mul_(-1)
     save_model(model, tokenizer, folder / "poor")
+    write_seen(folder / "poor", Seen())
     return folder
 
 

@@ -93,7 +93,8 @@ def test_a_model_is_retrained_and_used(world: World, tmp_path: Path) -> None:
     gold = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold()]
     none = [replace(one, split="none", document_id=f"n{one.document_id}", mentions=()) for one in gold]
     none_dev = [replace(one, split="none-dev", mentions=()) for one in gold]
-    write_corpus([*tiny.gold(split="dev"), *none, *none_dev], tmp_path / "corpus.parquet")
+    dev = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold(split="dev")]
+    write_corpus([*dev, *none, *none_dev], tmp_path / "corpus.parquet")
     (tmp_path / "mine.toml").write_text(
         'encoder = "encoder"\ncorpus = "corpus.parquet"\ntrain = ["tiny/none"]\ndev = ["tiny/none-dev"]\nepochs = 6\n'
         'tokens = 60\nprecision = "fp32"\n'

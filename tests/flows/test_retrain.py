@@ -17,13 +17,24 @@ import pytest
 from e2emern.flows.annotate import annotate_sources
 from e2emern.flows.retrain import Retrained, Steps, pending_promotion, retrain_model
 from e2emern.model.corpus import read_corpus
+from e2emern.model.inference.resolver import Resolver
+from e2emern.model.pretrained import keep_fitted
+from e2emern.model.seen import Seen, identities, read_seen, write_seen
 from e2emern.model.version import model_version
+from e2emern.model.vocabulary import Vocabulary
 from e2emern.tasks.errors import InputError
+from e2emern.tasks.evaluation.corrected import Effect
+from e2emern.tasks.evaluation.drift import read_news
+from e2emern.tasks.evaluation.promotion_gate import Margins
+from e2emern.tasks.training.corrections import read_corrections
 from e2emern.tasks.training.distill import make_silver
-from e2emern.tasks.training.retrain import already_trained, make_challenger, plan_retraining
+from e2emern.tasks.training.retrain import Plan, already_trained, make_challenger, plan_retraining
+from e2emern.tasks.training.to_correct import choose_to_correct
 from e2emern.warehouse.layout import Home
+from e2emern.warehouse.queries.status import status
 from e2emern.warehouse.registry.evaluations import read_report
 from e2emern.warehouse.registry.models import add_model, champion, changes, models, promote, roll_back_model
+from e2emern.warehouse.wording import plural
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import World, rows
 
@@ -42,6 +53,12 @@ CORRECTED = """7|t|Cisplatin induced renal failure.
 9|t|Aspirin for fever.
 9|a|
 9\t1\t8\tAspirin\tChemical\tD006
+
+4|t|Cisplatin induced renal failure.
+4|a|Headache was severe.
+4\t0\t9\tCisplatin\tChemical\tC007
+4\t18\t31\trenal failure\tDisease\tD004
+4\t33\t41\tHeadache\tDisease\tD005
 """
 
 
@@ -55,6 +72,11 @@ def retrained(home: Home, data: Path, world: World, recipe: str, **options: Any)
     return retrain_model(
         home, config=data / f"{recipe}.toml", mesh=world.mesh, device="cpu", sample=data / "sample.xml", **given
     )
+
+
+def planned(home: Home, data: Path, world: World, recipe: str, **options: Any) -> Plan:
+    given: dict[str, Any] = {"log": lambda line: None, "encoder": str(world.model)} | options
+    return plan_retraining(home, config=data / f"{recipe}.toml", mesh=world.mesh, **given)
 
 
 def on_dev(data: Path) -> list[str]:
@@ -83,9 +105,18 @@ def test_a_worse_challenger_is_refused(data: Path, world: World, tmp_path: Path)
     assert "\n# Evaluation\n" in report
     kept = models(home)[-1]
     assert kept.version == done.judged.challenger
-    assert {"bank.safetensors", "metrics.json", "README.md", "recipe.json"} <= set(kept.files)
-    again = retrained(home, data, world, "bad", encoder="recipe", gold=on_dev(data))
+    assert {"bank.safetensors", "metrics.json", "README.md", "recipe.json", "seen.json"} <= set(kept.files)
+    (left,) = home.training.glob("*/")
+    assert {path.name for path in left.iterdir()} == {"data.json", "ended.json"}
+    logged: list[str] = []
+    again = retrained(home, data, world, "bad", encoder="recipe", gold=on_dev(data), log=logged.append)
     assert again == done
+    assert [line for line in logged if "epoch" in line] == []
+    retrained(home, data, world, "bad", encoder="recipe", gold=on_dev(data), keep_days=0, log=logged.append)
+    version = done.judged.challenger
+    assert logged[-1] == f"deleted 1 challenger, refused more than 0 days ago: {version}"
+    assert [one.version for one in models(home)] == [standing]
+    assert read_report(home, done.judged.evaluation) == report
 
 
 def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
@@ -93,27 +124,39 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
 ) -> None:
     home = Home(tmp_path / "home")
     shutil.copytree(data / "poor", tmp_path / "poor")
-    (tmp_path / "poor" / "recipe.json").write_text('{"train": ["tiny/train", "tiny/dev"]}')
+    on_the_list = [one for one in read_corpus(data / "corpus.parquet") if one.document_id == "d0dev-3"]
+    write_seen(tmp_path / "poor", Seen(fitted=identities(on_the_list)))
     poor = crown(home, tmp_path / "poor")
     logged: list[str] = []
     (home.root / "corrections").mkdir()
     (home.root / "corrections" / "mine.txt").write_text(CORRECTED)
+    assert status(home).pending_corrections == ("mine.txt",)
     done = retrained(home, data, world, "good", log=logged.append)
     assert done.judged is not None
     new = done.judged.challenger
     assert done.summary == f"model {new} passed the gate and is the champion in place of {poor}"
     assert champion(home) == new
     assert changes(home)[-1].evaluation == done.judged.evaluation
-    assert "corrections: mine.txt: 1 document" in logged
-    seen = "the champion was trained on tiny/dev: its figures there are too good; name other documents with --gold"
-    assert seen in logged
-    assert done.judged.data["corrections/train"] == {"mine.txt": 1}
+    assert status(home).pending_corrections == ()
+    assert "corrections: mine.txt: 2 documents" in logged
+    assert "1 document cannot judge: the champion or an ancestor has seen them" in logged
+    assert done.judged.data["corrections/train"] == {"mine.txt": 2}
+    assert done.judged.data["judged"] == {"tiny/gate": 9, "corrections/gate": 1}
+    assert done.judged.data["gold"] == {"tiny/train": 15}
+    effect = Effect(**done.judged.data["corrected mentions"])
+    assert effect.corrected >= effect.now_right > 0
+    assert effect.held_back > 0
+    report = read_report(home, done.judged.evaluation)
+    assert f"\n* {effect.corrected} corrected mentions, {effect.now_right} now right" in report
+    learned = read_seen(models(home)[-1].folder)
+    assert learned is not None
+    assert (len(learned.trained), len(learned.fitted)) == (16, 11)  # of dev, four judge
+    judging = [one for one in read_corpus(data / "corpus.parquet") if one.document_id in ("00", "d1dev-4")]
+    assert not learned.all & identities(judging)
     assert [(one["document_id"], one["reason"]) for one in done.judged.data["refused"]] == [
         ("8", "D999 of 'headache' is not a concept of MeSH tiny"),
         ("9", "found 'spirin ' at 1-8, expected 'Aspirin'"),
     ]
-    (corpus,) = home.root.glob("training/*/corpus.parquet")
-    assert [one.document_id for one in read_corpus(corpus, splits=["corrections/train"])] == ["7"]
     assert retrained(home, data, world, "good").summary == (
         "the champion was trained with this recipe on these documents: nothing to do"
     )
@@ -124,6 +167,88 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
         f"model {new} was promoted by evaluation {done.judged.evaluation} before, and rolled"
     )
     assert champion(home) == poor
+
+
+def test_documents_that_an_ancestor_has_seen_do_not_judge_and_corrections_wait(
+    data: Path, world: World, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(data / "poor", tmp_path / "poor")
+    write_seen(tmp_path / "poor", Seen(trained=identities(read_corpus(data / "corpus.parquet"))))
+    crown(home, tmp_path / "poor")
+    home.corrections.mkdir()
+    (home.corrections / "mine.txt").write_text(CORRECTED)
+    done = retrained(home, data, world, "good", margins=Margins())
+    assert done.judged is None
+    assert done.summary == (
+        "not trained: 1 document that no model has seen, expected 20: correct more, since a quarter of the corrections "
+        "is held back to judge, or name gold that is new to the champion"
+    )
+    assert status(home).pending_corrections == ("mine.txt",)
+    assert read_news(home).corrections == ("mine.txt",)  # so the next night tries again
+    plan = planned(home, data, world, "good", encoder="champion", corrections=home.corrections)
+    assert (plan.fresh, plan.judged, plan.recipe["dev"]) == (1, ("corrections/gate",), ())
+    (home.corrections / "mine.txt").unlink()
+    assert planned(home, data, world, "good", encoder="champion").fresh == 0
+    shutil.copytree(data / "poor", tmp_path / "unknown")
+    (tmp_path / "unknown" / "seen.json").unlink()
+    with pytest.raises(InputError, match=r"unknown: has no list of the documents that it has seen \(seen\.json\), so "):
+        retrained(home, data, world, "good", encoder=str(tmp_path / "unknown"))
+
+
+def test_a_model_that_continues_keeps_its_resolver_unless_there_is_enough_to_fit_another(
+    data: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(world.model, tmp_path / "fitted")
+    keep_fitted(tmp_path / "fitted", {"span_threshold": 0.9, "resolver": Resolver.unfitted().to_dict()})
+    folder = home.model(crown(home, tmp_path / "fitted"))
+    plan = planned(home, data, world, "good", encoder="champion")
+    assert (plan.resolver_of, plan.near) == (folder.resolve(), None)
+    monkeypatch.setattr("e2emern.tasks.training.retrain.LEAST_TO_FIT", 10)  # the tiny corpus has 10 documents to fit on
+    plan = planned(home, data, world, "good", encoder="champion")
+    assert (plan.resolver_of, plan.near) == (None, 0.9)
+    assert (planned(home, data, world, "good").near, plan.judging) == (None, 10)
+
+
+def test_without_new_labels_nothing_is_trained_and_documents_worth_correcting_are_written(
+    data: Path, world: World, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(world.model, tmp_path / "all")
+    write_seen(tmp_path / "all", Seen(trained=identities(read_corpus(data / "corpus.parquet"))))
+    crown(home, tmp_path / "all")
+    annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
+    logged: list[str] = []
+    done = retrained(home, data, world, "good", encoder="champion", log=logged.append)
+    assert done.judged is None
+    assert done.summary.startswith(
+        "the champion was trained with this recipe on these documents: nothing to do; "
+        f"{plural(len(done.to_correct), 'document')} worth correcting in {home.to_correct}: put each that is right "
+    )
+    assert set(done.to_correct) <= {"300", "301", "302", "303"}
+    assert done.to_correct
+    assert logged[-1].startswith(f"worth correcting: document {done.to_correct[-1]}: '")
+    assert " certain to " in logged[-1]
+    home.corrections.mkdir()
+    for path in home.to_correct.glob("*.pubtator"):
+        path.rename(home.corrections / path.name)
+    read = read_corrections(home.corrections, vocabulary=Vocabulary.read(world.mesh))
+    assert [one.document_id for one in read.documents] == sorted(done.to_correct)
+    assert read.refused == ()
+    assert len(status(home).pending_corrections) == len(done.to_correct)
+    (home.corrections / f"{done.to_correct[0]}.pubtator").rename(home.to_correct / f"{done.to_correct[0]}.pubtator")
+    assert not {*done.to_correct} & {one.document_id for one in choose_to_correct(home)}  # none is chosen twice
+
+
+def test_a_retraining_without_gold_names_the_setting(world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    done = retrain_model(home, mesh=world.mesh)
+    assert done.summary == "nothing to learn: no correction waits, and no gold is named"
+    home.corrections.mkdir()
+    (home.corrections / "mine.txt").write_text(CORRECTED)
+    with pytest.raises(InputError, match="no gold to train on: name its folder as `data` in the settings, or with --d"):
+        retrain_model(home, mesh=world.mesh)
 
 
 def test_what_cannot_be_trained_on_is_reported(data: Path, world: World, tmp_path: Path) -> None:
@@ -162,10 +287,11 @@ KILLED = """
 import sys
 from pathlib import Path
 from e2emern.flows.retrain import retrain_model
+from e2emern.tasks.evaluation.promotion_gate import Margins
 from e2emern.warehouse.layout import Home
 home, config, mesh, encoder = map(Path, sys.argv[1:])
 retrain_model(Home(home), config=config, mesh=mesh, encoder=str(encoder), device="cpu",
-              log=lambda line: print(line, flush=True))
+              margins=Margins(least_documents=1), log=lambda line: print(line, flush=True))
 """
 
 

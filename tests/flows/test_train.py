@@ -29,7 +29,7 @@ precision = "fp32"
 
 [corpora.gold]
 train = "gold.PubTator"
-dev = "gold.PubTator"
+dev = "dev.PubTator"
 
 [corpora.tags]
 train = "tags.tsv"
@@ -46,14 +46,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a training file and all that it names."""
     folder = tmp_path_factory.mktemp("data")
     tiny.save_training(folder)
-    records = []
-    for number, document in enumerate(tiny.gold()):
-        lines = [f"{number}|t|{document.text}", f"{number}|a|"]
-        for m in document.mentions:
-            columns = (number, m.start, m.end, document.text[m.start : m.end], m.entity_type, *m.concepts)
-            lines.append("\t".join(map(str, columns)))
-        records.append("\n".join(lines) + "\n\n")
-    (folder / "gold.PubTator").write_text("".join(records))
+    for split in ("gold", "dev"):
+        records = []
+        for number, document in enumerate(tiny.gold()):
+            name = f"{split}{number}"
+            lines = [f"{name}|t|{document.text}", f"{name}|a|"]
+            for m in document.mentions:
+                columns = (name, m.start, m.end, document.text[m.start : m.end], m.entity_type, *m.concepts)
+                lines.append("\t".join(map(str, columns)))
+            records.append("\n".join(lines) + "\n\n")
+        (folder / f"{split}.PubTator").write_text("".join(records))
     (folder / "tags.tsv").write_text("severe\tO\nrenal\tB\nfailure\tI\n\nno\tO\nheadache\tB\n\n")
     (folder / "train.toml").write_text(CONFIG)
     save_model(tiny.network(), tiny.tokenizer(), folder / "unfitted")
@@ -233,7 +235,7 @@ def test_one_model_learns_from_several(
     ("words", "message"),
     [
         (["train", "--config", "our"],
-         "our: no such file, and none of the shipped recipes (auxiliary, names, ours, paper, student)"),
+         "our: no such file, and none of the shipped recipes (auxiliary, continue, names, ours, paper, student)"),
         (["train", "--config", "ours", "--data", "there"],
          "there/ncbi-disease.train.PubTator: no such file, for ncbi-disease/train; --data says where it is"),
         (["train", "--config", "{data}/train.toml", "--set", "epoch=1"],

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from e2emern.flows.annotate import Outcome, local_worker, run_sources
 from e2emern.model.document import Concept
 from e2emern.model.pretrained import save_model
+from e2emern.model.seen import Seen, write_seen
 from e2emern.model.vocabulary import Vocabulary
 from e2emern.tasks.annotate import Annotated, annotate_source
 from e2emern.tasks.models import keep_vocabulary, read_versions
@@ -52,6 +53,7 @@ def make_world(folder: Path) -> World:
     network = tiny.network(hidden=32, candidate_weight=0.3)
     tiny.learn(network, Vocabulary(CONCEPTS, version="tiny"))
     save_model(network, tiny.tokenizer(), folder / "model")
+    write_seen(folder / "model", Seen())
     return World(folder / "model", tiny.save_entities(folder, CONCEPTS))
 
 

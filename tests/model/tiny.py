@@ -104,12 +104,13 @@ def save_encoder(folder: Path) -> Path:
 def gold(
     *, corpus: str = "tiny", split: str = "train", types: tuple[str, ...] = ("Disease", "Chemical")
 ) -> list[GoldDocument]:
-    """Return one document a sentence of `SENTENCES`."""
+    """Return one document a sentence of `SENTENCES`; the ids differ between splits."""
+    prefix = "" if split == "train" else f"{split}-"
     documents = []
     for number, (text, mentions) in enumerate(SENTENCES):
         documents.append(
             GoldDocument(
-                corpus, split, str(number), types, text, (Sentence(0, len(text), text),), (),
+                corpus, split, f"{prefix}{number}", types, text, (Sentence(0, len(text), text),), (),
                 tuple(
                     GoldMention(text.index(words), text.index(words) + len(words), kind, concepts)
                     for words, kind, concepts in mentions

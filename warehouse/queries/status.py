@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from e2emern.warehouse.layout import CHECKSUMS, Home, file_name
 from e2emern.warehouse.queries import library
+from e2emern.warehouse.registry.corrections import pending_corrections
 from e2emern.warehouse.registry.models import champion
 from e2emern.warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
 from e2emern.warehouse.sources.history import read_history
@@ -37,6 +38,7 @@ class Status:
     failures: dict[str, int]  # by reason, most frequent first; repeated reasons without numbers and quotes
     invalid_annotations: dict[str, int]  # by kind, most frequent first; in the documents shown
     damaged: dict[str, str]  # source -> what is damaged
+    pending_corrections: tuple[str, ...]  # files that no retraining has used
     parsers: dict[int, int]  # version of the parser -> number of sources that are shown as it read them
 
     @property
@@ -79,6 +81,7 @@ def status(home: Home) -> Status:
         failures=failures,
         invalid_annotations=invalid,
         damaged=damaged,
+        pending_corrections=tuple(pending_corrections(home)),
         parsers=parsers,
     )
 

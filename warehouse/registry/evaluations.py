@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,27 @@ def headline(home: Home, judged: Judged) -> list[dict[str, Any]]:
         {name: row[name] for name in ("corpus", "split", "protocol", "entity_type", "figure", "value")}
         for row in table.to_pylist()
         if row["model_version"] == judged.challenger and row["slice"] == "all" and row["figure"] in _LEADING
+    ]
+
+
+def expired_models(home: Home, *, days: float) -> list[str]:
+    """Return the versions of challengers that were refused more than `days` ago and can be deleted.
+
+    Models are kept that passed an evaluation, are or were the champion, or have mentions in the home.
+    """
+    before = datetime.now(UTC) - timedelta(days=days)
+    promoted = {version for change in changes(home) for version in (change.champion, change.left)}
+    verdicts: dict[str, list[Judged]] = {}
+    for judged in evaluations(home):
+        verdicts.setdefault(judged.challenger, []).append(judged)
+    return [
+        one.version
+        for one in models(home)
+        if one.version not in promoted
+        and (of_it := verdicts.get(one.version))
+        and all(judged.passed is False for judged in of_it)
+        and datetime.fromisoformat(of_it[-1].evaluated) < before
+        and not any(home.mentions_folders(one.version))
     ]
 
 

@@ -99,6 +99,20 @@ def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
     return get_model(home, version)
 
 
+def remove_model(home: Home, version: str) -> None:
+    """Delete a model of a home. Raises `WarehouseError` if it is or was the champion."""
+    with locked(_lock_file(home)):
+        if any(version in (change.champion, change.left) for change in changes(home)):
+            raise WarehouseError(f"model {version} is or was the champion, and is kept", path=home.root)
+        place = home.model(version)
+        leaving = place.with_name(f".removing-{place.name}")
+        for left in place.parent.glob(".removing-*"):  # of killed processes: this one holds the lock
+            shutil.rmtree(left)
+        if place.exists():
+            place.rename(leaving)  # it is gone as a whole, or not at all
+            shutil.rmtree(leaving)
+
+
 def models(home: Home) -> list[KeptModel]:
     """Return the models of a home in the order in which they were added."""
     folders = home.model("any").parent.glob("[!.]*/")

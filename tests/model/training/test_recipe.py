@@ -162,7 +162,7 @@ def test_the_default_encoder_names_the_extra_that_it_comes_with(
 
 def test_the_shipped_recipes_are_whole() -> None:
     made = {path.stem: read_config(path).recipe for path in RECIPES.glob("*.toml")}
-    assert sorted(made) == ["auxiliary", "names", "ours", "paper", "student"]
+    assert sorted(made) == ["auxiliary", "continue", "names", "ours", "paper", "student"]
     paper = made["paper"]
     assert (paper.mid_weight, paper.high_weight, paper.encoder_rate, paper.head_rate) == (0.125, 0.1, 1e-5, 1e-5)
     assert (paper.attention, paper.fusion, paper.weight_decay, paper.candidate_weight) == ("printed", "gate", 0, 0)

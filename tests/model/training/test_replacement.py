@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2emern.model.document import Concept
+from e2emern.model.training.recipe import CORRECTED, Recipe
 from e2emern.model.training.replacement import Replacements, shape_of
 from e2emern.model.training.samples import Sample, Sampler, make_samples
 from e2emern.model.vocabulary import Vocabulary
@@ -123,11 +124,24 @@ def test_an_epoch_has_a_share_of_the_auxiliary_sentences_and_the_next_one_the_ne
     others = [replace(sample, split="aux/train") for sample in samples() * 4]
     made = Sampler(
         [*samples(), *others], vocabulary=tiny.vocabulary(), tokenizer=tiny.tokenizer(), tags=TAGS,
-        auxiliary=["aux/train"], auxiliary_share=0.25,
+        shares={"aux/train": 0.25},
     )  # fmt: skip
     epochs = [sorted(np.concatenate(made.plan(epoch)).tolist()) for epoch in range(4)]
     assert [epoch[:5] for epoch in epochs] == [[0, 1, 2, 3, 4]] * 4
     assert sorted(at for epoch in epochs for at in epoch[5:]) == list(range(5, 25))
+
+
+def test_corrected_sentences_are_read_several_times_and_mixed_with_a_share_of_the_gold() -> None:
+    gold = [replace(sample, split="gold/train") for sample in samples() * 4]
+    corrected = [replace(sample, split=CORRECTED) for sample in samples()[:2]]
+    recipe = Recipe(encoder="champion", train=("gold/train", CORRECTED), replay_share=0.5, correction_weight=3.0)
+    made = Sampler(
+        [*gold, *corrected], vocabulary=tiny.vocabulary(), tokenizer=tiny.tokenizer(), tags=TAGS, shares=recipe.shares
+    )
+    epochs = [np.bincount(np.concatenate(made.plan(epoch)), minlength=22) for epoch in range(2)]
+    assert [epoch[20:].tolist() for epoch in epochs] == [[3, 3], [3, 3]]
+    assert [int(epoch[:20].sum()) for epoch in epochs] == [10, 10]
+    assert (epochs[0] + epochs[1])[:20].tolist() == [1] * 20
 
 
 def test_a_mention_that_is_not_a_name_is_masked_in_a_split_of_names_only() -> None:

@@ -11,6 +11,7 @@ from e2emern.tasks.evaluation.drift import DriftLimits, News, drift, note_news, 
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.nights import Night
+from e2emern.warehouse.registry.corrections import note_consumed, pending_corrections
 from e2emern.warehouse.snapshots.publish import publish
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
 
@@ -81,6 +82,8 @@ def test_news_are_reported_once(tmp_path: Path) -> None:
     news = read_news(home)
     assert news == News(corrections=("mine.txt",), mesh=("2024",))
     note_news(home, news)
+    assert read_news(home) == News(corrections=("mine.txt",))  # until a retraining has used it
+    note_consumed(home, pending_corrections(home))
     assert read_news(home) == News()
     (folder / "mine.txt").write_text("7|t|Gout again\n")
     assert read_news(home) == News(corrections=("mine.txt",))

@@ -35,13 +35,20 @@ def counts(right: int, *, slices: dict[str, int] | None = None, protocol: str = 
 
 
 def checks(
-    champion: Counts, challenger: Counts, *, smoke: Smoke = GOOD, speed: float = 1.0, margins: Margins | None = None
+    champion: Counts,
+    challenger: Counts,
+    *,
+    smoke: Smoke = GOOD,
+    speed: float = 1.0,
+    documents: int = 100,
+    margins: Margins | None = None,
 ) -> tuple[Check, ...]:
     return judge(
         compare(champion, challenger),
         gold=challenger,
         smoke=smoke,
         throughput=(10.0, 10.0 * speed),
+        documents=documents,
         margins=margins or Margins(),
     )
 

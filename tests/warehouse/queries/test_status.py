@@ -35,6 +35,7 @@ def test_home_without_snapshot(tmp_path: Path) -> None:
         failures={},
         invalid_annotations={},
         damaged={},
+        pending_corrections=(),
         parsers={},
     )
     assert status(home) == empty

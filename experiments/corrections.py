@@ -1,0 +1,130 @@
+"""Shows what corrections do: some documents of a corpus are corrected, and both models are scored on the others.
+
+    python -m experiments.corrections --data corpora/ --output build/corrections
+
+The champion is the bundled model, which has seen no document of BioRED. Of BioRED's train part, 40 documents are put
+into the corrections of a home, as a user would; `e2emern models retrain` then continues the champion with the recipe
+`continue`. BioRED's dev part and the corrections that are held back judge. `e2emern evaluate` scores both models on the
+other documents of train, on dev, and on the dev splits of NCBI and BC5CDR, which both have learned: these show what was
+forgotten. Started again, it resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from e2emern.defaults import MESH, MODEL
+from e2emern.model.files import write_text
+
+CORRECTED, JUDGING = "biored.train.PubTator", "biored.dev.PubTator"
+LEARNED = ("ncbi-disease.dev.PubTator", "bc5cdr.dev.PubTator")
+PROTOCOLS = ("ner", "document")
+
+Run = Callable[[Sequence[str]], str]
+
+
+def experiment(
+    data: Path,
+    output: Path,
+    *,
+    documents: int = 40,
+    champion: Path = MODEL,
+    config: str | None = None,
+    mesh: Path = MESH,
+    learned: Sequence[str] = LEARNED,
+    device: str = "auto",
+    run: Run | None = None,
+) -> dict[str, Any]:
+    """Retrain with corrected documents, score both models, and return the figures, also as `corrections.json`.
+
+    Args:
+        data: folder of the gold files.
+        output: folder of the home and of the figures.
+        documents: how many are corrected.
+        champion: what the home's champion is compared as; the bundled model leads a home without another.
+        config: recipe; `continue` by default.
+        learned: gold files that the champion was trained on.
+        run: runs a command of `e2emern` and returns what it printed.
+
+    Raises:
+        ValueError: the corpus has too few documents, or the retraining made no challenger.
+        subprocess.CalledProcessError: a command failed.
+    """
+    run = run or run_command
+    home = output / "home"
+    others = output / "biored.others.PubTator"
+    correct(data / CORRECTED, home / "corrections", documents=documents, others=others)
+    common = ["--mesh", str(mesh), "--device", device]
+    recipe = ["--config", config] if config else []
+    words = ["models", "retrain", *recipe, "--data", str(data), "--gold", str(data / JUDGING), "--home", str(home)]
+    summary = run([*words, *common]).strip()
+    made = re.match(r"model (\w+) ", summary)
+    if made is None:
+        raise ValueError(summary)
+    gold = [others, *(data / name for name in (JUDGING, *learned))]
+    models = ["--model", str(home / "models" / made[1]), "--against", str(champion)]
+    scores = output / "scores"
+    protocols = [word for protocol in PROTOCOLS for word in ("--protocol", protocol)]
+    run(["evaluate", *map(str, gold), *models, *protocols, *common, "--output", str(scores)])
+    comparison = json.loads((scores / "evaluation.json").read_text(encoding="utf-8"))["comparison"]
+    found = {"corrected": documents, "summary": summary, "comparison": comparison}
+    write_text(output / "corrections.json", json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def correct(gold: Path, folder: Path, *, documents: int, others: Path) -> None:
+    """Put some documents of a gold file into a folder of corrections, and the rest into the file `others`.
+
+    The same documents are taken each time. Raises ValueError if there are too few.
+    """
+    blocks = [f"{block.strip()}\n\n" for block in gold.read_text(encoding="utf-8").split("\n\n") if block.strip()]
+    if len(blocks) <= documents:
+        raise ValueError(f"{gold}: {len(blocks)} documents, expected more than {documents}")
+    chosen = set(np.random.default_rng(0).permutation(len(blocks))[:documents].tolist())
+    write_text(folder / gold.name, "".join(block for at, block in enumerate(blocks) if at in chosen))
+    write_text(others, "".join(block for at, block in enumerate(blocks) if at not in chosen))
+
+
+def run_command(words: Sequence[str]) -> str:
+    """Run a command of e2emern, and return what it printed."""
+    print("e2emern", *words, file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "e2emern.flows.cli", *words]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the experiment from the command line; return 1 after an error, which is one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.corrections",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the gold files")
+    parser.add_argument("--output", type=Path, default=Path("build/corrections"), help="folder of home and figures")
+    parser.add_argument("--documents", type=int, default=40, help="how many are corrected (40)")
+    parser.add_argument("--config", help="TOML file or shipped recipe (continue)")
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args(arguments)
+    try:
+        found = experiment(
+            given.data, given.output, documents=given.documents, config=given.config, device=given.device
+        )
+    except (ValueError, OSError, subprocess.CalledProcessError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(found["summary"])
+    print(json.dumps(found["comparison"], indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Delete what ended retrainings leave behind: corpora, checkpoints, copies of models, and old refused challengers."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from e2emern.tasks.training.retrain import ENDED
+from e2emern.warehouse.files import is_locked
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.evaluations import expired_models
+from e2emern.warehouse.registry.models import remove_model
+from e2emern.warehouse.wording import plural
+
+KEEP_DAYS = 30.0
+"""Days that refused challengers and interrupted retrainings are kept."""
+_SMALL = (ENDED, "data.json")
+_DAY_S = 86_400
+
+
+def clean(home: Home, *, days: float = KEEP_DAYS, log: Callable[[str], None]) -> None:
+    """Delete the files of ended retrainings, and after `days` interrupted ones, prepared corpora and refused models.
+
+    A model that was promoted, is evaluated alone, or annotated what the tables show is never deleted; nor is an
+    evaluation.
+    """
+    old = time.time() - days * _DAY_S
+    for folder in sorted(home.training.glob("*/")):
+        if is_locked(folder / ".lock"):  # a retraining is running
+            continue
+        if (folder / ENDED).exists():
+            _reduce(folder)
+        elif max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < old:
+            shutil.rmtree(folder)
+    for prepared in home.training.glob("corpus.*.parquet"):
+        if prepared.stat().st_mtime < old:
+            prepared.unlink()
+    expired = expired_models(home, days=days)
+    for version in expired:
+        remove_model(home, version)
+    if expired:
+        log(f"deleted {plural(len(expired), 'challenger')}, refused more than {days:g} days ago: {', '.join(expired)}")
+
+
+def _reduce(folder: Path) -> None:
+    """Delete all of an ended retraining but its small records; the model is in the home."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in _SMALL:
+            path.unlink()
