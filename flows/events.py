@@ -10,7 +10,7 @@ from e2emern.warehouse.layout import Home
 DRIFT = "e2emern.drift"
 """The last night has drifted."""
 CORRECTIONS = "e2emern.corrections"
-"""There are new files of corrections."""
+"""Files of corrections wait for a retraining; each night until it has ended."""
 MESH_VERSION = "e2emern.mesh"
 """The home has a new version of MeSH."""
 PROMOTED = "e2emern.promoted"
