@@ -15,7 +15,6 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 from e2emern.model.corpus import GoldDocument
@@ -63,11 +62,12 @@ def unseen(documents: Sequence[GoldDocument], seen: frozenset[str]) -> list[Gold
 
 def union(lists: Iterable[Seen | None]) -> Seen | None:
     """Return what all models together have seen; None if that of one is unknown."""
-
-    def both(one: Seen | None, other: Seen | None) -> Seen | None:
-        return None if one is None or other is None else one | other
-
-    return reduce(both, lists, Seen())
+    total = Seen()
+    for one in lists:
+        if one is None:
+            return None
+        total |= one
+    return total
 
 
 def read_seen(folder: Path) -> Seen | None:

@@ -99,7 +99,7 @@ def worth_correcting(home: Home, *, most: int, without: Container[str] = ()) -> 
         connection.execute(_FOUND_SQL.format(newest=NEWEST, before=BEFORE))
         words = _read_words(connection)
         rows = connection.execute(_DOCUMENTS_SQL).fetchall()
-    left = {
+    left: dict[str, tuple[set[tuple[str, ...]], int]] = {
         document_id: ({key for each in found if (key := tuple(each)) in words}, mentions)
         for document_id, found, mentions in rows
         if document_id not in without
@@ -109,7 +109,7 @@ def worth_correcting(home: Home, *, most: int, without: Container[str] = ()) -> 
 
     def score(document_id: str) -> float:
         found, mentions = left[document_id]
-        return sum(words[key].worth for key in found - covered) / (_EFFORT + mentions)
+        return sum((words[key].worth for key in found - covered), 0.0) / (_EFFORT + mentions)
 
     while left and len(chosen) < most:
         best = max(left, key=score)
