@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -34,23 +35,20 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
     if found is None or (os.geteuid() == 0 and not shutil.which("runuser")):
         pytest.skip("needs PostgreSQL (Debian: apt install postgresql)")
-    folder = tmp_path / "cluster"
-    folder.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-        for path in (tmp_path, *tmp_path.parents):  # pytest's folders are for their owner alone
-            if path.stat().st_mode & 0o1 == 0:
-                path.chmod(path.stat().st_mode | 0o1)
-    cluster = Cluster(folder, Path(found).resolve().parent)
-    cluster.run("initdb", "--pgdata", str(folder), "--username", "postgres", "--auth", "trust")
-    options = f"-p {cluster.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-    cluster.run("pg_ctl", "--pgdata", str(folder), "--wait", "--log", str(folder / "log"), "-o", options, "start")
-    yield cluster
-    cluster.run("pg_ctl", "--pgdata", str(folder), "--mode", "immediate", "stop")
+    with TemporaryDirectory(prefix="e2emern-postgresql-") as made:  # pytest's own folders are closed to other users
+        folder = Path(made)
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+        cluster = Cluster(folder, Path(found).resolve().parent)
+        cluster.run("initdb", "--pgdata", made, "--username", "postgres", "--auth", "trust")
+        options = f"-p {cluster.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={made}"
+        cluster.run("pg_ctl", "--pgdata", made, "--wait", "--log", f"{made}/log", "-o", options, "start")
+        yield cluster
+        cluster.run("pg_ctl", "--pgdata", made, "--wait", "--mode", "immediate", "stop")
 
 
 def test_the_records_of_the_server_are_in_postgresql(
