@@ -37,7 +37,7 @@ def main() -> None:
         with connect() as client:
             if line := missing_queues(client, given.work_queue):
                 raise InputError(line)
-        _check_host()
+        refuse_unfit_host()
     except InputError as error:
         report(str(error))
         sys.exit(1)
@@ -56,7 +56,7 @@ def worker_name(queues: Collection[str]) -> str:
     return " ".join((socket.gethostname(), str(os.getpid()), *queues, f"e2emern-{version('e2emern')}"))
 
 
-def _check_host() -> None:
+def refuse_unfit_host() -> None:
     """Report what is wrong with this host. Raises InputError if no run on it can succeed."""
     results = [one for one in check_host(online=False) if one.severity > Severity.OK]
     fatal = [one for one in results if one.severity == Severity.ERROR and one.check in NEEDED_TO_START]

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from e2emern.flows.cli import app
 from e2emern.flows.settings import Settings
+from e2emern.flows.worker import refuse_unfit_host
+from e2emern.tasks.errors import InputError
 from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.sources.runs import begin_run, finish_run, write_run
@@ -175,3 +177,19 @@ def test_a_full_disk_is_found(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
         code, found = check()
         assert code == 2
         assert found["disk"][1].endswith(": 0.0 GB free, expected 1.0 GB for a night")
+
+
+def test_a_worker_reports_trouble_and_does_not_start_if_no_run_can_succeed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse_unfit_host()
+    assert capsys.readouterr().err == ""
+    no_md5(home, monkeypatch)
+    model_damaged(home, monkeypatch)  # a backfill with another model still works
+    refuse_unfit_host()
+    model, checksums = capsys.readouterr().err.splitlines()
+    assert model.startswith("e2emern: error: model: ")
+    assert checksums.startswith("e2emern: warning: checksums: 1 dump file without MD5: pubmed30n0001.xml.gz; ")
+    no_gpu(home, monkeypatch)
+    with pytest.raises(InputError, match="device: device is cuda, but torch"):
+        refuse_unfit_host()
