@@ -85,7 +85,7 @@ def host_ceiling(setting: Setting) -> Result:
 def forget(cascade: Cascade) -> None:
     """Empty what a cascade remembers, as at the start of a process."""
     cascade.look_ups = LookUps(cascade.vocabulary, cascade.resolver.strings)
-    cascade.candidates.remembered = Remembered(REMEMBERED)
+    cascade.candidates.encoded, cascade.candidates.nearest = Remembered(REMEMBERED), Remembered(REMEMBERED)
     for remembered in (closest_spelling, normalised):
         remembered.cache_clear()
 

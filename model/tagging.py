@@ -46,23 +46,27 @@ def find_word_spans(
     With a `recall_bias`, decode a second time with the tag O made less probable by that much, in log-odds. Add those
     spans that touch none of the first: they have low confidence, and a later stage decides.
     """
-    found = _spans_of_windows(log_probabilities, log_probabilities, words, tags=tags)
-    if recall_bias:
-        biased = log_probabilities - recall_bias * np.eye(1, len(tags))
-        for sure, further in zip(found, _spans_of_windows(biased, log_probabilities, words, tags=tags), strict=True):
-            taken = list(sure)
-            sure += [span for span in further if not any(a.first < span.last and span.first < a.last for a in taken)]
+    if not recall_bias:
+        return _spans_of_windows(decode_tags(log_probabilities, words, tags=tags), log_probabilities, words, tags=tags)
+    biased = log_probabilities - np.float32(recall_bias) * np.eye(1, len(tags), dtype=np.float32)
+    both = decode_tags(np.concatenate([log_probabilities, biased]), np.tile(words, 2), tags=tags)
+    chosen, likelier = np.split(both, 2)
+    likelier[(likelier == chosen).all(1)] = 0
+    found, added = (_spans_of_windows(each, log_probabilities, words, tags=tags) for each in (chosen, likelier))
+    for sure, further in zip(found, added, strict=True):
+        if further:
+            sure += [span for span in further if not any(a.first < span.last and span.first < a.last for a in sure)]
     return found
 
 
 def _spans_of_windows(
-    scores: np.ndarray, log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]
+    chosen: np.ndarray, log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]
 ) -> list[list[WordSpan]]:
-    chosen = decode_tags(scores, words, tags=tags)
-    return [
-        spans_of(chosen[row, :count], np.exp(log_probabilities[row, :count]), tags=tags) if chosen[row].any() else []
-        for row, count in enumerate(words)
-    ]
+    found: list[list[WordSpan]] = [[] for _ in words]
+    for row in np.flatnonzero(chosen.any(1)).tolist():
+        count = words[row]
+        found[row] = spans_of(chosen[row, :count], np.exp(log_probabilities[row, :count]), tags=tags)
+    return found
 
 
 def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]) -> np.ndarray:
@@ -105,15 +109,15 @@ def spans_of(chosen: np.ndarray, probabilities: np.ndarray, *, tags: list[str]) 
     continue it: words are taken as independent.
     """
     spans = []
-    word = 0
-    while word < len(chosen):
-        tag = int(chosen[word])
+    tagged, word = chosen.tolist(), 0
+    while word < len(tagged):
+        tag = tagged[word]
         if tag == 0:
             word += 1
             continue
         kind = tags[tag][2:]
         last = word + 1
-        while last < len(chosen) and tags[chosen[last]] in (f"I-{kind}", f"E-{kind}"):
+        while last < len(tagged) and tags[tagged[last]] in (f"I-{kind}", f"E-{kind}"):
             last += 1
         spans.append(WordSpan(word, last, kind, _score(word, last, kind, chosen[word:last], probabilities, tags)))
         word = last

@@ -7,12 +7,13 @@ Words are tagged at their first word piece.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import torch
+from tokenizers import Encoding
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -65,38 +66,74 @@ def make_windows(
     backend.no_truncation()
     backend.no_padding()
     encodings = backend.encode_batch([sentence.text for _, _, sentence in triples], add_special_tokens=False)
-    body = max_pieces - 2
-    special = np.array([tokenizer.cls_token_id], np.int32), np.array([tokenizer.sep_token_id], np.int32)
+    words = _join(encodings, starts=[sentence.start for _, _, sentence in triples])
+    begin_of, end_of = (np.array([each], np.int32) for each in (tokenizer.cls_token_id, tokenizer.sep_token_id))
     windows = []
-    for (document, position, sentence), encoding in zip(triples, encodings, strict=True):
-        ids = np.array(encoding.ids, np.int32)
-        if not len(ids):
-            continue
-        offsets = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * len(ids)).reshape(-1, 2)
-        owner = np.asarray(encoding.word_ids)
-        begins = np.ones(len(ids), bool)
-        np.not_equal(owner[1:], owner[:-1], out=begins[1:])
-        first = np.flatnonzero(begins).astype(np.int32)
-        last = np.append(first[1:], np.int32(len(ids)))
-        begin = 0
-        while begin < len(first):
-            stop = len(first)
-            if len(ids) - first[begin] > body:
-                stop = max(int(np.searchsorted(last, first[begin] + body, "right")), begin + 1)  # else it is truncated
-            low, high = int(first[begin]), min(int(last[stop - 1]), int(first[begin]) + body)
+    for at, (document, position, sentence) in enumerate(triples):
+        for begin, stop in _runs(words, at, most=max_pieces - 2):
+            low = int(words.first[begin])
+            high = min(int(words.last[stop - 1]), low + max_pieces - 2)  # the only word of a run may be longer
             windows.append(
                 Window(
                     document=document,
                     sentence=position,
                     sentence_start=sentence.start,
-                    ids=np.concatenate([special[0], ids[low:high], special[1]]),
-                    first=first[begin:stop] + (1 - low),
-                    start=offsets[first[begin:stop], 0] + sentence.start,
-                    end=offsets[last[begin:stop] - 1, 1] + sentence.start,
+                    ids=np.concatenate([begin_of, words.ids[low:high], end_of]),
+                    first=words.first[begin:stop] + np.int32(1 - low),
+                    start=words.start[begin:stop],
+                    end=words.end[begin:stop],
                 )
             )
-            begin = stop
     return windows
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of sentences, one sentence after another."""
+
+    ids: np.ndarray  # int32 (pieces,)
+    first: np.ndarray  # int32 (words,), first piece of each word
+    last: np.ndarray  # int32 (words,), the piece after its last one
+    start: np.ndarray  # int32 (words,), code points in the document
+    end: np.ndarray  # int32 (words,)
+    of_sentence: list[int]  # (sentences + 1,), first word of each sentence
+
+
+def _join(encodings: Sequence[Encoding], *, starts: Sequence[int]) -> _Words:
+    """Join what the tokenizer returned for sentences that start at these code points: arrays for all save time."""
+    ids = [encoding.ids for encoding in encodings]
+    sentence = np.repeat(np.arange(len(ids)), [len(each) for each in ids])
+    total = len(sentence)
+    offsets = np.fromiter(_chained(_chained(each.offsets for each in encodings)), np.int32, 2 * total).reshape(-1, 2)
+    offsets += np.asarray(starts, np.int32)[sentence, None]
+    word = np.fromiter(_chained(each.word_ids for each in encodings), np.int32, total)
+    begins = np.ones(total, bool)
+    begins[1:] = (word[1:] != word[:-1]) | (sentence[1:] != sentence[:-1])
+    first = np.flatnonzero(begins).astype(np.int32)
+    last = np.append(first[1:], np.int32(total))[: len(first)]
+    return _Words(
+        ids=np.fromiter(_chained(ids), np.int32, total),
+        first=first,
+        last=last,
+        start=offsets[first, 0],
+        end=offsets[last - 1, 1],
+        of_sentence=np.searchsorted(sentence[first], np.arange(len(ids) + 1)).tolist(),
+    )
+
+
+_chained = chain.from_iterable
+
+
+def _runs(words: _Words, sentence: int, *, most: int) -> Iterator[tuple[int, int]]:
+    """Yield the words, half-open, of each window of a sentence: as many as have `most` pieces, and one at least."""
+    begin, end = words.of_sentence[sentence : sentence + 2]
+    while begin < end:
+        stop = end
+        if words.last[end - 1] - words.first[begin] > most:
+            fitting = np.searchsorted(words.last[begin:end], words.first[begin] + most, "right")
+            stop = max(begin + int(fitting), begin + 1)
+        yield begin, stop
+        begin = stop
 
 
 def positions_of(encoder: PreTrainedModel) -> int:

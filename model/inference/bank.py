@@ -29,7 +29,7 @@ from transformers import PreTrainedTokenizerBase
 
 from e2emern.model.cli import fails_in_one_line
 from e2emern.model.errors import first_line
-from e2emern.model.files import atomic_path
+from e2emern.model.files import atomic_path, share
 from e2emern.model.inference.resumable import open_part
 from e2emern.model.inference.segments import best_of_runs, ranges_of, reduce_runs, starts_of
 from e2emern.model.network import E2emernModel
@@ -133,8 +133,8 @@ class EntityBank:
         queries = torch.stack([contexts, names / names.norm(dim=1, keepdim=True)], dim=1)  # (G, 2, D)
         projected, of_mean = queries @ self.basis.T, queries @ self.mean
         scores = np.empty((2, len(rows)), np.float32)
-        for begin in range(0, len(rows), 2**13):  # so many names fit the caches of a processor
-            of = slice(begin, begin + 2**13)
+        for begin in range(0, len(rows), 2**14):  # so many names nearly fit the caches of a processor
+            of = slice(begin, begin + 2**14)
             at, asks = (self._moved(each[of]) for each in (rows, np.repeat(owner, counts)))
             coordinates = self.codes[at].float() * self.scale
             products = (projected[asks] @ coordinates[:, :, None])[:, :, 0] + of_mean[asks]
@@ -159,6 +159,7 @@ class EntityBank:
         metadata = {_ENTRY: json.dumps(_key(encoder, vocabulary) | {"sha256": _digest(tensors)}, sort_keys=True)}
         with atomic_path(path, suffix=f".{os.getpid()}.tmp") as temporary:
             save_file(tensors, temporary, metadata=metadata)
+            share(temporary)
 
     @classmethod
     def load(cls, path: Path, *, encoder: str, vocabulary: Vocabulary) -> EntityBank | None:

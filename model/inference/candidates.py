@@ -74,7 +74,8 @@ class CandidateSearch:
 
     Attributes:
         tokens: word pieces in one batch of names.
-        remembered: the concepts with the names nearest to words of a type, k of them, and h_e of the words, (D,).
+        encoded: h_e of words, (D,) each, as far as remembered.
+        nearest: the k concepts with the names nearest to words of a type, as far as remembered.
     """
 
     model: E2emernModel
@@ -82,7 +83,8 @@ class CandidateSearch:
     vocabulary: Vocabulary
     bank: EntityBank
     tokens: int
-    remembered: Remembered[tuple[str, str, int], tuple[list[int], np.ndarray]] = field(
+    encoded: Remembered[str, np.ndarray] = field(default_factory=lambda: Remembered(REMEMBERED), init=False)
+    nearest: Remembered[tuple[str, str, int], list[int]] = field(
         default_factory=lambda: Remembered(REMEMBERED), init=False
     )
 
@@ -90,20 +92,14 @@ class CandidateSearch:
         self, groups: Sequence[Group], spans: Sequence[Span], states: States, *, k: int = CANDIDATES
     ) -> Candidates:
         """Return the candidates of each group: k at most from the sources, and those that match its head noun."""
-        contexts = self._contexts(groups, spans, states)
-        by_name, encoded = self._by_name(groups, k=k)
-        found = self._found(groups, by_name, contexts, k=k)
+        contexts, encoded = self._contexts(groups, spans, states), self._encoded(groups)
+        found = self._found(groups, self._by_name(groups, encoded, k=k), contexts, k=k)
         chosen = [self._kept(each.merged(k), each.group.found) for each in found]
         first = starts_of([len(each) for each in chosen])
         concepts = np.array([concept for each in chosen for concept in each], np.int64)
         names = torch.from_numpy(encoded).to(contexts.device)
         compared = self.bank.compare(concepts, owners_of(first), contexts=contexts, names=names)
         return Candidates(first, concepts, *compared)
-
-    def search(self, groups: Sequence[Group], spans: Sequence[Span], states: States, *, k: int) -> list[Found]:
-        """Return what each source finds for each group: k concepts at most, best first."""
-        by_name, _ = self._by_name(groups, k=k)
-        return self._found(groups, by_name, self._contexts(groups, spans, states), k=k)
 
     def _found(self, groups: Sequence[Group], by_name: list[list[int]], contexts: Tensor, *, k: int) -> list[Found]:
         by_context: list[list[int]] = [[] for _ in groups]
@@ -118,23 +114,30 @@ class CandidateSearch:
             for named in (group.found.named,)
         ]
 
-    def _by_name(self, groups: Sequence[Group], *, k: int) -> tuple[list[list[int]], np.ndarray]:
-        """Return the concepts with the names nearest to the words of each group, and h_e of the words, (G, D)."""
+    def _encoded(self, groups: Sequence[Group]) -> np.ndarray:
+        """Return h_e of the words of each group, float32 (G, D)."""
         if not groups:
-            return [], np.zeros((0, self.model.encoder.config.hidden_size), np.float32)
-        found = self.remembered.of([(group.words, group.entity_type, k) for group in groups], self._find_by_name)
-        return [concepts for concepts, _ in found], np.stack([encoded for _, encoded in found])
+            return np.zeros((0, self.model.encoder.config.hidden_size), np.float32)
+        return np.stack(self.encoded.of([group.words for group in groups], self._encode))
 
-    def _find_by_name(self, keys: list[tuple[str, str, int]]) -> list[tuple[list[int], np.ndarray]]:
-        words = [words for words, _, _ in keys]
-        encoded = encode_names(self.model, words, tokenizer=self.tokenizer, tokens=self.tokens)
-        found: list[list[int]] = [[] for _ in keys]
-        for kind, k in {key[1:] for key in keys}:
-            mine = [at for at, key in enumerate(keys) if key[1:] == (kind, k)]
-            queries = encoded[mine].to(self.model.device)
-            for at, concepts in zip(mine, self._nearest(queries, kind, k=k, cosine=True), strict=True):
-                found[at] = concepts
-        return [(concepts, vector.copy()) for concepts, vector in zip(found, encoded.numpy(), strict=True)]
+    def _encode(self, words: list[str]) -> list[np.ndarray]:
+        found = encode_names(self.model, words, tokenizer=self.tokenizer, tokens=self.tokens)
+        return [vector.copy() for vector in found.numpy()]
+
+    def _by_name(self, groups: Sequence[Group], encoded: np.ndarray, *, k: int) -> list[list[int]]:
+        """Return the concepts with the names nearest to the words of each group, given h_e of the words."""
+        keys = [(group.words, group.entity_type, k) for group in groups]
+        at = dict(zip(keys, range(len(keys)), strict=True))
+
+        def search(missing: list[tuple[str, str, int]]) -> list[list[int]]:
+            found: dict[tuple[str, str, int], list[int]] = {}
+            for kind in {key[1] for key in missing}:
+                mine = [key for key in missing if key[1] == kind]
+                queries = torch.from_numpy(encoded[[at[key] for key in mine]]).to(self.model.device)
+                found |= zip(mine, self._nearest(queries, kind, k=k, cosine=True), strict=True)
+            return [found[key] for key in missing]
+
+        return self.nearest.of(keys, search)
 
     def _nearest(self, queries: Tensor, kind: str, *, k: int, cosine: bool = False) -> list[list[int]]:
         within = self.vocabulary.slice_of(kind)

@@ -32,6 +32,7 @@ from e2emern.model.inference.linked import Choices, Linked
 from e2emern.model.inference.listed_names import ListedNames
 from e2emern.model.inference.lookup import LookUps
 from e2emern.model.inference.resolver import Resolver
+from e2emern.model.inference.segments import starts_of
 from e2emern.model.inference.spans import Given, given_spans, tagged_spans, with_listed
 from e2emern.model.inference.states import States
 from e2emern.model.inference.timings import Report
@@ -44,6 +45,7 @@ from e2emern.model.tokenization import Window, batches_of, longest_window, make_
 from e2emern.model.version import encoder_digest
 from e2emern.model.vocabulary import Vocabulary
 
+DECODED_WORDS = 2**15  # whose tags are decoded at once
 RECALL_BIAS = 2.0  # log-odds by which O is made less probable to find low-confidence spans; chosen on dev
 
 
@@ -130,8 +132,6 @@ class Cascade:
         windows = make_windows((text.sentences for text in texts), tokenizer=self.tokenizer, max_pieces=self.max_pieces)
         rows: list[Tensor] = []
         begin, filled = np.zeros(len(windows), np.int64), 0
-        found: list[list[WordSpan]] = [[] for _ in windows]
-        probabilities: list[np.ndarray] = [np.empty(0)] * len(windows)
         for batch in batches_of([len(window) for window in windows], tokens=self.tokens):
             group = [windows[at] for at in batch]
             ids, mask = pad([window.ids for window in group], padding=self.tokenizer.pad_token_id)
@@ -140,13 +140,11 @@ class Cascade:
             lengths = np.array([len(window) for window in group])
             begin[batch] = filled + np.cumsum(lengths) - lengths
             filled += int(lengths.sum())
-            if given is None:
-                for at, tagged, each in zip(batch.tolist(), *self._read_tags(hidden, group), strict=True):
-                    found[at], probabilities[at] = tagged, each
         size = self.model.encoder.config.hidden_size
         states = States(torch.cat(rows) if rows else torch.zeros(0, size), windows, begin)
         if given is not None:
             return states, given_spans(windows, given, texts=[text.text for text in texts])
+        found, probabilities = self._read_tags(states)
         sentences = [[sentence.text for sentence in text.sentences] for text in texts]
         spans = tagged_spans(found, windows=windows, sentences=sentences)
         if self.recall_bias:
@@ -172,19 +170,23 @@ class Cascade:
             threshold=LEAST_CONFIDENCE if self.recall_bias else self.span_threshold,
         )
 
-    def _read_tags(self, hidden: Tensor, windows: list[Window]) -> tuple[list[list[WordSpan]], list[np.ndarray]]:
+    def _read_tags(self, states: States) -> tuple[list[list[WordSpan]], list[np.ndarray]]:
         """Return the spans and the probabilities of the tags (words, L) of each window.
 
         The tags of a word are those of its first piece.
         """
-        words = np.array([len(window.first) for window in windows])
-        first = np.zeros((len(windows), int(words.max())), np.int64)
-        for row, window in enumerate(windows):
-            first[row, : words[row]] = window.first
-        picked = hidden[torch.arange(len(windows))[:, None], torch.from_numpy(first)]
-        logged = self.model.low(picked).float().log_softmax(-1).cpu().numpy()
-        found = find_word_spans(logged, words, tags=self.model.config.tags, recall_bias=self.recall_bias)
-        return found, [np.exp(logged[row, :count]) for row, count in enumerate(words)]
+        windows, tags = states.windows, self.model.config.tags
+        words = np.array([len(window.first) for window in windows], np.int64)
+        first = starts_of(words)
+        logged = self.model.low(states.first_pieces()).float().log_softmax(-1).cpu().numpy()
+        found: list[list[WordSpan]] = [[] for _ in windows]
+        for block in batches_of(words.tolist(), tokens=DECODED_WORDS):
+            places = np.minimum(first[block, None] + np.arange(int(words[block].max())), len(logged) - 1)
+            decoded = find_word_spans(logged[places], words[block], tags=tags, recall_bias=self.recall_bias)
+            for at, spans in zip(block.tolist(), decoded, strict=True):
+                found[at] = spans
+        probabilities = np.exp(logged)
+        return found, np.split(probabilities, first[1:-1]) if len(windows) else []
 
     def link(self, texts: Sequence[Text], states: States, spans: Sequence[Span], report: Report) -> Linked:
         """Run the mid and high levels: give each group of spans its candidates, and weigh the evidence for them."""
@@ -193,7 +195,7 @@ class Cascade:
             candidates = self.candidates.candidates(groups, spans, states)
         report.candidates_scored += len(candidates.concepts)
         report.recall("words looked up", self.look_ups.remembered.take_counts())
-        report.recall("words searched for", self.candidates.remembered.take_counts())
+        report.recall("words searched for", self.candidates.nearest.take_counts())
         mid, high = self.levels.score(groups, candidates, spans, states, report)
         with report.timed("features"):
             features = features_of(

@@ -19,6 +19,8 @@ from e2emern.model.network import Attended, E2emernModel
 from e2emern.model.tagging import tag_mention
 from e2emern.model.tokenization import batches_of, pad
 
+WIDER = 4  # batches of these levels than of the encoder, which holds more for each word piece
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -81,7 +83,7 @@ class Levels:
         counts = np.diff(first)
         longest = np.maximum([len(states.windows[at]) for at in windows], counts)
         found, logits, order = [], [], []
-        for batch in batches_of(longest.tolist(), tokens=self.tokens):
+        for batch in batches_of(longest.tolist(), tokens=WIDER * self.tokens):
             hidden, mask = states.padded(windows[batch])
             live = np.arange(int(counts[batch].max())) < counts[batch, None]
             questions = np.where(live, first[batch, None] + np.arange(live.shape[1]), first[batch, None])
@@ -118,7 +120,7 @@ class Levels:
         asks, mine = asked.first[pair], counts[asked.pairs[pair, 1]]
         words = np.array([spans[span].last - spans[span].first for _, _, span in of_spans])
         means, order = [], []
-        for batch in batches_of((words * mine).tolist(), tokens=self.tokens):
+        for batch in batches_of((words * mine).tolist(), tokens=WIDER * self.tokens):
             some = [spans[of_spans[each][2]] for each in batch]
             hidden, real = states.words(some)
             live = np.arange(int(mine[batch].max())) < mine[batch, None]

@@ -7,7 +7,7 @@ the text becomes a span, with whatever probability the low level gives it. The r
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from e2emern.model.document import Concept
 from e2emern.model.vocabulary import Vocabulary, normalise, normalised
@@ -68,41 +68,56 @@ class ListedNames:
 
     def find(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Yield start, end and type of the longest listed names in a text, from left to right, without overlap."""
-        free = 0
-        for start, end, folded in runs_of_words(text, longest=self._longest, openings=self._openings):
-            kind = self._type.get(folded)
-            if kind is None or start < free or (folded in self._capitals and not text[start:end].isupper()):
-                continue
-            free = end
-            yield start, end, kind
+        words = _words_of(text)
+        at = 0
+        while at < len(words):
+            most, after = self._longest.get(words[at][2], 0), at + 1
+            for last, folded in _runs_from(at, words, text, most, self._openings) if most else ():
+                kind = self._type.get(folded)
+                start, end = words[at][0], words[last][1]
+                if kind is not None and not (folded in self._capitals and not text[start:end].isupper()):
+                    yield start, end, kind
+                    after = last + 1
+                    break
+            at = after
 
 
-def runs_of_words(
-    text: str, *, longest: Mapping[str, int] | None = None, openings: Container[str] | None = None
-) -> Iterator[tuple[int, int, str]]:
+def runs_of_words(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and the normalised words of each run of words, from left to right and the longest first.
 
-    A run does not contain punctuation that separates phrases, except commas and brackets within a word.
+    A run has LONGEST words at most. No punctuation in it separates phrases, except commas and brackets within a word.
+    """
+    words = _words_of(text)
+    for at, (start, _, _) in enumerate(words):
+        for last, folded in _runs_from(at, words, text, LONGEST, None):
+            yield start, words[last][1], folded
+
+
+def _words_of(text: str) -> list[tuple[int, int, str]]:
+    return [(match.start(), match.end(), normalised(match[0])) for match in _WORD.finditer(text)]
+
+
+def _runs_from(
+    at: int, words: Sequence[tuple[int, int, str]], text: str, most: int, openings: Container[str] | None
+) -> Iterator[tuple[int, str]]:
+    """Return the last word of each run that begins with a word, and its normalised words; the longest first.
 
     Args:
-        longest: by the normalised first word, the most words of a run; LONGEST for all words if None.
+        most: words of a run.
         openings: the first two words of runs of several; None for any.
     """
-    words = [(match.start(), match.end(), normalised(match[0])) for match in _WORD.finditer(text)]
-    for at, (start, end, first) in enumerate(words):
-        most = LONGEST if longest is None else longest.get(first, 0)
-        if not most:
-            continue
-        runs, folded = [(start, end, first)], first
-        for last in range(at + 1, min(at + most, len(words))):
-            between = text[words[last - 1][1] : words[last][0]]
-            if between != " " and _SEPARATES.search(between):
-                break
-            folded = f"{folded} {words[last][2]}".strip()
-            if openings is not None and folded.count(" ") == 1 and " " not in first and folded not in openings:
-                break
-            runs.append((start, words[last][1], folded))
-        yield from reversed(runs)
+    first = folded = words[at][2]
+    runs = [(at, folded)]
+    for last in range(at + 1, min(at + most, len(words))):
+        start, _, word = words[last]
+        between = text[words[last - 1][1] : start]
+        if between != " " and _SEPARATES.search(between):
+            break
+        folded = f"{folded} {word}".strip()
+        if openings is not None and folded.count(" ") == 1 and " " not in first and folded not in openings:
+            break
+        runs.append((last, folded))
+    return reversed(runs)
 
 
 def _is_one(concepts: Sequence[Concept]) -> bool:

@@ -33,6 +33,13 @@ class States:
         index = np.minimum(self.begin[windows, None] + places, len(self.rows) - 1)
         return self.rows[self._moved(index)], self._moved(places < lengths[:, None])
 
+    def first_pieces(self) -> Tensor:
+        """Return h of the first piece of each word of all windows: (words, D)."""
+        if not self.windows:
+            return self.rows
+        index = [begin + window.first for begin, window in zip(self.begin.tolist(), self.windows, strict=True)]
+        return self.rows[self._moved(np.concatenate(index))]
+
     def words(self, spans: Sequence[Span]) -> tuple[Tensor, np.ndarray]:
         """Return h of the first piece of each word of spans, (S, W, D), and which words are real, bool (S, W)."""
         lengths = np.array([span.last - span.first for span in spans])
