@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 
 from e2emern.model.errors import FileError, first_line
 
+_UMASK = os.umask(0)  # it can only be read by setting it
+os.umask(_UMASK)
+
 
 @contextmanager
 def atomic_path(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
@@ -37,6 +40,11 @@ def atomic_path(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def share(path: Path) -> None:
+    """Give a file the permissions of any new file: safetensors makes its files readable by their owner alone."""
+    path.chmod(0o666 & ~_UMASK)
 
 
 def file_digest(path: Path) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from e2emern.model.errors import FileError, first_line
-from e2emern.model.files import write_text
+from e2emern.model.files import share, write_text
 from e2emern.model.network import E2emernModel
 from e2emern.model.precision import fastest_dtype
 from e2emern.model.version import STRINGS, check_files, model_version
@@ -24,6 +24,8 @@ def save_model(model: E2emernModel, tokenizer: PreTrainedTokenizerBase, folder: 
     state = {name: value.detach().to("cpu", torch.float16) for name, value in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):
+        share(weights)
 
 
 def load_model(

@@ -28,7 +28,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 from transformers.utils import logging
 
 from e2emern.model.cli import fails_in_one_line, plural
-from e2emern.model.files import atomic_path, file_digest, write_text
+from e2emern.model.files import atomic_path, file_digest, share, write_text
 from e2emern.model.network import E2emernConfig
 from e2emern.model.precision import PRECISIONS, fastest_precision
 from e2emern.model.tokenization import pieces_digest, positions_of
@@ -292,6 +292,8 @@ class _Run:
         """Write the encoder, and delete the checkpoint."""
         self.model.encoder.save_pretrained(self.output)
         self.tokenizer.save_pretrained(self.output)
+        for weights in self.output.glob("*.safetensors"):
+            share(weights)
         write_text(self.output / DONE, json.dumps(self.made_from | {"steps": self.steps}, indent=1) + "\n")
         remove_checkpoint(self.output)
 

@@ -27,6 +27,13 @@ def save(folder: Path, *, without: str = "", added: str = "") -> Path:
     return folder
 
 
+def test_every_user_may_read_a_saved_model(tmp_path: Path) -> None:
+    save_model(tiny.network(), tiny.tokenizer(), tmp_path / "model")
+    (tmp_path / "other").touch()
+    modes = {file.stat().st_mode for file in (tmp_path / "model").iterdir()}
+    assert modes == {(tmp_path / "other").stat().st_mode}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
