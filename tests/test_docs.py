@@ -30,8 +30,7 @@ QUERIES = re.compile(r"(?<=<!-- queries -->\n\n).*?(?=\n\n<!-- /queries -->)", r
 FIGURES = re.compile(r"(?<=<!-- figures -->\n\n).*?(?=\n\n<!-- /figures -->)", re.DOTALL)
 HELD_OUT = re.compile(r"(?<=<!-- held out -->\n\n).*?(?=\n\n<!-- /held out -->)", re.DOTALL)
 SHIPPED = MODEL / "metrics.json"
-STUDENTS = sorted(MODEL.glob("metrics.students.*.json"))  # trained on train alone, one file for each seed
-TEACHER = MODEL / "metrics.teacher.json"  # trained on train alone
+TRAIN = MODEL / "metrics.train.json"  # of a model that was trained on train alone
 
 
 def tables_page() -> str:
@@ -92,24 +91,17 @@ def commands_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-Figures = dict[tuple[str, str, str, str], list[float]]
-"""Corpus, type, protocol and figure to one value for each model."""
+Figures = dict[tuple[str, str, str, str], float]
+"""Corpus, type, protocol and figure to its value."""
 
 
-def figures_of(*paths: Path) -> Figures:
-    found: Figures = {}
-    for path in paths:
-        for row in json.loads(path.read_text())["rows"]:
-            for name in ("f1", "accuracy@1", "recall@8", "exact_match", "floor", "ceiling"):
-                if row.get(name) is not None:
-                    found.setdefault((row["corpus"], row["entity_type"], row["protocol"], name), []).append(row[name])
-    return found
-
-
-def shown(values: list[float]) -> str:
-    """Return the mean in per cent, with minimum and maximum in brackets if they differ."""
-    mean, least, greatest = (f"{100 * value:.1f}" for value in (sum(values) / len(values), min(values), max(values)))
-    return mean if least == greatest else f"{mean} ({least} to {greatest})"
+def figures_of(path: Path) -> Figures:
+    return {
+        (row["corpus"], row["entity_type"], row["protocol"], name): row[name]
+        for row in json.loads(path.read_text())["rows"]
+        for name in ("f1", "accuracy@1", "recall@8", "exact_match", "floor", "ceiling")
+        if row.get(name) is not None
+    }
 
 
 MEASURED = (("ner", "f1"), ("mention", "f1"), ("document", "f1"), ("link", "accuracy@1"))
@@ -117,15 +109,15 @@ BOUNDS = (("link", "recall@8"), ("link", "exact_match"), ("link", "floor"), ("li
 
 
 def figures_table() -> str:
-    """Return the table of dev scores of the models trained on the train splits alone."""
-    found = figures_of(*STUDENTS)
+    """Return the table of dev scores of the model trained on the train splits alone."""
+    found = figures_of(TRAIN)
     lines = [
         "| corpus, dev | type | `ner` F1 | `mention` F1 | `document` F1 "
         "| `link` acc@1 | recall@8 | exact match | floor | ceiling |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for corpus, kind in dict.fromkeys(key[:2] for key in found if key[0].endswith("/dev")):
-        cells = [shown(found[corpus, kind, *figure]) for figure in (*MEASURED, *BOUNDS)]
+        cells = [f"{100 * found[corpus, kind, *figure]:.1f}" for figure in (*MEASURED, *BOUNDS)]
         lines.append(f"| {corpus.removesuffix('/dev')} | {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -135,9 +127,9 @@ def held_out_table() -> str:
     columns = ["type", "trained on", "`ner` F1", "`mention` F1", "`document` F1", "`link` acc@1"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for kind in ("Chemical", "Disease"):
-        for trained_on, path in (("train", TEACHER), ("train + dev", SHIPPED)):
+        for trained_on, path in (("train", TRAIN), ("train + dev", SHIPPED)):
             found = figures_of(path)
-            cells = [shown(found["biored/held-out", kind, *figure]) for figure in MEASURED]
+            cells = [f"{100 * found['biored/held-out', kind, *figure]:.1f}" for figure in MEASURED]
             lines.append(f"| {kind} | {trained_on} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -52,19 +52,30 @@ def silver(
 def average(
     model: Models,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the mean.")],
+    share: Annotated[
+        list[float] | None,
+        typer.Option(help="Share of each --model, in order, with a sum of 1; equal ones by default."),
+    ] = None,
+    resolver_of: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="A model to take the fitted resolver from.")
+    ] = None,
 ) -> None:
     """Write the mean of the weights of models of one kind, for a training to start from.
 
-    They have to be trained from one encoder, as the seeds of a recipe are.
+    They have to be trained from one encoder, as the seeds of a recipe are. A negative share moves what a further
+    training learned to another model: shares 1, 0.5 and -0.5 of that model, the further trained one, and the one that
+    this began from.
     """
     from e2emern.model.training.average import average as run
     from e2emern.tasks.models import hide_progress_bars
     from e2emern.tasks.resolve import check_model
+    from e2emern.tasks.training.finalize import read_resolver
     from e2emern.tasks.training.train import one_line
 
     hide_progress_bars()
     for folder in model:
         check_model(folder)
     with one_line():
-        run(model, output)
+        fitted = read_resolver(resolver_of) if resolver_of else None
+        run(model, output, shares=share or [], fitted=fitted)
     print(output)

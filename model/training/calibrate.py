@@ -103,7 +103,7 @@ def tune(
     cascade.span_threshold = max(thresholds, key=ner_f1)
     cascade.resolver = replace(resolver.inclined(shift), given=given)
     fitted = {"span_threshold": cascade.span_threshold, "resolver": cascade.resolver.to_dict()}
-    return fitted, cross_validated(of_folds, examples, linked, documents)
+    return fitted, cross_validated(of_folds, examples, linked, documents, vocabulary=cascade.vocabulary)
 
 
 def tune_folder(
@@ -241,12 +241,14 @@ def cross_validated(
     examples: Sequence[tuple[int, Example]],
     linked: Linked,
     documents: Sequence[GoldDocument],
+    *,
+    vocabulary: Vocabulary,
 ) -> dict[str, float]:
-    """Return accuracy@1 of groups with a correct candidate, each resolved by the resolver fitted without its fold."""
+    """Return accuracy@1 of groups with a gold concept, each resolved by the resolver fitted without its fold."""
     right: dict[str, list[bool]] = {}
     for at, (features, _, correct) in examples:
         document = _document_of(linked, at)
-        if correct.any():
+        if not vocabulary.position.keys().isdisjoint(_gold_of(linked, at, documents, vocabulary)):
             key = f"{documents[document].corpus} {linked.groups[at].entity_type}"
             best = resolvers[document % FOLDS].scores(features).argmax()
             right.setdefault(key, []).append(bool(correct[best]))

@@ -14,6 +14,9 @@ PREFERRED, ENTRY, PERMUTED = "preferred", "entry", "permuted"
 
 DESCRIPTOR, SUPPLEMENTARY, OMIM = "descriptor", "supplementary", "omim"
 
+_IDENTIFIER = re.compile(r"[A-Z]{2,}:\d+|\d+")  # of ontologies (CHEBI:15365, DOID:2964), and catalogue numbers
+_UNIPROT = re.compile(r"[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d([A-Z][A-Z\d]{2}\d){1,2}")
+"""Accession numbers (https://www.uniprot.org/help/accession_numbers); only proteins have them as names."""
 _TREE_NUMBER = re.compile(r"[A-Z][0-9]{2}(\.[0-9]+)*")
 
 
@@ -47,17 +50,22 @@ def named(preferred: str, others: Iterable[tuple[str, str]]) -> tuple[tuple[str,
     """Return the names of a concept and the kind of each: the preferred one, entry terms, permuted terms.
 
     `others` are pairs (name, kind). HTML entities (`&apos;`) are unescaped. Of names that differ only by case, the
-    first is kept. Raises RecordError if the preferred name is empty.
+    first is kept. Identifiers of other databases, which no text uses as a name, are left out. Raises RecordError if the
+    preferred name is empty.
     """
     preferred, others = html.unescape(preferred), [(html.unescape(name), kind) for name, kind in others]
     if not preferred:
         raise RecordError("no preferred name")
     spelled = {preferred.lower(): (preferred, PREFERRED)}
     for name, kind in sorted(others, key=lambda other: other[1] == PERMUTED):
-        if name:
+        if name and not _is_identifier(name, preferred):
             spelled.setdefault(name.lower(), (name, kind))
     names, kinds = zip(*spelled.values(), strict=True)
     return names, kinds
+
+
+def _is_identifier(name: str, preferred: str) -> bool:
+    return bool(_IDENTIFIER.fullmatch(name) or (" protein" in preferred and _UNIPROT.fullmatch(name)))
 
 
 def checked_tree_numbers(numbers: Iterable[str]) -> tuple[str, ...]:

@@ -39,6 +39,35 @@ def test_every_weight_is_the_mean(tmp_path: Path) -> None:
     assert found.config.span_threshold == 0.5
 
 
+def test_a_mean_with_shares(tmp_path: Path) -> None:
+    folders = [save(tmp_path / str(by), changed(by)) for by in (0.0, 0.5, 0.25)]
+    average(folders, tmp_path / "mean", shares=[1, 0.5, -0.5])
+    found, _, _ = load_model(tmp_path / "mean", device="cpu", dtype=torch.float32)
+    wanted = dict(changed(0.125).named_parameters())
+    for name, parameter in found.named_parameters():
+        torch.testing.assert_close(parameter, wanted[name], atol=2e-3, rtol=0)
+    assert json.loads((tmp_path / "mean/average.json").read_text())["shares"] == [1, 0.5, -0.5]
+
+
+def test_a_mean_with_the_resolver_of_another_model(tmp_path: Path) -> None:
+    one = save(tmp_path / "one", tiny.network())
+    fitted = {"span_threshold": 0.9, "resolver": {"weights": {}, "strings": {"meant": {}, "occurrences": {}}}}
+    average([one], tmp_path / "mean", fitted=fitted)
+    kept = json.loads((tmp_path / "mean/config.json").read_text())
+    assert (kept["span_threshold"], kept["resolver"]) == (0.9, {"weights": {}})
+    assert json.loads((tmp_path / "mean/training_strings.json").read_text()) == fitted["resolver"]["strings"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [([1.0], "1 share with a sum of 1, expected one for each of 2 models"), ([0.5, 0.6], "2 shares with a sum of 1.1")],
+)
+def test_shares_that_are_no_mean(tmp_path: Path, shares: list[float], message: str) -> None:
+    folders = [save(tmp_path / str(by), changed(by)) for by in (0.0, 0.5)]
+    with pytest.raises(RecipeError, match=message):
+        average(folders, tmp_path / "mean", shares=shares)
+
+
 def test_a_model_alone_is_its_own_mean(tmp_path: Path) -> None:
     average([save(tmp_path / "one", tiny.network())], tmp_path / "mean")
     assert (tmp_path / "mean/model.safetensors").read_bytes() == (tmp_path / "one/model.safetensors").read_bytes()

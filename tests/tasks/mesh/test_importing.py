@@ -236,6 +236,22 @@ def test_replaced_ids_are_one_concept(tmp_path: Path) -> None:
     ]
 
 
+def test_identifiers_of_other_databases_are_not_names(tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_text(
+        "mesh_id\tentity_type\tpreferred\tname\n"
+        "C1\tChemical\t1\tEDIL3 protein, human\nC1\tChemical\t0\tO43854\nC1\tChemical\t0\tDEL1\n"
+        "C2\tChemical\t1\tCHEBI:1\nC2\tChemical\t0\tCHEBI:15365\nC2\tChemical\t0\t2244\n"
+        "C2\tChemical\t0\tP12345\nC2\tChemical\t0\t2,4-D\nC2\tChemical\t0\tN:1\n"
+    )
+    (tmp_path / "records.tsv").write_text("mesh_id\trecord_type\n")
+    (tmp_path / "aliases.tsv").write_text("alias\tmesh_id\n")
+    import_mesh([tmp_path], version="2030", output=tmp_path / "mesh.parquet")
+    assert [row["names"] for row in pq.read_table(tmp_path / "mesh.parquet").to_pylist()] == [
+        ["EDIL3 protein, human", "DEL1"],
+        ["CHEBI:1", "P12345", "2,4-D", "N:1"],  # a preferred name stays; a drug may be called P12345
+    ]
+
+
 def test_html_entities_in_names_are_unescaped(tmp_path: Path) -> None:
     (tmp_path / "names.tsv").write_text(
         "mesh_id\tentity_type\tpreferred\tname\nC1\tDisease\t1\tBanti&apos;s syndrome\n"
