@@ -38,8 +38,9 @@ from e2emern.warehouse.parquet import read_metadata, verify_pages
 from e2emern.warehouse.quarantine import made_again
 from e2emern.warehouse.quoting import literal_path
 from e2emern.warehouse.snapshots.file_stats import file_facts, recorded_facts
+from e2emern.warehouse.snapshots.opening import attach, connected
 from e2emern.warehouse.snapshots.reader import open_path
-from e2emern.warehouse.snapshots.refs import linked_number, numbers, publisher, recorded_root, relocate
+from e2emern.warehouse.snapshots.refs import linked_number, numbers, publisher, relocate
 from e2emern.warehouse.sources.hash_cache import kept_digests
 from e2emern.warehouse.unreadable import unreadable
 from e2emern.warehouse.wording import one_line
@@ -160,8 +161,9 @@ def _check_snapshots(home: Home, shown: Shown, *, idle: bool) -> Iterator[Case]:
     pruned = sorted(home.snapshots.glob(".pruned-*.duckdb")) if idle else []  # the next prune reads and deletes them
     for path in (*map(home.snapshot, numbers(home)), *pruned):
         try:
-            root = recorded_root(path)
-            with open_path(home, path) as connection:
+            with connected(home.root) as connection:
+                root = attach(connection, path, "opened")
+                connection.execute("USE opened")
                 facts = recorded_facts(connection)
                 ((model, mesh),) = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
         except (WarehouseError, duckdb.Error) as error:

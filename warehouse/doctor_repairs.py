@@ -16,7 +16,9 @@ from e2emern.warehouse.files import sweep
 from e2emern.warehouse.home_format import write_format
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.quarantine import quarantine
-from e2emern.warehouse.snapshots.file_stats import FileFacts
+from e2emern.warehouse.snapshots.compaction import merge_again, merged_groups
+from e2emern.warehouse.snapshots.file_stats import FileFacts, file_facts
+from e2emern.warehouse.snapshots.reader import open_path
 from e2emern.warehouse.snapshots.refs import set_current, withdrawn
 from e2emern.warehouse.sources.hash_cache import forget_digest
 from e2emern.warehouse.sources.history import sum_up
@@ -37,6 +39,7 @@ class Shown:
     complete: bool = True
     versions: str = ""  # folder of the mentions of the current one, or of the newest if that is unreadable
     named: dict[str, tuple[FileFacts, list[int]]] = field(default_factory=dict)  # by path: facts, snapshots
+    taken: set[Path] = field(default_factory=set)  # files of sources that a repair has moved to quarantine
 
 
 def rewrite(home: Home, path: Path, shown: Shown) -> Repair | None:
@@ -45,26 +48,49 @@ def rewrite(home: Home, path: Path, shown: Shown) -> Repair | None:
     if folder == "entities":
         return None
     if folder == "compacted":
-        return partial(take_away, home, path, then="the next publish merges it again")
+        return partial(_merge_again, home, path, shown)
     return partial(_take_source, home, path, shown)
 
 
-def _take_source(home: Home, path: Path, shown: Shown) -> str:
+def _merge_again(home: Home, path: Path, shown: Shown) -> str | None:
+    """Merge a file again from the files of its sources, if they are as published; else move it to quarantine.
+
+    The damaged file is deleted only if the new one has the SHA-256 of its publication. A publish merges only what its
+    own snapshot reads, so without this repair a file of an earlier snapshot would stay missing.
+    """
+    name = path.relative_to(home.root).as_posix()
+    recorded, named_by = shown.named[name]
+    others = {other: facts for other, (facts, _) in shown.named.items() if other != name}
+    aside = quarantine(home, path) if path.exists() else None
+    with suppress(WarehouseError):  # a file of a source is damaged too, and its own case
+        with open_path(home, home.snapshot(named_by[-1])) as connection:
+            group = merged_groups(connection)[name]
+        merge_again(home, name, group, facts=others)
+        if file_facts(path) == recorded:
+            if aside:
+                aside.unlink()
+            return "merged again"
+        path.unlink()  # another version of Arrow writes other bytes, or a source was annotated again
+    return "moved to quarantine; the next publish merges what it reads" if aside else None
+
+
+def _take_source(home: Home, path: Path, shown: Shown) -> str | None:
     """Move a file of a source to quarantine, and the mentions that mark the source as done.
 
     For a parsed file, these are the mentions of the current snapshot, and the unpublished mentions with their failures.
     The mentions of earlier snapshots are kept, because they fit the documents that are parsed again.
     """
-    own = path.parent.name
+    own, advice = path.parent.name, "moved to quarantine; annotate its source again"
+    if path in shown.taken:  # a repair of the same source
+        return advice
     taken = [home.root / "mentions" / (shown.versions if own in PARSED else own) / path.name]
     if own in PARSED:
         for folder in ("mentions", "failures"):
             others = (home.root / folder).glob(f"*/{path.name}")
             taken += [other for other in others if other.relative_to(home.root).as_posix() not in shown.named]
-    for other in taken:
-        if other != path:
-            take_away(home, other)
-    return take_away(home, path, then="annotate its source again")
+    moved = [take_away(home, other) for other in dict.fromkeys((*taken, path))]
+    shown.taken |= {*taken, path}
+    return advice if any(moved) else None
 
 
 def delete(path: Path) -> str:
@@ -79,11 +105,13 @@ def sweep_beside(path: Path) -> str:
     return "its writer is running" if path.exists() else "deleted"
 
 
-def take_away(home: Home, path: Path, *, then: str | None = None) -> str:
-    """Move a file to quarantine. `then` is what writes it again."""
-    with suppress(FileNotFoundError):  # another repair has moved it, or it is the missing file
+def take_away(home: Home, path: Path) -> str | None:
+    """Move a file to quarantine; None if there is none."""
+    try:
         quarantine(home, path)
-    return f"moved to quarantine; {then}" if then else "moved to quarantine"
+    except FileNotFoundError:  # another repair has moved it, or it is the missing file
+        return None
+    return "moved to quarantine"
 
 
 def forget(home: Home, path: Path) -> str:

@@ -7,6 +7,7 @@ PKWARE. Tar: POSIX.1-2001 and GNU, as the standard library reads it.
 from __future__ import annotations
 
 import lzma
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -30,8 +31,12 @@ _EXTENDING = frozenset(
     {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 )
 _ENCRYPTED = 1  # in the flags of a member of a zip
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
-_OF_A_MEMBER = (*_DAMAGE, NotImplementedError)  # raised for a compression that Python does not know
+_DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, ValueError, OverflowError),
+    NotImplementedError,  # a version or compression of zip that Python does not know
+    RecursionError,  # headers of a tar that extend each other
+)
 
 
 class MemberError(Exception):
@@ -112,7 +117,7 @@ def _of_zip(path: Path) -> Iterator[tuple[str, _Content]]:
             try:
                 with archive.open(info) as content:
                     yield info.filename, content
-            except _OF_A_MEMBER as error:
+            except _DAMAGE as error:
                 yield info.filename, MemberError(info.filename, _reason(error))
 
 
@@ -141,7 +146,7 @@ def _copy(content: _Content, file: IO[bytes], budget: Budget, path: Path) -> Non
             data = content.read(CHUNK)
         except tarfile.TarError:
             raise
-        except _OF_A_MEMBER as error:
+        except _DAMAGE as error:
             raise MemberError("", f"damaged ({_reason(error)})") from error
         if not data:
             return

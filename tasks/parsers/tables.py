@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from e2emern.tasks.errors import SourceError
 from e2emern.tasks.parsers.columns import Columns, choose_columns, read_row, row_id
@@ -25,7 +25,10 @@ from e2emern.tasks.parsers.source_reader import (
     open_file,
     open_source,
 )
-from e2emern.warehouse.wording import plural
+from e2emern.warehouse.wording import one_line, plural
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 LONGEST_CELL = 1_000_000  # characters: a quote that is not closed takes no more than this with it
 
@@ -87,31 +90,21 @@ def parse_json_rows(path: Input, *, name: str, columns: Columns) -> Iterator[Rec
 
 def parse_parquet(path: Input, *, name: str, columns: Columns) -> Iterator[Record]:
     """Yield the record of each row. Raises SourceError if the file is damaged, or has no row or column of text."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     record, characters = 0, 0
-    with _opened(path) as file:
-        try:
-            table = pq.ParquetFile(file)
-            names = table.schema_arrow.names
-            chosen = _chosen(names, columns, path)
-            size = file.seek(0, 2)
-            for batch in table.iter_batches(batch_size=_ROWS, columns=chosen.names):
-                for row in batch.to_pylist():
-                    characters += sum(len(each) for each in row.values() if isinstance(each, str | bytes))
-                    if characters > max(RATIO_FREE, MAX_RATIO * size):
-                        raise SourceError(
-                            f"its {size:,} bytes hold {characters:,} characters and more; refused as a bomb",
-                            path=path,
-                        )
-                    try:
-                        yield read_row(row, chosen, record=record, name=name)
-                    except RecordError as error:
-                        yield Failure(record, f"row {record + 1}", str(error), row_id(row, chosen))
-                    record += 1
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"not a readable Parquet file ({str(error).splitlines()[0]})", path=path) from error
+    with _parquet(path) as (table, size):
+        chosen = _chosen(table.schema_arrow.names, columns, path)
+        for batch in table.iter_batches(batch_size=_ROWS, columns=chosen.names):
+            for row in batch.to_pylist():
+                characters += sum(len(each) for each in row.values() if isinstance(each, str | bytes))
+                if characters > max(RATIO_FREE, MAX_RATIO * size):
+                    raise SourceError(
+                        f"its {size:,} bytes hold {characters:,} characters and more; refused as a bomb", path=path
+                    )
+                try:
+                    yield read_row(row, chosen, record=record, name=name)
+                except RecordError as error:
+                    yield Failure(record, f"row {record + 1}", str(error), row_id(row, chosen))
+                record += 1
     if not record:
         raise SourceError(_NO_ROW, path=path)
 
@@ -129,14 +122,8 @@ def columns_of(path: Input, form: str) -> list[str]:
             except RecordError as error:
                 raise SourceError(str(error), path=path) from error
         return []
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with _opened(path) as file:
-        try:
-            return list(pq.ParquetFile(file).schema_arrow.names)
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"not a readable Parquet file ({str(error).splitlines()[0]})", path=path) from error
+    with _parquet(path) as (table, _):
+        return list(table.schema_arrow.names)
 
 
 def split_header(line: str) -> list[str]:
@@ -179,6 +166,24 @@ def _chosen(names: Sequence[str], columns: Columns, path: Input) -> Columns:
         return choose_columns(names, columns)
     except RecordError as error:
         raise SourceError(str(error), path=path) from error
+
+
+@contextmanager
+def _parquet(path: Input) -> Iterator[tuple[pq.ParquetFile, int]]:
+    """Open a Parquet file, and give its size in bytes. Checksums of its pages are verified if it has any.
+
+    Raises SourceError for any damage that the block meets, also text that is not UTF-8.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with _opened(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        try:
+            yield pq.ParquetFile(file, page_checksum_verification=True), size
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise SourceError(f"not a readable Parquet file ({one_line(error)})", path=path) from error
 
 
 @contextmanager

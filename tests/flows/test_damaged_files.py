@@ -65,7 +65,7 @@ def restored(home: Path) -> Iterator[Path]:
         ("models/champion.json", CUT, [["models", "list"], ["models", "rollback"]], "models/champion.json"),
         ("models/*/added.json", LIST, [["models", "list"]], "added.json is not a valid record"),
         ("models/*/added.json", FOREIGN, [["models", "list"]], "added.json is not a valid record"),
-        ("models/*/added.json", TEXT, [["models", "list"]], "added.json is damaged"),
+        ("models/*/added.json", TEXT, [["models", "list"]], "added.json is not a valid record"),
         ("models/*/config.json", LIST, [["annotate", "SOURCE"]], "is not the file that was added"),
         ("models/*/model.safetensors", CUT, [["annotate", "SOURCE"]], "is not the file that was added"),
         ("models/*/tokenizer.json", LIST, [["annotate", "SOURCE"]], "is not the file that was added"),
@@ -97,7 +97,7 @@ def test_every_command_refuses_a_home_of_another_format(tmp_path: Path) -> None:
         ended = CliRunner().invoke(app, [*words, "--home", str(tmp_path)])
         assert isinstance(ended.exception, WarehouseError), words
         assert str(ended.exception) == (
-            f"{tmp_path} has format 9, of newer releases; this one reads 1: update e2emern, or use another home"
+            f"{tmp_path} has format 9, of newer releases; this one reads 2: update e2emern, or use another home"
         )
         asked += 1
     assert asked > 25

@@ -43,8 +43,8 @@ from e2emern.warehouse.snapshots.reader import open_snapshot, read_snapshot
 from e2emern.warehouse.snapshots.refs import numbers, roll_back, rollbacks
 from e2emern.warehouse.sources import history
 from tests.flows.world import World
-from tests.soak.home import Seen, WrongError, look, make_worlds, next_mesh, world_of, write_dumps
-from tests.soak.work import asked, run_in_fork, use_own_temporary_folder
+from tests.soak.home import WrongError, make_worlds, next_mesh, shown, world_of, write_dumps
+from tests.soak.work import asked, run_in_fork, use_own_temporary_folder, warm
 
 _OURS = ("documents", "deletions", "failures", "mentions", "compacted")  # which --repair and a night make again
 
@@ -57,7 +57,7 @@ class Damages:
     seed: int
     found: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
-    after: Seen = field(default_factory=dict)
+    after: str = ""  # digest of what the home answers after the night
     replaced: frozenset[str] = frozenset()  # file stems of sources that the last night does not read any more
 
     @property
@@ -70,6 +70,7 @@ class Damages:
 
     def prepare(self, world: World | None = None) -> None:
         """Make the home, and run the readers and the night on it undamaged."""
+        warm()
         compaction.LOOSE = 2
         history.CHECKPOINT_EVERY = 2  # type: ignore[misc]
         asked(lambda: make_worlds(self.folder, world))
@@ -77,7 +78,7 @@ class Damages:
         asked(lambda: _make_home(self))
         shutil.copytree(self.home.root, self.sound, symlinks=True)
         refused, self.after, self.replaced = asked(
-            lambda: (_refused(self), look(self.home), _replaced_sources(self.home))
+            lambda: (_refused(self), shown(self.home), _replaced_sources(self.home))
         )
         if refused:
             raise WrongError(f"the sound home is refused by {refused}")
@@ -117,14 +118,13 @@ class Damages:
         if code := run_in_fork(lambda: outcome.write_text("\n".join(_refused(self))), log=log):
             raise WrongError(f"a command ended with code {code}; see {log}")
         refused = outcome.read_text().splitlines()
-        seen = asked(lambda: look(self.home))
+        seen = asked(lambda: shown(self.home))
         named, left, lost = asked(lambda: _repaired(self.home, path))
         if lost:
             raise WrongError(f"the repair lost {lost[:3]}")
         if isinstance(left, str):
             raise WrongError(left)
-        same = seen.get("shown") == self.after.get("shown")
-        if not (named or refused or same):
+        if not (named or refused or seen == self.after):
             raise WrongError("the night made other tables, and nothing found the damage")
         self._recover(path, left)
         return "a command" if refused else "the doctor" if named else "harmless"
@@ -142,7 +142,7 @@ class Damages:
         log = self.folder / "log.txt"
         if code := run_in_fork(lambda: _night(self), log=log):
             raise WrongError(f"the night after the repair ended with code {code}; see {log}")
-        if asked(lambda: look(self.home)).get("shown") != self.after.get("shown"):
+        if asked(lambda: shown(self.home)) != self.after:
             raise WrongError("the night after the repair made other tables")
         if still := asked(lambda: _examined(self.home)):
             raise WrongError(f"after repair and night, the doctor finds {still[:3]}")

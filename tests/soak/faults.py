@@ -7,7 +7,8 @@ A command runs on a small home and meets one I/O error, stale handle, full disk,
 
 - it has done its work, or ended with one line that reports no defect;
 - a reader finds the tables from before, or those of the undisturbed command;
-- the same command, undisturbed, ends well, and its tables are those of the undisturbed one;
+- the same command, undisturbed, ends well, and its tables are those of the undisturbed one; once for all faults that
+  leave the home in the same state;
 - after a power loss at the end of the command, its tables are there without another run.
 
 With `--count`, that many faults are chosen at random; without, every operation meets every fault. `--only` names one
@@ -17,8 +18,11 @@ command or one fault, as a failure is reported.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -45,7 +49,7 @@ from e2emern.warehouse.snapshots.reader import read_snapshot
 from tests.flows.world import World
 from tests.soak.home import Seen, WrongError, look, make_worlds, next_mesh, world_of, write_dumps
 from tests.soak.injection import KINDS, LOST, Injector, Kind
-from tests.soak.work import asked, run_in_fork, use_own_temporary_folder
+from tests.soak.work import asked, run_in_fork, use_own_temporary_folder, warm
 
 _WRITES = ("write", "query that writes")
 _GROW = ("create", "mkdir", "symlink", "link", "fsync", *_WRITES)
@@ -56,6 +60,9 @@ _MEETS: dict[str, tuple[str, ...]] = {  # the operations that meet a fault, if n
     "power loss": _CHANGE,
     "power loss, reordered": _CHANGE,
 }
+_NOT_THE_SAME = re.compile(  # in a run record: its digest and id, times, the process
+    r'"(?:sha256|run_id|started|finished)": "[^"]*"|"process": \d+|\d+(?:\.\d+)?(?:e-\d+)?|seconds'
+)
 _EXAMINED = 10  # after one in so many faults, the doctor repairs the home and must find nothing more
 
 
@@ -70,6 +77,7 @@ class Faults:
     operations: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     before: dict[str, Seen] = field(default_factory=dict)
     after: dict[str, Seen] = field(default_factory=dict)
+    continued: set[str] = field(default_factory=set)  # states of the home from which the next run ended well
 
     @property
     def home(self) -> Home:
@@ -77,6 +85,7 @@ class Faults:
 
     def prepare(self, names: Sequence[str], world: World | None = None) -> None:
         """Make the homes of some commands, and run each command undisturbed."""
+        warm()
         compaction.LOOSE = 2
         asked(lambda: make_worlds(self.folder, world))
         write_dumps(self.folder / "dumps")
@@ -141,6 +150,10 @@ class Faults:
         self._check_seen(name, seen)
         if examined:
             asked(lambda: len(examine(self.home, repair=True)))
+        elif (state := f"{name} {_state(self.home)} {seen}") in self.continued:
+            return
+        else:
+            self.continued.add(state)  # if the run does not end well, the state was reported
         self._again(name, log)
         if examined and (left := asked(lambda: [f"{one.code} {one.path}" for one in _examine_twice(self.home)])):
             raise WrongError(f"the doctor finds, after its repair, {left[:3]}")
@@ -171,6 +184,24 @@ class Faults:
         for number, found in seen.items():
             if found not in (self.before[name].get(number, ""), self.after[name].get(number, "")):
                 raise WrongError(f"a reader finds other rows in snapshot {number}: {found[:200]}")
+
+
+def _state(home: Home) -> str:
+    """Return the digest of all that the next run finds in a home: not names by chance, times and unfinished files."""
+    found = []
+    for path in sorted(home.root.rglob("*")):
+        name = path.relative_to(home.root).as_posix()
+        if path.is_symlink():
+            found.append([name, str(path.readlink())])
+        elif path.name.startswith((".writing-", ".building")):
+            found.append([path.parent.name, path.name[:9]])
+        elif path.parent == home.runs:
+            found.append(["run", _NOT_THE_SAME.sub("", path.read_text(errors="replace"))])
+        elif path.suffix == ".duckdb":  # what it answers is compared
+            found.append([name, path.stat().st_size])
+        elif path.is_file():
+            found.append([name, hashlib.sha256(path.read_bytes()).hexdigest()])
+    return hashlib.sha256(json.dumps(sorted(found, key=str)).encode()).hexdigest()
 
 
 def _examine_twice(home: Home) -> list[Any]:

@@ -1,14 +1,16 @@
 """Damaged inputs of every reader: `python -m tests.soak.fuzz [--inputs N] [--seed N] [--start N]`.
 
-Each input is a sound one of `tests.soak.seeds`, changed at random and sometimes packed. Its reader must yield records
-or raise an InputError of one line, within some seconds of CPU time and some gigabytes of memory. The texts of documents
-must be what their annotations say and what a table can hold; every tenth dump is written as tables, and every fiftieth
-source of MeSH is imported. `--start` resumes after a stop, and `--inputs 1 --start N` repeats one input.
+Each input is a sound one of `tests.soak.seeds`, changed at random and sometimes put into an archive or packed. Its
+reader must yield records or raise an InputError of one line, within some seconds of CPU time and some gigabytes of
+memory. The texts of documents must be what their annotations say and what a table can hold; every tenth dump is written
+as tables, and every fiftieth source of MeSH is imported. `--start` resumes after a stop, and `--inputs 1 --start N`
+repeats one input.
 """
 
 from __future__ import annotations
 
 import argparse
+import bz2
 import gzip
 import lzma
 import random
@@ -16,14 +18,18 @@ import resource
 import shutil
 import signal
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pyarrow as pa
 
 from e2emern.model.document import Document
 from e2emern.model.inference.timings import Report
@@ -36,7 +42,7 @@ from e2emern.tasks.mesh.replaced import parse_replaced
 from e2emern.tasks.parsers import Failure, Record, parse
 from e2emern.tasks.sources import Source, source_key
 from e2emern.warehouse.layout import Home, digest_file
-from tests.soak.seeds import SEEDS, TOKENS
+from tests.soak.seeds import SEEDS, SUFFIXES, TOKENS, in_tar, in_zip
 
 MOST_S = 5.0  # CPU time for one input of a few kilobytes
 _MOST_BYTES = 4 << 30  # address space beyond that at the start
@@ -89,7 +95,9 @@ def fuzz(folder: Path, *, inputs: int, seed: int = 1, start: int = 0, log: Calla
 
     for number in range(start, start + inputs):
         name, content = damaged_input(seed, number)
-        path = folder / f"input-{number % 8}"  # a few names, so that few are left if a file is held open
+        path = (
+            folder / f"input-{number % 8}{SUFFIXES.get(name, '')}"
+        )  # a few names, so that few are left if a file is held open
         path.write_bytes(content)
         begun = time.process_time()
         try:
@@ -122,11 +130,24 @@ def damaged_input(seed: int, number: int) -> tuple[str, bytes]:
         content = rng.choice(_CHANGES)(content, rng)
     if rng.random() < 0.02:
         content = content.decode("utf-8", "replace").encode(rng.choice(("utf-16", "utf-16-be", "utf-8-sig", "utf-32")))
+    if rng.random() < 0.1:
+        file = "f" + SUFFIXES.get(name, "")
+        members = {file: content, "g.md": SEEDS["Markdown"]} if rng.random() < 0.5 else {"g/h": b"x", file: content}
+        content = rng.choice(_ARCHIVES)(members)
+        if rng.random() < 0.5:
+            content = rng.choice(_CHANGES)(content, rng)
     if rng.random() < 0.2:
-        content = rng.choice((lambda data: gzip.compress(data, mtime=0), lzma.compress))(content)
+        content = rng.choice(_COMPRESSIONS)(content)
         if rng.random() < 0.5:
             content = rng.choice((_flip, _cut, _delete, _insert_bytes))(content, rng)
     return name, content
+
+
+def _zstd(data: bytes) -> bytes:
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, "zstd") as packed:
+        packed.write(data)
+    return out.getvalue().to_pybytes()
 
 
 def _read(name: str, path: Path, number: int) -> tuple[int, int]:
@@ -235,6 +256,19 @@ def _splice(data: bytes, rng: random.Random) -> bytes:
     return data[:at] + other[start:end] + data[at:]
 
 
+_COMPRESSIONS: tuple[Callable[[bytes], bytes], ...] = (
+    lambda data: gzip.compress(data, mtime=0),
+    lzma.compress,
+    bz2.compress,
+    _zstd,
+)
+_ARCHIVES: tuple[Callable[[dict[str, bytes]], bytes], ...] = (
+    lambda files: in_zip(files, zipfile.ZIP_DEFLATED),
+    lambda files: in_zip(files, zipfile.ZIP_BZIP2),
+    lambda files: in_zip(files, zipfile.ZIP_LZMA),
+    lambda files: in_tar(files, tarfile.PAX_FORMAT),
+    lambda files: in_tar(files, tarfile.GNU_FORMAT),
+)
 _CHANGES = (_flip, _cut, _delete, _repeat, _insert_token, _insert_token, _replace_number, _insert_bytes, _move, _splice)
 
 

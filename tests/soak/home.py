@@ -92,6 +92,14 @@ def look(home: Home) -> Seen:
     return seen if shown is None else seen | {"shown": seen[shown]}
 
 
+def shown(home: Home) -> str:
+    """Return the digest of what the current snapshot answers, or why it does not."""
+    try:
+        return digest(answers(home))
+    except WarehouseError as error:
+        return str(error)
+
+
 def write_dumps(folder: Path) -> None:
     """Write what is issued on three nights; the last issues a file of the first again."""
     for night in range(3):

@@ -32,7 +32,7 @@ from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.refs import roll_back
 from tests.soak.home import WrongError, answers, digest, make_worlds, next_mesh
 from tests.soak.oracle import Rows, expected
-from tests.soak.work import Killer, asked, use_own_temporary_folder
+from tests.soak.work import Killer, asked, use_own_temporary_folder, warm
 from tests.soak.year import Dump, make_year
 
 
@@ -85,6 +85,7 @@ class Soak:
         rng = random.Random(self.seed)
         self.killer = Killer(rng, self.folder / "log.txt")
         (self.folder / "dumps").mkdir()
+        warm()
         asked(lambda: make_worlds(self.folder))
         self.model = self.folder / "world" / "model"
         compaction.LOOSE = max(6, self.nights // 4)  # so that files are merged several times a year

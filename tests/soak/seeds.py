@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+import zipfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests.tasks.mesh.files import descriptor, descriptors, medic, supplementary, supplements
 
@@ -128,7 +134,76 @@ _MEDIC = medic(
 )
 _REPLACED = "old_id\tnew_id\tnote\nC000001\tD000002\tx\nC000003\tC000001\n\nC4\n"
 
+_CSV = (
+    '\ufeffpmid,title,abstract,other\n7.0,"Gout, and ""urate""","It\nhurts 𝛼.",x\n'
+    "8,,Rash.,\n\n,No id,,\n9,One cell more,,,\n"
+)
+_TSV = "note_id\tText\tn\nA-1\tNo patients with rash.\t1\nA-2\t\t2\n"
+_ROWS: list[dict[str, object]] = [
+    {"id": 7, "title": "Gout 𝛼", "abstract": "Urate."},
+    {"id": "x", "title": None, "text": "Rash", "more": [1, {"a": None}]},
+    {"id": 1e300, "title": 0.5, "abstract": True},
+]
+_TABLE = {
+    "pmid": pa.array([7, None, 8], pa.float64()),
+    "title": pa.array(["Gout 𝛼", "", None], pa.large_string()),
+    "abstract": pa.array(["It hurts.", "Rash.", "Urate."]).dictionary_encode(),
+    "taken": pa.array([0, 1, None], pa.timestamp("s")),
+    "parts": pa.array([[], ["a"], None], pa.list_(pa.string())),
+}
+_MARKDOWN = "# Gout and urate\n\nIt **hurts**\r\n𝛼.\n\n\n## More\n\n* one\n* two\n"
+_TEXT = "Gout\n\n  No patients with rash.\n\fNew page\n"
+
+
+def _parquet() -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(_TABLE), file, compression="zstd", write_page_checksum=True)
+    return file.getvalue()
+
+
+def in_zip(files: dict[str, bytes], method: int) -> bytes:
+    """Return a zip archive of these files, the same at any time."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in files.items():
+            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=method == zipfile.ZIP_DEFLATED) as member:
+                member.write(content)
+    return file.getvalue()
+
+
+def in_tar(files: dict[str, bytes], form: int) -> bytes:
+    """Return a tar archive of these files and a link, the same at any time."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+        for name, content in files.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return file.getvalue()
+
+
+_MEMBERS = {
+    "a/notes.md": _MARKDOWN.encode(),
+    "a/7.csv": _CSV.encode(),
+    "ä" * 60 + "/.hidden": b"x",
+    "b.pubtator": _PUBTATOR.encode(),
+    "c.xml.md5": b"x",
+    "c.xml": _PUBMED.encode(),
+}
+
+SUFFIXES = {"Markdown": ".md", "plain text": ".txt", "TSV": ".tsv"}
+"""Suffix of the file name of a format that is recognized by it."""
+
 SEEDS: dict[str, bytes] = {
+    "Parquet": _parquet(),
+    "zip": in_zip(_MEMBERS, zipfile.ZIP_DEFLATED),
+    "zip, stored": in_zip(_MEMBERS, zipfile.ZIP_STORED),
+    "tar": in_tar(_MEMBERS, tarfile.PAX_FORMAT),
+    "tar, GNU": in_tar(_MEMBERS, tarfile.GNU_FORMAT),
+} | {
     name: text.encode()
     for name, text in {
         "PubMed XML": _PUBMED,
@@ -137,6 +212,11 @@ SEEDS: dict[str, bytes] = {
         "BioC JSON": _BIOC_JSON,
         "BioC XML": _BIOC_XML,
         "JSON lines": _JSONL,
+        "CSV": _CSV,
+        "TSV": _TSV,
+        "rows in JSON lines": "".join(json.dumps(row) + "\n" for row in _ROWS),
+        "Markdown": _MARKDOWN,
+        "plain text": _TEXT,
         "MeSH descriptors": _DESCRIPTORS,
         "MeSH supplementary": _SUPPLEMENTS,
         "MEDIC": _MEDIC,
@@ -153,6 +233,22 @@ _TEXTS = (
     *("0", "1", "99999999999999999999", "9223372036854775808", "2147483648", "0.5", "1e5", "\u0661", "0x10", "1_0"),
     *("\t", "\n", "\r", "\r\n", "\v", "\x00", "\x1b[2J", "\x7f", "\x85", "\u2028", "\ufeff", "\u202e", "\ufffe"),
     *("|t|", "|a|", "\tDisease\t", "MESH:", "OMIM:", "D" + "9" * 40, "PMID- ", "TI  - ", "      ", "|", "#", "-"),
+    *(
+        ",",
+        ";",
+        ",,",
+        '""',
+        '"\n',
+        "'",
+        "=1+1",
+        "\f",
+        "pmid,title\n",
+        "id\ttext\n",
+        "# ",
+        "\n\n",
+        "../../x",
+        "/etc/passwd",
+    ),
     *("e\u0301", "ß", "İ", "\U0001f600", "\ud800", "\u200b", " ", "a" * 5000),
 )
 _BYTES = (
@@ -164,6 +260,17 @@ _BYTES = (
     b"\x1f\x8b",
     b"\xfd7zXZ\x00",
     b"PK\x03\x04",
+    b"PK\x01\x02",
+    b"PK\x05\x06",
+    b"PK\x06\x06",
+    b"\x28\xb5\x2f\xfd",
+    b"BZh91AY&SY",
+    b"PAR1\x15",
+    b"ustar\x00",
+    b"\x80" + bytes(10) + b"\xff",
+    b"0000777\x00",
+    b"L" + bytes(11),
+    bytes(512),
 )
 TOKENS = (*(text.encode("utf-8", "surrogatepass") for text in _TEXTS), *_BYTES)
 """What readers trip over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import multiprocessing
 import os
 import random
@@ -71,6 +72,15 @@ class Killer:
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "e2emern.flows.cli", *arguments]
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def warm() -> None:
+    """Load once what every fork of this process would load again. Starts no thread."""
+    import pandas  # noqa: F401 (DuckDB imports it)
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("bert")  # compiles a thousand patterns, whatever the model
+    gc.freeze()  # so that no fork copies the pages of all objects
 
 
 def use_own_temporary_folder(folder: Path) -> None:

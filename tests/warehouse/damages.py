@@ -146,8 +146,9 @@ def killed_run(home: Home) -> str:
 
 
 def damage_a_run(home: Home) -> str:
-    (home.runs / "x.json").write_text("{")
-    return "runs/x.json: is not a valid run record"
+    path = min(home.runs.iterdir())
+    path.write_bytes(path.read_bytes().replace(b'"outcome": "annotated"', b'"outcome": "annotatec"'))
+    return f"runs/{path.name}: is not a valid run record"
 
 
 def change_a_dump_unseen(home: Home) -> str:

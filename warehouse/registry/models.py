@@ -21,6 +21,7 @@ from e2emern.warehouse.files import atomic_write, locked, sync
 from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, file_name
 from e2emern.warehouse.login import login
+from e2emern.warehouse.sealed import seal, unseal
 
 _CURVE = "dev.jsonl"
 _KEPT = frozenset({".json", ".jsonl", ".md", ".model", ".safetensors", ".toml", ".txt"})
@@ -92,7 +93,7 @@ def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
                 shutil.copyfile(folder / name, staged / name)
                 sync(staged / name)
             with atomic_write(staged / _ADDED) as record:
-                record.write(json.dumps({"added": _now(), "by": login(), "sha256": found}).encode() + b"\n")
+                record.write(seal({"added": _now(), "by": login(), "digests": found}))
             check_files(staged)
             staged.rename(place)
             sync(place.parent)
@@ -184,10 +185,10 @@ def changes(home: Home) -> list[Change]:
     """Return all promotions and rollbacks, oldest first. Raises `WarehouseError` if the history is damaged."""
     path = _history(home)
     try:
-        return [Change(**fields) for fields in json.loads(path.read_bytes())]
+        return [Change(**fields) for fields in unseal(path.read_bytes())["changes"]]
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise WarehouseError(
             "is not a valid champion history; restore it from a backup (e2emern doctor: damaged-champion)", path=path
         ) from error
@@ -237,7 +238,7 @@ def roll_back_model(home: Home, *, why: str | None = None) -> Change:
 
 def _change(home: Home, change: Change) -> Change:
     with atomic_write(_history(home)) as file:
-        file.write(json.dumps([asdict(one) for one in (*changes(home), change)], indent=1).encode() + b"\n")
+        file.write(seal({"changes": [asdict(one) for one in (*changes(home), change)]}))
     return change
 
 
@@ -258,11 +259,12 @@ def _lock_file(home: Home) -> Path:
 
 
 def _read_model(folder: Path) -> KeptModel:
-    added = _read_json(folder / _ADDED)
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != _ADDED}
     try:
-        return KeptModel(version=folder.name, folder=folder, files=files, **added)
-    except TypeError as error:
+        record = unseal((folder / _ADDED).read_bytes())
+        added, by, digests = record["added"], record["by"], record["digests"]
+        return KeptModel(version=folder.name, folder=folder, added=added, by=by, files=files, sha256=digests)
+    except (ValueError, KeyError) as error:
         raise WarehouseError(
             "is not a valid record; restore it (e2emern doctor: damaged-model)", path=folder / _ADDED
         ) from error

@@ -22,7 +22,7 @@ from e2emern.warehouse.parquet import verify_pages
 from e2emern.warehouse.quoting import file_list
 from e2emern.warehouse.registry.evaluations import check_rows, figure_rows, ledger, model_rows
 from e2emern.warehouse.snapshots import views
-from e2emern.warehouse.snapshots.compaction import Group, merge, plan
+from e2emern.warehouse.snapshots.compaction import Group, merge, merged_groups, plan
 from e2emern.warehouse.snapshots.deletion_vectors import Shown, hide
 from e2emern.warehouse.snapshots.file_stats import FileFacts, file_facts, known_or_read
 from e2emern.warehouse.snapshots.precedence import SUPERSEDED_SQL, precedence
@@ -33,10 +33,6 @@ from e2emern.warehouse.sources.runs import RunRecord
 
 Known = dict[str, tuple[SourceSummary, int]]
 
-_GROUPS_SQL = """
-SELECT path, list({'name': source, 'digest': digest} ORDER BY rowid)
-FROM files WHERE starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowid)
-"""
 _CONCEPTS_SQL = """
 SELECT mesh_id, any_value(mesh_name), count(*) FROM mentions WHERE mesh_id IS NOT NULL GROUP BY mesh_id ORDER BY mesh_id
 """
@@ -130,8 +126,7 @@ def load_previous(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Gr
             error=error,
         )
         known[key.stem] = (summary, mentions)
-    groups = connection.execute(_GROUPS_SQL).fetchall()
-    return known, [_group(Path(path), [SourceKey(**key) for key in keys]) for path, keys in groups]
+    return known, [*merged_groups(connection).values()]
 
 
 def merge_missing(contents: Contents, facts: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
@@ -299,12 +294,6 @@ def _finished(home: Home, versions: Versions, *, known: Known) -> dict[SourceKey
         }
         finished[summary.key] = Source(summary, mentions, files)
     return finished
-
-
-def _group(path: Path, keys: Sequence[SourceKey]) -> Group:
-    """Return the group whose merged file has this path, relative to the home."""
-    _, folder, *of_model, _ = path.parts
-    return Group("unread" if folder == "failures" and of_model else folder, path.stem, tuple(keys))
 
 
 def _sizes(sources: Mapping[SourceKey, Source]) -> dict[str, dict[SourceKey, int]]:

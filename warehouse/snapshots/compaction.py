@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -28,6 +29,10 @@ SMALL = 16 * 1024 * 1024  # bytes; a bigger file is not merged
 FULL = 64 * 1024 * 1024  # bytes; a group of this size gets no more files
 LOOSE = 64  # merge once this many small files are in no group
 
+_GROUPS_SQL = """
+SELECT path, list({'name': source, 'digest': digest} ORDER BY rowid)
+FROM files WHERE starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowid)
+"""
 _PLACE = pa.field(PLACE, pa.int64(), nullable=False)
 _RECORDS = 1 << 32  # more than any source has
 
@@ -93,6 +98,26 @@ def merge(
     elif relative not in facts:  # by a publish that ended early
         verify_pages(merged)
     return merged
+
+
+def merged_groups(connection: duckdb.DuckDBPyConnection) -> dict[str, Group]:
+    """Return the groups of an open snapshot by the path of their merged file, relative to the home."""
+    groups = {}
+    for path, keys in connection.execute(_GROUPS_SQL).fetchall():
+        _, folder, *of_model, file = path.split("/")
+        kind = "unread" if folder == "failures" and of_model else folder
+        groups[path] = Group(kind, Path(file).stem, tuple(SourceKey(**key) for key in keys))
+    return groups
+
+
+def merge_again(home: Home, path: str, group: Group, *, facts: dict[str, FileFacts]) -> None:
+    """Write a merged file that does not exist from the files of its sources. `path` is relative to the home.
+
+    `facts` and errors are as for `merge`.
+    """
+    folder = (home.root / Path(path).relative_to("compacted")).parent
+    files = {key: {group.kind: folder / f"{key.stem}.parquet"} for key in group.keys}
+    merge(home, group, files, facts=facts)
 
 
 def first_place(number: int) -> int:

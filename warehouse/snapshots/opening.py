@@ -28,8 +28,6 @@ _MACRO = re.compile(r"COALESCE\(getvariable\('(?P<variable>\w+)'\), '(?P<root>(?
 _FOREIGN = (
     "SELECT 'schema ' || schema_name FROM duckdb_schemas() WHERE database_name = $name AND NOT internal "
     "AND schema_name <> 'main'",
-    "SELECT 'macro ' || function_name FROM duckdb_functions() WHERE database_name = $name AND NOT internal "
-    "AND (function_name, function_type) <> ('home', 'macro')",
     "SELECT 'rule of table ' || table_name FROM duckdb_constraints() WHERE database_name = $name",
     "SELECT 'computed column ' || column_name || ' of table ' || table_name FROM duckdb_columns() "
     "WHERE database_name = $name AND NOT internal AND column_default IS NOT NULL",
@@ -42,7 +40,10 @@ _VIEWS = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = $name 
 _OUTSIDE = (
     "SELECT DISTINCT path FROM {table} WHERE starts_with(path, '/') OR list_contains(string_split(path, '/'), '..')"
 )
-_MACROS = "SELECT macro_definition FROM duckdb_functions() WHERE database_name = $name AND function_name = 'home'"
+_MACROS = (  # slow: DuckDB lists all of its own functions too
+    "SELECT function_name, function_type, macro_definition FROM duckdb_functions() "
+    "WHERE database_name = $name AND NOT internal"
+)
 
 
 @contextmanager
@@ -79,12 +80,12 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> str:
     """
     try:
         connection.execute(f"ATTACH {literal(str(path))} AS {name} (READ_ONLY, TYPE duckdb)")
-        found = next(_unexpected(connection, name), None)
-        root = None if found else _root(connection, name)
+        root, foreign = _macros(connection, name)
+        found = f"a foreign macro {foreign}" if foreign else next(_unexpected(connection, name), None)
     except duckdb.Error as error:
         raise WarehouseError(f"cannot be opened: {one_line(error)}", path=path) from error
-    if found or root is None:
-        raise WarehouseError(f"holds {found or 'a foreign macro home'}; {_ADVICE}", path=path)
+    if found:
+        raise WarehouseError(f"holds {found}; {_ADVICE}", path=path)
     return root
 
 
@@ -124,11 +125,15 @@ def _parts(sql: str) -> dict[str, list[str]]:
     return parts
 
 
-def _root(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
-    """Return the folder in the macro `home`, None if it is not the macro that `create_home` writes."""
-    macros = connection.execute(_MACROS, {"name": name}).fetchall()
-    found = _MACRO.fullmatch(macros[0][0]) if len(macros) == 1 else None
-    return found["root"].replace("''", "'") if found and found["variable"] == views.HOME_VARIABLE else None
+def _macros(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[str, str | None]:
+    """Return the folder in the macro `home`, and the name of a macro that `create_home` did not write, if any."""
+    roots = []
+    for macro, kind, definition in connection.execute(_MACROS, {"name": name}).fetchall():
+        found = _MACRO.fullmatch(definition or "")
+        if (macro, kind) != ("home", "macro") or not found or found["variable"] != views.HOME_VARIABLE:
+            return "", macro
+        roots.append(found["root"].replace("''", "'"))
+    return (roots[0], None) if len(roots) == 1 else ("", "home")
 
 
 def _inside(path: str) -> bool:

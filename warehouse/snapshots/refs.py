@@ -7,7 +7,6 @@ adds an entry to `snapshots/rollbacks.json`. Publishing reads that record, so no
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -27,6 +26,7 @@ from e2emern.warehouse.files import atomic_write, locked, make_folder, sync
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.login import login
 from e2emern.warehouse.quoting import literal_path
+from e2emern.warehouse.sealed import seal, unseal
 from e2emern.warehouse.snapshots import views
 from e2emern.warehouse.snapshots.opening import attach, connected
 from e2emern.warehouse.wording import one_line
@@ -180,20 +180,23 @@ def roll_back(home: Home, number: int | None = None, *, why: str | None = None) 
         with atomic_write(
             rollbacks_path(home)
         ) as file:  # before the link: an unrecorded rollback could be undone by a publish
-            file.write(json.dumps([asdict(one) for one in [*rollbacks(home), rollback]], indent=1).encode() + b"\n")
+            file.write(seal({"rollbacks": [asdict(one) for one in (*rollbacks(home), rollback)]}))
         set_current(home, number)
         return rollback
 
 
 def rollbacks(home: Home) -> list[Rollback]:
-    """Return all rollbacks, oldest first. Raises `WarehouseError` if the record is malformed."""
+    """Return all rollbacks, oldest first. Raises `WarehouseError` if the record is not as it was written."""
     path = rollbacks_path(home)
-    if not path.exists():
-        return []
     try:
-        return [Rollback(**fields) for fields in json.loads(path.read_bytes())]
-    except (ValueError, TypeError) as error:
-        raise WarehouseError("is not a valid record of rollbacks; move it away", path=path) from error
+        return [Rollback(**fields) for fields in unseal(path.read_bytes())["rollbacks"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, KeyError) as error:
+        raise WarehouseError(
+            "is not a valid record of rollbacks; restore it from a backup (e2emern doctor: damaged-rollbacks)",
+            path=path,
+        ) from error
 
 
 def active_rollback(home: Home) -> Rollback | None:

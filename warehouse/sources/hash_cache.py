@@ -7,7 +7,6 @@ change again and look the same. A missing digest is computed, and a damaged cach
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.layout import Home, digest_file
+from e2emern.warehouse.sealed import seal, unseal
 
 _YOUNG_NS = 2_000_000_000
 
@@ -67,8 +67,9 @@ def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
 def kept_digests(home: Home) -> dict[Path, KeptDigest]:
     """Return the cached digests by absolute path."""
     try:
-        return {Path(path): KeptDigest(**fields) for path, fields in json.loads(home.digests.read_bytes()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        record = unseal(home.digests.read_bytes())["digests"]
+        return {Path(path): KeptDigest(**fields) for path, fields in record.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
@@ -82,4 +83,4 @@ def forget_digest(home: Home, path: Path) -> None:
 def _write(home: Home, kept: Mapping[Path, KeptDigest]) -> None:
     record = {str(path): asdict(one) for path, one in sorted(kept.items())}
     with atomic_write(home.digests) as file:
-        file.write(json.dumps(record, indent=1).encode() + b"\n")
+        file.write(seal({"digests": record}))

@@ -7,7 +7,6 @@ Iceberg: a clock may be wrong.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -24,6 +23,7 @@ from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.sealed import seal, unseal
 
 LONGEST_RUN: Final = timedelta(days=7)
 FLOW_RUN: Final = "flow_run"
@@ -130,7 +130,7 @@ def write_run(home: Home, run: RunRecord) -> None:
     make_home(home)
     sources = [{name: value for name, value in asdict(source).items() if value} for source in run.sources]
     with atomic_write(home.run(run.run_id)) as file:
-        file.write(json.dumps(asdict(replace(run, sources=())) | {"sources": sources}).encode() + b"\n")
+        file.write(seal(asdict(replace(run, sources=())) | {"sources": sources}))
 
 
 def check_names(run: RunRecord) -> None:
@@ -145,12 +145,12 @@ def check_names(run: RunRecord) -> None:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Return the record of one run. Raises `WarehouseError` for a malformed file."""
+    """Return the record of one run. Raises `WarehouseError` if it is not as it was written."""
     try:
-        fields = json.loads(path.read_bytes())
+        fields = unseal(path.read_bytes())
         return RunRecord(sources=tuple(SourceOutcome(**source) for source in fields.pop("sources")), **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WarehouseError("is not a valid run record; move it away", path=path) from error
+        raise WarehouseError("is not a valid run record (e2emern doctor: damaged-run)", path=path) from error
 
 
 def _process_start(process: int) -> datetime | None:

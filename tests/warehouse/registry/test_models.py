@@ -82,7 +82,10 @@ def test_a_kept_model_with_another_file_is_refused(home: Home, tmp_path: Path, n
         add_model(home, made, version="aaa")
     found = [(one.code, one.path, one.what, one.repaired) for one in examine(home, repair=True)]
     assert found == [("damaged-model", f"models/aaa/{name}", "is not the file that was added", None)]
-    (kept.folder / "added.json").unlink()
+    record = kept.folder / "added.json"
+    record.write_bytes(record.read_bytes().replace(b'"added": "2', b'"added": "3'))
+    assert [(one.code, one.what) for one in examine(home)] == [("damaged-model", "is not a valid record")]
+    record.unlink()
     assert [(one.code, one.what) for one in examine(home)] == [("damaged-model", "has no added.json")]
 
 
@@ -90,7 +93,7 @@ def test_a_damaged_history_of_champions_makes_no_other_champion(home: Home, tmp_
     add_model(home, folder(tmp_path, "one"), version="aaa")
     promote(home, "aaa", over=None)
     path = home.root / "models" / "champion.json"
-    path.write_bytes(path.read_bytes()[:-9])
+    path.write_bytes(path.read_bytes().replace(b"aaa", b"aab"))
     with pytest.raises(WarehouseError, match=r"is not a valid champion history; restore it"):
         champion(home)
     assert [(one.code, one.repaired) for one in examine(home, repair=True)] == [("damaged-champion", None)]

@@ -251,6 +251,41 @@ def test_merged_files_that_come_out_differently_are_recorded(home: Home, monkeyp
     assert publish_it(home).unchanged
 
 
+def test_a_repair_merges_the_files_of_an_earlier_snapshot_again(home: Home) -> None:
+    """No publish writes them: it merges only what its own snapshot reads."""
+    nights(home, range(4))
+    earlier = {path: path.read_bytes() for path in (home.root / "compacted").rglob("*.parquet")}
+    rows = all_rows(home)
+    nights(home, range(4, 8))
+    flipped, cut, lost, _, behind = sorted(earlier)
+    flip(flipped, 40)
+    cut.write_bytes(b"PAR1")
+    lost.unlink()
+    behind.unlink()
+    source = home.root / behind.parent.relative_to(home.root / "compacted") / f"{keys(2)[0].stem}.parquet"
+    sound = source.read_bytes()
+    flip(source, 40)
+    found = {home.root / one.path: (one.code, one.repaired) for one in examine(home, repair=True)}
+    assert found.pop(source) == ("damaged-file", "moved to quarantine; annotate its source again")
+    assert found == {
+        flipped: ("damaged-file", "merged again"),
+        cut: ("damaged-file", "merged again"),
+        lost: ("missing-file", "merged again"),
+        behind: ("missing-file", None),
+    }
+    assert [path.relative_to(home.quarantine) for path in home.quarantine.rglob("*.parquet")] == [
+        source.relative_to(home.root)
+    ]
+    again = [(home.root / one.path, one.code, one.repaired) for one in examine(home, repair=True)]
+    assert again == [(behind, "missing-file", None), (source, "missing-file", None)]
+    source.write_bytes(sound)
+    assert [one.repaired for one in examine(home, repair=True)] == ["merged again", "deleted"]
+    assert {path: path.read_bytes() for path in earlier} == earlier
+    assert examine(home) == []
+    roll_back(home, 1)
+    assert all_rows(home) == rows
+
+
 def flip(path: Path, byte: int) -> None:
     content = bytearray(path.read_bytes())
     content[byte] ^= 1

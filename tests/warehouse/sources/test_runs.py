@@ -75,7 +75,7 @@ def test_file_that_is_no_run(tmp_path: Path, content: str) -> None:
     home = Home(tmp_path)
     home.runs.mkdir()
     (home.runs / "x.json").write_text(content)
-    with pytest.raises(WarehouseError, match=r"x\.json is not a valid run record; move it away"):
+    with pytest.raises(WarehouseError, match=r"x\.json is not a valid run record \(e2emern doctor: damaged-run\)$"):
         runs_of(home)
 
 
