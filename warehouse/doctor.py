@@ -36,7 +36,7 @@ from e2emern.warehouse.files import is_locked
 from e2emern.warehouse.layout import Home, Versions, digest_file
 from e2emern.warehouse.parquet import read_metadata, verify_pages
 from e2emern.warehouse.quarantine import made_again
-from e2emern.warehouse.quoting import literal_path
+from e2emern.warehouse.quoting import identifier, literal_path
 from e2emern.warehouse.snapshots.file_stats import file_facts, recorded_facts
 from e2emern.warehouse.snapshots.opening import attach, connected
 from e2emern.warehouse.snapshots.reader import open_path
@@ -164,6 +164,7 @@ def _check_snapshots(home: Home, shown: Shown, *, idle: bool) -> Iterator[Case]:
             with connected(home.root) as connection:
                 root = attach(connection, path, "opened")
                 connection.execute("USE opened")
+                _read_tables(connection)
                 facts = recorded_facts(connection)
                 ((model, mesh),) = connection.execute("SELECT model_version, mesh_version FROM snapshot").fetchall()
         except (WarehouseError, duckdb.Error) as error:
@@ -185,6 +186,14 @@ def _check_snapshots(home: Home, shown: Shown, *, idle: bool) -> Iterator[Case]:
             shown.named[name] = (fact, [*shown.named.get(name, (fact, []))[1], number])
     if moved:
         yield case(home, "moved-home", home.snapshots, f"{_listed(moved)} read from another folder")
+
+
+def _read_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Read every block of an open snapshot: DuckDB verifies a checksum when it reads one."""
+    for (table,) in connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'opened'"
+    ).fetchall():
+        connection.execute(f"SELECT bit_xor(hash(each)) FROM opened.main.{identifier(table)} AS each").fetchall()
 
 
 def _check_link(home: Home, shown: Shown) -> Iterator[Case]:

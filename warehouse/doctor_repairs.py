@@ -5,8 +5,8 @@ A repair moves a damaged file to quarantine, so that the next run writes it agai
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -61,17 +61,15 @@ def _merge_again(home: Home, path: Path, shown: Shown) -> str | None:
     name = path.relative_to(home.root).as_posix()
     recorded, named_by = shown.named[name]
     others = {other: facts for other, (facts, _) in shown.named.items() if other != name}
-    aside = quarantine(home, path) if path.exists() else None
-    with suppress(WarehouseError):  # a file of a source is damaged too, and its own case
+    was_there = path.exists()
+    with suppress(WarehouseError), _replacing(home, path):  # a file of a source is damaged too, and its own case
         with open_path(home, home.snapshot(named_by[-1])) as connection:
             group = merged_groups(connection)[name]
         merge_again(home, name, group, facts=others)
         if file_facts(path) == recorded:
-            if aside:
-                aside.unlink()
             return "merged again"
         path.unlink()  # another version of Arrow writes other bytes, or a source was annotated again
-    return "moved to quarantine; the next publish merges what it reads" if aside else None
+    return "moved to quarantine; the next publish merges what it reads" if was_there else None
 
 
 def _take_source(home: Home, path: Path, shown: Shown) -> str | None:
@@ -122,18 +120,26 @@ def forget(home: Home, path: Path) -> str:
 
 def name_format(home: Home) -> str:
     """Write `format.json` of a home that has the format of this release."""
-    take_away(home, home.format)
-    write_format(home)
+    with _replacing(home, home.format):
+        write_format(home)
     return "written again"
 
 
 def make_checkpoint(home: Home) -> str | None:
     """Sum up the run records again; None if one of them cannot be read."""
-    take_away(home, home.runs_checkpoint)
-    with suppress(WarehouseError):
+    with suppress(WarehouseError), _replacing(home, home.runs_checkpoint):
         sum_up(home, least=0)
         return "written again"
     return None
+
+
+@contextmanager
+def _replacing(home: Home, path: Path) -> Iterator[None]:
+    """Keep a file in quarantine until the block has written it again."""
+    aside = quarantine(home, path) if path.exists() else None
+    yield
+    if aside and path.exists():
+        aside.unlink()
 
 
 def end(home: Home, run: RunRecord) -> str:

@@ -41,5 +41,5 @@ def quarantined(home: Home) -> dict[Path, list[Path]]:
 
 
 def made_again(home: Home) -> dict[Path, list[Path]]:
-    """Return those files of `quarantined` whose path exists again."""
-    return {path: kept for path, kept in quarantined(home).items() if path.is_file()}
+    """Return those files of `quarantined` whose path exists again, as a file: a link has other content."""
+    return {path: kept for path, kept in quarantined(home).items() if path.is_file() and not path.is_symlink()}

@@ -121,6 +121,8 @@ def read_row(row: Mapping[str, object], columns: Columns, *, record: int, name: 
 def row_id(row: Mapping[str, object], columns: Columns) -> str | None:
     """Return the id of a row that cannot be used, as far as it is known."""
     found = row.get(columns.id) if columns.id is not None else None
+    if isinstance(found, bytes):
+        found = found.decode("utf-8", "backslashreplace")
     return str(found)[:100] or None if isinstance(found, str | int) else None
 
 

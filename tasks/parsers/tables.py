@@ -28,6 +28,7 @@ from e2emern.tasks.parsers.source_reader import (
 from e2emern.warehouse.wording import one_line, plural
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 LONGEST_CELL = 1_000_000  # characters: a quote that is not closed takes no more than this with it
@@ -94,7 +95,7 @@ def parse_parquet(path: Input, *, name: str, columns: Columns) -> Iterator[Recor
     with _parquet(path) as (table, size):
         chosen = _chosen(table.schema_arrow.names, columns, path)
         for batch in table.iter_batches(batch_size=_ROWS, columns=chosen.names):
-            for row in batch.to_pylist():
+            for row in _rows(batch):
                 characters += sum(len(each) for each in row.values() if isinstance(each, str | bytes))
                 if characters > max(RATIO_FREE, MAX_RATIO * size):
                     raise SourceError(
@@ -107,6 +108,19 @@ def parse_parquet(path: Input, *, name: str, columns: Columns) -> Iterator[Recor
                 record += 1
     if not record:
         raise SourceError(_NO_ROW, path=path)
+
+
+def _rows(batch: pa.RecordBatch) -> list[dict[str, object]]:
+    """Return the rows of a batch; if a text is not UTF-8, all are bytes, so that `read_row` refuses this one alone."""
+    import pyarrow as pa
+
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        plain = [each.dictionary_decode() if isinstance(each, pa.DictionaryArray) else each for each in batch.columns]
+        texts = [pa.types.is_string(each.type) or pa.types.is_large_string(each.type) for each in plain]
+        columns = [each.cast(pa.large_binary()) if text else each for each, text in zip(plain, texts, strict=True)]
+        return pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist()
 
 
 def columns_of(path: Input, form: str) -> list[str]:

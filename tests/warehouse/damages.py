@@ -145,6 +145,16 @@ def killed_run(home: Home) -> str:
     return f"runs/{run.run_id}.json: began "
 
 
+def flip_a_bit_of_a_table(home: Home) -> str:
+    """No view reads it, and DuckDB verifies only what it reads."""
+    path, run = home.snapshot(1), min(home.runs.iterdir()).stem
+    content = bytearray(path.read_bytes())
+    content[content.index(run.encode())] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    return "snapshots/1.duckdb: "
+
+
 def damage_a_run(home: Home) -> str:
     path = min(home.runs.iterdir())
     path.write_bytes(path.read_bytes().replace(b'"outcome": "annotated"', b'"outcome": "annotatec"'))

@@ -37,6 +37,7 @@ from tests.warehouse.damages import (
     damage_an_old_snapshot,
     damage_what_is_not_published,
     ended_process,
+    flip_a_bit_of_a_table,
     flip_a_byte,
     half_a_bank,
     half_a_snapshot,
@@ -101,6 +102,7 @@ REPAIRABLE: list[tuple[str, Callable[[Home], str], str]] = [
         "moved to quarantine; it shows snapshot 2 now",
     ),
     ("damaged-snapshot", damage_an_old_snapshot, "moved to quarantine"),
+    ("damaged-snapshot", flip_a_bit_of_a_table, "moved to quarantine"),
     ("damaged-snapshot", damage_a_snapshot_that_was_being_pruned, "moved to quarantine"),
     ("stale-run", killed_run, "recorded as killed"),
     ("damaged-run", damage_a_run, "moved to quarantine"),
@@ -123,6 +125,13 @@ def test_found_and_repaired(home: Home, code: str, harm: Callable[[Home], str], 
     assert examine(home, repair=True) == [replace(found, repaired=repaired)]
     if "annotate" not in repaired:
         assert examine(home) == []
+
+
+def test_what_was_in_place_of_the_link_stays_in_quarantine(home: Home) -> None:
+    something_else_in_place_of_the_link(home)
+    examine(home, repair=True)
+    assert examine(home, repair=True) == []
+    assert (home.quarantine / "warehouse.duckdb").is_file()
 
 
 def test_leftovers_of_one_folder_are_all_reported_as_deleted(home: Home) -> None:
@@ -350,8 +359,7 @@ def test_a_damaged_checkpoint_is_made_again_from_the_run_records(home: Home) -> 
     assert ONE in read_history(home).first_and_last_seen
     assert examine(home, repair=True) == [replace(found, repaired="written again")]
     assert home.runs_checkpoint.read_bytes() == written
-    assert [one.code for one in examine(home, repair=True)] == ["quarantined"]
-    assert examine(home) == []
+    assert examine(home, repair=True) == []
 
 
 def test_homes_without_anything(tmp_path: Path) -> None:

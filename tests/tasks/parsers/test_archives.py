@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -175,6 +176,24 @@ def test_what_precedes_the_damage_of_an_archive_is_read(write: Write) -> None:
     for empty in (b"PK\5\6" + bytes(18), zipped({".hidden": b""})):
         with pytest.raises(SourceError, match=r"an archive without a file$"):
             list(parse(write(empty)))
+
+
+def test_what_the_standard_library_raises_for_damage_alone_is_one_line(write: Write) -> None:
+    whole = zipped(ONE)
+    at, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
+    with pytest.raises(SourceError, match=r"a damaged zip archive \(zip file version 25\.5\); download it again$"):
+        list(parse(write(whole[: at + 6] + b"\xff" + whole[at + 7 :])))
+    central, tail = bytearray(whole[at:end]), bytearray(whole[end:])
+    central[30:32], central[42:46] = b"\x0c\0", b"\xff" * 4
+    central += struct.pack("<HHQ", 1, 8, 2**63 + 5)  # where the member begins
+    tail[12:16] = len(central).to_bytes(4, "little")
+    with pytest.raises(SourceError, match=r"no file of the archive holds a document \(1 failures\)$"):
+        list(parse(write(whole[:at] + bytes(central) + bytes(tail))))
+    header = tarfile.TarInfo("long")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    chain = (header.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(512, b"\0")) * 2000
+    with pytest.raises(SourceError, match=r"a damaged tar archive \(maximum recursion depth exceeded.*\); download"):
+        list(parse(write(chain)))
 
 
 @pytest.mark.parametrize("packed", [zipped, lambda files: gzip.compress(tar(files))])

@@ -157,6 +157,27 @@ def test_a_parquet_bomb_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
         list(parse(tmp_path / "cut.parquet"))
 
 
+def test_a_parquet_text_that_is_not_utf8_is_a_failure_and_a_flipped_bit_is_damage(tmp_path: Path) -> None:
+    texts = ["Gout.", "Rash.", "Urate."]
+    table = pa.table({"id": ["1", "2", "3"], "title": pa.array(texts).dictionary_encode(), "text": texts})
+    for options in ({"compression": "none"}, {"compression": "none", "write_page_checksum": True}):
+        pq.write_table(table, tmp_path / "in", **options)
+        data = bytearray((tmp_path / "in").read_bytes())
+        for start in range(len(data)):
+            if data[start : start + 5] == b"Rash.":
+                data[start] = 0xFF
+        if "write_page_checksum" in options:
+            with pytest.raises(SourceError, match=r"a.parquet: not a readable Parquet file \(.*CRC"):
+                read(tmp_path / "a.parquet", bytes(data))
+        else:
+            damage = "column 'title': byte 0xFF is not UTF-8; the file looks like Latin-1 (Windows-1252); "
+            assert read(tmp_path / "a.parquet", bytes(data)) == [
+                ("1", None, (0, "Gout."), (6, "Gout.")),
+                ("2", "row 2", f"{damage}convert it: iconv -f WINDOWS-1252 -t UTF-8"),
+                ("3", None, (0, "Urate."), (7, "Urate.")),
+            ]
+
+
 @pytest.mark.parametrize(
     ("names", "given", "chosen"),
     [
