@@ -144,7 +144,7 @@ _ROWS: list[dict[str, object]] = [
     {"id": "x", "title": None, "text": "Rash", "more": [1, {"a": None}]},
     {"id": 1e300, "title": 0.5, "abstract": True},
 ]
-_TABLE = {
+_TABLE: dict[str, pa.Array] = {
     "pmid": pa.array([7, None, 8], pa.float64()),
     "title": pa.array(["Gout 𝛼", "", None], pa.large_string()),
     "abstract": pa.array(["It hurts.", "Rash.", "Urate."]).dictionary_encode(),

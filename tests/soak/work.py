@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import multiprocessing
 import os
 import random
@@ -80,7 +79,6 @@ def warm() -> None:
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     get_checkpoint_conversion_mapping("bert")  # compiles a thousand patterns, whatever the model
-    gc.freeze()  # so that no fork copies the pages of all objects
 
 
 def use_own_temporary_folder(folder: Path) -> None:
