@@ -33,6 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from e2emern.flows import annotate
 from e2emern.flows.annotate import annotate_sources
@@ -188,7 +189,7 @@ class Faults:
 
 def _state(home: Home) -> str:
     """Return the digest of all that the next run finds in a home: not names by chance, times and unfinished files."""
-    found = []
+    found: list[list[object]] = []
     for path in sorted(home.root.rglob("*")):
         name = path.relative_to(home.root).as_posix()
         if path.is_symlink():
@@ -225,8 +226,7 @@ def _two_nights(faults: Faults) -> None:
 
 
 def _unpublished(faults: Faults) -> None:
-    annotate.publish = _refuse  # type: ignore[assignment]
-    with suppress(WarehouseError):
+    with patch.object(annotate, "publish", _refuse), suppress(WarehouseError):
         _annotate_all(faults)
 
 

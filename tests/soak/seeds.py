@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -144,7 +145,7 @@ _ROWS: list[dict[str, object]] = [
     {"id": "x", "title": None, "text": "Rash", "more": [1, {"a": None}]},
     {"id": 1e300, "title": 0.5, "abstract": True},
 ]
-_TABLE: dict[str, pa.Array] = {
+_TABLE: dict[str, pa.Array[Any]] = {
     "pmid": pa.array([7, None, 8], pa.float64()),
     "title": pa.array(["Gout 𝛼", "", None], pa.large_string()),
     "abstract": pa.array(["It hurts.", "Rash.", "Urate."]).dictionary_encode(),
