@@ -29,7 +29,8 @@ from pathlib import Path
 from e2emern.flows.annotate import IncompleteError, annotate_sources
 from e2emern.model.version import model_version
 from e2emern.tasks.errors import InputError
-from e2emern.warehouse.doctor import Finding, examine
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.doctor_findings import Finding
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home, SourceKey
 from e2emern.warehouse.mesh.changes import mesh_changes
