@@ -330,7 +330,7 @@ CHECKS: dict[str, Callable[[Host], Result]] = {
 }
 """The checks of this host by name."""
 
-NEEDED_TO_START = ("settings", "home", "locks", "rename", "device")
+NEEDED_TO_START = frozenset({"home", "locks", "rename", "device"})
 """The checks without which no run on this host can succeed: a worker does not start. The others may change later."""
 
 

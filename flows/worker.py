@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Collection
 from importlib.metadata import version
+from pathlib import Path
 from threading import Thread
 
 from prefect.cli import app
@@ -22,7 +23,8 @@ from prefect.settings import get_current_settings
 
 from e2emern.flows.check import NEEDED_TO_START, check_host
 from e2emern.flows.check_results import Severity
-from e2emern.flows.queues import POOL, connect, missing_queues, report
+from e2emern.flows.queues import DEFAULT, POOL, connect, missing_queues, report
+from e2emern.flows.settings import read_settings
 from e2emern.tasks.errors import InputError
 
 
@@ -37,7 +39,7 @@ def main() -> None:
         with connect() as client:
             if line := missing_queues(client, given.work_queue):
                 raise InputError(line)
-        refuse_unfit_host()
+        refuse_unfit_host(given.work_queue)
     except InputError as error:
         report(str(error))
         sys.exit(1)
@@ -56,10 +58,12 @@ def worker_name(queues: Collection[str]) -> str:
     return " ".join((socket.gethostname(), str(os.getpid()), *queues, f"e2emern-{version('e2emern')}"))
 
 
-def refuse_unfit_host() -> None:
-    """Report what is wrong with this host. Raises InputError if no run on it can succeed."""
+def refuse_unfit_host(queues: Collection[str]) -> None:
+    """Report what is wrong with this host. Raises InputError if no run of these queues can succeed on it."""
+    read_settings(home=Path.cwd())  # the home itself may be a parameter of each run
     results = [one for one in check_host(online=False) if one.severity > Severity.OK]
-    fatal = [one for one in results if one.severity == Severity.ERROR and one.check in NEEDED_TO_START]
+    needed = NEEDED_TO_START - ({"device"} if set(queues) == {DEFAULT} else set())  # its flows use no model
+    fatal = [one for one in results if one.severity == Severity.ERROR and one.check in needed]
     for one in results:
         if one not in fatal[:1]:
             report(f"{one.severity.name.lower()}: {one.line}")

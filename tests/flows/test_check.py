@@ -182,14 +182,23 @@ def test_a_full_disk_is_found(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_worker_reports_trouble_and_does_not_start_if_no_run_can_succeed(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refuse_unfit_host()
+    works = ["annotate", "backfill"]
+    refuse_unfit_host(works)
     assert capsys.readouterr().err == ""
     no_md5(home, monkeypatch)
     model_damaged(home, monkeypatch)  # a backfill with another model still works
-    refuse_unfit_host()
+    refuse_unfit_host(works)
     model, checksums = capsys.readouterr().err.splitlines()
     assert model.startswith("e2emern: error: model: ")
     assert checksums.startswith("e2emern: warning: checksums: 1 dump file without MD5: pubmed30n0001.xml.gz; ")
     no_gpu(home, monkeypatch)
     with pytest.raises(InputError, match="device: device is cuda, but torch"):
-        refuse_unfit_host()
+        refuse_unfit_host(works)
+    refuse_unfit_host(["default"])  # its flows use no model
+    monkeypatch.delenv("E2EMERN_HOME")  # the home may be a parameter of each run
+    refuse_unfit_host(works)
+    assert "e2emern: error: settings: no home; set E2EMERN_HOME" in capsys.readouterr().err
+    (home.parent / "wrong.toml").write_text("hom = '/data'\n")
+    monkeypatch.setenv("E2EMERN_CONFIG", str(home.parent / "wrong.toml"))
+    with pytest.raises(InputError, match="unknown setting hom"):
+        refuse_unfit_host(["default"])
