@@ -133,8 +133,8 @@ class EntityBank:
         queries = torch.stack([contexts, names / names.norm(dim=1, keepdim=True)], dim=1)  # (G, 2, D)
         projected, of_mean = queries @ self.basis.T, queries @ self.mean
         scores = np.empty((2, len(rows)), np.float32)
-        for begin in range(0, len(rows), 2**14):  # so many names nearly fit the caches of a processor
-            of = slice(begin, begin + 2**14)
+        for begin in range(0, len(rows), 2**13):  # so many names fit the caches of a processor
+            of = slice(begin, begin + 2**13)
             at, asks = (self._moved(each[of]) for each in (rows, np.repeat(owner, counts)))
             coordinates = self.codes[at].float() * self.scale
             products = (projected[asks] @ coordinates[:, :, None])[:, :, 0] + of_mean[asks]

@@ -19,7 +19,7 @@ from e2emern.model.network import Attended, E2emernModel
 from e2emern.model.tagging import tag_mention
 from e2emern.model.tokenization import batches_of, pad
 
-WIDER = 4  # batches of these levels than of the encoder, which holds more for each word piece
+WIDER = 4  # batches of the mid level than of the encoder, which holds more for each word piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Levels:
         asks, mine = asked.first[pair], counts[asked.pairs[pair, 1]]
         words = np.array([spans[span].last - spans[span].first for _, _, span in of_spans])
         means, order = [], []
-        for batch in batches_of((words * mine).tolist(), tokens=WIDER * self.tokens):
+        for batch in batches_of((words * mine).tolist(), tokens=self.tokens):
             some = [spans[of_spans[each][2]] for each in batch]
             hidden, real = states.words(some)
             live = np.arange(int(mine[batch].max())) < mine[batch, None]
