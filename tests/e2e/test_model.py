@@ -87,7 +87,7 @@ def test_a_worse_model_is_refused_and_the_better_one_taken_back(
     judged = "SELECT reason FROM checks WHERE name = 'document F1' AND NOT passed AND champion_version = '{}'"
     ((reason,),) = rows(home.root, judged.format(better))
     assert re.fullmatch(r"document F1: \S+ -> \S+, and may be worse by \S+, margin 1.0", str(reason))
-    (event,) = installation.events("e2emern.refused")
+    (event,) = [one for one in installation.events("e2emern.refused") if one["payload"]["what"] == "model"]
     assert event["payload"]["reason"].startswith(f"{reason}; ")
 
     words = [E2EMERN, "models", "rollback", "--home", str(home.root)]
