@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -46,10 +47,18 @@ def shared_cases() -> Path:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A tiny trained model and its vocabulary, made once a session."""
-    from tests.flows.world import make_world  # torch, for those tests alone that need it
+    """A tiny trained model and its vocabulary, made once a session, by the first process that needs it."""
+    from tests.flows.world import World, make_world  # torch, for those tests alone that need it
 
-    return make_world(tmp_path_factory.mktemp("world"))
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent  # that all processes share
+    with (folder / "world.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "world").exists():
+            make_world(folder / "unfinished world")
+            (folder / "unfinished world").rename(folder / "world")
+    return World.at(folder / "world")
 
 
 @pytest.fixture

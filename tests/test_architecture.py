@@ -4,9 +4,9 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,18 +49,20 @@ SUBFOLDERS_MAY_IMPORT: dict[str, set[str]] = {
 """Which other subfolders of its package a subfolder may import, in an order that excludes circles."""
 
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
-LONG_FUNCTIONS: dict[str, str] = {}
-"""Longer functions, and why."""
 MODULES = sorted(
     path.relative_to(ROOT)
     for package in [*MAY_IMPORT, "benchmarks", "tests"]
     for path in (ROOT / package).glob("*.py" if package == "e2emern" else "**/*.py")  # the rest of it are links
 )
 IN_PACKAGES = [path for path in MODULES if path.parts[0] in MAY_IMPORT]
-names = [str(path) for path in MODULES]
-names_in_packages = [str(path) for path in IN_PACKAGES]
 
 
+@cache
+def parsed(module: Path) -> ast.Module:
+    return ast.parse((ROOT / module).read_text(encoding="utf-8"))
+
+
+@cache
 def imported_modules(module: Path) -> set[str]:
     """Everything that a module imports, at its top or further in, each with the name that it imports from there.
 
@@ -68,7 +70,7 @@ def imported_modules(module: Path) -> set[str]:
     its public interface.
     """
     found: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(module)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -83,29 +85,30 @@ def imported(module: Path) -> set[str]:
     return {name.split(".")[0] for name in imported_modules(module)}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=names)
-def test_our_folders_are_imported_from_the_package(module: Path) -> None:
+def test_our_folders_are_imported_from_the_package() -> None:
     """Without the prefix, a module would be loaded twice, and `tasks` may be somebody else's."""
-    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
-        named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert not {name.split(".")[0] for name in named} & INSTALLED
+    wrong = set()
+    for module in MODULES:
+        for node in ast.walk(parsed(module)):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            wrong |= {(module, name) for name in named if name.split(".")[0] in INSTALLED}
+    assert wrong == set()
 
 
 def test_every_package_is_looked_at() -> None:
     assert {path.parts[0] for path in IN_PACKAGES} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("module", IN_PACKAGES, ids=names_in_packages)
-def test_imports_go_one_way(module: Path) -> None:
-    package = module.parts[0]
-    ours = imported(module) & (set(MAY_IMPORT) | {"benchmarks", "tests"})
-    assert ours <= MAY_IMPORT[package]
+def test_imports_go_one_way() -> None:
+    ours = {*MAY_IMPORT, "benchmarks", "tests"}
+    wrong = {module: imported(module) & ours - MAY_IMPORT[module.parts[0]] for module in IN_PACKAGES}
+    assert {module: names for module, names in wrong.items() if names} == {}
 
 
-@pytest.mark.parametrize("module", IN_PACKAGES, ids=names_in_packages)
-def test_packages_know_nothing_of_others_tools(module: Path) -> None:
-    assert imported(module) & MUST_NOT_IMPORT.get(module.parts[0], set()) == set()
+def test_packages_know_nothing_of_others_tools() -> None:
+    wrong = {module: imported(module) & MUST_NOT_IMPORT.get(module.parts[0], set()) for module in IN_PACKAGES}
+    assert {module: names for module, names in wrong.items() if names} == {}
 
 
 def test_subfolders_import_only_those_listed_before_them() -> None:
@@ -119,22 +122,22 @@ def test_subfolders_import_only_those_listed_before_them() -> None:
         before.add(folder)
 
 
-@pytest.mark.parametrize("folder", SUBFOLDERS_MAY_IMPORT)
-def test_imports_of_subfolders(folder: str) -> None:
-    for module in MODULES:
-        if module.is_relative_to(folder):
+def test_imports_of_subfolders() -> None:
+    for folder, allowed in SUBFOLDERS_MAY_IMPORT.items():
+        for module in (module for module in MODULES if module.is_relative_to(folder)):
             names = {"/".join(name.split(".")[:2]) for name in imported_modules(module)}
             others = names & set(SUBFOLDERS_MAY_IMPORT) - {folder}
-            others = {other for other in others if other.split("/")[0] == module.parts[0]}
-            assert others <= SUBFOLDERS_MAY_IMPORT[folder], module
+            assert {other for other in others if other.split("/")[0] == module.parts[0]} <= allowed, module
 
 
-@pytest.mark.parametrize("module", IN_PACKAGES, ids=names_in_packages)
-def test_no_function_is_longer_than_60_lines(module: Path) -> None:
-    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
-            name, lines = f"{module.as_posix()}:{node.name}", node.end_lineno - node.lineno + 1
-            assert (lines > LONGEST_FUNCTION) == (name in LONG_FUNCTIONS), f"{name}: {lines} lines"
+def test_no_function_is_longer_than_60_lines() -> None:
+    lines = {
+        f"{module.as_posix()}:{node.name}": node.end_lineno - node.lineno + 1
+        for module in IN_PACKAGES
+        for node in ast.walk(parsed(module))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+    }
+    assert {name: count for name, count in lines.items() if count > LONGEST_FUNCTION} == {}
 
 
 def test_what_needs_no_model_imports_no_torch() -> None:
@@ -144,14 +147,14 @@ def test_what_needs_no_model_imports_no_torch() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-@pytest.mark.parametrize("module", [path for path in MODULES if path.parts[0] != "tests"], ids=str)
-def test_every_module_says_what_it_is(module: Path) -> None:
-    assert ast.get_docstring(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+def test_every_module_says_what_it_is() -> None:
+    ours = [path for path in MODULES if path.parts[0] != "tests"]
+    assert [module for module in ours if not ast.get_docstring(parsed(module))] == []
 
 
-@pytest.mark.parametrize("module", MODULES, ids=names)
-def test_no_file_is_longer_than_400_lines(module: Path) -> None:
-    assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+def test_no_file_is_longer_than_400_lines() -> None:
+    lines = {module: len((ROOT / module).read_text(encoding="utf-8").splitlines()) for module in MODULES}
+    assert {module: count for module, count in lines.items() if count > LONGEST_FILE} == {}
 
 
 def test_imports_inside_functions_and_of_submodules_are_seen(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -20,20 +19,17 @@ PINNED = {canonicalize_name(line.split("==")[0]): Version(line.split("==")[1]) f
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 
-@pytest.mark.parametrize(
-    "wanted", [*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"], *EXTRAS["dev"]]
-)
-def test_every_dependency_is_pinned_at_an_allowed_version(wanted: str) -> None:
-    requirement = Requirement(wanted)
-    name = canonicalize_name(requirement.name)
-    assert name in PINNED, f"{name} is not in requirements.lock: run `make lock`"
-    assert PINNED[name] in requirement.specifier, f"{name} {PINNED[name]} is not {wanted}: run `make lock`"
+def test_every_dependency_is_pinned_at_an_allowed_version() -> None:
+    for wanted in [*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"], *EXTRAS["dev"]]:
+        requirement = Requirement(wanted)
+        name = canonicalize_name(requirement.name)
+        assert name in PINNED, f"{name} is not in requirements.lock: run `make lock`"
+        assert PINNED[name] in requirement.specifier, f"{name} {PINNED[name]} is not {wanted}: run `make lock`"
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_every_line_is_a_name_and_a_version(line: str) -> None:
+def test_every_line_is_a_name_and_a_version() -> None:
     """No hosts, no local paths, no local versions such as 2.13.0+cpu."""
-    assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)
+    assert [line for line in LINES if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)] == []
 
 
 def test_the_cuda_wheels_are_not_pinned() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.test_cli import run
+from tests.flows.command import run
 from tests.flows.world import World
 
 GIVEN = "1|t|Aspirin caused renal failure.\n1|a|\n1\t0\t7\tAspirin\tChemical\n1\t15\t28\trenal failure\tDisease\n"

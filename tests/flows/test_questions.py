@@ -16,6 +16,7 @@ from e2emern.flows.cli.options import TIMEOUT_S
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries import library, sql
 from e2emern.warehouse.snapshots.publish import publish
+from tests.flows.command import run
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 
 ONE, TWO = key("pubmed26n0001.xml", "1"), key("pubmed26n0002.xml", "2")
@@ -35,11 +36,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments])
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "e2emern.flows.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_every_question_is_listed_with_what_it_answers() -> None:

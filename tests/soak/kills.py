@@ -30,6 +30,7 @@ from e2emern.warehouse.snapshots import compaction
 from e2emern.warehouse.snapshots.prune import prune
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.refs import roll_back
+from tests.flows.world import World
 from tests.soak.home import WrongError, answers, digest, make_worlds, next_mesh
 from tests.soak.oracle import Rows, expected
 from tests.soak.work import Killer, asked, use_own_temporary_folder, warm
@@ -43,12 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--commands", type=int, default=6, help="nights in which the whole command is run and killed")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--folder", type=Path, help="where to work, and what to keep; a temporary folder")
+    parser.add_argument("--world", type=Path, help="a folder with a tiny model and its vocabulary; made if not given")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     folder = options.folder or Path(tempfile.mkdtemp(prefix="e2emern-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     use_own_temporary_folder(folder)
-    soak = Soak(folder, nights=options.nights, kills=options.kills, commands=options.commands, seed=options.seed)
+    soak = Soak(
+        folder,
+        nights=options.nights,
+        kills=options.kills,
+        commands=options.commands,
+        seed=options.seed,
+        world=options.world and World.at(options.world),
+    )
     begun = time.monotonic()
     try:
         soak.run()
@@ -70,6 +79,7 @@ class Soak:
     kills: int
     commands: int
     seed: int
+    world: World | None = None
     night: int = 0
     issued: dict[str, Dump] = field(default_factory=dict)
     checked: dict[int, str] = field(default_factory=dict)
@@ -86,7 +96,7 @@ class Soak:
         self.killer = Killer(rng, self.folder / "log.txt")
         (self.folder / "dumps").mkdir()
         warm()
-        asked(lambda: make_worlds(self.folder))
+        asked(lambda: make_worlds(self.folder, self.world))
         self.model = self.folder / "world" / "model"
         compaction.LOOSE = max(6, self.nights // 4)  # so that files are merged several times a year
         events: dict[int, Callable[[], None]] = {

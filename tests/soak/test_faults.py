@@ -24,12 +24,12 @@ def _run(module: str, *options: str) -> str:
 
 
 def test_faults_do_no_harm(world: World) -> None:
-    options = ("--count", "8", "--seed", "7", "--world", str(world.model.parent))
+    options = ("--count", "4", "--seed", "7", "--world", str(world.model.parent))
     assert "of 7 commands" in _run("tests.soak.faults", *options)
 
 
 def test_damage_is_found(world: World) -> None:
-    assert " 0 wrong" in _run("tests.soak.damage", "--count", "3", "--seed", "7", "--world", str(world.model.parent))
+    assert " 0 wrong" in _run("tests.soak.damage", "--count", "2", "--seed", "7", "--world", str(world.model.parent))
 
 
 def test_damaged_inputs(tmp_path: Path) -> None:

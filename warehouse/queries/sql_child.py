@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import IOBase
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def main() -> None:
         out.flush()
         request: Request = pickle.load(sys.stdin.buffer)  # noqa: S301 (from the parent)
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        problem = send_answer(request, out, in_child=True)
+        problem = send_answer(request, out)
         out.write(json.dumps(problem).encode())
 
 
@@ -73,17 +73,17 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def send_answer(request: Request, out: IOBase, *, in_child: bool) -> dict[str, str | None]:
+def send_answer(
+    request: Request, out: IOBase, *, connection: duckdb.DuckDBPyConnection | None = None
+) -> dict[str, str | None]:
     """Write the answer as an Arrow stream, empty after an error; return the messages of errors.
 
-    With `in_child`, limit this process for good first.
+    Without a connection that is `restricted`, open one and limit this process for good.
     """
     begun = False
     problem: dict[str, str | None] = {"refused": None, "failed": None}
     try:
-        with _restricted(request) as connection:
-            if in_child:
-                _limit_process(memory_limit(connection)[1], timeout_s=request.timeout_s)
+        with nullcontext(connection) if connection else _limited(request) as connection:
             select = _single_select(connection, request.sql)
             parameters, limit = request.parameters, request.limit_rows
             with batches_of(connection, select, parameters, limit_rows=limit, timeout_s=math.inf) as (schema, batches):
@@ -103,7 +103,14 @@ def send_answer(request: Request, out: IOBase, *, in_child: bool) -> dict[str, s
 
 
 @contextmanager
-def _restricted(request: Request) -> Iterator[duckdb.DuckDBPyConnection]:
+def _limited(request: Request) -> Iterator[duckdb.DuckDBPyConnection]:
+    with restricted(request) as connection:
+        _limit_process(memory_limit(connection)[1], timeout_s=request.timeout_s)
+        yield connection
+
+
+@contextmanager
+def restricted(request: Request) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the snapshot so that only its Parquet files can be read, within the limits of the request."""
     home, root = request.home, request.home.root.resolve()
     files, numbers = _files(home, number=request.number, earlier=request.earlier)

@@ -38,18 +38,13 @@ def test_annotating_and_attention(world: World, tmp_path: Path) -> None:
         assert child is not None
         child.kill()
         child.wait()
+        annotator._idle_s = 0
         assert annotator.annotate("Rash.")["versions"]["mesh"] == "tiny"  # started again
+        assert annotator._idle is not None
+        annotator._idle.join(60)
+        assert not annotator.running  # nobody asked for a while
     finally:
         annotator.close()
-    assert not annotator.running
-
-
-def test_an_idle_process_is_stopped(world: World, tmp_path: Path) -> None:
-    annotator = Annotator(Home(tmp_path / "home"), model=world.model, mesh=world.mesh, device="cpu", idle_s=0)
-    annotator.annotate("Aspirin.")
-    assert annotator._idle is not None
-    annotator._idle.join(60)
-    assert not annotator.running
 
 
 def test_a_model_that_does_not_exist(world: World, tmp_path: Path) -> None:

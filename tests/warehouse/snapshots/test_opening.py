@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,11 +24,12 @@ TREE = "SELECT mesh_id, ancestor_id FROM read_parquet([home() || '/' || path FOR
 ADVICE = "use only a home that you trust; e2emern doctor --repair sets the file aside"
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "it's [a] home*")
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = Home(tmp_path_factory.mktemp("sound") / "home")
     home.root.mkdir()
     add_vocabulary(home)
+    (home.root.parent / "outside.parquet").write_bytes(home.entity_tree(MESH).read_bytes())
     for source in ("a.xml", "b.xml"):  # document 11 is in both: the views read one file in part
         add_source(
             home,
@@ -36,7 +38,12 @@ def home(tmp_path: Path) -> Home:
             mentions=[mention(0, "11"), mention(1, source, "D001241")],
         )
     publish(home, VERSIONS)
-    return home
+    return home.root
+
+
+@pytest.fixture
+def home(sound: Path, tmp_path: Path) -> Home:
+    return Home(shutil.copytree(sound, tmp_path / "it's [a] home*", symlinks=True))
 
 
 def _change(home: Home, *statements: str) -> Path:
@@ -80,20 +87,20 @@ SECRET = "SELECT content FROM read_text('/etc/passwd')"
     ],
 )
 def test_foreign_content_is_refused(home: Home, statement: str, found: str) -> None:
-    (home.root.parent / "outside.parquet").write_bytes((home.entity_tree(MESH)).read_bytes())
     path = _change(home, statement)
-    readers: list[Callable[[], object]] = [
-        lambda: read_snapshot(home),
-        lambda: recorded_root(path),
-        lambda: status(home),
-        lambda: relocate(home),
-    ]
+    with pytest.raises(WarehouseError) as refused:
+        read_snapshot(home)
+    assert str(refused.value).startswith(f"{path} holds {found}")
+    assert str(refused.value).endswith(f"; {ADVICE}")
+    assert "\n" not in str(refused.value)
+
+
+def test_every_reader_refuses_it(home: Home) -> None:
+    path = _change(home, f"CREATE MACRO stolen() AS TABLE {SECRET}")
+    readers: list[Callable[[], object]] = [lambda: recorded_root(path), lambda: status(home), lambda: relocate(home)]
     for reader in readers:
-        with pytest.raises(WarehouseError) as refused:
+        with pytest.raises(WarehouseError, match="holds a foreign macro stolen; use only a home that you trust"):
             reader()
-        assert str(refused.value).startswith(f"{path} holds {found}")
-        assert str(refused.value).endswith(f"; {ADVICE}")
-        assert "\n" not in str(refused.value)
 
 
 def test_a_query_refuses_it_and_doctor_sets_it_aside(home: Home) -> None:
