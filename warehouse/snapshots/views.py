@@ -161,7 +161,8 @@ def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequenc
 
 
 def _describe(connection: duckdb.DuckDBPyConnection, kind: str, name: str, schema: pa.Schema, description: str) -> None:
-    connection.execute(f"COMMENT ON {kind} {name} IS {literal(description)}")
+    comments = [f"COMMENT ON {kind} {name} IS {literal(description)}"]
     for column in schema:
         text = (column.metadata or {})[b"description"].decode()
-        connection.execute(f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(text)}")
+        comments.append(f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(text)}")
+    connection.execute("; ".join(comments))  # one call, since each costs a millisecond
