@@ -11,7 +11,7 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -72,16 +72,21 @@ class Vocabulary:
         self._exact: dict[str, dict[int, bool]] = {}
         self._bags: dict[str, dict[int, bool]] = {}
         self.openings: set[str] = set()
+        singular = cache(_singular)  # words repeat
         for at, concept in enumerate(self.concepts):
             for place, name in enumerate(concept.names):
                 folded = normalise(name)
-                if folded.replace(" ", "").isdigit():
+                if folded[:1].isdigit() and folded.replace(" ", "").isdigit():
                     continue  # a catalogue number, which is not a name in text
-                if " " in folded:
-                    self.openings.add(" ".join(folded.split(" ", 2)[:2]))
-                for index, key in ((self._exact, folded), (self._bags, _bag(folded))):
-                    owners = index.setdefault(key, {})
-                    owners[at] = owners.get(at, False) or place == 0
+                words = folded.split()
+                if len(words) > 1:
+                    self.openings.add(f"{words[0]} {words[1]}")
+                bag = " ".join(sorted(map(singular, words)))
+                for index, key in ((self._exact, folded), (self._bags, bag)):
+                    if (owners := index.get(key)) is None:
+                        index[key] = {at: place == 0}
+                    else:
+                        owners[at] = owners.get(at, False) or place == 0
 
     @classmethod
     def read(cls, path: Path) -> Vocabulary:

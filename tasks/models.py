@@ -6,6 +6,9 @@ remaining sources needs no model.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,16 +67,29 @@ def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress:
 
     Raises InputError if the model, the vocabulary or the device cannot be used.
     """
-    from safetensors import SafetensorError
+    with _without_collection():
+        from safetensors import SafetensorError
 
-    from e2emern.model.inference.cascade import load_cascade
+        from e2emern.model.inference.cascade import load_cascade
 
-    place = pick_device(device)
-    hide_progress_bars()
+        place = pick_device(device)
+        hide_progress_bars()
+        try:
+            return load_cascade(model, mesh=mesh, banks=home.banks, device=place, progress=progress)
+        except (ValueError, KeyError, OSError, SafetensorError) as error:
+            raise InputError(f"{model} with {mesh}: {first_line(error)}") from error
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Disable the garbage collector: it takes a fifth of the time to load, and finds nothing among new objects."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
-        return load_cascade(model, mesh=mesh, banks=home.banks, device=place, progress=progress)
-    except (ValueError, KeyError, OSError, SafetensorError) as error:
-        raise InputError(f"{model} with {mesh}: {first_line(error)}") from error
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def hide_progress_bars() -> None:

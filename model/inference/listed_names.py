@@ -40,9 +40,13 @@ class ListedNames:
         self._capitals: set[str] = set()
         self._longest: dict[str, int] = {}  # by first word, the most words of a name
         self._openings = vocabulary.openings
+        left_out = [is_left_out((concept,), vocabulary) for concept in vocabulary.concepts]  # most names have one owner
         for folded, owners in vocabulary.exact_names():
             concepts = [vocabulary.concepts[at] for at in owners]
-            if not _is_one(concepts) or is_left_out(concepts, vocabulary):
+            if len(owners) == 1:
+                if left_out[owners[0]]:
+                    continue
+            elif not _is_one(concepts) or is_left_out(concepts, vocabulary):
                 continue
             first, *others = folded.split()
             if not others and len(folded) < SHORTEST_WORD:
