@@ -1,28 +1,22 @@
 """A component for spaCy: `nlp.add_pipe("e2emern")`, which spaCy finds after `pip install 'e2emern[spacy]'`.
 
-Mentions become entities with the id of their concept as `kb_id_`. Entities cannot overlap and consist of whole tokens.
-So `doc.spans["e2emern"]` has all mentions, and `doc.ents` those that overlap no earlier entity and no longer mention; a
-mention that cuts a token is extended to its ends. `span._.e2emern` has the mentions of a span as plain data: offsets,
-concepts, scores and candidates, the most probable concept first.
+Mentions become entities with the id of their concept as `kb_id_`, as `tasks.exporters.docbin.add_mentions` describes;
+each mention in `span._.e2emern` also has its candidates.
 
 The annotations are not postponed: spaCy reads the types of the options from the signature.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from spacy.language import Language
 from spacy.pipeline import Pipe
-from spacy.tokens import Doc, Span
-from spacy.util import filter_spans, minibatch
+from spacy.tokens import Doc
+from spacy.util import minibatch
 
-from e2emern.doc import Doc as Annotated
 from e2emern.pipeline import Pipeline, load
 from e2emern.tasks.errors import InputError
+from e2emern.tasks.exporters.docbin import NAME, add_extension, add_mentions
 from e2emern.tasks.texts import BATCH_TEXTS
-
-NAME = "e2emern"
-"""Of the component, of its spans in `doc.spans`, and of the extension of a span."""
 
 
 class Component(Pipe):  # type: ignore[misc]  # spaCy is not installed where types are checked
@@ -31,8 +25,7 @@ class Component(Pipe):  # type: ignore[misc]  # spaCy is not installed where typ
     def __init__(self, name: str, pipeline: Pipeline) -> None:
         self.name = name
         self.pipeline = pipeline
-        if not Span.has_extension(NAME):
-            Span.set_extension(NAME, default=())
+        add_extension()
 
     def __call__(self, doc: Doc) -> Doc:
         """Return a document with its mentions; a text that the model cannot read goes to spaCy's error handler."""
@@ -48,7 +41,7 @@ class Component(Pipe):  # type: ignore[misc]  # spaCy is not installed where typ
                 if annotated.error:
                     self.get_error_handler()(self.name, self, [doc], InputError(annotated.error))
                 else:
-                    _add(doc, annotated)
+                    add_mentions(doc, annotated.to_dict()["mentions"])
                     yield doc
 
 
@@ -62,21 +55,3 @@ def make_component(
 ) -> Component:
     """Return a component; the options are those of `e2emern.load`."""
     return Component(name, load(model=model, mesh=mesh, home=home, device=device, candidates=candidates))
-
-
-def _add(doc: Doc, annotated: Annotated) -> None:
-    """Add the mentions to the spans and entities of a document."""
-    mentions: dict[tuple[int, int, str], list[dict[str, Any]]] = {}
-    for mention in annotated.to_dict()["mentions"]:
-        mentions.setdefault((mention["start"], mention["end"], mention["type"]), []).append(mention)
-    spans = []
-    for (start, end, kind), its in mentions.items():
-        its.sort(key=lambda one: one["scores"]["link"] or 0, reverse=True)
-        place = doc.char_span(start, end, alignment_mode="expand")
-        span = Span(doc, place.start, place.end, label=kind, kb_id=its[0]["mesh_id"] or "")
-        span._.set(NAME, its)
-        spans.append(span)
-    doc.spans[NAME] = spans
-    earlier = {token.i for span in doc.ents for token in span}
-    free = [span for span in spans if earlier.isdisjoint(range(span.start, span.end))]
-    doc.ents = [*doc.ents, *filter_spans(free)]

@@ -1,4 +1,4 @@
-"""Export annotated documents, or their mentions as a table, in constant memory.
+"""Export annotated documents, or their mentions as a table, in constant memory (except `docbin`).
 
 The file is written under a temporary name and renamed when complete, so a reader never sees half of it. Nothing is
 dropped silently. A document that the format cannot hold stops the export, or is skipped and counted on request. A
@@ -23,7 +23,7 @@ import numpy as np
 from e2emern.model.document import MENTION_FIELDS, Annotation, Document, InvalidAnnotation, Mention, Passage
 from e2emern.tasks.concept_filter import keep_links
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.exporters import bioc, brat, conll, jsonl, pubtator, table
+from e2emern.tasks.exporters import bioc, brat, conll, docbin, jsonl, pubtator, table
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.documents import annotated_row, annotated_rows
@@ -61,6 +61,7 @@ _FORMATS = {
     "jsonl": _Format(jsonl.write),
     "brat": _Format(brat.write, forbidden=brat.FORBIDDEN, substitute=brat.SUBSTITUTE),
     "conll": _Format(conll.write, conll.unfit, flat=True),
+    "docbin": _Format(docbin.write),
 }
 FORMATS = tuple(_FORMATS)
 TABLES = tuple(table.WRITERS)
@@ -107,7 +108,7 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
 
     Raises:
         InputError: the format is unknown, it cannot hold a document, a mention is not in its document's text,
-            or the file cannot be written.
+            the file cannot be written, or `docbin` is asked for without spaCy.
     """
     if form not in _FORMATS:
         raise InputError(f"unknown export format {form!r}: expected one of {', '.join(FORMATS)}")

@@ -1,13 +1,16 @@
-"""The component for spaCy, in a blank pipeline."""
+"""The component for spaCy, in a blank pipeline, and the export for spaCy."""
 
 from __future__ import annotations
 
+import gzip
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from e2emern.model.document import Document, Mention, Passage
 from e2emern.tasks.errors import InputError
+from e2emern.tasks.export import Exported, export
 from tests.conftest import ROOT
 from tests.flows.world import World
 
@@ -44,6 +47,40 @@ def test_mentions_become_entities_with_ids(world: World, tmp_path: Path) -> None
     again = spacy.tokens.Doc(nlp.vocab).from_bytes(doc.to_bytes())
     assert again.ents[2]._.e2emern == [mention]
     assert [len(each.ents) for each in nlp.pipe([text, "", "No patients with rash."], batch_size=2)] == [3, 0, 0]
+
+
+def test_an_export_is_read_back(tmp_path: Path) -> None:
+    passages = (Passage("title", 0, "Hepatitis-B and 𝛽2."), Passage("abstract", 30, "No gouty\ttophus; breast cancer."))
+    document = Document("PMC7", 0, passages, pmid=7)
+    places = (
+        ("Hepatitis", "D006505", 0.2), ("Hepatitis-B", "D006509", 0.9), ("gout", "D006073", 0.8),
+        ("breast cancer", "D001943", 0.3), ("breast cancer", "D009369", 0.4), ("tophus", None, None),
+    )  # fmt: skip
+    mentions = [
+        Mention(
+            start=(start := document.text.index(words)), end=start + len(words), text=words, entity_type="Disease",
+            mesh_id=mesh_id, mesh_name=mesh_id and f"Name {mesh_id}", sentence=0, ner_score=0.5, mid_score=None,
+            high_score=None, link_score=score, how=None,
+        )
+        for words, mesh_id, score in places
+    ]  # fmt: skip
+    assert export([(document, mentions), (Document("8", 1, ()), [])], tmp_path / "out.gz", form="docbin") == Exported(
+        2, 6
+    )
+    nlp = spacy.blank("en")
+    read = spacy.tokens.DocBin().from_bytes(gzip.decompress((tmp_path / "out.gz").read_bytes()))
+    doc, empty = read.get_docs(nlp.vocab)
+    assert (doc.text, doc.user_data["document_id"], doc.user_data["pmid"]) == (document.text, "PMC7", 7)
+    assert [(ent.text, ent.label_, ent.kb_id_) for ent in doc.ents] == [
+        ("Hepatitis-B", "Disease", "D006509"),
+        ("gouty", "Disease", "D006073"),  # a whole token
+        ("tophus", "Disease", ""),
+        ("breast cancer", "Disease", "D009369"),
+    ]
+    found = [one for span in doc.spans["e2emern"] for one in span._.e2emern]
+    assert [doc.text[one["start"] : one["end"]] for one in found] == [one["text"] for one in found]
+    assert sorted((one["text"], one["mesh_id"], one["scores"]["link"]) for one in found) == sorted(places)
+    assert (empty.text, empty.ents, empty.user_data["pmid"]) == ("", (), None)
 
 
 def test_a_text_that_cannot_be_read_goes_to_the_error_handler(world: World) -> None:

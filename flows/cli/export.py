@@ -22,6 +22,7 @@ class ExportFormat(StrEnum):
     JSONL = "jsonl"
     BRAT = "brat"
     CONLL = "conll"
+    DOCBIN = "docbin"
     CSV = "csv"
     TSV = "tsv"
     PARQUET = "parquet"

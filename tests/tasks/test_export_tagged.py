@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import tarfile
 from pathlib import Path
 
@@ -111,3 +112,10 @@ def test_conll_lines(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"document a b .* has the id 'a b', which conll cannot hold"):
         export([(Document("a b", 0, ()), [])], tmp_path / "out", form="conll")
+
+
+def test_docbin_without_spacy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(InputError, match=r"^docbin needs spaCy; install it with: pip install 'e2emern\[spacy\]'$"):
+        export(BOTH, tmp_path / "out", form="docbin")
+    assert list(tmp_path.iterdir()) == []
