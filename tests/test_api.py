@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pandas.io.formats.style import Styler
 
 import e2emern
 from e2emern import defaults
@@ -27,6 +28,7 @@ from e2emern.tasks.chunks import InProcess
 from e2emern.tasks.models import keep_vocabulary
 from e2emern.tasks.sources import Source, find_sources
 from e2emern.warehouse.layout import Home, Versions
+from tests import notebook
 from tests.conftest import ROOT
 from tests.flows.world import pubmed
 
@@ -329,3 +331,15 @@ def test_a_home_of_another_release_is_refused(tmp_path: Path) -> None:
     for opened in (e2emern.open_home, lambda path: e2emern.load(home=path)):
         with pytest.raises(e2emern.WarehouseError, match="has format 9, of newer releases; this one reads 1"):
             opened(tmp_path)
+
+
+def test_the_notebook_shows_what_its_cells_return(nlp: e2emern.Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(e2emern, "load", lambda: nlp)
+    pages = notebook.read()
+    assert len(pages["cells"]) == 10
+    for cell, value in notebook.run(pages, {}):
+        kept = [output["data"] for output in cell["outputs"]]
+        if isinstance(value, Doc | Styler):  # their HTML has scores, or an id of its own
+            assert [*kept[0]] == ["text/html"]
+        else:
+            assert kept == ([] if value is None else [notebook.shown(value)]), cell["id"]
