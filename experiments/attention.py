@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from e2emern.model.document import Sentence
-from e2emern.model.inference.bank import encode_names
+from e2emern.model.inference.attention import attention_over
 from e2emern.model.pretrained import load_model
-from e2emern.model.tokenization import make_windows
 from e2emern.model.vocabulary import Vocabulary
 
 Case = tuple[str, tuple[str, ...]]  # a sentence, and the concepts asked about
@@ -45,7 +43,6 @@ class Attention:
         return cls(kept["row"], kept["mesh_id"], kept["name"], tuple(kept["words"]), tuple(kept["weights"]))
 
 
-@torch.inference_mode()
 def attend(row: str, folder: Path, *, vocabulary: Vocabulary, cases: Sequence[Case], device: str) -> list[Attention]:
     """Return the attention of a trained model in every case whose concepts the vocabulary holds."""
     model, tokenizer, _ = load_model(folder, device=device, dtype=torch.float32)
@@ -54,20 +51,10 @@ def attend(row: str, folder: Path, *, vocabulary: Vocabulary, cases: Sequence[Ca
         known = [vocabulary.concepts[vocabulary.position[c]] for c in concepts if c in vocabulary.position]
         if not known:
             continue
-        sentence = Sentence(0, len(text), text)
-        [window] = make_windows([[sentence]], tokenizer=tokenizer, max_pieces=256)
-        ids = torch.from_numpy(window.ids.astype(np.int64))[None].to(device)
-        entities = encode_names(model, [concept.name for concept in known], tokenizer=tokenizer).to(device)[None]
-        mask = torch.ones_like(ids)
-        attended = model.attend(model.encode(ids, mask), mask, entities).weights[0]
-        for at, concept in enumerate(known):
-            of_pieces = attended[min(at, len(attended) - 1)].cpu().numpy()  # one row where it sees no entity
-            of_words = [
-                float(of_pieces[slice(*window.pieces_of(word, word + 1))].sum()) for word in range(len(window.first))
-            ]
-            words = tuple(text[start:end] for start, end in zip(window.start, window.end, strict=True))
-            weights = tuple(round(weight, 4) for weight in of_words)
-            found.append(Attention(row, concept.mesh_id, concept.name, words, weights))
+        for concept in known:
+            words = attention_over(Sentence(0, len(text), text), concept.name, model=model, tokenizer=tokenizer)
+            spelled, weights = tuple(text[one.start : one.end] for one in words), tuple(one.weight for one in words)
+            found.append(Attention(row, concept.mesh_id, concept.name, spelled, weights))
     return found
 
 

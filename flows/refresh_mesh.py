@@ -36,7 +36,7 @@ def refresh_mesh(
     they use it only if that setting names it.
 
     Args:
-        sources: NLM's desc and supp XML, CTD_diseases.tsv, plain, gzip or xz, or a folder of compact tables.
+        sources: NLM's desc and supp XML, CTD_diseases.tsv, plain or compressed, or a folder of compact tables.
         version: name of this version; without it the year of NLM's files.
         home: folder of the tables; without it that of the settings.
         device: device for the model; auto is cuda if available.

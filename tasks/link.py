@@ -139,7 +139,7 @@ def _relinked(line: bytes, annotation: Annotation, identifiers: list[str], count
 
 
 def _lines(path: Path) -> Generator[bytes, None, None]:
-    """Yield the lines of a plain, gzip or xz file with their line ends, as the parser counts them."""
+    """Yield the lines of a plain or compressed file with their line ends, as the parser counts them."""
     rest = b""
     with open_source(path) as source:
         for chunk in source.chunks():

@@ -20,7 +20,7 @@ from e2emern.warehouse.mesh.entities import entities_path
 from e2emern.warehouse.registry.models import champion, get_model, models
 from e2emern.warehouse.snapshots.reader import current_snapshot, current_sources
 
-_SPANS = "PubTator text with mentions, plain, gzip or xz"
+_SPANS = "PubTator text with mentions, plain or compressed"
 
 
 def check_choices(inputs: Iterable[str | Path], *, home: Home, model: Path, mesh: Path) -> list[Path]:

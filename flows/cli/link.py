@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: e2emern link spans.PubTator --output linked.PubTator --branch C04")
 def link(
-    path: Annotated[Path, typer.Argument(metavar="INPUT", help="PubTator file with mentions, plain, gzip or xz.")],
+    path: Annotated[Path, typer.Argument(metavar="INPUT", help="PubTator file with mentions, plain or compressed.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="PubTator file to write.")],
     model: Annotated[Path, typer.Option(metavar="DIR", help="Model folder.", show_default="the bundled one")] = MODEL,
     mesh: Mesh = MESH,

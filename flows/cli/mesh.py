@@ -28,7 +28,7 @@ def mesh_import(
         list[Path],
         typer.Argument(
             metavar="SOURCE...",
-            help="NLM's desc and supp XML, CTD_diseases.tsv, a table of replaced ids, plain, gzip or xz, or a folder "
+            help="NLM's desc and supp XML, CTD_diseases.tsv, a table of replaced ids, plain or compressed, or a folder "
             "of our compact tables.",
         ),
     ],

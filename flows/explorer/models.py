@@ -38,7 +38,9 @@ def models(request: Request) -> Response:
             session,
             title="Models",
             listed=listed,
-            curves={row["model_version"]: learning_curve(site.home, row["model_version"]) for row in listed.rows},
+            curves={
+                each: learning_curve(site.home.model(each)) for each in (row["model_version"] for row in listed.rows)
+            },
             scores=scores,
             protocols={name: PROTOCOLS[name] for name in protocols},
             protocol=protocol,

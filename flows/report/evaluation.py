@@ -1,8 +1,12 @@
-"""The report of an evaluation: figures with intervals, reliability of scores, precision and recall by least score."""
+"""The report of an evaluation: figures with intervals, reliability of scores, precision and recall by least score.
+
+It also has the learning curves of the models, and the attention of the mid level over the words of examples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +18,22 @@ from e2emern.model.evaluation.cutoffs import Bin, Cutoff, wilson
 from e2emern.model.evaluation.metrics import Evaluation, bound
 from e2emern.model.evaluation.scores import Cell, Counts, Score, summed
 from e2emern.model.evaluation.slices import ALL
+from e2emern.tasks.evaluation.attention import attention_in_examples
 from e2emern.tasks.evaluation.evaluate import Evaluated
+from e2emern.warehouse.registry.models import learning_curve
 
 _Split = tuple[str, str]
 
 
-def evaluation_report(found: Evaluated) -> str:
-    """Return the report; counts of several seeds are summed, and intervals are of a bootstrap over documents."""
+def evaluation_report(found: Evaluated, folders: Sequence[Path] = (), *, device: str = "cpu") -> str:
+    """Return the report; counts of several seeds are summed, and intervals are of a bootstrap over documents.
+
+    Args:
+        folders: those of the models, for their learning curves and the attention of the first; by default without.
+
+    Raises:
+        WarehouseError: a learning curve is damaged.
+    """
     counts = _summed(found.models)
     between = intervals(counts)
     rows = [_row(cell, counts[cell], between[cell], found) for cell in sorted(counts) if counts[cell].any()]
@@ -32,7 +45,22 @@ def evaluation_report(found: Evaluated) -> str:
         mesh_version=found.models[0].mesh_version,
         splits=[_split(split, rows, found.models, counts) for split in splits],
         comparison=found.comparison,
+        learning={
+            model.model_version: [(str(one["epoch"]), one["f1"]) for one in learning_curve(folder)]
+            for model, folder in zip(found.models, folders, strict=False)
+        },
+        attention=[
+            {"concept": one.concept, "words": _heated(one.words)}
+            for folder in folders[:1]
+            for one in attention_in_examples(folder, device=device)
+        ],
     )
+
+
+def _heated(words: Sequence[tuple[str, float]]) -> list[tuple[str, int, float]]:
+    """Return words with the class of their colour, from 0 to 9, and their attention."""
+    most = max((weight for _, weight in words), default=0.0) or 1.0
+    return [(word, round(9 * weight / most), weight) for word, weight in words]
 
 
 def _split(split: _Split, rows: list[dict[str, Any]], models: Sequence[Evaluation], counts: Counts) -> dict[str, Any]:

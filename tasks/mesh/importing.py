@@ -34,7 +34,7 @@ from e2emern.warehouse.parquet import TableWriter
 from e2emern.warehouse.schemas import ENTITIES, FAILURES
 
 _EXPECTED = (
-    "NLM's desc or supp XML, CTD_diseases.tsv, a table of old_id and new_id, plain, gzip or xz, "
+    "NLM's desc or supp XML, CTD_diseases.tsv, a table of old_id and new_id, plain or compressed, "
     "or a folder of names, records and aliases"
 )
 _YEAR = re.compile(r"(?:desc|supp)((?:19|20)[0-9]{2})")

@@ -18,8 +18,10 @@ from e2emern.model.evaluation.comparison import compare
 from e2emern.model.evaluation.cutoffs import by_score
 from e2emern.model.evaluation.metrics import Evaluation
 from e2emern.model.evaluation.scores import count
+from e2emern.model.pretrained import save_model
 from e2emern.tasks.evaluation.evaluate import Evaluated
 from e2emern.warehouse.layout import Home
+from tests.model import tiny
 from tests.warehouse import homes
 
 HOSTILE = "<script>alert(1)</script> \u202egnp \x1b[31m"
@@ -77,7 +79,7 @@ def test_the_report_of_a_home(tmp_path: Path) -> None:
     assert "33.3%" in words
 
 
-def test_the_report_of_an_evaluation() -> None:
+def test_the_report_of_an_evaluation(tmp_path: Path) -> None:
     gold = [
         GoldDocument("c<b>", "dev", str(at), ("Disease",), "x" * 9, (), (), (GoldMention(0, 5, "Disease", ("D1",)),))
         for at in range(4)
@@ -85,8 +87,19 @@ def test_the_report_of_an_evaluation() -> None:
     found = [[Mention(0, 5, "xxxxx", "Disease", 0, 0.9, mesh_id=f"D{at}", link_score=at / 4)] for at in range(4)]
     counts = count(gold, found, canonical=str)
     model = Evaluation(HOSTILE, "v", counts, by_score(gold, found, canonical=str))
-    page = evaluation_report(Evaluated((model, model), Bounds({}, {}, {}, {}), compare(counts, counts)))
+    save_model(tiny.network(), tiny.tokenizer(), tmp_path)
+    (tmp_path / "dev.jsonl").write_text('{"epoch": 0, "f1": 0.5}\n{"epoch": 1, "f1": 0.75}\n')
+    page = evaluation_report(
+        Evaluated((model, model), Bounds({}, {}, {}, {}), compare(counts, counts)), [tmp_path, tmp_path]
+    )
     words = " ".join(checked(page).words)
+    assert "1: 0.75" in words  # of the learning curve
+    assert len(re.findall(r'<p class="heat">.*?</p>', page)) == 4
+    heated = re.search(r"Seizures:</span> (.*?)</p>", page)
+    assert heated is not None
+    shares = [int(share) for share in re.findall(r"<sub>(\d+)</sub>", heated[1])]
+    assert (len(shares), 50 < sum(shares) <= 101) == (15, True)  # the rest is that of the special pieces
+    assert heated[1].count("heat-9") >= 1
     assert "the counts of 2 models are summed" in words
     assert "Disease mention 8 25.0% 25.0% 25.0%" in words
     assert "Disease: mean score 0.250, 2 of 2 links are right" in words

@@ -63,7 +63,7 @@ def test_what_is_missing_is_reported(
         ("link none.txt --output out", "none.txt: cannot be opened (No such file or directory)"),
         (
             "link defaults/sample.xml --output out",
-            "defaults/sample.xml: found pubmed, expected PubTator text with mentions, plain, gzip or xz",
+            "defaults/sample.xml: found pubmed, expected PubTator text with mentions, plain or compressed",
         ),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_file_without_spans_gives_what_is_expected(tmp_path: Path, content: st
     path.write_text(content)
     with pytest.raises(InputError) as raised:
         check_spans(path, output=tmp_path / "out")
-    assert str(raised.value) == f"{path}: {found} expected PubTator text with mentions, plain, gzip or xz"
+    assert str(raised.value) == f"{path}: {found} expected PubTator text with mentions, plain or compressed"
 
 
 def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Path) -> None:

@@ -130,12 +130,12 @@ def get_model(home: Home, version: str) -> KeptModel:
     return _read_model(folder)
 
 
-def learning_curve(home: Home, version: str) -> list[dict[str, Any]]:
-    """Return the scores on dev after each epoch (epoch, precision, recall, f1) of a model of the home; none if absent.
+def learning_curve(folder: Path) -> list[dict[str, Any]]:
+    """Return the scores on dev after each epoch (epoch, precision, recall, f1) of a model folder; none if absent.
 
     Raises `WarehouseError` if the file is damaged.
     """
-    path = home.model(version) / _CURVE
+    path = folder / _CURVE
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (FileNotFoundError, NotADirectoryError):
