@@ -20,6 +20,7 @@ from e2emern.tasks.chunks import Annotator, InProcess, LostProcessError, Process
 from e2emern.tasks.errors import InputError, ProblemsError, problems_in_lines
 from e2emern.tasks.models import keep_vocabulary, load, pick_device, read_versions
 from e2emern.tasks.parsers.columns import GUESSED, Columns
+from e2emern.tasks.processes import Wanted, count_processes
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source, count_records, find_sources
 from e2emern.warehouse.errors import WarehouseError
@@ -88,7 +89,7 @@ def annotate_sources(
     model: Path | None = None,
     mesh: Path = MESH,
     device: str = "auto",
-    processes: int = 1,
+    processes: Wanted = 1,
     columns: Columns = GUESSED,
     problems: Mapping[str, str] | None = None,
     each: Callable[..., Annotated] = annotate_source,
@@ -96,7 +97,7 @@ def annotate_sources(
 ) -> Outcome:
     """Annotate the sources that are not done, publish, and return the outcome; `each` annotates one source.
 
-    The model runs in this process, or in so many others.
+    The model runs in this process, or in so many others; `auto` is one for each core, or one for a GPU.
     `columns` are those of tables. `problems` are what could not become an input, with reasons: they count as failed.
 
     `progress` counts the word pieces of the bank, if it has to be built, and then the documents of all sources.
@@ -108,15 +109,13 @@ def annotate_sources(
     mesh = find_mesh(mesh, home=place)
     folder = find_model(model, home=place)
     versions = read_versions(folder, mesh)
-    pick_device(device)
+    number = count_processes(processes, device=pick_device(device))
     passed_over = dict(problems or {})
     sources = find_sources(inputs, home=place, columns=columns, report=passed_over.__setitem__)
     begin_in(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
-    work = local_worker(
-        place, model=folder, mesh=mesh, device=device, processes=processes, each=each, progress=progress
-    )
-    options = {"device": device, "processes": str(processes)}
+    work = local_worker(place, model=folder, mesh=mesh, device=device, processes=number, each=each, progress=progress)
+    options = {"device": device, "processes": str(number)}
     sources, withdrawn = without_withdrawn(sources, place, named=inputs)
     return run_sources(
         sources,

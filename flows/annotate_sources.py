@@ -26,7 +26,8 @@ from e2emern.flows.settings import AbsolutePath, Device, read_settings
 from e2emern.model.progress import Progress
 from e2emern.tasks.annotate import Annotated, annotate_source
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.models import read_versions
+from e2emern.tasks.models import pick_device, read_versions
+from e2emern.tasks.processes import count_processes
 from e2emern.tasks.resolve import find_mesh, find_model, read_mesh_version
 from e2emern.tasks.sources import Source
 from e2emern.warehouse.home_format import open_home
@@ -102,7 +103,8 @@ def annotate_batch(
     place = open_home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
     found = [one.source for one in sources]
-    processes = read_settings(home=home).processes  # of this host
+    wanted = read_settings(home=home).processes  # of this host
+    processes = count_processes(wanted, device=pick_device(device))
     options = {"device": device, "processes": str(processes), FLOW_RUN: str(flow_run.get_id())}
     keys = [source.key for source in found]
     with claimed(place, keys, Versions(version, read_mesh_version(table))):

@@ -27,6 +27,7 @@ from e2emern.tasks.chunks import cores
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.ingest.addresses import without_secrets
 from e2emern.tasks.models import read_versions
+from e2emern.tasks.processes import MEMORY, available_memory, count_processes
 from e2emern.tasks.resolve import find_mesh, find_model, require_snapshot_model, snapshot_mesh
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.home_format import check_format
@@ -37,7 +38,6 @@ from e2emern.warehouse.sources.history import read_history
 from e2emern.warehouse.sources.runs import FLOW_RUN
 from e2emern.warehouse.wording import examples, one_line, plural
 
-_MEMORY = 1.8e9  # bytes of a process that annotates (docs/operations.md)
 _ROOM = 1e9  # bytes that a night needs, whatever it fetches
 _PER_DUMP = 4  # bytes of tables for each byte of a compressed dump file: what is written, and merged by a publish
 _ROOM_FOR_RUNS = 2e8  # bytes for the folders of flow runs and for Prefect's own files
@@ -185,13 +185,11 @@ def disk(host: Host) -> Result:
 
 def memory(host: Host) -> Result:
     """Check that the processes of a worker fit in memory."""
-    wanted = host.settings.processes * _MEMORY
-    available = _available_memory()
+    number = count_processes(host.settings.processes, device="cpu")
+    wanted, available = number * MEMORY, available_memory()
     if available is None:
         return ok("cannot be measured on this system")
-    shown = (
-        f"{available / 1e9:,.1f} GB available, {wanted / 1e9:,.1f} GB wanted by processes = {host.settings.processes}"
-    )
+    shown = f"{available / 1e9:,.1f} GB available, {wanted / 1e9:,.1f} GB wanted by processes = {number}"
     if available < wanted:
         return warning(shown, "set processes lower, or stop other programs")
     return ok(shown)
@@ -350,14 +348,6 @@ def _file_system(folder: Path) -> tuple[str, set[str]]:
                 kind, _, super_options = after.split(" ", 2)
                 longest, found = len(point), (kind, {*options.split(","), *super_options.split(",")})
     return found
-
-
-def _available_memory() -> float | None:
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024.0
-    return None
 
 
 def _has_nvidia() -> bool:

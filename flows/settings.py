@@ -95,8 +95,9 @@ class Settings(BaseSettings):
         default=30.0, ge=0, description="Days that refused challengers and interrupted retrainings are kept."
     )
     device: Device = Field(default="auto", description="Where the model runs; `auto` is cuda where there is one.")
-    processes: int = Field(
-        default=1, ge=1, le=256, description="Processes of a worker that run the model, each with the memory of one."
+    processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default=1,
+        description="Processes of a worker that run the model, each with the memory of one; `auto`: one for each core.",
     )
     batch: int = Field(default=8, ge=1, description="Sources that one flow run annotates, loading the model once.")
     poll: float = Field(default=10.0, gt=0, description="Seconds between two checks of the batches that are not done.")

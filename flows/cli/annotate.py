@@ -17,12 +17,22 @@ from e2emern.warehouse.layout import Home
 if TYPE_CHECKING:
     from e2emern.flows.annotate import IncompleteError, Outcome
     from e2emern.tasks.parsers import Columns
+    from e2emern.tasks.processes import Wanted
 
 _STDIN = "-"
+MOST = 256  # processes
 
 
 def _column(of: str) -> Any:
     return typer.Option(metavar="NAME", help=f"Column of tables with the {of}.", show_default="guessed")
+
+
+def _processes(given: str) -> Wanted:
+    if given == "auto":
+        return "auto"
+    if not given.isdecimal() or not 1 <= int(given) <= MOST:
+        raise typer.BadParameter(f"found {given!r}, expected auto or 1 to {MOST}")
+    return int(given)
 
 
 @app.command(epilog="Example: e2emern annotate pubmed26n0001.xml.gz 'updates/*.xml.gz' --home /data/home")
@@ -43,8 +53,11 @@ def annotate(
     mesh: Mesh = MESH,
     device: OnDevice = Device.AUTO,
     processes: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Processes that run the model, each with its own memory.")
-    ] = 1,
+        Any,
+        typer.Option(
+            parser=_processes, metavar="N|auto", help="Processes that run the model; auto: one for each core."
+        ),
+    ] = "1",
     pmids: Annotated[
         str | None, typer.Option(metavar="FILE|ID,...", help="PMIDs, whose records are fetched from NCBI.")
     ] = None,
@@ -154,7 +167,7 @@ def _annotate(
     model: Path | None,
     mesh: Path,
     device: Device,
-    processes: int = 1,
+    processes: Wanted = 1,
     columns: Columns | None = None,
     problems: dict[str, str] | None = None,
 ) -> tuple[Outcome, IncompleteError | None]:

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from e2emern.flows.annotate import annotate_sources
+from e2emern.flows.cli import app
 from e2emern.tasks.chunks import LostProcessError
+from e2emern.tasks.processes import count_processes
 from tests.flows.world import World, articles, finished_files, pubmed, tables, write_sources
 
 
@@ -48,6 +52,21 @@ def test_the_files_equal_those_of_one_process(world: World, inputs: Path, tmp_pa
     assert tables(tmp_path / "two") == tables(tmp_path / "one")
     assert finished_files(tmp_path / "two") == finished_files(tmp_path / "one")
     assert multiprocessing.active_children() == []
+
+
+def test_auto_is_one_for_each_core_that_has_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("e2emern.tasks.processes.cores", lambda: 8)
+    for available, number in ((100e9, 8), (5.5e9, 3), (1e9, 1), (None, 8)):
+        monkeypatch.setattr("e2emern.tasks.processes.available_memory", partial(lambda found: found, available))
+        assert count_processes("auto", device="cpu") == number
+    assert count_processes("auto", device="cuda") == 1
+    assert count_processes(3, device="cpu") == 3
+
+
+@pytest.mark.parametrize("given", ["0", "257", "-1", "two", "1.5", ""])
+def test_a_number_of_processes_that_cannot_be(given: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["annotate", "x.xml", "--home", str(tmp_path / "home"), "--processes", given])
+    assert (result.exit_code, f"found {given!r}, expected auto or 1 to 256" in result.stderr) == (2, True)
 
 
 def test_they_end_when_their_parent_is_killed(world: World, inputs: Path, tmp_path: Path) -> None:
