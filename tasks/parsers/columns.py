@@ -122,8 +122,10 @@ def row_id(row: Mapping[str, object], columns: Columns) -> str | None:
     """Return the id of a row that cannot be used, as far as it is known."""
     found = row.get(columns.id) if columns.id is not None else None
     if isinstance(found, bytes):
-        found = found.decode("utf-8", "backslashreplace")
-    return str(found)[:100] or None if isinstance(found, str | int) else None
+        found = found.decode("utf-8", "surrogateescape")
+    if not isinstance(found, str | int):
+        return None
+    return str(found)[:100].encode("utf-8", "backslashreplace").decode() or None  # a table holds no half character
 
 
 def _passages(row: Mapping[str, object], columns: Columns) -> Iterator[Passage]:

@@ -174,6 +174,9 @@ def _checked(records: Iterable[Record]) -> Iterator[Record]:
             text.encode()
             for one in record.annotations:
                 assert text[one.start : one.end] == one.text, "an annotation has other words than the text"
+        elif isinstance(record, Failure):
+            for text in (record.position, record.reason, record.document_id or ""):
+                text.encode()
         yield record
 
 

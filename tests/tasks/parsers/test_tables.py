@@ -73,12 +73,13 @@ def test_delimiters_are_found_whatever_the_name(tmp_path: Path, delimiter: str, 
 
 
 def test_a_row_that_is_not_utf8_or_has_a_nul_is_a_failure(tmp_path: Path) -> None:
-    content = b"id,text\n1,Sj\xf6gren in gout\n2,a\0b\n3,Gout\n"
+    content = b"id,text\n1,Sj\xf6gren in gout\n2,a\0b\n3,Gout\n\xf6,Rash\n"
     latin = "the file looks like Latin-1 (Windows-1252); convert it: iconv -f WINDOWS-1252 -t UTF-8"
     assert read(tmp_path / "a.csv", content) == [
         ("1", "line 2", f"column 'text': byte 0xF6 is not UTF-8; {latin}"),
         ("2", "line 3", "column 'text' holds a NUL character"),
         ("3", None, (0, "Gout")),
+        ("\\udcf6", "line 5", f"column 'id': byte 0xF6 is not UTF-8; {latin}"),
     ]
 
 
