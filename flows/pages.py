@@ -15,11 +15,13 @@ from e2emern.flows.values import text_of
 from e2emern.flows.visible import visible
 from e2emern.warehouse.wording import cut, plural
 
+_SHARED = Path(__file__).parent / "templates"
+
 
 def environment(templates: Path) -> Environment:
-    """Return the environment of the templates in a folder, with the filters and charts that all pages share."""
+    """Return the environment of the templates in a folder, with the macros, filters and charts that all pages share."""
     made = Environment(
-        loader=FileSystemLoader(templates),
+        loader=FileSystemLoader([templates, _SHARED]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,

@@ -121,7 +121,7 @@ def test_the_corpus(client: TestClient) -> None:
     text = words(client.get("/corpus").text)
     assert "PMID ... is not a number 1 1 pubmed26n0001.xml line 3" in text
     assert "Disease 5 20.0%" in text
-    assert "Needs 7 earlier nights; there are 0." in text
+    assert "Needs 7 earlier nights; found 0." in text
     assert " 3 3 7 14.3%" in text
 
 
