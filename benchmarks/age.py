@@ -42,7 +42,7 @@ def night_over_age(setting: Setting) -> Result:
     for sources in sorted({most // 20 or 1, most}):
         home = _home(setting.folder / f"age-{sources}", sources)
         for runs in ages:
-            _add_runs(home, upto=runs)
+            _add_runs(home, upto=runs, sources=sources)
             _night(home, -1)  # makes the checkpoint
             name = f"{runs} runs, {sources} sources"
             seconds[name] = [round(_night(home, runs + number), 3) for number in range(setting.rounds)]
@@ -71,10 +71,12 @@ def _home(folder: Path, sources: int) -> Home:
     return home
 
 
-def _add_runs(home: Home, *, upto: int) -> None:
+def _add_runs(home: Home, *, upto: int, sources: int) -> None:
+    """Add runs, each of which annotated one source of the home."""
     for number in range(sum(1 for _ in home.runs.glob("*.json")), upto):
         moment = f"2026-01-01T00:00:{number % 60:02d}+00:00"
-        one = SourceOutcome(name=f"s{number}", digest=key(f"s{number}").digest, outcome="annotated")
+        name = f"s{number % sources}"
+        one = SourceOutcome(name=name, digest=key(name).digest, outcome="annotated")
         run = RunRecord(run_id=f"{number + 1:08d}-x", started=moment, finished=moment, host="h", sources=(one,))
         write_run(home, replace(run, versions={"model": VERSIONS.model, "mesh": VERSIONS.mesh}, unchanged=number))
 
@@ -113,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             home = _home(Path(folder) / str(sources), sources)
             cells = []
             for runs in options.runs:
-                _add_runs(home, upto=runs)
+                _add_runs(home, upto=runs, sources=sources)
                 _night(home, -1)  # makes the checkpoint
                 seconds = [_night(home, runs + number) for number in range(options.nights)]
                 cells.append(f"{median(seconds):.2f} s")

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -244,6 +245,7 @@ class Home:
         return self.root / "publish.lock"
 
 
+@lru_cache(maxsize=100_000)  # an old home has many names, and a night asks for each several times
 def file_name(name: str) -> str:
     """Return a file name that is safe on any file system and unique for every `name`.
 

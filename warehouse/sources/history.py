@@ -7,8 +7,9 @@ old home reads a few records instead of thousands. It is safe to delete: a later
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from operator import attrgetter
@@ -154,11 +155,16 @@ def read_history(home: Home) -> History:
     Raises `WarehouseError` for a malformed record. A checkpoint that is damaged, or sums up a record that is gone, is
     ignored: then all records are read.
     """
+    return _read_history(home)[0]
+
+
+def _read_history(home: Home) -> tuple[History, int]:
+    """Return the history, and the number of its records that the checkpoint does not sum up."""
     history, since = _read(home)
     for run in since:
         history.add(run)
     history.runs.sort(key=attrgetter("run_id"))
-    return history
+    return history, len(since)
 
 
 def sum_up(home: Home, *, least: int | None = None) -> None:
@@ -184,15 +190,17 @@ def read_checkpoint(home: Home) -> History:
 
 def _read(home: Home) -> tuple[History, list[RunRecord]]:
     """Return the history of the checkpoint, and the records that it does not sum up."""
-    records = {path.stem: path for path in home.runs.glob("*.json")}
+    records: set[str] = set()
+    with suppress(FileNotFoundError), os.scandir(home.runs) as entries:
+        records = {entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json")}
     try:
         history = read_checkpoint(home)
     except WarehouseError:  # the doctor reports it
         history = History()
     summed = {file_name(run.run_id) for run in history.runs}
-    if not summed <= records.keys():
+    if not summed <= records:
         history, summed = History(), set()
-    return history, [read_run(records[name]) for name in sorted(records.keys() - summed)]
+    return history, [read_run(home.runs / f"{name}.json") for name in sorted(records - summed)]
 
 
 @contextmanager
@@ -221,7 +229,7 @@ def recorded_run(
     Raises:
         WarehouseError: two sources have the same name but different content.
     """
-    history = read_history(home)
+    history, not_summed = _read_history(home)
     run = begin_run(history.runs, versions={"e2emern": version("e2emern"), **asdict(versions)}, options=options)
     if run.warning:
         _LOG.warning(run.warning)
@@ -241,4 +249,5 @@ def recorded_run(
         write(finish_run(with_outcomes(run), error=f"{type(error).__name__}: {error}".splitlines()[0]))
         raise
     write(finish_run(with_outcomes(run)))
-    sum_up(home)
+    if not_summed + 1 >= CHECKPOINT_EVERY:
+        sum_up(home)
