@@ -12,6 +12,8 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from tests.network_storage import NetworkStorage, mount
+
 if TYPE_CHECKING:
     from xdist.remote import Producer
 
@@ -59,6 +61,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             make_world(folder / "unfinished world")
             (folder / "unfinished world").rename(folder / "world")
     return World.at(folder / "world")
+
+
+@pytest.fixture
+def network_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
+    """The folder of this test as network storage."""
+    return mount(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def has_active_run(home: Home) -> bool:
     """Return whether a run of the home may be running."""
     for path in home.runs.glob("*.json"):
         with suppress(WarehouseError, OSError):
-            if may_be_running(read_run(path)):
+            if may_be_running(home, read_run(path)):
                 return True
     return False
 
@@ -66,7 +66,7 @@ def check_runs(home: Home) -> Iterator[Case]:
         except WarehouseError:
             yield case(home, "damaged-run", path, "is not a valid run record", partial(take_away, home, path))
             continue
-        if not (run.finished or run.error or may_be_running(run)):
+        if not (run.finished or run.error or may_be_running(home, run)):
             what = f"began {run.started[:19]} on {run.host} and never ended"
             yield case(home, "stale-run", path, what, partial(end, home, run))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from e2emern.warehouse.snapshots.reader import open_path
 from e2emern.warehouse.snapshots.refs import set_current, withdrawn
 from e2emern.warehouse.sources.hash_cache import forget_digest
 from e2emern.warehouse.sources.history import sum_up
-from e2emern.warehouse.sources.runs import RunRecord, write_run
+from e2emern.warehouse.sources.runs import RunRecord, end_killed
 
 PARSED = ("documents", "deletions", "failures")
 """Folders of files by source, the same for every model."""
@@ -144,7 +144,7 @@ def _replacing(home: Home, path: Path) -> Iterator[None]:
 
 def end(home: Home, run: RunRecord) -> str:
     """Record that a run was killed."""
-    write_run(home, replace(run, error="killed: it never ended"))
+    end_killed(home, [run])
     return "recorded as killed"
 
 

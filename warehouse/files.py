@@ -2,7 +2,8 @@
 
 A file is written to a temporary file in the same folder, flushed to disk, then renamed. A writer locks its temporary
 file; `sweep` deletes only those that it can lock. All locks are those of flock, on an open file: the kernel releases
-them when the process ends, for whatever reason.
+them when the process ends, for whatever reason. A network file system may refuse an exclusive lock on a descriptor that
+cannot write (NFS emulates flock so), and answer from its cache whether a file exists: see `revalidate`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def sweep(root: Path) -> list[Path]:
     """Delete the temporary files of dead writers under `root` and return them; leave those of running writers."""
     swept = []
     for temporary in sorted(root.rglob(f"{_TEMPORARY}*")):
-        with suppress(OSError), temporary.open("rb") as file:  # already gone, or its writer is running
+        with suppress(OSError), temporary.open("r+b") as file:  # already gone, or its writer is running
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             temporary.unlink()
             swept.append(temporary)
@@ -78,6 +79,20 @@ def locked(path: Path, *, busy: Exception | None = None, best_effort: bool = Fal
 
 def is_locked(path: Path) -> bool:
     """Return whether a file exists and is locked; True also when the file system cannot lock."""
+    revalidate(path.parent)  # or a cached answer could hide the lock of another host
+    try:
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # of another user
+        return _is_locked_for_readers(path)
+    except OSError:
+        return True
+    return False
+
+
+def _is_locked_for_readers(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -86,6 +101,15 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def revalidate(folder: Path) -> None:
+    """Drop what a network file system has cached of a folder: files that other hosts made may else be missing from it.
+
+    NFS asks its server again when a folder is opened. On a local disk this costs little.
+    """
+    with suppress(OSError):
+        sync(folder)
 
 
 def make_folder(path: Path) -> None:

@@ -175,6 +175,10 @@ class Home:
         """Path of the record of a run."""
         return self.root / "runs" / f"{file_name(run_id)}.json"
 
+    def run_claim(self, run_id: str) -> Path:
+        """Path of the file that a run locks until it ends."""
+        return self.root / "runs" / f".claim-{file_name(run_id)}"
+
     def snapshot(self, number: int) -> Path:
         """Path of a snapshot."""
         return self.root / "snapshots" / f"{number}.duckdb"

@@ -322,19 +322,21 @@ def test_nothing_is_taken_from_a_run_that_begins_meanwhile(
     assert publish_it(home).documents == 3
 
 
-def test_whether_a_run_goes_on() -> None:
+def test_whether_a_run_goes_on(tmp_path: Path) -> None:
     run = begin_run()
-    assert may_be_running(run)
-    assert not may_be_running(replace(run, finished=run.started))
-    assert not may_be_running(replace(run, error="killed"))
-    assert not may_be_running(replace(run, process=ended_process()))
+    assert may_be_running(Home(tmp_path), run)
+    assert not may_be_running(Home(tmp_path), replace(run, finished=run.started))
+    assert not may_be_running(Home(tmp_path), replace(run, error="killed"))
+    assert not may_be_running(Home(tmp_path), replace(run, process=ended_process()))
     elsewhere = replace(run, host="elsewhere", process=ended_process())
-    assert may_be_running(elsewhere)
-    assert not may_be_running(replace(elsewhere, started=(datetime.now(UTC) - timedelta(days=8)).isoformat()))
-    assert may_be_running(replace(run, process=1))
+    assert may_be_running(Home(tmp_path), elsewhere)
+    assert not may_be_running(
+        Home(tmp_path), replace(elsewhere, started=(datetime.now(UTC) - timedelta(days=8)).isoformat())
+    )
+    assert may_be_running(Home(tmp_path), replace(run, process=1))
     started = datetime.fromisoformat(run.started)
     of_another = replace(run, process=os.getpid(), started=(started - timedelta(days=8)).isoformat())
-    assert not may_be_running(of_another), "the process has the id of one that was killed"
+    assert not may_be_running(Home(tmp_path), of_another), "the process has the id of one that was killed"
 
 
 def test_a_record_of_rollbacks_that_cannot_be_read_is_reported_and_left(home: Home) -> None:

@@ -1,5 +1,6 @@
 """Locks of files: one holder at a time, in this process and in others."""
 
+import fcntl
 import subprocess
 import sys
 import threading
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from e2emern.warehouse.files import is_locked, locked
+from e2emern.warehouse.files import atomic_write, is_locked, locked, sweep
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.sources.counts import finished
+from tests.network_storage import NetworkStorage
 
 HOLD = """
 import sys, pathlib
@@ -67,3 +71,30 @@ def test_a_lock_that_cannot_be_created_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"), locked(tmp_path / "file" / "lock"):
         pytest.fail("there is no such folder")
+
+
+def test_on_network_storage_the_file_of_a_dead_writer_goes_and_that_of_a_live_one_stays(
+    tmp_path: Path, network_storage: NetworkStorage
+) -> None:
+    """Cause: `sweep` locked a descriptor that cannot write, which NFS refuses, so half-written files stayed."""
+    left = tmp_path / ".writing-1-dead"
+    left.touch()
+    with atomic_write(tmp_path / "file"):
+        assert sweep(tmp_path) == [left]
+    assert (tmp_path / "file").exists()
+
+
+def test_on_network_storage_what_another_host_did_is_seen(tmp_path: Path, network_storage: NetworkStorage) -> None:
+    """Causes: a night ended without the files that a listing lacked; a live worker was declared dead."""
+    home, versions = Home(tmp_path), Versions("m", "v")
+    folder, lock = home.mentions_folder(versions), tmp_path / "lock"
+    folder.mkdir(parents=True)
+    assert (finished(home, versions), is_locked(lock)) == (frozenset(), False)
+    with network_storage.elsewhere():
+        (folder / "a.parquet").touch()
+        held = lock.open("ab")
+        fcntl.flock(held, fcntl.LOCK_EX)
+    assert list(folder.glob("*")) == []
+    assert (finished(home, versions), is_locked(lock)) == (frozenset({"a"}), True)
+    held.close()
+    assert not is_locked(lock)

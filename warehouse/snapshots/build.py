@@ -17,6 +17,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from e2emern.warehouse.errors import PublishRefusedError, WarehouseError
+from e2emern.warehouse.files import revalidate
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.parquet import verify_pages
 from e2emern.warehouse.quoting import file_list
@@ -268,6 +269,7 @@ def _verify_read(files: Iterable[Mapping[str, Path]]) -> None:
 def _finished(home: Home, versions: Versions, *, known: Known) -> dict[SourceKey, Source]:
     """Find every source with a mentions file, and read its record counts from that file."""
     folder = home.mentions_folder(versions)
+    revalidate(folder)
     paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     if not paths:
         raise WarehouseError("has no mentions; annotate something first", path=folder)

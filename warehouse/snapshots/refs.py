@@ -22,7 +22,7 @@ import duckdb
 
 from e2emern.warehouse.connecting import connect
 from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
-from e2emern.warehouse.files import atomic_write, locked, make_folder, sync
+from e2emern.warehouse.files import atomic_write, locked, make_folder, revalidate, sync
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.login import login
 from e2emern.warehouse.quoting import literal_path
@@ -54,6 +54,8 @@ def publisher(home: Home) -> Iterator[None]:
     home.check()
     make_folder(home.snapshots)
     with locked(home.lock):
+        for folder in (home.root, home.snapshots):  # another host may have published
+            revalidate(folder)
         yield
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from e2emern.warehouse.errors import CountMismatchError, WarehouseError
+from e2emern.warehouse.files import revalidate
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.parquet import read_metadata
 
@@ -136,9 +137,15 @@ def read_parse_summary(path: Path) -> ParseSummary:
 
 def pending(home: Home, keys: Iterable[SourceKey], versions: Versions) -> list[SourceKey]:
     """Return the sources without a mentions file, in order and without duplicates."""
+    done = finished(home, versions)
+    return [key for key in dict.fromkeys(keys) if key.stem not in done]
+
+
+def finished(home: Home, versions: Versions) -> frozenset[str]:
+    """Return the stems of the sources with a mentions file, as this host sees them now."""
     folder = home.mentions_folder(versions)
-    done = {path.name for path in folder.glob("*.parquet")}
-    return [key for key in dict.fromkeys(keys) if f"{key.stem}.parquet" not in done]
+    revalidate(folder)
+    return frozenset(path.stem for path in folder.glob("[!.]*.parquet"))
 
 
 def _read(path: Path, name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from e2emern.warehouse.errors import WarehouseError
-from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.files import atomic_write, revalidate
 from e2emern.warehouse.layout import Home, SourceKey, Versions, file_name
 from e2emern.warehouse.sealed import seal, unseal
 from e2emern.warehouse.sources.runs import (
@@ -24,6 +24,8 @@ from e2emern.warehouse.sources.runs import (
     SourceOutcome,
     begin_run,
     check_names,
+    claimed_run,
+    end_killed,
     finish_run,
     read_run,
     write_run,
@@ -190,6 +192,7 @@ def read_checkpoint(home: Home) -> History:
 
 def _read(home: Home) -> tuple[History, list[RunRecord]]:
     """Return the history of the checkpoint, and the records that it does not sum up."""
+    revalidate(home.runs)
     records: set[str] = set()
     with suppress(FileNotFoundError), os.scandir(home.runs) as entries:
         records = {entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json")}
@@ -230,6 +233,8 @@ def recorded_run(
         WarehouseError: two sources have the same name but different content.
     """
     history, not_summed = _read_history(home)
+    for killed in end_killed(home, history.runs):
+        _LOG.warning(f"run {killed} was killed; what it had not finished is done again")
     run = begin_run(history.runs, versions={"e2emern": version("e2emern"), **asdict(versions)}, options=options)
     if run.warning:
         _LOG.warning(run.warning)
@@ -242,12 +247,13 @@ def recorded_run(
         listed = tuple(one for one in full.sources if one.outcome != "unchanged" or one.key not in latest)
         write_run(home, replace(full, sources=listed, unchanged=len(full.sources) - len(listed)))
 
-    write(run)
-    try:
-        yield
-    except BaseException as error:
-        write(finish_run(with_outcomes(run), error=f"{type(error).__name__}: {error}".splitlines()[0]))
-        raise
-    write(finish_run(with_outcomes(run)))
+    with claimed_run(home, run):
+        write(run)
+        try:
+            yield
+        except BaseException as error:
+            write(finish_run(with_outcomes(run), error=f"{type(error).__name__}: {error}".splitlines()[0]))
+            raise
+        write(finish_run(with_outcomes(run)))
     if not_summed + 1 >= CHECKPOINT_EVERY:
         sum_up(home)

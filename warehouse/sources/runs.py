@@ -13,14 +13,15 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from e2emern.warehouse.errors import WarehouseError
-from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.files import atomic_write, is_locked, locked
 from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, SourceKey
 from e2emern.warehouse.sealed import seal, unseal
@@ -102,12 +103,12 @@ def finish_run(run: RunRecord, *, error: str | None = None) -> RunRecord:
     return replace(run, finished=datetime.now(UTC).isoformat(), error=error or run.error)
 
 
-def may_be_running(run: RunRecord) -> bool:
+def may_be_running(home: Home, run: RunRecord) -> bool:
     """Return whether a run may still be running, as far as this host can determine.
 
     A run on this host is running if its process exists and did not start after the run, which would be a reused process
-    id. A run on another host, or on a system that does not report when a process started, counts as running for
-    `LONGEST_RUN`.
+    id. A run on another host, or on a system that does not report when a process started, is running while its claim is
+    locked; if it has no claim or the file system has no locks, it counts as running for `LONGEST_RUN`.
     """
     if run.finished or run.error:
         return False
@@ -121,7 +122,26 @@ def may_be_running(run: RunRecord) -> bool:
             pass
         if began := _process_start(run.process):
             return began < started + _CLOCK
+    claim = home.run_claim(run.run_id)
+    if claim.exists() and not is_locked(claim):
+        return False
     return datetime.now(UTC) - started < LONGEST_RUN
+
+
+@contextmanager
+def claimed_run(home: Home, run: RunRecord) -> Iterator[None]:
+    """Hold the claim of a run during the block, so that other hosts know whether it was killed."""
+    with locked(home.run_claim(run.run_id), best_effort=True):
+        yield
+
+
+def end_killed(home: Home, runs: Iterable[RunRecord]) -> list[str]:
+    """Record of each run that never ended and cannot be running that it was killed, and return their ids."""
+    killed = [run for run in runs if not (run.finished or run.error or may_be_running(home, run))]
+    for run in killed:
+        write_run(home, replace(run, error="killed: it never ended"))
+        home.run_claim(run.run_id).unlink(missing_ok=True)
+    return [run.run_id for run in killed]
 
 
 def write_run(home: Home, run: RunRecord) -> None:

@@ -17,10 +17,13 @@ from e2emern.warehouse.sources.runs import (
     RunRecord,
     SourceOutcome,
     begin_run,
+    claimed_run,
+    end_killed,
     finish_run,
     may_be_running,
     write_run,
 )
+from tests.warehouse.damages import ended_process
 from tests.warehouse.homes import add_run, key
 
 
@@ -58,8 +61,25 @@ def test_runs_are_in_order(tmp_path: Path) -> None:
 def test_a_process_that_began_after_the_run_is_another(tmp_path: Path) -> None:
     began = datetime.fromtimestamp(psutil.Process().create_time(), UTC)
     run = replace(begin_run(), started=(began + timedelta(seconds=1)).isoformat())
-    assert may_be_running(run)
-    assert not may_be_running(replace(run, started=(began - timedelta(hours=1)).isoformat()))
+    assert may_be_running(Home(tmp_path), run)
+    assert not may_be_running(Home(tmp_path), replace(run, started=(began - timedelta(hours=1)).isoformat()))
+
+
+def test_a_killed_run_is_recorded_by_the_next_one_on_whichever_host_it_was(tmp_path: Path) -> None:
+    """Causes: the doctor failed until somebody repaired; a killed pod, whose host never returns, ran for 7 days."""
+    home = Home(tmp_path)
+    alive, pod, here = (begin_run(options={"n": n}) for n in range(3))
+    pod = replace(pod, run_id="0-pod", host="pod-1")
+    other = replace(alive, run_id="1-other", host="pod-2")
+    for run in (pod, other, here := replace(here, run_id="2-here", process=ended_process())):
+        write_run(home, run)
+    home.run_claim(pod.run_id).touch()  # its process is gone, and so is its lock
+    with claimed_run(home, other):
+        assert [may_be_running(home, run) for run in (pod, other, here)] == [False, True, False]
+        assert end_killed(home, runs_of(home)) == ["0-pod", "2-here"]
+        assert end_killed(home, runs_of(home)) == []
+    assert [run.error for run in runs_of(home)] == ["killed: it never ended", None, "killed: it never ended"]
+    assert list(home.runs.glob(".claim-*")) == []
 
 
 def test_two_inputs_of_one_name(tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Network storage as NFS is by default: attributes are cached, and only a descriptor that can write is locked."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from errno import EBADF
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class _Listing(list[Any]):
+    """The entries of a folder, as `os.scandir` gives them."""
+
+    def __enter__(self) -> _Listing:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@dataclass
+class NetworkStorage:
+    """What this host sees of folders below `root`.
+
+    A folder that it has listed looks as it did then, and a file that it has missed stays missing, until the folder is
+    opened so many times. What happens in `elsewhere` is done by another host.
+    """
+
+    root: Path
+    openings: int = 1
+    listed: dict[str, _Listing] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)
+    opened: dict[str, int] = field(default_factory=dict)
+    is_elsewhere: bool = False
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        self.is_elsewhere = True
+        try:
+            yield
+        finally:
+            self.is_elsewhere = False
+
+    def is_cached(self, path: Any) -> bool:
+        return not self.is_elsewhere and isinstance(path, str | Path) and Path(path).is_relative_to(self.root)
+
+    def open_folder(self, path: Any) -> None:
+        """Forget what is cached of a folder if it is opened often enough."""
+        if self.is_cached(path):
+            self.opened[str(path)] = self.opened.get(str(path), 0) + 1
+            if self.opened[str(path)] % self.openings == 0:
+                self.listed.pop(str(path), None)
+                self.missed = {one for one in self.missed if str(Path(one).parent) != str(path)}
+
+
+def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
+    """Puts what this process does with files below a folder on network storage."""
+    storage = NetworkStorage(root)
+    scandir: Callable[..., Any] = os.scandir
+    open_file: Callable[..., Any] = io.open
+    open_descriptor: Callable[..., Any] = os.open
+    flock = fcntl.flock
+
+    def listing(path: Any = ".") -> Any:
+        if not storage.is_cached(path):
+            return scandir(path)
+        with scandir(path) as entries:
+            return storage.listed.setdefault(str(path), _Listing(entries))
+
+    def opening(path: Any, mode: str = "r", *args: Any, **given: Any) -> Any:
+        if storage.is_cached(path) and mode in ("r", "rb", "r+b") and str(path) in storage.missed:
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        try:
+            return open_file(path, mode, *args, **given)
+        except FileNotFoundError:
+            if storage.is_cached(path):
+                storage.missed.add(str(path))
+            raise
+
+    def opening_descriptor(path: Any, *args: Any, **given: Any) -> int:
+        descriptor: int = open_descriptor(path, *args, **given)
+        if not isinstance(path, int) and os.path.isdir(path):  # noqa: PTH112 (may be bytes)
+            storage.open_folder(path)
+        return descriptor
+
+    def locking(file: Any, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(EBADF, os.strerror(EBADF))
+        flock(file, operation)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    monkeypatch.setattr(os, "open", opening_descriptor)
+    monkeypatch.setattr(io, "open", opening)
+    monkeypatch.setattr(fcntl, "flock", locking)
+    return storage
