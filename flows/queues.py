@@ -138,20 +138,3 @@ def missing_queues(client: SyncPrefectClient, wanted: Collection[str]) -> str | 
 def report(line: str) -> None:
     """Print a line on standard error, at once."""
     print(f"e2emern: {line}", file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Create the pool and its queues."""
-    try:
-        with connect() as client:
-            create_queues(client)
-    except InputError as error:
-        report(str(error))
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    report(f"work pool {POOL} has the queues {', '.join(QUEUES)}")
-
-
-if __name__ == "__main__":
-    main()

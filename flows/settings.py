@@ -22,8 +22,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from e2emern.flows.deployments import DeploymentChanges
 from e2emern.tasks.errors import InputError
+from e2emern.tasks.evaluation.drift import DriftLimits
 from e2emern.tasks.ingest.addresses import check_address
+from e2emern.warehouse.snapshots.publish_gate import Limits
 
 CONFIG = "E2EMERN_CONFIG"
 """The variable that names the TOML file."""
@@ -94,20 +97,35 @@ class Settings(BaseSettings):
     keep_days: float = Field(
         default=30.0, ge=0, description="Days that refused challengers and interrupted retrainings are kept."
     )
-    device: Device = Field(default="auto", description="Where the model runs; `auto` is cuda where there is one.")
+    device: Device = Field(
+        default="auto", description="Where the model runs on this host; `auto` is cuda if there is a GPU."
+    )
     processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default=1,
         description="Processes of a worker that run the model, each with the memory of one; `auto`: one for each core.",
     )
-    batch: int = Field(default=8, ge=1, description="Sources that one flow run annotates, loading the model once.")
+    batch: int = Field(
+        default=10_000,
+        ge=1,
+        description="Records that one flow run annotates, loading the model once; estimated from the size of a file. "
+        "If a worker is killed, those of one batch are annotated again.",
+    )
     poll: float = Field(default=10.0, gt=0, description="Seconds between two checks of the batches that are not done.")
     patience: float = Field(
-        default=300.0, gt=0, description="Seconds after which a batch that a worker took and never began is lost."
+        default=300.0,
+        gt=0,
+        description="Seconds after which a batch that a worker took and never began is lost; twice as many each time.",
     )
     unlocked: float = Field(
         default=60.0,
         gt=0,
         description="Seconds without a lock after which a running batch is lost; a worker locks its sources first.",
+    )
+
+    drift: DriftLimits = Field(default=DriftLimits(), description="Limits of drift; a table, see `DriftLimits`.")
+    publishing: Limits = Field(default=Limits(), description="Limits of the publish gate; a table, see `Limits`.")
+    deployments: dict[str, DeploymentChanges] = Field(
+        default={}, description="What differs in the deployments of this installation; tables, read by `deploy` alone."
     )
 
     ncbi_url: SourceAddress = Field(
@@ -150,9 +168,11 @@ def read_settings(**given: Any) -> Settings:
 
 
 def _line(place: Sequence[int | str], kind: str, message: str) -> str:
-    name = str(place[0])
+    name = ".".join(str(part) for part in place if not isinstance(part, int))
     if kind == "missing":
         return f"no {name}; set E2EMERN_{name.upper()}, or {name} in the file that {CONFIG} names"
-    if kind == "extra_forbidden":
+    if kind == "extra_forbidden" and name == place[0]:
         return f"unknown setting {name}: expected one of {', '.join(Settings.model_fields)}"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"unknown setting {name}"
     return f"setting {name}: {message.removeprefix('Value error, ')}"

@@ -38,16 +38,18 @@ def deploy(
         Path | None,
         typer.Option(metavar="DIR", help="Copy the deployments and systemd units here to edit; register nothing."),
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change; change nothing.")] = False,
 ) -> None:
     """Create the work queues, and register the deployments with the server: what runs at what time.
 
-    Repeat it after an upgrade and after an edit of the file. It waits up to a minute for a server that is starting. To
-    change times or triggers, edit what --copy DIR wrote, and give it as --file DIR/prefect.yaml.
+    It first prints what changes. Repeat it after an upgrade and after an edit of a file. It waits up to a minute for a
+    server that is starting. Times, parameters and triggers of this installation are in e2emern.toml, in tables
+    [deployments.NAME]. What was set in Prefect's page stays unless that file names it.
     """
     from e2emern.flows import installation
 
     if copy is None:
-        sys.exit(installation.deploy(file or installation.PREFECT_FILE))
+        sys.exit(installation.deploy(file or installation.PREFECT_FILE, dry=dry_run))
     for written in installation.copy_files(copy):
         say(f"wrote {written}")
 
@@ -56,13 +58,13 @@ def deploy(
 def worker(
     work_queue: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this queue; may be repeated.", show_default="two workers for all"),
+        typer.Option(metavar="NAME", help="Only this queue; may be repeated.", show_default="three workers for all"),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Most flow runs at a time of a worker with --work-queue.")
     ] = None,
 ) -> None:
-    """Run the flows that the server hands out, until stopped: one worker waits for batches, another does the work.
+    """Run the flows that the server hands out, until stopped: one worker waits for batches, one annotates, one trains.
 
     On a host that only annotates: e2emern worker --work-queue annotate --work-queue backfill --limit 1. The settings
     are those of the environment (E2EMERN_HOME) or of e2emern.toml in this folder; without either, the tables are in
