@@ -17,8 +17,9 @@ from e2emern.model.inference.timings import Report
 from e2emern.model.progress import Progress, silent
 from e2emern.tasks.annotate import Annotated, already_annotated, annotate_source
 from e2emern.tasks.chunks import Annotator, InProcess, LostProcessError, Processes, cores
+from e2emern.tasks.devices import describe_device, pick_device
 from e2emern.tasks.errors import InputError, ProblemsError, problems_in_lines
-from e2emern.tasks.models import keep_vocabulary, load, pick_device, read_versions
+from e2emern.tasks.models import keep_vocabulary, load, read_versions
 from e2emern.tasks.parsers.columns import GUESSED, Columns
 from e2emern.tasks.processes import Wanted, count_processes
 from e2emern.tasks.resolve import find_mesh, find_model
@@ -29,6 +30,7 @@ from e2emern.warehouse.home_format import make_home, open_home
 from e2emern.warehouse.invalid import InvalidAnnotations, invalid_annotations
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.snapshots.publish_gate import Limits
 from e2emern.warehouse.snapshots.reader import Snapshot
 from e2emern.warehouse.sources.counts import SourceSummary, pending
 from e2emern.warehouse.sources.history import read_history, recorded_run
@@ -110,12 +112,12 @@ def annotate_sources(
     folder = find_model(model, home=place)
     versions = read_versions(folder, mesh)
     number = count_processes(processes, device=pick_device(device))
+    options = {"device": describe_device(device), "processes": str(number)}
     passed_over = dict(problems or {})
     sources = find_sources(inputs, home=place, columns=columns, report=passed_over.__setitem__)
     begin_in(place)
     keep_vocabulary(place, mesh, mesh_version=versions.mesh)
     work = local_worker(place, model=folder, mesh=mesh, device=device, processes=number, each=each, progress=progress)
-    options = {"device": device, "processes": str(number)}
     sources, withdrawn = without_withdrawn(sources, place, named=inputs)
     return run_sources(
         sources,
@@ -151,13 +153,14 @@ def run_sources(
     work: Work,
     publishing: bool = True,
     over: Snapshot | None = None,
+    limits: Limits | None = None,
     passed_over: Mapping[str, str] | None = None,
     withdrawn: Sequence[str] = (),
 ) -> Outcome:
     """Record a run, annotate the sources that are not done with `work`, publish, and return the outcome.
 
-    `passed_over` are files that cannot be sources, with the reasons: they count as failed. `withdrawn` are the names of
-    files that stay withdrawn.
+    `limits` are those of the publish gate. `passed_over` are files that cannot be sources, with the reasons: they count
+    as failed. `withdrawn` are the names of files that stay withdrawn.
 
     Raises what `work` raises, and WarehouseError if nothing can be published, for example because the current
     snapshot is no longer `over`. Raises IncompleteError if some sources are damaged, after all others are done and
@@ -181,16 +184,16 @@ def run_sources(
         if todo:
             work(todo, outcome)
         if publishing and (outcome.annotated or outcome.unchanged):
-            outcome.snapshot = _published(home, outcome, over=over)
+            outcome.snapshot = _published(home, outcome, over=over, limits=limits)
     if outcome.problems:
         raise IncompleteError(outcome)
     return outcome
 
 
-def _published(home: Home, outcome: Outcome, *, over: Snapshot | None) -> Snapshot:
+def _published(home: Home, outcome: Outcome, *, over: Snapshot | None, limits: Limits | None) -> Snapshot:
     """Publish. If that is refused, add the problems as notes to the error: nothing else reports them."""
     try:
-        return publish(home, outcome.versions, operation="annotate", over=over)
+        return publish(home, outcome.versions, operation="annotate", over=over, limits=limits)
     except WarehouseError as error:
         for line in problems_in_lines(outcome.problems):
             error.add_note(line)

@@ -10,23 +10,27 @@ Deploy it with `e2emern deploy`. `nightly` and `backfill` send its runs; one by 
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
-from e2emern.flows.annotate import local_worker, run_sources
+from e2emern.flows.annotate import IncompleteError, local_worker, run_sources
 from e2emern.flows.artifacts import ProgressArtifact, log_annotated
+from e2emern.flows.batches import return_batch
 from e2emern.flows.retries import is_transient
-from e2emern.flows.settings import AbsolutePath, Device, read_settings
+from e2emern.flows.settings import AbsolutePath, read_settings
 from e2emern.model.progress import Progress
 from e2emern.tasks.annotate import Annotated, annotate_source
+from e2emern.tasks.devices import describe_device, pick_device
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.models import pick_device, read_versions
+from e2emern.tasks.models import read_versions
 from e2emern.tasks.processes import count_processes
 from e2emern.tasks.resolve import find_mesh, find_model, read_mesh_version
 from e2emern.tasks.sources import Source
@@ -73,7 +77,7 @@ class SourceFile(BaseModel):
 def annotate_one(source: Source, *, annotator: Annotator, home: Home, progress: Progress) -> Annotated:
     """Annotate a source as `annotate_source` does, show its progress, and log a line when it is done."""
     begun = time.monotonic()
-    with ProgressArtifact(source.key.name) as of_source:
+    with ProgressArtifact(source.key.name, keep=False) as of_source:
 
         def report(what: str, done: int, total: int | None) -> None:
             of_source(what, done, total)
@@ -85,12 +89,11 @@ def annotate_one(source: Source, *, annotator: Annotator, home: Home, progress: 
 
 
 @flow(name="annotate-sources", persist_result=False)
-def annotate_batch(
-    sources: list[SourceFile], home: AbsolutePath, model: str, version: str, mesh: str, device: Device = "auto"
-) -> None:
+def annotate_batch(sources: list[SourceFile], home: AbsolutePath, model: str, version: str, mesh: str) -> None:
     """Annotate the sources of a batch that are not done into the tables of a home.
 
-    Fails if some are damaged or cannot be read, after all others are done.
+    The settings of the host decide the device. Fails if some sources are damaged or cannot be read, after all others
+    are done.
 
     Args:
         sources: the dump files.
@@ -98,14 +101,15 @@ def annotate_batch(
         model: version of a model in the home, or a model folder.
         version: expected version of that model; any other is refused.
         mesh: version of MeSH in the home, or an entities table.
-        device: device for the model; auto is cuda if available.
     """
     place = open_home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
     found = [one.source for one in sources]
-    wanted = read_settings(home=home).processes  # of this host
-    processes = count_processes(wanted, device=pick_device(device))
+    settings = read_settings(home=home)  # of this host
+    device = describe_device(settings.device)
+    processes = count_processes(settings.processes, device=pick_device(settings.device))
     options = {"device": device, "processes": str(processes), FLOW_RUN: str(flow_run.get_id())}
+    get_run_logger().info(f"on {socket.gethostname()}, device {device}, processes {processes}")
     keys = [source.key for source in found]
     with claimed(place, keys, Versions(version, read_mesh_version(table))):
         versions = read_versions(folder, table)
@@ -119,9 +123,14 @@ def annotate_batch(
                 place,
                 model=folder,
                 mesh=table,
-                device=device,
+                device=settings.device,
                 processes=processes,
                 each=annotate_one,
                 progress=progress,
             )
-            run_sources(found, place, versions=versions, options=options, work=work, publishing=False)
+            try:
+                outcome = run_sources(found, place, versions=versions, options=options, work=work, publishing=False)
+            except IncompleteError as error:
+                return_batch(place, error.outcome)
+                raise
+            return_batch(place, outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
 from uuid import UUID
@@ -15,6 +16,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
@@ -40,10 +42,12 @@ class ProgressArtifact:
     """A `Progress` that shows the stages of a job as one progress bar of the run, the artifact `progress-NAME`.
 
     If the server does not answer or somebody deleted the artifact, the job continues without showing its progress.
+    Without `keep`, the artifact is deleted when the job is done: a first load has more than a thousand files.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, keep: bool = True) -> None:
         self._name = name
+        self._keep = keep
         self._artifact: UUID | None = None
         self._is_shown = True
         self._what = ""
@@ -55,8 +59,11 @@ class ProgressArtifact:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._artifact and error is None:
-            self._show(100.0, f"{self._name}: done")
+        if self._artifact and error is None and self._is_shown:
+            if self._keep:
+                self._show(100.0, f"{self._name}: done")
+            else:
+                _delete(self._artifact)
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
         """Show that `done` of `total` steps are done, at most every two seconds."""
@@ -80,6 +87,11 @@ class ProgressArtifact:
         except (httpx.HTTPError, ObjectNotFound) as error:
             self._is_shown = False  # Prefect has retried for a minute
             get_run_logger().warning(f"{self._name}: its progress is shown no more ({type(error).__name__})")
+
+
+def _delete(artifact: UUID) -> None:
+    with suppress(httpx.HTTPError, ObjectNotFound), get_client(sync_client=True) as client:
+        client.delete_artifact(artifact)
 
 
 def log_annotated(done: Annotated, *, seconds: float) -> None:
@@ -122,7 +134,7 @@ def show_night(outcome: Outcome, home: Home, *, fetched: dict[str, int], seconds
     files = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
     invalid = by_kind(outcome.invalid_annotations(home).kinds)
     shown = (
-        f"[snapshot {snapshot.number}]({home.snapshot(snapshot.number).as_uri()}): "
+        f"snapshot {snapshot.number} (`{home.snapshot(snapshot.number)}`): "
         f"{plural(snapshot.documents, 'document')}, {plural(snapshot.mentions, 'mention')}"
         if snapshot
         else "nothing was published"

@@ -19,11 +19,13 @@ from prefect.logging import get_run_logger
 from e2emern.flows.annotate import IncompleteError, Work, begin_in, local_worker, run_sources
 from e2emern.flows.pool import annotate_on_pool
 from e2emern.flows.queues import BACKFILL
-from e2emern.flows.settings import Device, read_settings
+from e2emern.flows.run_names import named
+from e2emern.flows.settings import read_settings
 from e2emern.model.progress import Progress, silent
 from e2emern.tasks.annotate import Annotated
+from e2emern.tasks.devices import describe_device
 from e2emern.tasks.errors import ProblemsError
-from e2emern.tasks.models import keep_vocabulary, pick_device, read_versions
+from e2emern.tasks.models import keep_vocabulary, read_versions
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source
 from e2emern.warehouse.errors import NoSnapshotError, OvertakenError, WarehouseError
@@ -81,13 +83,13 @@ def backfill(
     table = find_mesh(Path(mesh or current.mesh_version), home=place)
     folder = find_model(model, home=place)
     outcome = Backfilled(versions=read_versions(folder, table))
-    pick_device(device)
+    used = describe_device(device)
     begin_in(place)
     keep_vocabulary(place, table, mesh_version=outcome.versions.mesh)
 
     sources, outcome.failed = stored_sources(place)
     work = local_worker(place, model=folder, mesh=table, device=device, progress=progress)
-    _annotate(sources, place, outcome, work=work, device=device)
+    _annotate(sources, place, outcome, work=work, device=used)
 
     now = still_current(place, current, outcome.versions) if publishing else None
     outcome.sources, outcome.waiting = len(current_sources(place)), len(unfinished(place, outcome.versions))
@@ -97,10 +99,8 @@ def backfill(
     return outcome
 
 
-@flow(name="backfill", flow_run_name="backfill", persist_result=False)
-def backfill_on_pool(
-    home: Path | None = None, model: str | None = None, mesh: str | None = None, device: Device | None = None
-) -> None:
+@flow(name="backfill", flow_run_name=named("backfill"), persist_result=False)
+def backfill_on_pool(home: Path | None = None, model: str | None = None, mesh: str | None = None) -> None:
     """Annotate all sources of the tables with another model on the workers of the pool, and publish the result.
 
     No dump file is needed. Sources that are done are skipped, so the next run continues a failed one. Fails if a source
@@ -110,9 +110,8 @@ def backfill_on_pool(
         home: folder of the tables; without it that of the settings.
         model: version of a model in the home, or a model folder; without it the home's champion.
         mesh: version of MeSH in the home, or an entities table; without it that of the tables.
-        device: device for the model; auto is cuda if available.
     """
-    settings = read_settings(home=home, device=device)
+    settings = read_settings(home=home)
     place = open_home(settings.home)
     current = current_snapshot(place)
     if current is None:
@@ -137,7 +136,7 @@ def backfill_on_pool(
         now = still_current(place, current, outcome.versions)
         if not unfinished(place, outcome.versions):
             with suppress(OvertakenError):
-                publish(place, outcome.versions, operation="backfill", over=now)
+                publish(place, outcome.versions, operation="backfill", over=now, limits=settings.publishing)
                 return
 
 

@@ -24,6 +24,7 @@ from e2emern.defaults import MESH
 from e2emern.flows.check_results import Result, error, ok, run_checks, warning
 from e2emern.flows.settings import Settings, read_settings
 from e2emern.tasks.chunks import cores
+from e2emern.tasks.devices import has_gpu
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.ingest.addresses import without_secrets
 from e2emern.tasks.models import read_versions
@@ -238,7 +239,7 @@ def _mesh(host: Host) -> Path:
 def device(host: Host) -> Result:
     """Check that the model can run where the settings say, without silently using the CPU of a GPU host."""
     wanted = host.settings.device
-    if wanted == "cpu" or (wanted == "auto" and not _has_nvidia()):
+    if wanted == "cpu" or (wanted == "auto" and not has_gpu()):
         return ok(f"cpu, {plural(cores(), 'core')}" + ("" if wanted == "cpu" else "; no NVIDIA device here"))
     import torch
 
@@ -348,13 +349,6 @@ def _file_system(folder: Path) -> tuple[str, set[str]]:
                 kind, _, super_options = after.split(" ", 2)
                 longest, found = len(point), (kind, {*options.split(","), *super_options.split(",")})
     return found
-
-
-def _has_nvidia() -> bool:
-    """Return whether this host shows an NVIDIA device that is not hidden on purpose."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return False
-    return any(Path("/proc/driver").glob("nvidia/gpus/*")) or any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _dumps(place: Home) -> list[Path]:

@@ -13,6 +13,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
 from e2emern.flows.artifacts import artifact_key
+from e2emern.flows.run_names import named
 from e2emern.flows.settings import read_settings
 from e2emern.tasks.errors import InputError
 from e2emern.warehouse.doctor import CODES, examine
@@ -20,7 +21,7 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.wording import examples, plural
 
 
-@flow(name="doctor", flow_run_name="doctor", persist_result=False)
+@flow(name="doctor", flow_run_name=named("doctor"), persist_result=False)
 def doctor(home: Path | None = None, repair: bool = False) -> None:
     """Check every file of the home against the published snapshots, and find files that do not belong there.
 

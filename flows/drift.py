@@ -15,6 +15,7 @@ from prefect.artifacts import create_table_artifact
 
 from e2emern.flows.artifacts import artifact_key
 from e2emern.flows.events import CORRECTIONS, DRIFT, MESH_VERSION, emit
+from e2emern.flows.run_names import named
 from e2emern.flows.settings import read_settings
 from e2emern.tasks.evaluation.drift import Drift, DriftLimits, note_news, read_drift, read_news
 from e2emern.warehouse.home_format import open_home
@@ -22,16 +23,17 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.wording import plural
 
 
-@flow(name="drift", flow_run_name="drift", persist_result=False)
+@flow(name="drift", flow_run_name=named("drift"), persist_result=False)
 def drift(home: Path | None = None, corrections: Path | None = None, limits: DriftLimits | None = None) -> None:
     """Compare the last night with those before it, and emit events for drift and for new inputs.
 
     Args:
         home: folder of the tables; without it that of the settings.
         corrections: folder of corrected PubTator files; without it `corrections` of the home.
-        limits: largest allowed differences from the nights before.
+        limits: largest allowed differences from the nights before; without them those of the settings.
     """
-    watch(open_home(read_settings(home=home).home), corrections=corrections, limits=limits)
+    settings = read_settings(home=home)
+    watch(open_home(settings.home), corrections=corrections, limits=limits or settings.drift)
 
 
 def watch(home: Home, *, corrections: Path | None = None, limits: DriftLimits | None = None) -> Drift | None:
@@ -80,5 +82,8 @@ def _show(home: Home, found: Drift) -> None:
         for one in found.figures
     ]
     description = f"{found.date} compared with {plural(found.nights, 'night')} before"
-    description += "" if rows else ", too few to compare"
+    if not rows:
+        description += ": too few to compare"
+    else:
+        description += f": drifted in {', '.join(found.drifted)}" if found.drifted else ": not drifted"
     create_table_artifact(rows, key=artifact_key("drift", home.root.name), description=description)

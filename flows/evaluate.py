@@ -16,8 +16,10 @@ from pydantic import Field
 
 from e2emern.defaults import MESH, SAMPLE
 from e2emern.flows.artifacts import ProgressArtifact, show_evaluation
+from e2emern.flows.run_names import named
 from e2emern.flows.settings import Device, read_settings
 from e2emern.model.progress import Progress, silent
+from e2emern.tasks.devices import describe_device
 from e2emern.tasks.evaluation.promotion import assess, publish_ledger
 from e2emern.tasks.evaluation.promotion_gate import Margins
 from e2emern.tasks.models import read_versions
@@ -28,7 +30,7 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.registry.evaluations import Judged
 
 
-@flow(name="evaluate", flow_run_name="evaluate", persist_result=False)
+@flow(name="evaluate", flow_run_name=named("evaluate"), persist_result=False)
 def evaluate(
     gold: Annotated[list[str], Field(min_length=1)],
     seen: list[str] | None = None,
@@ -55,6 +57,7 @@ def evaluate(
     """
     settings = read_settings(home=home, mesh=mesh, device=device)
     place = open_home(settings.home)
+    get_run_logger().info(f"device {describe_device(settings.device)}")
     with ProgressArtifact("evaluation") as progress:
         judged, summary = judge(
             place,

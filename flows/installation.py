@@ -24,8 +24,10 @@ UNITS = _PACKAGE / "deploy"
 
 WAITS = ("default",)
 """The queue of flows that wait for batches."""
-WORKS = ("annotate", "train", "backfill")
-"""The queues of flows that do the work, one at a time."""
+WORKS = ("annotate", "backfill")
+"""The queues of flows that annotate or link, one at a time."""
+TRAINS = ("train",)
+"""The queue of flows that train or evaluate, one at a time, beside the nights and behind them in CPU time."""
 
 _CREDENTIALS = "PREFECT_API_AUTH_STRING"
 
@@ -69,20 +71,17 @@ def start_worker(queues: Sequence[str], *, limit: int | None) -> None:
     _become("-m", "e2emern.flows.worker", *_options(queues, limit))
 
 
-def deploy(file: Path) -> int:
-    """Create the queues, register the deployments of a file, and report what would fail a night. Return the exit code.
+def deploy(file: Path, *, dry: bool = False) -> int:
+    """Register the deployments of a file, and report what would fail a night; `dry` only prints the changes.
 
-    Raises InputError if the file does not exist.
+    Returns the exit code. Raises InputError if the file does not exist.
     """
     if not file.is_file():
         raise InputError("no such file", path=file)
     settings = environment(os.environ, folder=Path.cwd())
-    queues = subprocess.run([sys.executable, "-m", "e2emern.flows.queues"], env=settings, check=False)
-    if queues.returncode:
-        return queues.returncode
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+    command = [sys.executable, "-m", "e2emern.flows.deploying", str(file), *(["--dry-run"] if dry else [])]
     code = subprocess.run(command, env=settings, check=False).returncode
-    if not code:
+    if not (code or dry):
         subprocess.run([sys.executable, "-m", "e2emern.flows.check_server"], env=settings, check=False)
     return code
 
@@ -103,31 +102,33 @@ def copy_files(folder: Path) -> list[Path]:
 
 
 def run_workers(report: Callable[[str], None]) -> int:
-    """Run a worker for the flows that wait and one for the work, until both end; return the greater exit code.
+    """Run a worker for the flows that wait, one for nights and one that trains, until all end.
 
-    Neither blocks the other. Each ends at once if its queues do not exist. A SIGTERM is passed on to both; Ctrl-C
-    reaches them from the terminal.
+    None blocks another; the one that trains has a lower priority of the system. Each ends at once if its queues do not
+    exist. A SIGTERM is passed on to all; Ctrl-C reaches them from the terminal. Returns the greatest exit code.
     """
     settings = environment(os.environ, folder=Path.cwd())
-    options = {"waits": _options(WAITS, None), "works": _options(WORKS, 1)}
-    workers = {
-        name: subprocess.Popen([sys.executable, "-m", "e2emern.flows.worker", *each], env=settings)
-        for name, each in options.items()
+    worker = [sys.executable, "-m", "e2emern.flows.worker"]
+    commands = {
+        "waits": [*worker, *_options(WAITS, None)],
+        "annotates": [*worker, *_options(WORKS, 1)],
+        "trains": ["nice", "-n", "10", *worker, *_options(TRAINS, 1)],
     }
+    workers = {name: subprocess.Popen(command, env=settings) for name, command in commands.items()}
 
     def stop(number: int, _frame: object) -> None:
-        for worker in workers.values():
-            worker.send_signal(number)
+        for process in workers.values():
+            process.send_signal(number)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, lambda *_: None)
     codes = []
     with ThreadPoolExecutor(len(workers)) as threads:
-        waiting = {threads.submit(worker.wait): name for name, worker in workers.items()}
+        waiting = {threads.submit(process.wait): name for name, process in workers.items()}
         for ended in as_completed(waiting):
             codes.append(ended.result())
             if codes[-1] and len(codes) < len(workers):
-                report(f"the worker that {waiting[ended]} ended with exit code {codes[-1]}; the other continues")
+                report(f"the worker that {waiting[ended]} ended with exit code {codes[-1]}; the others continue")
     return max(map(abs, codes))
 
 

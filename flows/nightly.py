@@ -25,7 +25,8 @@ from e2emern.flows.drift import watch
 from e2emern.flows.events import PUBLISHED, REFUSED, emit
 from e2emern.flows.pool import annotate_on_pool
 from e2emern.flows.retries import is_transient
-from e2emern.flows.settings import Device, Settings, SourceAddress, read_settings
+from e2emern.flows.run_names import named
+from e2emern.flows.settings import Settings, SourceAddress, read_settings
 from e2emern.tasks.errors import InputError, ProblemsError
 from e2emern.tasks.ingest import FileOutcome, Limits, find_gaps, ingest
 from e2emern.tasks.resolve import require_snapshot_model, snapshot_mesh
@@ -50,14 +51,13 @@ def fetch(sources: list[str], home: Home, *, pattern: str, limits: Limits) -> li
     return ingest(sources, home.dumps, pattern=pattern, limits=limits)
 
 
-@flow(name="nightly", flow_run_name="nightly", persist_result=False)
+@flow(name="nightly", flow_run_name=named("nightly"), persist_result=False)
 def nightly(
     home: Path | None = None,
     sources: list[SourceAddress] | None = None,
     pattern: str | None = None,
     model: str | None = None,
     mesh: str | None = None,
-    device: Device | None = None,
 ) -> None:
     """Fetch new dump files, annotate them on the workers of the pool, and publish what is done.
 
@@ -70,10 +70,9 @@ def nightly(
         pattern: which files of the sources.
         model: version of a model in the home, or a model folder; if the settings name none, that of the tables.
         mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
-        device: device for the model; auto is cuda if available.
     """
     begun = time.monotonic()
-    settings = read_settings(home=home, sources=sources, pattern=pattern, model=model, mesh=mesh, device=device)
+    settings = read_settings(home=home, sources=sources, pattern=pattern, model=model, mesh=mesh)
     place = open_home(settings.home)
     files, problems = list[FileOutcome](), list[str]()
     try:
@@ -88,7 +87,7 @@ def nightly(
     outcome = _annotated(place, settings, passed_over)
     problems += [*(f"{path}: {reason}" for path, reason in passed_over.items()), *outcome.problems]
     if outcome.snapshot:
-        watch(place)
+        watch(place, limits=settings.drift)
         emit(place, PUBLISHED, {"snapshot": outcome.snapshot.number, "documents": outcome.snapshot.documents})
     show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
     if problems:

@@ -9,9 +9,11 @@ crashed, and the batch is sent again.
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import cast
@@ -29,6 +31,8 @@ from prefect.states import Crashed
 from e2emern.defaults import MESH
 from e2emern.flows.annotate import Outcome, begin_in, run_sources
 from e2emern.flows.annotate_sources import SourceFile
+from e2emern.flows.artifacts import ProgressArtifact
+from e2emern.flows.batches import Returned, cut, estimate_records, find_unseen, read_batch
 from e2emern.flows.queues import ANNOTATE
 from e2emern.flows.settings import Settings
 from e2emern.tasks.annotate import Annotated, already_annotated
@@ -38,15 +42,14 @@ from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.snapshots.reader import Snapshot
-from e2emern.warehouse.sources.counts import pending
-from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.sources.counts import finished, pending
 from e2emern.warehouse.sources.locks import is_claimed
-from e2emern.warehouse.sources.runs import FLOW_RUN, read_run
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
 
 _MOST_LOST = 5  # after this many worker deaths, blame the batch
 _QUIET_S = 300.0  # without a finished batch, log a warning after this time
+_SEEN_WITHIN_S = 180.0  # the caches of network file systems hide a new file for a minute at most
 
 
 def annotate_on_pool(
@@ -77,16 +80,21 @@ def annotate_on_pool(
         home=home,
         versions=versions,
         model=str(folder),
-        device=settings.device,
         queue=queue,
         batch=settings.batch,
         poll=settings.poll,
         patience=settings.patience,
         unlocked=settings.unlocked,
     )
-    options: dict[str, str] = {"device": settings.device}
     return run_sources(
-        sources, home, versions=versions, options=options, work=pool.annotate, publishing=publishing, over=over
+        sources,
+        home,
+        versions=versions,
+        options={"queue": queue},
+        work=pool.annotate,
+        publishing=publishing,
+        over=over,
+        limits=settings.publishing,
     )
 
 
@@ -112,13 +120,21 @@ class Liveness:
         """Return why no worker processes a run with this state and these locks; None if one may."""
         if state == StateType.PENDING:
             if self.pending_s >= self.patience:
-                return f"its worker took it and never began in {self.patience:,.0f} s"
+                return f"its worker took it and never began in {self.patience:,.0f} s (setting patience)"
             self.pending_s += self.poll
         if state == StateType.RUNNING:
             if not locked and self.unlocked_s >= self.unlocked:
                 return f"its worker was killed: no source was locked for {self.unlocked:,.0f} s"
             self.unlocked_s = 0.0 if locked else self.unlocked_s + self.poll
         return None
+
+    def of_next_run(self) -> Liveness:
+        """Return this for the next run of the batch: with twice the patience if this one never began.
+
+        A host or a container that starts slowly is no reason to give the batch up.
+        """
+        slow = self.pending_s >= self.patience
+        return replace(self, patience=self.patience * 2 if slow else self.patience)
 
 
 @dataclass(slots=True)
@@ -129,7 +145,8 @@ class _Batch:
     run: FlowRun
     liveness: Liveness  # of this run
     sent: list[str]  # ids of all its runs
-    lost: int = 0  # runs whose worker died
+    lost: int = 0  # runs whose worker died at work
+    unseen_s: float = 0.0  # seconds in which what its worker wrote was not seen here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,14 +156,13 @@ class Pool:
     Attributes:
         model: folder of the model, the same on every host.
         queue: work queue of the runs.
-        batch: sources in one batch.
+        batch: records in one batch.
         poll, patience, unlocked: see `Liveness`.
     """
 
     home: Home
     versions: Versions
     model: str
-    device: str
     queue: str
     batch: int
     poll: float
@@ -159,14 +175,20 @@ class Pool:
         Raises InputError if `annotate-sources` is not deployed.
         """
         log = get_run_logger()
-        cut = [todo[at : at + self.batch] for at in range(0, len(todo), self.batch)]
-        log.info(f"{len(todo):,} sources to annotate in {len(cut):,} batches")
+        counts = {source.key: estimate_records(source, self.home) for source in todo}
+        batches = cut(todo, records=self.batch, count=lambda source: counts[source.key])
+        total = sum(counts.values())
+        log.info(f"{len(todo):,} sources, about {total:,} records, to annotate in {len(batches):,} batches")
         begun = moved = time.monotonic()
-        waiting = [self._begin(sources) for sources in cut]
-        with get_client(sync_client=True) as client:
+        waiting = [self._begin(sources) for sources in batches]
+        with get_client(sync_client=True) as client, ProgressArtifact("all batches") as progress:
             while waiting:
                 time.sleep(self.poll)
-                before, waiting = len(waiting), [one for one in waiting if not self._is_finished(one, outcome, client)]
+                done = finished(self.home, self.versions)
+                before = len(waiting)
+                waiting = [one for one in waiting if not self._is_finished(one, outcome, client, done)]
+                left = sum(counts[source.key] for one in waiting for source in one.sources)
+                progress("records", total - left, total)
                 if len(waiting) < before:
                     moved = time.monotonic()
                     log.info(f"{len(waiting):,} batches are left")
@@ -193,7 +215,6 @@ class Pool:
             "model": self.model,
             "version": self.versions.model,
             "mesh": self.versions.mesh,
-            "device": self.device,
         }
         for attempt in count(1):
             try:
@@ -212,33 +233,51 @@ class Pool:
                 return run
         raise AssertionError  # count never ends
 
-    def _is_finished(self, batch: _Batch, outcome: Outcome, client: SyncPrefectClient) -> bool:
+    def _is_finished(self, batch: _Batch, outcome: Outcome, client: SyncPrefectClient, done: Collection[str]) -> bool:
         """Return whether a batch is finished; if so, add it to the outcome. Send it again if its run is lost."""
         log = get_run_logger()
-        left = self._left(batch)
+        left = [source for source in batch.sources if source.key.stem not in done]
         if not left:
             self._add(batch, outcome, {})
             return True
         try:
             if (why := self._loss(batch, left, client)) is not None:
-                batch.lost += 1
                 log.warning(f"{batch.run.name}: {why}")
+                of_next = batch.liveness.of_next_run()
+                batch.lost += of_next.patience == batch.liveness.patience
                 if batch.lost < _MOST_LOST:
                     batch.run = self._send(batch.sources)
                     batch.sent.append(str(batch.run.id))
-                    batch.liveness = self._liveness()
+                    batch.liveness = of_next
                     return False
                 self._add(batch, outcome, dict.fromkeys((one.key.name for one in left), f"{why}, {batch.lost} times"))
                 return True
+            if batch.run.state and batch.run.state.is_final():
+                return self._has_settled(batch, outcome, read_batch(client, batch.sent))
         except httpx.HTTPError as error:  # the server restarts: the batches continue meanwhile
             log.warning(f"the Prefect server does not answer ({type(error).__name__}); the batches continue")
-            return False
-        if batch.run.state and batch.run.state.is_final() and (left := self._left(batch)):
-            message = _message(batch.run)
-            reasons = _failures(self.home, batch.sent)
-            self._add(batch, outcome, {one.key.name: reasons.get(one.key.name, message) for one in left})
-            return True
         return False
+
+    def _has_settled(self, batch: _Batch, outcome: Outcome, returned: dict[str, Returned]) -> bool:
+        """Add a batch whose run has ended to the outcome, once this host sees all that its worker wrote."""
+        keys = [source.key for source in batch.sources]
+        unseen = find_unseen(self.home, keys, self.versions, returned)
+        if unseen and batch.unseen_s < _SEEN_WITHIN_S:
+            if not batch.unseen_s:
+                get_run_logger().info(f"{batch.run.name}: waiting until this host sees the file of {unseen[0]}")
+            batch.unseen_s += self.poll
+            return False
+        failed = {}
+        for key in pending(self.home, keys, self.versions):
+            one = returned.get(key.name)
+            failed[key.name] = one.reason if one else _message(batch.run)
+        for name in unseen:
+            failed[name] = (
+                f"its mentions were written on {returned[name].host}, and {socket.gethostname()} does not see them "
+                f"after {_SEEN_WITHIN_S:,.0f} s; is {self.home.root} the same storage on both hosts?"
+            )
+        self._add(batch, outcome, failed)
+        return True
 
     def _loss(self, batch: _Batch, left: list[Source], client: SyncPrefectClient) -> str | None:
         """Return why no worker will finish the run of a batch; None if one may. Mark an abandoned run as crashed."""
@@ -256,11 +295,6 @@ class Pool:
         if (why := batch.liveness.find_loss(kind, locked=locked)) is not None:
             client.set_flow_run_state(batch.run.id, Crashed(message=why), force=True)
         return why
-
-    def _left(self, batch: _Batch) -> list[Source]:
-        keys = [source.key for source in batch.sources]
-        waiting = set(pending(self.home, keys, self.versions))
-        return [source for source in batch.sources if source.key in waiting]
 
     def _add(self, batch: _Batch, outcome: Outcome, failed: dict[str, str]) -> None:
         outcome.failed |= failed
@@ -284,17 +318,6 @@ def _message(run: FlowRun) -> str:
     """Return the message of the last state of a run, without the prefix that Prefect adds."""
     state = run.state
     if state is None or state.type == StateType.COMPLETED:
-        return f"run {run.name} ended without it; do all hosts have the same release?"
+        return f"run {run.name} ended without it; do all hosts have the same release, and the same home?"
     message = " ".join((state.message or state.name or "").split())
     return message.removeprefix("Flow run encountered an exception: ").removeprefix("InputError: ")
-
-
-def _failures(home: Home, runs: list[str]) -> dict[str, str]:
-    """Return the reasons of the sources that could not be read, from the records of these flow runs."""
-    return {
-        source.name: source.error or "failed"
-        for run in read_history(home).runs
-        if run.options.get(FLOW_RUN) in runs
-        for source in read_run(home.run(run.run_id)).sources
-        if source.outcome == "failed"
-    }

@@ -15,7 +15,9 @@ from pydantic import Field
 
 from e2emern.flows.artifacts import ProgressArtifact
 from e2emern.flows.relink import relink
+from e2emern.flows.run_names import named
 from e2emern.flows.settings import Device, read_settings
+from e2emern.tasks.devices import describe_device
 from e2emern.tasks.mesh.importing import import_mesh
 from e2emern.tasks.resolve import snapshot_model
 from e2emern.warehouse.home_format import open_home
@@ -23,7 +25,7 @@ from e2emern.warehouse.snapshots.reader import current_snapshot
 from e2emern.warehouse.wording import plural
 
 
-@flow(name="refresh-mesh", flow_run_name="refresh MeSH", persist_result=False)
+@flow(name="refresh-mesh", flow_run_name=named("refresh-mesh"), persist_result=False)
 def refresh_mesh(
     sources: Annotated[list[Path], Field(min_length=1)],
     version: str | None = None,
@@ -44,6 +46,7 @@ def refresh_mesh(
     log = get_run_logger()
     settings = read_settings(home=home, device=device)
     place = open_home(settings.home)
+    log.info(f"device {describe_device(settings.device)}")
     imported = import_mesh(sources, version=version, home=place)
     concepts, failed = plural(imported.concepts, "concept"), plural(imported.failed, "record")
     log.info(f"MeSH {imported.mesh_version}: {concepts}, {failed} failed")
@@ -53,6 +56,11 @@ def refresh_mesh(
     model = snapshot_model(place) or settings.model
     with ProgressArtifact("relink") as progress:
         outcome = relink(
-            settings.home, mesh=imported.mesh_version, model=model, device=settings.device, progress=progress
+            settings.home,
+            mesh=imported.mesh_version,
+            model=model,
+            device=settings.device,
+            limits=settings.publishing,
+            progress=progress,
         )
     log.info(f"{plural(outcome.total('spans'), 'mention')} linked again; snapshot {outcome.snapshot.number}")

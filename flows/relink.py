@@ -13,8 +13,9 @@ from pathlib import Path
 from e2emern.model.inference.cascade import Cascade
 from e2emern.model.progress import Progress, silent
 from e2emern.model.vocabulary import bag_of_words
+from e2emern.tasks.devices import pick_device
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.models import load, pick_device, read_versions
+from e2emern.tasks.models import load, read_versions
 from e2emern.tasks.relink import Relinked, relink_source
 from e2emern.tasks.resolve import find_model, snapshot_model
 from e2emern.warehouse.errors import NoSnapshotError
@@ -24,6 +25,7 @@ from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.mesh.changes import mesh_changes
 from e2emern.warehouse.mesh.entities import entities_path
 from e2emern.warehouse.snapshots.publish import publish, still_current
+from e2emern.warehouse.snapshots.publish_gate import Limits
 from e2emern.warehouse.snapshots.reader import Snapshot, current_snapshot, current_sources
 from e2emern.warehouse.sources.counts import pending, read_source_summary
 from e2emern.warehouse.sources.history import recorded_run
@@ -46,7 +48,13 @@ class RelinkOutcome:
 
 
 def relink(
-    home: Path, *, mesh: str, model: Path | str | None = None, device: str = "auto", progress: Progress = silent
+    home: Path,
+    *,
+    mesh: str,
+    model: Path | str | None = None,
+    device: str = "auto",
+    limits: Limits | None = None,
+    progress: Progress = silent,
 ) -> RelinkOutcome:
     """Relink the stored mentions that a version of MeSH in the home affects, copy the others, and publish.
 
@@ -79,12 +87,18 @@ def relink(
     def cascade() -> Cascade:
         return load(folder, table, home=place, device=device, progress=progress)
 
-    sources, snapshot = _relink_sources(place, current, new, cascade=cascade, progress=progress)
+    sources, snapshot = _relink_sources(place, current, new, cascade=cascade, limits=limits, progress=progress)
     return RelinkOutcome(old=old.mesh, new=new.mesh, sources=sources, before=before, snapshot=snapshot)
 
 
 def _relink_sources(
-    home: Home, current: Snapshot, new: Versions, *, cascade: Callable[[], Cascade], progress: Progress
+    home: Home,
+    current: Snapshot,
+    new: Versions,
+    *,
+    cascade: Callable[[], Cascade],
+    limits: Limits | None,
+    progress: Progress,
 ) -> tuple[dict[SourceKey, Relinked], Snapshot]:
     """Relink every source that is not done, publish, and record both as one run."""
     old = current.versions
@@ -109,7 +123,7 @@ def _relink_sources(
             for key in todo:
                 progress("sources", len(sources), total)
                 sources[key] = relink_source(key, home=home, changes=changes, old=old, cascade=cascade)
-        return sources, publish(home, new, operation="relink", over=now)
+        return sources, publish(home, new, operation="relink", over=now, limits=limits)
 
 
 def _left(home: Home, *, old: Versions, new: Versions) -> list[SourceKey]:

@@ -23,6 +23,7 @@ from e2emern.flows.annotate import begin_in
 from e2emern.flows.artifacts import show_evaluation
 from e2emern.flows.events import PROMOTED, REFUSED, emit
 from e2emern.flows.retries import is_transient
+from e2emern.flows.run_names import named
 from e2emern.flows.settings import Device, read_settings
 from e2emern.model.version import model_version
 from e2emern.tasks.errors import InputError
@@ -121,7 +122,7 @@ TASKS = Steps(
 )
 
 
-@flow(name="retrain", flow_run_name="retrain", persist_result=False)
+@flow(name="retrain", flow_run_name=named("retrain"), persist_result=False)
 def retrain(
     home: Path | None = None,
     config: Path | None = None,

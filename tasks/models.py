@@ -17,6 +17,7 @@ from e2emern.model.progress import Progress, silent
 from e2emern.model.seen import SEEN, Seen, read_seen
 from e2emern.model.version import model_version
 from e2emern.model.vocabulary import Vocabulary
+from e2emern.tasks.devices import pick_device
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.resolve import check_model, no_entities, read_mesh_version
 from e2emern.warehouse.errors import WarehouseError
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from e2emern.model.inference.cascade import Cascade
     from e2emern.model.network import E2emernModel
-
-DEVICES = ("auto", "cpu", "cuda")
 
 
 def read_versions(model: Path, mesh: Path) -> Versions:
@@ -45,21 +44,6 @@ def read_versions(model: Path, mesh: Path) -> Versions:
     except WarehouseError as error:
         raise InputError(str(error)) from error
     return Versions(model=version, mesh=read_mesh_version(mesh))
-
-
-def pick_device(name: str) -> str:
-    """Return `cpu` or `cuda`; `auto` is cuda if a GPU exists. Raises InputError for a missing device."""
-    if name not in DEVICES:
-        raise InputError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
-    if name == "cpu":
-        return name
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if name == "cuda":
-        raise InputError("no CUDA device was found; use --device cpu")
-    return "cpu"
 
 
 def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress: Progress = silent) -> Cascade:

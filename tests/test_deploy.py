@@ -14,7 +14,7 @@ UNITS = sorted((ROOT / "deploy").glob("*.service"))
 
 
 def test_there_are_units() -> None:
-    assert len(UNITS) == 3
+    assert len(UNITS) == 4
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs the Debian package systemd")

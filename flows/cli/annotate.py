@@ -179,7 +179,7 @@ def _annotate(
     columns = columns or GUESSED
     _report_columns(files, columns)
     if device is Device.CUDA:
-        from e2emern.tasks.models import pick_device
+        from e2emern.tasks.devices import pick_device
 
         pick_device(device.value)
     from e2emern.flows.annotate import IncompleteError, annotate_sources

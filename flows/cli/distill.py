@@ -28,7 +28,8 @@ def silver(
     Takes passages at random that are rich in names of MeSH, and keeps for each word the mean of what the models think.
     Started again, it resumes.
     """
-    from e2emern.tasks.models import hide_progress_bars, pick_device
+    from e2emern.tasks.devices import pick_device
+    from e2emern.tasks.models import hide_progress_bars
     from e2emern.tasks.training.distill import make_silver
     from e2emern.tasks.training.train import one_line
 

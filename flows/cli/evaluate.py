@@ -73,7 +73,7 @@ def evaluate(
     say(f"wrote evaluation.json, evaluation.parquet and report.md to {output}")
     if html:
         from e2emern.flows.report.evaluation import evaluation_report
-        from e2emern.tasks.models import pick_device
+        from e2emern.tasks.devices import pick_device
         from e2emern.warehouse.files import atomic_write
 
         place = pick_device(device.value)

@@ -122,11 +122,25 @@ def rollback(
 def prune(
     home: HomeFolder,
     keep: Annotated[int, typer.Option(min=1, metavar="N", help="Newest snapshots to keep; the current one stays too.")],
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="HOURS",
+            help="Also keep what was current in this time, for readers on other hosts.",
+            show_default="a minute",
+        ),
+    ] = None,
 ) -> None:
-    """Delete old snapshots, and the files that no other one shows; work that was never published stays."""
+    """Delete old snapshots, and the files that no other one shows; work that was never published stays.
+
+    A snapshot that a reader has open stays. If the home is on storage whose locks this host does not see, give --grace
+    the time that the longest reader takes.
+    """
+    from e2emern.warehouse.snapshots.prune import GRACE_S
     from e2emern.warehouse.snapshots.prune import prune as prune_home
 
-    done = prune_home(home, keep=keep)
+    done = prune_home(home, keep=keep, grace_s=GRACE_S if grace is None else grace * 3600)
     print(
         f"deleted {plural(len(done.deleted), 'snapshot')} and {plural(done.files, 'file')} of "
         f"{done.bytes / 1e6:,.1f} MB; "

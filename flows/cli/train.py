@@ -57,7 +57,8 @@ def train(
     dev what weighs the evidence, so that `annotate` can take the model.
     """
     from e2emern.model.training.recipe import RecipeError, read_config
-    from e2emern.tasks.models import hide_progress_bars, pick_device
+    from e2emern.tasks.devices import pick_device
+    from e2emern.tasks.models import hide_progress_bars
     from e2emern.tasks.resolve import find_recipe
     from e2emern.tasks.training.train import search_recipe, train_seeds
 
@@ -102,7 +103,8 @@ def pretrain(
     Started again, it resumes; with more tokens, so does a run that is done.
     """
     from e2emern.model.training.pretrain import pretrain as run
-    from e2emern.tasks.models import hide_progress_bars, pick_device
+    from e2emern.tasks.devices import pick_device
+    from e2emern.tasks.models import hide_progress_bars
     from e2emern.tasks.training.train import one_line
 
     hide_progress_bars()

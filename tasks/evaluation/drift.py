@@ -22,6 +22,7 @@ from e2emern.warehouse.queries.nights import Night, nights
 from e2emern.warehouse.registry.corrections import pending_corrections
 from e2emern.warehouse.snapshots.publish_gate import total_variation
 from e2emern.warehouse.snapshots.reader import current_snapshot
+from e2emern.warehouse.sources.history import read_history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def read_drift(home: Home, *, limits: DriftLimits | None = None) -> Drift | None
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What waits: files of corrections that no retraining has used, and versions of MeSH that were not reported yet."""
+    """What waits: files of corrections that no retraining has used, and versions of MeSH that no run has linked to."""
 
     corrections: tuple[str, ...] = ()
     mesh: tuple[str, ...] = ()
@@ -122,11 +123,11 @@ def read_news(home: Home, *, corrections: Path | None = None) -> News:
     """Return the pending files of corrections (by default in `corrections` of the home), and new versions of MeSH."""
     reported = _reported_mesh(home)
     current = current_snapshot(home)
-    linked = current.mesh_version if current else None
+    linked = {run.versions.get("mesh") for run in read_history(home).runs} | {current.mesh_version if current else None}
     versions = sorted(one.mesh_version for one in list_vocabularies(home)) if home.root.is_dir() else []
     return News(
         corrections=tuple(pending_corrections(home, corrections)),
-        mesh=tuple(version for version in versions if version != linked and version not in reported),
+        mesh=tuple(version for version in versions if version not in linked and version not in reported),
     )
 
 

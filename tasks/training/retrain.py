@@ -21,8 +21,9 @@ from e2emern.model.training.distillation import seen_by_teachers
 from e2emern.model.training.recipe import Config, Recipe, find_encoder, make_recipe, read_config
 from e2emern.model.training.train import train
 from e2emern.model.version import model_version, weights_digest
+from e2emern.tasks.devices import pick_device
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.models import pick_device, read_vocabulary, seen_by
+from e2emern.tasks.models import read_vocabulary, seen_by
 from e2emern.tasks.resolve import find_model, find_recipe
 from e2emern.tasks.training.corrections import CORPUS, SPLIT, Corrections, read_corrections
 from e2emern.tasks.training.finalize import finalize

@@ -120,9 +120,10 @@ class Installation:
         assert self.server
         end_tree(self.server, signal.SIGTERM)
 
-    def deploy(self) -> str:
-        """Deploy as README.md does, and return what that prints."""
-        return self._run(DEPLOY)
+    def deploy(self, *, settings: str = "") -> str:
+        """Deploy as README.md does, with a settings file if one is given, and return what that prints."""
+        (self.folder / "deployed.toml").write_text(settings)
+        return self._run(DEPLOY, E2EMERN_CONFIG=str(self.folder / "deployed.toml"))
 
     def start_workers(self) -> None:
         """Start the workers of a host as README.md does."""
@@ -236,6 +237,11 @@ class Installation:
         """Gives a deployment the parameters of runs that are begun with none."""
         self._ask("PATCH", f"deployments/{self._deployed(deployment)}", {"parameters": parameters})
 
+    def schedule(self, deployment: str, cron: str, **parameters: object) -> None:
+        """Gives a deployment another schedule, as one may in the UI."""
+        wanted = {"schedule": {"cron": cron, "timezone": "UTC"}, "active": False, "parameters": parameters}
+        self.post(f"deployments/{self._deployed(deployment)}/schedules", [wanted])
+
     def enable(self, automation: str) -> None:
         (found,) = [one for one in self.post("automations/filter") if one["name"] == automation]
         self._ask("PATCH", f"automations/{found['id']}", {"enabled": True})
@@ -280,11 +286,11 @@ class Installation:
 
         return ended
 
-    def _run(self, command: str) -> str:
+    def _run(self, command: str, **variables: str) -> str:
         done = subprocess.run(
             shlex.split(command),
             cwd=ROOT,
-            env=self.make_environment(),
+            env=self.make_environment() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

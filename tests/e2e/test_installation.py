@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -32,7 +33,8 @@ def test_what_is_deployed_is_what_the_file_says(installation: Installation, note
         assert found["entrypoint"] == described["entrypoint"]
         assert found["enforce_parameter_schema"]
         schedules = [
-            {"cron": one["schedule"]["cron"], "timezone": one["schedule"]["timezone"], "active": one["active"]}
+            {"slug": one["slug"], "active": one["active"]}
+            | {name: one["schedule"][name] for name in ("cron", "timezone")}
             for one in found["schedules"]
         ]
         assert schedules == described.get("schedules", [])
@@ -75,8 +77,12 @@ def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
     night = installation.night()
     assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
     assert rows(home, "SELECT count(*) > 40 FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id='D009369'")
-    artifacts = {one["key"] for one in installation.post("artifacts/latest/filter")}
-    assert {"night-home", "progress-pubmed30n0001-xml-gz", "progress-pubmed30n0002-xml-gz"} <= artifacts
+    artifacts = {one["key"]: one["data"] for one in installation.post("artifacts/latest/filter")}
+    assert {"night-home", "batch", "progress-all-batches", "progress-batch"} <= artifacts.keys()
+    assert not [key for key in artifacts if key.startswith("progress-pubmed")]  # their files are done
+    (row,) = json.loads(artifacts["batch"])
+    assert (row["source"], row["documents"], row["state"]) == ("pubmed30n0002.xml.gz", 20, "complete")
+    assert re.fullmatch(r"nightly 20\d\d-\d\d-\d\d home", night["name"])
 
     question = f".venv/bin/e2emern sql --home {home} --format json 'SELECT count(*) AS n FROM documents'"
     answer = subprocess.run(shlex.split(question), cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -129,7 +135,37 @@ def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(
     wait_for(
         lambda: f"e2emern: this worker takes no runs: {missing}\n" in log.read_text(), what="the worker reports it"
     )
-    installation.deploy()
+    _deploy_over_what_operators_set(installation)
     assert installation.queues() == [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
     wait_for(lambda: "e2emern: this worker takes runs again\n" in log.read_text(), what="the worker works again")
-    note("a missing queue reported, and created")
+    note("a missing queue reported, and created; an upgrade keeps what operators set")
+
+
+LOCAL = """
+[deployments.nightly.schedules.night]
+cron = "0 1 * * *"
+[deployments.retrain.parameters]
+backfill = true
+"""
+
+
+def _deploy_over_what_operators_set(installation: Installation) -> None:
+    """Cause: `e2emern deploy` erased a second home's schedule, parameters of `retrain`, and which triggers were on."""
+    installation.schedule("nightly", "0 4 * * *", home="/second")
+    installation.configure("retrain", encoder="recipe")
+    installation.enable("e2emern drift")
+    printed = installation.deploy(settings=LOCAL).splitlines()
+    assert [line.removeprefix("e2emern: ") for line in printed if " -> " in line or "kept: " in line] == [
+        "nightly: schedule night: 30 2 * * * UTC -> 0 1 * * * UTC",
+        "retrain: parameter backfill: none -> True",
+        "kept: nightly: schedule 2: 0 4 * * * UTC inactive home=/second, as set on the server; the files have none",
+        "kept: retrain: parameter encoder: 'recipe', as set on the server; the files have none",
+        "kept: retrain: trigger e2emern drift: on, as set on the server; the files have off",
+    ]
+    deployed = {one["name"]: one for one in installation.post("deployments/filter")}
+    crons = {one["schedule"]["cron"]: one["parameters"] for one in deployed["nightly"]["schedules"]}
+    assert crons == {"0 1 * * *": {}, "0 4 * * *": {"home": "/second"}}
+    assert deployed["retrain"]["parameters"] == {"encoder": "recipe", "backfill": True}
+    enabled = {one["name"]: one["enabled"] for one in installation.post("automations/filter")}
+    assert enabled["e2emern drift"]
+    installation.configure("retrain")

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from e2emern.warehouse.files import locked
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.registry.models import champion
 from e2emern.warehouse.sources.runs import RunRecord, write_run
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, wait_for
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.world import CONCEPTS, World, dump, rows
 
@@ -56,6 +57,8 @@ def test_drift_has_a_model_trained_that_takes_over(
 
     retrained = installation.triggered("e2emern drift")
     assert retrained["state_type"] == "COMPLETED", retrained["state"]["message"]
+    (drifted,) = installation.post("artifacts/latest/filter", {"artifacts": {"key": {"any_": ["drift-tended"]}}})
+    assert drifted["description"].endswith("compared with 7 nights before: drifted in documents")
     better = champion(home)
     assert better != poor
     (event,) = installation.events("e2emern.promoted")
@@ -94,6 +97,23 @@ def test_a_worse_model_is_refused_and_the_better_one_taken_back(
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert said == f"{champion(home)} is the champion in place of {better}\n"
     note("a worse one refused, the promotion taken back")
+
+
+def test_a_night_does_not_wait_for_an_evaluation(
+    installation: Installation, home: Home, note: Callable[[str], None]
+) -> None:
+    """Cause: on one host, a batch of one record waited 14 minutes behind a retraining. The lock keeps it at work."""
+    gold = [f"tiny/dev={installation.folder / 'gold' / 'corpus.parquet'}"]
+    with locked(home.lock):
+        ended = installation.begin("evaluate", home=str(home.root), gold=gold)
+        wait_for(lambda: installation.runs("evaluate", "RUNNING"), what="an evaluation runs")
+        beside = {"home": str(installation.folder / "beside"), "sources": [str(installation.folder / "after-nothing")]}
+        night = installation.run("nightly", **beside)
+        assert night["state_type"] == "COMPLETED", night["state"]["message"]
+        assert ended() is None
+    evaluated = wait_for(ended, what="the evaluation ends")
+    assert evaluated["state_type"] == "COMPLETED", evaluated["state"]["message"]
+    note("a night beside an evaluation")
 
 
 def test_the_doctor_repairs_and_a_new_mesh_takes_over(

@@ -50,6 +50,21 @@ def test_a_job_without_progress_has_no_bar_and_a_failed_one_is_not_full(monkeypa
     assert [percent for _, percent, _ in asked] == [50.0]
 
 
+def test_the_bar_of_a_file_is_deleted_when_the_file_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cause: a first load left 1,300 bars."""
+    asked = _server(monkeypatch)
+    with ProgressArtifact("a.xml", keep=False) as progress:
+        progress("documents", 1, 4)
+    with pytest.raises(ValueError, match="bad"), ProgressArtifact("b.xml", keep=False) as progress:
+        progress("documents", 2, 4)
+        raise ValueError("bad")
+    assert [(name, percent) for name, percent, _ in asked] == [
+        ("create_progress_artifact", 25.0),
+        ("delete", 0.0),
+        ("create_progress_artifact", 50.0),
+    ]
+
+
 def _server(
     monkeypatch: pytest.MonkeyPatch, *, fails: str = "", error: Exception | None = None
 ) -> list[tuple[str, float, str]]:
@@ -67,5 +82,6 @@ def _server(
 
     for name in ("create_progress_artifact", "update_progress_artifact"):
         monkeypatch.setattr(f"e2emern.flows.artifacts.{name}", server(name))
+    monkeypatch.setattr("e2emern.flows.artifacts._delete", lambda _: asked.append(("delete", 0.0, "")))
     monkeypatch.setattr("e2emern.flows.artifacts._STEP_S", 0.0)
     return asked

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import importlib
+import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import prefect
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ParameterTypeError
 from prefect.flows import Flow
 from prefect.server.events.actions import RunDeployment
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from e2emern.flows.annotate import IncompleteError, Outcome
 from e2emern.flows.annotate_sources import SourceFile, annotate_batch
 from e2emern.flows.backfill import backfill
 from e2emern.flows.evaluate import evaluate
 from e2emern.flows.nightly import nightly
+from e2emern.flows.pool import annotate_on_pool
 from e2emern.flows.refresh_mesh import refresh_mesh
 from e2emern.flows.retrain import retrain
+from e2emern.flows.settings import read_settings
 from e2emern.model.version import model_version
 from e2emern.tasks.errors import InputError
+from e2emern.tasks.models import read_versions
+from e2emern.tasks.sources import find_sources
+from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.registry.models import add_model
+from e2emern.warehouse.sources.counts import finished
 from e2emern.warehouse.sources.locks import is_claimed
 from tests.conftest import ROOT
 from tests.flows.world import World, another, by_one_worker, dump, rows
+from tests.network_storage import NetworkStorage
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +72,58 @@ def test_a_night_that_a_backfill_overtakes_goes_on_with_its_model(
     nightly(home)
     assert rows(home, "SELECT number, operation, documents FROM snapshot") == [(3, "annotate", 40)]
     assert rows(home, "SELECT model_version FROM snapshot") == [(model_version(new),)]
+    with get_client(sync_client=True) as client:
+        names = {run.name for run in client.read_flow_runs()}
+    assert [name for name in names if re.fullmatch(r"nightly 20\d\d-\d\d-\d\d home", name)]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_a_worker_returned_is_waited_for_on_network_storage(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network_storage: NetworkStorage
+) -> None:
+    """Cause: all batches completed, yet the night failed: its listing was older than the files of the workers."""
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "pubmed30n0001.xml.gz").write_bytes(dump(1))
+    (source / "pubmed30n0002.xml.gz").write_bytes(b"no gzip")
+    monkeypatch.setenv("E2EMERN_DEVICE", "cpu")
+    worked: list[FlowRun] = []
+
+    def on_another_host(*_: object, parameters: dict[str, Any], **__: object) -> FlowRun:
+        with network_storage.elsewhere(), get_client(sync_client=True) as client:
+            state = annotate_batch(**parameters, return_state=True)
+            worked.append(client.read_flow_run(state.state_details.flow_run_id))
+        return worked[-1]
+
+    @prefect.flow(name="night")
+    def night(home: Path) -> Outcome:
+        place = Home(home)
+        make_home(place)
+        finished(place, read_versions(world.model, world.mesh))  # this host has listed the folder
+        settings = read_settings(home=home, poll=0.05)
+        given = {"model": str(world.model), "mesh": str(world.mesh), "settings": settings}
+        try:
+            return annotate_on_pool(find_sources([source]), place, **given)
+        except IncompleteError as error:
+            return error.outcome
+
+    monkeypatch.setattr("e2emern.flows.pool.run_deployment", on_another_host)
+    network_storage.openings = 7
+    outcome = night(tmp_path / "home")
+    assert [one.summary.key.name for one in outcome.annotated] == ["pubmed30n0001.xml.gz"]
+    assert {name: reason.split(";")[0] for name, reason in outcome.failed.items()} == {
+        "pubmed30n0002.xml.gz": "cannot be read as gzip"
+    }
+    assert len(worked) == 1
+    assert rows(tmp_path / "home", "SELECT count(*) FROM documents") == [(20,)]
+
+    network_storage.openings = 10_000
+    monkeypatch.setattr("e2emern.flows.pool._SEEN_WITHIN_S", 0.2)
+    host = socket.gethostname()
+    assert night(tmp_path / "other").failed["pubmed30n0001.xml.gz"] == (
+        f"its mentions were written on {host}, and {host} does not see them after 0 s; is {tmp_path / 'other'} the "
+        "same storage on both hosts?"
+    )
 
 
 def test_a_batch_is_claimed_before_its_model_is_read(
@@ -66,7 +131,7 @@ def test_a_batch_is_claimed_before_its_model_is_read(
 ) -> None:
     """Cause: a batch was taken for dead, and sent again, that took longer than three looks to read its model."""
     version, key = model_version(world.model), SourceKey("pubmed30n0001.xml", "0" * 16)
-    given = {"home": tmp_path / "home", "model": str(world.model), "mesh": str(world.mesh), "device": "cpu"}
+    given = {"home": tmp_path / "home", "model": str(world.model), "mesh": str(world.mesh)}
     sources = [SourceFile(name=key.name, path=tmp_path / key.name, digest=key.digest, bytes=1)]
     seen: list[bool] = []
 

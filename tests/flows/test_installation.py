@@ -51,14 +51,9 @@ def test_the_package_has_the_files_of_the_repository() -> None:
 def test_deployments_and_units_are_copied_once(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["deploy", "--copy", str(tmp_path / "own")])
     assert done.exit_code == 0
-    names = [
-        "automations.yaml",
-        "e2emern-coordinator.service",
-        "e2emern-server.service",
-        "e2emern-worker@.service",
-        "prefect.env",
-    ]
-    assert sorted(path.name for path in (tmp_path / "own").iterdir()) == [*names, "prefect.yaml"]
+    units = [f"e2emern-{name}.service" for name in ("coordinator", "server", "trainer@", "worker@")]
+    names = ["automations.yaml", *units, "prefect.env", "prefect.yaml"]
+    assert sorted(path.name for path in (tmp_path / "own").iterdir()) == names
     copied = yaml.safe_load((tmp_path / "own" / "prefect.yaml").read_text("utf-8"))
     assert "nightly" in [one["name"] for one in copied["deployments"]]
     with pytest.raises(InputError, match=r"prefect\.yaml: exists; copy into another folder, or move it away"):

@@ -9,6 +9,7 @@ from e2emern.flows.pool import Liveness
 
 PENDING, RUNNING, SCHEDULED = StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED
 KILLED = "its worker was killed: no source was locked for 60 s"
+SLOW = "its worker took it and never began in 300 s (setting patience)"
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ KILLED = "its worker was killed: no source was locked for 60 s"
         ([(RUNNING, True)] * 99, None),
         ([(SCHEDULED, False)] * 99, None),  # no worker is free
         ([(PENDING, False)] * 30 + [(RUNNING, False)] * 6, None),
-        ([(PENDING, False)] * 31, "its worker took it and never began in 300 s"),
+        ([(PENDING, False)] * 31, SLOW),
         ([(StateType.COMPLETED, False)] * 99, None),
     ],
 )
@@ -34,3 +35,14 @@ def test_a_run_is_lost_only_if_its_sources_stay_unlocked(polls: list[tuple[State
 def test_one_poll_is_never_enough() -> None:
     liveness = Liveness(poll=600.0, patience=300.0, unlocked=60.0)
     assert [liveness.find_loss(RUNNING, locked=False) is None for _ in range(2)] == [True, False]
+
+
+def test_a_slow_start_doubles_the_patience_and_counts_as_no_death() -> None:
+    """Cause: a pod that needed longer than `patience` to start was given up after five times."""
+    slow, dead = (Liveness(poll=10.0, patience=300.0, unlocked=60.0) for _ in range(2))
+    for _ in range(31):
+        slow.find_loss(PENDING, locked=False)
+    for _ in range(7):
+        dead.find_loss(RUNNING, locked=False)
+    assert [one.of_next_run().patience for one in (slow, dead)] == [600.0, 300.0]
+    assert slow.of_next_run().find_loss(PENDING, locked=False) is None

@@ -26,7 +26,7 @@ from prefect.workers.process import ProcessWorker
 
 from e2emern.flows import notifications
 from e2emern.flows.check_server import check_server
-from e2emern.flows.installation import WAITS, WORKS
+from e2emern.flows.installation import TRAINS, WAITS, WORKS
 from e2emern.flows.queues import POOL, QUEUES, connect, create_queues, missing_queues
 from e2emern.flows.worker import worker_name
 from e2emern.tasks.errors import InputError
@@ -113,13 +113,14 @@ def test_a_server_that_does_not_answer_or_is_not_configured_is_named() -> None:
 
 
 def test_deployments_and_workers_name_the_queues_that_are_created() -> None:
-    """`e2emern worker` serves each queue once, the units all but `train`, which docs/operations.md adds."""
+    """`e2emern worker` serves each queue once, and so do the units; a training has a worker of its own."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]
     used = {(one["work_pool"]["name"], one["work_pool"]["work_queue_name"]) for one in deployments}
     assert used == {("e2emern", "default"), ("e2emern", "annotate"), ("e2emern", "train")}
-    assert sorted([*WAITS, *WORKS]) == ["annotate", "backfill", "default", "train"]
+    assert (WAITS, WORKS, TRAINS) == (("default",), ("annotate", "backfill"), ("train",))
     assert served(ROOT / "deploy" / "e2emern-coordinator.service") == ["default"]
     assert served(ROOT / "deploy" / "e2emern-worker@.service") == ["annotate", "backfill"]
+    assert served(ROOT / "deploy" / "e2emern-trainer@.service") == ["train"]
 
 
 def served(path: Path) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,10 @@ def test_prune_and_relocate(home: Home, run: object) -> None:
         "deleted 0 snapshots and 0 files of 0.0 MB; kept 1, 2\n",
         "e2emern: 1 open or current a moment ago; the next prune takes them\n",
     )
+    two_hours_ago = time.time() - 7200
+    os.utime(home.snapshot(1), (two_hours_ago, two_hours_ago))
+    assert run("prune", "--keep", "1", "--grace", "3")[1].endswith("kept 1, 2\n")
+    assert run("prune", "--keep", "1", "--grace", "1")[1].startswith("deleted 1 snapshot and 0 files ")
     assert run("prune", "--keep", "0")[0] == 2
     assert run("relocate") == (0, f"all snapshots read {home.root} already\n", "")
 

@@ -13,6 +13,7 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.nights import Night
 from e2emern.warehouse.registry.corrections import note_consumed, pending_corrections
 from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.sources.runs import begin_run, finish_run, write_run
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key
 
 USUAL = Night(
@@ -90,6 +91,15 @@ def test_news_are_reported_once(tmp_path: Path) -> None:
     (home.root / "reported.json").write_text("{}")
     with pytest.raises(WarehouseError, match=r"reported\.json is damaged; delete it"):
         read_news(home)
+
+
+def test_a_version_that_was_linked_before_is_no_news(tmp_path: Path) -> None:
+    """Cause: after a new version was imported and linked, the event announced the previous one."""
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    write_run(home, finish_run(begin_run(versions={"model": "m", "mesh": "2024"})))
+    write_run(home, finish_run(begin_run(versions={"model": "m", "mesh": "2027"})))
+    assert read_news(home) == News()
 
 
 def test_the_version_that_is_shown_is_no_news(tmp_path: Path) -> None:
