@@ -184,7 +184,7 @@ def run_sources(
         if todo:
             work(todo, outcome)
         if publishing and (outcome.annotated or outcome.unchanged):
-            outcome.snapshot = _published(home, outcome, over=over, limits=limits)
+            outcome.snapshot = _published(home, outcome, over=outcome.snapshot or over, limits=limits)
     if outcome.problems:
         raise IncompleteError(outcome)
     return outcome

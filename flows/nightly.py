@@ -73,6 +73,7 @@ def nightly(
     """
     begun = time.monotonic()
     settings = read_settings(home=home, sources=sources, pattern=pattern, model=model, mesh=mesh)
+    get_run_logger().info(f"settings: {settings.in_force()}")
     place = open_home(settings.home)
     files, problems = list[FileOutcome](), list[str]()
     try:

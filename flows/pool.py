@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -40,7 +40,9 @@ from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import keep_vocabulary, read_versions
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source
+from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.reader import Snapshot
 from e2emern.warehouse.sources.counts import finished, pending
 from e2emern.warehouse.sources.locks import is_claimed
@@ -76,6 +78,18 @@ def annotate_on_pool(
     versions = read_versions(folder, table)
     begin_in(home)
     keep_vocabulary(home, table, mesh_version=versions.mesh)  # for the workers
+
+    def publish_part(outcome: Outcome) -> None:
+        """Publish what is done, unless that shows less than the current snapshot: one of another model or MeSH."""
+        current = outcome.snapshot or over
+        if current and current.versions != versions:
+            return
+        try:
+            outcome.snapshot = publish(home, versions, operation="annotate", over=current, limits=settings.publishing)
+            get_run_logger().info(f"snapshot {outcome.snapshot.number} shows what is done so far")
+        except WarehouseError as error:  # the end of the night reports it
+            get_run_logger().warning(f"what is done so far is not published: {error}")
+
     pool = Pool(
         home=home,
         versions=versions,
@@ -85,6 +99,8 @@ def annotate_on_pool(
         poll=settings.poll,
         patience=settings.patience,
         unlocked=settings.unlocked,
+        publish_part=publish_part if publishing else None,
+        publish_every_s=settings.publish_every * 3600,
     )
     return run_sources(
         sources,
@@ -158,6 +174,8 @@ class Pool:
         queue: work queue of the runs.
         batch: records in one batch.
         poll, patience, unlocked: see `Liveness`.
+        publish_part: publishes what is done so far.
+        publish_every_s: seconds between two calls of it.
     """
 
     home: Home
@@ -168,6 +186,8 @@ class Pool:
     poll: float
     patience: float
     unlocked: float
+    publish_part: Callable[[Outcome], None] | None
+    publish_every_s: float
 
     def annotate(self, todo: list[Source], outcome: Outcome) -> None:
         """Send sources in batches, wait until each batch is done or has failed, and add the results to the outcome.
@@ -179,7 +199,7 @@ class Pool:
         batches = cut(todo, records=self.batch, count=lambda source: counts[source.key])
         total = sum(counts.values())
         log.info(f"{len(todo):,} sources, about {total:,} records, to annotate in {len(batches):,} batches")
-        begun = moved = time.monotonic()
+        begun = moved = published = time.monotonic()
         waiting = [self._begin(sources) for sources in batches]
         with get_client(sync_client=True) as client, ProgressArtifact("all batches") as progress:
             while waiting:
@@ -192,6 +212,9 @@ class Pool:
                 if len(waiting) < before:
                     moved = time.monotonic()
                     log.info(f"{len(waiting):,} batches are left")
+                    if waiting and self.publish_part and moved - published >= self.publish_every_s:
+                        self.publish_part(outcome)
+                        published = time.monotonic()
                 elif time.monotonic() - moved > _QUIET_S:
                     moved = time.monotonic()
                     log.warning(f"{len(waiting):,} batches are not finished; is there a worker for queue {self.queue}?")

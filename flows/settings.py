@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         description="Seconds without a lock after which a running batch is lost; a worker locks its sources first.",
     )
 
+    publish_every: float = Field(
+        default=1.0,
+        gt=0,
+        description="Hours after which a night that is not done publishes what is, so that a first load can be asked.",
+    )
     drift: DriftLimits = Field(default=DriftLimits(), description="Limits of drift; a table, see `DriftLimits`.")
     publishing: Limits = Field(default=Limits(), description="Limits of the publish gate; a table, see `Limits`.")
     deployments: dict[str, DeploymentChanges] = Field(
@@ -135,6 +140,12 @@ class Settings(BaseSettings):
         default=None, description="NCBI's key for ten requests a second in place of three."
     )
     ncbi_email: str | None = Field(default=None, description="Your address: NCBI writes to it before it blocks you.")
+
+    def in_force(self) -> str:
+        """Return the settings that are not the defaults, in one line; of secrets only that they are set."""
+        given = {name: getattr(self, name) for name in type(self).model_fields if name != "deployments"}
+        fields = type(self).model_fields
+        return ", ".join(f"{name} = {value}" for name, value in given.items() if value != fields[name].default)
 
     @classmethod
     def settings_customise_sources(

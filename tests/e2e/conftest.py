@@ -35,6 +35,7 @@ def installation(world: World, site: Site, tmp_path_factory: pytest.TempPathFact
         "poll": 0.5,
         "patience": 60,
         "unlocked": 15,
+        "publish_every": 0.0001,
     }
     installation = Installation(folder, settings)
     try:

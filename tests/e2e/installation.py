@@ -240,7 +240,7 @@ class Installation:
     def schedule(self, deployment: str, cron: str, **parameters: object) -> None:
         """Gives a deployment another schedule, as one may in the UI."""
         wanted = {"schedule": {"cron": cron, "timezone": "UTC"}, "active": False, "parameters": parameters}
-        self.post(f"deployments/{self._deployed(deployment)}/schedules", [wanted])
+        self._ask("POST", f"deployments/{self._deployed(deployment)}/schedules", [wanted])
 
     def enable(self, automation: str) -> None:
         (found,) = [one for one in self.post("automations/filter") if one["name"] == automation]
@@ -256,7 +256,7 @@ class Installation:
     def _deployed(self, deployment: str) -> str:
         return str(self._ask("GET", f"deployments/name/{deployment}/{deployment}")["id"])
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
         """Asks the server; again where it is busy, as Prefect's own client does."""
 
         def answered() -> httpx.Response | None:

@@ -44,6 +44,7 @@ def test_a_worker_is_killed_and_the_server_restarts_in_mid_run(
     assert rows(home, "SELECT count(*) FROM documents") == [(720,)]
     crashed = installation.post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["CRASHED"]}}}})
     assert any(one["state"]["message"].startswith("its worker was killed: ") for one in crashed)
+    assert len(list((home / "snapshots").glob("[0-9]*.duckdb"))) > 1  # the first load was shown before its end
     assert examine(Home(home)) == []  # the run of the killed worker is recorded as killed
     note("12 sources by two workers, one killed, the server restarted")
 

@@ -60,6 +60,9 @@ def test_what_is_given_goes_before_the_environment_and_that_before_the_file(
     found = read_settings(batch=5, device=None)
     assert (found.home, found.sources, found.device, found.batch) == (Path("/environment"), ["/a", "/b"], "cpu", 5)
     assert (found.model, found.pattern) == (None, "*.xml.gz")
+    assert read_settings(ncbi_api_key="s3cret").in_force() == (
+        "home = /environment, sources = ['/a', '/b'], device = cpu, batch = 4, ncbi_api_key = **********"
+    )
     file.write_text('home = "/file"\n[drift]\nvolume = 9.0\n[publishing]\nunlinked = 0.5\n')
     assert (read_settings().drift, read_settings().publishing) == (DriftLimits(volume=9.0), Limits(unlinked=0.5))
     monkeypatch.setenv("E2EMERN_SOURCES", "/c  https://example.org/dumps/")
