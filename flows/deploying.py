@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # comes with Prefect, without stubs
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
-from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 from pydantic import ValidationError as InvalidError
@@ -101,15 +101,14 @@ def read_existing(client: SyncPrefectClient) -> dict[str, Entry]:
 
 def _schedule(found: DeploymentSchedule) -> Entry:
     """Return a schedule in the form of `prefect.yaml`."""
-    times: Entry = {"timezone": found.schedule.timezone}
-    if isinstance(found.schedule, CronSchedule):
-        times["cron"] = found.schedule.cron
-        times |= {} if found.schedule.day_or else {"day_or": False}
-    elif isinstance(found.schedule, IntervalSchedule):
-        times["interval"] = found.schedule.interval.total_seconds()
-        times["anchor_date"] = str(found.schedule.anchor_date)
-    else:
-        times["rrule"] = found.schedule.rrule
+    schedule = found.schedule
+    times: Entry = {"timezone": getattr(schedule, "timezone", None)}
+    if isinstance(schedule, CronSchedule):
+        times |= {"cron": schedule.cron} | ({} if schedule.day_or else {"day_or": False})
+    elif isinstance(schedule, IntervalSchedule):
+        times |= {"interval": schedule.interval.total_seconds(), "anchor_date": str(schedule.anchor_date)}
+    elif isinstance(schedule, RRuleSchedule):
+        times["rrule"] = schedule.rrule
     entry = {"slug": found.slug, "active": found.active, "parameters": found.parameters}
     return times | {name: value for name, value in entry.items() if value not in (None, {})}
 

@@ -15,13 +15,24 @@ from typing import Any
 import pytest
 
 
-class _Listing(list[Any]):
+class _Entries:
     """The entries of a folder, as `os.scandir` gives them."""
 
-    def __enter__(self) -> _Listing:
+    def __init__(self, entries: list[Any]) -> None:
+        self._entries = iter(entries)
+
+    def __iter__(self) -> _Entries:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._entries)
+
+    def __enter__(self) -> _Entries:
         return self
 
     def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass
@@ -34,7 +45,7 @@ class NetworkStorage:
 
     root: Path
     openings: int = 1
-    listed: dict[str, _Listing] = field(default_factory=dict)
+    listed: dict[str, list[Any]] = field(default_factory=dict)
     missed: set[str] = field(default_factory=set)
     opened: dict[str, int] = field(default_factory=dict)
     is_elsewhere: bool = False
@@ -71,7 +82,7 @@ def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
         if not storage.is_cached(path):
             return scandir(path)
         with scandir(path) as entries:
-            return storage.listed.setdefault(str(path), _Listing(entries))
+            return _Entries(storage.listed.setdefault(str(path), list(entries)))
 
     def opening(path: Any, mode: str = "r", *args: Any, **given: Any) -> Any:
         if storage.is_cached(path) and mode in ("r", "rb", "r+b") and str(path) in storage.missed:
