@@ -9,11 +9,11 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # comes with Prefect, without stubs
+import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
@@ -55,7 +55,7 @@ def deploy(file: Path, *, dry: bool) -> int:
     for one in described["deployments"]:
         _check(merge(one, None, changes.get(one["name"], DeploymentChanges())))
     with connect() as client:
-        existing = read_existing(client)
+        existing = read_existing(client, described["deployments"])
         described["deployments"] = _merged(described["deployments"], existing, changes)
         if dry:
             return 0
@@ -64,12 +64,14 @@ def deploy(file: Path, *, dry: bool) -> int:
     return _register(described)
 
 
-def read_existing(client: SyncPrefectClient) -> dict[str, Entry]:
-    """Return the deployments on the server by name, in the form of `prefect.yaml`."""
-    automations = client.read_automations(limit=_PAGE)
+def read_existing(client: SyncPrefectClient, shipped: Sequence[Entry]) -> dict[str, Entry]:
+    """Return the deployments on the server by name, in the form of `prefect.yaml`.
+
+    Of the automations that start a deployment, those with the names of its shipped triggers are its triggers.
+    """
+    triggers = {one["name"]: {each["name"] for each in one.get("triggers", [])} for one in shipped}
     found: dict[str, Entry] = {}
     for one in client.read_deployments(limit=_PAGE):
-        owner = f"prefect.deployment.{one.id}"
         limit = one.global_concurrency_limit
         found[one.name] = {
             "name": one.name,
@@ -89,8 +91,8 @@ def read_existing(client: SyncPrefectClient) -> dict[str, Entry]:
                     "enabled": each.enabled,
                     "parameters": getattr(each.actions[0], "parameters", None) or {},
                 }
-                for each in automations
-                if each.owner_resource == owner
+                for each in client.read_resource_related_automations(f"prefect.deployment.{one.id}")
+                if each.name in triggers.get(one.name, ())
             ],
         }
         if limit:

@@ -129,12 +129,14 @@ def _values(entry: Entry) -> dict[str, str]:
         found["tags"] = ", ".join(tags)
     found |= {f"job variable {name}": repr(one) for name, one in entry["work_pool"].get("job_variables", {}).items()}
     found |= {f"parameter {name}": repr(one) for name, one in entry.get("parameters", {}).items()}
-    for at, schedule in enumerate(entry.get("schedules", []), start=1):
+    for schedule in entry.get("schedules", []):
         time = next((f"{kind} {schedule[kind]}" for kind in ("cron", "interval", "rrule") if kind in schedule), "")
-        words = [time.removeprefix("cron "), schedule.get("timezone") or "UTC"]
+        time = time.removeprefix("cron ")
+        words = [time, schedule.get("timezone") or "UTC"]
         words += [] if schedule.get("active", True) else ["inactive"]
         words += [f"{name}={value}" for name, value in schedule.get("parameters", {}).items()]
-        found[f"schedule {schedule.get('slug') or at}"] = " ".join(words)
+        label = f"schedule {schedule.get('slug') or time}"
+        found[label] = " ".join(words) if label not in found else f"{found[label]}; {' '.join(words)}"
     for trigger in entry.get("triggers", []):
         own = {name: one for name, one in trigger.get("parameters", {}).items() if not isinstance(one, dict)}
         words = ["on" if trigger["enabled"] else "off", *(f"{name}={value}" for name, value in own.items())]

@@ -21,8 +21,9 @@ from pathlib import Path
 from e2emern.defaults import SAMPLE
 from e2emern.model.document import Document, Passage
 from e2emern.tasks.chunks import Chunk, Processes, cores
+from e2emern.tasks.devices import pick_device
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.models import pick_device, read_versions
+from e2emern.tasks.models import read_versions
 from e2emern.tasks.parsers import parse
 from e2emern.tasks.sentences import split_sentences
 from e2emern.warehouse.layout import Home

@@ -61,6 +61,12 @@ class NetworkStorage:
     def is_cached(self, path: Any) -> bool:
         return not self.is_elsewhere and isinstance(path, str | Path) and Path(path).is_relative_to(self.root)
 
+    def change(self, path: Any) -> None:
+        """Forget what is cached of a file and of its folder: this host has changed it."""
+        if self.is_cached(path):
+            self.missed.discard(str(path))
+            self.listed.pop(str(Path(path).parent), None)
+
     def open_folder(self, path: Any) -> None:
         """Forget what is cached of a folder if it is opened often enough."""
         if self.is_cached(path):
@@ -76,7 +82,7 @@ def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
     scandir: Callable[..., Any] = os.scandir
     open_file: Callable[..., Any] = io.open
     open_descriptor: Callable[..., Any] = os.open
-    flock = fcntl.flock
+    flock, replace = fcntl.flock, os.replace
 
     def listing(path: Any = ".") -> Any:
         if not storage.is_cached(path):
@@ -87,6 +93,8 @@ def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
     def opening(path: Any, mode: str = "r", *args: Any, **given: Any) -> Any:
         if storage.is_cached(path) and mode in ("r", "rb", "r+b") and str(path) in storage.missed:
             raise FileNotFoundError(2, "No such file or directory", str(path))
+        if set(mode) & set("wax"):
+            storage.change(path)
         try:
             return open_file(path, mode, *args, **given)
         except FileNotFoundError:
@@ -105,6 +113,12 @@ def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
             raise OSError(EBADF, os.strerror(EBADF))
         flock(file, operation)
 
+    def replacing(source: Any, target: Any) -> None:
+        replace(source, target)
+        storage.change(source)
+        storage.change(target)
+
+    monkeypatch.setattr(os, "replace", replacing)
     monkeypatch.setattr(os, "scandir", listing)
     monkeypatch.setattr(os, "open", opening_descriptor)
     monkeypatch.setattr(io, "open", opening)

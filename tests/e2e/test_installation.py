@@ -158,7 +158,7 @@ def _deploy_over_what_operators_set(installation: Installation) -> None:
     assert [line.removeprefix("e2emern: ") for line in printed if " -> " in line or "kept: " in line] == [
         "nightly: schedule night: 30 2 * * * UTC -> 0 1 * * * UTC",
         "retrain: parameter backfill: none -> True",
-        "kept: nightly: schedule 2: 0 4 * * * UTC inactive home=/second, as set on the server; the files have none",
+        "kept: nightly: schedule 0 4 * * *: 0 4 * * * UTC inactive home=/second, as set on the server; the files have none",
         "kept: retrain: parameter encoder: 'recipe', as set on the server; the files have none",
         "kept: retrain: trigger e2emern drift: on, as set on the server; the files have off",
     ]

@@ -55,7 +55,7 @@ def test_what_operators_set_on_the_server_stays_and_is_listed() -> None:
         "nightly: parameter home: '/first', as set on the server; the files have none",
         "nightly: parameter pattern: '*.xml', as set on the server; the files have none",
         "nightly: schedule night: 30 3 * * * UTC inactive, as set on the server; the files have 30 2 * * * UTC",
-        "nightly: schedule 2: interval 3600.0 UTC home=/second, as set on the server; the files have none",
+        "nightly: schedule interval 3600.0: interval 3600.0 UTC home=/second, as set on the server; the files have none",
         "nightly: trigger drift: on, as set on the server; the files have off",
     ]
     removed = ON_SERVER | {"schedules": []}
@@ -86,7 +86,7 @@ def test_the_settings_file_decides_what_it_names() -> None:
     assert merged["triggers"][0]["parameters"] == HOME | {"backfill": True}
     assert merge(NIGHTLY, merged, changes) == merged
     assert [line.split(": ")[1] for line in kept(NIGHTLY, ON_SERVER, merged, changes)] == [
-        "runs at a time", "state", "tags", "job variable labels", "parameter home", "schedule 2"
+        "runs at a time", "state", "tags", "job variable labels", "parameter home", "schedule interval 3600.0"
     ]  # fmt: skip
 
 
