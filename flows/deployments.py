@@ -108,7 +108,7 @@ def kept(shipped: Entry, existing: Entry, merged: Entry, changes: DeploymentChan
     of_files = _values(merge(shipped, None, changes))
     on_server, result, name = _values(existing), _values(merged), merged["name"]
     return [
-        f"{name}: {label}: {result[label]}, as set on the server; the files have {of_files.get(label, 'none')}"
+        f"{name}: {label}: {result[label]}, set on the server; the files have {of_files.get(label, 'none')}"
         for label in result
         if result[label] == on_server.get(label) and result[label] != of_files.get(label)
     ] + [

@@ -48,15 +48,15 @@ def test_what_operators_set_on_the_server_stays_and_is_listed() -> None:
     assert differences(ON_SERVER, merged) == []
     assert merge(NIGHTLY, merged, NO_CHANGES) == merged
     assert kept(NIGHTLY, ON_SERVER, merged, NO_CHANGES) == [
-        "nightly: runs at a time: 2, as set on the server; the files have 1",
-        "nightly: state: paused, as set on the server; the files have none",
-        "nightly: tags: ours, as set on the server; the files have none",
-        "nightly: job variable labels: {'a': 'b'}, as set on the server; the files have none",
-        "nightly: parameter home: '/first', as set on the server; the files have none",
-        "nightly: parameter pattern: '*.xml', as set on the server; the files have none",
-        "nightly: schedule night: 30 3 * * * UTC inactive, as set on the server; the files have 30 2 * * * UTC",
-        "nightly: schedule interval 3600.0: interval 3600.0 UTC home=/second, as set on the server; the files have none",
-        "nightly: trigger drift: on, as set on the server; the files have off",
+        "nightly: runs at a time: 2, set on the server; the files have 1",
+        "nightly: state: paused, set on the server; the files have none",
+        "nightly: tags: ours, set on the server; the files have none",
+        "nightly: job variable labels: {'a': 'b'}, set on the server; the files have none",
+        "nightly: parameter home: '/first', set on the server; the files have none",
+        "nightly: parameter pattern: '*.xml', set on the server; the files have none",
+        "nightly: schedule night: 30 3 * * * UTC inactive, set on the server; the files have 30 2 * * * UTC",
+        "nightly: schedule interval 3600.0: interval 3600.0 UTC home=/second, set on the server; the files have none",
+        "nightly: trigger drift: on, set on the server; the files have off",
     ]
     removed = ON_SERVER | {"schedules": []}
     assert merge(NIGHTLY, removed, NO_CHANGES)["schedules"] == []
