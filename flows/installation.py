@@ -27,7 +27,7 @@ WAITS = ("default",)
 WORKS = ("annotate", "backfill")
 """The queues of flows that annotate or link, one at a time."""
 TRAINS = ("train",)
-"""The queue of flows that train or evaluate, one at a time, beside the nights and behind them in CPU time."""
+"""The queue of flows that train or evaluate, one at a time; nights go first for the CPU."""
 
 _CREDENTIALS = "PREFECT_API_AUTH_STRING"
 

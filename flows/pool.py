@@ -147,7 +147,7 @@ class Liveness:
     def of_next_run(self) -> Liveness:
         """Return this for the next run of the batch: with twice the patience if this one never began.
 
-        A host or a container that starts slowly is no reason to give the batch up.
+        A slow start of a host or a container does not count as a death of a worker.
         """
         slow = self.pending_s >= self.patience
         return replace(self, patience=self.patience * 2 if slow else self.patience)
@@ -161,7 +161,7 @@ class _Batch:
     run: FlowRun
     liveness: Liveness  # of this run
     sent: list[str]  # ids of all its runs
-    lost: int = 0  # runs whose worker died at work
+    lost: int = 0  # runs whose worker died while it ran them
     unseen_s: float = 0.0  # seconds in which what its worker wrote was not seen here
 
 

@@ -102,18 +102,18 @@ def test_a_worse_model_is_refused_and_the_better_one_taken_back(
 def test_a_night_does_not_wait_for_an_evaluation(
     installation: Installation, home: Home, note: Callable[[str], None]
 ) -> None:
-    """Cause: on one host, a batch of one record waited 14 minutes behind a retraining. The lock keeps it at work."""
+    """Cause: on one host, a batch of one record waited 14 minutes behind a retraining. The lock makes it wait."""
     gold = [f"tiny/dev={installation.folder / 'gold' / 'corpus.parquet'}"]
     with locked(home.lock):
         ended = installation.begin("evaluate", home=str(home.root), gold=gold)
         wait_for(lambda: installation.runs("evaluate", "RUNNING"), what="an evaluation runs")
-        beside = {"home": str(installation.folder / "beside"), "sources": [str(installation.folder / "after-nothing")]}
-        night = installation.run("nightly", **beside)
+        other = {"home": str(installation.folder / "other"), "sources": [str(installation.folder / "after-nothing")]}
+        night = installation.run("nightly", **other)
         assert night["state_type"] == "COMPLETED", night["state"]["message"]
         assert ended() is None
     evaluated = wait_for(ended, what="the evaluation ends")
     assert evaluated["state_type"] == "COMPLETED", evaluated["state"]["message"]
-    note("a night beside an evaluation")
+    note("a night during an evaluation")
 
 
 def test_the_doctor_repairs_and_a_new_mesh_takes_over(
