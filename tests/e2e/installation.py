@@ -242,9 +242,9 @@ class Installation:
         wanted = {"schedule": {"cron": cron, "timezone": "UTC"}, "active": False, "parameters": parameters}
         self._ask("POST", f"deployments/{self._deployed(deployment)}/schedules", [wanted])
 
-    def enable(self, automation: str) -> None:
+    def enable(self, automation: str, *, on: bool = True) -> None:
         (found,) = [one for one in self.post("automations/filter") if one["name"] == automation]
-        self._ask("PATCH", f"automations/{found['id']}", {"enabled": True})
+        self._ask("PATCH", f"automations/{found['id']}", {"enabled": on})
 
     def stop(self) -> None:
         if self.connection:

@@ -153,19 +153,20 @@ def _deploy_over_what_operators_set(installation: Installation) -> None:
     """Cause: `e2emern deploy` erased a second home's schedule, parameters of `retrain`, and which triggers were on."""
     installation.schedule("nightly", "0 4 * * *", home="/other")
     installation.configure("retrain", encoder="recipe")
-    installation.enable("e2emern drift")
+    installation.enable("e2emern drift", on=False)
     printed = installation.deploy(settings=LOCAL).splitlines()
     assert [line.removeprefix("e2emern: ") for line in printed if " -> " in line or "kept: " in line] == [
         "nightly: schedule night: 30 2 * * * UTC -> 0 1 * * * UTC",
         "retrain: parameter backfill: none -> True",
         "kept: nightly: schedule 0 4 * * *: 0 4 * * * UTC inactive home=/other, set on the server; the files have none",
         "kept: retrain: parameter encoder: 'recipe', set on the server; the files have none",
-        "kept: retrain: trigger e2emern drift: on, set on the server; the files have off",
+        "kept: retrain: trigger e2emern drift: off, set on the server; the files have on",
     ]
     deployed = {one["name"]: one for one in installation.post("deployments/filter")}
     crons = {one["schedule"]["cron"]: one["parameters"] for one in deployed["nightly"]["schedules"]}
     assert crons == {"0 1 * * *": {}, "0 4 * * *": {"home": "/other"}}
     assert deployed["retrain"]["parameters"] == {"encoder": "recipe", "backfill": True}
     enabled = {one["name"]: one["enabled"] for one in installation.post("automations/filter")}
-    assert enabled["e2emern drift"]
+    assert not enabled["e2emern drift"]
     installation.configure("retrain")
+    installation.enable("e2emern drift")
