@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ParameterTypeError
 from prefect.flows import Flow
+from prefect.logging import disable_run_logger
 from prefect.server.events.actions import RunDeployment
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
@@ -142,7 +143,10 @@ def test_a_batch_is_claimed_before_its_model_is_read(
         return Versions(model="other", mesh="tiny")
 
     monkeypatch.setattr("e2emern.flows.annotate_sources.read_versions", read)
-    with pytest.raises(InputError, match=f": is model other, expected {version}; do all hosts have the same release"):
+    with (
+        disable_run_logger(),
+        pytest.raises(InputError, match=f": is model other, expected {version}; do all hosts have the same release"),
+    ):
         annotate_batch.fn(sources, version=version, **given)
     assert seen == [True]
 
