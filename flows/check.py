@@ -24,7 +24,6 @@ from e2emern.defaults import MESH
 from e2emern.flows.check_results import Result, error, ok, run_checks, warning
 from e2emern.flows.settings import Settings, read_settings
 from e2emern.tasks.chunks import cores
-from e2emern.tasks.devices import has_gpu
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.ingest.addresses import without_secrets
 from e2emern.tasks.models import read_versions
@@ -237,30 +236,18 @@ def _mesh(host: Host) -> Path:
 
 
 def device(host: Host) -> Result:
-    """Check that the model can run where the settings say, without silently using the CPU of a GPU host."""
+    """Check that the model can run where the settings say; in a process of its own, since torch takes memory."""
     wanted = host.settings.device
-    if wanted == "cpu" or (wanted == "auto" and not has_gpu()):
-        return ok(f"cpu, {plural(cores(), 'core')}" + ("" if wanted == "cpu" else "; no NVIDIA device here"))
-    import torch
-
-    from e2emern.model.precision import fastest_precision
-
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        return ok(
-            f"cuda: {torch.cuda.get_device_name()}, {fastest_precision('cuda')}, {free / 1e9:,.0f} of "
-            f"{total / 1e9:,.0f} GB free"
-        )
-    if torch.version.cuda is None:
-        return error(
-            f"device is {wanted}, but torch {torch.__version__} is a build for CPUs",
-            'install the CUDA wheel of the same version of torch, or set device = "cpu"',
-        )
-    return error(
-        f"device is {wanted}, but torch finds no usable GPU (CUDA_VISIBLE_DEVICES is "
-        f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')})",
-        'look at nvidia-smi and the driver, or set device = "cpu"',
-    )
+    if wanted == "cpu":
+        return ok(f"cpu, {plural(cores(), 'core')}")
+    command = [sys.executable, "-m", "e2emern.tasks.devices", wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line.removeprefix("e2emern: ") for line in done.stderr.splitlines() if line.strip()]
+    if done.returncode:
+        return error(f"device is {wanted}: {lines[-1] if lines else done.returncode}", 'or set device = "cpu"')
+    if lines:
+        return warning(lines[-1], 'or set device = "cpu"')
+    return ok(f"{done.stdout.strip()}, {plural(cores(), 'core')}")
 
 
 def sources(host: Host) -> Result:

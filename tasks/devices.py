@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -68,3 +69,15 @@ def _reason() -> str:
 def _warn(line: str) -> None:
     """Log a warning, once for each process."""
     _LOG.warning(line)
+
+
+def main() -> None:
+    """Print the device of a name, or exit with the reason for having none."""
+    try:
+        print(describe_device(sys.argv[1]))
+    except InputError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -141,7 +141,7 @@ FAULTS: dict[Inject, tuple[str, str, str]] = {
     clock_behind: ("clock", "error", " behind run 00000001-"),
     model_damaged: ("model", "error", "no config.json; expected a model folder"),
     mesh_missing: ("mesh", "error", "2019: no such file, and"),
-    no_gpu: ("device", "error", "device is cuda, but torch"),
+    no_gpu: ("device", "error", "device is cuda: no CUDA device was found"),
     stopped: ("last run", "error", "stopped: OSError: No space left on device"),
     long_ago: ("last run", "warning", "was the last one"),
     no_md5: ("checksums", "warning", "1 dump file without MD5: pubmed30n0001.xml.gz"),
@@ -192,7 +192,7 @@ def test_a_worker_reports_trouble_and_does_not_start_if_no_run_can_succeed(
     assert model.startswith("e2emern: error: model: ")
     assert checksums.startswith("e2emern: warning: checksums: 1 dump file without MD5: pubmed30n0001.xml.gz; ")
     no_gpu(home, monkeypatch)
-    with pytest.raises(InputError, match="device: device is cuda, but torch"):
+    with pytest.raises(InputError, match="device: device is cuda: no CUDA device was found"):
         refuse_unfit_host(works)
     refuse_unfit_host(["default"])  # its flows use no model
     monkeypatch.delenv("E2EMERN_HOME")  # the home may be a parameter of each run
