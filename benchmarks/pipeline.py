@@ -58,12 +58,14 @@ class _Usual:
         config = cascade.model.config
         options = config.encoder | {"id2label": dict(enumerate(config.tags))}
         described = AutoConfig.for_model(options.pop("model_type"), **options)
-        model: Any = AutoModelForTokenClassification.from_config(described, dtype=cascade.model.dtype)
+        made: Any = AutoModelForTokenClassification  # untyped in transformers
+        model = made.from_config(described, dtype=cascade.model.dtype)
         base: nn.Module = getattr(model, model.base_model_prefix)
         base.load_state_dict(cascade.model.encoder.state_dict(), strict=False)
         model.classifier.load_state_dict(cascade.model.low_head.state_dict())
         cascade.tokenizer.model_max_length = positions_of(cascade.model.encoder)
-        self.classify = TokenClassificationPipeline(
+        untyped: Any = TokenClassificationPipeline
+        self.classify = untyped(
             model=model.eval().to(cascade.model.device), tokenizer=cascade.tokenizer,
             aggregation_strategy="first", stride=int(SHARED * cascade.tokenizer.model_max_length),
         )  # fmt: skip

@@ -42,7 +42,7 @@ class ProgressArtifact:
     """A `Progress` that shows the stages of a job as one progress bar of the run, the artifact `progress-NAME`.
 
     If the server does not answer or somebody deleted the artifact, the job continues without showing its progress.
-    Without `keep`, the artifact is deleted when the job is done: a first load has more than a thousand files.
+    Without `keep`, the artifact is deleted when the job has ended: a first load has more than a thousand files.
     """
 
     def __init__(self, name: str, *, keep: bool = True) -> None:
@@ -59,11 +59,11 @@ class ProgressArtifact:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._artifact and error is None and self._is_shown:
-            if self._keep:
-                self._show(100.0, f"{self._name}: done")
-            else:
+        if self._artifact and self._is_shown:
+            if not self._keep:
                 _delete(self._artifact)
+            elif error is None:
+                self._show(100.0, f"{self._name}: done")
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
         """Show that `done` of `total` steps are done, at most every two seconds."""

@@ -92,7 +92,8 @@ def measure(
 def _measure(
     annotators: Processes, documents: Iterator[Document], number: int, threads: int, *, length: float
 ) -> Speed:
-    began, cpu = None, None
+    began: float | None = None
+    cpu: float | None = None
     found, words = 0, 0
 
     def chunks() -> Iterator[Chunk]:

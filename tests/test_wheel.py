@@ -112,4 +112,4 @@ def test_the_installed_command_needs_no_clone(
     done = run(command, "deploy", "--copy", tmp_path / "own")
     assert done.stderr.splitlines()[0] == f"e2emern: wrote {tmp_path / 'own' / 'prefect.yaml'}"
     assert (tmp_path / "own" / "prefect.yaml").read_bytes() == (ROOT / "prefect.yaml").read_bytes()
-    assert len(list((tmp_path / "own").glob("*.service"))) == 3
+    assert len(list((tmp_path / "own").glob("*.service"))) == 4

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from e2emern.flows.cli.application import app, say
+from e2emern.flows.cli.options import AnyOptionalHome
 from e2emern.warehouse.wording import plural
 
 if TYPE_CHECKING:
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: e2emern check --strict")
 def check(
-    home: Annotated[
-        Path | None,
-        typer.Option("--home", metavar="DIR", help="Folder of the tables.", show_default="that of the settings"),
-    ] = None,
+    home: AnyOptionalHome = None,
     local: Annotated[
         bool, typer.Option("--local", help="Check this host alone; ask neither server nor sources.")
     ] = False,
@@ -43,7 +41,7 @@ def check(
     from e2emern.flows.check import check_host
     from e2emern.flows.check_results import exit_code
 
-    results = check_host(home.absolute() if home else None, online=not local)
+    results = check_host(home.root.absolute() if home else None, online=not local)
     if not local:
         from e2emern.flows.check_server import check_server
 

@@ -50,6 +50,7 @@ HomeFolder = Annotated[Home, _option(_home)]
 OptionalHome = Annotated[Home | None, _option(_home)]
 AnyHome = Annotated[Home, _option(_any_home)]
 """The home of a command that looks at its format by itself."""
+AnyOptionalHome = Annotated[Home | None, _option(_any_home)]
 OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
 Form = Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")]
 Rows = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Most rows to print.")]

@@ -101,6 +101,11 @@ class CandidateSearch:
         compared = self.bank.compare(concepts, owners_of(first), contexts=contexts, names=names)
         return Candidates(first, concepts, *compared)
 
+    def search(self, groups: Sequence[Group], spans: Sequence[Span], states: States, *, k: int) -> list[Found]:
+        """Return what each source finds for each group: k concepts at most, best first."""
+        by_name = self._by_name(groups, self._encoded(groups), k=k)
+        return self._found(groups, by_name, self._contexts(groups, spans, states), k=k)
+
     def _found(self, groups: Sequence[Group], by_name: list[list[int]], contexts: Tensor, *, k: int) -> list[Found]:
         by_context: list[list[int]] = [[] for _ in groups]
         # Words that are a name gain nothing from a search by context, which takes time.

@@ -50,7 +50,7 @@ def test_a_job_without_progress_has_no_bar_and_a_failed_one_is_not_full(monkeypa
     assert [percent for _, percent, _ in asked] == [50.0]
 
 
-def test_the_bar_of_a_file_is_deleted_when_the_file_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_of_a_file_is_deleted_when_the_file_is_done_or_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cause: a first load left 1,300 bars."""
     asked = _server(monkeypatch)
     with ProgressArtifact("a.xml", keep=False) as progress:
@@ -62,6 +62,7 @@ def test_the_bar_of_a_file_is_deleted_when_the_file_is_done(monkeypatch: pytest.
         ("create_progress_artifact", 25.0),
         ("delete", 0.0),
         ("create_progress_artifact", 50.0),
+        ("delete", 0.0),
     ]
 
 

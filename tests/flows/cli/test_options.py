@@ -13,7 +13,7 @@ from e2emern.flows.cli import app
 from e2emern.warehouse.errors import NameRefusedError
 from e2emern.warehouse.layout import Home
 
-DEFAULTS = {"demo": Home(Path("demo")), "link": Home(Path("home")), "mesh import": None, "text": None}
+DEFAULTS = {"demo": Home(Path("demo")), "link": Home(Path("home")), "mesh import": None, "text": None, "check": None}
 """The commands that need no home."""
 
 

@@ -67,6 +67,7 @@ def test_as_good_passes_and_everything_looked_at_is_reported() -> None:
         ("document F1, ncbi/dev Disease, abbreviation", 0.5, 0.5, pytest.approx(0.45)),
         ("document F1, ncbi/dev Disease, concept unseen", 0.5, 0.5, pytest.approx(0.47)),
         ("document F1, ncbi/dev Disease, string unseen", 0.5, 0.5, pytest.approx(0.47)),
+        ("unseen documents", None, 100.0, 20.0),
         ("concepts in the sample", None, 300.0, 1.0),
         ("documents a second", 10.0, 10.0, 8.0),
     ]
