@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _BASELINE = 40_000_000
 _TABLES, _DUMPS = 1_800.0, 1_500.0  # bytes a document on disk (docs/operations.md)
-_FILE = 30_000  # records of a file of PubMed's baseline
 _LOST = 1_800.0  # seconds that a lost batch may cost
+_ROUND = 1_000  # records
 
 
 @app.command(epilog="Example: e2emern bench pubmed26n0001.xml.gz")
@@ -57,7 +57,8 @@ def bench(
         f"{documents:,} documents of this length take {plan['hours']:,.1f} hours on this host with processes = "
         f"{plan['processes']}, {plan['hours'] / 10:,.1f} on ten like it\n"
         f"disk: {plan['tables_gb']:,.1f} GB for the tables, {plan['dumps_gb']:,.1f} GB for the dump files\n"
-        f"batch = {plan['batch']}: a lost batch of PubMed's baseline files costs {plan['batch_minutes']:,.0f} minutes"
+        f"batch = {plan['batch']}: a lost batch of so many records costs {plan['batch_minutes']:,.0f} minutes; "
+        "a file with more is a batch of its own"
     )
     if not files:
         say("measured with sentences of the bundled sample; real text is slower: e2emern bench FILE")
@@ -75,7 +76,7 @@ def _line(speed: Speed) -> str:
 def _plan(speeds: list[Speed], documents: int) -> dict[str, float]:
     """Return what a first load takes with the fastest number of processes."""
     best = max(speeds, key=lambda one: one.per_second)
-    batch = max(1, int(_LOST * best.per_second / _FILE))
+    batch = max(1, int(_LOST * best.per_second / _ROUND)) * _ROUND
     return {
         "documents": documents,
         "processes": best.processes,
@@ -83,5 +84,5 @@ def _plan(speeds: list[Speed], documents: int) -> dict[str, float]:
         "tables_gb": documents * _TABLES / 1e9,
         "dumps_gb": documents * _DUMPS / 1e9,
         "batch": batch,
-        "batch_minutes": batch * _FILE / best.per_second / 60,
+        "batch_minutes": batch / best.per_second / 60,
     }

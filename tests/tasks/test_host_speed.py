@@ -46,4 +46,5 @@ def test_a_host_is_measured_and_a_first_load_planned(
     assert speed["cpu_seconds"] > 0
     assert found["hours"] == pytest.approx(1000 * speed["seconds"] / speed["documents"] / 3600)
     assert (found["tables_gb"], found["dumps_gb"]) == (pytest.approx(0.0018), pytest.approx(0.0015))
-    assert found["batch"] >= 1
+    assert found["batch"] % 1_000 == 0 < found["batch"]
+    assert found["batch_minutes"] == pytest.approx(found["batch"] / found["documents"] * found["hours"] * 60)
