@@ -119,7 +119,13 @@ def read_batches(
     Raises `WarehouseError` if the file is damaged, OSError if it cannot be read now.
     """
     with _damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
+        read = 0
+        for batch in file.iter_batches(rows, columns=None if columns is None else list(columns)):
+            read += len(batch)
+            yield batch
+        if read != file.metadata.num_rows:  # no checksum covers the footer
+            found = f"{read} of {file.metadata.num_rows} rows can be read"
+            raise WarehouseError(f"is damaged ({found}); see e2emern doctor (damaged-file)", path=path)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pytest
 
 from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
 from e2emern.warehouse.files import atomic_write, sweep
-from e2emern.warehouse.parquet import TableWriter, read_metadata
+from e2emern.warehouse.parquet import TableWriter, read_batches, read_metadata
 from e2emern.warehouse.schemas import DELETIONS, FAILURES
 
 ROOT = Path(__file__).parents[2]
@@ -179,3 +179,21 @@ def test_unreadable_file(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 nothing")
     with pytest.raises(WarehouseError, match=r"a\.parquet cannot be read as Parquet; delete it"):
         read_metadata(path)
+
+
+def test_no_flipped_bit_of_a_footer_loses_rows_silently(tmp_path: Path) -> None:
+    """Checksums cover the pages alone; some flips let a reader end without rows, and without an error."""
+    path = tmp_path / "f.parquet"
+    with TableWriter(path, FAILURES) as writer:
+        writer.append([failure(3)])
+    sound = path.read_bytes()
+    found = []
+    for bit in range(0, 8 * len(sound), 5):
+        damaged = bytearray(sound)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            found.append(sum(map(len, read_batches(path))))
+        except WarehouseError:
+            found.append(-1)
+    assert set(found) == {-1, 1}
