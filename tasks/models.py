@@ -102,7 +102,7 @@ def seen_by(model: Path) -> Seen:
     except FileError as error:
         raise InputError(error.reason, path=error.path) from error
     raise InputError(
-        f"has no list of the documents that it has seen ({SEEN}), so nothing can judge it or its descendants; use a "
+        f"lists no documents it was trained on ({SEEN}), so neither it nor models trained from it can be judged; use a "
         "model that `e2emern train` made",
         path=model,
     )

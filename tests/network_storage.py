@@ -39,8 +39,8 @@ class _Entries:
 class NetworkStorage:
     """What this host sees of folders below `root`.
 
-    A folder that it has listed looks as it did then, and a file that it has missed stays missing, until the folder is
-    opened so many times. What happens in `elsewhere` is done by another host.
+    The host caches the listing of each folder, and which files were missing, until it has opened the folder `openings`
+    times. Changes made within `elsewhere` come from another host.
     """
 
     root: Path

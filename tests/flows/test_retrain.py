@@ -192,7 +192,7 @@ def test_documents_that_an_ancestor_has_seen_do_not_judge_and_corrections_wait(
     assert planned(home, data, world, "good", encoder="champion").fresh == 0
     shutil.copytree(data / "poor", tmp_path / "unknown")
     (tmp_path / "unknown" / "seen.json").unlink()
-    with pytest.raises(InputError, match=r"unknown: has no list of the documents that it has seen \(seen\.json\), so "):
+    with pytest.raises(InputError, match=r"unknown: lists no documents it was trained on \(seen\.json\), so "):
         retrained(home, data, world, "good", encoder=str(tmp_path / "unknown"))
 
 

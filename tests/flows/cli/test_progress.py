@@ -16,7 +16,8 @@ def _shown(steps: Iterable[tuple[float, str, int, int | None]], *, terminal: boo
         file=out, width=100, force_terminal=terminal, color_system="truecolor" if terminal else None
     )
     with TerminalProgress(console, every=10, clock=lambda: now[0]) as progress:
-        for now[0], what, done, total in steps:
+        for second, what, done, total in steps:
+            now[0] = second
             progress(what, done, total)
     return out.getvalue()
 

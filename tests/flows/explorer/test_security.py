@@ -171,8 +171,8 @@ def test_path_tricks_are_refused(client: TestClient, path: str) -> None:
         "CREATE TABLE x AS SELECT 1",
         "SELECT 1; SELECT 2",
         "SELECT * FROM read_text('/etc/passwd')",
-        "COPY (SELECT 1) TO '/tmp/explorer-copied'",
-        "ATTACH '/tmp/x.db'",
+        "COPY (SELECT 1) TO 'copied.csv'",
+        "ATTACH 'x.db'",
         "SELECT * FROM 'x.csv'",
     ],
 )
