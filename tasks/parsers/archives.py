@@ -22,9 +22,7 @@ from e2emern.warehouse.layout import CHECKSUMS
 
 MAX_MEMBERS = 500_000
 
-_IN_MEMORY = (
-    16 * 1024 * 1024
-)  # bytes of a member; a larger one is in a file without a name, which ends with its process
+_IN_MEMORY = 16 * 1024 * 1024  # bytes of a member; a larger one goes to an unnamed temporary file
 _LONGEST_LIST = 128 * 1024 * 1024  # bytes of the list of members of a zip, which is read at once
 _LONGEST_HEADER = 1024 * 1024  # bytes of what extends a header of a tar, which is read at once
 _EXTENDING = frozenset(
