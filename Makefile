@@ -19,8 +19,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	touch $@
 
-annotate: install ## Annotate the bundled sample into home/, and show what was found
-	$(BIN)/e2emern demo --home home
+annotate: install ## Annotate the bundled sample into demo/, and show what was found
+	$(BIN)/e2emern demo --home demo
 
 server: install ## Start the Prefect server of an installation
 	$(BIN)/e2emern server

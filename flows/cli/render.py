@@ -53,7 +53,7 @@ GROUP BY ALL ORDER BY mentions DESC, mesh_id LIMIT 10
 _NEOPLASMS = """
 SELECT mesh_name, list(DISTINCT text ORDER BY text) AS words, count(*) AS mentions
 FROM mentions
-WHERE mesh_id IN (SELECT mesh_id FROM entity_tree WHERE ancestor_id = 'D009369')  -- all that is under Neoplasms
+WHERE mesh_id IN (SELECT mesh_id FROM entity_tree WHERE ancestor_id = 'D009369')  -- Neoplasms and all below it
 GROUP BY mesh_name ORDER BY mentions DESC, mesh_name LIMIT 10
 """
 
@@ -277,6 +277,6 @@ def show_sample(home: Home, source: str, *, console: Console) -> None:
         console.print()
     console.print("The ten most frequent concepts", style="bold")
     show_table(query_trusted(home, _FREQUENT), console=console)
-    console.print("A query: every mention under Neoplasms in the MeSH trees", style="bold")
+    console.print("In SQL: every mention of a neoplasm", style="bold")
     console.print(_NEOPLASMS.strip(), markup=False, highlight=False, soft_wrap=True)
     show_table(query_trusted(home, _NEOPLASMS), console=console)
