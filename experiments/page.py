@@ -17,8 +17,8 @@ Means = Mapping[tuple[str, ...], Mapping[str, Any]]  # (row, protocol, slice, co
 _PROTOCOLS = {
     "ner": "Recognition: `ner`, strict F1 from raw text",
     "link": "Normalisation of gold spans: `link`, accuracy@1",
-    "recall@1 mid": "What the mid level knows: accuracy@1 of gold spans where it alone chooses among the candidates",
-    "recall@1 high": "What the high level knows: the same",
+    "recall@1 mid": "The mid level alone: accuracy@1 of gold spans if only its score ranks the candidates",
+    "recall@1 high": "The high level alone: the same",
     "mention": "End to end: `mention`, F1 of spans with their concept, from raw text",
     "document": "End to end: `document`, F1 of the distinct concepts of a document, from raw text",
     "paper": "The paper's own protocol: `paper`, F1 of the high level, **gold entities given**",
@@ -34,7 +34,7 @@ def write_page(results: Mapping[str, Any]) -> str:
     rows = [row for row in ROWS if any(m["row"] == row for m in results["rows"])]
     lines = ["# The paper's tables on our encoder", "", *_about(results["made_from"], results["runs"])]
     lines += ["", _COMMANDS.format(budget=results["made_from"]["budget"]["name"])]
-    lines += ["", "## What holds here", "", *_claims(gains)]
+    lines += ["", "## Claims", "", *_claims(gains)]
     lines += ["", "## Rows", "", *(f"* `{row}`: {ROWS[row].about}{_fewer(row, results['runs'])}" for row in rows)]
     missing = [f"`{row}`" for row in ROWS if row not in rows]
     if missing and OURS in rows:  # else these are only some rows, not the table
@@ -59,17 +59,18 @@ _COMMANDS = """\
 e2emern corpus ncbi-disease/train=NCBItrainset_corpus.txt ncbi-disease/dev=NCBIdevelopset_corpus.txt \\
     bc5cdr/train=CDR_TrainingSet.PubTator.txt bc5cdr/dev=CDR_DevelopmentSet.PubTator.txt \\
     --annotates ncbi-disease=Disease --output corpus.parquet
-python -m experiments --corpus corpus.parquet --budget {budget}                        # all that is not finished
-python -m experiments --corpus corpus.parquet --budget {budget} --row printed --again  # one row again
+python -m experiments --corpus corpus.parquet --budget {budget}                        # everything unfinished
+python -m experiments --corpus corpus.parquet --budget {budget} --row printed --again  # repeat one row
 ```"""
 _GIVEN = (
-    "Each sentence is asked about the concepts that gold names in it, and as many wrong ones. Real text comes without "
-    "gold\nentities: this protocol says nothing about how well a system annotates. Systems without a high level have "
-    "no figure."
+    "For each sentence, a system is given the concepts that the gold has there, and as many wrong ones. Real text "
+    "comes without\ngold entities, so this protocol says nothing about how well a system annotates. Systems without "
+    "a high level have no figure."
 )
 _DRAWN = (
-    "Sentences of our own, models of seed 0. A bar is as high as the word's share of the highest in its row. An "
-    "attention that\ncannot see the entity draws the same bars for both entities of a sentence."
+    "The sentences are invented; the models are those of seed 0. The height of a bar is the weight of the word "
+    "relative to the\nhighest weight in its row. An attention that does not depend on the entity gives both entities "
+    "the same bars."
 )
 
 
@@ -83,24 +84,24 @@ def _about(made_from: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> Itera
     several = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
     yield f"Written by `python -m experiments` from `experiments/results.json`: budget `{budget['name']}`, {several}."
     yield ""
-    yield f"* **Encoder**: {encoder['name']}, the same start for every row; {budget['epochs']} epochs."
-    yield f"* **Documents**: {documents}. What is tuned on comes from train and is not trained on; dev is only scored."
+    yield f"* **Encoder**: every row starts from {encoder['name']}; {budget['epochs']} epochs."
+    yield f"* **Documents**: {documents}. Those to tune on are held out of train; dev serves only to score."
     yield (
         f"* **Vocabulary**: {data['concepts']:,} concepts, {data['names']:,} names of MeSH {data['mesh_version']}"
-        + (f", those that the documents name and {budget['concepts']:,} others." if budget["concepts"] else ".")
+        + (f": those that the documents mention, and {budget['concepts']:,} others." if budget["concepts"] else ".")
     )
     if commits := Counter(run["commit"] for run in runs if run["commit"]):
         code = [f"`{commit}`" + ("" if count == len(runs) else f" ({count} runs)") for commit, count in commits.items()]
         yield f"* **Code**: commit {', '.join(code)}."
     yield (
-        "* **Figures**: per cent; mean of the seeds, and their range. `gain` is what ours gains over the row, with the"
-        " 95 % interval of\n  a paired bootstrap over documents, pooled over the seeds that both have; **bold**"
-        " if it excludes zero."
+        "* **Figures**: per cent; mean of the seeds, and their range. `gain` is the gain of our system (`progressive`)"
+        " over the row,\n  with the 95 % interval of a paired bootstrap over documents, pooled over the seeds that both"
+        " have; **bold** if it excludes zero."
     )
     if budget["concepts"] or budget["documents"]:
         yield (
-            "* **Beware**: a part of the data and of the vocabulary. The figures compare the rows with each other;"
-            " they are not\n  those of the shipped model, and not to be compared with tables elsewhere."
+            "* **Caution**: these runs use only a part of the data and of the vocabulary. Compare the rows with each"
+            " other, not with\n  the bundled model or with tables elsewhere."
         )
 
 
@@ -113,7 +114,7 @@ def _fewer(row: str, runs: list[Mapping[str, Any]]) -> str:
 
 
 def _claims(gains: Gains) -> Iterator[str]:
-    """Yield the verdicts on the paper's claims, first in a sentence and then one by one."""
+    """Yield the verdicts on the claims, first in a sentence and then one by one."""
     tested = {
         claim: gains[key]
         for claim in CLAIMS
@@ -124,11 +125,13 @@ def _claims(gains: Gains) -> Iterator[str]:
         return
     hold = sum(found["low"] > 0 for found in tested.values())
     fail = sum(found["high"] < 0 for found in tested.values())
-    yield f"Of {len(tested)} claims that these rows test: {hold} confirmed, {fail} contradicted, " + (
-        f"{len(tested) - hold - fail} not shown either way."
-    )
+    neither = len(tested) - hold - fail
+    verdicts = f"{hold} confirmed, {fail} contradicted, {neither} not shown either way"
+    yield f"Of {len(tested)} claims that these rows test: {verdicts}."
+    if any(claim.is_ours for claim in tested):
+        yield "All are claims of the paper, except for the one marked as ours."
     yield ""
-    yield "| the paper says | of | over | protocol | its gain, NCBI and BC5CDR | gain here, mean | verdict |"
+    yield "| claim | row | compared with | protocol | gain in the paper, NCBI and BC5CDR | mean gain here | verdict |"
     yield "|---|---|---|---|---|---|---|"
     for claim, found in tested.items():
         where = f"`{claim.protocol}`" + ("" if claim.slice == "all" else f", {claim.slice}")
@@ -183,7 +186,7 @@ def _attention(found: list[Mapping[str, Any]]) -> Iterator[str]:
         yield from ("```text", draw(list(same)), "```", "")
     blind = [row for row in dict.fromkeys(each.row for each in drawn) if _is_blind(drawn, row)]
     sees = [row for row in dict.fromkeys(each.row for each in drawn) if row not in blind]
-    for rows, what in ((blind, "the same bars whatever the entity"), (sees, "other bars for another entity")):
+    for rows, what in ((blind, "the same bars for every entity"), (sees, "different bars for different entities")):
         if rows:
             yield f"{', '.join(f'`{row}`' for row in rows)}: {what}."
 

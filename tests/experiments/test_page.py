@@ -70,13 +70,13 @@ def test_the_page_says_what_was_trained_on_what() -> None:
     page = write_page(RESULT)
     assert "budget `short`, 3 seeds." in page
     assert "c 2 to train on, 1 to tune on, 3 of dev to score" in page
-    assert "60 concepts, 120 names of MeSH 2024, those that the documents name and 50 others." in page
+    assert "60 concepts, 120 names of MeSH 2024: those that the documents mention, and 50 others." in page
     assert "* **Code**: commit `abc` (3 runs), `def+` (1 runs)." in page
-    assert "another one is trained to link alone (seed 1 alone)\n* `parallel`" in page
+    assert "another is trained only to link (seed 1 alone)\n* `parallel`" in page
     assert "candidate loss\n" in page  # with all seeds
-    assert "**Beware**" in page
+    assert "**Caution**" in page
     assert "Not run yet: `dictionary`, `low`, `tf-idf`, " in page
-    assert "`printed`: the same bars whatever the entity." in page
+    assert "`printed`: the same bars for every entity." in page
     assert "| an unseen word or mention | 50.0 % |" in page
 
 
