@@ -68,78 +68,81 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="E2EMERN_", env_ignore_empty=True, extra="forbid")
 
-    home: AbsolutePath = Field(description="Folder of the tables; absolute, the same on every host.")
+    home: AbsolutePath = Field(description="Folder of the tables; an absolute path, the same on every host.")
     sources: Words = Field(
         default=["https://ftp.ncbi.nlm.nih.gov/pubmed/updatefiles/"],
         min_length=1,
-        description="What a night fetches: folders, or addresses of HTTP listings; in the environment between spaces.",
+        description="What a night fetches: folders, or URLs of HTTP listings; separated by spaces in the environment.",
     )
-    pattern: str = Field(default="*.xml.gz", description="Which files of the sources.")
+    pattern: str = Field(default="*.xml.gz", description="Which files of the sources to fetch.")
     max_gb: float = Field(default=10.0, gt=0, description="Largest file to fetch, in GB.")
     model: str | None = Field(
         default=None,
-        description="Version of a model in the home, or a model folder; without it that of the tables.",
+        description="Version of a model in the home, or a model folder; default: that of the current snapshot.",
     )
     mesh: str | None = Field(
-        default=None, description="Version of MeSH in the home, or an entities table; without it that of the tables."
+        default=None,
+        description="Version of MeSH in the home, or an entities table; default: that of the current snapshot.",
     )
     recipe: str | None = Field(
         default=None,
-        description="Recipe of `retrain`: a TOML file, or a shipped one; without it `continue`.",
+        description="Recipe of `retrain`: a TOML file, or the name of a bundled one; default: `continue`.",
     )
     data: AbsolutePath | None = Field(
         default=None, description="Folder of the gold files that the recipe names, for `retrain`."
     )
     gold: Annotated[list[str], NoDecode, BeforeValidator(_words)] = Field(
         default=[],
-        description="Gold files that judge challengers, in addition to corrections; in the environment between spaces.",
+        description="Gold files that judge challengers, besides corrections; separated by spaces in the environment.",
     )
     keep_days: float = Field(
-        default=30.0, ge=0, description="Days that refused challengers and interrupted retrainings are kept."
+        default=30.0, ge=0, description="Days after which refused challengers and interrupted retrainings are deleted."
     )
     device: Device = Field(
         default="auto", description="Where the model runs on this host; `auto` is cuda if there is a GPU."
     )
     processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default=1,
-        description="Processes of a worker that run the model, each with the memory of one; `auto`: one for each core.",
+        description="Processes of a worker that run the model, each with its own memory; `auto`: one for each core.",
     )
     batch: int = Field(
         default=10_000,
         ge=1,
-        description="Records that one flow run annotates, loading the model once; estimated from the size of a file. "
-        "If a worker is killed, those of one batch are annotated again.",
+        description="Records that one flow run annotates with one load of the model, estimated from file sizes. "
+        "If a worker is killed, one batch is annotated again.",
     )
-    poll: float = Field(default=10.0, gt=0, description="Seconds between two checks of the batches that are not done.")
+    poll: float = Field(default=10.0, gt=0, description="Seconds between two checks of unfinished batches.")
     patience: float = Field(
         default=300.0,
         gt=0,
-        description="Seconds after which a batch that a worker took and never began is lost; twice as many each time.",
+        description="Seconds until a batch that a worker took but did not begin is sent again; doubled each time.",
     )
     unlocked: float = Field(
         default=60.0,
         gt=0,
-        description="Seconds without a lock after which a running batch is lost; a worker locks its sources first.",
+        description="Seconds without a lock on its sources after which a running batch is considered lost.",
     )
 
     publish_every: float = Field(
         default=1.0,
         gt=0,
-        description="Hours after which a night that is not done publishes what is, so that a first load can be asked.",
+        description="Hours until an unfinished night publishes what is done, so that a first load can be queried.",
     )
-    drift: DriftLimits = Field(default=DriftLimits(), description="Limits of drift; a table, see `DriftLimits`.")
-    publishing: Limits = Field(default=Limits(), description="Limits of the publish gate; a table, see `Limits`.")
+    drift: DriftLimits = Field(default=DriftLimits(), description="Limits of drift; a table (`DriftLimits`).")
+    publishing: Limits = Field(default=Limits(), description="Limits of the publish gate; a table (`Limits`).")
     deployments: dict[str, DeploymentChanges] = Field(
-        default={}, description="What differs in the deployments of this installation; tables, read by `deploy` alone."
+        default={}, description="Changes to the bundled deployments; tables that only `deploy` reads."
     )
 
     ncbi_url: SourceAddress = Field(
         default="https://eutils.ncbi.nlm.nih.gov/entrez/eutils/", description="E-utilities, for `annotate --pmids`."
     )
     ncbi_api_key: SecretStr | None = Field(
-        default=None, description="NCBI's key for ten requests a second in place of three."
+        default=None, description="NCBI API key, for ten requests a second instead of three."
     )
-    ncbi_email: str | None = Field(default=None, description="Your address: NCBI writes to it before it blocks you.")
+    ncbi_email: str | None = Field(
+        default=None, description="Your e-mail address: NCBI writes to it before blocking you."
+    )
 
     def in_force(self) -> str:
         """Return the settings that are not the defaults, in one line; of secrets only that they are set."""

@@ -100,7 +100,7 @@ def diff(
 
 @snapshots_app.command(
     short_help="Make another snapshot the current one",
-    epilog="Example: e2emern snapshots rollback 41 --home home --why 'dump 1301 is cut short'",
+    epilog="Example: e2emern snapshots rollback 41 --home home --why 'dump 1301 is truncated'",
 )
 def rollback(
     home: HomeFolder,
