@@ -54,7 +54,7 @@ def file_digest(path: Path) -> str:
 
 
 def read_table(path: Path, *, columns: Sequence[str], expected: str, schema: pa.Schema | None = None) -> pa.Table:
-    """Read a Parquet file that must have columns of these names; `schema` casts them.
+    """Read columns of a Parquet file; `schema` casts them.
 
     Raises:
         FileError: the file cannot be read, or lacks a column; `expected` names what it should be.
@@ -64,7 +64,7 @@ def read_table(path: Path, *, columns: Sequence[str], expected: str, schema: pa.
         if missing := [name for name in columns if name not in found]:
             raise FileError(f"no column {', '.join(missing)}; expected {expected}", path)
         if schema is None:  # pq.read_table imports pandas, which is slow
-            return pq.ParquetFile(path, page_checksum_verification=True).read()
+            return pq.ParquetFile(path, page_checksum_verification=True).read(columns=list(columns))
         return pq.read_table(path, schema=schema, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise FileError(first_line(error), path) from error

@@ -10,8 +10,9 @@ import hashlib
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,14 @@ import numpy as np
 from e2emern.model.document import Concept
 from e2emern.model.errors import FileError
 from e2emern.model.files import read_table
+from e2emern.model.name_index import NameIndex
 from e2emern.model.notation import normalize_id
 
 _COLUMNS = ("mesh_id", "names", "entity_type", "tree_numbers", "record_type", "mapped_to", "aliases", "mesh_version")
 _GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "κ": "kappa", "ω": "omega"}
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
+_KEPT = "abcdefghijklmnopqrstuvwxyz0123456789\n"
+_FOLDED = bytes(ord(chr(at).lower()) if chr(at).lower() in _KEPT else ord(" ") for at in range(256))
 LONGEST_SYMBOL = 2  # letters, of names whose case matters
 
 
@@ -40,6 +44,12 @@ normalised = lru_cache(maxsize=100_000)(normalise)
 """The same for words of text, which repeat."""
 
 
+def words_of_all(names: Sequence[str]) -> list[list[str]]:
+    """Return the words of each of many names as `normalise` folds them, many times faster."""
+    folded = "\n".join([name.replace("\n", " ") if name.isascii() else normalise(name) for name in names])
+    return [line.split() for line in folded.encode().translate(_FOLDED).decode().split("\n")][: len(names)]
+
+
 def bag_of_words(name: str) -> str:
     """Fold plural and word order too: "Neoplasms, Breast" and "breast neoplasm" agree."""
     return _bag(normalise(name))
@@ -54,6 +64,8 @@ class Vocabulary:
         names: every name of every concept, grouped by concept.
         name_owner: int32 (names,), position of the name's concept.
         types: entity types in the order of the concepts.
+        exact: the concepts by name as `normalise` folds it, without bare numbers.
+        bags: the concepts by name as `bag_of_words` folds it, without bare numbers.
         openings: the first two words of every name of several, as `normalise` folds them.
     """
 
@@ -69,24 +81,16 @@ class Vocabulary:
         self.name_owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         types = [concept.entity_type for concept in self.concepts]
         self._slices = {kind: slice(bisect_left(types, kind), bisect_right(types, kind)) for kind in self.types}
-        self._exact: dict[str, dict[int, bool]] = {}
-        self._bags: dict[str, dict[int, bool]] = {}
-        self.openings: set[str] = set()
-        singular = cache(_singular)  # words repeat
-        for at, concept in enumerate(self.concepts):
-            for place, name in enumerate(concept.names):
-                folded = normalise(name)
-                if folded[:1].isdigit() and folded.replace(" ", "").isdigit():
-                    continue  # a catalogue number, which is not a name in text
-                words = folded.split()
-                if len(words) > 1:
-                    self.openings.add(f"{words[0]} {words[1]}")
-                bag = " ".join(sorted(map(singular, words)))
-                for index, key in ((self._exact, folded), (self._bags, bag)):
-                    if (owners := index.get(key)) is None:
-                        index[key] = {at: place == 0}
-                    else:
-                        owners[at] = owners.get(at, False) or place == 0
+        words = words_of_all(self.names)
+        kept = [at for at, each in enumerate(words) if not "".join(each).isdigit()]  # a catalogue number names nothing
+        words = [words[at] for at in kept]
+        singular = {word: _singular(word) for word in set(chain.from_iterable(words))}
+        preferred = np.zeros(len(self.names), bool)
+        preferred[self.first_name[:-1]] = True
+        of_concept = self.name_owner[kept], preferred[kept]
+        self.exact = NameIndex([" ".join(each) for each in words], *of_concept)
+        self.bags = NameIndex([" ".join(sorted([singular[word] for word in each])) for each in words], *of_concept)
+        self.openings = {f"{each[0]} {each[1]}" for each in words if len(each) > 1}
 
     @classmethod
     def read(cls, path: Path) -> Vocabulary:
@@ -175,28 +179,23 @@ class Vocabulary:
         a variant differs by word order or plural.
         """
         folded = normalise(words)
-        found = self._of_type(self._exact.get(folded), entity_type)
+        found = self._of_type(self.exact.of(folded), entity_type)
         symbol = _letters(words)
         if found and (len(folded) <= LONGEST_SYMBOL or (" " not in folded and _mixes_cases(symbol))):
             found = {at: best for at, best in found.items() if symbol in map(_letters, self.concepts[at].names)}
             return ("exact" if found else "none"), found
         if found:
             return "exact", found
-        if found := self._of_type(self._bags.get(_bag(folded)), entity_type):
+        if found := self._of_type(self.bags.of(_bag(folded)), entity_type):
             return "variant", found
         return "none", {}
 
     def concepts_named(self, folded: str, *, entity_type: str) -> list[int]:
         """Return the concepts of a type that have these words, as `normalise` folds them, as a name: positions."""
-        return list(self._of_type(self._exact.get(folded), entity_type))
+        return list(self._of_type(self.exact.of(folded), entity_type))
 
-    def exact_names(self) -> Iterator[tuple[str, list[int]]]:
-        """Yield every name as `normalise` folds it, without bare numbers, and the positions of its concepts."""
-        for folded, owners in self._exact.items():
-            yield folded, list(owners)
-
-    def _of_type(self, found: dict[int, bool] | None, entity_type: str) -> dict[int, bool]:
-        return {at: best for at, best in (found or {}).items() if self.concepts[at].entity_type == entity_type}
+    def _of_type(self, found: dict[int, bool], entity_type: str) -> dict[int, bool]:
+        return {at: best for at, best in found.items() if self.concepts[at].entity_type == entity_type}
 
 
 def _letters(name: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator, Sequence
 
+import numpy as np
+
 from e2emern.model.document import Concept
 from e2emern.model.vocabulary import Vocabulary, normalise, normalised
 
@@ -36,35 +38,35 @@ class ListedNames:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._type: dict[str, str] = {}
-        self._capitals: set[str] = set()
-        self._longest: dict[str, int] = {}  # by first word, the most words of a name
         self._openings = vocabulary.openings
-        left_out = [is_left_out((concept,), vocabulary) for concept in vocabulary.concepts]  # most names have one owner
-        for folded, owners in vocabulary.exact_names():
-            concepts = [vocabulary.concepts[at] for at in owners]
-            if len(owners) == 1:
-                if left_out[owners[0]]:
-                    continue
-            elif not _is_one(concepts) or is_left_out(concepts, vocabulary):
+        self._capitals: set[str] = set()
+        self._type: dict[str, str] = {}
+        self._longest: dict[str, int] = {}  # by first word, the most words of a name
+        owner = vocabulary.exact.owners[vocabulary.exact.first[:-1]].tolist()
+        for at in np.flatnonzero(_unambiguous(vocabulary)).tolist():
+            name = vocabulary.exact.names[at]
+            words = 1 + name.count(" ")
+            if len(name) - words + 1 < SHORTEST:
                 continue
-            first, *others = folded.split()
-            if not others and len(folded) < SHORTEST_WORD:
-                spelled = [name for each in concepts for name in each.names if normalise(name) == folded]
-                is_preferred = len(folded) >= SHORTEST_PREFERRED and any(
-                    normalise(each.name) == folded for each in concepts
-                )
-                symbol = all(name.isupper() or any(map(str.isdigit, name)) for name in spelled)
-                if len(folded) < SHORTEST or not (symbol or is_preferred):
+            if words > 1:
+                if _MEASURE.search(name):
                     continue
-                if symbol and not is_preferred:
-                    self._capitals.add(folded)
-            elif (
-                _MEASURE.search(folded) or len(folded.replace(" ", "")) < SHORTEST or folded.replace(" ", "").isdigit()
-            ):
+            elif len(name) < SHORTEST_WORD and not self._is_listed_word(name, vocabulary):
                 continue
-            self._type[folded] = concepts[0].entity_type
-            self._longest[first] = max(self._longest.get(first, 0), min(LONGEST, 1 + len(others)))
+            self._type[name] = vocabulary.concepts[owner[at]].entity_type
+            first = name.partition(" ")[0]
+            if words > self._longest.get(first, 0):
+                self._longest[first] = min(LONGEST, words)
+
+    def _is_listed_word(self, word: str, vocabulary: Vocabulary) -> bool:
+        """Return whether a short word is listed, and note if it must be in capitals."""
+        concepts = [vocabulary.concepts[at] for at in vocabulary.exact.of(word)]
+        is_preferred = len(word) >= SHORTEST_PREFERRED and any(normalise(each.name) == word for each in concepts)
+        spelled = [name for each in concepts for name in each.names if normalise(name) == word]
+        is_symbol = all(name.isupper() or any(map(str.isdigit, name)) for name in spelled)
+        if is_symbol and not is_preferred:
+            self._capitals.add(word)
+        return is_symbol or is_preferred
 
     def is_listed(self, folded: str, entity_type: str) -> bool:
         """Return whether a normalised name is one of a type."""
@@ -122,6 +124,18 @@ def _runs_from(
             break
         runs.append((last, folded))
     return reversed(runs)
+
+
+def _unambiguous(vocabulary: Vocabulary) -> np.ndarray:
+    """Return which names mean one concept that the corpora annotate: bool (names,)."""
+    exact, concepts = vocabulary.exact, vocabulary.concepts
+    left_out = np.array([is_left_out((concept,), vocabulary) for concept in concepts], bool)
+    counts = np.diff(exact.first)
+    found: np.ndarray = (counts == 1) & ~left_out[exact.owners[exact.first[:-1]]]
+    for at in np.flatnonzero(counts > 1).tolist():  # few names
+        owners = [concepts[owner] for owner in exact.owners[exact.first[at] : exact.first[at + 1]]]
+        found[at] = _is_one(owners) and not is_left_out(owners, vocabulary)
+    return found
 
 
 def _is_one(concepts: Sequence[Concept]) -> bool:

@@ -15,10 +15,12 @@ VOCABULARY = Vocabulary(
         Concept("D004630", "Disease", ("Emergencies",), "descriptor", ("C23.550.291.781",)),
         Concept("D003924", "Disease", ("Diabetes Mellitus, Type 2", "MODY", "type 2 diabetes"), "descriptor", ("C18",)),
         Concept("125853", "Disease", ("Diabetes mellitus, type 2", "type 2 diabetes"), "omim"),
-        Concept("C000596361", "Chemical", ("osimertinib", "Apollo", "Tagrisso XR", "25 mg dose"), "supplementary"),
+        Concept(
+            "C000596361", "Chemical", ("osimertinib", "Apollo", "Tagrisso XR", "25 mg dose", "--"), "supplementary"
+        ),
         Concept("D006861", "Chemical", ("Hydrogen Peroxide", "H2O2"), "descriptor", ("D01.248",)),
         Concept("D013048", "Chemical", ("Specimen Handling Agents", "MODY"), "descriptor", ("D02",)),
-        Concept("C081743", "Chemical", ("troponin subunit",), "supplementary", (), ("D014336",)),
+        Concept("C081743", "Chemical", ("troponin subunit", "--"), "supplementary", (), ("D014336",)),
         Concept("D014336", "Chemical", ("Troponin",), "descriptor", ("D12.776",)),
     ],
     version="1",
