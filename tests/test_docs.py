@@ -62,7 +62,7 @@ def queries_section() -> str:
         if one.parameters:
             lines += ["| option | default | |", "|---|---|---|"]
             for each in one.parameters:
-                default = "must be given" if each.required else "" if each.default == "null" else each.default
+                default = "required" if each.required else "" if each.default == "null" else each.default
                 lines.append(f"| `--{each.name} {each.kind.upper()}` | {default} | {each.description} |")
             lines.append("")
         lines += ["```sh", one.example, "```", ""]

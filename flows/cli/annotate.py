@@ -24,7 +24,7 @@ MOST = 256  # processes
 
 
 def _column(of: str) -> Any:
-    return typer.Option(metavar="NAME", help=f"Column of tables with the {of}.", show_default="guessed")
+    return typer.Option(metavar="NAME", help=f"Column of a table that has the {of}.", show_default="guessed")
 
 
 def _processes(given: str) -> Wanted:
@@ -46,7 +46,7 @@ def annotate(
         Path | None,
         typer.Option(
             metavar="MODEL",
-            help="Model folder, or a version of the home.",
+            help="Model folder, or a model version in the home.",
             show_default="the home's champion, or the bundled one",
         ),
     ] = None,
@@ -59,7 +59,7 @@ def annotate(
         ),
     ] = "1",
     pmids: Annotated[
-        str | None, typer.Option(metavar="FILE|ID,...", help="PMIDs, whose records are fetched from NCBI.")
+        str | None, typer.Option(metavar="FILE|ID,...", help="PMIDs of records to fetch from NCBI.")
     ] = None,
     id_column: Annotated[str | None, _column("ids")] = None,
     title_column: Annotated[str | None, _column("titles")] = None,
@@ -68,8 +68,8 @@ def annotate(
 ) -> None:
     """Annotate PubMed files, PubTator, BioC, tables and plain text, also compressed or in archives, and publish.
 
-    A table is CSV, TSV, JSON lines or Parquet. Sources that are done are skipped, so the same command continues after a
-    stop and takes in new files only. Exit code 0 says that every record is accounted for.
+    A table is CSV, TSV, JSON lines or Parquet. Finished sources are skipped: run the same command again to continue
+    after an interruption, or to add new files. Exit code 0 means that every record is accounted for.
     """
     from e2emern.flows.cli.render import show_outcome
     from e2emern.flows.cli.terminal import VisibleConsole

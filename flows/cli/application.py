@@ -14,8 +14,8 @@ from e2emern.warehouse.wording import MOST_EXAMPLES, by_kind, plural
 
 app = Application(
     name="e2emern",
-    help="Annotate PubMed and PubTator dumps with diseases and chemicals, linked to MeSH, in SQL tables.",
-    epilog="Begin with: e2emern demo",
+    help="Annotate PubMed and PubTator dumps with diseases and chemicals linked to MeSH, and publish SQL tables.",
+    epilog="Start with: e2emern demo",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -23,8 +23,8 @@ app = Application(
 
 @app.callback(invoke_without_command=True)
 def top(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show where errors arise.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show tracebacks of errors.")] = False,
 ) -> None:
     """Annotate PubMed and PubTator dumps with diseases and chemicals, linked to MeSH, in SQL tables."""
     if show_version:

@@ -15,20 +15,20 @@ from e2emern.warehouse.wording import plural
 @app.command(epilog="Example: e2emern backfill --home home --model home/models/new --publish")
 def backfill(
     home: HomeFolder,
-    model: Annotated[Path, typer.Option(metavar="MODEL", help="Model folder, or a version of the home.")],
+    model: Annotated[Path, typer.Option(metavar="MODEL", help="Model folder, or a model version in the home.")],
     mesh: Annotated[
         Path | None,
         typer.Option(
-            metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the snapshot's"
+            metavar="MESH", help="Entities table, or a MeSH version in the home.", show_default="the snapshot's"
         ),
     ] = None,
-    publish: Annotated[bool, typer.Option("--publish", help="Show the result when every source is done.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Publish the result if every source is finished.")] = False,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Annotate again, with another model, the documents that are in the home; no dump file is needed.
+    """Annotate the documents of a home again with another model; no dump file is needed.
 
-    What is done is skipped, so the same command continues after a stop. The current snapshot shows the former model
-    until the result is published.
+    Finished sources are skipped: run the same command again to continue after an interruption. The current snapshot
+    shows the previous model until the result is published.
     """
     from e2emern.flows.backfill import backfill as run
     from e2emern.flows.cli.progress import TerminalProgress

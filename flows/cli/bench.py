@@ -39,7 +39,7 @@ def bench(
 ) -> None:
     """Measure how many abstracts a second this host annotates, with one process and several, and plan a first load.
 
-    Writes nothing. Give a dump file for the figures of real text: the sample repeats its names, which is faster.
+    Writes nothing. Give a dump file to measure real text: the sample repeats its names and is faster.
     """
     from e2emern.tasks.host_speed import documents_of, documents_of_sample, measure
 

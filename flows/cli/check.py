@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 def check(
     home: AnyOptionalHome = None,
     local: Annotated[
-        bool, typer.Option("--local", help="Check this host alone; ask neither server nor sources.")
+        bool, typer.Option("--local", help="Check only this host, not the server and the sources.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are only warnings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Look for what would fail a night: settings, home, disk, model, device, server, queues, deployments, workers.
+    """Check what a night needs: settings, home, disk, model, device, server, queues, deployments, workers.
 
-    Prints a line for each check. Exit code 0 says that all is well, or with warnings alone; 2 that there are errors.
+    Prints a line for each check. Exit code 0 means no errors, perhaps warnings; 2 means errors.
     The settings are those of `e2emern worker` in this folder.
     """
     from e2emern.flows.installation import environment

@@ -23,10 +23,10 @@ def silver(
     seed: Seed = 0,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Have models tag plain text, for another to learn from with `train --silver`.
+    """Tag plain text with several models, for another model to learn from with `train --silver`.
 
-    Takes passages at random that are rich in names of MeSH, and keeps for each word the mean of what the models think.
-    Started again, it resumes.
+    Samples passages that are rich in MeSH names, and stores for each word the mean of the models' tag probabilities.
+    If interrupted, run it again: it resumes.
     """
     from e2emern.tasks.devices import pick_device
     from e2emern.tasks.models import hide_progress_bars
@@ -55,17 +55,17 @@ def average(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the mean.")],
     share: Annotated[
         list[float] | None,
-        typer.Option(help="Share of each --model, in order, with a sum of 1; equal ones by default."),
+        typer.Option(help="Share of each --model, in the same order; they sum to 1. Equal by default."),
     ] = None,
     resolver_of: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="A model to take the fitted resolver from.")
     ] = None,
 ) -> None:
-    """Write the mean of the weights of models of one kind, for a training to start from.
+    """Write the mean of the weights of several models, as the start of a training.
 
-    They have to be trained from one encoder, as the seeds of a recipe are. A negative share moves what a further
-    training learned to another model: shares 1, 0.5 and -0.5 of that model, the further trained one, and the one that
-    this began from.
+    All must be trained from the same encoder, like the seeds of a recipe. A negative share adds to a model half of what
+    another one learned in a further training: shares 1, 0.5 and -0.5 of that model, the further trained one, and the
+    one that the further training started from.
     """
     from e2emern.model.training.average import average as run
     from e2emern.tasks.models import hide_progress_bars

@@ -14,14 +14,14 @@ from e2emern.warehouse.wording import MOST_EXAMPLES, plural
 @app.command(epilog="Example: e2emern doctor --home home --repair")
 def doctor(
     home: AnyHome,
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what is safe to.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired safely.")] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="List every finding, not the first ten of each code.")
+        bool, typer.Option("--all", help="List every finding, not only the first ten of each code.")
     ] = False,
 ) -> None:
-    """Check every file of a home against what was published, and find what has no business there.
+    """Check every file of a home against what was published, and find files that do not belong there.
 
-    Each finding begins with a code, which docs/doctor.md explains. Exit code 1 says that findings remain.
+    Each finding begins with a code, which docs/doctor.md explains. Exit code 1 means that findings remain.
     """
     from e2emern.warehouse.doctor import CODES, examine
     from e2emern.warehouse.snapshots.refs import numbers

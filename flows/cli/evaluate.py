@@ -26,14 +26,16 @@ class Protocol(StrEnum):
 @app.command(epilog="Example: e2emern evaluate bc5cdr.dev.PubTator --seen bc5cdr.train.PubTator --output scores")
 def evaluate(
     gold: GoldFiles,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the figures and the report.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the figures and the report.")],
     model: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Model folder; several are seeds of one model.", show_default="bundled"),
     ] = None,
     mesh: Entities = MESH,
     protocol: Annotated[list[Protocol] | None, typer.Option(help="One or more.", show_default="all")] = None,
-    slices: Annotated[bool, typer.Option("--slices", help="Also by what was seen in training, and more.")] = False,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Also score slices: seen and unseen, abbreviations and more.")
+    ] = False,
     seen: Seen = None,
     against: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="Another model, to compare with on the same documents.")
@@ -88,7 +90,7 @@ def statistics(
     mesh: Entities = MESH,
     form: Form = AnswerFormat.TABLE,
 ) -> None:
-    """Count what gold corpora hold: documents, sentences, mentions, concepts, by split and in all."""
+    """Count the documents, sentences, mentions and concepts of gold corpora, by split and in total."""
     from e2emern.flows.cli.render import print_answer
     from e2emern.flows.cli.terminal import VisibleConsole
     from e2emern.tasks.training.gold import find_gold, read_statistics
@@ -108,7 +110,7 @@ def corpus(
     mesh: Entities = MESH,
     annotates: Annotated[
         list[str] | None,
-        typer.Option(metavar="CORPUS=TYPE", help="The types that a corpus marks, if it does not mark both."),
+        typer.Option(metavar="CORPUS=TYPE", help="Types that a corpus annotates, if not both."),
     ] = None,
 ) -> None:
     """Join gold files into one prepared corpus, for `train` and `evaluate`, and for a machine without this package.

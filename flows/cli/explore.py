@@ -48,7 +48,7 @@ def explore(
 ) -> None:
     """Browse a home: search, concepts, documents with their mentions, the corpus, the models, SQL, and your own text.
 
-    Serves read-only pages to this machine alone. The printed address holds a token; nobody without it can read a page.
+    Serves read-only pages on this machine only. Nobody can read them without the token in the printed address.
     The pages load nothing from other hosts and show the current snapshot, also after the next publish.
     """
     from e2emern.flows.explorer.annotator import Annotator

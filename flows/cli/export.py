@@ -34,11 +34,13 @@ def export(
     form: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
     output: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="File to write; .gz packs it, - is standard output. For brat, a new folder."),
+        typer.Option(
+            metavar="FILE", help="File to write; .gz compresses it, - is standard output. For brat, a new folder."
+        ),
     ],
     min_score: MinScore = None,
     skip_full_text: Annotated[
-        bool, typer.Option("--skip-full-text", help="Leave out documents that PubTator or CoNLL cannot hold.")
+        bool, typer.Option("--skip-full-text", help="Skip documents that the format cannot represent.")
     ] = False,
     branch: Branch = None,
     allow: Allow = None,
@@ -46,7 +48,7 @@ def export(
 ) -> None:
     """Write the documents of the current snapshot with their mentions, or the mentions alone as a table.
 
-    With --branch, --allow or --deny, mentions of other concepts are written as not linked, as `link` does.
+    With --branch, --allow or --deny, mentions of other concepts are written without an identifier, as by `link`.
     """
     from e2emern.tasks import export as exports
 

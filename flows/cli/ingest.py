@@ -34,11 +34,11 @@ def ingest(
         Path | None, typer.Option(metavar="DIR", help="Folder to fetch into.", show_default="dumps in the home")
     ] = None,
 ) -> None:
-    """Fetch dump files that are new or changed, verified, for `annotate`.
+    """Fetch new and changed dump files for `annotate`, and verify them.
 
-    A file that is there and unchanged is not fetched again; a transfer that was stopped is resumed. Exit
-    code 0 says that every file is there as its source has it; with --check also that the numbers of the
-    PubMed files have no gap. Exit code 1 says that something is missing.
+    Unchanged files are not fetched again; interrupted transfers are resumed. Exit code 0 means that every file
+    is present and equals that of its source; with --check also that the numbers of the PubMed files have no gap.
+    Exit code 1 means that something is missing.
     """
     from e2emern.flows.cli.progress import TerminalProgress
     from e2emern.tasks.ingest import Limits, find_gaps

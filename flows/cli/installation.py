@@ -18,10 +18,10 @@ def server(
     ] = None,
     port: Annotated[int | None, typer.Option(metavar="N", help="Port to listen on.", show_default="4200")] = None,
 ) -> None:
-    """Start the Prefect server of an installation, and keep it running. Its page is http://127.0.0.1:4200.
+    """Run the Prefect server of an installation. Its UI is at http://127.0.0.1:4200.
 
-    The page asks for the string that `python -m e2emern.flows.credentials` prints. It is made on first use. Give the
-    other commands PREFECT_API_URL if the server is on another host or port.
+    The UI asks for the string that `python -m e2emern.flows.credentials` prints; it is made on first use. If the server
+    is on another host or port, set PREFECT_API_URL for the other commands.
     """
     from e2emern.flows.installation import start_server
 
@@ -32,7 +32,7 @@ def server(
 @app.command(epilog="Example: e2emern deploy")
 def deploy(
     file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Deployments to register.", show_default="the shipped ones")
+        Path | None, typer.Option(metavar="FILE", help="Deployments to register.", show_default="the bundled ones")
     ] = None,
     copy: Annotated[
         Path | None,
@@ -40,11 +40,11 @@ def deploy(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change; change nothing.")] = False,
 ) -> None:
-    """Create the work queues, and register the deployments with the server: what runs at what time.
+    """Create the work queues, and register the deployments with the server: which flow runs when.
 
-    It first prints what changes. Repeat it after an upgrade and after an edit of a file. It waits up to a minute for a
-    server that is starting. Times, parameters and triggers of this installation are in e2emern.toml, in tables
-    [deployments.NAME]. What was set in Prefect's page stays unless that file names it.
+    It first prints what changes, and waits up to a minute for a starting server. Repeat it after an upgrade and after
+    editing a file. Schedules, parameters and triggers of this installation belong in e2emern.toml, in tables
+    [deployments.NAME]. Changes made in Prefect's UI stay unless that file sets them.
     """
     from e2emern.flows import installation
 
@@ -61,14 +61,14 @@ def worker(
         typer.Option(metavar="NAME", help="Only this queue; may be repeated.", show_default="three workers for all"),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Most flow runs at a time of a worker with --work-queue.")
+        int | None, typer.Option(min=1, metavar="N", help="With --work-queue: run at most N flow runs at a time.")
     ] = None,
 ) -> None:
-    """Run the flows that the server hands out, until stopped: one worker waits for batches, one annotates, one trains.
+    """Run flows until stopped: one worker for flows that wait for batches, one that annotates, one that trains.
 
-    On a host that only annotates: e2emern worker --work-queue annotate --work-queue backfill --limit 1. The settings
-    are those of the environment (E2EMERN_HOME) or of e2emern.toml in this folder; without either, the tables are in
-    its folder home.
+    On a host that only annotates: e2emern worker --work-queue annotate --work-queue backfill --limit 1. Settings come
+    from the environment (E2EMERN_HOME) or from e2emern.toml in this folder; without either, the tables are in the
+    folder home.
     """
     from e2emern.flows import installation
 

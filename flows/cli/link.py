@@ -29,14 +29,16 @@ def link(
     home: HomeFolder = Home(Path("home")),
     abstain: Annotated[
         float,
-        typer.Option(metavar="P", min=0, max=1, help="Leave a mention unlinked if its best link is less probable."),
+        typer.Option(
+            metavar="P", min=0, max=1, help="Leave a mention unlinked if its best link is less probable than this."
+        ),
     ] = 0.0,
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Link the disease and chemical mentions of a PubTator file to MeSH, and write the file with their ids.
 
-    All else in the file stays as it is. What cannot be used is reported, annotations by type or by what is wrong.
-    The home keeps the encoded names of MeSH if the model folder has none.
+    Everything else in the file is copied unchanged. Annotations that cannot be used are counted by type or by kind of
+    error. If the model folder has no entity bank for this MeSH version, the home caches one.
     """
     from e2emern.tasks.concept_filter import select_concepts
     from e2emern.tasks.models import load, read_versions, read_vocabulary

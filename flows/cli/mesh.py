@@ -93,9 +93,9 @@ def mesh_diff(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Version to compare with it.")],
     home: HomeFolder,
     form: Form = AnswerFormat.TABLE,
-    limit: Annotated[int, typer.Option(min=1, help="Most changes of each kind to print.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Print at most so many changes of each kind.")] = 20,
 ) -> None:
-    """List new, retired, replaced, merged, renamed and moved concepts, and how many stored mentions each touches.
+    """List new, retired, replaced, merged, renamed and moved concepts, and how many stored mentions each affects.
 
     `now` is what a replaced or merged concept became, the new name, or the new tree numbers. Mentions are those of the
     current snapshot: for a new concept those with its words, for any other those linked to it.
@@ -137,10 +137,10 @@ def mesh_relink(
     ] = None,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Link the stored mentions that a version of MeSH touches, carry all others over, and publish.
+    """Link again the stored mentions that a MeSH version affects, reuse all others, and publish.
 
-    The model does not search for mentions again. Sources that are done are skipped, so the same command continues after
-    a stop.
+    The spans stay the same. Finished sources are skipped: run the same command again to continue after an
+    interruption.
     """
     from e2emern.flows.cli.progress import TerminalProgress
     from e2emern.flows.relink import relink

@@ -15,7 +15,7 @@ from e2emern.flows.cli.options import HomeFolder
 def metrics(
     home: HomeFolder,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Replace this file at once.", show_default="standard output")
+        Path | None, typer.Option(metavar="FILE", help="File to replace, in one step.", show_default="standard output")
     ] = None,
 ) -> None:
     """Write metrics of a home in Prometheus' text format: last run, backlog, snapshot, drift, disk, checks.

@@ -24,7 +24,7 @@ models_app = group("models", says="List, add, judge, retrain, promote and roll b
     "list", short_help="List the models and changes of champion", epilog="Example: e2emern models list --home home"
 )
 def list_all(home: HomeFolder) -> None:
-    """List the models of a home, what the gate made of each, and every change of the champion."""
+    """List the models of a home, the verdict of the gate on each, and every change of the champion."""
     from e2emern.warehouse.registry.evaluations import evaluations
     from e2emern.warehouse.registry.models import champion, changes, models
 
@@ -46,7 +46,7 @@ def list_all(home: HomeFolder) -> None:
     short_help="Show the files and scores of a model", epilog="Example: e2emern models show 7f16417c594a --home home"
 )
 def show(version: Version, home: HomeFolder) -> None:
-    """Show a model: its files, and the last evaluation of it, or its card where there is none."""
+    """Show a model: its files, and its last evaluation, or its card if it was never evaluated."""
     from e2emern.warehouse.registry.evaluations import evaluations, read_report
     from e2emern.warehouse.registry.models import get_model
 
@@ -67,7 +67,7 @@ def add(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, as `e2emern train` writes it.")],
     home: HomeFolder,
 ) -> None:
-    """Copy a model into the home, under the version that its content gives it."""
+    """Copy a model into the home; its version is computed from its content."""
     from e2emern.tasks.models import load_whole
     from e2emern.warehouse.registry.models import add_model
 
@@ -83,7 +83,7 @@ def retrain(
     home: HomeFolder,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML file, or a shipped one.", show_default="continue from the champion"),
+        typer.Option(metavar="FILE", help="TOML file, or a bundled recipe.", show_default="continue from the champion"),
     ] = None,
     data: Data = None,
     corrections: Annotated[
@@ -94,16 +94,17 @@ def retrain(
         str, typer.Option(metavar="DIR|NAME", help="Where to begin: champion, recipe (the file's), or an encoder.")
     ] = "champion",
     gold: Annotated[
-        list[str] | None, typer.Option(metavar="GOLD", help="What to compare on.", show_default="what is reserved")
+        list[str] | None,
+        typer.Option(metavar="GOLD", help="Gold to compare on.", show_default="the reserved documents"),
     ] = None,
     mesh: Mesh = MESH,
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
 
-    Started again, it resumes. Without new data it trains nothing, and writes documents that are worth correcting into
-    to-correct of the home. Exit code 0 means that it was carried through, whether or not the challenger is the champion
-    now.
+    If interrupted, run it again: it resumes. Without new data it trains nothing, and writes documents that are worth
+    correcting into the folder to-correct of the home. Exit code 0 means that it finished, whether or not the challenger
+    was promoted.
     """
     from e2emern.flows.retrain import retrain_model
     from e2emern.tasks.models import hide_progress_bars
@@ -135,9 +136,9 @@ def judge(
     mesh: Mesh = MESH,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Compare a model with the champion on gold files, and keep in the home what the gate makes of it.
+    """Compare a model with the champion on gold files, and store the verdict of the gate in the home.
 
-    Nothing is promoted. Exit code 1 says that the gate refuses it.
+    Nothing is promoted. Exit code 1 means that the gate refuses it.
     """
     from e2emern.flows.cli.progress import TerminalProgress
     from e2emern.flows.evaluate import judge as run
@@ -164,7 +165,7 @@ def promote(
         typer.Option(metavar="WHY", help="Promote without the gate; recorded, with your login name."),
     ] = None,
 ) -> None:
-    """Make a model the champion; it has to have passed the gate against the one that is."""
+    """Make a model the champion; it must have passed the gate against the current champion."""
     from e2emern.tasks.resolve import find_model
     from e2emern.warehouse.registry.evaluations import evaluations
     from e2emern.warehouse.registry.models import champion, get_model
@@ -194,7 +195,7 @@ def promote(
     epilog="Example: e2emern models rollback --home home --why 'it misses short forms'",
 )
 def rollback(home: HomeFolder, why: Why = None) -> None:
-    """Make the model that the champion has replaced the champion again."""
+    """Return to the previous champion; repeat to go further back."""
     from e2emern.warehouse.registry.models import roll_back_model
 
     if not home.root.is_dir():
@@ -205,7 +206,7 @@ def rollback(home: HomeFolder, why: Why = None) -> None:
 
 @app.command(epilog="Example: e2emern drift --home home")
 def drift(home: HomeFolder) -> None:
-    """Compare the last night of a home with the nights before it. Exit code 1 says that a figure has drifted."""
+    """Compare the last night of a home with the nights before it. Exit code 1 means that a figure has drifted."""
     from e2emern.tasks.evaluation.drift import read_drift
 
     found = read_drift(home)

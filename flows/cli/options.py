@@ -52,45 +52,45 @@ AnyHome = Annotated[Home, _option(_any_home)]
 """The home of a command that looks at its format by itself."""
 AnyOptionalHome = Annotated[Home | None, _option(_any_home)]
 OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
-Form = Annotated[AnswerFormat, typer.Option("--format", help="How to print it.")]
-Rows = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Most rows to print.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Most seconds to take.")]
+Form = Annotated[AnswerFormat, typer.Option("--format", help="Output format.")]
+Rows = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Print at most N rows.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Stop after so many seconds.")]
 
 Mesh = Annotated[
     Path,
-    typer.Option(metavar="MESH", help="Entities table, or a MeSH version of the home.", show_default="the bundled one"),
+    typer.Option(metavar="MESH", help="Entities table, or a MeSH version in the home.", show_default="the bundled one"),
 ]
 Entities = Annotated[
     Path, typer.Option("--mesh", metavar="FILE", help="Entities table, Parquet.", show_default="the bundled one")
 ]
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="As `models list` prints it.")]
-Why = Annotated[str | None, typer.Option(metavar="WHY", help="Recorded, with your login name.")]
+Why = Annotated[str | None, typer.Option(metavar="WHY", help="Reason, recorded with your login name.")]
 
 GoldFiles = Annotated[
     list[str], typer.Argument(metavar="GOLD...", help="FILE or CORPUS/SPLIT=FILE: PubTator, or what `corpus` wrote.")
 ]
 Seen = Annotated[
-    list[str] | None, typer.Option(metavar="GOLD", help="Training documents: the floor, and what is seen.")
+    list[str] | None, typer.Option(metavar="GOLD", help="Training documents, for the floor and the seen slices.")
 ]
 Branch = Annotated[
     list[str] | None,
-    typer.Option(metavar="NUMBER", help="Only links to what is at or under this tree number; may be repeated."),
+    typer.Option(metavar="NUMBER", help="Link only to concepts at or below this tree number; may be repeated."),
 ]
 Allow = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Only links to these ids, one a line, and to those under --branch.")
+    Path | None, typer.Option(metavar="FILE", help="Link only to these ids, one per line, and to those under --branch.")
 ]
-Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="No links to these ids, one a line.")]
+Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="Do not link to these ids, one per line.")]
 MinScore = Annotated[
     float | None,
     typer.Option("--min-score", min=0, max=1, metavar="X", help="Only mentions linked with at least this score."),
 ]
 
-Config = Annotated[
-    Path, typer.Option(metavar="FILE", help="TOML file, or a shipped one: ours, continue, student, paper.")
-]
+Config = Annotated[Path, typer.Option(metavar="FILE", help="TOML file, or a bundled recipe, such as ours or paper.")]
 Data = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the gold files.", show_default="that of the TOML file")
 ]
-Models = Annotated[list[Path], typer.Option("--model", metavar="DIR", help="A model; to be given again.")]
-PlainText = Annotated[Path, typer.Option("--text", metavar="FILE", help="Text, a passage a line, plain or .xz.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Of what is drawn at random.")]
+Models = Annotated[
+    list[Path], typer.Option("--model", metavar="DIR", help="A model folder; repeat the option for each.")
+]
+PlainText = Annotated[Path, typer.Option("--text", metavar="FILE", help="Text, one passage per line, plain or .xz.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Seed of all random numbers.")]

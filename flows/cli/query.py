@@ -24,7 +24,7 @@ _METAVARS = {
 }
 _LIMIT = 100
 
-query_app = group("query", says="Answer a question by name; `query NAME --help` lists its options.")
+query_app = group("query", says="Run a named query; `query NAME --help` lists its options.")
 
 
 def _command(asked: NamedQuery) -> Callable[..., None]:

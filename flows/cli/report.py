@@ -15,7 +15,7 @@ from e2emern.flows.cli.options import HomeFolder
 def report(
     home: HomeFolder,
     output: Annotated[Path, typer.Option(metavar="FILE", help="HTML file to write.")],
-    nights: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many of the last nights.")] = 60,
+    nights: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most the last N nights.")] = 60,
 ) -> None:
     """Write one HTML file about the current snapshot: nights, drift, concepts, link scores, failures.
 

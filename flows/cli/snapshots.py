@@ -53,7 +53,7 @@ def publish_all(
         str | None, typer.Option(metavar="VERSION", help="MeSH version.", show_default="that of the current snapshot")
     ] = None,
 ) -> None:
-    """Publish what is annotated, without annotating anything."""
+    """Publish finished work without annotating anything."""
     from e2emern.warehouse.snapshots.publish import publish
     from e2emern.warehouse.snapshots.reader import current_snapshot
 
@@ -75,7 +75,7 @@ def diff(
     after: Annotated[int, typer.Argument(metavar="B", help="Number of the snapshot to compare to.")],
     home: HomeFolder,
 ) -> None:
-    """Tell which documents and concepts were gained, lost and changed from A to B, with examples."""
+    """List the documents and concepts gained, lost and changed from A to B, with examples."""
     from e2emern.warehouse.snapshots.diff import difference
 
     found = difference(home, before, after)
@@ -107,7 +107,7 @@ def rollback(
     number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="By default the one before.")] = None,
     why: Why = None,
 ) -> None:
-    """Make another snapshot the current one; publishing then waits for somebody to accept it."""
+    """Make another snapshot the current one; nothing is published afterwards until you accept it."""
     from e2emern.warehouse.snapshots.refs import active_rollback, roll_back
 
     done = roll_back(home, number, why=why)
@@ -155,7 +155,7 @@ def prune(
     short_help="Adapt a home that has moved", epilog="Example: e2emern snapshots relocate --home /mnt/new/home"
 )
 def relocate(home: HomeFolder) -> None:
-    """Rewrite where the snapshots of a home that has moved read their files, for other DuckDB clients."""
+    """After a home has moved, update the paths in its snapshots for other DuckDB clients."""
     from e2emern.warehouse.snapshots.refs import relocate as relocate_home
 
     moved = relocate_home(home)

@@ -30,7 +30,7 @@ def sql(
     limit: Rows = 10_000,
     timeout: Timeout = TIMEOUT_S,
 ) -> None:
-    """Answer a query of your own from the current snapshot; `e2emern query` has answers to common questions.
+    """Run an SQL query on the current snapshot; `e2emern query` has queries for common questions.
 
     Tables: documents, mentions, concepts, entities, entity_tree, xrefs, failures, deletions, annotations,
     invalid_annotations, sources, files, superseded, hidden, runs, models, evaluations, checks, snapshot; DESCRIBE

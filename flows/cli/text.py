@@ -21,7 +21,9 @@ def text(
     words: Annotated[list[str], typer.Argument(metavar="TEXT", help="The text; - for standard input.")],
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="Model folder, or a version of the home.", show_default="the bundled one"),
+        typer.Option(
+            metavar="MODEL", help="Model folder, or a model version in the home.", show_default="the bundled one"
+        ),
     ] = None,
     mesh: Mesh = MESH,
     home: OptionalHome = None,

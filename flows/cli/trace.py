@@ -23,7 +23,7 @@ class TraceFormat(StrEnum):
 def trace(
     document: Annotated[str, typer.Argument(metavar="PMID", help="PMID, or a source's own document id.")],
     home: HomeFolder,
-    form: Annotated[TraceFormat, typer.Option("--format", help="How to print it.")] = TraceFormat.TEXT,
+    form: Annotated[TraceFormat, typer.Option("--format", help="Output format.")] = TraceFormat.TEXT,
 ) -> None:
     """Show the text of a document with its mentions, and its history: revisions, withdrawals, snapshots, failures."""
     from e2emern.flows.cli.render import print_trace

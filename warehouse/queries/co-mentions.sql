@@ -5,7 +5,7 @@
 --
 -- $disease concept = null: only this disease and all below it
 -- $chemical concept = null: only this chemical and all below it
--- $least integer = 1: only pairs in at least so many documents
+-- $least integer = 1: only pairs in at least this many documents
 -- $min_score number = null: only links with at least this score
 --
 -- Example: e2emern query co-mentions --disease Neoplasms --chemical Aspirin --home home

@@ -1,4 +1,4 @@
--- Why records could not be used, numbers and quoted words aside: how many, from how many sources, with an example.
+-- Why records could not be used: count, number of sources and an example of each reason, without numbers and quotes.
 --
 -- Example: e2emern query failures --home home
 WITH

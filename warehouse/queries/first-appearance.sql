@@ -1,5 +1,5 @@
--- When a concept and each concept below it first appears: by date of publication, and by the run that first took in a
--- source which shows it now.
+-- When a concept and each concept below it first appear: by date of publication, and by the first run that read a
+-- current source with it.
 --
 -- $concept concept: the concept to look for
 --

@@ -1,6 +1,6 @@
 -- Annotations and lines of sources that could not be used, by source and kind: how many, in how many documents, with an example.
 --
--- Their documents are annotated all the same. For one of them alone, ask `e2emern trace`.
+-- Their documents are still annotated. `e2emern trace` shows those of one document.
 -- $name text = null: only sources whose name contains this
 -- Example: e2emern query invalid-annotations --home home
 WITH

@@ -1,7 +1,7 @@
--- Links that the model is least sure of, the weakest first: look here first when you review.
+-- The links that the model is least certain of, the weakest first: start a review here.
 --
 -- $concept concept = null: only this concept and all below it
--- $under number = 0.5: only links with a score under this
+-- $under number = 0.5: only links with a score below this
 --
 -- Example: e2emern query low-confidence --concept Neoplasms --under 0.4 --home home
 WITH

@@ -1,4 +1,4 @@
--- Concepts that are mentioned now and were not in an earlier snapshot.
+-- Concepts that are mentioned now but were not in an earlier snapshot.
 --
 -- $since snapshot = previous: number of the earlier snapshot
 --

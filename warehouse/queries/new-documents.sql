@@ -1,4 +1,4 @@
--- Documents that are shown now and were not in an earlier snapshot, or have another revision now.
+-- Documents that an earlier snapshot did not show, or showed in another revision.
 --
 -- $since snapshot = previous: number of the earlier snapshot
 --

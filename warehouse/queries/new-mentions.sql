@@ -1,4 +1,4 @@
--- Concepts that other documents mention now than in an earlier snapshot: gained and lost documents of each.
+-- Concepts whose documents have changed since an earlier snapshot: documents gained and lost by each.
 --
 -- $since snapshot = previous: number of the earlier snapshot
 -- $under concept = null: only this concept and all below it in the MeSH trees

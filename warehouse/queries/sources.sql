@@ -1,6 +1,6 @@
--- What became of the records of each source: read, shown, superseded, failed, and when it was taken in.
+-- The records of each source: read, shown, superseded and failed, and when the source was first read.
 --
--- $name text = null: only sources with this in their name
+-- $name text = null: only sources whose name contains this
 --
 -- Example: e2emern query sources --name pubmed26 --home home
 WITH

@@ -1,4 +1,4 @@
--- Words recognised but linked to no concept, the most frequent first: what the vocabulary or the model lacks.
+-- Words recognised but not linked, the most frequent first: gaps of the vocabulary or the model.
 --
 -- $type type = null: only this entity type, Disease or Chemical
 --
