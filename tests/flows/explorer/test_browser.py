@@ -140,7 +140,7 @@ def test_from_search_to_a_document(browser: Browser, explorer: Explorer) -> None
         page.get_by_role("button", name="Show the candidates of each").click()
         expect(page.locator("#candidates")).to_contain_text("Candidates are in each mention", timeout=SLOW_MS)
         expect(page.locator("#mention-2 .others")).to_contain_text("Candidates of model")  # the tiny one
-        page.get_by_text("SQL of this").first.click()
+        page.get_by_text("Show the SQL").first.click()
         page.get_by_role("link", name="Open in SQL").first.click()
         expect(page.locator("#answer")).to_contain_text("row")
         page.locator("textarea").fill("SELECT 40 + 2 AS found")

@@ -183,7 +183,7 @@ def test_sql_that_does_more_than_read_is_refused(client: TestClient, sql: str) -
 
 def test_the_limits_of_sql(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     text = client.get("/sql", params={"q": "FROM range(501)"}).text
-    assert "Cut after 500 rows" in text
+    assert "Truncated after 500 rows" in text
     assert client.get("/sql.csv", params={"q": "FROM range(501)"}).text.count("\n") == 502
     monkeypatch.setattr(sql, "TIMEOUT_S", 0.5)
     slow = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range * b.range = 7"
