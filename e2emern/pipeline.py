@@ -6,19 +6,20 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from e2emern.doc import Candidate, Doc, Mention, Scores
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.texts import BATCH_TEXTS, AnnotatedText, annotate_texts, load_for_texts
+from e2emern.tasks.texts import BATCH_TEXTS, AnnotatedText, annotate_texts, load_for_texts, processes_for_texts
 from e2emern.warehouse.home_format import open_home
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from e2emern.model.inference.cascade import Cascade
+    from e2emern.tasks.chunks import Processes
 
 COLUMNS = ("start", "end", "text", "type", "mesh_id", "mesh_name", "low", "mid", "high", "link", "how")
 """The columns of `annotate` after the id."""
@@ -30,6 +31,7 @@ def load(
     mesh: str | Path | None = None,
     home: str | Path | None = None,
     device: str = "auto",
+    processes: int | Literal["auto"] = 1,
     candidates: int = 5,
 ) -> Pipeline:
     """Load a model and a vocabulary, ready to annotate.
@@ -41,10 +43,13 @@ def load(
         home: the home in which versions are looked up. It also keeps the encoded names of a vocabulary that the model
             was not shipped with; without a home, the user's cache folder (`$XDG_CACHE_HOME/e2emern`) does.
         device: `auto`, `cpu` or `cuda`; `auto` is cuda if available.
+        processes: how many annotate the texts of `pipe` and `annotate`, each with a model of its own; `auto` is one for
+            each core that has the memory, and one for a GPU. A script needs `if __name__ == "__main__":` around its
+            calls then, since each process imports it.
         candidates: the most concepts to return for each mention; 0 for none.
 
     Raises:
-        InputError: the model, the vocabulary or the device cannot be used.
+        InputError: the model, the vocabulary, the number of processes or the device cannot be used.
         WarehouseError: the home does not exist, or another release made it.
     """
     if candidates < 0:
@@ -52,8 +57,10 @@ def load(
     place = None if home is None else open_home(Path(home))
     if place is not None:
         place.check()
-    cascade = load_for_texts(model, mesh, home=place, cache=_cache(), device=device)
-    return Pipeline(cascade, candidates=candidates)
+    cache = _cache()
+    others = processes_for_texts(model, mesh, home=place, cache=cache, device=device, processes=processes)
+    cascade = load_for_texts(model, mesh, home=place, cache=cache, device=device)
+    return Pipeline(cascade, candidates=candidates, processes=others)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,6 +74,7 @@ class Pipeline:
 
     cascade: Cascade
     candidates: int = 5
+    processes: Processes | None = None
 
     @property
     def model_version(self) -> str:
@@ -80,13 +88,13 @@ class Pipeline:
 
     def __call__(self, text: str) -> Doc:
         """Return a text with its mentions. Raises InputError if it is not a str, or the model cannot read it."""
-        (doc,) = self.pipe([text])
+        (doc,) = replace(self, processes=None).pipe([text])
         if doc.error:
             raise InputError(doc.error)
         return doc
 
     def pipe(self, texts: Iterable[str], *, batch_size: int = BATCH_TEXTS) -> Iterator[Doc]:
-        """Yield each text with its mentions, in order; read at most `batch_size` texts ahead.
+        """Yield each text with its mentions, in order; read at most `batch_size` texts ahead (twice that per process).
 
         A text that the model cannot read gives a document with an `error` and no mentions, and the others continue.
         Blank lines separate paragraphs.
@@ -96,14 +104,18 @@ class Pipeline:
         [2, 0]
 
         Raises:
-            InputError: a text is not a str, or `batch_size` is less than 1.
+            InputError: a text is not a str, `batch_size` is less than 1, or a process was killed.
         """
         if isinstance(texts, str):
             raise InputError("texts: found a str, expected several; call the pipeline itself with one text")
         if batch_size < 1:
             raise InputError(f"batch_size: found {batch_size}, expected 1 or more")
         for found in annotate_texts(
-            _checked(texts), cascade=self.cascade, candidates=self.candidates, batch_size=batch_size
+            _checked(texts),
+            cascade=self.cascade,
+            processes=self.processes,
+            candidates=self.candidates,
+            batch_size=batch_size,
         ):
             yield _doc(found)
 

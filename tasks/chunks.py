@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from e2emern.model.inference.cascade import Cascade
 
 _T = TypeVar("_T")
+_Given = TypeVar("_Given")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +123,22 @@ class Processes(AbstractContextManager["Processes"]):
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def read(self, chunks: Iterable[Chunk]) -> Iterator[AnnotatedChunk]:
-        """Yield each chunk with its mentions, in order; two chunks for each process are in work or wait for it.
+        """Yield each chunk with its mentions, in order. Raises what `map` does."""
+        return self.map(_prepare_and_annotate, chunks)
+
+    def map(self, work: Callable[[_Given, Cascade], _T], items: Iterable[_Given]) -> Iterator[_T]:
+        """Yield the result of each item, in order; two items for each process are in work or wait for it.
+
+        Args:
+            work: a function of a module, so that a process can import it.
 
         Raises InputError if the model cannot be loaded, and LostProcessError if one of the processes was killed.
         """
-        waiting: deque[Future[AnnotatedChunk]] = deque()
+        waiting: deque[Future[_T]] = deque()
         try:
-            for chunk in chunks:
+            for item in items:
                 waiting.append(
-                    self._pool.submit(_annotate_here, chunk, self.model, self.mesh, self.home.root, self.device)
+                    self._pool.submit(_work_here, work, item, self.model, self.mesh, self.home.root, self.device)
                 )
                 if len(waiting) >= 2 * self.count:
                     yield waiting.popleft().result()
@@ -139,7 +147,7 @@ class Processes(AbstractContextManager["Processes"]):
         except BrokenProcessPool as error:
             raise LostProcessError(
                 f"one of {self.count} annotating processes was killed, perhaps for lack of memory; "
-                "run the same command again, with fewer --processes"
+                "do the same again, with fewer processes"
             ) from error
         finally:
             for one in waiting:
@@ -237,11 +245,17 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _annotate_here(chunk: Chunk, model: Path, mesh: Path, home: Path, device: str) -> AnnotatedChunk:
-    """Annotate a chunk in an annotating process, which keeps the model."""
+def _work_here(
+    work: Callable[[_Given, Cascade], _T], item: _Given, model: Path, mesh: Path, home: Path, device: str
+) -> _T:
+    """Call a function in an annotating process, which keeps the model."""
     global _cascade
     if _cascade is None:
         from e2emern.tasks.models import load
 
         _cascade = load(model, mesh, home=Home(home), device=device)
-    return _annotate(_prepare(chunk), _cascade)
+    return work(item, _cascade)
+
+
+def _prepare_and_annotate(chunk: Chunk, cascade: Cascade) -> AnnotatedChunk:
+    return _annotate(_prepare(chunk), cascade)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from e2emern.defaults import MESH, MODEL
 from e2emern.model.document import Candidate, Document, Mention, Text
 from e2emern.model.progress import Progress, silent
+from e2emern.tasks.chunks import Processes, cores
+from e2emern.tasks.devices import pick_device
 from e2emern.tasks.documents import CHUNK_CHARACTERS, text_of
+from e2emern.tasks.errors import InputError
 from e2emern.tasks.isolate import map_isolating_failures, reason
 from e2emern.tasks.models import load, read_versions
 from e2emern.tasks.parsers.text import lay_out_text
+from e2emern.tasks.processes import AUTO, Wanted, count_processes
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.warehouse.layout import Home
 
@@ -53,15 +58,53 @@ def load_for_texts(
     With a home, the default model is its champion. An entity bank that has to be built is kept in the home, or in
     `cache` without one. Raises InputError if one of them cannot be used.
     """
-    place = home or Home(cache)
-    folder = find_model(model, home=place) if home else Path(model or MODEL)
-    table = find_mesh(Path(mesh or MESH), home=place)
+    folder, table = _find(model, mesh, home=home, cache=cache)
     read_versions(folder, table)  # reports a wrong path before the slow imports
-    return load(folder, table, home=place, device=device, progress=progress)
+    return load(folder, table, home=home or Home(cache), device=device, progress=progress)
+
+
+def processes_for_texts(
+    model: Path | str | None = None,
+    mesh: Path | str | None = None,
+    *,
+    home: Home | None,
+    cache: Path,
+    device: str = "auto",
+    processes: Wanted,
+) -> Processes | None:
+    """Return processes that each load what `load_for_texts` does; None for one, which needs no other.
+
+    Raises InputError if a model or device cannot be used.
+    """
+    if processes != AUTO and not (isinstance(processes, int) and processes >= 1):
+        raise InputError(f"processes: found {processes!r}, expected {AUTO}, or 1 or more")
+    place = pick_device(device)
+    if (count := count_processes(processes, device=place)) == 1:
+        return None
+    folder, table = _find(model, mesh, home=home, cache=cache)
+    return Processes(
+        read_versions(folder, table),
+        count=count,
+        threads=max(1, cores() // count),
+        model=folder,
+        mesh=table,
+        home=home or Home(cache),
+        device=place,
+    )
+
+
+def _find(model: Path | str | None, mesh: Path | str | None, *, home: Home | None, cache: Path) -> tuple[Path, Path]:
+    folder = find_model(model, home=home) if home else Path(model or MODEL)
+    return folder, find_mesh(Path(mesh or MESH), home=home or Home(cache))
 
 
 def annotate_texts(
-    texts: Iterable[str], *, cascade: Cascade, candidates: int = 0, batch_size: int = BATCH_TEXTS
+    texts: Iterable[str],
+    *,
+    cascade: Cascade,
+    processes: Processes | None = None,
+    candidates: int = 0,
+    batch_size: int = BATCH_TEXTS,
 ) -> Iterator[AnnotatedText]:
     """Yield each text with its mentions, in order, reading at most `batch_size` texts ahead.
 
@@ -69,19 +112,27 @@ def annotate_texts(
     `lay_out_text`.
 
     Args:
+        processes: they annotate instead of the cascade, and read two batches ahead for each of them.
         candidates: number of candidates to return for each mention.
     """
-    for chunk in _chunks(texts, batch_size):
-        read = [_text(text) for text in chunk]
-        asked = [text for text in read if isinstance(text, Text) and text.sentences]
-        found = iter(map_isolating_failures(asked, lambda some: _read(some, cascade, candidates)))
-        for text, its in zip(chunk, read, strict=True):
-            if isinstance(its, str):
-                yield AnnotatedText(text, error=its)
-            elif its.sentences:
-                yield _annotated(text, next(found))
-            else:
-                yield AnnotatedText(text)
+    chunks = _chunks(texts, batch_size)
+    annotate = partial(_annotate_chunk, candidates=candidates)
+    for found in processes.map(annotate, chunks) if processes else (annotate(chunk, cascade) for chunk in chunks):
+        yield from found
+
+
+def _annotate_chunk(chunk: list[str], cascade: Cascade, *, candidates: int) -> list[AnnotatedText]:
+    read = [_text(text) for text in chunk]
+    asked = [text for text in read if isinstance(text, Text) and text.sentences]
+    found = iter(map_isolating_failures(asked, lambda some: _read(some, cascade, candidates)))
+    return [
+        AnnotatedText(text, error=its)
+        if isinstance(its, str)
+        else _annotated(text, next(found))
+        if its.sentences
+        else AnnotatedText(text)
+        for text, its in zip(chunk, read, strict=True)
+    ]
 
 
 _Read = tuple[list[Mention], list[tuple[Candidate, ...]]]

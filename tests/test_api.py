@@ -213,6 +213,8 @@ def test_annotate_a_frame_without_mentions(nlp: e2emern.Pipeline) -> None:
         (lambda nlp: e2emern.load(model="nowhere"), "nowhere: no such model folder"),
         (lambda nlp: e2emern.load(mesh="nowhere.parquet"), "nowhere.parquet: cannot be read as an entities table"),
         (lambda nlp: e2emern.load(device="tpu"), "unknown device 'tpu': expected one of auto, cpu, cuda"),
+        (lambda nlp: e2emern.load(processes=0), "processes: found 0, expected auto, or 1 or more"),
+        (lambda nlp: e2emern.load(processes="two"), "processes: found 'two', expected auto, or 1 or more"),
         (lambda nlp: e2emern.load(candidates=-1), "candidates: found -1, expected 0 or more"),
         (lambda nlp: e2emern.load(home="nowhere"), "nowhere does not exist"),
         (lambda nlp: e2emern.open_home("nowhere"), "nowhere does not exist; annotate something into it first"),

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+import e2emern
 from e2emern.flows.annotate import annotate_sources
 from e2emern.flows.cli import app
 from e2emern.tasks.chunks import LostProcessError
@@ -52,6 +53,16 @@ def test_the_files_equal_those_of_one_process(world: World, inputs: Path, tmp_pa
     assert tables(tmp_path / "two") == tables(tmp_path / "one")
     assert finished_files(tmp_path / "two") == finished_files(tmp_path / "one")
     assert multiprocessing.active_children() == []
+
+
+def test_texts_in_python_are_those_of_one_process(world: World) -> None:
+    texts = [f"{title} {abstract}" for _, title, abstract in articles(6, first=0)]
+    one = e2emern.load(model=world.model, mesh=world.mesh, device="cpu")
+    two = e2emern.load(model=world.model, mesh=world.mesh, device="cpu", processes=2)
+    found = list(two.pipe(iter(texts), batch_size=2))
+    assert [doc.mentions for doc in found] == [doc.mentions for doc in one.pipe(texts, batch_size=2)]
+    assert sum(len(doc.mentions) for doc in found) > 0
+    assert [each.mesh_id for each in two(texts[0]).mentions] == [each.mesh_id for each in found[0].mentions]
 
 
 def test_auto_is_one_for_each_core_that_has_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
