@@ -179,7 +179,7 @@ def disk(host: Host) -> Result:
             return error(f"{folder}: {found.f_favail:,} inodes free", "delete small files, or use another file system")
     free = shutil.disk_usage(host.folder).free
     if free < 3 * needed:
-        return warning(f"{host.folder}: room for fewer than three nights ({free / 1e9:,.1f} GB free)", "make room")
+        return warning(f"{host.folder}: room for fewer than three nights ({free / 1e9:,.1f} GB free)", "free space")
     return ok(f"{host.folder}: {free / 1e9:,.0f} GB free, {plural(len(waiting), 'dump file')} to read")
 
 

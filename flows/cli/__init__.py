@@ -100,7 +100,7 @@ def _of_the_system(error: OSError) -> str:
     place = error.filename2 or error.filename  # the target, if it is a copy
     reason = error.strerror or one_line(error)
     line = f"{place}: {reason}" if place else reason
-    return f"{line}; make room, and the same command continues" if error.errno in _FULL else line
+    return f"{line}; free disk space, and run the same command again" if error.errno in _FULL else line
 
 
 def _lines(error: Exception) -> list[str]:

@@ -181,7 +181,7 @@ def promote(
         if not judged:
             raise InputError(
                 f"model {version} was not compared with the champion {against}; have it judged with `e2emern models "
-                "judge`, or promote it all the same with --accept WHY"
+                "judge`, or promote it anyway with --accept WHY"
             )
         if not judged[-1].passed:
             raise InputError(f"model {version} was refused: {'; '.join(judged[-1].reasons)}; or promote --accept WHY")

@@ -54,7 +54,7 @@ def test_a_command_says_it_in_a_line(
 
     with full_disk(tmp_path / "disk") as make_room:
         place = home / "format.json"
-        reported = f"e2emern: {place}: No space left on device; make room, and the same command continues\n"
+        reported = f"e2emern: {place}: No space left on device; free disk space, and run the same command again\n"
         assert ended() == (1, reported)
         assert models(Home(home)) == []
         make_room(1 << 20)

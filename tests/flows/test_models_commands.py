@@ -49,7 +49,7 @@ def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path
     assert isinstance(refused.exception, InputError)
     assert str(refused.exception) == (
         f"model {version} was not compared with the champion {bundled}; have it judged with `e2emern models judge`, or "
-        "promote it all the same with --accept WHY"
+        "promote it anyway with --accept WHY"
     )
     judge(home, version, against=bundled, passed=False)
     refused = run("models", "promote", version, "--home", home)
