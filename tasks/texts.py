@@ -78,6 +78,8 @@ def processes_for_texts(
     """
     if processes != AUTO and not (isinstance(processes, int) and processes >= 1):
         raise InputError(f"processes: found {processes!r}, expected {AUTO}, or 1 or more")
+    if processes == 1:  # before `pick_device`, which imports torch
+        return None
     place = pick_device(device)
     if (count := count_processes(processes, device=place)) == 1:
         return None

@@ -102,6 +102,12 @@ def test_an_import_loads_nothing_slow() -> None:
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+def test_a_wrong_path_is_reported_before_the_slow_imports() -> None:
+    code = "import sys, e2emern\ntry: e2emern.load(model='no')\nexcept e2emern.Error: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def test_every_public_name_exists() -> None:
     assert [name for name in e2emern.__all__ if getattr(e2emern, name) is None] == []
     with pytest.raises(AttributeError, match="module 'e2emern' has no attribute 'anotate'"):
