@@ -16,7 +16,6 @@ from importlib.metadata import version
 from typing import Any
 
 import prefect
-import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -32,6 +31,8 @@ from prefect.exceptions import ObjectNotFound
 
 from e2emern.flows.check import check_host
 from e2emern.flows.check_results import Result, Severity, error, ok, run_checks, warning
+from e2emern.flows.deploying import compare_shipped
+from e2emern.flows.deployments import Entry
 from e2emern.flows.installation import PREFECT_FILE
 from e2emern.flows.notifications import BLOCK, notified, read_alerts, read_file, register
 from e2emern.flows.notifications import FILE as ALERTS
@@ -112,31 +113,21 @@ def queues(server: Server) -> Result:
 
 
 def deployments(server: Server) -> Result:
-    """Check that each deployment of `prefect.yaml` exists with its flow and queue, and is not paused."""
-    existing = {one.name: one for one in server.client.read_deployments(limit=200)}
-    wrong, paused = [], []
-    for described in yaml.safe_load(PREFECT_FILE.read_text("utf-8"))["deployments"]:
-        name, found = described["name"], existing.get(described["name"])
-        if found is None:
-            wrong.append(f"{name} is missing")
-            continue
-        pool = described["work_pool"]
-        for label, is_now, expected in (
-            ("flow", found.entrypoint, described["entrypoint"]),
-            ("work pool", found.work_pool_name, pool["name"]),
-            ("queue", found.work_queue_name, pool["work_queue_name"]),
-        ):
-            if is_now != expected:
-                wrong.append(f"{name} has {label} {is_now}, expected {expected}")
-        inactive = found.schedules and not any(one.active for one in found.schedules)
-        if found.paused or (described.get("schedules") and (inactive or not found.schedules)):
-            paused.append(name)
-    if wrong:
+    """Check that the server has what `e2emern deploy` would register, and that each schedule starts runs."""
+    compared = compare_shipped(server.client)
+    if wrong := [*(f"{name} is missing" for name in compared.missing), *compared.changed]:
         return error(examples(wrong), f"run: {_DEPLOY}")
-    if paused:
-        return warning(f"{', '.join(paused)} will not start by itself: paused, or without an active schedule",
+    idle = [one["name"] for one in compared.merged if _is_idle(one)]
+    if idle:
+        return warning(f"{', '.join(idle)} will not start by itself: paused, or without an active schedule",
                        "resume it in the UI, under Deployments, unless this is meant")  # fmt: skip
-    return ok(f"{plural(len(existing), 'deployment')}, as in {PREFECT_FILE.name}")
+    return ok(f"{plural(len(compared.merged), 'deployment')}, as in {PREFECT_FILE.name} and the settings")
+
+
+def _is_idle(entry: Entry) -> bool:
+    """Return whether a deployment is paused, or has schedules of which none is active."""
+    active = [one.get("active", True) for one in entry.get("schedules", [])]
+    return entry.get("paused", False) or ("schedules" in entry and not any(active))
 
 
 def workers(server: Server) -> Result:

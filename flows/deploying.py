@@ -1,6 +1,7 @@
 """Register the deployments of a file, merged with the server's and with the settings: `e2emern deploy` starts this.
 
-It first prints what will change, and what is kept that only the server has (`flows.deployments`).
+It first prints what will change, and what is kept that only the server has (`flows.deployments`). The preflight
+compares in the same way (`compare_shipped`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from prefect.utilities.schema_tools.validation import ValidationError, validate
 from pydantic import ValidationError as InvalidError
 
 from e2emern.flows.deployments import DeploymentChanges, Entry, differences, kept, merge
+from e2emern.flows.installation import PREFECT_FILE
 from e2emern.flows.queues import QUEUES, connect, create_queues, report
 from e2emern.flows.settings import read_settings
 from e2emern.tasks.errors import InputError
@@ -47,21 +50,62 @@ def main() -> None:
 
 def deploy(file: Path, *, dry: bool) -> int:
     """Do what the module says, and return the exit code of Prefect. Raises InputError before anything is changed."""
-    described = _read(file)
-    changes = read_settings().deployments
-    names = [one["name"] for one in described["deployments"]]
-    if unknown := [name for name in changes if name not in names]:
-        raise InputError(f"setting deployments: no deployment {unknown[0]!r}; expected one of {', '.join(names)}")
-    for one in described["deployments"]:
-        _check(merge(one, None, changes.get(one["name"], DeploymentChanges())))
+    described, changes = _read(file), read_settings().deployments
+    _check_changes(described["deployments"], changes)
     with connect() as client:
-        existing = read_existing(client, described["deployments"])
-        described["deployments"] = _merged(described["deployments"], existing, changes)
+        compared = compare(client, described["deployments"], changes)
+        compared.print()
         if dry:
             return 0
         create_queues(client)
     report(f"work pool e2emern has the queues {', '.join(QUEUES)}")
-    return _register(described)
+    return _register(described | {"deployments": compared.merged})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What `e2emern deploy` would register, compared with the server.
+
+    Attributes:
+        merged: the deployments to register, in the form of `prefect.yaml`.
+        missing: names of those that the server lacks.
+        changed: a line for each difference from the server.
+        kept: a line for each value that only the server has.
+        others: names of the deployments that are only on the server.
+    """
+
+    merged: tuple[Entry, ...]
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+    kept: tuple[str, ...]
+    others: tuple[str, ...]
+
+    def print(self) -> None:
+        """Report what changes and what is kept."""
+        lines = [*(f"{name}: new" for name in self.missing), *self.changed]
+        stay = [
+            f"{name}: not in the file; delete it with: prefect deployment delete FLOW/{name}" for name in self.others
+        ]
+        for line in lines or ["nothing changes"]:
+            report(line)
+        for line in (*self.kept, *stay):
+            report(f"kept: {line}")
+
+
+def compare_shipped(client: SyncPrefectClient) -> Compared:
+    """Return what deploying `prefect.yaml` with the settings would change. Raises InputError for a wrong table."""
+    shipped, changes = _read(PREFECT_FILE)["deployments"], read_settings().deployments
+    _check_changes(shipped, changes)
+    return compare(client, shipped, changes)
+
+
+def _check_changes(shipped: Sequence[Entry], changes: Mapping[str, DeploymentChanges]) -> None:
+    """Check the tables `deployments` of the settings. Raises InputError."""
+    names = [one["name"] for one in shipped]
+    if unknown := [name for name in changes if name not in names]:
+        raise InputError(f"setting deployments: no deployment {unknown[0]!r}; expected one of {', '.join(names)}")
+    for one in shipped:
+        _check(merge(one, None, changes.get(one["name"], DeploymentChanges())))
 
 
 def read_existing(client: SyncPrefectClient, shipped: Sequence[Entry]) -> dict[str, Entry]:
@@ -126,28 +170,25 @@ def _read(file: Path) -> dict[str, Any]:
     raise InputError("has a deployment without a name", path=file)
 
 
-def _merged(
-    shipped: list[Entry], existing: Mapping[str, Entry], changes: Mapping[str, DeploymentChanges]
-) -> list[Entry]:
-    """Return the deployments to register, and print how they differ from those on the server."""
-    merged, lines, stay = list[Entry](), list[str](), list[str]()
+def compare(client: SyncPrefectClient, shipped: Sequence[Entry], changes: Mapping[str, DeploymentChanges]) -> Compared:
+    """Merge the shipped deployments with the server's and with the settings, and compare the result with the server."""
+    existing = read_existing(client, shipped)
+    merged, changed, stay = list[Entry](), list[str](), list[str]()
     for one in shipped:
         own, before = changes.get(one["name"], DeploymentChanges()), existing.get(one["name"])
         merged.append(after := merge(one, before and _without_unknown(before, one["entrypoint"]), own))
         _check(after)
-        if before is None:
-            lines.append(f"{one['name']}: new")
-            before = merge(one, None, DeploymentChanges())
-        else:
+        if before is not None:
             stay += kept(one, before, after, own)
-        lines += differences(before, after)
-    others = sorted(existing.keys() - {one["name"] for one in shipped})
-    stay += [f"{name}: not in the file; delete it with: prefect deployment delete FLOW/{name}" for name in others]
-    for line in lines or ["nothing changes"]:
-        report(line)
-    for line in stay:
-        report(f"kept: {line}")
-    return merged
+        changed += differences(before or merge(one, None, DeploymentChanges()), after)
+    names = [one["name"] for one in shipped]
+    return Compared(
+        merged=tuple(merged),
+        missing=tuple(name for name in names if name not in existing),
+        changed=tuple(changed),
+        kept=tuple(stay),
+        others=tuple(sorted(existing.keys() - set(names))),
+    )
 
 
 def _without_unknown(existing: Entry, entrypoint: str) -> Entry:

@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     drift: DriftLimits = Field(default=DriftLimits(), description="Limits of drift; a table (`DriftLimits`).")
     publishing: Limits = Field(default=Limits(), description="Limits of the publish gate; a table (`Limits`).")
     deployments: dict[str, DeploymentChanges] = Field(
-        default={}, description="Changes to the bundled deployments; tables that only `deploy` reads."
+        default={}, description="Changes to the bundled deployments; tables that `deploy` and `check` read."
     )
 
     ncbi_url: SourceAddress = Field(

@@ -125,6 +125,15 @@ class Installation:
         (self.folder / "deployed.toml").write_text(settings)
         return self._run(DEPLOY, E2EMERN_CONFIG=str(self.folder / "deployed.toml"))
 
+    def check(self, *, settings: str = "") -> tuple[int, dict[str, str]]:
+        """Return the exit code of the preflight, and what is found by the checks that fail."""
+        (self.folder / "checked.toml").write_text(settings)
+        variables = self.make_environment() | {"E2EMERN_CONFIG": str(self.folder / "checked.toml")}
+        command = [sys.executable, "-m", "e2emern.flows.cli", "check", "--json"]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        found = json.loads(done.stdout)["checks"]
+        return done.returncode, {one["check"]: one["found"] for one in found if one["severity"] == "error"}
+
     def start_workers(self) -> None:
         """Start the workers of a host as README.md does."""
         self.workers["README"] = self._make(WORKERS, log="workers")

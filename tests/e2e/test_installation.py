@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -95,14 +94,7 @@ def test_the_preflight_of_an_installation_finds_what_is_wrong(
 ) -> None:
     """All is well once the workers have asked for runs; then a queue is paused, and one is deleted."""
 
-    def check() -> tuple[int, dict[str, str]]:
-        command = [sys.executable, "-m", "e2emern.flows.cli", "check", "--json"]
-        done = subprocess.run(
-            command, cwd=ROOT, env=installation.make_environment(), capture_output=True, text=True, check=False
-        )
-        found = json.loads(done.stdout)["checks"]
-        return done.returncode, {one["check"]: one["found"] for one in found if one["severity"] == "error"}
-
+    check = installation.check
     assert wait_for(lambda: check() if check()[0] == 0 else None, what="all is well") == (0, {})
     with installation.paused("train"):
         assert check() == (0, {})  # a warning
@@ -154,7 +146,10 @@ def _deploy_over_what_operators_set(installation: Installation) -> None:
     installation.schedule("nightly", "0 4 * * *", home="/other")
     installation.configure("retrain", encoder="recipe")
     installation.enable("e2emern drift", on=False)
+    changes = "nightly: schedule night: 30 2 * * * UTC -> 0 1 * * * UTC; retrain: parameter backfill: none -> True"
+    assert installation.check(settings=LOCAL)[1]["deployments"] == changes
     printed = installation.deploy(settings=LOCAL).splitlines()
+    assert "deployments" not in installation.check(settings=LOCAL)[1]
     assert [line.removeprefix("e2emern: ") for line in printed if " -> " in line or "kept: " in line] == [
         "nightly: schedule night: 30 2 * * * UTC -> 0 1 * * * UTC",
         "retrain: parameter backfill: none -> True",

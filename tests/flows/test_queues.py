@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import yaml
@@ -155,7 +156,11 @@ def test_the_preflight_finds_each_fault_of_a_server(
         }
 
     create_queues(server)
-    everything = {one["name"]: one for one in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]}
+    everything = _two_deployments(tmp_path / "prefect.yaml")
+    monkeypatch.setattr("e2emern.flows.deploying.PREFECT_FILE", tmp_path / "prefect.yaml")
+    settings = tmp_path / "e2emern.toml"
+    settings.write_text("home = '/data/home'")
+    monkeypatch.setenv("E2EMERN_CONFIG", str(settings))
     assert trouble() == {
         "deployments": ("error", "; ".join(f"{name} is missing" for name in everything)),
         "workers": ("error", "no worker asks for runs of default, annotate, train, backfill"),
@@ -168,8 +173,9 @@ def test_the_preflight_finds_each_fault_of_a_server(
             entrypoint=one["entrypoint"],
             work_pool_name=POOL,
             work_queue_name=one["work_pool"]["work_queue_name"],
+            concurrency_limit=one["concurrency_limit"]["limit"],
             schedules=[
-                DeploymentScheduleCreate(schedule=CronSchedule(cron=each["cron"], timezone="UTC"))
+                DeploymentScheduleCreate(schedule=CronSchedule(cron=each["cron"], timezone="UTC"), slug=each["slug"])
                 for each in one.get("schedules", [])
             ],
         )
@@ -195,8 +201,17 @@ def test_the_preflight_finds_each_fault_of_a_server(
     server.resume_deployment(ids["nightly"])
 
     server.update_deployment(ids["retrain"], DeploymentUpdate(work_queue_name="annotate", work_pool_name=POOL))
-    assert trouble() == {"deployments": ("error", "retrain has queue annotate, expected train")}
+    assert trouble() == {"deployments": ("error", "retrain: queue: annotate -> train")}
     server.update_deployment(ids["retrain"], DeploymentUpdate(work_queue_name="train", work_pool_name=POOL))
+
+    settings.write_text("home = '/data/home'\n[deployments.nightly.schedules.second]\ncron = '0 4 * * *'\n")
+    assert trouble() == {"deployments": ("error", "nightly: schedule second: none -> 0 4 * * * UTC")}
+    second = CronSchedule(cron="0 4 * * *", timezone="UTC")
+    server.create_deployment_schedules(ids["nightly"], [DeploymentScheduleCreate(schedule=second, slug="second")])
+    assert trouble() == {}
+    settings.write_text("home = '/data/home'\n[deployments.nigthly]\n")
+    assert trouble()["deployments"][1].startswith("setting deployments: no deployment 'nigthly'; expected one of ")
+    settings.write_text("home = '/data/home'")
 
     server.send_worker_heartbeat(POOL, "other 7 annotate e2emern-0.0.9", heartbeat_interval_seconds=30)
     ours = importlib.metadata.version("e2emern")
@@ -210,9 +225,9 @@ def test_the_preflight_finds_each_fault_of_a_server(
     assert found.endswith(" UTC: Failed: pubmed30n0001.xml.gz: damaged")
     server.delete_flow_run(night.id)
 
-    monkeypatch.setattr("prefect.__version__", "3.9.0")
-    assert trouble()["server"][0] == "error"
-    monkeypatch.undo()
+    with monkeypatch.context() as other_release:
+        other_release.setattr("prefect.__version__", "3.9.0")
+        assert trouble()["server"][0] == "error"
     assert trouble() == {}
     server.delete_work_queue_by_id(queue.id)
     assert trouble()["queues"] == ("error", "work pool e2emern has no queue train (found default, annotate, backfill)")
@@ -220,6 +235,15 @@ def test_the_preflight_finds_each_fault_of_a_server(
     assert trouble()["queues"] == ("error", "the Prefect server has no work pool e2emern")
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         assert [(one.check, one.severity.name) for one in check_server()] == [("server", "ERROR")]
+
+
+def _two_deployments(file: Path) -> dict[str, dict[str, Any]]:
+    """Write a file with two of the shipped deployments, without triggers, and return them by name."""
+    shipped = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
+    found = {one["name"]: one for one in shipped["deployments"] if one["name"] in ("nightly", "retrain")}
+    found["retrain"].pop("triggers")
+    file.write_text(yaml.safe_dump(shipped | {"deployments": [*found.values()]}))
+    return found
 
 
 def test_alerts_notify_the_blocks_of_our_name_and_stay_as_operators_set_them(
