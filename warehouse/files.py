@@ -21,7 +21,7 @@ _TEMPORARY = ".writing-"
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears as `path` only when the block ends without an exception."""
+    """Open a file for writing and reading that appears as `path` only when the block ends without an exception."""
     make_folder(path.parent)
     try:
         temporary, file = _create_locked(path.parent)
@@ -132,7 +132,7 @@ def sync(path: Path) -> None:
 def _create_locked(folder: Path) -> tuple[Path, BinaryIO]:
     while True:
         temporary = folder / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
-        file = temporary.open("xb")
+        file = temporary.open("x+b")
         if _lock(file, best_effort=True):  # on a file system without locks, `sweep` cannot lock either
             return temporary, file
         file.close()

@@ -16,7 +16,7 @@ from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write, make_folder
 from e2emern.warehouse.layout import Home
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raise it when this release cannot use a home of the last one, or the last one cannot use a home of this."""
 
 _MADE = ("documents", "mentions", "runs", "snapshots", "entities", "models", "evaluations")

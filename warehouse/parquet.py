@@ -2,8 +2,8 @@
 
 The same rows give the same bytes, however they are split into `append` calls: row groups end at fixed row positions,
 and nothing in the file depends on the time or the machine. Each page has a checksum (CRC-32, field `crc` of PageHeader
-in the Parquet format). pyarrow verifies it and DuckDB does not, so DuckDB may make new rows only from pages that
-`verify_pages` has read.
+in the Parquet format), and the footer has a digest (`warehouse.footers`). pyarrow verifies the checksums and DuckDB does
+not, so DuckDB may make new rows only from pages that `verify_pages` has read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
 from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.footers import check_footer, seal_footer
 from e2emern.warehouse.wording import one_line
 
 _BLOCK_ROWS = 256  # row groups end at a multiple of this
@@ -48,9 +49,8 @@ class TableWriter:
 
     def __enter__(self) -> TableWriter:
         self._file: AbstractContextManager[BinaryIO] = atomic_write(self.path)
-        self._sink = pq.ParquetWriter(
-            self._file.__enter__(), self.schema, compression=_COMPRESSION, write_page_checksum=True
-        )
+        self._out = self._file.__enter__()
+        self._sink = pq.ParquetWriter(self._out, self.schema, compression=_COMPRESSION, write_page_checksum=True)
         return self
 
     def append(self, rows: Rows) -> pa.Table:
@@ -76,6 +76,8 @@ class TableWriter:
                 self._write_group()
                 self._sink.add_key_value_metadata(dict(sorted(self.metadata.items())))
             self._sink.close()
+            if kind is None:
+                seal_footer(self._out)
         except BaseException as failed:
             self._file.__exit__(type(failed), failed, failed.__traceback__)
             raise
@@ -102,11 +104,12 @@ class TableWriter:
 def read_metadata(path: Path) -> dict[str, str]:
     """Return the key-value metadata of a Parquet file, without Arrow's own entry.
 
-    Raises `WarehouseError` if the file is absent or is not a Parquet file.
+    Raises `WarehouseError` if the file is absent, is not a Parquet file, or has a damaged footer.
     """
     try:
+        check_footer(path)
         found = pq.read_metadata(path).metadata or {}
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise WarehouseError("cannot be read as Parquet; delete it and annotate its source again", path=path) from error
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
@@ -114,38 +117,35 @@ def read_metadata(path: Path) -> dict[str, str]:
 def read_batches(
     path: Path, *, columns: Sequence[str] | None = None, rows: int = _BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a Parquet file in batches of at most `rows` rows, and verify the checksum of every page that is read.
+    """Yield a Parquet file in batches of at most `rows` rows, and verify the footer and every page that is read.
 
     Raises `WarehouseError` if the file is damaged, OSError if it cannot be read now.
     """
-    with _damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        read = 0
-        for batch in file.iter_batches(rows, columns=None if columns is None else list(columns)):
-            read += len(batch)
-            yield batch
-        if read != file.metadata.num_rows:  # no checksum covers the footer
-            found = f"{read} of {file.metadata.num_rows} rows can be read"
-            raise WarehouseError(f"is damaged ({found}); see e2emern doctor (damaged-file)", path=path)
+    with _verified(path) as file:
+        yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
+def _verified(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file whose footer is as it was written, so that damage of what is read raises as in `read_batches`."""
     try:
-        yield
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        check_footer(path)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (OSError, pa.ArrowException, ValueError) as error:
         if isinstance(error, OSError) and error.errno:  # shared storage may be unavailable for a moment
             raise
         raise WarehouseError(f"is damaged ({one_line(error)}); see e2emern doctor (damaged-file)", path=path) from error
 
 
 def read_table(path: Path) -> pa.Table:
-    """Return the rows of a Parquet file, and verify the checksum of every page. Raises as `read_batches`."""
-    with _damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    """Return the rows of a Parquet file, and verify its footer and every page. Raises as `read_batches`."""
+    with _verified(path) as file:
         return file.read()
 
 
 def verify_pages(path: Path, *, columns: Sequence[str] | None = None) -> None:
-    """Verify the checksums of the pages of some columns, by default of all. Raises as `read_batches`."""
+    """Verify the footer, and the pages of some columns, by default of all. Raises as `read_batches`."""
     for _ in read_batches(path, columns=columns):
         pass
 

@@ -32,7 +32,7 @@ def test_a_home_is_made_once_with_its_format_first(tmp_path: Path) -> None:
     assert [path.name for path in home.root.iterdir()] == ["format.json"]
     written = home.format.read_bytes()
     fields = json.loads(written)
-    assert (fields["format"], fields["home"], FORMAT) == (2, "e2emern/2", 2)
+    assert (fields["format"], fields["home"], FORMAT) == (3, "e2emern/3", 3)
     assert fields["made_by"].startswith("e2emern ")
     make_home(home)
     assert home.format.read_bytes() == written
@@ -50,10 +50,10 @@ def test_dumps_and_caches_may_come_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"home": "e2emern/3", "format": 3}', "has format 3, of newer releases; this one reads 2: update e2emern"),
-        ('{"home": "e2emern/0", "format": 0}', "has format 0, of older releases; this one reads 2: annotate its dump"),
-        ('{"home": "e2emern/2", "format": 3}', "is damaged; restore it from a backup (e2emern doctor: damaged-format)"),
-        ('{"home": "e2emern/2"}', "(e2emern doctor: damaged-format)"),
+        ('{"home": "e2emern/4", "format": 4}', "has format 4, of newer releases; this one reads 3: update e2emern"),
+        ('{"home": "e2emern/0", "format": 0}', "has format 0, of older releases; this one reads 3: annotate its dump"),
+        ('{"home": "e2emern/3", "format": 4}', "is damaged; restore it from a backup (e2emern doctor: damaged-format)"),
+        ('{"home": "e2emern/3"}', "(e2emern doctor: damaged-format)"),
         ("[1]", "(e2emern doctor: damaged-format)"),
         ('{"home', "(e2emern doctor: damaged-format)"),
         (None, "has no format.json: an older release made this home, or the file was lost"),
@@ -87,7 +87,7 @@ def _code(home: Home) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("damage", [None, b"", b'{"home": "e2emern/2", "format": 3}'])
+@pytest.mark.parametrize("damage", [None, b"", b'{"home": "e2emern/3", "format": 4}'])
 def test_the_doctor_writes_the_format_of_a_home_of_this_release(home: Home, damage: bytes | None) -> None:
     sound = home.format.read_bytes()
     home.format.unlink() if damage is None else home.format.write_bytes(damage)
@@ -111,9 +111,9 @@ def test_the_doctor_does_not_guess_the_format_of_an_older_home(tmp_path: Path) -
 
 
 def test_the_doctor_touches_no_home_of_another_format(home: Home) -> None:
-    home.format.write_text('{"home": "e2emern/3", "format": 3}')
+    home.format.write_text('{"home": "e2emern/4", "format": 4}')
     (home.root / "documents" / "odd").write_bytes(b"")
     before = sorted(home.root.rglob("*"))
-    with pytest.raises(FormatError, match="has format 3"):
+    with pytest.raises(FormatError, match="has format 4"):
         examine(home, repair=True)
     assert sorted(home.root.rglob("*")) == before

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 
 from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
 from e2emern.warehouse.files import atomic_write, sweep
-from e2emern.warehouse.parquet import TableWriter, read_batches, read_metadata
+from e2emern.warehouse.footers import seal_footer, without_seal
+from e2emern.warehouse.parquet import TableWriter, read_metadata, read_table, verify_pages
 from e2emern.warehouse.schemas import DELETIONS, FAILURES
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +120,7 @@ def test_exception_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from e2emern.warehouse.parquet import TableWriter
 from e2emern.warehouse.schemas import DELETIONS
@@ -181,19 +184,65 @@ def test_unreadable_file(tmp_path: Path) -> None:
         read_metadata(path)
 
 
-def test_no_flipped_bit_of_a_footer_loses_rows_silently(tmp_path: Path) -> None:
-    """Checksums cover the pages alone; some flips let a reader end without rows, and without an error."""
+def flipped(path: Path, bits: Iterable[int]) -> Iterator[None]:
+    """Flip one bit of a file at a time."""
+    sound = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for bit in bits:
+            for changed in (sound[bit // 8] ^ 1 << bit % 8, sound[bit // 8]):
+                file.seek(bit // 8)
+                file.write(bytes([changed]))
+                if changed != sound[bit // 8]:
+                    yield
+
+
+def test_every_flipped_bit_of_a_footer_is_refused(tmp_path: Path) -> None:
+    """The checksums of the pages do not cover it: names, types, places and metadata could change silently."""
+    path = tmp_path / "f.parquet"
+    with TableWriter(path, pa.schema([("number", pa.int64())]), metadata={"k": "v"}) as writer:
+        writer.append([{"number": 3}])
+    footer = len(path.read_bytes()) - pq.read_metadata(path).serialized_size - 8
+    tried = 0
+    for _ in flipped(path, range(8 * footer, 8 * path.stat().st_size)):
+        tried += 1
+        with pytest.raises(WarehouseError, match=r"f\.parquet"):
+            (read_metadata, read_table, verify_pages)[tried % 3](path)
+    assert tried == 8 * (path.stat().st_size - footer)
+    assert (read_table(path).to_pylist(), read_metadata(path)) == ([{"number": 3}], {"k": "v"})
+
+
+def test_no_flipped_bit_of_a_file_gives_other_rows(tmp_path: Path) -> None:
     path = tmp_path / "f.parquet"
     with TableWriter(path, FAILURES) as writer:
         writer.append([failure(3)])
-    sound = path.read_bytes()
-    found = []
-    for bit in range(0, 8 * len(sound), 5):
-        damaged = bytearray(sound)
-        damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(damaged)
+    refused = 0
+    for _ in flipped(path, range(0, 8 * path.stat().st_size, 7)):
         try:
-            found.append(sum(map(len, read_batches(path))))
+            assert read_table(path).to_pylist() == [failure(3)]
         except WarehouseError:
-            found.append(-1)
-    assert set(found) == {-1, 1}
+            refused += 1
+    assert refused > path.stat().st_size / 2
+
+
+def test_a_file_without_the_digest_of_its_footer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"number": [3]}), path)
+    with pytest.raises(WarehouseError, match="is damaged .its footer differs from its SHA-256"):
+        read_table(path)
+    plain = path.read_bytes()
+    with path.open("r+b") as file:
+        seal_footer(file)
+        seal_footer(file)
+    assert read_table(path).to_pylist() == [{"number": 3}]
+    sealed = path.read_bytes()
+    assert (without_seal(sealed), without_seal(plain), len(sealed) - len(plain)) == (plain, plain, 63)
+
+
+def test_a_long_footer_has_a_digest_too(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    with TableWriter(path, FAILURES, metadata={"k": "v" * 100_000}) as writer:
+        writer.append([failure(3)])
+    assert len(read_metadata(path)["k"]) == 100_000
+    for _ in flipped(path, [8 * (path.stat().st_size - 90_000)]):
+        with pytest.raises(WarehouseError):
+            read_metadata(path)

@@ -7,7 +7,6 @@ A stored version never changes, because snapshots show it.
 
 from __future__ import annotations
 
-import filecmp
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from e2emern.warehouse.connecting import connect
 from e2emern.warehouse.errors import SchemaMismatchError, WarehouseError
 from e2emern.warehouse.files import atomic_write
+from e2emern.warehouse.footers import check_footer, seal_footer, without_seal
 from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.parquet import Rows, TableWriter
@@ -106,7 +106,7 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
     make_home(home)
     kept = home.entities(mesh_version)
     with _duckdb() as connection:
-        if kept.exists() and not filecmp.cmp(kept, table, shallow=False):
+        if kept.exists() and without_seal(kept.read_bytes()) != without_seal(table.read_bytes()):
             columns = ", ".join(ENTITIES.names)
             sql = _DIFFERENT_SQL.format(columns=columns, one=file_list([kept]), other=file_list([table]))
             try:
@@ -129,17 +129,25 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
                 tree.append(batch)
     with table.open("rb") as source, atomic_write(kept) as file:
         shutil.copyfileobj(source, file)
+        seal_footer(file)
     return True
 
 
 def entities_path(home: Home, *, mesh_version: str) -> Path:
-    """Return the path of a vocabulary of the home. Raises `WarehouseError`, listing the others, if it is missing."""
+    """Return the path of a vocabulary of the home.
+
+    Raises `WarehouseError` if its footer is damaged or, listing the others, if it is missing.
+    """
     path = home.entities(mesh_version)
     if not path.exists():
         versions = ", ".join(one.mesh_version for one in list_vocabularies(home)) or "none"
         raise WarehouseError(
             f"has no vocabulary {mesh_version}, but {versions}; import it first: e2emern mesh import", path=home.root
         )
+    try:
+        check_footer(path)
+    except ValueError as error:
+        raise WarehouseError(f"is damaged ({error}); see e2emern doctor (damaged-file)", path=path) from error
     return path
 
 
