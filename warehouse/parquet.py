@@ -2,8 +2,8 @@
 
 The same rows give the same bytes, however they are split into `append` calls: row groups end at fixed row positions,
 and nothing in the file depends on the time or the machine. Each page has a checksum (CRC-32, field `crc` of PageHeader
-in the Parquet format), and the footer has a digest (`warehouse.footers`). pyarrow verifies the checksums and DuckDB does
-not, so DuckDB may make new rows only from pages that `verify_pages` has read.
+in the Parquet format), and the footer has a digest (`warehouse.footers`). pyarrow verifies the checksums and DuckDB
+does not, so DuckDB may make new rows only from pages that `verify_pages` has read.
 """
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ def test_no_flipped_bit_of_a_file_gives_other_rows(tmp_path: Path) -> None:
 def test_a_file_without_the_digest_of_its_footer_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "f.parquet"
     pq.write_table(pa.table({"number": [3]}), path)
-    with pytest.raises(WarehouseError, match="is damaged .its footer differs from its SHA-256"):
+    with pytest.raises(WarehouseError, match="its footer differs from its SHA-256"):
         read_table(path)
     plain = path.read_bytes()
     with path.open("r+b") as file:

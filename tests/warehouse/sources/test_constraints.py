@@ -98,6 +98,7 @@ def test_other_columns(tmp_path: Path, changed: str, message: str) -> None:
         table = table.set_column(at, pa.field("pmid", pa.string(), nullable=False), pa.array(["5"]))
     else:
         table = table.set_column(at, pa.field("pmid", pa.int64()), pa.array([5], pa.int64()))
-    pq.write_table(table, path)
+    with TableWriter(path, table.schema) as writer:
+        writer.append(table)
     with pytest.raises(PublishRefusedError, match=message):
         publish(home, VERSIONS)
