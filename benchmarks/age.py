@@ -1,7 +1,8 @@
-"""Compare nights of young and old homes: CPU seconds of recording and publishing one new file, by runs and sources.
+"""Compare nights of young and old homes: CPU seconds of a night, of `status` and of `trace`, by runs and sources.
 
+A night finds the dump files, annotates those that are new (here their rows are given), publishes, and reads the status.
 `python -m benchmarks.age [--runs N ...] [--sources N ...] [--profile]` prints a row for each number of sources, and
-a column for each number of run records.
+for each number of run records a night with nothing new and one with a new file.
 """
 
 from __future__ import annotations
@@ -12,29 +13,34 @@ import os
 import pstats
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.measuring import Result, Setting
-from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.flows.annotate import Outcome, begin_in, run_sources, without_withdrawn
+from e2emern.tasks.annotate import Annotated
+from e2emern.tasks.sources import Source, find_sources
+from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.status import status
+from e2emern.warehouse.queries.trace import trace
 from e2emern.warehouse.snapshots.publish import publish
-from e2emern.warehouse.sources.history import CHECKPOINT_EVERY, recorded_run
+from e2emern.warehouse.sources.history import CHECKPOINT_EVERY
 from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome, write_run
-from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key
+from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document
 
 RUNS = (CHECKPOINT_EVERY, 365, 3_650)
 SOURCES = 2_000
+_OLD_S = 1_700_000_000  # modification time of the dump files: the digest of a new file is not cached
 
 
 def night_over_age(setting: Setting) -> Result:
     """CPU seconds of a night after ten years of nights, over those after 64 nights, for the same 2,000 files.
 
-    A night records the run, adds one file of one document, publishes, and reads the status. `seconds` has every pair of
-    runs and sources. With few abstracts, sources and runs are few too.
+    The new file has one document. `seconds` has every pair of runs and sources. With few abstracts, sources and runs
+    are few too.
     """
     most = min(SOURCES, setting.many)
     ages = RUNS if most == SOURCES else (CHECKPOINT_EVERY, 2 * CHECKPOINT_EVERY)
@@ -42,10 +48,10 @@ def night_over_age(setting: Setting) -> Result:
     for sources in sorted({most // 20 or 1, most}):
         home = _home(setting.folder / f"age-{sources}", sources)
         for runs in ages:
-            _add_runs(home, upto=runs, sources=sources)
-            _night(home, -1)  # makes the checkpoint
+            _add_runs(home, upto=runs)
+            _night(home)  # makes the checkpoint
             name = f"{runs} runs, {sources} sources"
-            seconds[name] = [round(_night(home, runs + number), 3) for number in range(setting.rounds)]
+            seconds[name] = [round(_night(home), 3) for _ in range(setting.rounds)]
     few, many = (seconds[f"{runs} runs, {most} sources"] for runs in (ages[0], ages[-1]))
     ratios = sorted(after / before for before, after in zip(few, many, strict=True))
     return {
@@ -64,41 +70,57 @@ def _home(folder: Path, sources: int) -> Home:
     try:
         add_vocabulary(home)
         for number in range(sources):
-            add_source(home, key(f"s{number}"), [document(0, str(number))])
+            _add_dump(home, number)
+        for source in find_sources([home.dumps], home=home):
+            add_source(home, source.key, [document(0, source.path.stem[1:])])
         publish(home, VERSIONS)
     finally:
         os.fsync = fsync
     return home
 
 
-def _add_runs(home: Home, *, upto: int, sources: int) -> None:
+def _add_dump(home: Home, number: int) -> None:
+    home.dumps.mkdir(exist_ok=True)
+    dump = home.dumps / f"s{number}.xml"
+    dump.write_text(str(number))
+    os.utime(dump, (_OLD_S, _OLD_S))
+
+
+def _add_runs(home: Home, *, upto: int) -> None:
     """Add runs, each of which annotated one source of the home."""
+    keys = [source.key for source in find_sources([home.dumps], home=home)]
     for number in range(sum(1 for _ in home.runs.glob("*.json")), upto):
         moment = f"2026-01-01T00:00:{number % 60:02d}+00:00"
-        name = f"s{number % sources}"
-        one = SourceOutcome(name=name, digest=key(name).digest, outcome="annotated")
+        key = keys[number % len(keys)]
+        one = SourceOutcome(name=key.name, digest=key.digest, outcome="annotated")
         run = RunRecord(run_id=f"{number + 1:08d}-x", started=moment, finished=moment, host="h", sources=(one,))
         write_run(home, replace(run, versions={"model": VERSIONS.model, "mesh": VERSIONS.mesh}, unchanged=number))
 
 
-def _night(home: Home, number: int) -> float:
-    new = key(f"new{number}")
-    known = [SourceKey(name, digest) for name, digest in _stems(home)]
-    add_source(home, new, [document(0, f"9{number + 1:07d}")])
+def _seconds(work: Callable[[], object]) -> float:
     begun = time.process_time()
-
-    def outcomes(run: RunRecord) -> RunRecord:
-        done = [replace(one, outcome="annotated" if one.key == new else "unchanged") for one in run.sources]
-        return replace(run, sources=tuple(done))
-
-    with recorded_run(home, [*known, new], VERSIONS, todo={new}, options={}, with_outcomes=outcomes):
-        publish(home, VERSIONS)
-    status(home)
+    work()
     return time.process_time() - begun
 
 
-def _stems(home: Home) -> list[list[str]]:
-    return [path.stem.rsplit(".", 1) for path in sorted((home.root / "documents").glob("*.parquet"))]
+def _night(home: Home, *, new: bool = True) -> float:
+    """Return the CPU seconds of a night with one new file or nothing new."""
+    if new:
+        _add_dump(home, sum(1 for _ in home.dumps.iterdir()))
+    return _seconds(lambda: _do_night(home))
+
+
+def _do_night(home: Home) -> None:
+    def work(todo: list[Source], outcome: Outcome) -> None:
+        for source in todo:
+            summary = add_source(home, source.key, [document(0, source.path.stem[1:])])
+            outcome.annotated.append(Annotated(summary=summary, mentions=1))
+
+    found = find_sources([home.dumps], home=home)
+    begin_in(home)
+    sources, _withdrawn = without_withdrawn(found, home)
+    run_sources(sources, home, versions=VERSIONS, options={}, work=work)
+    status(home)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,23 +130,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nights", type=int, default=3, help="of which the median counts")
     parser.add_argument("--profile", action="store_true", help="print where the last night spends its time")
     options = parser.parse_args(arguments)
-    print(f"| sources | {' | '.join(f'{runs:,} runs' for runs in options.runs)} |")
-    print(f"|---|{'---|' * len(options.runs)}", flush=True)
+    ages = [f"{runs:,} runs: {night}" for runs in options.runs for night in ("nothing new", "one file")]
+    columns = ["sources", *ages, "status", "trace"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     with TemporaryDirectory(prefix="e2emern-age-") as folder:
         for sources in options.sources:
             home = _home(Path(folder) / str(sources), sources)
             cells = []
             for runs in options.runs:
-                _add_runs(home, upto=runs, sources=sources)
-                _night(home, -1)  # makes the checkpoint
-                seconds = [_night(home, runs + number) for number in range(options.nights)]
-                cells.append(f"{median(seconds):.2f} s")
-            print(f"| {sources:,} | {' | '.join(cells)} |", flush=True)
+                _add_runs(home, upto=runs)
+                _night(home)  # makes the checkpoint
+                for new in (False, True):
+                    cells.append(median(_night(home, new=new) for _ in range(options.nights)))
+            cells += [median(_seconds(work) for _ in range(options.nights)) for work in _answers(home)]
+            print(f"| {sources:,} | {' | '.join(f'{cell:.2f} s' for cell in cells)} |", flush=True)
         if options.profile:
             with cProfile.Profile() as profile:
-                _night(home, runs + options.nights)
+                _night(home)
             pstats.Stats(profile).sort_stats("cumulative").print_stats(40)
     return 0
+
+
+def _answers(home: Home) -> tuple[Callable[[], object], ...]:
+    return (lambda: status(home), lambda: trace(home, "7"))
 
 
 if __name__ == "__main__":

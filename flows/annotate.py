@@ -31,10 +31,10 @@ from e2emern.warehouse.invalid import InvalidAnnotations, invalid_annotations
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.publish_gate import Limits
-from e2emern.warehouse.snapshots.reader import Snapshot
+from e2emern.warehouse.snapshots.reader import Snapshot, shown_sources
 from e2emern.warehouse.sources.counts import SourceSummary, pending
 from e2emern.warehouse.sources.history import read_history, recorded_run
-from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome
+from e2emern.warehouse.sources.runs import RunRecord
 from e2emern.warehouse.wording import examples
 
 
@@ -136,8 +136,8 @@ def without_withdrawn(
     """Return the sources without those that are withdrawn, and the names of these; a `named` file comes back."""
     withdrawn = read_history(home).withdrawn
     files = {Path(each) for each in named}
-    stay = [source for source in sources if source.key in withdrawn and source.path not in files]
-    return [source for source in sources if source not in stay], [source.key.name for source in stay]
+    stay = {source.key for source in sources if source.key in withdrawn and source.path not in files}
+    return [one for one in sources if one.key not in stay], [one.key.name for one in sources if one.key in stay]
 
 
 Work = Callable[[list[Source], Outcome], None]
@@ -175,12 +175,10 @@ def run_sources(
         versions,
         todo=waiting,
         options=options,
-        with_outcomes=lambda run: _with_outcomes(run, sources, outcome),
+        with_outcomes=lambda run: _with_outcomes(run, outcome),
     ):
         todo = [source for source in sources if source.key in waiting]
-        outcome.unchanged = [
-            already_annotated(source, home=home, versions=versions) for source in sources if source.key not in waiting
-        ]
+        outcome.unchanged = _done_before([one for one in sources if one.key not in waiting], home, versions)
         if todo:
             work(todo, outcome)
         if publishing and (outcome.annotated or outcome.unchanged):
@@ -188,6 +186,17 @@ def run_sources(
     if outcome.problems:
         raise IncompleteError(outcome)
     return outcome
+
+
+def _done_before(sources: Sequence[Source], home: Home, versions: Versions) -> list[SourceSummary]:
+    """Return the record counts of sources that are done, as they were published, or else from their files."""
+    shown = shown_sources(home, versions) if sources else {}
+    return [
+        shown[source.key.stem][0]
+        if source.key.stem in shown
+        else already_annotated(source, home=home, versions=versions)
+        for source in sources
+    ]
 
 
 def _published(home: Home, outcome: Outcome, *, over: Snapshot | None, limits: Limits | None) -> Snapshot:
@@ -268,20 +277,19 @@ def begin_in(home: Home) -> None:
     sweep(home.root)
 
 
-def _with_outcomes(run: RunRecord, sources: list[Source], outcome: Outcome) -> RunRecord:
+def _with_outcomes(run: RunRecord, outcome: Outcome) -> RunRecord:
     annotated = {one.summary.key: one for one in outcome.annotated}
-    unchanged = {summary.key for summary in outcome.unchanged}
     outcomes = []
-    for source in sources:
-        one = SourceOutcome(name=source.key.name, digest=source.key.digest, outcome="not reached")
+    for source in run.sources:
+        one = replace(source, outcome="not reached")
         if done := annotated.get(source.key):
             seconds = {stage: round(seconds, 3) for stage, seconds in done.report.seconds.items()}
             state = "annotated" if done.summary.status == "complete" else "damaged"
             one = replace(one, outcome=state, error=done.summary.error, seconds=seconds)
-        elif source.key in unchanged:
-            one = replace(one, outcome="unchanged")
-        elif source.key.name in outcome.failed:
-            one = replace(one, outcome="failed", error=outcome.failed[source.key.name])
+        elif source.outcome == "unchanged":
+            one = source
+        elif source.name in outcome.failed:
+            one = replace(one, outcome="failed", error=outcome.failed[source.name])
         outcomes.append(one)
     report = outcome.report
     stages = {

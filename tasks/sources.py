@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -148,7 +149,7 @@ def _files(given: str, home: Home | None, report: Report) -> Iterator[Path]:
             raise InputError("the folder holds no file", path=given)
         for each, reason in problems:
             report(_printable(each), reason)
-        yield from sorted(found)
+        yield from sorted(found, key=attrgetter("parts"))  # as paths are sorted, and faster
     elif exists or not glob.has_magic(given):
         if not exists:
             raise InputError("no such file or folder", path=_printable(path))
@@ -186,7 +187,7 @@ def _below(folder: Path, home: Home | None) -> tuple[list[Path], list[tuple[Path
                 continue
             if problem := _problem(each):
                 problems.append((each, problem))
-            elif each.is_dir():
+            elif each.name in folders:
                 below.append(each.name)
             else:
                 files.append(each)
@@ -209,4 +210,5 @@ def _problem(path: Path) -> str | None:
 
 def _printable(path: Path) -> str:
     """Return a path as text, with escapes in place of bytes that are not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    text = str(path)
+    return text if text.isascii() else os.fsencode(text).decode("utf-8", "backslashreplace")

@@ -275,7 +275,7 @@ def _check_leftovers(home: Home, *, idle: bool) -> Iterator[Case]:
 
 
 def _check_dumps(home: Home) -> Iterator[Case]:
-    for path, kept in sorted(kept_digests(home).items()):
+    for path, kept in sorted((Path(name), kept) for name, kept in kept_digests(home).items()):
         try:
             if kept.is_of(path) and (found := digest_file(path)) != kept.digest:
                 what = f"has digest {found}, was read as {kept.digest}; its size and time are the same"

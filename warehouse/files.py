@@ -43,12 +43,17 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 def sweep(root: Path) -> list[Path]:
     """Delete the temporary files of dead writers under `root` and return them; leave those of running writers."""
     swept = []
-    for temporary in sorted(root.rglob(f"{_TEMPORARY}*")):
+    for temporary in sorted(_temporary(str(root))):
         with suppress(OSError), temporary.open("r+b") as file:  # already gone, or its writer is running
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             temporary.unlink()
             swept.append(temporary)
     return swept
+
+
+def _temporary(folder: str) -> Iterator[Path]:
+    for at, _folders, names in os.walk(folder):
+        yield from (Path(at, name) for name in names if name.startswith(_TEMPORARY))
 
 
 @contextmanager

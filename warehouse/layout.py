@@ -39,6 +39,9 @@ class SourceKey:
     name: str
     digest: str
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # the generated one hashes a new tuple, and a night asks for many
+
     def __post_init__(self) -> None:
         file_name(self.name)
         if not _DIGEST.match(self.digest):
@@ -145,15 +148,28 @@ class Home:
         """Path of the mentions of a source. The file is written last: when it exists, the source is done."""
         return self.mentions_folder(versions) / f"{key.stem}.parquet"
 
+    def files(self, key: SourceKey, versions: Versions) -> dict[str, str]:
+        """Paths of the files of a source by kind, relative to the home, as texts: a snapshot names thousands."""
+        file, of_model = f"{key.stem}.parquet", versions.folder
+        return {
+            "documents": f"documents/{file}",
+            "mentions": f"mentions/{of_model}/{file}",
+            "failures": f"failures/{file}",
+            "unread": f"failures/{of_model}/{file}",
+            "deletions": f"deletions/{file}",
+        }
+
     def claim(self, key: SourceKey, versions: Versions) -> Path:
         """Path of the file that a worker locks while it annotates a source."""
         return self.mentions_folder(versions) / f".claim-{key.stem}"
 
-    def compacted(self, path: Path, group: str) -> Path:
-        """Path of the merged file of a group that includes `path`, a file of a source or of an earlier group."""
-        merged = self.root / "compacted"
-        folder = path.parent if path.is_relative_to(merged) else merged / path.parent.relative_to(self.root)
-        return folder / f"{group}.parquet"
+    def compacted(self, path: str, group: str) -> str:
+        """Path of the merged file of a group that includes `path`, a file of a source or of an earlier group.
+
+        Both are relative to the home.
+        """
+        folder = path.removeprefix("compacted/").rpartition("/")[0]
+        return f"compacted/{folder}/{group}.parquet"
 
     def entities(self, mesh_version: str) -> Path:
         """Path of the vocabulary."""

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def file_list(files: Iterable[Path]) -> str:
+def file_list(files: Iterable[Path | str]) -> str:
     """Return an SQL list of file names, with the wildcards `*`, `?` and `[` escaped."""
     return "[" + ", ".join(literal(literal_path(path)) for path in files) + "]"
 
 
-def literal_path(path: Path) -> str:
+def literal_path(path: Path | str) -> str:
     """Return a pattern that matches this path only."""
     return re.sub(r"([*?\[])", r"[\1]", str(path))
 

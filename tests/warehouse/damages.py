@@ -63,7 +63,7 @@ def half_done(home: Home) -> str:
 
 
 def merged_for_nobody(home: Home) -> str:
-    path = home.compacted(home.documents(ONE), "0" * 16)
+    path = home.root / home.compacted(home.files(ONE, VERSIONS)["documents"], "0" * 16)
     path.parent.mkdir(parents=True)
     shutil.copyfile(home.documents(ONE), path)
     return "compacted/documents/0000000000000000.parquet: is merged from others"

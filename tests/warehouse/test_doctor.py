@@ -309,7 +309,7 @@ def test_nothing_is_taken_from_a_run_that_begins_meanwhile(
     """The run begins after the files were looked at, while the dumps are read."""
     half_done(home)
 
-    def annotated_meanwhile(home: Home) -> dict[Path, object]:
+    def annotated_meanwhile(home: Home) -> dict[str, object]:
         add_source(home, NEW, [document(0, "3")])
         if ends:
             add_run(home, NEW)
@@ -358,7 +358,7 @@ def test_a_damaged_checkpoint_is_made_again_from_the_run_records(home: Home) -> 
     home.runs_checkpoint.write_bytes(written[:at] + b"9" + written[at + 1 :])  # valid JSON, of another source
     found = Finding("damaged-checkpoint", "runs-checkpoint.json", "is not what was written")
     assert examine(home) == [found]
-    assert ONE in read_history(home).first_and_last_seen
+    assert read_history(home).seen(ONE)
     assert examine(home, repair=True) == [replace(found, repaired="written again")]
     assert home.runs_checkpoint.read_bytes() == written
     assert examine(home, repair=True) == []

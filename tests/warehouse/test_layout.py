@@ -44,9 +44,17 @@ def test_every_path() -> None:
     assert HOME.deletions(KEY) == Path(f"/data/home/deletions/{stem}.parquet")
     assert HOME.failures(KEY) == Path(f"/data/home/failures/{stem}.parquet")
     assert HOME.unread(KEY, Versions("m-1", "2024")) == Path(f"/data/home/failures/m-1@2024/{stem}.parquet")
-    merged = HOME.compacted(HOME.documents(KEY), "0123")
-    assert merged == Path("/data/home/compacted/documents/0123.parquet")
-    assert HOME.compacted(merged, "4567") == Path("/data/home/compacted/documents/4567.parquet")
+    files = HOME.files(KEY, Versions("m-1", "2024"))
+    assert {kind: HOME.root / path for kind, path in files.items()} == {
+        "documents": HOME.documents(KEY),
+        "mentions": HOME.mentions(KEY, Versions("m-1", "2024")),
+        "failures": HOME.failures(KEY),
+        "unread": HOME.unread(KEY, Versions("m-1", "2024")),
+        "deletions": HOME.deletions(KEY),
+    }
+    merged = HOME.compacted(files["documents"], "0123")
+    assert merged == "compacted/documents/0123.parquet"
+    assert HOME.compacted(merged, "4567") == "compacted/documents/4567.parquet"
     assert HOME.mentions(KEY, Versions("m-1", "2024")) == Path(f"/data/home/mentions/m-1@2024/{stem}.parquet")
     assert HOME.entities("2024") == Path("/data/home/entities/2024.parquet")
     assert HOME.entity_tree("2024") == Path("/data/home/entities/2024~tree.parquet")

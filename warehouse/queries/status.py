@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from e2emern.warehouse.layout import CHECKSUMS, Home, file_name
 from e2emern.warehouse.queries import library
@@ -93,10 +96,17 @@ def backlog(home: Home, snapshot: Snapshot | None, *, withdrawn: Collection[str]
     """
     done: dict[str, float] = {}
     if snapshot is not None:
-        folder = home.mentions_folder(snapshot.versions)
-        for path in folder.glob("[!.]*.parquet"):
-            name, _digest, _suffix = path.name.rsplit(".", 2)
-            done[name] = max(done.get(name, 0.0), path.stat().st_mtime)
-    dumps = sorted(path for path in home.dumps.glob("[!.]*") if path.is_file() and path.suffix not in CHECKSUMS)
-    waiting = (path.name for path in dumps if path.stat().st_mtime > done.get(file_name(path.name), 0.0))
-    return [name for name in waiting if name not in withdrawn]
+        for file, modified in _modified(home.mentions_folder(snapshot.versions)):
+            if file.endswith(".parquet"):
+                name, _digest, _suffix = file.rsplit(".", 2)
+                done[name] = max(done.get(name, 0.0), modified)
+    waiting = (name for name, modified in _modified(home.dumps) if modified > done.get(file_name(name), 0.0))
+    return sorted(name for name in waiting if name not in withdrawn and not name.endswith(tuple(CHECKSUMS)))
+
+
+def _modified(folder: Path) -> Iterator[tuple[str, float]]:
+    """Yield the name and the modification time of each file of a folder that is not hidden."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file() and not entry.name.startswith("."):
+                yield entry.name, entry.stat().st_mtime

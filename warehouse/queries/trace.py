@@ -189,11 +189,10 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
     asked = {"id": document_id}
     history = read_history(home)
     runs = {run.run_id: run for run in history.runs}
-    seen = history.first_and_last_seen
 
     def origin(source: str, digest: str, record: int) -> Origin:
         one = Origin(source=source, digest=digest, record=record)
-        if met := seen.get(SourceKey(source, digest)):
+        if met := history.seen(SourceKey(source, digest)):
             run = runs[met[0]]
             moment, software = datetime.fromisoformat(run.started), run.versions.get("e2emern")
             one = replace(one, run_id=run.run_id, taken_in=moment, software=software)

@@ -9,15 +9,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from e2emern.warehouse.errors import PublishRefusedError, WarehouseError
-from e2emern.warehouse.files import revalidate
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.parquet import verify_pages
 from e2emern.warehouse.quoting import file_list
@@ -25,14 +26,13 @@ from e2emern.warehouse.registry.evaluations import check_rows, figure_rows, ledg
 from e2emern.warehouse.snapshots import views
 from e2emern.warehouse.snapshots.compaction import Group, merge, merged_groups, plan
 from e2emern.warehouse.snapshots.deletion_vectors import Shown, hide
-from e2emern.warehouse.snapshots.file_stats import FileFacts, file_facts, known_or_read
+from e2emern.warehouse.snapshots.file_stats import FileFacts, file_facts, folder_of
 from e2emern.warehouse.snapshots.precedence import SUPERSEDED_SQL, precedence
+from e2emern.warehouse.snapshots.reader import COUNTS, Known, known_sources
 from e2emern.warehouse.sources.checks import verify_sources
-from e2emern.warehouse.sources.counts import SourceCounts, SourceSummary, read_source_summary
+from e2emern.warehouse.sources.counts import SourceSummary, read_source_summary
 from e2emern.warehouse.sources.history import History, read_history
 from e2emern.warehouse.sources.runs import RunRecord
-
-Known = dict[str, tuple[SourceSummary, int]]
 
 _CONCEPTS_SQL = """
 SELECT mesh_id, any_value(mesh_name), count(*) FROM mentions WHERE mesh_id IS NOT NULL GROUP BY mesh_id ORDER BY mesh_id
@@ -46,6 +46,7 @@ SOURCE_VIEWS = {
 }
 _VERIFIED_AT_ONCE = 32  # sources; the mentions of a whole baseline would not fit in memory
 _VERIFIERS = 2  # threads
+_numbers = attrgetter(*COUNTS)
 # Columns from which the tables of a snapshot are made.
 _READ = {
     "documents": ("source", "digest", "record", "document_id", "pmid", "version"),
@@ -61,12 +62,15 @@ class Source:
 
     summary: SourceSummary
     mentions: int  # rows
-    files: dict[str, Path]  # documents, mentions, failures, unread, deletions
+    files: dict[str, str]  # paths relative to the home, by kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """All that a snapshot of one model and vocabulary shows. `merged` are the groups already merged."""
+    """All that a snapshot of one model and vocabulary shows.
+
+    `merged` are the groups already merged, `sizes` the bytes of all files, by path relative to the home.
+    """
 
     home: Home
     versions: Versions
@@ -75,6 +79,7 @@ class Contents:
     current: Sequence[SourceKey]  # lowest rank first
     reissued: Sequence[SourceKey]  # replaced by newer content of the same name
     merged: Sequence[Group]
+    sizes: Mapping[str, int]
 
     @property
     def fingerprint(self) -> str:
@@ -86,19 +91,31 @@ class Contents:
         return hashlib.sha256("\n".join(shown).encode()).hexdigest()
 
 
-def collect(home: Home, versions: Versions, *, known: Known | None = None, merged: Sequence[Group] = ()) -> Contents:
+def folders(home: Home, versions: Versions) -> list[str]:
+    """Return the folders of the files of sources, relative to the home."""
+    return [folder_of(path) for path in home.files(SourceKey("any", "0" * 16), versions).values()]
+
+
+def collect(
+    home: Home,
+    versions: Versions,
+    *,
+    sizes: Mapping[str, int],
+    known: Known | None = None,
+    merged: Sequence[Group] = (),
+) -> Contents:
     """Return all finished work that is not withdrawn.
 
-    `known` holds the summaries of sources and their numbers of mentions, by file stem. Raises `WarehouseError` if
-    nothing is finished or the vocabulary is missing.
+    `sizes` are the bytes of the files in `folders`. `known` holds the summaries of sources and their numbers of
+    mentions, by file stem. Raises `WarehouseError` if nothing is finished or the vocabulary is missing.
     """
     history = read_history(home)
+    finished = _finished(home, versions, sizes=sizes, known=known or {})
     withdrawn = history.withdrawn
-    finished = _finished(home, versions, known=known or {})
     sources = {key: source for key, source in finished.items() if key not in withdrawn}
     if not sources:
         raise WarehouseError("has no source that is not withdrawn; annotate one first", path=home.root)
-    current, reissued = precedence(sources, history.first_and_last_seen)
+    current, reissued = precedence(sources, history.seen)
     return Contents(
         home=home,
         versions=versions,
@@ -107,27 +124,13 @@ def collect(home: Home, versions: Versions, *, known: Known | None = None, merge
         current=current,
         reissued=reissued,
         merged=merged,
+        sizes=sizes,
     )
 
 
 def load_previous(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]:
     """Return the summaries of the sources of an open snapshot, and its merged groups."""
-    counts = [field.name for field in fields(SourceCounts)]
-    known: Known = {}
-    for name, digest, form, size, status, error, mentions, *numbers in connection.execute(
-        f"SELECT source, digest, format, bytes, status, error, mentions, {', '.join(counts)} FROM sources"
-    ).fetchall():
-        key = SourceKey(name, digest)
-        summary = SourceSummary(
-            key=key,
-            format=form,
-            bytes=size,
-            counts=SourceCounts(**dict(zip(counts, numbers, strict=True))),
-            status=status,
-            error=error,
-        )
-        known[key.stem] = (summary, mentions)
-    return known, [*merged_groups(connection).values()]
+    return known_sources(connection), [*merged_groups(connection).values()]
 
 
 def merge_missing(contents: Contents, facts: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
@@ -152,32 +155,24 @@ def build(
 ) -> None:
     """Create every view and table except `snapshot`, and check the sources that are not yet verified.
 
-    `facts` are the recorded facts of files that were published before; other files are read in full. Raises
+    `facts` are the facts of files that were published before and have their size; other files are read in full. Raises
     `PublishRefusedError` or `CountMismatchError` with the first fault found, `WarehouseError` for a damaged file.
     """
     home, sources, versions = contents.home, contents.sources, contents.versions
-    seen = contents.history.first_and_last_seen
     ranks: dict[SourceKey, int | None] = {key: rank for rank, key in enumerate(contents.current)}
     ranks |= dict.fromkeys(contents.reissued)
     views.create_home(connection, home.root)
-    by = contents.history.annotators(versions)
-    views.create_table(
-        connection,
-        "sources",
-        [_source_row(sources[key], rank, seen.get(key), by.get(key)) for key, rank in ranks.items()],
-    )
-    sizes = _sizes(sources)  # refuses a missing file before any is read
+    rows = [_source_row(sources[key], rank, contents.history, versions) for key, rank in ranks.items()]
+    views.create_from(connection, "sources", _table("sources", rows))
+    sizes = _sizes(contents)  # refuses a missing file before any is read
     _verify_new(connection, contents, verified=verified)
-    of_sources = {
-        path: (key, known_or_read(home.root, path, known=facts))
-        for key in contents.current
-        for path in (path.relative_to(home.root) for path in sources[key].files.values())
-    }
-    facts = dict(facts) | {path.as_posix(): one for path, (_, one) in of_sources.items()}
+    of_sources = {path: key for key in contents.current for path in sources[key].files.values()}
+    facts = dict(facts)
+    facts |= {path: file_facts(home.root / path) for path in of_sources if path not in facts}
     files, order = _merge_small(contents, sizes, facts)
-    _verify_read(files.values())
+    _verify_read(home, files.values())
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
-        every = file_list(dict.fromkeys(each[kind] for each in files.values()))
+        every = file_list(home.root / path for path in dict.fromkeys(each[kind] for each in files.values()))
         connection.execute(f"CREATE TEMP VIEW {table} AS FROM read_parquet({every})")
     views.create_table(connection, "superseded", [])
     connection.execute(f"INSERT INTO superseded {SUPERSEDED_SQL}")
@@ -185,13 +180,13 @@ def build(
 
     rows = _create_source_views(connection, contents, files=files, order=order, facts=facts)
     for view, path in (("entities", home.entities(versions.mesh)), ("entity_tree", home.entity_tree(versions.mesh))):
-        relative = path.relative_to(home.root)
+        relative = path.relative_to(home.root).as_posix()
         views.create_view(connection, view, [relative])
-        rows.append(_file_row(view, relative, None, known_or_read(home.root, relative, known=facts)))
-    read = {row["path"] for row in rows}
-    rows += [_file_row(None, path, key, one) for path, (key, one) in of_sources.items() if path.as_posix() not in read]
+        rows.append(_file_row(view, relative, None, facts.get(relative) or file_facts(path)))
+    read = {row[1] for row in rows}
+    rows += [_file_row(None, path, key, facts[path]) for path, key in of_sources.items() if path not in read]
     views.create_lists(connection)
-    views.create_table(connection, "files", rows)
+    views.create_from(connection, "files", _table("files", rows))
     views.create_table(connection, "concepts", [])
     connection.execute(f"INSERT INTO concepts {_CONCEPTS_SQL}")
     views.create_table(connection, "runs", [_run_row(run) for run in contents.history.runs])
@@ -207,7 +202,7 @@ def _verify_new(connection: duckdb.DuckDBPyConnection, contents: Contents, *, ve
         some = unverified[first : first + _VERIFIED_AT_ONCE]
         verify_sources(
             connection,
-            {key: (source.summary.counts, source.mentions, source.files) for key, source in some},
+            {key: (one.summary.counts, one.mentions, _absolute(contents.home, one)) for key, one in some},
             versions=contents.versions,
             vocabulary=contents.home.entities(contents.versions.mesh),
         )
@@ -217,21 +212,21 @@ def _create_source_views(
     connection: duckdb.DuckDBPyConnection,
     contents: Contents,
     *,
-    files: Mapping[SourceKey, Mapping[str, Path]],
+    files: Mapping[SourceKey, Mapping[str, str]],
     order: Mapping[str, Sequence[SourceKey]],
-    facts: Mapping[str, FileFacts],
-) -> list[dict[str, object]]:
+    facts: dict[str, FileFacts],
+) -> list[tuple[object, ...]]:
     """Create the views over the files of sources, and return the rows of the table `files` for what they read."""
     root = contents.home.root
-    rows: list[dict[str, object]] = []
+    rows: list[tuple[object, ...]] = []
     documents = {key: source.summary.counts.documents for key, source in contents.sources.items()}
     for view, kinds in SOURCE_VIEWS.items():
-        holding: dict[Path, list[SourceKey]] = {}
+        holding: dict[str, list[SourceKey]] = {}
         for kind in kinds:
             for key in order[kind]:
-                holding.setdefault(files[key][kind].relative_to(root), []).append(key)
-        known = {path: known_or_read(root, path, known=facts) for path in holding}
-        rows += [_file_row(view, path, key, known[path]) for path, keys in holding.items() for key in keys]
+                holding.setdefault(files[key][kind], []).append(key)
+        facts |= {path: file_facts(root / path) for path in holding if path not in facts}
+        rows += [_file_row(view, path, key, facts[path]) for path, keys in holding.items() for key in keys]
         shown = Shown(tuple(holding))
         if view in _HIDING:
             shown = hide(connection, view, holding=holding, documents=documents)
@@ -241,9 +236,9 @@ def _create_source_views(
 
 def _merge_small(
     contents: Contents, sizes: Mapping[str, Mapping[SourceKey, int]], facts: dict[str, FileFacts]
-) -> tuple[dict[SourceKey, dict[str, Path]], dict[str, list[SourceKey]]]:
+) -> tuple[dict[SourceKey, dict[str, str]], dict[str, list[SourceKey]]]:
     """Merge small files, and return the files of each source by kind, and the order of the sources of each kind."""
-    files = {key: dict(source.files) for key, source in contents.sources.items()}
+    files = {key: source.files.copy() for key, source in contents.sources.items()}
     order: dict[str, list[SourceKey]] = {}
     for kind, of_kind in sizes.items():
         current = {key: of_kind[key] for key in contents.current}
@@ -258,91 +253,90 @@ def _merge_small(
     return files, order
 
 
-def _verify_read(files: Iterable[Mapping[str, Path]]) -> None:
+def _verify_read(home: Home, files: Iterable[Mapping[str, str]]) -> None:
     """Verify the columns from which the tables of a snapshot are made. Raises `WarehouseError` for a damaged file."""
     read = {each[kind]: columns for each in files for kind, columns in _READ.items()}
     with ThreadPoolExecutor(_VERIFIERS) as threads:
-        for _ in threads.map(lambda path: verify_pages(path, columns=read[path]), read):
+        for _ in threads.map(lambda path: verify_pages(home.root / path, columns=read[path]), read):
             pass
 
 
-def _finished(home: Home, versions: Versions, *, known: Known) -> dict[SourceKey, Source]:
-    """Find every source with a mentions file, and read its record counts from that file."""
+def _finished(home: Home, versions: Versions, *, sizes: Mapping[str, int], known: Known) -> dict[SourceKey, Source]:
+    """Find every source with a mentions file, and read its record counts from that file unless they are known."""
     folder = home.mentions_folder(versions)
-    revalidate(folder)
-    paths = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    start = f"{folder.relative_to(home.root).as_posix()}/"
+    paths = sorted(path for path in sizes if path.startswith(start))
     if not paths:
         raise WarehouseError("has no mentions; annotate something first", path=folder)
-    for path in (home.entities(versions.mesh), home.entity_tree(versions.mesh)):
-        if not path.exists():
-            raise WarehouseError(f"vocabulary {versions.mesh} is missing: {path} does not exist; import it first")
+    for vocabulary in (home.entities(versions.mesh), home.entity_tree(versions.mesh)):
+        if not vocabulary.exists():
+            raise WarehouseError(f"vocabulary {versions.mesh} is missing: {vocabulary} does not exist; import it first")
     finished = {}
     for path in paths:
-        if path.stem in known:
-            summary, mentions = known[path.stem]
+        stem = path[len(start) : -len(".parquet")]
+        if stem in known:
+            summary, mentions = known[stem]
         else:
-            summary, mentions = read_source_summary(path), pq.read_metadata(path).num_rows
-        if path.stem != summary.key.stem:
+            file = home.root / path
+            summary, mentions = read_source_summary(file), pq.read_metadata(file).num_rows
+        if stem != summary.key.stem:
             raise PublishRefusedError(
                 f"holds the record counts of {summary.key.stem}; delete it and annotate again",
-                path=path,
+                path=home.root / path,
             )
-        files = {
-            "documents": home.documents(summary.key),
-            "mentions": path,
-            "failures": home.failures(summary.key),
-            "unread": home.unread(summary.key, versions),
-            "deletions": home.deletions(summary.key),
-        }
-        finished[summary.key] = Source(summary, mentions, files)
+        finished[summary.key] = Source(summary, mentions, home.files(summary.key, versions))
     return finished
 
 
-def _sizes(sources: Mapping[SourceKey, Source]) -> dict[str, dict[SourceKey, int]]:
+def _sizes(contents: Contents) -> dict[str, dict[SourceKey, int]]:
     """Return the bytes of the files of every source, by kind. Raises `PublishRefusedError` if one is missing."""
     sizes: dict[str, dict[SourceKey, int]] = {}
-    for key, source in sources.items():
+    for key, source in contents.sources.items():
         for kind, path in source.files.items():
-            try:
-                sizes.setdefault(kind, {})[key] = path.stat().st_size
-            except FileNotFoundError:
+            if path not in contents.sizes:
+                mentions = contents.home.root / source.files["mentions"]
                 raise PublishRefusedError(
-                    f"is missing; delete {source.files['mentions']} and annotate {key.name} again",
-                    path=path,
-                ) from None
+                    f"is missing; delete {mentions} and annotate {key.name} again", path=contents.home.root / path
+                )
+            sizes.setdefault(kind, {})[key] = contents.sizes[path]
     return sizes
 
 
-def _source_row(
-    source: Source, rank: int | None, seen: tuple[str, str] | None, annotated_by: str | None
-) -> dict[str, object]:
-    summary = source.summary
-    first_run, last_run = seen or (None, None)
-    return {
-        "source": summary.key.name,
-        "digest": summary.key.digest,
-        "rank": rank,
-        "current": rank is not None,
-        "format": summary.format,
-        "bytes": summary.bytes,
-        "status": summary.status,
-        "error": summary.error,
-        **asdict(summary.counts),
-        "mentions": source.mentions,
-        "first_run": first_run,
-        "last_run": last_run,
-        "annotated_by": annotated_by,
-    }
+def _absolute(home: Home, source: Source) -> dict[str, Path]:
+    return {kind: home.root / path for kind, path in source.files.items()}
 
 
-def _file_row(view: str | None, path: Path, key: SourceKey | None, facts: FileFacts) -> dict[str, object]:
-    return {
-        "view": view,
-        "path": path.as_posix(),
-        "source": key and key.name,
-        "digest": key and key.digest,
-        **asdict(facts),
-    }
+def _table(name: str, rows: Sequence[tuple[object, ...]]) -> pa.Table:
+    """Return rows of one of `views.TABLES` as a table: much faster than from dicts."""
+    schema, _description = views.TABLES[name]
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    return pa.Table.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def _source_row(source: Source, rank: int | None, history: History, versions: Versions) -> tuple[object, ...]:
+    """Return the columns of the table `sources`, in their order."""
+    one = source.summary
+    return (
+        one.key.name,
+        one.key.digest,
+        rank,
+        rank is not None,
+        one.format,
+        one.bytes,
+        one.status,
+        one.error,
+        *_numbers(one.counts),
+        source.mentions,
+        *(history.seen(one.key) or (None, None)),
+        history.annotator(one.key, versions),
+    )
+
+
+def _file_row(view: str | None, path: str, key: SourceKey | None, facts: FileFacts) -> tuple[object, ...]:
+    """Return the columns of the table `files`, in their order."""
+    return view, path, key and key.name, key and key.digest, facts.rows, facts.bytes, facts.sha256
 
 
 def _run_row(run: RunRecord) -> dict[str, object]:

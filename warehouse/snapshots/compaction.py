@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 
 import duckdb
 import pyarrow as pa
@@ -22,17 +22,14 @@ import pyarrow.parquet as pq
 
 from e2emern.warehouse.layout import Home, SourceKey
 from e2emern.warehouse.parquet import TableWriter, read_batches, verify_pages
-from e2emern.warehouse.snapshots.file_stats import FileFacts, check_facts
+from e2emern.warehouse.snapshots.file_stats import FileFacts, check_facts, folder_of
 from e2emern.warehouse.snapshots.views import PLACE
 
 SMALL = 16 * 1024 * 1024  # bytes; a bigger file is not merged
 FULL = 64 * 1024 * 1024  # bytes; a group of this size gets no more files
 LOOSE = 64  # merge once this many small files are in no group
 
-_GROUPS_SQL = """
-SELECT path, list({'name': source, 'digest': digest} ORDER BY rowid)
-FROM files WHERE starts_with(path, 'compacted/') GROUP BY path ORDER BY min(rowid)
-"""
+_GROUPS_SQL = "SELECT path, source, digest FROM files WHERE starts_with(path, 'compacted/') ORDER BY rowid"
 _PLACE = pa.field(PLACE, pa.int64(), nullable=False)
 _RECORDS = 1 << 32  # more than any source has
 
@@ -72,41 +69,44 @@ def plan(kind: str, sizes: Mapping[SourceKey, int], *, existing: Sequence[Group]
 
 
 def merge(
-    home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, Path]], *, facts: dict[str, FileFacts]
-) -> Path:
-    """Return the merged file of a group, and write it if it does not exist.
+    home: Home, group: Group, files: Mapping[SourceKey, Mapping[str, str]], *, facts: dict[str, FileFacts]
+) -> str:
+    """Return the merged file of a group, and write it if it does not exist. All paths are relative to the home.
 
     `files` are those of each source by kind. A file may itself be merged if all of its sources are adjacent in the
-    group. `facts` are the known facts of files, by path relative to the home; those of a file that is written are
-    removed. Raises `SchemaMismatchError` if columns differ between files, `WarehouseError` if a file is damaged.
+    group. `facts` are the known facts of files; those of a file that is written are removed.
+
+    Raises `SchemaMismatchError` if columns differ between files, `WarehouseError` if a file is damaged.
     """
-    paths: dict[Path, int] = {}  # with the number of the first source in each
+    paths: dict[str, int] = {}  # with the number of the first source in each
     for number, key in enumerate(group.keys):
         paths.setdefault(files[key][group.kind], number)
     first = next(iter(paths))
     merged = home.compacted(first, group.name)
-    relative = merged.relative_to(home.root).as_posix()
-    if not merged.exists():
+    if not (home.root / merged).exists():
         for path in paths:
-            check_facts(home.root, path.relative_to(home.root), known=facts)
-        facts.pop(relative, None)
-        schema = pq.read_schema(first).remove_metadata()
-        with TableWriter(merged, schema if PLACE in schema.names else schema.append(_PLACE)) as writer:
+            check_facts(home.root, path, known=facts)
+        facts.pop(merged, None)
+        schema = pq.read_schema(home.root / first).remove_metadata()
+        with TableWriter(home.root / merged, schema if PLACE in schema.names else schema.append(_PLACE)) as writer:
             for path, number in paths.items():
-                for batch in read_batches(path):
+                for batch in read_batches(home.root / path):
                     writer.append(_placed(batch, number))
-    elif relative not in facts:  # by a publish that ended early
-        verify_pages(merged)
+    elif merged not in facts:  # by a publish that ended early
+        verify_pages(home.root / merged)
     return merged
 
 
 def merged_groups(connection: duckdb.DuckDBPyConnection) -> dict[str, Group]:
     """Return the groups of an open snapshot by the path of their merged file, relative to the home."""
+    sources: dict[str, list[SourceKey]] = {}
+    for path, name, digest in connection.execute(_GROUPS_SQL).fetchall():
+        sources.setdefault(path, []).append(_key(name, digest))
     groups = {}
-    for path, keys in connection.execute(_GROUPS_SQL).fetchall():
+    for path, keys in sources.items():
         _, folder, *of_model, file = path.split("/")
         kind = "unread" if folder == "failures" and of_model else folder
-        groups[path] = Group(kind, Path(file).stem, tuple(SourceKey(**key) for key in keys))
+        groups[path] = Group(kind, file.removesuffix(".parquet"), tuple(keys))
     return groups
 
 
@@ -115,8 +115,8 @@ def merge_again(home: Home, path: str, group: Group, *, facts: dict[str, FileFac
 
     `facts` and errors are as for `merge`.
     """
-    folder = (home.root / Path(path).relative_to("compacted")).parent
-    files = {key: {group.kind: folder / f"{key.stem}.parquet"} for key in group.keys}
+    folder = folder_of(path).removeprefix("compacted/")
+    files = {key: {group.kind: f"{folder}/{key.stem}.parquet"} for key in group.keys}
     merge(home, group, files, facts=facts)
 
 
@@ -131,6 +131,9 @@ def _placed(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:
         return batch.append_column(_PLACE, pc.add(batch["record"], first_place(number)))
     column = batch.schema.get_field_index(PLACE)
     return batch.set_column(column, _PLACE, pc.add(batch[PLACE], number * _RECORDS))
+
+
+_key = lru_cache(maxsize=100_000)(SourceKey)  # a source is in a group of each kind
 
 
 def _bytes(keys: Iterable[SourceKey], sizes: Mapping[SourceKey, int]) -> int:

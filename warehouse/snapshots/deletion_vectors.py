@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
@@ -31,16 +30,16 @@ SELECT $view, file, "first" + record AS place FROM superseded JOIN reading USING
 class Shown:
     """The files that a view reads whole, partly (one source) or merged, the last two in the order of `hidden.file`."""
 
-    whole: tuple[Path, ...]
-    partly: tuple[Path, ...] = ()
-    merged: tuple[Path, ...] = ()
+    whole: tuple[str, ...]
+    partly: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
 
 
 def hide(
     connection: duckdb.DuckDBPyConnection,
     view: str,
     *,
-    holding: Mapping[Path, Sequence[SourceKey]],
+    holding: Mapping[str, Sequence[SourceKey]],
     documents: Mapping[SourceKey, int],
 ) -> Shown:
     """Return the files that a view reads, and add the rows that it omits to the table `hidden`.
@@ -57,7 +56,8 @@ def hide(
     merged = [path for path in in_part if len(holding[path]) > 1]
     reading = [(file, 0, key) for file, path in enumerate(partly) for key in holding[path]]
     for file, path in enumerate(merged):
-        reading += [(file, first_place(number), key) for number, key in enumerate(holding[path])]
+        numbered = enumerate(holding[path])
+        reading += [(file, first_place(number), key) for number, key in numbered if key in superseded]
     listed = [{"file": file, "first": first, "source": key.name, "digest": key.digest} for file, first, key in reading]
     if listed:  # an empty insert is a bug in DuckDB: see `create_table`
         connection.execute(_HIDDEN_SQL, {"view": view, "reading": listed})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,35 +38,33 @@ def file_facts(path: Path) -> FileFacts:
         raise WarehouseError(f"cannot be read as Parquet: {one_line(error)}", path=path) from error
 
 
-def known_or_read(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> FileFacts:
-    """Return the facts of a file: the known ones if its size is unchanged. `path` is relative to the home.
-
-    Raises `WarehouseError` if it is absent or not a Parquet file.
-    """
-    recorded = known.get(path.as_posix())
-    with suppress(FileNotFoundError):
-        if recorded and (root / path).stat().st_size == recorded.bytes:
-            return recorded
-    return file_facts(root / path)
-
-
-def check_facts(root: Path, path: Path, *, known: Mapping[str, FileFacts]) -> None:
+def check_facts(root: Path, path: str, *, known: Mapping[str, FileFacts]) -> None:
     """Compare a file with its known facts, if there are any. `path` is relative to the home.
 
     Raises `WarehouseError` if they differ, or the file is absent or not a Parquet file.
     """
-    recorded = known.get(path.as_posix())
+    recorded = known.get(path)
     if recorded and file_facts(root / path) != recorded:
         raise WarehouseError("differs from what was published; see e2emern doctor (damaged-file)", path=root / path)
 
 
-def as_recorded(root: Path, known: Mapping[str, FileFacts]) -> bool:
-    """Return whether every existing file has its recorded size. Paths are relative to the home."""
-    for path, recorded in known.items():
-        with suppress(FileNotFoundError):
-            if (root / path).stat().st_size != recorded.bytes:
-                return False
-    return True
+def file_sizes(root: Path, folders: Iterable[str]) -> dict[str, int]:
+    """Return the bytes of the Parquet files in some folders. All paths are relative to the home."""
+    sizes = {}
+    for folder in folders:
+        with suppress(FileNotFoundError), os.scandir(root / folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".parquet") and not entry.name.startswith("."):
+                    try:
+                        sizes[f"{folder}/{entry.name}"] = entry.stat().st_size
+                    except FileNotFoundError:  # a link to nothing
+                        continue
+    return sizes
+
+
+def folder_of(path: str) -> str:
+    """Return the folder of a path relative to the home."""
+    return path.rpartition("/")[0]
 
 
 def recorded_facts(connection: duckdb.DuckDBPyConnection) -> dict[str, FileFacts]:

@@ -108,7 +108,7 @@ def _expected(connection: duckdb.DuckDBPyConnection, view: str, parts: dict[str,
     if view in views.LISTS:
         sql = views.LISTS[view][2]
     elif view in views.VIEWS and any(parts.values()):
-        sql = views.view_sql(view, **{part: tuple(map(Path, files)) for part, files in parts.items()})
+        sql = views.view_sql(view, **{part: tuple(files) for part, files in parts.items()})
     else:
         return None
     ((body,),) = connection.execute("SELECT json_deserialize_sql(json_serialize_sql($sql))", {"sql": sql}).fetchall()

@@ -12,7 +12,7 @@ them. A file that is issued again replaces its earlier content.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from e2emern.warehouse.layout import SourceKey, natural
 
@@ -97,21 +97,22 @@ SELECT * FROM final ORDER BY source, digest, record
 
 
 def precedence(
-    keys: Iterable[SourceKey], first_and_last_seen: Mapping[SourceKey, tuple[str, str]]
+    keys: Iterable[SourceKey], seen: Callable[[SourceKey], tuple[str, str] | None]
 ) -> tuple[list[SourceKey], list[SourceKey]]:
     """Return the current sources, lowest rank first, and those that were issued again since.
 
-    For each name, the digest that a run recorded last is current. A source that no run recorded counts as oldest.
+    `seen` returns the first and last run of a source (`History.seen`). For each name, the digest that a run recorded
+    last is current. A source that no run recorded counts as oldest.
     """
     newest: dict[str, SourceKey] = {}
-    unseen = ("", "")
-    ordered = sorted(keys, key=lambda key: (first_and_last_seen.get(key, unseen)[1], key.digest))
+    runs = {key: seen(key) or ("", "") for key in keys}
+    ordered = sorted(runs, key=lambda key: (runs[key][1], key.digest))
     for key in ordered:
         newest[key.name] = key
 
     def rank(key: SourceKey) -> tuple[object, ...]:
         if pubmed := _PUBMED_NAME.match(key.name):
             return 1, int(pubmed[1]), int(pubmed[2]), key.name
-        return 0, first_and_last_seen.get(key, unseen)[0], natural(key.name)
+        return 0, runs[key][0], natural(key.name)
 
     return sorted(newest.values(), key=rank), [key for key in ordered if newest[key.name] != key]

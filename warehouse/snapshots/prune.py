@@ -108,7 +108,7 @@ def _aside(home: Home) -> list[Path]:
 def _delete_files(home: Home, kept: list[_Shown], pruned: list[_Shown], *, current: _Shown) -> tuple[int, int]:
     """Delete the files that only pruned snapshots show; return the number of files and their bytes."""
     history = read_history(home)
-    withdrawn, seen = history.withdrawn, history.first_and_last_seen
+    withdrawn, seen = history.withdrawn, history.seen
     doomed: list[Path] = []
     for one in pruned:
         needed = {key for each in kept if each.versions == one.versions for key in each.keys}

@@ -13,16 +13,17 @@ from datetime import UTC, datetime
 import duckdb
 
 from e2emern.warehouse.errors import OvertakenError, PublishRefusedError
+from e2emern.warehouse.files import revalidate
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.login import login
 from e2emern.warehouse.quarantine import made_again
 from e2emern.warehouse.snapshots import views
-from e2emern.warehouse.snapshots.build import Contents, Known, build, collect, load_previous, merge_missing
+from e2emern.warehouse.snapshots.build import Contents, build, collect, folders, load_previous, merge_missing
 from e2emern.warehouse.snapshots.compaction import Group
-from e2emern.warehouse.snapshots.file_stats import FileFacts, as_recorded, file_facts, recorded_facts
+from e2emern.warehouse.snapshots.file_stats import FileFacts, file_facts, file_sizes, folder_of, recorded_facts
 from e2emern.warehouse.snapshots.opening import attach
 from e2emern.warehouse.snapshots.publish_gate import Figures, Limits, branch_shares, exceeded
-from e2emern.warehouse.snapshots.reader import Operation, Snapshot, describe, open_snapshot, read_snapshot
+from e2emern.warehouse.snapshots.reader import Known, Operation, Snapshot, describe, open_snapshot, read_snapshot
 from e2emern.warehouse.snapshots.refs import (
     active_rollback,
     commit,
@@ -61,8 +62,8 @@ def publish(
     home = Home(home.root.resolve())
     with publisher(home):
         relocate_current(home)
-        before, known, merged, facts = _previous(home, versions)
-        contents = collect(home, versions, known=known, merged=merged)
+        before, known, merged, facts, sizes = _previous(home, versions)
+        contents = collect(home, versions, sizes=sizes, known=known, merged=merged)
         if before and facts and before.fingerprint == contents.fingerprint:
             still = merge_missing(contents, facts)
             if still == facts:
@@ -103,25 +104,30 @@ def still_current(home: Home, before: Snapshot, versions: Versions) -> Snapshot:
     return current
 
 
-def _previous(home: Home, versions: Versions) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts]]:
-    """Return the current snapshot, the summaries of its sources, its merged groups and the facts of its files.
+def _previous(
+    home: Home, versions: Versions
+) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts], dict[str, int]]:
+    """Return the current snapshot, the summaries of its sources, its merged groups, the facts and the sizes of files.
 
     If a file changed since, as after a repair, return only the snapshot, so that everything is read again. A file that
     replaces one in quarantine can differ even if its size is the same: it may reuse mentions of other sources.
     """
+    revalidate(home.mentions_folder(versions))  # other hosts write into it
+    needed = folders(home, versions)
     if not home.warehouse.is_symlink():
-        return None, {}, [], {}
+        return None, {}, [], {}, file_sizes(home.root, needed)
     with open_snapshot(home) as connection:
         before = describe(home, connection)
         known, merged = load_previous(connection)
         facts = recorded_facts(connection)
     rewritten = {path.relative_to(home.root).as_posix(): path for path in made_again(home)}
+    sizes = file_sizes(home.root, {*needed, *map(folder_of, facts)})
     differ = any(file_facts(path) != facts[name] for name, path in rewritten.items() if name in facts)
-    if differ or not as_recorded(home.root, facts):
-        return before, {}, [], {}
+    if differ or any(sizes.get(name, one.bytes) != one.bytes for name, one in facts.items()):
+        return before, {}, [], {}, sizes
     if before.versions != versions:
         known, merged = {}, [group for group in merged if not group.of_model]  # the others are of another model's files
-    return before, known, merged, facts
+    return before, known, merged, facts, sizes
 
 
 def _overtaken(current: Snapshot) -> OvertakenError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +16,18 @@ from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.snapshots.opening import attach, connected
 from e2emern.warehouse.snapshots.refs import current_number, existing_number
+from e2emern.warehouse.sources.counts import SourceCounts, SourceSummary
 from e2emern.warehouse.wording import one_line
 
 Operation = Literal["annotate", "backfill", "relink", "evaluate", "withdraw", "publish"]
 """What published a snapshot; `publish` is the command, which annotates nothing."""
+
+
+Known = dict[str, tuple[SourceSummary, int]]
+"""The record counts of sources and their numbers of mentions, by file stem."""
+
+COUNTS = [field.name for field in fields(SourceCounts)]
+"""Columns of the table `sources`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,3 +124,27 @@ def current_sources(home: Home) -> list[SourceKey]:
     with open_snapshot(home) as connection:
         rows = connection.execute("SELECT source, digest FROM sources WHERE current ORDER BY rank").fetchall()
     return [SourceKey(name, digest) for name, digest in rows]
+
+
+def shown_sources(home: Home, versions: Versions) -> Known:
+    """Return the sources of the current snapshot; none if it is of other versions or cannot be read."""
+    with suppress(WarehouseError), open_snapshot(home) as connection:
+        if describe(home, connection).versions == versions:
+            return known_sources(connection)
+    return {}
+
+
+def known_sources(connection: duckdb.DuckDBPyConnection) -> Known:
+    """Return the summaries of the sources of an open snapshot."""
+    rows = connection.execute(
+        f"SELECT source, digest, format, bytes, status, error, mentions, {', '.join(COUNTS)} FROM sources"
+    ).fetchall()
+    return {one.key.stem: (one, mentions) for one, mentions in map(_known, rows)}
+
+
+@lru_cache(maxsize=100_000)  # a night reads the same rows several times
+def _known(row: tuple[Any, ...]) -> tuple[SourceSummary, int]:
+    name, digest, form, size, status, error, mentions, *numbers = row
+    counts = SourceCounts(**dict(zip(COUNTS, numbers, strict=True)))
+    key = SourceKey(name, digest)
+    return SourceSummary(key=key, format=form, bytes=size, counts=counts, status=status, error=error), mentions

@@ -103,10 +103,10 @@ def create_home(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
 def create_view(
     connection: duckdb.DuckDBPyConnection,
     name: str,
-    whole: Iterable[Path],
+    whole: Iterable[str],
     *,
-    partly: Iterable[Path] = (),
-    merged: Iterable[Path] = (),
+    partly: Iterable[str] = (),
+    merged: Iterable[str] = (),
 ) -> None:
     """Create one of `VIEWS` over its files, given relative to the home, with the description of every column.
 
@@ -117,7 +117,7 @@ def create_view(
     _describe(connection, "VIEW", name, schema, description)
 
 
-def view_sql(name: str, *, whole: Iterable[Path], partly: Iterable[Path] = (), merged: Iterable[Path] = ()) -> str:
+def view_sql(name: str, *, whole: Iterable[str], partly: Iterable[str] = (), merged: Iterable[str] = ()) -> str:
     """Return the query of one of `VIEWS` over its files, as `create_view` describes them."""
     columns = ", ".join(map(identifier, VIEWS[name][0].names))
     parts = [
@@ -145,16 +145,22 @@ def create_lists(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[dict[str, object]]) -> None:
-    """Create one of `TABLES` with its rows and the description of every column.
+    """Create one of `TABLES` with its rows and the description of every column."""
+    schema, _description = TABLES[name]
+    create_from(connection, name, pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def create_from(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    """Create one of `TABLES` from a table of its columns.
 
     Without rows, nothing is inserted: after an empty insert, DuckDB 2.0.0 does not find the rows of a later ordered
     insert of more than 122,880 rows until the file is opened again.
     """
     schema, description = TABLES[name]
-    connection.register("incoming", pa.Table.from_pylist(list(rows), schema=schema))
+    connection.register("incoming", rows)
     columns = connection.execute("SELECT column_name, column_type FROM (DESCRIBE incoming)").fetchall()
     connection.execute(f"CREATE TABLE {name} ({', '.join(f'{identifier(column)} {kind}' for column, kind in columns)})")
-    if rows:
+    if len(rows):
         connection.execute(f"INSERT INTO {name} FROM incoming")
     connection.unregister("incoming")
     _describe(connection, "TABLE", name, schema, description)

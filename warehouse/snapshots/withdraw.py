@@ -60,9 +60,7 @@ def withdraw(home: Home, name: str, *, why: str | None = None) -> Snapshot:
     if not shown - withdrawn - {name}:
         raise WarehouseError(f"holds no source but {name}; annotate others first, or delete the folder", path=home.root)
     if name not in withdrawn:
-        (key,) = [key for key in history.latest if key.name == name] or [
-            key for key in current_sources(home) if key.name == name
-        ]
+        key = history.latest.get(name) or next(key for key in current_sources(home) if key.name == name)
         options = {"operation": "withdraw", "by": login(), **({"why": why} if why else {})}
         run = begin_run(history.runs, versions={"e2emern": version("e2emern")}, options=options)
         write_run(home, finish_run(replace(run, sources=(SourceOutcome(key.name, key.digest, WITHDRAWN),))))

@@ -8,7 +8,9 @@ they do not depend on the time or the machine; durations belong to the record of
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -145,7 +147,13 @@ def finished(home: Home, versions: Versions) -> frozenset[str]:
     """Return the stems of the sources with a mentions file, as this host sees them now."""
     folder = home.mentions_folder(versions)
     revalidate(folder)
-    return frozenset(path.stem for path in folder.glob("[!.]*.parquet"))
+    with suppress(FileNotFoundError):
+        return frozenset(
+            name.removesuffix(".parquet")
+            for name in os.listdir(folder)  # noqa: PTH208 (a home has thousands, and paths are slow)
+            if name.endswith(".parquet") and not name.startswith(".")
+        )
+    return frozenset()
 
 
 def _read(path: Path, name: str) -> dict[str, Any]:

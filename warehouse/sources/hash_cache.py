@@ -7,10 +7,12 @@ change again and look the same. A missing digest is computed, and a damaged cach
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from e2emern.warehouse.files import atomic_write
@@ -31,9 +33,12 @@ class KeptDigest:
     def is_of(self, path: Path) -> bool:
         """Return whether the file has the size and modification time that it had when it was read."""
         with suppress(OSError):
-            found = path.stat()
-            return (found.st_size, found.st_mtime_ns) == (self.bytes, self.mtime_ns)
+            return self.matches(path.stat())
         return False
+
+    def matches(self, found: os.stat_result) -> bool:
+        """Return whether this is the size and modification time of the file when it was read."""
+        return (found.st_size, found.st_mtime_ns) == (self.bytes, self.mtime_ns)
 
 
 @contextmanager
@@ -44,16 +49,20 @@ def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
     cannot be read.
     """
     kept = kept_digests(home) if home else {}
-    new: dict[Path, KeptDigest] = {}
+    new: dict[str, KeptDigest] = {}
+    real_folder = lru_cache(maxsize=1000)(os.path.realpath)  # of each file would take longer than all the rest
+
+    def real(path: Path) -> str:
+        return os.path.realpath(path) if path.is_symlink() else os.path.join(real_folder(path.parent), path.name)  # noqa: PTH118
 
     def digest(path: Path) -> str:
-        path = path.resolve()
-        if (known := kept.get(path)) and known.is_of(path):
+        place, before = real(path), path.stat()
+        if (known := kept.get(place)) and known.matches(before):
             return known.digest
-        now, before = time.time_ns(), path.stat()
+        now = time.time_ns()
         found = KeptDigest(bytes=before.st_size, mtime_ns=before.st_mtime_ns, digest=digest_file(path))
         if now - before.st_mtime_ns > _YOUNG_NS and found.is_of(path):
-            new[path] = found
+            new[place] = found
         return found.digest
 
     try:
@@ -61,14 +70,18 @@ def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
     finally:
         if home and new:
             with suppress(OSError):
-                _write(home, {path: one for path, one in kept_digests(home).items() if path.exists()} | new)
+                there = os.path.exists  # on many texts, much faster than on paths
+                _write(home, {path: one for path, one in kept_digests(home).items() if there(path)} | new)
 
 
-def kept_digests(home: Home) -> dict[Path, KeptDigest]:
+def kept_digests(home: Home) -> dict[str, KeptDigest]:
     """Return the cached digests by absolute path."""
     try:
         record = unseal(home.digests.read_bytes())["digests"]
-        return {Path(path): KeptDigest(**fields) for path, fields in record.items()}
+        return {
+            path: KeptDigest(bytes=size, mtime_ns=mtime_ns, digest=digest)
+            for path, (size, mtime_ns, digest) in record.items()
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
@@ -76,11 +89,11 @@ def kept_digests(home: Home) -> dict[Path, KeptDigest]:
 def forget_digest(home: Home, path: Path) -> None:
     """Drop the digest of a file from the cache, so that the next run reads the file."""
     kept = kept_digests(home)
-    if kept.pop(path.resolve(), None):
+    if kept.pop(str(path.resolve()), None):
         _write(home, kept)
 
 
-def _write(home: Home, kept: Mapping[Path, KeptDigest]) -> None:
-    record = {str(path): asdict(one) for path, one in sorted(kept.items())}
+def _write(home: Home, kept: Mapping[str, KeptDigest]) -> None:
+    record = {path: (one.bytes, one.mtime_ns, one.digest) for path, one in sorted(kept.items())}
     with atomic_write(home.digests) as file:
         file.write(seal({"digests": record}))

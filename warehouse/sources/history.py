@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import version
 from operator import attrgetter
 from typing import Any, Final
@@ -41,7 +42,7 @@ _NOT_DONE = ("unchanged", "failed", "not reached")
 _LOG = logging.getLogger("e2emern")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Annotators:
     """The last run that annotated a source with one model and vocabulary, and the last that began to."""
 
@@ -49,14 +50,14 @@ class _Annotators:
     begun: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Met:
     """What the runs did with one source. Run ids sort by time, so the order in which runs are added does not matter."""
 
     first: str
     last: str
     withdrawn: str = ""  # the last run that withdrew it
-    annotators: dict[tuple[str, str], _Annotators] = field(default_factory=dict)  # by model and MeSH
+    annotators: Mapping[tuple[str, str], _Annotators] = field(default_factory=dict)  # by model and MeSH
 
 
 class History:
@@ -68,62 +69,78 @@ class History:
     def __init__(self, runs: Iterable[RunRecord] = ()) -> None:
         self.runs: list[RunRecord] = []
         self._met: dict[SourceKey, _Met] = {}
+        self._first: dict[tuple[str, str], str] = {}  # the first run that recorded a content, by name and content
+        self._latest: dict[str, SourceKey] = {}
         for run in runs:
             self.add(run)
+
+    def copy(self) -> History:
+        """Return a history to which runs can be added without changing this one."""
+        copied = History()
+        copied.runs, copied._met = self.runs.copy(), self._met.copy()
+        copied._first, copied._latest = self._first.copy(), self._latest.copy()
+        return copied
 
     def add(self, run: RunRecord) -> None:
         """Add a run with what it did."""
         self.runs.append(run)
         versions = (run.versions.get("model", ""), run.versions.get("mesh", ""))
         for source in run.sources:
-            met = self._met.setdefault(source.key, _Met(run.run_id, run.run_id))
-            met.first, met.last = min(met.first, run.run_id), max(met.last, run.run_id)
-            annotators = met.annotators.setdefault(versions, _Annotators())
+            key = source.key
+            met = self._met.get(key) or _Met(run.run_id, run.run_id)
+            withdrawn, annotators = met.withdrawn, dict(met.annotators)
+            one = annotators.get(versions, _Annotators())
             if source.outcome == WITHDRAWN:
-                met.withdrawn = max(met.withdrawn, run.run_id)
+                withdrawn = max(withdrawn, run.run_id)
             elif source.outcome == "begun":
-                annotators.begun = max(annotators.begun, run.run_id)
+                annotators[versions] = replace(one, begun=max(one.begun, run.run_id))
             elif source.outcome not in _NOT_DONE:
-                annotators.certain = max(annotators.certain, run.run_id)
+                annotators[versions] = replace(one, certain=max(one.certain, run.run_id))
+            self._set(key, _Met(min(met.first, run.run_id), max(met.last, run.run_id), withdrawn, annotators))
+
+    def _set(self, key: SourceKey, met: _Met) -> None:
+        self._met[key] = met
+        content = (key.name, key.content)
+        if met.first < self._first.setdefault(content, met.first):
+            self._first[content] = met.first
+        latest = self._latest.setdefault(key.name, key)
+        if latest != key and (self._met[latest].last, latest.digest) < (met.last, key.digest):
+            self._latest[key.name] = key
+
+    def seen(self, key: SourceKey) -> tuple[str, str] | None:
+        """The first run that recorded the content of a source, with any parser, and the last one of the source.
+
+        None if no run recorded the source.
+        """
+        met = self._met.get(key)
+        return (self._first[key.name, key.content], met.last) if met else None
 
     @property
-    def first_and_last_seen(self) -> dict[SourceKey, tuple[str, str]]:
-        """The first run that recorded the content of each source, with any parser, and the last one of the source."""
-        first: dict[tuple[str, str], str] = {}
-        for key, met in self._met.items():
-            of = (key.name, key.content)
-            first[of] = min(first.get(of, met.first), met.first)
-        return {key: (first[key.name, key.content], met.last) for key, met in self._met.items()}
-
-    @property
-    def latest(self) -> frozenset[SourceKey]:
+    def latest(self) -> Mapping[str, SourceKey]:
         """The source of each name whose content was recorded last."""
-        newest: dict[str, SourceKey] = {}
-        for key in sorted(self._met, key=lambda one: (self._met[one].last, one.digest)):
-            newest[key.name] = key
-        return frozenset(newest.values())
+        return self._latest
 
     @property
     def withdrawn_by(self) -> dict[str, str]:
         """The run that withdrew each name, unless content of this name was recorded since."""
-        of_latest = {key.name: self._met[key] for key in self.latest}
-        return {name: met.withdrawn for name, met in of_latest.items() if met.withdrawn == met.last}
+        of_latest = ((name, self._met[key]) for name, key in self._latest.items())
+        return {name: met.withdrawn for name, met in of_latest if met.withdrawn == met.last}
 
     @property
     def withdrawn(self) -> frozenset[SourceKey]:
         """All recorded contents of the names that are withdrawn."""
         names = self.withdrawn_by
-        return frozenset(key for key in self._met if key.name in names)
+        return frozenset(key for key in self._met if key.name in names) if names else frozenset()
 
-    def annotators(self, versions: Versions) -> dict[SourceKey, str]:
-        """Return the run that annotated each source with one model and vocabulary.
+    def annotator(self, key: SourceKey, versions: Versions) -> str | None:
+        """Return the run that annotated a source with one model and vocabulary; None if no run did.
 
         A killed run did not record its outcome. If no run is known to have annotated the source, the last one that
         began it counts.
         """
-        wanted = (versions.model, versions.mesh)
-        found = {key: met.annotators[wanted] for key, met in self._met.items() if wanted in met.annotators}
-        return {key: run_id for key, one in found.items() if (run_id := one.certain or one.begun)}
+        met = self._met.get(key)
+        one = met and met.annotators.get((versions.model, versions.mesh))
+        return (one.certain or one.begun or None) if one else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the ended runs, without their sources, and what they did with each source."""
@@ -147,7 +164,7 @@ class History:
         history.runs = [RunRecord(**fields | {"sources": ()}) for fields in content["runs"]]
         for name, digest, first, last, withdrawn, annotators in content["sources"]:
             by = {(model, mesh): _Annotators(certain, begun) for model, mesh, certain, begun in annotators}
-            history._met[SourceKey(name, digest)] = _Met(first, last, withdrawn, by)
+            history._set(SourceKey(name, digest), _Met(first, last, withdrawn, by))
         return history
 
 
@@ -190,16 +207,21 @@ def read_checkpoint(home: Home) -> History:
         raise WarehouseError("is damaged (e2emern doctor: damaged-checkpoint)", path=home.runs_checkpoint) from error
 
 
+@lru_cache(maxsize=1)  # a night reads the history four times
+def _kept_checkpoint(home: Home, inode: int, size: int, mtime_ns: int) -> History:
+    return read_checkpoint(home)
+
+
 def _read(home: Home) -> tuple[History, list[RunRecord]]:
     """Return the history of the checkpoint, and the records that it does not sum up."""
     revalidate(home.runs)
     records: set[str] = set()
     with suppress(FileNotFoundError), os.scandir(home.runs) as entries:
         records = {entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json")}
-    try:
-        history = read_checkpoint(home)
-    except WarehouseError:  # the doctor reports it
-        history = History()
+    history = History()
+    with suppress(WarehouseError, FileNotFoundError):  # the doctor reports a damaged one
+        found = home.runs_checkpoint.stat()
+        history = _kept_checkpoint(home, found.st_ino, found.st_size, found.st_mtime_ns).copy()
     summed = {file_name(run.run_id) for run in history.runs}
     if not summed <= records:
         history, summed = History(), set()
@@ -227,7 +249,8 @@ def recorded_run(
         versions: versions of the model and of MeSH.
         todo: those of the sources that the run is to annotate.
         options: options of the run.
-        with_outcomes: adds to the record what the run did so far with each source, with an error if there is one.
+        with_outcomes: adds to the record what the run did so far with each of its sources, with an error if there is
+            one. The record lists neither the sources that are only counted nor, at the end, those found done already.
 
     Raises:
         WarehouseError: two sources have the same name but different content.
@@ -238,14 +261,20 @@ def recorded_run(
     run = begin_run(history.runs, versions={"e2emern": version("e2emern"), **asdict(versions)}, options=options)
     if run.warning:
         _LOG.warning(run.warning)
-    begun = {key: "begun" if key in todo else "unchanged" for key in keys}
-    run = replace(run, sources=tuple(SourceOutcome(key.name, key.digest, outcome) for key, outcome in begun.items()))
-    check_names(run)
-    latest = history.latest - history.withdrawn
+    unique = list(dict.fromkeys(keys))
+    check_names(unique)
+    withdrawn, latest = history.withdrawn_by, history.latest
+
+    def changes(key: SourceKey) -> bool:
+        return key.name in withdrawn or latest.get(key.name) != key
+
+    listed = [key for key in unique if key in todo or changes(key)]
+    begun = [SourceOutcome(key.name, key.digest, "begun" if key in todo else "unchanged") for key in listed]
+    run = replace(run, sources=tuple(begun), unchanged=len(unique) - len(listed))
 
     def write(full: RunRecord) -> None:
-        listed = tuple(one for one in full.sources if one.outcome != "unchanged" or one.key not in latest)
-        write_run(home, replace(full, sources=listed, unchanged=len(full.sources) - len(listed)))
+        kept = tuple(one for one in full.sources if one.outcome != "unchanged" or changes(one.key))
+        write_run(home, replace(full, sources=kept, unchanged=full.unchanged + len(full.sources) - len(kept)))
 
     with claimed_run(home, run):
         write(run)

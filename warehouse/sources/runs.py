@@ -146,19 +146,19 @@ def end_killed(home: Home, runs: Iterable[RunRecord]) -> list[str]:
 
 def write_run(home: Home, run: RunRecord) -> None:
     """Write the record of a run, replacing an earlier one of the same run. Raises what `check_names` raises."""
-    check_names(run)
+    check_names({source.key for source in run.sources})
     make_home(home)
     sources = [{name: value for name, value in asdict(source).items() if value} for source in run.sources]
     with atomic_write(home.run(run.run_id)) as file:
         file.write(seal(asdict(replace(run, sources=())) | {"sources": sources}))
 
 
-def check_names(run: RunRecord) -> None:
+def check_names(keys: Iterable[SourceKey]) -> None:
     """Check that no two sources have the same name but different content: one would silently replace the other.
 
-    Raises `WarehouseError`.
+    No source is repeated. Raises `WarehouseError`.
     """
-    names = Counter(name for name, _ in {(source.name, source.digest) for source in run.sources})
+    names = Counter(key.name for key in keys)
     for name, count in names.items():
         if count > 1:
             raise WarehouseError(f"{count} inputs with different content are named {name}; give them different names")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def run(run_id: str, *names: tuple[str, str]) -> RunRecord:
     return RunRecord(run_id=run_id, started="2026-01-01T00:00:00+00:00", host="h", sources=sources)
 
 
-def seen_by(runs: list[RunRecord]) -> dict[SourceKey, tuple[str, str]]:
-    return History(runs).first_and_last_seen
+def seen_by(runs: list[RunRecord]) -> Callable[[SourceKey], tuple[str, str] | None]:
+    return History(runs).seen
 
 
 def test_pubmed_files_rank_by_name_whenever_they_came() -> None:

@@ -80,8 +80,9 @@ def test_a_record_lists_what_the_run_changed_and_counts_the_rest(tmp_path: Path)
     night(home, *keys, key("new"), todo=set())
     assert listed(home)[1:] == [([("new", "annotated")], 50), ([], 51)]
     history = read_history(home)
-    assert set(history.annotators(VERSIONS)) == {*keys, key("new")}
-    assert history.first_and_last_seen[keys[0]] == (history.runs[0].run_id,) * 2
+    first, second, _third = (run.run_id for run in history.runs)
+    assert [history.annotator(one, VERSIONS) for one in (keys[-1], key("new"))] == [first, second]
+    assert history.seen(keys[0]) == (history.runs[0].run_id,) * 2
 
 
 def test_content_that_comes_back_is_current_again_as_soon_as_a_run_begins(tmp_path: Path) -> None:
@@ -89,14 +90,14 @@ def test_content_that_comes_back_is_current_again_as_soon_as_a_run_begins(tmp_pa
     old, new = key("a", "1"), key("a", "2")
     night(home, old, todo={old})
     night(home, new, todo={new})
-    assert read_history(home).latest == {new}
+    assert read_history(home).latest == {"a": new}
     with recorded_run(home, [old], VERSIONS, todo=set(), options={}, with_outcomes=lambda run: run):
-        assert read_history(home).latest == {old}
+        assert read_history(home).latest == {"a": old}
     assert listed(home)[-1] == ([("a", "unchanged")], 0)
-    assert read_history(home).latest == {old}
+    assert read_history(home).latest == {"a": old}
     night(home, old, todo=set())
     assert listed(home)[-1] == ([], 1)
-    assert read_history(home).latest == {old}
+    assert read_history(home).latest == {"a": old}
 
 
 def test_two_inputs_of_one_name_are_refused_also_if_nothing_is_to_be_done(tmp_path: Path) -> None:
@@ -122,8 +123,9 @@ def test_the_run_that_annotated_each_source() -> None:
         outcomes("4", a="annotated", d="unchanged", e="begun"),
         outcomes("5", d="begun", c="begun"),  # killed too: what is found of c and d is its work
     ]
-    found = History(runs).annotators(Versions("m", "2024"))
-    assert {key.name: run_id for key, run_id in found.items()} == {"a": "4", "b": "2", "c": "5", "d": "5", "e": "4"}
+    history = History(runs)
+    found = {name: history.annotator(key(name), Versions("m", "2024")) for name in "abcdef"}
+    assert found == {"a": "4", "b": "2", "c": "5", "d": "5", "e": "4", "f": None}
 
 
 RUNS = st.lists(
@@ -165,8 +167,9 @@ def test_a_checkpoint_changes_nothing(runs: list[list[tuple[str, str, str]]], en
         assert home.runs_checkpoint.exists() == bool(runs and ended)
         found = read_history(home)
         assert [run.run_id for run in found.runs] == [run.run_id for run in records]
-        assert found.first_and_last_seen == every.first_and_last_seen
-        assert found.annotators(VERSIONS) == every.annotators(VERSIONS)
+        keys = [key(name, digest) for name in "abc" for digest in "12"]
+        assert [found.seen(one) for one in keys] == [every.seen(one) for one in keys]
+        assert [found.annotator(one, VERSIONS) for one in keys] == [every.annotator(one, VERSIONS) for one in keys]
         assert found.latest == every.latest
 
 
@@ -175,13 +178,15 @@ def test_a_checkpoint_is_made_after_many_runs_and_is_safe_to_lose(tmp_path: Path
     ids = [add_run(home, key(f"s{number}")) for number in range(CHECKPOINT_EVERY - 1)]
     night(home, todo=set())
     assert len(read_history(home).runs) == CHECKPOINT_EVERY
-    seen = read_history(home).first_and_last_seen
+    keys = [key(f"s{number}") for number in range(CHECKPOINT_EVERY - 1)]
+    seen = list(map(read_history(home).seen, keys))
+    assert None not in seen
     assert home.runs_checkpoint.exists()
     kept = home.runs_checkpoint.read_bytes()
     for damaged in (b"", b"{}", b"[1]", kept[: len(kept) // 2]):
         home.runs_checkpoint.write_bytes(damaged)
-        assert read_history(home).first_and_last_seen == seen
+        assert list(map(read_history(home).seen, keys)) == seen
     home.runs_checkpoint.write_bytes(kept)
     assert not any(run.sources for run in read_history(home).runs)  # read from the checkpoint
     home.run(ids[0]).unlink()  # somebody deleted a record, so that the sum is wrong
-    assert len(read_history(home).first_and_last_seen) == CHECKPOINT_EVERY - 2
+    assert list(map(read_history(home).seen, keys)) == [None, *seen[1:]]
