@@ -97,7 +97,7 @@ def test_every_command_refuses_a_home_of_another_format(tmp_path: Path) -> None:
         ended = CliRunner().invoke(app, [*words, "--home", str(tmp_path)])
         assert isinstance(ended.exception, WarehouseError), words
         assert str(ended.exception) == (
-            f"{tmp_path} has format 9, of newer releases; this one reads 2: update e2emern, or use another home"
+            f"{tmp_path} has format 9, of newer releases; this one reads 3: update e2emern, or use another home"
         )
         asked += 1
     assert asked > 25

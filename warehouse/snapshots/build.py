@@ -92,8 +92,12 @@ class Contents:
 
 
 def folders(home: Home, versions: Versions) -> list[str]:
-    """Return the folders of the files of sources, relative to the home."""
-    return [folder_of(path) for path in home.files(SourceKey("any", "0" * 16), versions).values()]
+    """Return the folders of the files of sources, relative to the home, in the order in which to list them.
+
+    The mentions come first: a source that a worker finishes meanwhile has all other files before its mentions.
+    """
+    files = home.files(SourceKey("any", "0" * 16), versions)
+    return [folder_of(path) for path in (files["mentions"], *files.values())]
 
 
 def collect(

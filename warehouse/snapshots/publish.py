@@ -112,16 +112,17 @@ def _previous(
     If a file changed since, as after a repair, return only the snapshot, so that everything is read again. A file that
     replaces one in quarantine can differ even if its size is the same: it may reuse mentions of other sources.
     """
-    revalidate(home.mentions_folder(versions))  # other hosts write into it
     needed = folders(home, versions)
+    for folder in needed:  # other hosts write into them
+        revalidate(home.root / folder)
     if not home.warehouse.is_symlink():
-        return None, {}, [], {}, file_sizes(home.root, needed)
+        return None, {}, [], {}, file_sizes(home.root, dict.fromkeys(needed))
     with open_snapshot(home) as connection:
         before = describe(home, connection)
         known, merged = load_previous(connection)
         facts = recorded_facts(connection)
     rewritten = {path.relative_to(home.root).as_posix(): path for path in made_again(home)}
-    sizes = file_sizes(home.root, {*needed, *map(folder_of, facts)})
+    sizes = file_sizes(home.root, dict.fromkeys((*needed, *map(folder_of, facts))))
     differ = any(file_facts(path) != facts[name] for name, path in rewritten.items() if name in facts)
     if differ or any(sizes.get(name, one.bytes) != one.bytes for name, one in facts.items()):
         return before, {}, [], {}, sizes
