@@ -337,7 +337,7 @@ def test_a_pinned_home_does_not_see_what_is_published_meanwhile(
 def test_a_home_of_another_release_is_refused(tmp_path: Path) -> None:
     (tmp_path / "format.json").write_text('{"home": "e2emern/9", "format": 9}')
     for opened in (e2emern.open_home, lambda path: e2emern.load(home=path)):
-        with pytest.raises(e2emern.WarehouseError, match="has format 9, of newer releases; this one reads 2"):
+        with pytest.raises(e2emern.WarehouseError, match="has format 9, of newer releases; this one reads 3"):
             opened(tmp_path)
 
 
