@@ -12,7 +12,8 @@ from e2emern.warehouse.layout import CHECKSUMS, Home, file_name
 from e2emern.warehouse.queries import library
 from e2emern.warehouse.registry.corrections import pending_corrections
 from e2emern.warehouse.registry.models import champion
-from e2emern.warehouse.snapshots.reader import Snapshot, current_snapshot, open_snapshot
+from e2emern.warehouse.snapshots.reader import Snapshot, describe, open_snapshot
+from e2emern.warehouse.snapshots.refs import current_number
 from e2emern.warehouse.sources.history import read_history
 from e2emern.warehouse.sources.runs import FLOW_RUN, RunRecord, read_run
 
@@ -58,13 +59,14 @@ def status(home: Home) -> Status:
     history = read_history(home)
     runs = history.runs
     last = next((run for run in reversed(runs) if FLOW_RUN not in run.options), None)
-    snapshot = current_snapshot(home)
+    snapshot: Snapshot | None = None
     failures: dict[str, int] = {}
     invalid: dict[str, int] = {}
     damaged: dict[str, str] = {}
     parsers: dict[int, int] = {}
-    if snapshot is not None:
+    if current_number(home) is not None:
         with open_snapshot(home) as connection:
+            snapshot = describe(home, connection)
             for kind, number, _sources, example in connection.execute(library()["failures"].sql).fetchall():
                 failures[kind if number > 1 else example["reason"]] = number
             (recorded,) = connection.execute("SELECT sum(invalid_annotations) FROM sources WHERE current").fetchall()[0]
