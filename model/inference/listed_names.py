@@ -19,11 +19,18 @@ SHORTEST_PREFERRED = 5  # of another single word that is the preferred name
 SHORTEST_WORD = 8  # of any other single word: shorter ones are often trade names that are common words (Apollo)
 LONGEST = 8  # words of a name
 NO_MENTIONS = (
+    "C04.697.098", "C23.550.727.098",  # carcinogenesis
+    "C23.550.288",  # disease and syndrome themselves
     "C23.550.291",  # disease attributes: emergencies, disease progression
-    "D05.750.078", "D08", "D09.400.430", "D12", "D13.444",  # proteins and nucleic acids
+    "D01.045.250", "D01.248.497.158.459", "D01.650.550.925",  # water
+    "D05.500", "D05.750.078", "D08", "D09.400.430", "D12", "D13.444",  # proteins and nucleic acids
+    "D06.347", "D06.472.040.543", "D06.472.699",  # hormone antagonists, glucocorticoids as a class, peptide hormones
+    "D09.698.365", "D10.532", "D10.627",  # cellulose, lipoproteins, oils
     "D20", "D23", "D25", "D26", "D27",  # mixtures, biological factors, materials, preparations, actions
 )  # fmt: skip
 """Trees that the corpora hardly annotate."""
+
+_TYPES = "CDF"  # first letters of the trees of diseases, chemicals and mental disorders; others say nothing about a type
 
 _WORD = re.compile(r"[^\W_]+")
 _MEASURE = re.compile(r"\d (mg|ml|mcg|g|unt)\b")
@@ -146,5 +153,5 @@ def is_left_out(concepts: Sequence[Concept], vocabulary: Vocabulary) -> bool:
     """Return whether all trees of the concepts, and of descriptors that they are mapped to, are in `NO_MENTIONS`."""
     mapped = [vocabulary.concepts[vocabulary.position[to]] for each in concepts for to in each.mapped_to
               if to in vocabulary.position]  # fmt: skip
-    trees = [tree for each in (*concepts, *mapped) for tree in each.tree_numbers]
+    trees = [tree for each in (*concepts, *mapped) for tree in each.tree_numbers if tree[0] in _TYPES]
     return bool(trees) and all(tree.startswith(NO_MENTIONS) for tree in trees)

@@ -14,9 +14,13 @@ PREFERRED, ENTRY, PERMUTED = "preferred", "entry", "permuted"
 
 DESCRIPTOR, SUPPLEMENTARY, OMIM = "descriptor", "supplementary", "omim"
 
-_IDENTIFIER = re.compile(r"[A-Z]{2,}:\d+|\d+")  # of ontologies (CHEBI:15365, DOID:2964), and catalogue numbers
+_NCI_CODE = re.compile(r"C\d{4,6}")  # of the NCI Thesaurus
+_IDENTIFIER = re.compile(rf"[A-Z]{{2,}}:\d+|\d+|{_NCI_CODE.pattern}")
+"""Of ontologies (CHEBI:15365, DOID:2964), catalogue numbers, and codes."""
+_PLACEHOLDERS = frozenset({"not available"})
 _UNIPROT = re.compile(r"[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d([A-Z][A-Z\d]{2}\d){1,2}")
 """Accession numbers (https://www.uniprot.org/help/accession_numbers); only proteins have them as names."""
+_ORGANISM = re.compile(r"[A-Z][a-z]+ [a-z]+|.*virus [A-Z\d]+")
 _TREE_NUMBER = re.compile(r"[A-Z][0-9]{2}(\.[0-9]+)*")
 
 
@@ -58,14 +62,24 @@ def named(preferred: str, others: Iterable[tuple[str, str]]) -> tuple[tuple[str,
         raise RecordError("no preferred name")
     spelled = {preferred.lower(): (preferred, PREFERRED)}
     for name, kind in sorted(others, key=lambda other: other[1] == PERMUTED):
-        if name and not _is_identifier(name, preferred):
+        if name and name.lower() not in _PLACEHOLDERS and not _is_identifier(name, preferred):
             spelled.setdefault(name.lower(), (name, kind))
     names, kinds = zip(*spelled.values(), strict=True)
     return names, kinds
 
 
 def _is_identifier(name: str, preferred: str) -> bool:
-    return bool(_IDENTIFIER.fullmatch(name) or (" protein" in preferred and _UNIPROT.fullmatch(name)))
+    is_protein = " protein" in preferred
+    return bool(_IDENTIFIER.fullmatch(name) or (is_protein and _UNIPROT.fullmatch(name)))
+
+
+def is_organism(preferred: str, others: Iterable[str]) -> bool:
+    """Return whether a supplementary chemical is an organism: a species or virus with a code as its only other name.
+
+    NLM marks organisms as class 4 of its supplementary records. Tables without classes list them as chemicals.
+    """
+    codes = [name for name in others if name != preferred]
+    return bool(codes and _ORGANISM.fullmatch(preferred) and all(map(_NCI_CODE.fullmatch, codes)))
 
 
 def checked_tree_numbers(numbers: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2emern.tasks.errors import InputError, SourceError
-from e2emern.tasks.mesh.records import DESCRIPTOR, ENTRY, MeshConcept, MeshRecord, checked_tree_numbers, named
+from e2emern.tasks.mesh.records import (
+    DESCRIPTOR,
+    ENTRY,
+    SUPPLEMENTARY,
+    LeftOut,
+    MeshConcept,
+    MeshRecord,
+    checked_tree_numbers,
+    is_organism,
+    named,
+)
 from e2emern.tasks.parsers.records import Failure, RecordError
 from e2emern.tasks.parsers.source_reader import open_source
 
@@ -105,7 +115,7 @@ def parse_compact(folder: Path) -> Iterator[MeshRecord]:
         yield Failure(record, place, reason, mesh_id[:100] or None)
 
 
-def _concept(mesh_id: str, concept: _Rows, record: int) -> MeshConcept:
+def _concept(mesh_id: str, concept: _Rows, record: int) -> MeshConcept | LeftOut:
     cells = concept.record
     if not mesh_id:
         raise RecordError("no identifier")
@@ -113,6 +123,9 @@ def _concept(mesh_id: str, concept: _Rows, record: int) -> MeshConcept:
         raise RecordError(f"entity_type {', '.join(sorted(concept.types))}; expected either Disease or Chemical")
     if not concept.preferred:
         raise RecordError("no preferred name; mark one with preferred = 1")
+    supplementary_chemical = concept.types == {"Chemical"} and cells.get("record_type") == SUPPLEMENTARY
+    if supplementary_chemical and is_organism(concept.preferred, concept.names):
+        return LeftOut(mesh_id)
     names, kinds = named(concept.preferred, [(name, ENTRY) for name in concept.names])
     return MeshConcept(
         record=record,
