@@ -19,6 +19,9 @@ def silver(
     model: Models,
     output: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file of tagged sentences.")],
     pieces: Annotated[int, typer.Option(min=1, metavar="N", help="Word pieces to tag.")] = 700_000,
+    names: Annotated[
+        bool, typer.Option("--names", help="Take names of MeSH as mentions, in passages with rare ones.")
+    ] = False,
     mesh: Entities = MESH,
     seed: Seed = 0,
     device: OnDevice = Device.AUTO,
@@ -41,6 +44,7 @@ def silver(
             mesh=mesh,
             output=output,
             pieces=pieces,
+            names=names,
             seed=seed,
             device=pick_device(device.value),
             log=say,

@@ -30,7 +30,9 @@ NO_MENTIONS = (
 )  # fmt: skip
 """Trees that the corpora hardly annotate."""
 
-_TYPES = "CDF"  # first letters of the trees of diseases, chemicals and mental disorders; others say nothing about a type
+_TYPES = (
+    "CDF"  # first letters of the trees of diseases, chemicals and mental disorders; others say nothing about a type
+)
 
 _WORD = re.compile(r"[^\W_]+")
 _MEASURE = re.compile(r"\d (mg|ml|mcg|g|unt)\b")
@@ -150,8 +152,13 @@ def _is_one(concepts: Sequence[Concept]) -> bool:
 
 
 def is_left_out(concepts: Sequence[Concept], vocabulary: Vocabulary) -> bool:
-    """Return whether all trees of the concepts, and of descriptors that they are mapped to, are in `NO_MENTIONS`."""
+    """Return whether all trees of the concepts are in `NO_MENTIONS`."""
+    trees = trees_of(concepts, vocabulary)
+    return bool(trees) and all(tree.startswith(NO_MENTIONS) for tree in trees)
+
+
+def trees_of(concepts: Sequence[Concept], vocabulary: Vocabulary) -> list[str]:
+    """Return the trees of diseases and chemicals that hold the concepts, or descriptors that these are mapped to."""
     mapped = [vocabulary.concepts[vocabulary.position[to]] for each in concepts for to in each.mapped_to
               if to in vocabulary.position]  # fmt: skip
-    trees = [tree for each in (*concepts, *mapped) for tree in each.tree_numbers if tree[0] in _TYPES]
-    return bool(trees) and all(tree.startswith(NO_MENTIONS) for tree in trees)
+    return [tree for each in (*concepts, *mapped) for tree in each.tree_numbers if tree[0] in _TYPES]

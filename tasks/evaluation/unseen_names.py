@@ -4,8 +4,8 @@
 
 Old corpora hide what readers miss today: names given since, and names too rare to be annotated. Passages are sampled
 from text without gold. In these, a listed name (`model.inference.listed_names`) of a concept that the corpus never
-names is taken for a mention of it, although some are not one. So the recall is a lower bound, and precision is unknown
-here: read it on the dev splits.
+names counts as a mention of it, although some are not. An abbreviation that the document itself explains otherwise
+does not count. So the recall is a lower bound, and precision is unknown here: read it on the dev splits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from e2emern.model.cli import fails_in_one_line, log
 from e2emern.model.corpus import GoldDocument, GoldMention, read_corpus
-from e2emern.model.document import Document, Mention, Passage
+from e2emern.model.document import Document, Mention, Passage, Text
 from e2emern.model.evaluation.evaluate import annotate_gold
 from e2emern.model.inference.cascade import load_cascade
 from e2emern.model.inference.listed_names import ListedNames
@@ -33,6 +33,7 @@ from e2emern.tasks.parsers import parse
 
 PASSAGES = 300  # of a source
 OF_ONE_CONCEPT = 3  # passages of a source that are chosen for the same concept
+MISSED = 20  # names that are missed most, to print
 
 
 def unseen_passages(
@@ -46,10 +47,10 @@ def unseen_passages(
     for document in documents:
         text = text_of(document)
         mentions = [
-            GoldMention(sentence.start + start, sentence.start + end, kind, (concept,))
+            GoldMention(sentence.start + start, sentence.start + end, kind, concepts)
             for sentence in text.sentences
             for start, end, kind in listed.find(sentence.text)
-            if (concept := _concept(sentence.text[start:end], kind, vocabulary)) not in named
+            if named.isdisjoint(concepts := _concepts(sentence.text[start:end], kind, text, vocabulary)) and concepts
         ]
         if not mentions:
             continue
@@ -64,10 +65,20 @@ def unseen_passages(
     return chosen
 
 
-def _concept(words: str, kind: str, vocabulary: Vocabulary) -> str:
-    """Return the concept with the name, a descriptor before its OMIM entry."""
+def _concepts(words: str, kind: str, text: Text, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return the concept with the name, descriptors first, and those of the same preferred name.
+
+    Return none if the document explains the words as an abbreviation of something else.
+    """
     owners = vocabulary.concepts_named(normalise(words), entity_type=kind)
-    return max((vocabulary.concepts[at].mesh_id for at in owners), key=lambda mesh_id: (mesh_id[0] == "D", mesh_id))
+    meant = text.abbreviations.get(words)
+    if meant is not None and not set(owners) & set(vocabulary.look_up(meant, entity_type=kind)[1]):
+        return ()
+    preferred = {normalise(vocabulary.concepts[at].name) for at in owners}
+    same = {at for name in preferred for at in vocabulary.concepts_named(name, entity_type=kind)
+            if normalise(vocabulary.concepts[at].name) in preferred}  # fmt: skip
+    found = {vocabulary.concepts[at].mesh_id for at in {*owners, *same}}
+    return tuple(sorted(found, key=lambda mesh_id: (mesh_id[0] != "D", mesh_id)))
 
 
 def concepts_of(documents: Iterable[GoldDocument], vocabulary: Vocabulary) -> frozenset[str]:
@@ -89,17 +100,27 @@ def passages_of(text: Path, *, seed: int = 0) -> list[Document]:
     ]
 
 
-def recall_of(documents: Sequence[GoldDocument], found: Sequence[Sequence[Mention]]) -> Counter[str]:
-    """Return counts of names by type: all, found as a span of the type, and linked to their concept."""
+def recall_of(documents: Sequence[GoldDocument], found: Sequence[Sequence[Mention]]) -> tuple[Counter[str], list[str]]:
+    """Count names by type: all, found as a span of the type, and linked to a right concept.
+
+    Returns: the counts, and the names that are most often not linked, with how often of all.
+    """
     counts: Counter[str] = Counter()
+    every: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
     for document, mentions in zip(documents, found, strict=True):
         spans = {(m.start, m.end, m.entity_type): m.mesh_id for m in mentions}
         for gold in document.mentions:
             place = (gold.start, gold.end, gold.entity_type)
+            linked = spans.get(place) in gold.concepts
             counts[f"{gold.entity_type} names"] += 1
             counts[f"{gold.entity_type} found"] += place in spans
-            counts[f"{gold.entity_type} linked"] += spans.get(place) == gold.concepts[0]
-    return counts
+            counts[f"{gold.entity_type} linked"] += linked
+            words = document.text[gold.start : gold.end].lower()
+            every[words] += 1
+            missed[words] += not linked
+    most = [f"{words} {count} of {every[words]}" for words, count in missed.most_common(MISSED) if count]
+    return counts, most
 
 
 @fails_in_one_line
@@ -125,8 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, documents in sources.items():
         chosen = unseen_passages(name, documents, vocabulary=vocabulary, named=named, most=options.passages)
         found, _ = annotate_gold(cascade, chosen, progress=each_tenth(log))
-        counts = recall_of(chosen, found)
-        print(json.dumps({"source": name, "documents": len(chosen), **dict(sorted(counts.items()))}))
+        counts, missed = recall_of(chosen, found)
+        print(json.dumps({"source": name, "documents": len(chosen), **dict(sorted(counts.items())), "missed": missed}))
     return 0
 
 

@@ -10,6 +10,8 @@ import hashlib
 import json
 import shutil
 import time
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,13 +26,15 @@ from transformers import PreTrainedTokenizerBase
 
 from e2emern.model.document import Document, Passage
 from e2emern.model.errors import FileError
+from e2emern.model.inference.listed_names import ListedNames
 from e2emern.model.network import E2emernModel
 from e2emern.model.precision import fastest_batch
 from e2emern.model.seen import Seen, format_seen, read_seen, union
 from e2emern.model.tokenization import longest_window, make_windows, pieces_digest
 from e2emern.model.training.distillation import SEEN, described, silver_table, tag_windows
+from e2emern.model.training.name_labels import NamedSpan, find_names, label_names, with_names
 from e2emern.model.training.pretrain import read_lines
-from e2emern.model.vocabulary import Vocabulary
+from e2emern.model.vocabulary import Vocabulary, normalise
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import load_whole, read_vocabulary
 from e2emern.tasks.resolve import check_output, read_mesh_version
@@ -43,6 +47,8 @@ CHUNK = 100  # passages
 LEAST_PIECES = 8  # of a sentence; shorter ones are section numbers and the like
 RICH = 0.04  # least share of words that are a name; a third of the passages of PubMed text have it
 SHORTEST_NAME = 5  # letters of a name that counts
+OF_ONE_NAME = 8  # passages that are chosen for the same name
+ONE_WITHOUT = 5  # of so many sentences without a name, one is kept beside those with names
 SHORT = 20  # words; shorter passages count as if they had this many
 
 
@@ -62,6 +68,7 @@ def make_silver(
     mesh: Path,
     output: Path,
     pieces: int,
+    names: bool = False,
     seed: int = 0,
     device: str,
     log: Callable[[str], None],
@@ -69,6 +76,7 @@ def make_silver(
     """Tag sentences of a text until they have `pieces` word pieces or no passage is left, and write them to `output`.
 
     Args:
+        names: take names of the vocabulary as mentions (`model.training.name_labels`), in passages with rare ones.
         text: one passage per line, plain or .xz.
         teachers: model folders with the same encoder vocabulary and types; the mean of their probabilities is stored.
         mesh: entities table, whose names decide which passages are rich.
@@ -91,20 +99,25 @@ def make_silver(
         "text": _digest(lines),
         "teachers": versions,
         "vocabulary": vocabulary.digest,
+        "names": names,
         "seed": seed,
     }
     if (kept := _kept(output, made_from | {"pieces": pieces})) is not None:
         log(f"{output} is tagged already")
         return kept
-    passages = _rich(lines, vocabulary, seed=seed)
+    listed = ListedNames(vocabulary) if names else None
+    passages = _spread(lines, listed, seed=seed) if listed else _rich(lines, vocabulary, seed=seed)
     if not passages:
         raise InputError("no passage in it is rich in names of diseases and chemicals", path=text)
     parts = _begin(output, made_from)
     chosen = ([lines[at] for at in passages[start : start + CHUNK]] for start in range(0, len(passages), CHUNK))
-    tables = _tag_parts(
-        chosen, partial(_tag, models=models, tokenizer=tokenizer, device=device), parts, pieces=pieces, log=log
-    )
-    table = described(pa.concat_tables(tables), tags=models[0].config.tags, tokenizer=tokenizer)
+    tag = partial(_tag, models=models, tokenizer=tokenizer, listed=listed, device=device)
+    tables = _tag_parts(chosen, tag, parts, pieces=pieces, log=log)
+    table, tags = pa.concat_tables(tables), models[0].config.tags
+    if names:
+        table, labelled = label_names(table, vocabulary=vocabulary, tags=tags)
+        log(f"{labelled:,} names of the vocabulary are mentions")
+    table = described(table, tags=tags, tokenizer=tokenizer)
     tagged_in_all = Tagged(
         sentences=table.num_rows, pieces=_pieces(table), passages=min(len(passages), len(tables) * CHUNK)
     )
@@ -177,16 +190,40 @@ def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> list[in
     return [rich[at] for at in np.random.default_rng(seed).permutation(len(rich))]
 
 
+def _spread(lines: Sequence[str], listed: ListedNames, *, seed: int) -> list[int]:
+    """Return the indices of passages with listed names, in random order: up to `OF_ONE_NAME` for each name."""
+    chosen: list[int] = []
+    seen: Counter[str] = Counter()
+    for at in np.random.default_rng(seed).permutation(len(lines)).tolist():
+        names = {normalise(lines[at][start:end]) for start, end, _ in listed.find(lines[at])}
+        if names and min(seen[name] for name in names) < OF_ONE_NAME:
+            seen.update(names)
+            chosen.append(at)
+    return chosen
+
+
 def _tag(
-    passages: Sequence[str], *, models: Sequence[E2emernModel], tokenizer: PreTrainedTokenizerBase, device: str
+    passages: Sequence[str],
+    *,
+    models: Sequence[E2emernModel],
+    tokenizer: PreTrainedTokenizerBase,
+    listed: ListedNames | None,
+    device: str,
 ) -> pa.Table:
     documents = [Document(str(at), at, (Passage("abstract", 0, text),)) for at, text in enumerate(passages)]
     longest = min(longest_window(model.encoder) for model in models)
-    sentences = map(split_sentences, documents)
+    sentences = [split_sentences(document) for document in documents]
     windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=longest)
     windows = [window for window in windows if len(window) >= LEAST_PIECES]
+    names: list[list[NamedSpan]] = []
+    if listed is not None:
+        texts = [sentences[window.document][window.sentence].text for window in windows]
+        named = [find_names(window, text, listed) for window, text in zip(windows, texts, strict=True)]
+        kept = [at for at, found in enumerate(named) if found or zlib.crc32(texts[at].encode()) % ONE_WITHOUT == 0]
+        windows, names = [windows[at] for at in kept], [named[at] for at in kept]
     tagged = tag_windows(models, windows, padding=int(tokenizer.pad_token_id), tokens=fastest_batch(device))
-    return silver_table(windows, tagged)
+    table = silver_table(windows, tagged)
+    return table if listed is None else with_names(table, names)
 
 
 def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel], pieces: Sequence[str]) -> None:

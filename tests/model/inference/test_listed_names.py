@@ -12,7 +12,7 @@ VOCABULARY = Vocabulary(
     [
         Concept("D000086382", "Disease", ("COVID-19", "2019-nCoV infection"), "descriptor", ("C01.748",)),
         Concept("D000163", "Disease", ("Acquired Immunodeficiency Syndrome", "AIDS"), "descriptor", ("C20.673",)),
-        Concept("D004630", "Disease", ("Emergencies",), "descriptor", ("C23.550.291.781",)),
+        Concept("D004630", "Disease", ("Emergencies",), "descriptor", ("C23.550.291.781", "N06.850.376")),
         Concept("D003924", "Disease", ("Diabetes Mellitus, Type 2", "MODY", "type 2 diabetes"), "descriptor", ("C18",)),
         Concept("125853", "Disease", ("Diabetes mellitus, type 2", "type 2 diabetes"), "omim"),
         Concept(

@@ -14,7 +14,7 @@ from e2emern.model.training.average import average
 from e2emern.model.training.recipe import RecipeError
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.training import distill
-from e2emern.tasks.training.distill import Tagged, make_silver
+from e2emern.tasks.training.distill import OF_ONE_NAME, Tagged, make_silver
 from tests.model import tiny
 
 RICH = "Aspirin caused severe headache after renal failure with {word}. Cisplatin was for cancer of the colon."
@@ -159,3 +159,16 @@ def test_a_text_without_names_is_one_line(data: Path, tmp_path: Path) -> None:
     (tmp_path / "poor.txt").write_text(POOR)
     with pytest.raises(InputError, match=r"poor\.txt: no passage in it is rich in names of diseases and chemicals"):
         tag(data, tmp_path / "out", text=tmp_path / "poor.txt")
+
+
+def test_names_are_mentions_in_passages_with_rare_ones(data: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    tagged = tag(data, tmp_path / "silver.parquet", names=True, log=said.append)
+    assert tagged.passages == OF_ONE_NAME  # every passage has the same names
+    assert said[-1].endswith("names of the vocabulary are mentions")
+    certain = sum(
+        probability == 1.0
+        for row in pq.read_table(tmp_path / "silver.parquet").column("probabilities").to_pylist()
+        for probability in row
+    )
+    assert certain >= int(said[-1].split()[0]) > 0
