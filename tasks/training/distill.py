@@ -48,8 +48,11 @@ LEAST_PIECES = 8  # of a sentence; shorter ones are section numbers and the like
 RICH = 0.04  # least share of words that are a name; a third of the passages of PubMed text have it
 SHORTEST_NAME = 5  # letters of a name that counts
 OF_ONE_NAME = 8  # passages that are chosen for the same name
-ONE_WITHOUT = 5  # of so many sentences without a name, one is kept beside those with names
+ONE_WITHOUT = 5  # of so many sentences without a rare name, one is kept beside those with one
 SHORT = 20  # words; shorter passages count as if they had this many
+
+Chosen = tuple[str, frozenset[str]]
+"""A passage, and the names whose sentences are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,8 @@ def make_silver(
     if not passages:
         raise InputError("no passage in it is rich in names of diseases and chemicals", path=text)
     parts = _begin(output, made_from)
-    chosen = ([lines[at] for at in passages[start : start + CHUNK]] for start in range(0, len(passages), CHUNK))
+    wanted = [(lines[at], names) for at, names in passages.items()]
+    chosen = (wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK))
     tag = partial(_tag, models=models, tokenizer=tokenizer, listed=listed, device=device)
     tables = _tag_parts(chosen, tag, parts, pieces=pieces, log=log)
     table, tags = pa.concat_tables(tables), models[0].config.tags
@@ -139,8 +143,8 @@ def _seen_by(teachers: Sequence[Path]) -> Seen | None:
 
 
 def _tag_parts(
-    chunks: Iterable[list[str]],
-    tag: Callable[[list[str]], pa.Table],
+    chunks: Iterable[list[Chosen]],
+    tag: Callable[[list[Chosen]], pa.Table],
     parts: Path,
     *,
     pieces: int,
@@ -179,38 +183,41 @@ def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:
     return Tagged(**json.loads(metadata[b"tagged"]))
 
 
-def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> list[int]:
-    """Return the indices of the passages that are rich in names, in random order."""
+def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> dict[int, frozenset[str]]:
+    """Return the indices of the passages that are rich in names, in random order; no name of theirs is asked for."""
     names = {name.lower() for name in vocabulary.names if " " not in name and len(name) >= SHORTEST_NAME}
     rich = []
     for at, line in enumerate(lines):
         words = line.lower().split()
         if sum(word.strip(".,;()") in names for word in words) >= RICH * max(SHORT, len(words)):
             rich.append(at)
-    return [rich[at] for at in np.random.default_rng(seed).permutation(len(rich))]
+    return {rich[at]: frozenset() for at in np.random.default_rng(seed).permutation(len(rich))}
 
 
-def _spread(lines: Sequence[str], listed: ListedNames, *, seed: int) -> list[int]:
-    """Return the indices of passages with listed names, in random order: up to `OF_ONE_NAME` for each name."""
-    chosen: list[int] = []
+def _spread(lines: Sequence[str], listed: ListedNames, *, seed: int) -> dict[int, frozenset[str]]:
+    """Return the indices of passages in random order, each with those of its listed names that are still rare.
+
+    A name is rare until `OF_ONE_NAME` passages with it are chosen.
+    """
+    chosen = {}
     seen: Counter[str] = Counter()
     for at in np.random.default_rng(seed).permutation(len(lines)).tolist():
         names = {normalise(lines[at][start:end]) for start, end, _ in listed.find(lines[at])}
-        if names and min(seen[name] for name in names) < OF_ONE_NAME:
+        if rare := frozenset(name for name in names if seen[name] < OF_ONE_NAME):
             seen.update(names)
-            chosen.append(at)
+            chosen[at] = rare
     return chosen
 
 
 def _tag(
-    passages: Sequence[str],
+    passages: Sequence[Chosen],
     *,
     models: Sequence[E2emernModel],
     tokenizer: PreTrainedTokenizerBase,
     listed: ListedNames | None,
     device: str,
 ) -> pa.Table:
-    documents = [Document(str(at), at, (Passage("abstract", 0, text),)) for at, text in enumerate(passages)]
+    documents = [Document(str(at), at, (Passage("abstract", 0, text),)) for at, (text, _) in enumerate(passages)]
     longest = min(longest_window(model.encoder) for model in models)
     sentences = [split_sentences(document) for document in documents]
     windows = make_windows(sentences, tokenizer=tokenizer, max_pieces=longest)
@@ -219,7 +226,12 @@ def _tag(
     if listed is not None:
         texts = [sentences[window.document][window.sentence].text for window in windows]
         named = [find_names(window, text, listed) for window, text in zip(windows, texts, strict=True)]
-        kept = [at for at, found in enumerate(named) if found or zlib.crc32(texts[at].encode()) % ONE_WITHOUT == 0]
+        kept = [
+            at
+            for at, found in enumerate(named)
+            if any(each.name in passages[windows[at].document][1] for each in found)
+            or zlib.crc32(texts[at].encode()) % ONE_WITHOUT == 0
+        ]
         windows, names = [windows[at] for at in kept], [named[at] for at in kept]
     tagged = tag_windows(models, windows, padding=int(tokenizer.pad_token_id), tokens=fastest_batch(device))
     table = silver_table(windows, tagged)
