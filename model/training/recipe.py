@@ -58,7 +58,6 @@ class Recipe:
     replay_share: float = 1.0  # of the sentences of `train`, in each epoch
     correction_weight: float = 1.0  # times that an epoch reads each sentence of a corrected document
     names_only: tuple[str, ...] = ()  # auxiliary splits whose mentions are masked unless they are names
-    replaced_mentions: float = 0.0  # share of the sentences whose mentions become other names
     tag_scheme: str = "BIO"
     attention: str = "bilinear"
     fusion: str = "gate"
@@ -272,7 +271,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, _LARGEST_SEED),
     **dict.fromkeys(("low_weight", "mid_weight", "high_weight", "candidate_weight", "silver_weight"), (0, _LARGEST)),
     "weight_decay": (0, _LARGEST),
-    **dict.fromkeys(("encoder_rate", "head_rate", "warmup", "auxiliary_share", "replaced_mentions"), (0, 1)),
+    **dict.fromkeys(("encoder_rate", "head_rate", "warmup", "auxiliary_share"), (0, 1)),
     "dropout": (0, 0.99),
     "replay_share": (0.01, 1),
     "correction_weight": (0, 100),

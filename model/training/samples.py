@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +20,18 @@ from e2emern.model.corpus import GoldDocument
 from e2emern.model.inference.listed_names import is_left_out
 from e2emern.model.tagging import tag_mention
 from e2emern.model.tokenization import LONGEST_WINDOW, Window, batches_of, make_windows, pad
-from e2emern.model.training.replacement import GoldSpan, Replacements
 from e2emern.model.vocabulary import Vocabulary, bag_of_words
 
 LONGEST_NAME = 20  # word pieces, special ones included; 3 % of the names are cut
+
+
+class GoldSpan(NamedTuple):
+    """A mention of a window: words first..last (half-open), and its concepts (positions in the vocabulary)."""
+
+    first: int
+    last: int
+    entity_type: str
+    concepts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,6 @@ class Sample:
 
     Attributes:
         annotated: the types that the corpus annotates.
-        texts: the text of each mention.
         split: of the document, as `corpus/split`.
         masked: words (half-open) that may or may not be a mention.
     """
@@ -39,7 +47,6 @@ class Sample:
     window: Window
     annotated: tuple[str, ...]
     mentions: tuple[GoldSpan, ...]
-    texts: tuple[str, ...] = ()
     split: str = ""
     masked: tuple[tuple[int, int], ...] = ()
 
@@ -117,9 +124,8 @@ def make_samples(
                 continue
             concepts = (vocabulary.position.get(vocabulary.canonical(concept)) for concept in mention.concepts)
             found = tuple(dict.fromkeys(concept for concept in concepts if concept is not None))
-            mentions.append((GoldSpan(*words, mention.entity_type, found), text))
-        spans, texts = tuple(span for span, _ in mentions), tuple(text for _, text in mentions)
-        samples.append(Sample(window, document.annotated_types, spans, texts, split, tuple(masked)))
+            mentions.append(GoldSpan(*words, mention.entity_type, found))
+        samples.append(Sample(window, document.annotated_types, tuple(mentions), split, tuple(masked)))
     return samples
 
 
@@ -133,10 +139,8 @@ class Sampler:
     """Draws the batches of an epoch; the same (seed, epoch) gives the same batches.
 
     Args:
-        replaced: share of the sentences with mentions in which these become other names.
         shares: how often an epoch reads the sentences of a split, 1 for those not named. Of a share below 1, the next
             epoch takes the next ones.
-        max_pieces: longest window, with replaced names.
     """
 
     def __init__(
@@ -150,16 +154,13 @@ class Sampler:
         hard_negatives: int = 8,
         random_negatives: int = 8,
         asked_negatives: int = 2,
-        replaced: float = 0.0,
         shares: Mapping[str, float] | None = None,
-        max_pieces: int = LONGEST_WINDOW,
         seed: int = 0,
     ) -> None:
         self.samples, self.vocabulary, self.tokenizer, self.tags = list(samples), vocabulary, tokenizer, tags
         self.tokens, self.seed = tokens, seed
         self.hard_negatives, self.random_negatives = hard_negatives, random_negatives
-        self.asked_negatives, self.replaced, self.max_pieces = asked_negatives, replaced, max_pieces
-        self._replacements = Replacements(vocabulary, tokenizer) if replaced else None
+        self.asked_negatives = asked_negatives
         share_of = np.array([(shares or {}).get(sample.split, 1.0) for sample in self.samples])
         self._whole = np.flatnonzero(share_of == 1.0)
         self._parts = [
@@ -176,7 +177,7 @@ class Sampler:
         order = self.plan(epoch)
         for number in range(skip, len(order)):
             random = np.random.default_rng((self.seed, epoch, number))
-            yield self._batch([self._draw_sample(self.samples[at], random) for at in order[number]], random)
+            yield self._batch([self.samples[at] for at in order[number]], random)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Return the samples of each batch: similar lengths together, batches in random order."""
@@ -191,20 +192,6 @@ class Sampler:
             lengths = [len(self.samples[at].window) for at in pool]
             plan += [pool[group] for group in batches_of(lengths, tokens=self.tokens)]
         return [plan[at] for at in random.permutation(len(plan))]
-
-    def _draw_sample(self, sample: Sample, random: np.random.Generator) -> Sample:
-        """Return a sample, in a share of the draws with other names as its mentions."""
-        if self._replacements is None or not sample.mentions or random.random() >= self.replaced:
-            return sample
-        window, mentions, masked = self._replacements.replace(
-            sample.window,
-            sample.mentions,
-            texts=sample.texts,
-            masked=sample.masked,
-            longest=self.max_pieces,
-            random=random,
-        )
-        return replace(sample, window=window, mentions=mentions, masked=masked)
 
     def _batch(self, samples: list[Sample], random: np.random.Generator) -> Batch:
         vocabulary, tags = self.vocabulary, self.tags

@@ -292,9 +292,7 @@ def _make_sampler(
         hard_negatives=recipe.hard_negatives,
         random_negatives=recipe.random_negatives,
         asked_negatives=recipe.asked_negatives,
-        replaced=recipe.replaced_mentions,
         shares=recipe.shares,
-        max_pieces=max_pieces,
         seed=recipe.seed,
     )
 

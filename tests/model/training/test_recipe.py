@@ -109,7 +109,7 @@ def test_training_on_dev_too_leaves_nothing_to_choose_by(tmp_path: Path) -> None
         ("epochs = 4", 'auxiliary = ["ncbi/train"]', "ncbi/train is in train and in auxiliary, expected it in one"),
         ("epochs = 4", 'names_only = ["ncbi/train"]', "ncbi/train is in names_only but not in auxiliary"),
         ("epochs = 4", 'auxiliary = ["craft/train"]', "craft/train is not a split of corpora; did you mean"),
-        ("epochs = 4", "replaced_mentions = 2.0", "replaced_mentions is 2.0, expected 0 to 1"),
+        ("epochs = 4", "auxiliary_share = 2.0", "auxiliary_share is 2.0, expected 0 to 1"),
         ('dev = ["ncbi/dev"]', "patience = 2", "patience without dev"),
         ('dev = ["ncbi/dev"]', 'dev = "ncbi/dev"', "dev is 'ncbi/dev', expected a list of strings"),
         ('train = "tags.tsv"', "train = 3", "corpora.tags.train is 3, expected a string"),
@@ -162,7 +162,7 @@ def test_the_default_encoder_names_the_extra_that_it_comes_with(
 
 def test_the_shipped_recipes_are_whole() -> None:
     made = {path.stem: read_config(path).recipe for path in RECIPES.glob("*.toml")}
-    assert sorted(made) == ["auxiliary", "continue", "names", "ours", "paper", "student"]
+    assert sorted(made) == ["auxiliary", "chemicals", "continue", "ours", "paper", "student", "unseen"]
     paper = made["paper"]
     assert (paper.mid_weight, paper.high_weight, paper.encoder_rate, paper.head_rate) == (0.125, 0.1, 1e-5, 1e-5)
     assert (paper.attention, paper.fusion, paper.weight_decay, paper.candidate_weight) == ("printed", "gate", 0, 0)

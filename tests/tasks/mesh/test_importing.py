@@ -242,14 +242,33 @@ def test_identifiers_of_other_databases_are_not_names(tmp_path: Path) -> None:
         "C1\tChemical\t1\tEDIL3 protein, human\nC1\tChemical\t0\tO43854\nC1\tChemical\t0\tDEL1\n"
         "C2\tChemical\t1\tCHEBI:1\nC2\tChemical\t0\tCHEBI:15365\nC2\tChemical\t0\t2244\n"
         "C2\tChemical\t0\tP12345\nC2\tChemical\t0\t2,4-D\nC2\tChemical\t0\tN:1\n"
+        "C2\tChemical\t0\tC86741\nC2\tChemical\t0\tC60\nC2\tChemical\t0\tNot available\n"
     )
     (tmp_path / "records.tsv").write_text("mesh_id\trecord_type\n")
     (tmp_path / "aliases.tsv").write_text("alias\tmesh_id\n")
     import_mesh([tmp_path], version="2030", output=tmp_path / "mesh.parquet")
     assert [row["names"] for row in pq.read_table(tmp_path / "mesh.parquet").to_pylist()] == [
         ["EDIL3 protein, human", "DEL1"],
-        ["CHEBI:1", "P12345", "2,4-D", "N:1"],  # a preferred name stays; a drug may be called P12345
+        ["CHEBI:1", "P12345", "2,4-D", "N:1", "C60"],  # a preferred name stays; a drug may be called P12345
     ]
+
+
+def test_organisms_among_the_supplementary_chemicals_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_text(
+        "mesh_id\tentity_type\tpreferred\tname\n"
+        "C1\tChemical\t1\tSerratia ficaria\nC1\tChemical\t0\tC86739\n"
+        "C2\tChemical\t1\tsevere acute respiratory syndrome coronavirus 2\nC2\tChemical\t0\tC169076\n"
+        "C3\tChemical\t1\tpoliovirus receptor\nC3\tChemical\t0\tC118556\n"
+        "C4\tChemical\t1\tOreganic acid\nC4\tChemical\t0\tN 1\n"
+        "D5\tChemical\t1\tSodium citrate\nD5\tChemical\t0\tC63684\n"
+    )
+    (tmp_path / "records.tsv").write_text(
+        "mesh_id\trecord_type\n" + "".join(f"C{at}\tsupplementary\n" for at in range(1, 5)) + "D5\tdescriptor\n"
+    )
+    (tmp_path / "aliases.tsv").write_text("alias\tmesh_id\n")
+    imported = import_mesh([tmp_path], version="2030", output=tmp_path / "mesh.parquet")
+    kept = [row["mesh_id"] for row in pq.read_table(tmp_path / "mesh.parquet").to_pylist()]
+    assert (kept, imported.left_out) == (["C3", "C4", "D5"], 2)
 
 
 def test_html_entities_in_names_are_unescaped(tmp_path: Path) -> None:
