@@ -11,14 +11,12 @@ import json
 import shutil
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -34,25 +32,18 @@ from e2emern.model.tokenization import longest_window, make_windows, pieces_dige
 from e2emern.model.training.distillation import SEEN, described, silver_table, tag_windows
 from e2emern.model.training.name_labels import NamedSpan, find_names, label_names, with_names
 from e2emern.model.training.pretrain import read_lines
-from e2emern.model.vocabulary import Vocabulary, normalise
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import load_whole, read_vocabulary
 from e2emern.tasks.resolve import check_output, read_mesh_version
 from e2emern.tasks.sentences import split_sentences
+from e2emern.tasks.training.passages import Chosen, rich_in_names, with_rare_names
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.parquet import TableWriter, read_table
 
 CHUNK = 100  # passages
 LEAST_PIECES = 8  # of a sentence; shorter ones are section numbers and the like
-RICH = 0.04  # least share of words that are a name; a third of the passages of PubMed text have it
-SHORTEST_NAME = 5  # letters of a name that counts
-OF_ONE_NAME = 8  # passages that are chosen for the same name
-ONE_WITHOUT = 5  # of so many sentences without a rare name, one is kept beside those with one
-SHORT = 20  # words; shorter passages count as if they had this many
-
-Chosen = tuple[str, frozenset[str]]
-"""A passage, and the names whose sentences are wanted."""
+ONE_WITHOUT = 5  # of so many sentences without a rare name, one is kept too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +80,7 @@ def make_silver(
     """
     read_mesh_version(mesh)
     check_output(output)
-    loaded = [load_whole(folder, device=device) for folder in teachers]
-    models, tokenizer = [model for model, _, _ in loaded], loaded[0][1]
-    _check_alike(teachers, models, [pieces_digest(its) for _, its, _ in loaded])
-    versions = [version for _, _, version in loaded]
-    if len(set(versions)) < len(versions):
-        raise InputError(f"--model: found models {', '.join(versions)}, expected each once")
+    models, tokenizer, versions = _load_teachers(teachers, device=device)
     seen = _seen_by(teachers)
     lines = [line for lines in read_lines(text) for line in lines]
     vocabulary = read_vocabulary(mesh)
@@ -109,12 +95,11 @@ def make_silver(
         log(f"{output} is tagged already")
         return kept
     listed = ListedNames(vocabulary) if names else None
-    passages = _spread(lines, listed, seed=seed) if listed else _rich(lines, vocabulary, seed=seed)
+    passages = with_rare_names(lines, listed, seed=seed) if listed else rich_in_names(lines, vocabulary, seed=seed)
     if not passages:
         raise InputError("no passage in it is rich in names of diseases and chemicals", path=text)
     parts = _begin(output, made_from)
-    wanted = [(lines[at], names) for at, names in passages.items()]
-    chosen = (wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK))
+    chosen = (passages[start : start + CHUNK] for start in range(0, len(passages), CHUNK))
     tag = partial(_tag, models=models, tokenizer=tokenizer, listed=listed, device=device)
     tables = _tag_parts(chosen, tag, parts, pieces=pieces, log=log)
     table, tags = pa.concat_tables(tables), models[0].config.tags
@@ -125,13 +110,29 @@ def make_silver(
     tagged_in_all = Tagged(
         sentences=table.num_rows, pieces=_pieces(table), passages=min(len(passages), len(tables) * CHUNK)
     )
-    metadata = {"made_from": made_from | {"pieces": pieces}, "tagged": asdict(tagged_in_all)}
+    metadata: dict[str, Any] = {"made_from": made_from | {"pieces": pieces}, "tagged": asdict(tagged_in_all)}
+    _write(_with_metadata(table, metadata, seen), output)
+    shutil.rmtree(parts)
+    return tagged_in_all
+
+
+def _with_metadata(table: pa.Table, metadata: dict[str, Any], seen: Seen | None) -> pa.Table:
     encoded = {key.encode(): json.dumps(value).encode() for key, value in metadata.items()}
     if seen is not None:
         encoded[SEEN] = format_seen(seen).encode()
-    _write(table.replace_schema_metadata(table.schema.metadata | encoded), output)
-    shutil.rmtree(parts)
-    return tagged_in_all
+    return table.replace_schema_metadata(table.schema.metadata | encoded)
+
+
+def _load_teachers(
+    teachers: Sequence[Path], *, device: str
+) -> tuple[list[E2emernModel], PreTrainedTokenizerBase, list[str]]:
+    """Return the models, their tokenizer and their versions. Raises InputError if they do not fit together."""
+    loaded = [load_whole(folder, device=device) for folder in teachers]
+    models, versions = [model for model, _, _ in loaded], [version for _, _, version in loaded]
+    _check_alike(teachers, models, [pieces_digest(its) for _, its, _ in loaded])
+    if len(set(versions)) < len(versions):
+        raise InputError(f"--model: found models {', '.join(versions)}, expected each once")
+    return models, loaded[0][1], versions
 
 
 def _seen_by(teachers: Sequence[Path]) -> Seen | None:
@@ -181,32 +182,6 @@ def _kept(output: Path, made_from: dict[str, Any]) -> Tagged | None:
     if metadata.get(b"made_from") != json.dumps(made_from).encode():
         return None
     return Tagged(**json.loads(metadata[b"tagged"]))
-
-
-def _rich(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> dict[int, frozenset[str]]:
-    """Return the indices of the passages that are rich in names, in random order; no name of theirs is asked for."""
-    names = {name.lower() for name in vocabulary.names if " " not in name and len(name) >= SHORTEST_NAME}
-    rich = []
-    for at, line in enumerate(lines):
-        words = line.lower().split()
-        if sum(word.strip(".,;()") in names for word in words) >= RICH * max(SHORT, len(words)):
-            rich.append(at)
-    return {rich[at]: frozenset() for at in np.random.default_rng(seed).permutation(len(rich))}
-
-
-def _spread(lines: Sequence[str], listed: ListedNames, *, seed: int) -> dict[int, frozenset[str]]:
-    """Return the indices of passages in random order, each with those of its listed names that are still rare.
-
-    A name is rare until `OF_ONE_NAME` passages with it are chosen.
-    """
-    chosen = {}
-    seen: Counter[str] = Counter()
-    for at in np.random.default_rng(seed).permutation(len(lines)).tolist():
-        names = {normalise(lines[at][start:end]) for start, end, _ in listed.find(lines[at])}
-        if rare := frozenset(name for name in names if seen[name] < OF_ONE_NAME):
-            seen.update(names)
-            chosen[at] = rare
-    return chosen
 
 
 def _tag(

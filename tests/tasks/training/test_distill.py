@@ -14,7 +14,8 @@ from e2emern.model.training.average import average
 from e2emern.model.training.recipe import RecipeError
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.training import distill
-from e2emern.tasks.training.distill import OF_ONE_NAME, Tagged, make_silver
+from e2emern.tasks.training.distill import Tagged, make_silver
+from e2emern.tasks.training.passages import OF_ONE_NAME
 from tests.model import tiny
 
 RICH = "Aspirin caused severe headache after renal failure with {word}. Cisplatin was for cancer of the colon."

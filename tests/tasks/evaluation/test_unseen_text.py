@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from experiments.unseen_text import main, part_of
+from e2emern.tasks.evaluation.unseen_text import main, part_of
 
 
 def test_no_text_is_both_learned_from_and_held_out(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Split text without gold into a part to learn names from, and a part to look for unseen names in.
 
-    python -m experiments.unseen_text pubmed.txt.xz litcovid.json --output unseen
+    python -m e2emern.tasks.evaluation.unseen_text pubmed.txt.xz litcovid.json --output unseen
 
 A digest of its text decides where a document belongs, so that the split never changes. Of the passages, a tenth is
 learned from and another tenth held out; of the documents, which are fewer and newer, one half each. `train.txt` has a
@@ -34,7 +34,7 @@ def part_of(text: str, parts: int) -> int:
 @fails_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the three files."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.unseen_text", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m e2emern.tasks.evaluation.unseen_text", description=__doc__)
     parser.add_argument("passages", type=Path, help="passages, one a line, plain or .xz")
     parser.add_argument("documents", type=Path, help="documents in any format that annotate reads")
     parser.add_argument("--output", type=Path, required=True, help="folder")
