@@ -80,7 +80,7 @@ def label_names(table: pa.Table, *, vocabulary: Vocabulary, tags: list[str]) -> 
     probabilities = [
         np.array(row, np.float16).reshape(-1, len(tags)) for row in table.column("probabilities").to_pylist()
     ]
-    names = [[NamedSpan(**each) for each in row] for row in table.column("names").to_pylist()]
+    names = [[NamedSpan(**each) for each in row or ()] for row in table.column("names").to_pylist()]
     beliefs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for of_words, row in zip(probabilities, names, strict=True):
         for each in row:
