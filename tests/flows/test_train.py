@@ -235,7 +235,8 @@ def test_one_model_learns_from_several(
     ("words", "message"),
     [
         (["train", "--config", "our"],
-         "our: no such file, and none of the shipped recipes (auxiliary, chemicals, continue, ours, paper, student, unseen)"),
+         "our: no such file, and none of the shipped recipes (auxiliary, chemicals, continue, ours, paper, student, "
+         "unseen)"),
         (["train", "--config", "ours", "--data", "there"],
          "there/ncbi-disease.train.PubTator: no such file, for ncbi-disease/train; --data says where it is"),
         (["train", "--config", "{data}/train.toml", "--set", "epoch=1"],
