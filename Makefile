@@ -4,9 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP_FLAGS := --quiet --disable-pip-version-check
+TORCH_INDEX := https://download.pytorch.org/whl
+BUILD ?= cu130
 
 .DEFAULT_GOAL := help
-.PHONY: help install annotate server deploy worker night check e2e test soak lint bench lock
+.PHONY: help install torch annotate server deploy worker night check e2e test soak lint bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -18,6 +20,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install $(PIP_FLAGS) --requirement requirements.lock
 	$(BIN)/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	touch $@
+
+# The lock names the version of torch, and this the build: pip replaces the wheel, and adds the CUDA libraries it needs.
+torch: install ## Install the build of torch for a CUDA version, or for none (make torch BUILD=cu130, BUILD=cpu)
+	$(BIN)/pip install $(PIP_FLAGS) --extra-index-url $(TORCH_INDEX)/$(BUILD) --constraint requirements.lock \
+	  "$$(grep '^torch==' requirements.lock)+$(BUILD)"
 
 annotate: install ## Annotate the bundled sample into demo/, and show what was found
 	$(BIN)/e2emern demo --home demo

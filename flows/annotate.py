@@ -94,10 +94,13 @@ def annotate_sources(
     processes: Wanted = 1,
     columns: Columns = GUESSED,
     problems: Mapping[str, str] | None = None,
+    publishing: bool = True,
     each: Callable[..., Annotated] = annotate_source,
     progress: Progress = silent,
 ) -> Outcome:
-    """Annotate the sources that are not done, publish, and return the outcome; `each` annotates one source.
+    """Annotate the sources that are not done, publish if `publishing`, and return the outcome.
+
+    `each` annotates one source.
 
     The model runs in this process, or in so many others; `auto` is one for each core, or one for a GPU.
     `columns` are those of tables. `problems` are what could not become an input, with reasons: they count as failed.
@@ -125,6 +128,7 @@ def annotate_sources(
         versions=versions,
         options=options,
         work=work,
+        publishing=publishing,
         passed_over=passed_over,
         withdrawn=withdrawn,
     )

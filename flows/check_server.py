@@ -36,7 +36,7 @@ from e2emern.flows.deployments import Entry
 from e2emern.flows.installation import PREFECT_FILE
 from e2emern.flows.notifications import BLOCK, notified, read_alerts, read_file, register
 from e2emern.flows.notifications import FILE as ALERTS
-from e2emern.flows.queues import ANNOTATE, DEFAULT, POOL, QUEUES, connect, job_template, missing_queues, report
+from e2emern.flows.queues import ANNOTATE, DEFAULT, POOL, QUEUES, connect, lets_runs_choose, missing_queues, report
 from e2emern.tasks.errors import InputError
 from e2emern.warehouse.wording import examples, one_line, plural
 
@@ -107,7 +107,7 @@ def queues(server: Server) -> Result:
     if pool.is_paused or paused:
         what = f"work pool {POOL}" if pool.is_paused else f"queue {', '.join(paused)}"
         return warning(f"{what} is paused: its runs wait", "resume it in the UI, under Work Pools")
-    if pool.base_job_template != job_template():
+    if lets_runs_choose(pool):
         return error(f"work pool {POOL} lets a run choose what a worker executes", f"run: {_DEPLOY}")
     return ok(", ".join(QUEUES))
 

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
@@ -33,6 +34,9 @@ BACKFILL = "backfill"
 """Batches of a backfill: a worker takes one only if no other queue has a run for it."""
 QUEUES = (DEFAULT, ANNOTATE, TRAIN, BACKFILL)
 """The first has priority 1, the highest."""
+
+TYPES = (ProcessWorker.type, "kubernetes")
+"""Types of pools: a run is a process of its worker, or a job of Kubernetes."""
 
 _PATIENCE_S = 60.0
 _NOT_OF_A_RUN = ("command", "env", "working_dir")
@@ -86,19 +90,27 @@ def create_queues(client: SyncPrefectClient) -> None:
 
     Queues that others have added to the pool stay; they are moved behind ours only if ours are out of order.
 
+    A pool of type kubernetes keeps its template, of which deploy/kubernetes-pool.json is the pattern.
+
     Raises:
-        InputError: the pool exists, but its workers start no processes.
+        InputError: the pool exists, but has another type, or its template lets a run choose what a worker executes.
     """
     template = job_template()
     with suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template))
     pool = client.read_work_pool(POOL)
-    if pool.type != ProcessWorker.type:
+    if pool.type not in TYPES:
         raise InputError(
-            f"work pool {POOL} has type {pool.type}, expected {ProcessWorker.type}; "
+            f"work pool {POOL} has type {pool.type}, expected {' or '.join(TYPES)}; "
             f"run: prefect work-pool delete {POOL}"
         )
-    if pool.base_job_template != template:
+    if pool.type != ProcessWorker.type:
+        if lets_runs_choose(pool):
+            raise InputError(
+                f"the template of work pool {POOL} lets a run choose what a worker executes; run: prefect work-pool "
+                f"update {POOL} --base-job-template kubernetes-pool.json"
+            )
+    elif pool.base_job_template != template:
         client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
     existing = {queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
     for priority, name in enumerate(QUEUES, start=1):
@@ -122,6 +134,14 @@ def job_template() -> dict[str, Any]:
         del template["job_configuration"][variable]
         del template["variables"]["properties"][variable]
     return template
+
+
+def lets_runs_choose(pool: WorkPool) -> bool:
+    """Return whether the template of a pool lets a run choose what a worker executes."""
+    if pool.type == ProcessWorker.type:
+        return pool.base_job_template != job_template()
+    variables = pool.base_job_template.get("variables", {}).get("properties", {})
+    return any(name in variables for name in _NOT_OF_A_RUN)
 
 
 def missing_queues(client: SyncPrefectClient, wanted: Collection[str]) -> str | None:

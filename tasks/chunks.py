@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from e2emern.model.document import Document, Mention, Text
 from e2emern.model.inference.timings import Report
+from e2emern.tasks.control_groups import cpu_limit
 from e2emern.tasks.documents import text_of
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.isolate import map_isolating_failures, reason
@@ -155,8 +156,10 @@ class Processes(AbstractContextManager["Processes"]):
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, at least 1."""
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cpu_limit()
+    return number if limit is None else max(1, min(number, int(limit)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from e2emern.tasks.chunks import cores
+from e2emern.tasks.control_groups import memory_left
 
 AUTO: Literal["auto"] = "auto"
 MEMORY = 1.8e9  # bytes of a process that annotates (docs/operations.md)
@@ -28,6 +29,11 @@ def count_processes(wanted: Wanted, *, device: str) -> int:
 
 def available_memory() -> float | None:
     """Return the bytes that new processes may use; None if this system does not say."""
+    found = [left for left in (memory_left(), _free_memory()) if left is not None]
+    return min(found, default=None)
+
+
+def _free_memory() -> float | None:
     with suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text("ascii").splitlines():
             if line.startswith("MemAvailable:"):

@@ -58,6 +58,9 @@ def annotate(
             parser=_processes, metavar="N|auto", help="Processes that run the model; auto: one for each core."
         ),
     ] = "1",
+    no_publish: Annotated[
+        bool, typer.Option("--no-publish", help="Leave it to a later command to publish what this one annotates.")
+    ] = False,
     pmids: Annotated[
         str | None, typer.Option(metavar="FILE|ID,...", help="PMIDs of records to fetch from NCBI.")
     ] = None,
@@ -89,9 +92,19 @@ def annotate(
     if not paths:
         raise ProblemsError(f"{what}: {reason}" for what, reason in problems.items())
     outcome, incomplete = _annotate(
-        paths, home=home, model=model, mesh=mesh, device=device, processes=processes, columns=columns, problems=problems
+        paths,
+        home=home,
+        model=model,
+        mesh=mesh,
+        device=device,
+        processes=processes,
+        columns=columns,
+        problems=problems,
+        publishing=not no_publish,
     )
     show_outcome(outcome, home, console=VisibleConsole())
+    if no_publish:
+        print("Nothing was published, as --no-publish says")
     invalid = outcome.invalid_annotations(home)
     report_examples(invalid.kinds, invalid.examples)
     if incomplete:
@@ -170,6 +183,7 @@ def _annotate(
     processes: Wanted = 1,
     columns: Columns | None = None,
     problems: dict[str, str] | None = None,
+    publishing: bool = True,
 ) -> tuple[Outcome, IncompleteError | None]:
     """Annotate with progress on standard error; return the outcome, and the error if sources lack records."""
     from e2emern.tasks.parsers.columns import GUESSED
@@ -196,6 +210,7 @@ def _annotate(
                 processes=processes,
                 columns=columns,
                 problems=problems,
+                publishing=publishing,
                 progress=progress,
             )
             return outcome, None

@@ -1,4 +1,4 @@
-"""The server keeps its records in PostgreSQL, set up by the commands of docs/operations.md."""
+"""The server keeps its records in PostgreSQL, set up by the commands of docs/deployment.md."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def cluster() -> Iterator[Cluster]:
 def test_the_records_of_the_server_are_in_postgresql(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: Callable[[str], None]
 ) -> None:
-    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    text = (ROOT / "docs" / "deployment.md").read_text("utf-8")
     made = re.findall(r"^ *sudo -u postgres (create\w+) (.*)$", text, re.MULTILINE)
     assert [program for program, _ in made] == ["createuser", "createdb"]
     for program, words in made:

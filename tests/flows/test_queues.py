@@ -17,7 +17,7 @@ import pytest
 import yaml
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -92,7 +92,22 @@ def test_queues_of_others_keep_their_place_if_ours_are_in_order(client: SyncPref
 
 def test_a_pool_of_another_type_is_refused(client: SyncPrefectClient) -> None:
     client.create_work_pool(WorkPoolCreate(name=POOL, type="docker"))
-    with pytest.raises(InputError, match="has type docker, expected process; run: prefect work-pool delete e2emern"):
+    with pytest.raises(
+        InputError, match="has type docker, expected process or kubernetes; run: prefect work-pool delete e2emern"
+    ):
+        create_queues(client)
+
+
+def test_a_pool_of_kubernetes_keeps_its_template(client: SyncPrefectClient) -> None:
+    template = json.loads((ROOT / "deploy" / "kubernetes-pool.json").read_text("utf-8"))
+    client.create_work_pool(WorkPoolCreate(name=POOL, type="kubernetes", base_job_template=template))
+    create_queues(client)
+    assert queues(client) == PRIORITIES
+    pool = client.read_work_pool(POOL)
+    assert (pool.type, pool.base_job_template) == ("kubernetes", template)
+    template["variables"]["properties"]["command"] = {"type": "string"}
+    client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+    with pytest.raises(InputError, match="lets a run choose what a worker executes; run: prefect work-pool update"):
         create_queues(client)
 
 

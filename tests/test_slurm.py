@@ -1,0 +1,65 @@
+"""The job array of deploy/slurm.sh, run as Slurm runs it: tasks at once on one home, and a last job that publishes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from e2emern.flows.annotate import annotate_sources
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.layout import Home
+from tests.conftest import ROOT
+from tests.flows.world import World, articles, pubmed, tables
+
+
+def start(command: Path, *arguments: object, task: int | None = None, tasks: int = 0) -> subprocess.Popen[str]:
+    """Start the script with the variables that Slurm gives to a task of an array, or to a job without one."""
+    array = {} if task is None else {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_ARRAY_TASK_COUNT": str(tasks)}
+    return subprocess.Popen(
+        ["bash", str(ROOT / "deploy" / "slurm.sh"), *map(str, arguments)],
+        env={**os.environ, **array, "E2EMERN": str(command)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_tasks_at_once_and_one_that_died_end_as_one_process(world: World, tmp_path: Path) -> None:
+    files = [tmp_path / f"pubmed30n{number:04}.xml" for number in range(1, 6)]
+    for number, file in enumerate(files):
+        file.write_text(pubmed(articles(12, first=1000 + 20 * number), deleted=[981 + 20 * number], bad=1))
+    command = tmp_path / "e2emern"  # with the small model of the tests
+    options = f"--model '{world.model}' --mesh '{world.mesh}' --device cpu"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m e2emern.flows.cli "$@" {options}\n')
+    command.chmod(0o755)
+    home = Home(tmp_path / "home of all tasks")
+
+    tasks = [start(command, home, *files, task=task, tasks=3) for task in (4, 5)]  # task 3 died with its node
+    said = [task.communicate()[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    done = {path.name.split(".")[0] for path in home.root.glob("mentions/*/[!.]*.parquet")}
+    assert done == {"pubmed30n0002", "pubmed30n0003", "pubmed30n0005"}  # every third file, from the second and third on
+    assert not home.warehouse.exists()
+
+    last = start(command, home, *files)
+    said_last = last.communicate()[0]
+    assert last.returncode == 0, said_last
+    assert "Snapshot 1 of " in said_last
+    annotate_sources(files, tmp_path / "one process", model=world.model, mesh=world.mesh, device="cpu")
+    assert tables(home.root) == tables(tmp_path / "one process")
+    assert examine(home) == []
+
+
+def test_more_tasks_than_files(tmp_path: Path) -> None:
+    idle = start(tmp_path / "none", "home", "one.xml", task=7, tasks=10)
+    assert (idle.communicate()[0], idle.returncode) == ("more tasks than files: nothing to do\n", 0)
+
+
+def test_a_job_without_files_says_how_to_submit_it(tmp_path: Path) -> None:
+    wrong = start(tmp_path / "none", "home")
+    assert (wrong.communicate()[0], wrong.returncode) == (
+        "usage: sbatch [--array=0-99] slurm.sh HOME FILE...\n",
+        2,
+    )
