@@ -173,7 +173,7 @@ def disk(host: Host) -> Result:
         if free < least:
             return error(
                 f"{folder}: {free / 1e9:,.1f} GB free, expected {least / 1e9:,.1f} GB for a night",
-                "make room: e2emern snapshots prune, or delete dump files that can be fetched again",
+                "make room: e2emern prune, or delete dump files that can be fetched again",
             )
         if found.f_files and found.f_favail < 10_000:
             return error(f"{folder}: {found.f_favail:,} inodes free", "delete small files, or use another file system")

@@ -165,7 +165,7 @@ def retrain(
         mesh=Path(settings.mesh or snapshot_mesh(place) or MESH),
         device=settings.device,
         margins=margins,
-        keep_days=settings.keep_days,
+        keep_days=settings.retention.models_days,
         sample=sample,
         log=log.info,
         steps=TASKS,

@@ -10,8 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from e2emern.flows.credentials import auth_string
+from e2emern.flows.settings import read_settings
+from e2emern.tasks.errors import InputError
+from e2emern.tasks.retention import Retention
 
 _FIXED = {
     "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
@@ -32,8 +36,10 @@ _DEFAULTS = {
 }
 
 
-def safe_settings(given: Mapping[str, str]) -> dict[str, str]:
+def safe_settings(given: Mapping[str, str], *, keep_days: float = Retention().server_days) -> dict[str, str]:
     """Return the server's environment: the given one with authentication, CSRF protection and one allowed origin.
+
+    Prefect deletes runs that ended more than `keep_days` ago, with their logs and artifacts.
 
     Raises OSError if the authentication string is neither given nor can be kept in a file.
     """
@@ -43,6 +49,8 @@ def safe_settings(given: Mapping[str, str]) -> dict[str, str]:
     ours = {
         "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{host}:{port}",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(round(keep_days * 86_400)),
     }
     return _DEFAULTS | ours | {name: value for name, value in given.items() if value} | _FIXED
 
@@ -50,8 +58,9 @@ def safe_settings(given: Mapping[str, str]) -> dict[str, str]:
 def main() -> None:
     """Replace this process by the server."""
     try:
-        settings = safe_settings(os.environ)
-    except OSError as error:
+        keep_days = read_settings(home=Path.cwd()).retention.server_days  # the home is not the server's business
+        settings = safe_settings(os.environ, keep_days=keep_days)
+    except (InputError, OSError) as error:
         sys.exit(f"e2emern: {error}")
     os.execve(sys.executable, [sys.executable, "-m", "prefect", "server", "start", *sys.argv[1:]], settings)
 

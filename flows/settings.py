@@ -26,6 +26,7 @@ from e2emern.flows.deployments import DeploymentChanges
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.evaluation.drift import DriftLimits
 from e2emern.tasks.ingest.addresses import check_address
+from e2emern.tasks.retention import Retention
 from e2emern.warehouse.snapshots.publish_gate import Limits
 
 CONFIG = "E2EMERN_CONFIG"
@@ -95,9 +96,6 @@ class Settings(BaseSettings):
         default=[],
         description="Gold files that judge challengers, besides corrections; separated by spaces in the environment.",
     )
-    keep_days: float = Field(
-        default=30.0, ge=0, description="Days after which refused challengers and interrupted retrainings are deleted."
-    )
     device: Device = Field(
         default="auto", description="Where the model runs on this host; `auto` is cuda if there is a GPU."
     )
@@ -130,6 +128,9 @@ class Settings(BaseSettings):
     )
     drift: DriftLimits = Field(default=DriftLimits(), description="Limits of drift; a table (`DriftLimits`).")
     publishing: Limits = Field(default=Limits(), description="Limits of the publish gate; a table (`Limits`).")
+    retention: Retention = Field(
+        default=Retention(), description="What is kept for how long; a table, see [retention](retention.md)."
+    )
     deployments: dict[str, DeploymentChanges] = Field(
         default={}, description="Changes to the bundled deployments; tables that `deploy` and `check` read."
     )

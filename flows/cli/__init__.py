@@ -34,6 +34,7 @@ from . import (  # noqa: F401  # importing a module adds its commands
     mesh,
     metrics,
     models,
+    prune,
     query,
     report,
     show,

@@ -74,9 +74,6 @@ def annotate(
     A table is CSV, TSV, JSON lines or Parquet. Finished sources are skipped: run the same command again to continue
     after an interruption, or to add new files. Exit code 0 means that every record is accounted for.
     """
-    from e2emern.flows.cli.render import show_outcome
-    from e2emern.flows.cli.terminal import VisibleConsole
-    from e2emern.tasks.errors import ProblemsError
     from e2emern.tasks.parsers import Columns
     from e2emern.tasks.resolve import check_choices, check_no_sample, find_model
 
@@ -85,12 +82,7 @@ def annotate(
     check_no_sample(home, sample=SAMPLE)
     columns = Columns(id_column, title_column, abstract_column, text_column)
     check_choices((), home=home, model=find_model(model, home=home), mesh=mesh)  # before anything is fetched
-    paths = [str(_kept_input(home)) if each == _STDIN else each for each in inputs or ()]
-    problems: dict[str, str] = {}
-    if pmids is not None:
-        paths += [str(path) for path in _fetched(pmids, home, problems)]
-    if not paths:
-        raise ProblemsError(f"{what}: {reason}" for what, reason in problems.items())
+    paths, problems = _paths(inputs or [], pmids, home)
     outcome, incomplete = _annotate(
         paths,
         home=home,
@@ -102,13 +94,7 @@ def annotate(
         problems=problems,
         publishing=not no_publish,
     )
-    show_outcome(outcome, home, console=VisibleConsole())
-    if no_publish:
-        print("Nothing was published, as --no-publish says")
-    invalid = outcome.invalid_annotations(home)
-    report_examples(invalid.kinds, invalid.examples)
-    if incomplete:
-        raise incomplete
+    _report(outcome, incomplete, home, note="Nothing was published, as --no-publish says" if no_publish else None)
 
 
 @app.command(epilog="Example: e2emern demo --home demo")
@@ -120,20 +106,42 @@ def demo(
 
     The sample needs a home of its own: it is never mixed with other sources.
     """
-    from e2emern.flows.cli.render import show_outcome, show_sample
+    from e2emern.flows.cli.render import show_sample
     from e2emern.flows.cli.terminal import VisibleConsole
     from e2emern.tasks.resolve import check_home_of_sample
 
-    console = VisibleConsole()
     check_home_of_sample(home, sample=SAMPLE)
     outcome, incomplete = _annotate([str(SAMPLE)], home=home, model=None, mesh=MESH, device=device)
     if outcome.snapshot:
-        show_sample(home, SAMPLE.name, console=console)
-    show_outcome(outcome, home, console=console)
+        show_sample(home, SAMPLE.name, console=VisibleConsole())
+    _report(outcome, incomplete, home)
+
+
+def _report(outcome: Outcome, incomplete: IncompleteError | None, home: Home, *, note: str | None = None) -> None:
+    """Print the outcome of a run. Raises the error of sources that lack records."""
+    from e2emern.flows.cli.render import show_outcome
+    from e2emern.flows.cli.terminal import VisibleConsole
+
+    show_outcome(outcome, home, console=VisibleConsole())
+    if note:
+        print(note)
     invalid = outcome.invalid_annotations(home)
     report_examples(invalid.kinds, invalid.examples)
     if incomplete:
         raise incomplete
+
+
+def _paths(inputs: list[str], pmids: str | None, home: Home) -> tuple[list[str], dict[str, str]]:
+    """Return the files to annotate, and what could not become one, with reasons. Raises ProblemsError if none did."""
+    from e2emern.tasks.errors import ProblemsError
+
+    problems: dict[str, str] = {}
+    paths = [str(_kept_input(home)) if each == _STDIN else each for each in inputs]
+    if pmids is not None:
+        paths += [str(path) for path in _fetched(pmids, home, problems)]
+    if not paths:
+        raise ProblemsError(f"{what}: {reason}" for what, reason in problems.items())
+    return paths, problems
 
 
 def _kept_input(home: Home) -> Path:

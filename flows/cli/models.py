@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from e2emern.defaults import MESH
+from e2emern.defaults import MESH, MODEL
 from e2emern.flows.cli.application import app, group, say
 from e2emern.flows.cli.options import Data, Device, HomeFolder, Mesh, OnDevice, Seen, Version, Why
 from e2emern.tasks.errors import InputError
@@ -64,8 +64,13 @@ def show(version: Version, home: HomeFolder) -> None:
 
 @models_app.command(short_help="Copy a model into a home", epilog="Example: e2emern models add my-model --home home")
 def add(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, as `e2emern train` writes it.")],
     home: HomeFolder,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[DIR]", help="Model folder, as `e2emern train` writes it.", show_default="the bundled model"
+        ),
+    ] = MODEL,
 ) -> None:
     """Copy a model into the home; its version is computed from its content."""
     from e2emern.tasks.models import load_whole

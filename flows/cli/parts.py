@@ -31,6 +31,7 @@ SECTIONS = {
         "doctor": "Check every file of a home",
         "drift": "Compare the last night with those before",
         "sources": "List the sources, and withdraw one",
+        "prune": "Delete what is no longer kept",
         "snapshots": "List, compare, publish and roll back",
         "mesh": "Import and compare versions of MeSH",
         "models": "Judge, retrain, promote and roll back",

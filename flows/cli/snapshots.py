@@ -52,6 +52,9 @@ def publish_all(
     mesh: Annotated[
         str | None, typer.Option(metavar="VERSION", help="MeSH version.", show_default="that of the current snapshot")
     ] = None,
+    keep_current: Annotated[
+        bool, typer.Option("--keep-current", help="Let the current snapshot stay current, to compare the two.")
+    ] = False,
 ) -> None:
     """Publish finished work without annotating anything."""
     from e2emern.warehouse.snapshots.publish import publish
@@ -61,8 +64,11 @@ def publish_all(
     if current is None and (model is None or mesh is None):
         raise WarehouseError("has no snapshot yet: name the versions with --model and --mesh", path=home.root)
     shown = current.versions if current else Versions("", "")
-    snapshot = publish(home, Versions(model or shown.model, mesh or shown.mesh), accept=accept)
-    said = "shows all that is annotated already" if snapshot.unchanged else "is published"
+    snapshot = publish(
+        home, Versions(model or shown.model, mesh or shown.mesh), accept=accept, make_current=not keep_current
+    )
+    said = "is published, and not current" if keep_current else "is published"
+    said = "shows all that is annotated already" if snapshot.unchanged else said
     documents, mentions = plural(snapshot.documents, "document"), plural(snapshot.mentions, "mention")
     print(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
     if snapshot.exceeded and not snapshot.unchanged:

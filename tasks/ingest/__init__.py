@@ -41,8 +41,8 @@ def ingest(
     differs is an outcome `failed`. `log` takes each outcome as soon as it is known, and `progress` counts the files.
     Raises InputError if the folder cannot be used.
     """
-    outcomes: list[FileOutcome] = []
-    taken: set[str] = set()
+    outcomes, taken = list[FileOutcome](), set[str]()
+    complete = limit is None and not check  # whether `taken` is all that the sources list
 
     def record(outcome: FileOutcome) -> None:
         outcomes.append(outcome)
@@ -73,9 +73,11 @@ def ingest(
                 else:
                     from e2emern.tasks.ingest.local import copy_folder
 
-                    copy_folder(
-                        Path(source), downloads, pattern=pattern, limit=limit, taken=taken, log=record, check=check
-                    )
+                    place = Path(source)
+                    copy_folder(place, downloads, pattern=pattern, limit=limit, taken=taken, log=record, check=check)
             except InputError as error:
+                complete = False
                 record(FileOutcome(shown, "failed", reason=error.in_file))
+        if complete:
+            downloads.note_listed(taken)
     return outcomes

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -163,6 +164,24 @@ class DownloadFolder:
         sync(self.folder)
         self._version(name).unlink(missing_ok=True)
         return kept
+
+    def note_listed(self, names: Iterable[str]) -> None:
+        """Record that the sources, all of which could be listed, have these files now."""
+        now = time.time()
+        listed = (_read(self._listed) or {}) | dict.fromkeys(names, now)
+        there = (path.name for path in self.folder.iterdir() if path.is_file())
+        _write(self._listed, {name: listed.get(name, now) for name in sorted({*there, *names})})
+
+    def unlisted(self, *, before: float) -> list[str]:
+        """Return the files that sources have last listed before a time, in seconds, and not since."""
+        listed = {name: when for name, when in (_read(self._listed) or {}).items() if isinstance(when, float)}
+        newest = max(listed.values(), default=0.0)
+        old = sorted(name for name, when in listed.items() if when < min(before, newest))
+        return [name for name in old if is_safe(name) and (self.folder / name).is_file()]
+
+    @property
+    def _listed(self) -> Path:
+        return self._hidden / "listed.json"
 
     def _part(self, name: str) -> Path:
         return self._hidden / f"{name}.part"

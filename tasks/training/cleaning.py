@@ -26,17 +26,11 @@ def clean(home: Home, *, days: float = KEEP_DAYS, log: Callable[[str], None]) ->
     A model that was promoted, is evaluated alone, or annotated what the tables show is never deleted; nor is an
     evaluation.
     """
-    old = time.time() - days * _DAY_S
-    for folder in sorted(home.training.glob("*/")):
-        if is_locked(folder / ".lock"):  # a retraining is running
-            continue
-        if (folder / ENDED).exists():
-            _reduce(folder)
-        elif max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < old:
-            shutil.rmtree(folder)
-    for prepared in home.training.glob("corpus.*.parquet"):
-        if prepared.stat().st_mtime < old:
-            prepared.unlink()
+    for path in stale_training(home, days=days):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     expired = expired_models(home, days=days)
     for version in expired:
         remove_model(home, version)
@@ -44,10 +38,15 @@ def clean(home: Home, *, days: float = KEEP_DAYS, log: Callable[[str], None]) ->
         log(f"deleted {plural(len(expired), 'challenger')}, refused more than {days:g} days ago: {', '.join(expired)}")
 
 
-def _reduce(folder: Path) -> None:
-    """Delete all of an ended retraining but its small records; the model is in the home."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in _SMALL:
-            path.unlink()
+def stale_training(home: Home, *, days: float) -> list[Path]:
+    """Return what `clean` deletes of the folder of retrainings: of an ended one all but its small records."""
+    old = time.time() - days * _DAY_S
+    found: list[Path] = []
+    for folder in sorted(home.training.glob("*/")):
+        if is_locked(folder / ".lock"):  # a retraining is running
+            continue
+        if (folder / ENDED).exists():
+            found += sorted(path for path in folder.iterdir() if path.is_dir() or path.name not in _SMALL)
+        elif max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < old:
+            found.append(folder)
+    return found + [path for path in sorted(home.training.glob("corpus.*.parquet")) if path.stat().st_mtime < old]

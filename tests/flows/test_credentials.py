@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prefect.settings.models.server.services import ServerServicesDBVacuumSettings
 
 from e2emern.flows.server import safe_settings
 from tests.conftest import ROOT
@@ -52,3 +54,12 @@ def test_the_server_is_safe_whatever_the_environment_says(tmp_path: Path, monkey
     settings = safe_settings(given)
     assert settings["PREFECT_SERVER_API_AUTH_STRING"] == "a:b"
     assert settings["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://10.0.0.7:80"
+
+
+def test_the_server_deletes_old_runs_logs_and_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = safe_settings({"PREFECT_API_AUTH_STRING": "a:b"}, keep_days=2)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    vacuum = ServerServicesDBVacuumSettings()
+    assert vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert vacuum.retention_period == timedelta(days=2)

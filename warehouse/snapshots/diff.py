@@ -11,7 +11,7 @@ from e2emern.warehouse.errors import NoSnapshotError, WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.snapshots.opening import attach
 from e2emern.warehouse.snapshots.reader import Snapshot, open_snapshot, read_snapshot
-from e2emern.warehouse.snapshots.refs import current_number, numbers
+from e2emern.warehouse.snapshots.refs import current_number, numbers, withdrawn
 from e2emern.warehouse.wording import one_line
 
 EXAMPLES = 5
@@ -71,10 +71,10 @@ FROM final
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A snapshot and its state: `withdrawn` if a rollback went back to an earlier one."""
+    """A snapshot and its state: `withdrawn` if a rollback went back to an earlier one, or `never current`."""
 
     snapshot: Snapshot
-    state: Literal["current", "earlier", "withdrawn"]
+    state: Literal["current", "earlier", "withdrawn", "never current"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +121,16 @@ def list_snapshots(home: Home) -> list[Listed]:
     if current is None:
         raise NoSnapshotError(home.root)
     snapshots = [read_snapshot(home, number) for number in reversed(numbers(home))]
-    listed = []
+    listed, went_back = [], withdrawn(home)
     for one in snapshots:
         skipped = any(
             later.number <= current and (later.previous or 0) < one.number < later.number for later in snapshots
         )
-        state: Literal["current", "earlier", "withdrawn"] = "earlier"
+        state: Literal["current", "earlier", "withdrawn", "never current"] = "earlier"
         if one.number == current:
             state = "current"
         elif one.number > current or skipped:
-            state = "withdrawn"
+            state = "withdrawn" if one.number in went_back else "never current"
         listed.append(Listed(one, state))
     return listed
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ GRACE_S = 60.0  # a client may be about to open what was current a moment ago, a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What `prune` did: numbers of snapshots, and the number and bytes of deleted Parquet files."""
+    """What `prune` did, or would do: numbers of snapshots, and the number and bytes of deleted Parquet files."""
 
     kept: list[int]
     in_use: list[int]  # kept because a reader may have them open, or another user owns them
@@ -50,12 +51,14 @@ class _Shown:
     merged: frozenset[Path]
 
 
-def prune(home: Home, *, keep: int, grace_s: float = GRACE_S) -> Pruned:
+def prune(home: Home, *, keep: int, grace_s: float = GRACE_S, dry: bool = False) -> Pruned:
     """Delete all snapshots but the newest `keep` and the current one, and the files that no kept snapshot shows.
 
     Also keeps a snapshot that was current less than `grace_s` seconds ago, that is open, or that another user owns.
-    Safe to kill: the next call finishes the work. Raises `WarehouseError` if `keep` is below 1, nothing was published,
-    or a snapshot cannot be read: its files are then unknown, and nothing is deleted.
+    With `dry`, deletes nothing, and returns what it would delete. Safe to kill: the next call finishes the work.
+
+    Raises `WarehouseError` if `keep` is below 1, nothing was published, or a snapshot cannot be read: its files are
+    then unknown, and nothing is deleted.
     """
     if keep < 1:
         raise WarehouseError(f"found {keep} snapshots to keep, expected at least 1")
@@ -67,32 +70,46 @@ def prune(home: Home, *, keep: int, grace_s: float = GRACE_S) -> Pruned:
         existing = numbers(home)
         shown = {path: _shown(home, path) for path in (*map(home.snapshot, existing), *_aside(home))}
         wanted = {*existing[-keep:], current}
-        deleted = [number for number in existing if number not in wanted and _set_aside(home, number, grace_s=grace_s)]
-        sync(home.snapshots)  # else a power cut could bring a snapshot back whose files are deleted
-        kept = numbers(home)
+        deleted = [number for number in existing if number not in wanted and _is_free(home, number, grace_s=grace_s)]
+        if not dry:
+            deleted = [number for number in deleted if _set_aside(home, number)]
+            sync(home.snapshots)  # else a power cut could bring a snapshot back whose files are deleted
+        kept = [number for number in existing if number not in deleted]
         remaining = [shown.pop(home.snapshot(number)) for number in kept]
-        files, size = _delete_files(home, remaining, list(shown.values()), current=remaining[kept.index(current)])
-        for path in _aside(home):
+        doomed = _doomed(home, remaining, list(shown.values()), current=remaining[kept.index(current)])
+        counts = [_measure(paths) if dry else _delete(paths) for paths in doomed]
+        for path in _aside(home) if not dry else ():
             path.unlink()
         return Pruned(
             kept=kept,
             in_use=[number for number in kept if number not in wanted],
             deleted=deleted,
-            files=files,
-            bytes=size,
+            files=sum(count for count, _ in counts),
+            bytes=sum(size for _, size in counts),
         )
 
 
-def _set_aside(home: Home, number: int, *, grace_s: float) -> bool:
-    """Rename a snapshot out of the list, unless a reader has it open or another user owns it."""
+def _is_free(home: Home, number: int, *, grace_s: float) -> bool:
+    """Return whether no reader has a snapshot open, may be about to open it, and this user owns it."""
     path = home.snapshot(number)
     if time.time() - path.stat().st_mtime < grace_s:
         return False
+    return _lock_alone(path, then=lambda: path.chmod(0o444))
+
+
+def _set_aside(home: Home, number: int) -> bool:
+    """Rename a snapshot out of the list, unless a reader has just opened it."""
+    path = home.snapshot(number)
+    return _lock_alone(path, then=lambda: path.rename(home.snapshots / f".pruned-{number}.duckdb"))
+
+
+def _lock_alone(path: Path, *, then: Callable[[], object]) -> bool:
+    """Do something while no reader has a snapshot open, and return whether that was possible."""
     try:
         path.chmod(0o644)  # an exclusive lock needs a file opened for writing
         with path.open("r+b") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.rename(home.snapshots / f".pruned-{number}.duckdb")
+            then()
             return True
     except BlockingIOError:
         path.chmod(0o444)
@@ -105,33 +122,32 @@ def _aside(home: Home) -> list[Path]:
     return sorted(home.snapshots.glob(".pruned-*.duckdb"))
 
 
-def _delete_files(home: Home, kept: list[_Shown], pruned: list[_Shown], *, current: _Shown) -> tuple[int, int]:
-    """Delete the files that only pruned snapshots show; return the number of files and their bytes."""
+def _doomed(home: Home, kept: list[_Shown], pruned: list[_Shown], *, current: _Shown) -> tuple[list[Path], list[Path]]:
+    """Return the files that only pruned snapshots show, in the order in which they must be deleted."""
     history = read_history(home)
     withdrawn, seen = history.withdrawn, history.seen
-    doomed: list[Path] = []
+    mentions: list[Path] = []
     for one in pruned:
         needed = {key for each in kept if each.versions == one.versions for key in each.keys}
         if one.versions == current.versions:
             needed |= set(precedence((needed | one.every) - withdrawn, seen)[0])
         for key in sorted(one.every - needed):  # mentions first: without them the source counts as not done
-            doomed.append(home.mentions(key, one.versions))
-            doomed.append(home.unread(key, one.versions))
+            mentions.append(home.mentions(key, one.versions))
+            mentions.append(home.unread(key, one.versions))
     named = {key for each in kept for key in each.keys}
     gone = withdrawn - {key for each in kept for key in each.every}  # published or not
     for folder in [path for path in (home.root / "mentions").glob("*") if path.is_dir()]:
-        doomed += [folder / f"{key.stem}.parquet" for key in sorted(gone)]
-        doomed += [home.root / "failures" / folder.name / f"{key.stem}.parquet" for key in sorted(gone)]
-    count, size = _delete(doomed)
-    used = {path.name for path in (home.root / "mentions").glob("*/*.parquet")}  # by any model
-    doomed = []
+        mentions += [folder / f"{key.stem}.parquet" for key in sorted(gone)]
+        mentions += [home.root / "failures" / folder.name / f"{key.stem}.parquet" for key in sorted(gone)]
+    going = set(mentions)
+    used = {path.name for path in (home.root / "mentions").glob("*/*.parquet") if path not in going}  # by any model
+    documents: list[Path] = []
     for key in sorted({key for one in pruned for key in one.every} - named | gone):
         if f"{key.stem}.parquet" not in used:
-            doomed += [home.documents(key), home.deletions(key), home.failures(key)]
+            documents += [home.documents(key), home.deletions(key), home.failures(key)]
     merged = {path for each in kept for path in each.merged}
-    doomed += [path for path in sorted((home.root / "compacted").rglob("*.parquet")) if path not in merged]
-    more, more_size = _delete(doomed)
-    return count + more, size + more_size
+    documents += [path for path in sorted((home.root / "compacted").rglob("*.parquet")) if path not in merged]
+    return list(dict.fromkeys(mentions)), documents
 
 
 def _shown(home: Home, path: Path) -> _Shown:
@@ -154,6 +170,12 @@ def _shown(home: Home, path: Path) -> _Shown:
         frozenset(every),
         frozenset(home.root / path for (path,) in merged),
     )
+
+
+def _measure(paths: list[Path]) -> tuple[int, int]:
+    """Return the number and the bytes of those files that exist."""
+    sizes = [path.stat().st_size for path in paths if path.exists()]
+    return len(sizes), sum(sizes)
 
 
 def _delete(paths: list[Path]) -> tuple[int, int]:

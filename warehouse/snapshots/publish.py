@@ -47,11 +47,14 @@ def publish(
     limits: Limits | None = None,
     accept: str | None = None,
     over: Snapshot | None = None,
+    make_current: bool = True,
 ) -> Snapshot:
     """Publish all finished sources of one model and vocabulary, or return the current snapshot if it shows them.
 
     The snapshot records `operation`. `accept` is the reason to override limits and a rollback, recorded with the login
-    name. `over` is the snapshot that was current when model and vocabulary were chosen. Waits for another publisher.
+    name. `over` is the snapshot that was current when model and vocabulary were chosen. Without `make_current`,
+    the current snapshot stays current, so that the two can be compared. Waits for another publisher.
+
     Any error leaves the home unchanged:
 
     - `OvertakenError` if another snapshot than `over` is current by then.
@@ -89,7 +92,8 @@ def publish(
         except duckdb.Error as error:  # an unreadable file or a full disk: DuckDB's message says which
             reason = one_line(error)
             raise PublishRefusedError(f"nothing was published, {home.root} stays as it was: {reason}") from error
-        set_current(home, snapshot.number)
+        if make_current:
+            set_current(home, snapshot.number)
         return snapshot
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from e2emern.warehouse.doctor import examine
 from e2emern.warehouse.errors import WarehouseError
-from e2emern.warehouse.layout import Home
+from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.snapshots.diff import Change, ChangedConcept, ChangedDocument, difference, list_snapshots
 from e2emern.warehouse.snapshots.publish import publish
-from e2emern.warehouse.snapshots.refs import roll_back
-from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
+from e2emern.warehouse.snapshots.refs import current_number, roll_back
+from tests.warehouse.homes import MESH, VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
 
 
 @pytest.fixture
@@ -108,3 +109,34 @@ def test_list(home: Home, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(WarehouseError, match=r"empty has no snapshot yet; annotate something into it first$"):
         list_snapshots(Home(tmp_path / "empty"))
+
+
+def test_a_snapshot_that_is_not_current_is_compared_then_shown_and_left_again(tmp_path: Path) -> None:
+    """An upgrade: another model has annotated everything; a night continues meanwhile with the model of the tables."""
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    first, second = key("pubmed21n0001.xml"), key("pubmed21n0002.xml")
+    for model, found in ((VERSIONS.model, None), ("other", "D001241")):
+        add_source(home, first, [document(0, "1")], mentions=[mention(0, "1", found)], model=model)
+    add_run(home, first)
+    publish(home, VERSIONS)
+    new = publish(home, Versions("other", MESH), make_current=False)
+    assert (new.number, new.previous, current_number(home)) == (2, 1, 1)
+    compared = difference(home, 1, 2)
+    assert (compared.before.model_version, compared.after.model_version) == (VERSIONS.model, "other")
+    assert (compared.documents.gained, compared.documents.lost, compared.concepts.gained) == (0, 0, 1)
+    assert states(home) == {2: "never current", 1: "current"}
+
+    add_source(home, second, [document(0, "11")])
+    add_run(home, second)
+    assert publish(home, VERSIONS).number == 3
+    assert states(home) == {3: "current", 2: "never current", 1: "earlier"}
+    roll_back(home, 2, why="the other model")
+    assert states(home)[2] == "current"
+    roll_back(home, 3)
+    assert states(home)[3] == "current"
+    assert examine(home) == []
+
+
+def states(home: Home) -> dict[int, str]:
+    return {one.snapshot.number: one.state for one in list_snapshots(home)}

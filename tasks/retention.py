@@ -1,0 +1,135 @@
+"""What a home keeps, and what is deleted: one policy for everything that grows.
+
+Never deleted are corrections, evaluations, vocabularies, and models that are or were the champion or made mentions. Nor
+are the records of runs: they are the history that decides which version of a document is shown.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from e2emern.tasks.ingest.download_folder import DownloadFolder
+from e2emern.tasks.ingest.outcome import Limits
+from e2emern.warehouse.errors import NoSnapshotError
+from e2emern.warehouse.files import is_locked
+from e2emern.warehouse.home_format import open_home
+from e2emern.warehouse.layout import Home
+from e2emern.warehouse.registry.evaluations import expired_models
+from e2emern.warehouse.registry.models import champion, remove_model
+from e2emern.warehouse.snapshots.prune import prune
+from e2emern.warehouse.snapshots.reader import current_sources, read_snapshot
+from e2emern.warehouse.snapshots.refs import current_number, numbers
+from e2emern.warehouse.wording import examples, plural
+
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long things are kept.
+
+    Attributes:
+        snapshots: newest snapshots to keep; the current one, and those that readers have open, stay too.
+        grace_hours: a snapshot that was current in these hours stays, for readers whose locks are not seen here.
+        models_days: refused challengers, interrupted retrainings, and mentions that no snapshot has ever shown.
+        dumps_days: dump files that their source no longer lists, such as those of last year; 0 keeps them all.
+        server_days: Prefect's runs that have ended, with their logs and artifacts; the server deletes them.
+    """
+
+    snapshots: Annotated[int, Field(ge=1)] = 14
+    grace_hours: Annotated[float, Field(ge=0)] = 24.0
+    models_days: Annotated[float, Field(ge=0)] = 30.0
+    dumps_days: Annotated[float, Field(ge=0)] = 0.0
+    server_days: Annotated[float, Field(gt=1 / 24)] = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freed:
+    """What was deleted of one kind, or would be: names, number of files, and bytes."""
+
+    what: str
+    names: tuple[str, ...]
+    files: int
+    bytes: int
+
+
+def apply_retention(root: Path, retention: Retention, *, dry: bool = False) -> list[Freed]:
+    """Delete what a home no longer keeps, and return it by kind; with `dry`, delete nothing.
+
+    Safe to kill and to repeat. Raises WarehouseError if a snapshot cannot be read: its files are then unknown.
+    """
+    from e2emern.tasks.training.cleaning import stale_training  # it imports torch
+
+    home = open_home(root)
+    days = retention.models_days
+    expired = expired_models(home, days=days)
+    paths = {
+        "unpublished mentions": list(_abandoned(home, before=time.time() - days * _DAY_S)),
+        "retrainings": stale_training(home, days=days),
+        "models": [home.model(version) for version in expired],
+        "dumps": _unlisted(home, retention.dumps_days),
+    }
+    freed = [_snapshots(home, retention, dry=dry), *(_measure(what, home, found) for what, found in paths.items())]
+    if not dry:
+        for version in expired:
+            remove_model(home, version)
+        for path in (path for found in paths.values() for path in found):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return freed
+
+
+def _snapshots(home: Home, retention: Retention, *, dry: bool) -> Freed:
+    try:
+        done = prune(home, keep=retention.snapshots, grace_s=retention.grace_hours * 3600, dry=dry)
+    except NoSnapshotError:
+        return Freed(what="snapshots", names=(), files=0, bytes=0)
+    return Freed(what="snapshots", names=tuple(map(str, done.deleted)), files=done.files, bytes=done.bytes)
+
+
+def _abandoned(home: Home, *, before: float) -> Iterator[Path]:
+    """Yield the folders of mentions that no snapshot shows, nobody adds to, and the champion has not made."""
+    shown = {read_snapshot(home, number).versions.folder for number in numbers(home)}
+    leading = {path.name for path in home.mentions_folders(champion(home) or "-")}
+    for folder in sorted((home.root / "mentions").glob("[!.]*/")):
+        if folder.name in shown | leading or any(map(is_locked, folder.glob(".claim-*"))):
+            continue
+        if _newest(folder) < before:
+            yield folder
+            if (unread := home.root / "failures" / folder.name).is_dir():
+                yield unread
+
+
+def _unlisted(home: Home, days: float) -> list[Path]:
+    """Return the dump files that no source lists, and whose records the tables have."""
+    if not days or current_number(home) is None:
+        return []
+    done = {key.name for key in current_sources(home)}
+    unlisted = DownloadFolder(home.dumps, limits=Limits()).unlisted(before=time.time() - days * _DAY_S)
+    return [home.dumps / name for name in unlisted if name in done]
+
+
+def _measure(what: str, home: Home, paths: list[Path]) -> Freed:
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
+    names = tuple(str(path.relative_to(home.root)) for path in paths)
+    return Freed(what=what, names=names, files=len(files), bytes=sum(file.stat().st_size for file in files))
+
+
+def _newest(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+
+
+def in_words(freed: list[Freed]) -> list[str]:
+    """Return a line for each kind of which there is something."""
+    return [
+        f"{one.what}: {examples(one.names, separator=', ', most=3) or 'none'} "
+        f"({plural(one.files, 'file')}, {one.bytes / 1e6:,.1f} MB)"
+        for one in freed
+        if one.names or one.files
+    ]

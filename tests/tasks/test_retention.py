@@ -1,0 +1,151 @@
+"""Retention: what a home no longer keeps goes, a dry run only says so, and everything else stays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from e2emern.flows.cli import app
+from e2emern.model.evaluation.metrics import EVALUATIONS
+from e2emern.tasks.ingest import ingest
+from e2emern.tasks.retention import Freed, Retention, apply_retention
+from e2emern.tasks.training.retrain import ENDED
+from e2emern.warehouse.doctor import examine
+from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.registry.evaluations import Check, Judged, write_judged
+from e2emern.warehouse.registry.models import add_model, models, promote
+from e2emern.warehouse.snapshots.publish import publish
+from tests.warehouse.homes import MESH, VERSIONS, add_run, add_source, add_vocabulary, document, key
+
+OLD = "pubmed25n0001.xml"
+LISTED = "pubmed26n0001.xml"
+FIRST, REISSUED, OTHER = key(OLD, "1"), key(OLD, "2"), key(LISTED, "3")
+CANDIDATE = Versions("candidate", MESH)
+LEADER = Versions("leader", MESH)
+ALL = Retention(snapshots=1, grace_hours=0, models_days=0.5, dumps_days=0.5)
+DAY_S = 86_400
+
+
+def age(*paths: Path, days: float = 1) -> None:
+    """Make files and folders older than they are."""
+    for path in paths:
+        for one in (path, *path.rglob("*")):
+            when = one.stat().st_mtime - days * DAY_S
+            os.utime(one, (when, when))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Two snapshots, a backfill that was never published, one of the champion, a refused model, two retrainings."""
+    home = Home(tmp_path / "home")
+    add_vocabulary(home)
+    for source, document_id in ((FIRST, "1"), (REISSUED, "2"), (OTHER, "3")):
+        add_source(home, source, [document(0, document_id)])
+        add_run(home, source)
+        publish(home, VERSIONS)
+    for versions in (CANDIDATE, LEADER):
+        for file in (home.mentions(OTHER, versions), home.unread(OTHER, versions)):
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"12345")
+    for version in ("leader", "refused"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "config.json").write_text("{}")
+        add_model(home, tmp_path / version, version=version)
+    promote(home, "leader", over=None)
+    check = Check(name="F1", champion=0.7, challenger=0.6, least=0.7, passed=False)
+    judged = Judged(
+        evaluation="e1",
+        evaluated="2026-01-02T03:04:05+00:00",
+        challenger="refused",
+        champion="leader",
+        mesh_version=MESH,
+        checks=(check,),
+    )
+    write_judged(home, judged, figures=pa.Table.from_pylist([], schema=EVALUATIONS), report="# Refused\n")
+    for name in ("ended", "interrupted"):
+        (home.training / name / "model").mkdir(parents=True)
+        (home.training / name / "model" / "weights").write_bytes(b"1234567")
+    (home.training / "ended" / ENDED).write_text("{}")
+    age(home.training, home.root / "mentions", *home.snapshots.glob("*.duckdb"))
+    return home
+
+
+def test_what_is_no_longer_kept_goes_and_a_dry_run_says_the_same(home: Home) -> None:
+    before = sorted(home.root.rglob("*"))
+    announced = apply_retention(home.root, ALL, dry=True)
+    assert sorted(home.root.rglob("*")) == before
+    assert {one.what: (one.names, one.files) for one in announced} == {
+        "snapshots": (("1", "2"), 5),
+        "unpublished mentions": ((f"mentions/{CANDIDATE.folder}", f"failures/{CANDIDATE.folder}"), 2),
+        "retrainings": (("training/ended/model", "training/interrupted"), 2),
+        "models": (("models/refused",), 2),
+        "dumps": ((), 0),
+    }
+    assert [one.bytes for one in announced if one.what in ("unpublished mentions", "retrainings")] == [10, 14]
+
+    assert apply_retention(home.root, ALL) == announced
+    gone = [path for path in before if not path.exists()]
+    assert home.documents(FIRST) in gone
+    assert [path for path in gone if path.is_relative_to(home.runs)] == []
+    assert home.mentions(OTHER, LEADER).exists()
+    assert [one.version for one in models(home)] == ["leader"]
+    assert (home.training / "ended" / ENDED).exists()
+    invented = {f"{kind}/{LEADER.folder}/{OTHER.stem}.parquet" for kind in ("mentions", "failures")}
+    assert {(one.code, str(one.path)) for one in examine(home)} == {("damaged-file", path) for path in invented}
+    assert [one for one in apply_retention(home.root, ALL) if one.names or one.files] == []
+
+
+def test_what_is_young_in_use_or_of_the_champion_stays(home: Home) -> None:
+    lately = Retention(snapshots=14, grace_hours=48, models_days=10_000)
+    assert [one.what for one in apply_retention(home.root, lately) if one.names] == ["retrainings"]  # one has ended
+    assert apply_retention(home.root, Retention(grace_hours=48, snapshots=1))[0].names == ()
+
+
+def test_a_home_without_a_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    assert apply_retention(tmp_path / "home", ALL)[0] == Freed(what="snapshots", names=(), files=0, bytes=0)
+
+
+def test_dump_files_go_when_no_source_lists_them_any_more_and_their_records_are_in_the_tables(
+    home: Home, tmp_path: Path
+) -> None:
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    for name in (OLD, LISTED, "pubmed25n0002.xml"):  # the last is not annotated yet
+        (origin / name).write_text("<PubmedArticleSet></PubmedArticleSet>")
+
+    def fetch(*sources: Path) -> None:
+        ingest(map(str, sources), home.dumps, pattern="*.xml")
+
+    fetch(origin)
+    keep_all, at_once = Retention(dumps_days=0), Retention(dumps_days=1e-9)
+
+    def dumps(retention: Retention) -> tuple[str, ...]:
+        return apply_retention(home.root, retention, dry=True)[-1].names
+
+    assert dumps(at_once) == ()
+    for path in origin.glob("pubmed25*"):
+        path.unlink()
+    fetch(origin, tmp_path / "away")  # a source cannot be listed: it might have them
+    assert dumps(at_once) == ()
+    fetch(origin)
+    assert dumps(at_once) == (f"dumps/{OLD}",)
+    assert dumps(keep_all) == dumps(Retention(dumps_days=2)) == ()
+    apply_retention(home.root, at_once)
+    assert sorted(path.name for path in home.dumps.glob("[!.]*")) == ["pubmed25n0002.xml", LISTED]
+
+
+def test_command(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    (tmp_path / "e2emern.toml").write_text("[retention]\nsnapshots = 2\ngrace_hours = 0\nmodels_days = 10000\n")
+    for word, done in (("--dry-run", "would delete"), (None, "deleted")):
+        words = ["prune", "--home", str(home.root), *([word] if word else [])]
+        lines = CliRunner().invoke(app, words).stdout.splitlines()
+        assert lines[0].startswith(f"{done} snapshots: 1 (5 files, ")
+        assert lines[1].startswith(f"{done} retrainings: training/ended/model (1 file, ")
+    assert CliRunner().invoke(app, words).stdout == "nothing to delete\n"
