@@ -19,8 +19,7 @@ def prune(
 ) -> None:
     """Delete old snapshots and their files, abandoned mentions, retrainings, refused models, and dump files.
 
-    The settings [retention] say what is kept: those of `e2emern worker` in this folder. The deployment `prune` does the
-    same every week.
+    The settings [retention] say what is kept: those of `e2emern worker` in this folder.
     """
     from e2emern.flows.installation import environment
     from e2emern.flows.settings import read_settings

@@ -18,7 +18,6 @@ import yaml
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -29,11 +28,9 @@ from prefect.workers.process import ProcessWorker
 from e2emern.flows import notifications
 from e2emern.flows.check_server import check_server
 from e2emern.flows.installation import TRAINS, WAITS, WORKS
-from e2emern.flows.prune import prune
 from e2emern.flows.queues import POOL, QUEUES, connect, create_queues, missing_queues
 from e2emern.flows.worker import worker_name
 from e2emern.tasks.errors import InputError
-from e2emern.warehouse.layout import Home
 from tests.conftest import ROOT
 
 PRIORITIES = [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
@@ -341,19 +338,3 @@ def receiving() -> Iterator[tuple[str, list[dict[str, str]]]]:
     yield f"http://127.0.0.1:{hook.server_address[1]}/", received
     hook.shutdown()
     hook.server_close()
-
-
-def test_the_deployment_that_prunes_shows_what_it_would_delete(server: SyncPrefectClient, tmp_path: Path) -> None:
-    home = Home(tmp_path / "pruned")
-    (home.training / "ended" / "model").mkdir(parents=True)
-    (home.training / "ended" / "ended.json").write_text("{}")
-    for dry in (True, False):
-        prune(home=home.root, dry_run=dry)
-        (shown,) = server.read_latest_artifacts(
-            artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=["prune-pruned"]))
-        )
-        assert shown.description == ("would be deleted" if dry else "deleted")
-        rows = {row["what"]: row for row in json.loads(str(shown.data))}
-        assert rows["retrainings"]["names"] == ["training/ended/model"]
-        assert rows["runs of Prefect"]["files"] == 0
-        assert (home.training / "ended" / "model").exists() == dry
