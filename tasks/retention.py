@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +20,13 @@ from e2emern.tasks.ingest.outcome import Limits
 from e2emern.warehouse.errors import NoSnapshotError
 from e2emern.warehouse.files import is_locked
 from e2emern.warehouse.home_format import open_home
-from e2emern.warehouse.layout import Home
+from e2emern.warehouse.layout import Home, SourceKey
 from e2emern.warehouse.registry.evaluations import expired_models
 from e2emern.warehouse.registry.models import champion, remove_model
 from e2emern.warehouse.snapshots.prune import prune
-from e2emern.warehouse.snapshots.reader import current_sources, read_snapshot
-from e2emern.warehouse.snapshots.refs import current_number, numbers
+from e2emern.warehouse.snapshots.reader import open_snapshot, read_snapshot
+from e2emern.warehouse.snapshots.refs import current_number, numbers, publisher
+from e2emern.warehouse.sources.hash_cache import digesting
 from e2emern.warehouse.wording import examples, plural
 
 _DAY_S = 86_400
@@ -69,20 +70,29 @@ def apply_retention(root: Path, retention: Retention, *, dry: bool = False) -> l
 
     home = open_home(root)
     days = retention.models_days
+    shown = _shown(home)  # also by what is deleted now
+    freed = [_snapshots(home, retention, dry=dry)]
     expired = expired_models(home, days=days)
-    paths = {
-        "unpublished mentions": list(_abandoned(home, before=time.time() - days * _DAY_S)),
-        "retrainings": stale_training(home, days=days),
-        "models": [home.model(version) for version in expired],
-        "dumps": _unlisted(home, retention.dumps_days),
+    freed.append(_measure("models", home, map(home.model, expired)))
+    for version in expired if not dry else ():
+        remove_model(home, version)
+    finding: dict[str, Callable[[], Iterable[Path]]] = {  # each just before it is deleted: it may be in use by then
+        "unpublished mentions": lambda: _abandoned(home, shown, before=time.time() - days * _DAY_S),
+        "retrainings": lambda: stale_training(home, days=days),
+        "dumps": lambda: _unlisted(home, retention.dumps_days),
     }
-    freed = [_snapshots(home, retention, dry=dry), *(_measure(what, home, found) for what, found in paths.items())]
-    if not dry:
-        for version in expired:
-            remove_model(home, version)
-        for path in (path for found in paths.values() for path in found):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    with publisher(home):  # else a new snapshot could show what is deleted
+        for what, find in finding.items():
+            paths = list(find())
+            freed.append(_measure(what, home, paths))
+            for path in paths if not dry else ():
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return freed
+
+
+def _shown(home: Home) -> set[str]:
+    """Return the names of the folders of mentions that snapshots show."""
+    return {read_snapshot(home, number).versions.folder for number in numbers(home)}
 
 
 def _snapshots(home: Home, retention: Retention, *, dry: bool) -> Freed:
@@ -93,9 +103,14 @@ def _snapshots(home: Home, retention: Retention, *, dry: bool) -> Freed:
     return Freed(what="snapshots", names=tuple(map(str, done.deleted)), files=done.files, bytes=done.bytes)
 
 
-def _abandoned(home: Home, *, before: float) -> Iterator[Path]:
-    """Yield the folders of mentions that no snapshot shows, nobody adds to, and the champion has not made."""
-    shown = {read_snapshot(home, number).versions.folder for number in numbers(home)}
+def _abandoned(home: Home, shown: set[str], *, before: float) -> Iterator[Path]:
+    """Yield the folders of mentions that no snapshot shows, nobody adds to, and the champion has not made.
+
+    Before the first snapshot there are none: then all work is that of a first load.
+    """
+    shown = shown | _shown(home)
+    if not shown:
+        return
     leading = {path.name for path in home.mentions_folders(champion(home) or "-")}
     for folder in sorted((home.root / "mentions").glob("[!.]*/")):
         if folder.name in shown | leading or any(map(is_locked, folder.glob(".claim-*"))):
@@ -107,15 +122,19 @@ def _abandoned(home: Home, *, before: float) -> Iterator[Path]:
 
 
 def _unlisted(home: Home, days: float) -> list[Path]:
-    """Return the dump files that no source lists, and whose records the tables have."""
+    """Return the dump files that their source no longer lists, and all of whose records the tables show."""
     if not days or current_number(home) is None:
         return []
-    done = {key.name for key in current_sources(home)}
+    with open_snapshot(home) as connection:
+        rows = connection.execute("SELECT source, digest FROM sources WHERE current AND status = 'complete'").fetchall()
+    done = {(key.name, key.content) for key in (SourceKey(name, digest) for name, digest in rows)}
     unlisted = DownloadFolder(home.dumps, limits=Limits()).unlisted(before=time.time() - days * _DAY_S)
-    return [home.dumps / name for name in unlisted if name in done]
+    with digesting(home) as digest:
+        return [home.dumps / name for name in unlisted if (name, digest(home.dumps / name)) in done]
 
 
-def _measure(what: str, home: Home, paths: list[Path]) -> Freed:
+def _measure(what: str, home: Home, paths: Iterable[Path]) -> Freed:
+    paths = list(paths)
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
     names = tuple(str(path.relative_to(home.root)) for path in paths)
     return Freed(what=what, names=names, files=len(files), bytes=sum(file.stat().st_size for file in files))

@@ -42,7 +42,8 @@ def ingest(
     Raises InputError if the folder cannot be used.
     """
     outcomes, taken = list[FileOutcome](), set[str]()
-    complete = limit is None and not check  # whether `taken` is all that the sources list
+    complete = limit is None and not check  # whether `origins` is all that the sources list
+    origins: dict[str, str] = {}
 
     def record(outcome: FileOutcome) -> None:
         outcomes.append(outcome)
@@ -78,6 +79,7 @@ def ingest(
             except InputError as error:
                 complete = False
                 record(FileOutcome(shown, "failed", reason=error.in_file))
+            origins |= dict.fromkeys(taken - origins.keys(), shown)
         if complete:
-            downloads.note_listed(taken)
+            downloads.note_listed(origins)
     return outcomes

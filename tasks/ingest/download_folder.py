@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -165,23 +165,35 @@ class DownloadFolder:
         self._version(name).unlink(missing_ok=True)
         return kept
 
-    def note_listed(self, names: Iterable[str]) -> None:
-        """Record that the sources, all of which could be listed, have these files now."""
+    def note_listed(self, origins: Mapping[str, str]) -> None:
+        """Record the source of each file that is listed now. Call it only if every source could be listed."""
         now = time.time()
-        listed = (_read(self._listed) or {}) | dict.fromkeys(names, now)
-        there = (path.name for path in self.folder.iterdir() if path.is_file())
-        _write(self._listed, {name: listed.get(name, now) for name in sorted({*there, *names})})
+        listed = self._listed() | {name: (source, now) for name, source in origins.items()}
+        there = {name: one for name, one in sorted(listed.items()) if is_safe(name) and (self.folder / name).is_file()}
+        _write(self._listings, there)
 
     def unlisted(self, *, before: float) -> list[str]:
-        """Return the files that sources have last listed before a time, in seconds, and not since."""
-        listed = {name: when for name, when in (_read(self._listed) or {}).items() if isinstance(when, float)}
-        newest = max(listed.values(), default=0.0)
-        old = sorted(name for name, when in listed.items() if when < min(before, newest))
+        """Return the files that their source last listed before a time, in seconds, although it was listed since.
+
+        A file that no source ever listed is not among them: somebody has put it there.
+        """
+        listed = self._listed()
+        newest: dict[str, float] = {}
+        for source, when in listed.values():
+            newest[source] = max(when, newest.get(source, when))
+        old = sorted(name for name, (source, when) in listed.items() if when < min(before, newest[source]))
         return [name for name in old if is_safe(name) and (self.folder / name).is_file()]
 
     @property
-    def _listed(self) -> Path:
+    def _listings(self) -> Path:
         return self._hidden / "listed.json"
+
+    def _listed(self) -> dict[str, tuple[str, float]]:
+        """Return the source that listed each file last, and when, in seconds; nothing if the record is damaged."""
+        try:
+            return {name: (str(source), float(when)) for name, (source, when) in (_read(self._listings) or {}).items()}
+        except (ValueError, TypeError):
+            return {}
 
     def _part(self, name: str) -> Path:
         return self._hidden / f"{name}.part"

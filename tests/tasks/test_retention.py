@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from e2emern.tasks.ingest import ingest
 from e2emern.tasks.retention import Freed, Retention, apply_retention
 from e2emern.tasks.training.retrain import ENDED
 from e2emern.warehouse.doctor import examine
-from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.home_format import write_format
+from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.registry.evaluations import Check, Judged, write_judged
 from e2emern.warehouse.registry.models import add_model, models, promote
 from e2emern.warehouse.snapshots.publish import publish
@@ -23,7 +25,9 @@ from tests.warehouse.homes import MESH, VERSIONS, add_run, add_source, add_vocab
 
 OLD = "pubmed25n0001.xml"
 LISTED = "pubmed26n0001.xml"
-FIRST, REISSUED, OTHER = key(OLD, "1"), key(OLD, "2"), key(LISTED, "3")
+DUMP = b"<PubmedArticleSet></PubmedArticleSet>"
+FIRST, OTHER = key(OLD, "1"), key(LISTED, "3")
+REISSUED = SourceKey(OLD, f"{hashlib.sha256(DUMP).hexdigest()[:16]}-1")
 CANDIDATE = Versions("candidate", MESH)
 LEADER = Versions("leader", MESH)
 ALL = Retention(snapshots=1, grace_hours=0, models_days=0.5, dumps_days=0.5)
@@ -107,7 +111,15 @@ def test_what_is_young_in_use_or_of_the_champion_stays(home: Home) -> None:
 
 def test_a_home_without_a_snapshot(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
-    assert apply_retention(tmp_path / "home", ALL)[0] == Freed(what="snapshots", names=(), files=0, bytes=0)
+    home = Home(tmp_path / "home")
+    write_format(home)
+    home.mentions(OTHER, CANDIDATE).parent.mkdir(parents=True)
+    home.mentions(OTHER, CANDIDATE).write_bytes(b"12345")  # a first load that was not published yet
+    age(home.root / "mentions")
+    freed = apply_retention(home.root, ALL)
+    assert freed[0] == Freed(what="snapshots", names=(), files=0, bytes=0)
+    assert [one for one in freed if one.names] == []
+    assert home.mentions(OTHER, CANDIDATE).exists()
 
 
 def test_dump_files_go_when_no_source_lists_them_any_more_and_their_records_are_in_the_tables(
@@ -116,12 +128,20 @@ def test_dump_files_go_when_no_source_lists_them_any_more_and_their_records_are_
     origin = tmp_path / "origin"
     origin.mkdir()
     for name in (OLD, LISTED, "pubmed25n0002.xml"):  # the last is not annotated yet
-        (origin / name).write_text("<PubmedArticleSet></PubmedArticleSet>")
+        (origin / name).write_bytes(DUMP)
+    by_hand, elsewhere = "pubmed25n0003.xml", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "other.xml").write_bytes(DUMP)
+    add_source(home, SourceKey(by_hand, REISSUED.digest), [document(0, "4")])
+    add_source(home, SourceKey("other.xml", REISSUED.digest), [document(0, "5")])
+    publish(home, VERSIONS)
 
     def fetch(*sources: Path) -> None:
         ingest(map(str, sources), home.dumps, pattern="*.xml")
 
     fetch(origin)
+    fetch(elsewhere)  # once: nobody asked it again
+    (home.dumps / by_hand).write_bytes(DUMP)
     keep_all, at_once = Retention(dumps_days=0), Retention(dumps_days=1e-9)
 
     def dumps(retention: Retention) -> tuple[str, ...]:
@@ -135,8 +155,12 @@ def test_dump_files_go_when_no_source_lists_them_any_more_and_their_records_are_
     fetch(origin)
     assert dumps(at_once) == (f"dumps/{OLD}",)
     assert dumps(keep_all) == dumps(Retention(dumps_days=2)) == ()
+    (home.dumps / OLD).write_bytes(DUMP + b"\n")  # reissued, and not annotated
+    assert dumps(at_once) == ()
+    (home.dumps / OLD).write_bytes(DUMP)
     apply_retention(home.root, at_once)
-    assert sorted(path.name for path in home.dumps.glob("[!.]*")) == ["pubmed25n0002.xml", LISTED]
+    left = sorted(path.name for path in home.dumps.glob("[!.]*"))
+    assert left == ["other.xml", "pubmed25n0002.xml", by_hand, LISTED]
 
 
 def test_command(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
