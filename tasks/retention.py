@@ -30,6 +30,7 @@ from e2emern.warehouse.sources.hash_cache import digesting
 from e2emern.warehouse.wording import examples, plural
 
 _DAY_S = 86_400
+_OF_A_MODEL = ("mentions", "failures")  # in this order: without its mentions, a source counts as not done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +113,13 @@ def _abandoned(home: Home, shown: set[str], *, before: float) -> Iterator[Path]:
     if not shown:
         return
     leading = {path.name for path in home.mentions_folders(champion(home) or "-")}
-    for folder in sorted((home.root / "mentions").glob("[!.]*/")):
-        if folder.name in shown | leading or any(map(is_locked, folder.glob(".claim-*"))):
-            continue
-        if _newest(folder) < before:
-            yield folder
-            if (unread := home.root / "failures" / folder.name).is_dir():
-                yield unread
+    places = [home.root / kind for kind in _OF_A_MODEL]
+    names = {folder.name for place in places for folder in place.glob("[!.]*/")}
+    for name in sorted(names - shown - leading):
+        folders = [place / name for place in places if (place / name).is_dir()]
+        claims = (claim for folder in folders for claim in folder.glob(".claim-*"))
+        if not any(map(is_locked, claims)) and max(map(_newest, folders)) < before:
+            yield from folders
 
 
 def _unlisted(home: Home, days: float) -> list[Path]:

@@ -14,6 +14,7 @@ from e2emern.tasks.errors import InputError
 from e2emern.tasks.ingest.addresses import check_address, without_secrets
 from e2emern.tasks.ingest.download_folder import DownloadFolder
 from e2emern.tasks.ingest.gaps import find_gaps
+from e2emern.tasks.ingest.local import copy_folder
 from e2emern.tasks.ingest.outcome import FileOutcome, Limits, Log, RetryPolicy
 
 __all__ = ["PATTERN", "FileOutcome", "Limits", "Log", "RetryPolicy", "find_gaps", "ingest"]
@@ -41,9 +42,8 @@ def ingest(
     differs is an outcome `failed`. `log` takes each outcome as soon as it is known, and `progress` counts the files.
     Raises InputError if the folder cannot be used.
     """
-    outcomes, taken = list[FileOutcome](), set[str]()
-    complete = limit is None and not check  # whether `origins` is all that the sources list
-    origins: dict[str, str] = {}
+    outcomes, taken, origins = list[FileOutcome](), set[str](), dict[str, str]()
+    complete = limit is None and not check  # whether `origins` has all that the sources list
 
     def record(outcome: FileOutcome) -> None:
         outcomes.append(outcome)
@@ -72,8 +72,6 @@ def ingest(
                 elif "://" in source:
                     raise InputError("expected a folder, or an http or https address of one", path=shown)
                 else:
-                    from e2emern.tasks.ingest.local import copy_folder
-
                     place = Path(source)
                     copy_folder(place, downloads, pattern=pattern, limit=limit, taken=taken, log=record, check=check)
             except InputError as error:

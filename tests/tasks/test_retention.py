@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,7 +75,7 @@ def home(tmp_path: Path) -> Home:
         (home.training / name / "model").mkdir(parents=True)
         (home.training / name / "model" / "weights").write_bytes(b"1234567")
     (home.training / "ended" / ENDED).write_text("{}")
-    age(home.training, home.root / "mentions", *home.snapshots.glob("*.duckdb"))
+    age(home.training, home.root / "mentions", home.root / "failures", *home.snapshots.glob("*.duckdb"))
     return home
 
 
@@ -107,6 +108,14 @@ def test_what_is_young_in_use_or_of_the_champion_stays(home: Home) -> None:
     lately = Retention(snapshots=14, grace_hours=48, models_days=10_000)
     assert [one.what for one in apply_retention(home.root, lately) if one.names] == ["retrainings"]  # one has ended
     assert apply_retention(home.root, Retention(grace_hours=48, snapshots=1))[0].names == ()
+
+
+def test_what_a_killed_prune_has_left_goes_too(home: Home) -> None:
+    shutil.rmtree(home.mentions(OTHER, CANDIDATE).parent)
+    (found,) = [one for one in apply_retention(home.root, ALL) if one.what == "unpublished mentions"]
+    assert found.names == (f"failures/{CANDIDATE.folder}",)
+    assert not home.unread(OTHER, CANDIDATE).exists()
+    assert home.unread(OTHER, VERSIONS).exists()
 
 
 def test_a_home_without_a_snapshot(tmp_path: Path) -> None:
