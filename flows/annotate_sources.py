@@ -22,8 +22,9 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from e2emern.flows.annotate import IncompleteError, local_worker, run_sources
-from e2emern.flows.artifacts import ProgressArtifact, log_annotated
+from e2emern.flows.artifacts import log_annotated
 from e2emern.flows.batches import return_batch
+from e2emern.flows.live_artifacts import ProgressArtifact
 from e2emern.flows.retries import is_transient
 from e2emern.flows.settings import AbsolutePath, read_settings
 from e2emern.model.progress import Progress
@@ -115,10 +116,11 @@ def annotate_batch(sources: list[SourceFile], home: AbsolutePath, model: str, ve
         versions = read_versions(folder, table)
         if versions.model != version:
             raise InputError(
-                f"is model {versions.model}, expected {version}; do all hosts have the same release? (e2emern check)",
+                f"is model {versions.model} on {socket.gethostname()}, and the sender has {version}; install the same "
+                "release on every host, or add the model to the home and name its version (setting model)",
                 path=folder,
             )
-        with ProgressArtifact("batch") as progress:
+        with ProgressArtifact("batch", where=f"{socket.gethostname()}, {device}") as progress:
             work = local_worker(
                 place,
                 model=folder,

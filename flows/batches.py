@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,23 @@ def read_batch(client: SyncPrefectClient, runs: Iterable[str]) -> dict[str, Retu
                 reason = str(row["state"]).removeprefix("failed: ")
                 found[row["source"]] = Returned(sha256=row.get("sha256"), reason=reason, host=str(row.get("host")))
     return found
+
+
+def read_work(client: SyncPrefectClient, runs: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return a row for each of these batches that runs: its worker, the file that it annotates, how far it is.
+
+    `runs` are the names of flow runs by id. Raises httpx.HTTPError.
+    """
+    wanted = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=list(runs)),  # type: ignore[arg-type]  # pydantic parses the ids
+        key=ArtifactFilterKey(like_="progress-%"),
+    )
+    rows = {run: dict.fromkeys(("worker", "batch", "progress", "file"), "") for run in runs}
+    for artifact in client.read_artifacts(artifact_filter=wanted):
+        row, (where, _, progress) = rows[str(artifact.flow_run_id)], str(artifact.description).partition(": ")
+        row |= {"worker": where, "progress": progress} if artifact.key == "progress-batch" else {"file": where}
+        row["batch"] = runs[str(artifact.flow_run_id)]
+    return sorted((row for row in rows.values() if row["worker"]), key=lambda row: (row["worker"], row["batch"]))
 
 
 def find_unseen(home: Home, keys: Iterable[SourceKey], versions: Versions, returned: dict[str, Returned]) -> list[str]:

@@ -15,7 +15,8 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from e2emern.defaults import MESH, SAMPLE
-from e2emern.flows.artifacts import ProgressArtifact, show_evaluation
+from e2emern.flows.artifacts import show_evaluation
+from e2emern.flows.live_artifacts import ProgressArtifact
 from e2emern.flows.run_names import named
 from e2emern.flows.settings import Device, read_settings
 from e2emern.model.progress import Progress, silent
@@ -70,7 +71,7 @@ def evaluate(
             sample=sample,
             progress=progress,
         )
-    show_evaluation(place, judged)
+    show_evaluation(place, judged, explorer=settings.explorer)
     get_run_logger().info(summary)
 
 

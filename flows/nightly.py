@@ -87,10 +87,18 @@ def nightly(
     passed_over: dict[str, str] = {}
     outcome = _annotated(place, settings, passed_over)
     problems += [*(f"{path}: {reason}" for path, reason in passed_over.items()), *outcome.problems]
+    drift = None
     if outcome.snapshot:
-        watch(place, limits=settings.drift)
+        drift = watch(place, limits=settings.drift)
         emit(place, PUBLISHED, {"snapshot": outcome.snapshot.number, "documents": outcome.snapshot.documents})
-    show_night(outcome, place, fetched=Counter(one.outcome for one in files), seconds=time.monotonic() - begun)
+    show_night(
+        outcome,
+        place,
+        fetched=Counter(one.outcome for one in files),
+        seconds=time.monotonic() - begun,
+        drift=drift,
+        explorer=settings.explorer,
+    )
     if problems:
         raise ProblemsError(problems)
 

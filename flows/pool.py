@@ -31,8 +31,9 @@ from prefect.states import Crashed
 from e2emern.defaults import MESH
 from e2emern.flows.annotate import Outcome, begin_in, run_sources
 from e2emern.flows.annotate_sources import SourceFile
-from e2emern.flows.artifacts import ProgressArtifact
+from e2emern.flows.artifacts import artifact_key
 from e2emern.flows.batches import Returned, cut, estimate_records, find_unseen, read_batch
+from e2emern.flows.live_artifacts import ProgressArtifact, Workers
 from e2emern.flows.queues import ANNOTATE
 from e2emern.flows.settings import Settings
 from e2emern.tasks.annotate import Annotated, already_annotated
@@ -49,6 +50,7 @@ from e2emern.warehouse.sources.locks import is_claimed
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
 
+RUNBOOK = "docs/operations.md#what-happens-when-something-fails"
 _MOST_LOST = 5  # after this many worker deaths, blame the batch
 _QUIET_S = 300.0  # without a finished batch, log a warning after this time
 _SEEN_WITHIN_S = 180.0  # the caches of network file systems hide a new file for a minute at most
@@ -140,7 +142,7 @@ class Liveness:
             self.pending_s += self.poll
         if state == StateType.RUNNING:
             if not locked and self.unlocked_s >= self.unlocked:
-                return f"its worker was killed: no source was locked for {self.unlocked:,.0f} s"
+                return f"its worker was killed: no source was locked for {self.unlocked:,.0f} s (setting unlocked)"
             self.unlocked_s = 0.0 if locked else self.unlocked_s + self.poll
         return None
 
@@ -201,6 +203,7 @@ class Pool:
         log.info(f"{len(todo):,} sources, about {total:,} records, to annotate in {len(batches):,} batches")
         begun = moved = published = time.monotonic()
         waiting = [self._begin(sources) for sources in batches]
+        workers = Workers(artifact_key("workers", self.home.root.name))
         with get_client(sync_client=True) as client, ProgressArtifact("all batches") as progress:
             while waiting:
                 time.sleep(self.poll)
@@ -209,6 +212,7 @@ class Pool:
                 waiting = [one for one in waiting if not self._is_finished(one, outcome, client, done)]
                 left = sum(counts[source.key] for one in waiting for source in one.sources)
                 progress("records", total - left, total)
+                workers.show(client, [one.run for one in waiting])
                 if len(waiting) < before:
                     moved = time.monotonic()
                     log.info(f"{len(waiting):,} batches are left")
@@ -217,7 +221,10 @@ class Pool:
                         published = time.monotonic()
                 elif time.monotonic() - moved > _QUIET_S:
                     moved = time.monotonic()
-                    log.warning(f"{len(waiting):,} batches are not finished; is there a worker for queue {self.queue}?")
+                    log.warning(
+                        f"{len(waiting):,} batches are not finished; is there a worker for queue {self.queue}? "
+                        "e2emern check lists the workers, e2emern worker starts one"
+                    )
         outcome.seconds = time.monotonic() - begun
 
     def _begin(self, sources: list[Source]) -> _Batch:
@@ -293,11 +300,12 @@ class Pool:
         failed = {}
         for key in pending(self.home, keys, self.versions):
             one = returned.get(key.name)
-            failed[key.name] = one.reason if one else _message(batch.run)
+            failed[key.name] = one.reason if one else _message(batch.run, self.home)
         for name in unseen:
             failed[name] = (
                 f"its mentions were written on {returned[name].host}, and {socket.gethostname()} does not see them "
-                f"after {_SEEN_WITHIN_S:,.0f} s; is {self.home.root} the same storage on both hosts?"
+                f"after {_SEEN_WITHIN_S:,.0f} s; mount the same storage as {self.home.root} (setting home) on both "
+                f"hosts; see {RUNBOOK}"
             )
         self._add(batch, outcome, failed)
         return True
@@ -311,7 +319,7 @@ class Pool:
         state = batch.run.state
         kind = state.type if state else StateType.SCHEDULED
         if kind == StateType.CRASHED:
-            return f"its worker crashed ({_message(batch.run)})"
+            return f"its worker crashed ({_message(batch.run, self.home)})"
         if kind == StateType.CANCELLED and _was_cancelled_with_its_sender(batch.run, client):
             return "it was cancelled with an earlier run that had sent it"
         locked = kind == StateType.RUNNING and any(is_claimed(self.home, one.key, self.versions) for one in left)
@@ -337,10 +345,13 @@ def _was_cancelled_with_its_sender(run: FlowRun, client: SyncPrefectClient) -> b
     return False
 
 
-def _message(run: FlowRun) -> str:
+def _message(run: FlowRun, home: Home) -> str:
     """Return the message of the last state of a run, without the prefix that Prefect adds."""
     state = run.state
     if state is None or state.type == StateType.COMPLETED:
-        return f"run {run.name} ended without it; do all hosts have the same release, and the same home?"
+        return (
+            f"run {run.name} completed without its mentions; install the same release on every host, mount the same "
+            f"storage as {home.root} (setting home) there, and look at e2emern check; see {RUNBOOK}"
+        )
     message = " ".join((state.message or state.name or "").split())
     return message.removeprefix("Flow run encountered an exception: ").removeprefix("InputError: ")

@@ -13,7 +13,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from e2emern.flows.artifacts import ProgressArtifact
+from e2emern.flows.live_artifacts import ProgressArtifact
 from e2emern.flows.relink import relink
 from e2emern.flows.run_names import named
 from e2emern.flows.settings import Device, read_settings

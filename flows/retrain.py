@@ -22,20 +22,25 @@ from e2emern.defaults import MESH, RECIPES, SAMPLE
 from e2emern.flows.annotate import begin_in
 from e2emern.flows.artifacts import show_evaluation
 from e2emern.flows.events import PROMOTED, REFUSED, emit
+from e2emern.flows.live_artifacts import LearningCurve
 from e2emern.flows.retries import is_transient
 from e2emern.flows.run_names import named
 from e2emern.flows.settings import Device, read_settings
+from e2emern.model.training.train import Watch
 from e2emern.model.version import model_version
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.evaluation.promotion import assess, publish_ledger, verdict_lines
+from e2emern.tasks.evaluation.corrected import Effect, describe
+from e2emern.tasks.evaluation.promotion import EFFECT, assess, publish_ledger, verdict_lines
 from e2emern.tasks.evaluation.promotion_gate import Margins, too_few
 from e2emern.tasks.models import keep_vocabulary
 from e2emern.tasks.resolve import find_mesh, find_model, find_recipe, read_mesh_version, snapshot_mesh
 from e2emern.tasks.training.cleaning import KEEP_DAYS, clean
 from e2emern.tasks.training.retrain import (
     CHAMPION,
+    Cut,
     Plan,
     already_trained,
+    cut_of,
     ended,
     make_challenger,
     note_ended,
@@ -134,6 +139,7 @@ def retrain(
     device: Device | None = None,
     margins: Margins | None = None,
     sample: Path = SAMPLE,
+    max_hours: float | None = None,
     backfill: bool = False,
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
@@ -149,10 +155,12 @@ def retrain(
         device: device for the training; auto is cuda if available.
         margins: how much worse than the champion the challenger may be.
         sample: a file of real text that the challenger must be able to annotate.
+        max_hours: budget of the training, which ends after the last epoch that fits; without it that of the settings.
         backfill: request a backfill after a promotion. Each run repeats the request until the tables use the new model.
     """
+    recipe = config and str(config)
     settings = read_settings(
-        home=home, recipe=config and str(config), data=data, gold=gold or None, mesh=mesh, device=device
+        home=home, recipe=recipe, data=data, gold=gold or None, mesh=mesh, device=device, max_hours=max_hours
     )
     place, log = open_home(settings.home), get_run_logger()
     done = retrain_model(
@@ -167,18 +175,25 @@ def retrain(
         margins=margins,
         keep_days=settings.retention.models_days,
         sample=sample,
+        max_hours=settings.max_hours,
         log=log.info,
+        watching=partial(LearningCurve, place),
         steps=TASKS,
     )
     log.info(done.summary)
     if done.judged:
-        show_evaluation(place, done.judged)
-        if done.judged.passed is False:
-            reason = "; ".join(done.judged.reasons)
-            emit(place, REFUSED, {"what": "model", "model": done.judged.challenger, "reason": reason})
-    if promoted := done.promoted or (pending_promotion(place) if backfill else None):
+        show_evaluation(place, done.judged, explorer=settings.explorer)
+    _emit(place, done, backfill=backfill)
+
+
+def _emit(home: Home, done: Retrained, *, backfill: bool) -> None:
+    """Emit the events of a retraining: refused, or promoted."""
+    if done.judged and done.judged.passed is False:
+        reason = "; ".join(done.judged.reasons)
+        emit(home, REFUSED, {"what": "model", "model": done.judged.challenger, "reason": reason})
+    if promoted := done.promoted or (pending_promotion(home) if backfill else None):
         payload: dict[str, object] = {"champion": promoted.champion, "left": promoted.left}
-        emit(place, PROMOTED, payload, **{"e2emern.backfill": "yes" if backfill else "no"})
+        emit(home, PROMOTED, payload, **{"e2emern.backfill": "yes" if backfill else "no"})
 
 
 def retrain_model(
@@ -194,11 +209,14 @@ def retrain_model(
     margins: Margins | None = None,
     keep_days: float = KEEP_DAYS,
     sample: Path = SAMPLE,
+    max_hours: float | None = None,
     log: Callable[[str], None] = print,
+    watching: Callable[[Path], Watch] = lambda model: lambda progress: None,
     steps: Steps = Steps(),
 ) -> Retrained:
     """Do the same as the flow, and return the result; refused challengers are deleted after `keep_days`.
 
+    `watching` returns what watches the training of a model folder.
     Corrections wait until a retraining has used them and has ended: promoted, refused, or without anything to learn.
 
     Raises InputError if the recipe, the data or a model cannot be used, and WarehouseError if the champion changed
@@ -211,7 +229,9 @@ def retrain_model(
     recipe = config or Path("continue" if encoder == CHAMPION else "ours")
     if data is None and find_recipe(recipe).parent == RECIPES:
         if pending_corrections(home, corrections):
-            raise InputError("no gold to train on: name its folder as `data` in the settings, or with --data")
+            raise InputError(
+                "no gold to train on: name its folder (setting data, or --data); the corrections wait until then"
+            )
         return _without_labels(home, "nothing to learn: no correction waits, and no gold is named", log=log)
     plan = steps.plan(
         home,
@@ -228,24 +248,48 @@ def retrain_model(
         return _without_labels(home, NOTHING, log=log)
     if plan.judging < (least := (margins or Margins()).least_documents):
         return _without_labels(home, f"not trained: {too_few(plan.judging, least)}", log=log)
-    judged = _ended(home, plan, champion=folder)
+    judged, cut = _ended(home, plan, champion=folder, max_hours=max_hours), None
     if judged is None:
-        challenger = steps.train(plan, device=device, log=log)
-        judged = steps.compare(
-            plan, challenger, champion=folder, home=home, mesh=table, margins=margins, sample=sample, device=device
-        )
+        challenger = steps.train(plan, device=device, max_hours=max_hours, watch=watching(plan.model), log=log)
+        given = {"champion": folder, "home": home, "mesh": table, "margins": margins, "sample": sample}
+        judged, cut = steps.compare(plan, challenger, device=device, **given), cut_of(challenger)
         _describe(home, challenger, judged)
         add_model(home, challenger, version=judged.challenger)
-    promoted, summary = _promote(home, judged, over=leading)
-    note_ended(plan, judged)
+    return _conclude(home, plan, judged, cut, over=leading, keep_days=keep_days, log=log)
+
+
+def _conclude(
+    home: Home,
+    plan: Plan,
+    judged: Judged,
+    cut: Cut | None,
+    *,
+    over: str | None,
+    keep_days: float,
+    log: Callable[[str], None],
+) -> Retrained:
+    """Promote the challenger if it passed, record the end of the retraining, and return its result."""
+    promoted, summary = _promote(home, judged, over=over)
+    summary += _describe_cut(plan, cut)
+    note_ended(plan, judged, cut=cut)
     note_consumed(home, plan.corrections)
+    if effect := judged.data.get(EFFECT):
+        log(describe(Effect(**effect)))
     clean(home, days=keep_days, log=log)
     return Retrained(f"{summary}{publish_ledger(home)}", judged, promoted)
 
 
-def _ended(home: Home, plan: Plan, *, champion: Path) -> Judged | None:
+def _describe_cut(plan: Plan, cut: Cut | None) -> str:
+    """Return how a budget has cut a training, after a semicolon."""
+    if cut is None:
+        return ""
+    epochs = f"{cut.epochs} of {plural(plan.recipe['epochs'], 'epoch')}"
+    return f"; trained for {epochs}, as many as fit into max_hours {cut.max_hours:g}"
+
+
+def _ended(home: Home, plan: Plan, *, champion: Path, max_hours: float | None) -> Judged | None:
     """Return the verdict on the same retraining if it has ended before, against the same champion."""
-    evaluation = ended(plan)
+    evaluation = ended(plan, max_hours=max_hours)
     judged = read_judged(home, evaluation) if evaluation else None
     return judged if judged and judged.champion == model_version(champion) else None
 

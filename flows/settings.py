@@ -96,6 +96,14 @@ class Settings(BaseSettings):
         default=[],
         description="Gold files that judge challengers, besides corrections; separated by spaces in the environment.",
     )
+    max_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="Budget of the training of `retrain`, which ends after the last epoch that fits; none by default.",
+    )
+    explorer: Annotated[SourceAddress, Field(pattern="^https?://")] | None = Field(
+        default=None, description="Address at which readers reach the explorer; artifacts of runs link to it."
+    )
     device: Device = Field(
         default="auto", description="Where the model runs on this host; `auto` is cuda if there is a GPU."
     )

@@ -86,7 +86,8 @@ def find_model(model: Path | str | None, *, home: Home) -> Path:
     except WarehouseError as error:
         if model is None:
             raise
-        raise InputError("no such model folder, and no version of the home", path=model) from error
+        reason = "no such model folder, and no version of the home (setting model, or --model)"
+        raise InputError(reason, path=model) from error
 
 
 def snapshot_model(home: Home) -> str | None:
@@ -106,7 +107,7 @@ def require_snapshot_model(home: Home) -> str | None:
     if found is None and current:
         raise InputError(
             f"the tables are of model {current.model_version}, which is neither bundled nor kept in {home.root}: name "
-            "its folder in the settings, or go over to another model with backfill"
+            "its folder (setting model), or go over to another model with backfill"
         )
     return found
 

@@ -43,3 +43,12 @@ def cut(line: str, width: int) -> str:
     """Return a text as one line of at most `width` characters; an ellipsis marks a cut."""
     line = " ".join(line.split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: `20.0 s`, `1 min 30 s`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

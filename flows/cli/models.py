@@ -104,6 +104,10 @@ def retrain(
     ] = None,
     mesh: Mesh = MESH,
     device: OnDevice = Device.AUTO,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(min=0.01, metavar="HOURS", help="Train only the epochs that fit.", show_default="all"),
+    ] = None,
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
 
@@ -124,6 +128,7 @@ def retrain(
         gold=gold,
         mesh=mesh,
         device=device.value,
+        max_hours=max_hours,
         log=say,
     )
     print(done.summary)

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
-from e2emern.flows.cli.terminal import VisibleConsole, duration, is_plain
+from e2emern.flows.cli.terminal import VisibleConsole, is_plain
+from e2emern.flows.stages import Stage
 
 
 class TerminalProgress:
     """A `Progress` that shows the stages of a command one after the other, each with its rate and the time left.
 
-    A stage begins when `what` changes, or when `done` falls: the next model starts from zero. The steps that are done
-    when a stage begins do not count for its rate, since an earlier run did them. The time left needs a total.
+    A `Stage` decides when a stage begins, and what counts for its rate. The time left needs a total.
     """
 
     def __init__(
@@ -29,9 +29,8 @@ class TerminalProgress:
         self._every = every
         self._clock = clock
         self._bar: progress.Progress | None = None
-        self._what = ""
-        self._done = self._before = 0
-        self._begun = self._printed = 0.0
+        self._stage: Stage | None = None
+        self._printed = 0.0
 
     def __enter__(self) -> TerminalProgress:
         return self
@@ -44,14 +43,12 @@ class TerminalProgress:
     def __call__(self, what: str, done: int, total: int | None) -> None:
         """Show that `done` of `total` steps are done."""
         now = self._clock()
-        if what != self._what or done < self._done:
+        if self._stage is None or not self._stage.continues(what, done):
             self._stop()
-            self._what, self._before, self._begun, self._printed = what, done, now, now
+            self._stage, self._printed = Stage(what, done, now), now
             if not is_plain(self._console):
                 self._bar = _started_bar(self._console, total)
-        self._done = done
-        rate = (done - self._before) / (now - self._begun) if now > self._begun else 0.0
-        line = _line(what, done, total, rate=rate)
+        line = self._stage.describe(done, total, now=now)
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=done, total=total, description=line)
         elif now - self._printed >= self._every:
@@ -72,11 +69,3 @@ def _started_bar(console: Console, total: int | None) -> progress.Progress:
     bar.add_task("", total=total)
     bar.start()
     return bar
-
-
-def _line(what: str, done: int, total: int | None, *, rate: float) -> str:
-    of = "" if total is None else f" of {total:,}"
-    line = f"{done:,}{of} {what}, {rate:,.{0 if rate >= 100 else 1}f}/s"
-    if total is not None and rate:
-        line += f", {duration(max(0, total - done) / rate)} left"
-    return line

@@ -24,7 +24,7 @@ from e2emern.flows.values import records_of, text_of
 from e2emern.flows.visible import visible
 from e2emern.model.document import Document, Mention, Passage
 from e2emern.tasks.exporters.grouping import Span, spans
-from e2emern.warehouse.wording import plural
+from e2emern.warehouse.wording import duration, plural
 
 _GROUNDS = {"Disease": "underline #1a1a1a on #ff8a80", "Chemical": "underline2 #1a1a1a on #a8d8ff"}  # one line or two
 _OTHER_GROUND = "#1a1a1a on #d9d9d9"
@@ -218,12 +218,3 @@ def _label(span: Span, named: set[str], *, plain: bool) -> tuple[str, str]:
 def is_plain(console: Console) -> bool:
     """Return whether a console takes plain lines only: it is not a terminal, or it has no colour."""
     return console.no_color or console.color_system is None
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: `20.0 s`, `1 min 30 s`, `2 h 5 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -41,6 +41,8 @@ class TrainingState:
     epoch: int = 0
     batch: int = 0  # of the epoch, the next one
     parts: int = 1  # of a batch, so that each fits into memory
+    epochs: int = 0  # to train: those of the recipe, or fewer if only these fit into the budget
+    seconds: float = 0.0  # of training until the checkpoint
     dev_f1: list[float] = field(default_factory=list)
     recent: list[list[float]] = field(default_factory=list)  # losses since the last row of the curve
     scaler: dict[str, Any] = field(default_factory=dict)
@@ -234,7 +236,7 @@ def make_trainer(
         dev=make_dev(of_dev, tokenizer=tokenizer, max_pieces=max_pieces) if of_dev else None,
         optimizer=torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay, fused=True),
         scaler=torch.amp.GradScaler(model.device.type, enabled=recipe.precision == "fp16"),
-        state=TrainingState(made_from),
+        state=TrainingState(made_from, epochs=recipe.epochs),
         output=output,
         log=log,
         seen=union([before, Seen(identities(documents), identities(of_dev))]),

@@ -49,7 +49,8 @@ class Limits:
     def check(self, size: int, more: int, folder: Path) -> str | None:
         """Return why a file of `size` bytes, `more` of them still to be written, exceeds a limit, or None."""
         if size > self.largest:
-            return f"exceeds {self.largest / 1e9:g} GB; allow larger files with --max-gb if you trust its source"
+            allow = "allow larger files (setting max_gb, or --max-gb) if you trust its source"
+            return f"exceeds {self.largest / 1e9:g} GB; {allow}"
         disk = shutil.disk_usage(folder)
         least = min(disk.total // 20, 1_000_000_000) if self.least_free is None else self.least_free
         if disk.free - more < least:

@@ -159,7 +159,8 @@ def _version_of(sources: list[_Source]) -> str:
     years = {match[1] for source in sources if (match := _YEAR.match(source.path.name))}
     if len(years) != 1:
         found = f"the years {', '.join(sorted(years))}" if years else "no year"
-        raise InputError(f"{_listed(sources)}: found {found} in the names; name the version with --version")
+        advice = "name the version (parameter version, or --version)"
+        raise InputError(f"{_listed(sources)}: found {found} in the names; {advice}")
     return years.pop()
 
 

@@ -251,7 +251,7 @@ def _read(name: str, log: Callable[[str], None]) -> list[GoldDocument]:
     matched = NAMED.fullmatch(name)
     path = Path(matched[3] if matched else name)
     if not path.is_file():
-        raise InputError("no such gold file; expected FILE or CORPUS/SPLIT=FILE", path=path)
+        raise InputError("no such gold file (setting gold, or --gold); expected FILE or CORPUS/SPLIT=FILE", path=path)
     if path.suffix == ".parquet":
         return read_prepared(path, splits=[f"{matched[1]}/{matched[2]}"] if matched else None)
     if matched:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from e2emern.model.seen import Seen, identities, identity
 from e2emern.model.training.calibrate import read_fitted
 from e2emern.model.training.distillation import seen_by_teachers
 from e2emern.model.training.recipe import Config, Recipe, find_encoder, make_recipe, read_config
-from e2emern.model.training.train import train
+from e2emern.model.training.train import CUT, Watch, train
 from e2emern.model.version import model_version, weights_digest
 from e2emern.tasks.devices import pick_device
 from e2emern.tasks.errors import InputError
@@ -42,6 +43,9 @@ CHAMPION = "champion"
 """Value of `encoder` for the encoder of the champion."""
 LEAST_TO_FIT = 100
 """Documents that a resolver is fitted on; with fewer, a model that continues keeps the champion's."""
+DISK_OF_WEIGHTS = 14
+"""Bytes of disk for each byte of the weights to start from: two checkpoints while one is written, with weights, moments
+and the best weights in 32 bits, then the model and its copy in the home."""
 ENDED = "ended.json"
 """File in the folder of a retraining that has ended; written last."""
 
@@ -234,18 +238,31 @@ def _fresh(roles: Roles, corrected: Corrections, waiting: Mapping[str, str], *, 
     return sum(identity(one) in changed or identity(one) not in trained for one in roles.train)
 
 
-def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Path:
+def make_challenger(
+    plan: Plan,
+    *,
+    device: str = "auto",
+    max_hours: float | None = None,
+    watch: Watch = lambda progress: None,
+    log: Log = print,
+) -> Path:
     """Train, build the bank and fit the resolver, skipping finished steps; return the challenger's folder.
 
-    Raises InputError if the encoder or the data cannot be used, or memory runs out.
+    Args:
+        max_hours: budget of the training, which ends after the last epoch that fits.
+        watch: called after every report and epoch of the training.
+
+    Raises InputError if the encoder or the data cannot be used, memory or the disk does not suffice, or no epoch fits
+    into the budget.
     """
     place = pick_device(device)
+    _log_needs(plan, log)
     busy = InputError("another process runs this retraining", path=plan.folder)
     with one_line(), locked(plan.folder / ".lock", busy=busy):
         recipe = make_recipe(plan.recipe)
         train(
             recipe, corpus=plan.corpus, silver=plan.silver, mesh=plan.mesh, output=plan.model,
-            folder=plan.encoder_folder, device=place, log=log,
+            folder=plan.encoder_folder, device=place, max_hours=max_hours, watch=watch, log=log,
         )  # fmt: skip
         if plan.resolver_of:
             log(f"the champion's resolver and threshold are kept: fewer than {LEAST_TO_FIT} documents to fit on")
@@ -256,6 +273,40 @@ def make_challenger(plan: Plan, *, device: str = "auto", log: Log = print) -> Pa
         log(f"the challenger is model {model_version(plan.model)}")
         _write(plan.model / "retraining.json", plan.known)
     return plan.model
+
+
+def _log_needs(plan: Plan, log: Log) -> None:
+    """Log the epochs and the disk that a training needs. Raises InputError if the disk does not suffice."""
+    free = shutil.disk_usage(plan.folder).free
+    needed = DISK_OF_WEIGHTS * _weights_bytes(plan) + plan.corpus.stat().st_size
+    epochs = plural(plan.recipe["epochs"], "epoch")
+    log(f"{epochs}; up to {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB free; the first minute shows the hours")
+    if needed > free:
+        raise InputError(
+            f"a training needs up to {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB is free; make room (e2emern "
+            "snapshots prune), or put home on a larger disk",
+            path=plan.folder,
+        )
+
+
+def _weights_bytes(plan: Plan) -> int:
+    """Return the size of the weights to start from; 0 if they are not in a folder yet."""
+    folder = plan.encoder_folder / plan.recipe["encoder"]
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A training that a budget has cut after some epochs."""
+
+    max_hours: float
+    epochs: int
+
+
+def cut_of(model: Path) -> Cut | None:
+    """Return how a budget has cut the training of a model; None if it has not."""
+    found = json.loads((model / "recipe.json").read_bytes()).get(CUT)
+    return Cut(**found) if found else None
 
 
 def already_trained(plan: Plan, model: Path) -> bool:
@@ -275,15 +326,30 @@ def _log_corrections(corrected: Corrections, log: Log) -> None:
         log(f"corrections: and {plural(more, 'more document')} refused; retraining.json has all of them")
 
 
-def ended(plan: Plan) -> str | None:
-    """Return the evaluation that this retraining ended with, None if it has not ended."""
+def ended(plan: Plan, *, max_hours: float | None = None) -> str | None:
+    """Return the evaluation that this retraining ended with.
+
+    Return None if it has not ended, or if a budget below `max_hours` has cut its training.
+    """
     path = plan.folder / ENDED
-    return str(json.loads(path.read_bytes())["evaluation"]) if path.exists() else None
+    if not path.exists():
+        return None
+    record = json.loads(path.read_bytes())
+    cut: float | None = record["cut_at_hours"]
+    return str(record["evaluation"]) if cut is None or (max_hours is not None and max_hours <= cut) else None
 
 
-def note_ended(plan: Plan, judged: Judged) -> None:
-    """Record that a retraining has ended with an evaluation: the files of its training are not needed any more."""
-    _write(plan.folder / ENDED, {"evaluation": judged.evaluation, "challenger": judged.challenger})
+def note_ended(plan: Plan, judged: Judged, *, cut: Cut | None) -> None:
+    """Record that a retraining has ended with an evaluation: the files of its training are not needed any more.
+
+    The record of an earlier run with the same evaluation stays.
+    """
+    path = plan.folder / ENDED
+    if path.exists() and json.loads(path.read_bytes())["evaluation"] == judged.evaluation:
+        return
+    hours = cut and cut.max_hours
+    record = {"evaluation": judged.evaluation, "challenger": judged.challenger, "cut_at_hours": hours}
+    _write(path, record)
 
 
 def _log_roles(roles: Roles, log: Log) -> None:

@@ -96,7 +96,10 @@ def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) 
     files = [file for file in config.gold if f"{file.corpus}/{file.split}" in used]
     for file in files:
         if not file.path.is_file():
-            raise InputError(f"no such file, for {file.corpus}/{file.split}; --data says where it is", path=file.path)
+            raise InputError(
+                f"no such file, for {file.corpus}/{file.split}; name its folder (setting data, or --data)",
+                path=file.path,
+            )
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"corpus.{_digest(files)}.parquet"
     if not path.exists():

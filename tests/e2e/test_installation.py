@@ -77,7 +77,7 @@ def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
     assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
     assert rows(home, "SELECT count(*) > 40 FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id='D009369'")
     artifacts = {one["key"]: one["data"] for one in installation.post("artifacts/latest/filter")}
-    assert {"night-home", "batch", "progress-all-batches", "progress-batch"} <= artifacts.keys()
+    assert {"night-home", "batch", "progress-all-batches", "progress-batch", "workers-home"} <= artifacts.keys()
     assert not [key for key in artifacts if key.startswith("progress-pubmed")]  # their files are done
     (row,) = json.loads(artifacts["batch"])
     assert (row["source"], row["documents"], row["state"]) == ("pubmed30n0002.xml.gz", 20, "complete")

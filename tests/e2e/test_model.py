@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -61,6 +62,9 @@ def test_drift_has_a_model_trained_that_takes_over(
     assert drifted["description"].endswith("compared with 7 nights before: drifted in documents")
     better = champion(home)
     assert better != poor
+    (curve,) = installation.post("artifacts/latest/filter", {"artifacts": {"key": {"any_": ["training-tended"]}}})
+    assert curve["description"] == "6 of 6 epochs trained, 0.0 s left"
+    assert [row["epoch"] for row in json.loads(curve["data"]) if row["dev F1"]] == [*range(6)]
     (event,) = installation.events("e2emern.promoted")
     assert event["payload"] == {"champion": better, "left": poor}
 

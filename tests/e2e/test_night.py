@@ -92,7 +92,9 @@ def test_no_model_then_a_full_disk_then_all_is_well(
         make_room(16 << 20)
         night = installation.run("nightly", **given, model=str(installation.folder / "none"))
         assert night["state_type"] == "FAILED"
-        assert night["state"]["message"].endswith("none: no such model folder, and no version of the home")
+        assert night["state"]["message"].endswith(
+            "none: no such model folder, and no version of the home (setting model, or --model)"
+        )
 
         make_room(64 << 10)  # the dump is fetched; not enough for what is made of it
         night = installation.run("nightly", **given)

@@ -164,7 +164,7 @@ def test_progress_counts_the_word_pieces_of_the_bank_and_then_the_documents_of_a
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "none"}, "none: no such model folder, and no version of the home"),
+        ({"model": "none"}, "none: no such model folder, and no version of the home (setting model, or --model)"),
         ({"model": "."}, ".: no config.json; expected a model folder"),
         ({"mesh": "none.parquet"}, "none.parquet: cannot be read as an entities table"),
         ({"device": "tpu"}, "unknown device 'tpu': expected one of auto, cpu, cuda"),

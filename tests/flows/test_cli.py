@@ -94,7 +94,10 @@ def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, en
     ("arguments", "message"),
     [
         (["annotate", "none.xml", "--home", "h"], "none.xml: no such file or folder"),
-        (["annotate", "x", "--home", "h", "--model", "none"], "none: no such model folder, and no version of the home"),
+        (
+            ["annotate", "x", "--home", "h", "--model", "none"],
+            "none: no such model folder, and no version of the home (setting model, or --model)",
+        ),
     ],
 )
 def test_errors_before_the_first_record_are_one_line(world: World, arguments: list[str], message: str) -> None:

@@ -26,7 +26,7 @@ from e2emern.flows.annotate_sources import SourceFile, annotate_batch
 from e2emern.flows.backfill import backfill
 from e2emern.flows.evaluate import evaluate
 from e2emern.flows.nightly import nightly
-from e2emern.flows.pool import annotate_on_pool
+from e2emern.flows.pool import RUNBOOK, annotate_on_pool
 from e2emern.flows.refresh_mesh import refresh_mesh
 from e2emern.flows.retrain import retrain
 from e2emern.flows.settings import read_settings
@@ -124,8 +124,8 @@ def test_what_a_worker_returned_is_waited_for_on_network_storage(
     monkeypatch.setattr("e2emern.flows.pool._SEEN_WITHIN_S", 0.2)
     host = socket.gethostname()
     assert night(tmp_path / "other").failed["pubmed30n0001.xml.gz"] == (
-        f"its mentions were written on {host}, and {host} does not see them after 0 s; is {tmp_path / 'other'} the "
-        "same storage on both hosts?"
+        f"its mentions were written on {host}, and {host} does not see them after 0 s; mount the same storage as "
+        f"{tmp_path / 'other'} (setting home) on both hosts; see {RUNBOOK}"
     )
 
 
@@ -145,7 +145,9 @@ def test_a_batch_is_claimed_before_its_model_is_read(
     monkeypatch.setattr("e2emern.flows.annotate_sources.read_versions", read)
     with (
         disable_run_logger(),
-        pytest.raises(InputError, match=f": is model other, expected {version}; do all hosts have the same release"),
+        pytest.raises(
+            InputError, match=f": is model other on .*, and the sender has {version}; install the same release"
+        ),
     ):
         annotate_batch.fn(sources, version=version, **given)
     assert seen == [True]

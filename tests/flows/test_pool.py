@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import StateType
 from e2emern.flows.pool import Liveness
 
 PENDING, RUNNING, SCHEDULED = StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED
-KILLED = "its worker was killed: no source was locked for 60 s"
+KILLED = "its worker was killed: no source was locked for 60 s (setting unlocked)"
 SLOW = "its worker took it and never began in 300 s (setting patience)"
 
 

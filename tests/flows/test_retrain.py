@@ -247,7 +247,7 @@ def test_a_retraining_without_gold_names_the_setting(world: World, tmp_path: Pat
     assert done.summary == "nothing to learn: no correction waits, and no gold is named"
     home.corrections.mkdir()
     (home.corrections / "mine.txt").write_text(CORRECTED)
-    with pytest.raises(InputError, match="no gold to train on: name its folder as `data` in the settings, or with --d"):
+    with pytest.raises(InputError, match=r"no gold to train on: name its folder \(setting data, or --data\)"):
         retrain_model(home, mesh=world.mesh)
 
 

@@ -238,7 +238,8 @@ def test_one_model_learns_from_several(
          "our: no such file, and none of the shipped recipes (auxiliary, chemicals, continue, ours, paper, student, "
          "unseen)"),
         (["train", "--config", "ours", "--data", "there"],
-         "there/ncbi-disease.train.PubTator: no such file, for ncbi-disease/train; --data says where it is"),
+         "there/ncbi-disease.train.PubTator: no such file, for ncbi-disease/train; name its folder (setting data, or "
+         "--data)"),
         (["train", "--config", "{data}/train.toml", "--set", "epoch=1"],
          "{data}/train.toml: unknown key epoch; did you mean epochs?"),
         (["train", "--config", "{data}/train.toml", "--set", "epochs"],

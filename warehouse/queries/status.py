@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+
 from e2emern.warehouse.layout import CHECKSUMS, Home, file_name
 from e2emern.warehouse.queries import library
 from e2emern.warehouse.registry.corrections import pending_corrections
@@ -18,6 +20,10 @@ from e2emern.warehouse.sources.history import read_history
 from e2emern.warehouse.sources.runs import FLOW_RUN, RunRecord, read_run
 
 _INVALID_SQL = "SELECT kind, count(*) AS number FROM invalid_annotations GROUP BY kind ORDER BY number DESC, kind"
+
+_ONLY_IN_SQL = """
+CREATE TEMP TABLE failures AS FROM warehouse.main.failures WHERE list_contains($sources, source)
+"""  # in front of the view of this name
 
 _PARSERS_SQL = """
 SELECT CAST(split_part(digest, '-', 2) AS INTEGER) AS parser, count(*) AS number
@@ -67,8 +73,7 @@ def status(home: Home) -> Status:
     if current_number(home) is not None:
         with open_snapshot(home) as connection:
             snapshot = describe(home, connection)
-            for kind, number, _sources, example in connection.execute(library()["failures"].sql).fetchall():
-                failures[kind if number > 1 else example["reason"]] = number
+            failures = _by_reason(connection)
             (recorded,) = connection.execute("SELECT sum(invalid_annotations) FROM sources WHERE current").fetchall()[0]
             if recorded:  # most homes have none, and then no file is read
                 invalid = dict(connection.execute(_INVALID_SQL).fetchall())
@@ -89,6 +94,21 @@ def status(home: Home) -> Status:
         pending_corrections=tuple(pending_corrections(home)),
         parsers=parsers,
     )
+
+
+def failures_in(home: Home, sources: Collection[str]) -> dict[str, int]:
+    """Return the failures in sources of the current snapshot by reason, as `Status.failures`.
+
+    Raises `WarehouseError` without a snapshot that can be opened.
+    """
+    with open_snapshot(home) as connection:
+        connection.execute(_ONLY_IN_SQL, {"sources": list(sources)})
+        return _by_reason(connection)
+
+
+def _by_reason(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    rows = connection.execute(library()["failures"].sql).fetchall()
+    return {kind if number > 1 else example["reason"]: number for kind, number, _sources, example in rows}
 
 
 def backlog(home: Home, snapshot: Snapshot | None, *, withdrawn: Collection[str]) -> list[str]:

@@ -98,7 +98,12 @@ def check_judged(home: Home, evaluation: str) -> None:
 
 def read_report(home: Home, evaluation: str) -> str:
     """Return the report of an evaluation."""
-    return (_folder(home, evaluation) / "report.md").read_text(encoding="utf-8")
+    return report_path(home, evaluation).read_text(encoding="utf-8")
+
+
+def report_path(home: Home, evaluation: str) -> Path:
+    """Return the file of the report of an evaluation."""
+    return _folder(home, evaluation) / "report.md"
 
 
 def evaluations(home: Home) -> list[Judged]:

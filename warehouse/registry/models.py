@@ -135,7 +135,11 @@ def learning_curve(folder: Path) -> list[dict[str, Any]]:
 
     Raises `WarehouseError` if the file is damaged.
     """
-    path = folder / _CURVE
+    return read_curve(folder / _CURVE)
+
+
+def read_curve(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a curve of a training; none if it is absent. Raises `WarehouseError` if it is damaged."""
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (FileNotFoundError, NotADirectoryError):

@@ -106,6 +106,21 @@ def test_a_resumed_training_ends_with_the_same_weights(
     assert not (tmp_path / "parts" / "checkpoint").exists()
 
 
+def test_a_training_continues_on_a_host_of_another_precision(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: `auto` is bf16 on one host and fp32 on another, and the checkpoint was refused as another training's."""
+    lines: list[str] = []
+    for precision in ("bf16", "fp32", "bf16"):
+        monkeypatch.setattr("e2emern.model.training.recipe.fastest_precision", lambda device, one=precision: one)
+        done = run(data, tmp_path / "model", stop_after=None if precision == "bf16" and lines else 2, log=lines.append)
+    assert done.finished
+    assert "begun on a host that trains in bf16, continued in fp32" in lines
+    monkeypatch.setattr("e2emern.model.training.recipe.fastest_precision", lambda device: "fp32")
+    assert run(data, tmp_path / "model").finished
+    assert json.loads((tmp_path / "model" / "recipe.json").read_text())["precision"] == "bf16"
+
+
 CONFIG = """
 encoder = "encoder"
 corpus = "corpus.parquet"

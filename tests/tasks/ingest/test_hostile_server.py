@@ -56,7 +56,7 @@ def test_a_body_without_end_is_refused_at_the_limit(site: Site, tmp_path: Path) 
     site.add(TWO, packed(2, size=6_000_000))
     site.faults[ONE] = [endless]
     outcomes = fetch(site, tmp_path, limits=Limits(largest=2_000_000, least_free=0))
-    reason = "exceeds 0.002 GB; allow larger files with --max-gb if you trust its source"
+    reason = "exceeds 0.002 GB; allow larger files (setting max_gb, or --max-gb) if you trust its source"
     assert sorted(outcomes, key=lambda one: one.name) == [
         FileOutcome(ONE, "failed", reason=reason),
         FileOutcome(TWO, "failed", reason=reason),

@@ -308,7 +308,10 @@ def test_the_year_of_the_files_names_the_version(tmp_path: Path) -> None:
     supp.write_bytes(gzip.compress(SUPP.encode()))
     home = Home(tmp_path / "home")
     assert import_mesh([desc], home=home).mesh_version == "2026"
-    with pytest.raises(InputError, match="found the years 2025, 2026 in the names; name the version with --version"):
+    with pytest.raises(
+        InputError,
+        match=r"found the years 2025, 2026 in the names; name the version \(parameter version, or --version\)",
+    ):
         import_mesh([desc, supp], home=home)
     assert import_mesh([desc, supp], version="mixed", home=home).concepts == 7
 

@@ -204,7 +204,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "reason"),
     [
-        (["none.txt"], "none.txt: no such gold file; expected FILE or CORPUS/SPLIT=FILE"),
+        (["none.txt"], r"none.txt: no such gold file \(setting gold, or --gold\); expected FILE or CORPUS/SPLIT=FILE"),
         (["{tmp}/empty.txt"], "empty.txt: the file is empty; expected PubTator text$"),
         (["{tmp}/junk.txt"], "junk.txt: line 4: a second .a. line with other text; expected one a document$"),
         (

@@ -10,7 +10,7 @@ import pytest
 
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home
-from e2emern.warehouse.queries.status import Status, status
+from e2emern.warehouse.queries.status import Status, failures_in, status
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.sources.runs import FLOW_RUN, begin_run, write_run
 from tests.warehouse.homes import VERSIONS, add_run, add_source, add_vocabulary, document, key, mention
@@ -74,6 +74,8 @@ def test_home_with_snapshot(tmp_path: Path) -> None:
         ("no PMID", 2),
         ("record of 5,000 characters", 1),  # alone of its kind: in its own words
     ]
+    assert failures_in(home, ["a"]) == found.failures
+    assert failures_in(home, ["b"]) == {}
     assert list(found.invalid_annotations.items()) == [("outside the text", 2), ("no type", 1)]
     assert found.damaged == {"b": "truncated at byte 7"}
     assert (snapshot.sources, snapshot.damaged, snapshot.documents, snapshot.concepts) == (2, 1, 1, 2)
