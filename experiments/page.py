@@ -94,7 +94,7 @@ def _about(made_from: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> Itera
         code = [f"`{commit}`" + ("" if count == len(runs) else f" ({count} runs)") for commit, count in commits.items()]
         yield f"* **Code**: commit {', '.join(code)}."
     yield (
-        "* **Figures**: per cent; mean of the seeds, and their range. `gain` is the gain of our system (`progressive`)"
+        "* **Figures**: per cent; mean of the seeds, and their range. `gain` is the gain of our system"
         " over the row,\n  with the 95 % interval of a paired bootstrap over documents, pooled over the seeds that both"
         " have; **bold** if it excludes zero."
     )

@@ -23,6 +23,7 @@ from prefect.logging import get_run_logger
 from e2emern.flows.annotate import Outcome
 from e2emern.tasks.sources import Source, count_records
 from e2emern.warehouse.errors import WarehouseError
+from e2emern.warehouse.files import revalidate
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.snapshots.file_stats import file_facts
 from e2emern.warehouse.sources.counts import SourceSummary, finished, read_parse_summary
@@ -130,15 +131,28 @@ def read_work(client: SyncPrefectClient, runs: Mapping[str, str]) -> list[dict[s
 
 
 def find_unseen(home: Home, keys: Iterable[SourceKey], versions: Versions, returned: dict[str, Returned]) -> list[str]:
-    """Return the names of the sources whose mentions file a worker wrote and this host does not see as written."""
+    """Return the names of the sources whose files a worker wrote and this host does not see as written."""
     listed = finished(home, versions)
     return [
         key.name
         for key in keys
         if (one := returned.get(key.name)) is not None
         and one.sha256 is not None
-        and not (key.stem in listed and _digest(home.mentions(key, versions)) == one.sha256)
+        and not (
+            key.stem in listed and sees_documents(home, key) and _digest(home.mentions(key, versions)) == one.sha256
+        )
     ]
+
+
+def sees_documents(home: Home, key: SourceKey) -> bool:
+    """Return whether this host sees the documents of a source: it may have looked for them before they were written."""
+    documents = home.documents(key)
+    revalidate(documents.parent)
+    try:
+        documents.open("rb").close()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _digest(path: Path) -> str | None:

@@ -32,7 +32,7 @@ from e2emern.defaults import MESH
 from e2emern.flows.annotate import Outcome, begin_in, run_sources
 from e2emern.flows.annotate_sources import SourceFile
 from e2emern.flows.artifacts import artifact_key
-from e2emern.flows.batches import Returned, cut, estimate_records, find_unseen, read_batch
+from e2emern.flows.batches import Returned, cut, estimate_records, find_unseen, read_batch, sees_documents
 from e2emern.flows.live_artifacts import ProgressArtifact, Workers
 from e2emern.flows.queues import ANNOTATE
 from e2emern.flows.settings import Settings
@@ -266,7 +266,11 @@ class Pool:
     def _is_finished(self, batch: _Batch, outcome: Outcome, client: SyncPrefectClient, done: Collection[str]) -> bool:
         """Return whether a batch is finished; if so, add it to the outcome. Send it again if its run is lost."""
         log = get_run_logger()
-        left = [source for source in batch.sources if source.key.stem not in done]
+        left = [
+            source
+            for source in batch.sources
+            if source.key.stem not in done or not sees_documents(self.home, source.key)
+        ]
         if not left:
             self._add(batch, outcome, {})
             return True

@@ -80,6 +80,7 @@ def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
     """Puts what this process does with files below a folder on network storage."""
     storage = NetworkStorage(root)
     scandir: Callable[..., Any] = os.scandir
+    listdir: Callable[..., Any] = os.listdir
     open_file: Callable[..., Any] = io.open
     open_descriptor: Callable[..., Any] = os.open
     flock, replace = fcntl.flock, os.replace
@@ -89,6 +90,9 @@ def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
             return scandir(path)
         with scandir(path) as entries:
             return _Entries(storage.listed.setdefault(str(path), list(entries)))
+
+    def names(path: Any = ".") -> list[Any]:
+        return [entry.name for entry in listing(path)] if storage.is_cached(path) else listdir(path)
 
     def opening(path: Any, mode: str = "r", *args: Any, **given: Any) -> Any:
         if storage.is_cached(path) and mode in ("r", "rb", "r+b") and str(path) in storage.missed:
@@ -120,6 +124,7 @@ def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
 
     monkeypatch.setattr(os, "replace", replacing)
     monkeypatch.setattr(os, "scandir", listing)
+    monkeypatch.setattr(os, "listdir", names)
     monkeypatch.setattr(os, "open", opening_descriptor)
     monkeypatch.setattr(io, "open", opening)
     monkeypatch.setattr(fcntl, "flock", locking)

@@ -52,7 +52,8 @@ def test_deployments_and_units_are_copied_once(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["deploy", "--copy", str(tmp_path / "own")])
     assert done.exit_code == 0
     units = [f"e2emern-{name}.service" for name in ("coordinator", "server", "trainer@", "worker@")]
-    names = ["automations.yaml", *units, "prefect.env", "prefect.yaml"]
+    containers = ["Dockerfile", "Dockerfile.dockerignore", "kubernetes-pool.json", "kubernetes.yaml"]
+    names = sorted([*containers, "automations.yaml", *units, "prefect.env", "prefect.yaml", "slurm.sh"])
     assert sorted(path.name for path in (tmp_path / "own").iterdir()) == names
     copied = yaml.safe_load((tmp_path / "own" / "prefect.yaml").read_text("utf-8"))
     assert "nightly" in [one["name"] for one in copied["deployments"]]
