@@ -251,7 +251,7 @@ def test_one_limit_of_time_for_the_command_line_and_the_library() -> None:
 def test_help_lists_options_and_defaults() -> None:
     printed = " ".join(invoke("query", "co-mentions", "--help").output.split())
     assert "--disease ID_OR_NAME Only this disease and all below it." in printed
-    assert "--least N Only pairs in at least so many documents. [default: 1]" in printed
+    assert "--least N Only pairs in at least this many documents. [default: 1]" in printed
     assert "Example: e2emern query co-mentions" in printed
 
 
