@@ -16,7 +16,7 @@ from e2emern.defaults import MESH
 from e2emern.model.inference.timings import Report
 from e2emern.model.progress import Progress, silent
 from e2emern.tasks.annotate import Annotated, already_annotated, annotate_source
-from e2emern.tasks.chunks import Annotator, InProcess, LostProcessError, Processes, cores
+from e2emern.tasks.chunks import Annotator, InProcess, LostProcessError, Processes
 from e2emern.tasks.devices import describe_device, pick_device
 from e2emern.tasks.errors import InputError, ProblemsError, problems_in_lines
 from e2emern.tasks.models import keep_vocabulary, load, read_versions
@@ -259,7 +259,6 @@ def _annotator(
     return Processes(
         read_versions(model, mesh),
         count=processes,
-        threads=max(1, cores() // processes),
         model=model,
         mesh=mesh,
         home=home,

@@ -99,19 +99,20 @@ class Processes(AbstractContextManager["Processes"]):
 
     Attributes:
         count: number of processes.
-        threads: of torch, in each process.
+        threads: of torch, in each process: its share of the cores.
     """
 
     versions: Versions
     count: int
-    threads: int
     model: Path
     mesh: Path
     home: Home
     device: str
+    threads: int = field(init=False)
     _pool: ProcessPoolExecutor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.threads = max(1, cores() // self.count)
         # A forked process would share locks and threads of torch in an unknown state.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(self.count, context, initializer=_begin, initargs=(self.threads,))

@@ -77,21 +77,18 @@ def measure(
     source, last = iter(documents), 0.0
     with tempfile.TemporaryDirectory(prefix="e2emern-bench-") as folder:
         for number in numbers:
-            threads = max(1, cores() // number)
             annotators = Processes(
-                versions, count=number, threads=threads, model=model, mesh=mesh, home=Home(Path(folder)), device=place
+                versions, count=number, model=model, mesh=mesh, home=Home(Path(folder)), device=place
             )
             with annotators:
-                speed = _measure(annotators, source, number, threads, length=seconds / len(numbers))
+                speed = _measure(annotators, source, length=seconds / len(numbers))
             yield speed
             if speed.per_second < _PAYS * last:
                 return
             last = speed.per_second
 
 
-def _measure(
-    annotators: Processes, documents: Iterator[Document], number: int, threads: int, *, length: float
-) -> Speed:
+def _measure(annotators: Processes, documents: Iterator[Document], *, length: float) -> Speed:
     began: float | None = None
     cpu: float | None = None
     found, words = 0, 0
@@ -101,7 +98,7 @@ def _measure(
             yield Chunk(list(islice(documents, CHUNK)))
 
     for at, chunk in enumerate(annotators.read(chunks())):
-        if at < 2 * number:  # by then every process has loaded the model
+        if at < 2 * annotators.count:  # by then every process has loaded the model
             began, cpu = time.monotonic(), _cpu_seconds()
             continue
         found += len(chunk.documents)
@@ -110,8 +107,8 @@ def _measure(
     if began is None or not found:
         raise AssertionError  # chunks are fed until some have returned
     return Speed(
-        processes=number,
-        threads=threads,
+        processes=annotators.count,
+        threads=annotators.threads,
         documents=found,
         words=words,
         seconds=ended - began,

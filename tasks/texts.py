@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from e2emern.defaults import MESH, MODEL
 from e2emern.model.document import Candidate, Document, Mention, Text
 from e2emern.model.progress import Progress, silent
-from e2emern.tasks.chunks import Processes, cores
+from e2emern.tasks.chunks import Processes
 from e2emern.tasks.devices import pick_device
 from e2emern.tasks.documents import CHUNK_CHARACTERS, text_of
 from e2emern.tasks.errors import InputError
@@ -87,7 +87,6 @@ def processes_for_texts(
     return Processes(
         read_versions(folder, table),
         count=count,
-        threads=max(1, cores() // count),
         model=folder,
         mesh=table,
         home=home or Home(cache),

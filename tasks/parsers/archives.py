@@ -32,8 +32,7 @@ _ENCRYPTED = 1  # in the flags of a member of a zip
 _DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, OSError, ValueError, OverflowError),
-    NotImplementedError,  # a version or compression of zip that Python does not know
-    RecursionError,  # headers of a tar that extend each other
+    RuntimeError,  # of zipfile: an unknown version or compression; of tarfile: headers that extend each other
 )
 
 
