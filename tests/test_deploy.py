@@ -160,7 +160,8 @@ def test_make_torch_chooses_the_build_of_the_locked_version(tmp_path: Path) -> N
         ("whl/cu130", "99.0+cu130"),
     ):
         write_wheel(tmp_path / folder / "torch", version)
-    printed = ["make", "--dry-run", "torch", f"TORCH_INDEX=file://{tmp_path}/whl", "INSTALLED=/", "BIN=/venv/bin"]
+    settings = [f"TORCH_INDEX=file://{tmp_path}/whl", "INSTALLED=/", "BIN=/venv/bin"]
+    printed = ["make", "--no-print-directory", "--dry-run", "torch", *settings]
     made = subprocess.run(printed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     command = made[made.index("/venv/bin/pip") :].replace("/venv/bin/pip", f"{sys.executable} -m pip --isolated")
     command = command.replace("--quiet", f"--no-deps --dry-run --ignore-installed --index-url file://{tmp_path}/pypi")
