@@ -35,7 +35,8 @@ def test_documents_do_not_end(tmp_path: Path) -> None:
 def test_a_host_is_measured_and_a_first_load_planned(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("e2emern.tasks.host_speed.cores", lambda: 1)
+    for module in ("host_speed", "chunks"):
+        monkeypatch.setattr(f"e2emern.tasks.{module}.cores", lambda: 1)
     (tmp_path / "a.xml.gz").write_bytes(dump(1))
     words = ["bench", str(tmp_path / "a.xml.gz"), "--model", str(world.model), "--mesh", str(world.mesh)]
     done = CliRunner().invoke(app, [*words, "--device", "cpu", "--seconds", "1", "--documents", "1000", "--json"])
