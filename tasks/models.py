@@ -66,12 +66,16 @@ def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Disable the garbage collector: it takes a fifth of the time to load, and finds nothing among new objects."""
+    """Load without the garbage collector, and let it skip what was loaded: hundreds of thousands of concepts.
+
+    Traversing them takes a fifth of the time to load, and later an eighth of the time to annotate.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if enabled:
             gc.enable()
 
