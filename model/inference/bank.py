@@ -101,17 +101,19 @@ class EntityBank:
         projected = queries.float() @ self.basis.T
         if cosine:
             projected = torch.cat([projected, (queries.float() @ self.mean)[:, None]], dim=1)
-        searched = (self._directions if cosine else self._searched)[first:last].T
+        searched = (self._directions if cosine else self._searched)[first:last]
         found = []
-        for begin in range(0, len(queries), 64):  # 64 x 200 k scores at a time: 25 MB
-            scores = projected[begin : begin + 64].to(searched.dtype) @ searched
+        all_scores = searched.new_empty(last - first, 64)  # 200 k x 64 at a time: 25 MB, allocated once
+        for begin in range(0, len(queries), 64):
+            some = projected[begin : begin + 64].to(searched.dtype)
+            scores = torch.mm(searched, some.T, out=all_scores[:, : len(some)])
             rows = greatest(scores, min(4 * k, last - first)).cpu().numpy() + first
             for row, best in enumerate(self.owner[rows].tolist()):
                 concepts = list(dict.fromkeys(best))
                 read = len(best)
                 while len(concepts) < k and read < last - first:  # some concepts have many names among the best
                     read = min(4 * read, last - first)
-                    deeper = scores[row].topk(read).indices.cpu().numpy() + first
+                    deeper = scores[:, row].topk(read).indices.cpu().numpy() + first
                     concepts = list(dict.fromkeys(self.owner[deeper].tolist()))
                 found.append(concepts[:k])
         return found
@@ -220,19 +222,21 @@ class EntityBank:
 
 
 def greatest(scores: Tensor, count: int, *, block: int = 64) -> Tensor:
-    """Return the columns of the `count` greatest scores of each row, greatest first: (S, N) to int64 (S, count).
+    """Return the rows of the `count` greatest scores of each column, greatest first: (N, S) to int64 (S, count).
 
-    Each of them is in one of the `count` blocks of columns with the greatest maxima, so that only those are sorted.
+    Each of them is in one of the `count` blocks of rows with the greatest maxima, so that only those are sorted. The
+    maxima of rows, not of columns, since a processor takes those of many columns at once.
     """
-    blocks = scores.shape[1] // block
+    blocks = len(scores) // block
     if blocks <= count:
-        return scores.topk(count, dim=1).indices
-    whole, rest = scores[:, : blocks * block].unflatten(1, (blocks, block)), scores[:, blocks * block :]
-    best = whole.amax(2).topk(count, dim=1).indices[:, :, None]
-    columns = (best * block + torch.arange(block, device=best.device)).flatten(1)
-    tail = torch.arange(blocks * block, scores.shape[1], device=best.device).expand(len(scores), -1)
-    likely = torch.cat([whole.gather(1, best.expand(-1, -1, block)).flatten(1), rest], dim=1)
-    return torch.cat([columns, tail], dim=1).gather(1, likely.topk(count, dim=1).indices)
+        return scores.T.topk(count, dim=1).indices
+    whole, rest = scores[: blocks * block].unflatten(0, (blocks, block)), scores[blocks * block :]
+    best = whole.amax(1).T.contiguous().topk(count, dim=1).indices
+    columns = torch.arange(len(best), device=best.device)[:, None]
+    rows = (best[:, :, None] * block + torch.arange(block, device=best.device)).flatten(1)
+    tail = torch.arange(blocks * block, len(scores), device=best.device).expand(len(best), -1)
+    likely = torch.cat([whole[best, :, columns].flatten(1), rest.T], dim=1)
+    return torch.cat([rows, tail], dim=1).gather(1, likely.topk(count, dim=1).indices)
 
 
 def read_bank(folder: Path, vocabulary: Vocabulary) -> EntityBank | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.models import read_vocabulary
+from e2emern.tasks.models import load, read_vocabulary
+from e2emern.warehouse.layout import Home
+from tests.flows.world import World
 from tests.model import tiny
 
 
@@ -38,3 +41,10 @@ def test_what_is_none_is_reported_in_a_line(
         read_vocabulary(path)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_garbage_collector_skips_a_loaded_model(world: World, tmp_path: Path) -> None:
+    before = gc.get_freeze_count()
+    load(world.model, world.mesh, home=Home(tmp_path), device="cpu")
+    assert gc.get_freeze_count() > before
+    assert gc.isenabled()
