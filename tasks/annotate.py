@@ -2,26 +2,36 @@
 
 Parsing writes its three files first (`tasks.documents`). Then chunks of documents are annotated (`tasks.chunks`). If
 the text of a document was annotated before, its mentions are reused. The mentions file is committed last, so its
-presence marks the source as done. A run that dies earlier leaves no committed file.
+presence marks the source as done. A run that dies earlier leaves no committed file, but the finished parts of a large
+source (`tasks.parts`), which the next run does not annotate again. Several processes can annotate one source: each
+locks the parts that it annotates, and the one that finds all parts finished joins them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow.parquet as pq
 
 from e2emern.model.document import MENTION_FIELDS, Document
 from e2emern.model.inference.timings import Report
 from e2emern.model.progress import Progress, silent
 from e2emern.tasks.chunks import AnnotatedChunk, Annotator, Chunk
 from e2emern.tasks.documents import parse_source, read_documents
+from e2emern.tasks.parts import PART, Block, Part, Tally, cut_parts, cut_shares, is_sound, read_part, write_part
 from e2emern.tasks.sources import Source
+from e2emern.warehouse.files import locked, revalidate
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.parquet import Rows, TableWriter
 from e2emern.warehouse.schemas import FAILURES, MENTIONS
-from e2emern.warehouse.sources.counts import SourceSummary, read_source_summary
+from e2emern.warehouse.sources.counts import ParseSummary, SourceSummary, read_source_summary
 from e2emern.warehouse.sources.reuse import Carried, reused_mentions
 
 
@@ -35,37 +45,43 @@ class Annotated:
     report: Report = field(default_factory=Report)
 
 
-def annotate_source(source: Source, *, annotator: Annotator, home: Home, progress: Progress = silent) -> Annotated:
+def annotate_source(
+    source: Source, *, annotator: Annotator, home: Home, part: int = PART, progress: Progress = silent
+) -> Annotated:
     """Parse a source unless it is parsed already, annotate its documents, and write its failures and mentions.
 
-    `progress` counts the documents of the source. A document that the model cannot read becomes a failure. Raises
-    SourceError if no record can be read, or if the file changes while it is read, and what `annotator.read` raises.
+    A source with more than `part` documents is annotated in parts; finished parts are not annotated again. `progress`
+    counts the documents of the source. A document that the model cannot read becomes a failure. Raises SourceError if
+    no record can be read, or if the file changes while it is read, and what `annotator.read` raises.
     """
-    versions = annotator.versions
-    report = Report()
-    progress("documents", 0, None)
-    parsed = parse_source(source, home=home, report=report)
-    with report.timed("carry"):
-        carried = reused_mentions(home, source.key, versions)
-    tally, done = _Tally(), 0
-    with (
-        TableWriter(home.mentions(source.key, versions), MENTIONS) as mentions,  # committed last
-        TableWriter(home.unread(source.key, versions), FAILURES) as unread,
-    ):
-        origin = {"source": source.key.name, "digest": source.key.digest}
-        for chunk in annotator.read(_chunks(home, source, carried)):
-            report += chunk.report
-            with report.timed("write"):
-                unread.append([origin | row for row in _unread_rows(chunk)])
-                for rows in _mention_rows(chunk, carried, origin | versions.columns):
-                    tally.concepts.update(filter(None, mentions.append(rows)["mesh_id"].unique().to_pylist()))
-            tally.add(chunk)
-            done += len(chunk.documents)
-            progress("documents", done, parsed.documents)
-        summary = parsed.annotated(without_text=tally.without_text, unread=tally.unread, carried=tally.carried)
-        summary.counts.check(source=source.key.name)
-        mentions.metadata.update(summary.to_metadata())
-    return Annotated(summary=summary, mentions=mentions.rows, concepts=frozenset(tally.concepts), report=report)
+    work = _begin(source, annotator, home, progress)
+    parts = cut_parts(work.parsed.documents, size=part)
+    if len(parts) < 2:
+        return work.write(work.annotate_whole())
+    work.annotate_parts(parts)
+    with locked(home.claim(source.key, annotator.versions, "join"), best_effort=True):
+        if work.is_written:  # by another process
+            return read_annotated(source, home=home, versions=annotator.versions)
+        done = work.write(read_part(work.path(each)) for each in parts)
+        shutil.rmtree(home.parts(source.key, annotator.versions))
+    return done
+
+
+def annotate_share(
+    source: Source, share: int, *, annotator: Annotator, home: Home, part: int = PART, progress: Progress = silent
+) -> Annotated | None:
+    """Annotate the parts of one share of a source (`cut_shares`). If they are the last ones, complete the source.
+
+    Returns None if parts are left, and raises what `annotate_source` does.
+    """
+    work = _begin(source, annotator, home, progress)
+    parts = cut_parts(work.parsed.documents, size=part)
+    if len(parts) > 1:
+        work.annotate_parts(cut_shares(parts)[share])
+        revalidate(home.parts(source.key, annotator.versions))
+        if not all(work.path(each).exists() for each in parts):
+            return None
+    return annotate_source(source, annotator=annotator, home=home, part=part, progress=progress)
 
 
 def already_annotated(source: Source, *, home: Home, versions: Versions) -> SourceSummary:
@@ -73,26 +89,160 @@ def already_annotated(source: Source, *, home: Home, versions: Versions) -> Sour
     return read_source_summary(home.mentions(source.key, versions))
 
 
+def read_annotated(source: Source, *, home: Home, versions: Versions) -> Annotated:
+    """Return the counts of a source that another process has annotated. Raises as `already_annotated`."""
+    summary = already_annotated(source, home=home, versions=versions)
+    return Annotated(summary=summary, mentions=pq.read_metadata(home.mentions(source.key, versions)).num_rows)
+
+
+def _begin(source: Source, annotator: Annotator, home: Home, progress: Progress) -> _Work:
+    report = Report()
+    progress("documents", 0, None)
+    parsed = parse_source(source, home=home, report=report)
+    return _Work(source, annotator, home, parsed, report, progress)
+
+
+_Chunk = TypeVar("_Chunk", bound=Sized)
+
+
+class _TakenError(Exception):
+    """Another process annotates a part."""
+
+
 @dataclass(slots=True)
-class _Tally:
-    """Running counts of the documents of a source."""
+class _Work:
+    """The annotation of a parsed source in this process."""
 
-    without_text: int = 0
-    unread: int = 0  # documents that the model could not read
-    carried: int = 0
-    concepts: set[str] = field(default_factory=set)
+    source: Source
+    annotator: Annotator
+    home: Home
+    parsed: ParseSummary
+    report: Report
+    progress: Progress
+    _done: int = 0  # documents
+    _total: int = 0
+    _carried: Carried = field(default_factory=Carried)
 
-    def add(self, chunk: AnnotatedChunk) -> None:
-        self.without_text += chunk.without_text
-        self.unread += sum(isinstance(found, str) for found in chunk.found)
-        self.carried += chunk.found.count(None)
+    def path(self, part: Part) -> Path:
+        """Path of the file of a part."""
+        return part.path(self.home, self.source.key, self.annotator.versions)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the source is done."""
+        return self.home.mentions(self.source.key, self.annotator.versions).exists()
+
+    def write(self, blocks: Iterable[Block]) -> Annotated:
+        """Write the files of the source, the mentions last."""
+        key, versions = self.source.key, self.annotator.versions
+        tally = Tally()
+        with (
+            TableWriter(self.home.mentions(key, versions), MENTIONS) as mentions,  # committed last
+            TableWriter(self.home.unread(key, versions), FAILURES) as unread,
+        ):
+            for block in blocks:
+                with self.report.timed("write"):
+                    unread.append(block.unread)
+                    tally.add(block, mentions=mentions)
+            summary = self.parsed.annotated(without_text=tally.without_text, unread=tally.unread, carried=tally.carried)
+            summary.counts.check(source=key.name)
+            mentions.metadata.update(summary.to_metadata())
+        return Annotated(
+            summary=summary, mentions=mentions.rows, concepts=frozenset(tally.concepts), report=self.report
+        )
+
+    def annotate_whole(self) -> Iterator[Block]:
+        """Yield all documents, annotated."""
+        self._total = self.parsed.documents
+        self._carry()
+        yield from map(self._block, self.annotator.read(self._chunks(Part(0, self._total))))
+
+    def annotate_parts(self, parts: Sequence[Part]) -> None:
+        """Write the files of parts that are not finished; wait for those that other processes annotate."""
+        missing = self._unfinished(parts)
+        self._total = sum(map(len, parts))
+        self._count(self._total - sum(map(len, missing)))
+        while missing:
+            self._carry()
+            missing = self._annotate_free(missing)
+            for part in missing[:1]:
+                with self._claim(part):  # its process has finished it, or died
+                    missing = self._unfinished(missing)
+
+    def _annotate_free(self, parts: Sequence[Part]) -> list[Part]:
+        """Annotate the parts that no other process annotates, and return the others.
+
+        The chunks of all parts are one stream, so no process waits at the end of a part.
+        """
+        taken, begun = list[Part](), deque[tuple[Part, ExitStack]]()
+        with ExitStack() as claims:
+
+            def chunks() -> Iterator[Chunk]:
+                for part in parts:
+                    claim = claims.enter_context(ExitStack())
+                    try:
+                        claim.enter_context(self._claim(part, busy=_TakenError()))
+                    except _TakenError:
+                        taken.append(part)
+                        continue
+                    if self._unfinished([part]):
+                        begun.append((part, claim))
+                        yield from self._chunks(part)
+                    else:  # another process has finished it since
+                        claim.close()
+
+            with closing(self.annotator.read(chunks())) as annotated:
+                for chunk in annotated:
+                    part, claim = begun.popleft()
+                    with claim:
+                        blocks = map(self._block, _next(len(part), chain([chunk], annotated)))
+                        write_part(self.path(part), blocks, report=self.report)
+        return taken
+
+    def _unfinished(self, parts: Sequence[Part]) -> list[Part]:
+        return [part for part in parts if not (self.is_written or is_sound(self.path(part)))]
+
+    def _count(self, documents: int) -> None:
+        self._done += documents
+        self.progress("documents", self._done, self._total)
+
+    def _carry(self) -> None:
+        if "carry" not in self.report.seconds:
+            with self.report.timed("carry"):
+                self._carried = reused_mentions(self.home, self.source.key, self.annotator.versions)
+
+    def _claim(self, part: Part, *, busy: Exception | None = None) -> AbstractContextManager[None]:
+        claim = self.home.claim(self.source.key, self.annotator.versions, str(part))
+        return locked(claim, busy=busy, best_effort=True)
+
+    def _chunks(self, part: Part) -> Iterator[Chunk]:
+        """Yield the documents of a part in chunks."""
+        known = self._carried.records
+        documents_file = self.home.documents(self.source.key)
+        for documents in _next(len(part), read_documents(documents_file, first=part.first)):
+            reused = (at for at, one in enumerate(documents) if one.record in known and _has_text(one))
+            yield Chunk(documents, frozenset(reused))
+
+    def _block(self, chunk: AnnotatedChunk) -> Block:
+        """Return the rows of an annotated chunk."""
+        self._count(len(chunk.documents))
+        self.report += chunk.report
+        origin = {"source": self.source.key.name, "digest": self.source.key.digest}
+        constant = origin | self.annotator.versions.columns
+        return Block(
+            mentions=_mention_rows(chunk, self._carried, constant),
+            unread=[origin | row for row in _unread_rows(chunk)],
+            documents=len(chunk.documents),
+            without_text=chunk.without_text,
+            carried=chunk.found.count(None),
+        )
 
 
-def _chunks(home: Home, source: Source, carried: Carried) -> Iterator[Chunk]:
-    """Yield the documents of a source in chunks."""
-    for documents in read_documents(home.documents(source.key)):
-        reused = (at for at, one in enumerate(documents) if one.record in carried.records and _has_text(one))
-        yield Chunk(documents, frozenset(reused))
+def _next(documents: int, chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
+    """Yield the next chunks until they have so many documents."""
+    while documents > 0:
+        yield (chunk := next(chunks))
+        documents -= len(chunk)
 
 
 def _has_text(document: Document) -> bool:

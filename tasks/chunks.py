@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
@@ -58,6 +58,9 @@ class AnnotatedChunk:
     without_text: int
     report: Report
 
+    def __len__(self) -> int:
+        return len(self.documents)
+
 
 class LostProcessError(InputError):
     """An annotating process was killed, so no source can be annotated further. What is done stays done."""
@@ -70,7 +73,7 @@ class Annotator(Protocol):
     def versions(self) -> Versions:
         """Return the versions that the mentions will have."""
 
-    def read(self, chunks: Iterable[Chunk]) -> Iterator[AnnotatedChunk]:
+    def read(self, chunks: Iterable[Chunk]) -> Generator[AnnotatedChunk, None, None]:
         """Yield each chunk with its mentions, in order."""
 
 
@@ -85,7 +88,7 @@ class InProcess:
         """Return the versions of the model and of its vocabulary."""
         return Versions(self.cascade.model_version, self.cascade.mesh_version)
 
-    def read(self, chunks: Iterable[Chunk]) -> Iterator[AnnotatedChunk]:
+    def read(self, chunks: Iterable[Chunk]) -> Generator[AnnotatedChunk, None, None]:
         """Yield each chunk with its mentions, in order."""
         for prepared in _ahead(map(_prepare, chunks)):
             yield _annotate(prepared, self.cascade)
@@ -124,11 +127,11 @@ class Processes(AbstractContextManager["Processes"]):
                 process.terminate()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def read(self, chunks: Iterable[Chunk]) -> Iterator[AnnotatedChunk]:
+    def read(self, chunks: Iterable[Chunk]) -> Generator[AnnotatedChunk, None, None]:
         """Yield each chunk with its mentions, in order. Raises what `map` does."""
         return self.map(_prepare_and_annotate, chunks)
 
-    def map(self, work: Callable[[_Given, Cascade], _T], items: Iterable[_Given]) -> Iterator[_T]:
+    def map(self, work: Callable[[_Given, Cascade], _T], items: Iterable[_Given]) -> Generator[_T, None, None]:
         """Yield the result of each item, in order; two items for each process are in work or wait for it.
 
         Args:

@@ -74,12 +74,13 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
     return summary
 
 
-def read_documents(path: Path) -> Iterator[list[Document]]:
+def read_documents(path: Path, *, first: int = 0) -> Iterator[list[Document]]:
     """Yield the documents of a documents file in order, in lists of bounded length, with the fields a model needs.
 
-    Raises WarehouseError if the file is damaged, OSError if it cannot be read now.
+    Begin at row `first`, a multiple of `CHUNK_RECORDS`. Raises WarehouseError if the file is damaged, OSError if it
+    cannot be read now.
     """
-    for batch in read_batches(path, columns=_READ, rows=CHUNK_RECORDS):
+    for batch in read_batches(path, columns=_READ, rows=CHUNK_RECORDS, first=first):
         chunk: list[Document] = []
         characters = 0
         for row in batch.to_pylist():

@@ -159,9 +159,13 @@ class Home:
             "deletions": f"deletions/{file}",
         }
 
-    def claim(self, key: SourceKey, versions: Versions) -> Path:
-        """Path of the file that a worker locks while it annotates a source."""
-        return self.mentions_folder(versions) / f".claim-{key.stem}"
+    def parts(self, key: SourceKey, versions: Versions) -> Path:
+        """Folder of the mentions of the finished parts of a large source, until the whole source is done."""
+        return self.root / "parts" / versions.folder / key.stem
+
+    def claim(self, key: SourceKey, versions: Versions, of: str = "") -> Path:
+        """Path of the file that a worker locks while it annotates a source, or what `of` names of it."""
+        return self.mentions_folder(versions) / f".claim-{key.stem}{of and f'~{of}'}"
 
     def compacted(self, path: str, group: str) -> str:
         """Path of the merged file of a group that includes `path`, a file of a source or of an earlier group.

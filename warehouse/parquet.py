@@ -115,14 +115,22 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_batches(
-    path: Path, *, columns: Sequence[str] | None = None, rows: int = _BATCH_ROWS
+    path: Path, *, columns: Sequence[str] | None = None, rows: int = _BATCH_ROWS, first: int = 0
 ) -> Iterator[pa.RecordBatch]:
     """Yield a Parquet file in batches of at most `rows` rows, and verify the footer and every page that is read.
 
-    Raises `WarehouseError` if the file is damaged, OSError if it cannot be read now.
+    Without the rows before `first`, a multiple of `rows`. Raises `WarehouseError` if the file is damaged, OSError if it
+    cannot be read now.
     """
     with _verified(path) as file:
-        yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
+        groups = list(range(file.num_row_groups))
+        while groups and (size := file.metadata.row_group(groups[0]).num_rows) <= first:
+            first -= size
+            groups.pop(0)
+        for batch in file.iter_batches(rows, row_groups=groups, columns=None if columns is None else list(columns)):
+            if first <= 0:
+                yield batch
+            first -= len(batch)
 
 
 @contextmanager
