@@ -63,7 +63,7 @@ def annotate_source(
         if work.is_written:  # by another process
             return read_annotated(source, home=home, versions=annotator.versions)
         done = work.write(read_part(work.path(each)) for each in parts)
-        shutil.rmtree(home.parts(source.key, annotator.versions))
+        shutil.rmtree(home.parts(source.key, annotator.versions), ignore_errors=True)
     return done
 
 

@@ -30,7 +30,7 @@ from e2emern.warehouse.sources.hash_cache import digesting
 from e2emern.warehouse.wording import examples, plural
 
 _DAY_S = 86_400
-_OF_A_MODEL = ("mentions", "failures")  # in this order: without its mentions, a source counts as not done
+_OF_A_MODEL = ("mentions", "failures", "parts")  # in this order: without its mentions, a source counts as not done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,7 @@ def _cases(home: Home, *, locked: bool) -> Iterator[Case]:
         _check_link(home, shown),
         _check_named_files(home, shown),
         _check_other_files(home, shown, idle=idle),
+        _check_parts(home),
         check_models(home),
         check_evaluations(home),
         _check_leftovers(home, idle=idle),
@@ -259,6 +260,27 @@ def _check_other_files(home: Home, shown: Shown, *, idle: bool) -> Iterator[Case
             elif folder in PARSED and path.name not in done and not running:
                 what = "was parsed, and no model has finished it"
                 yield case(home, "unfinished-source", path, what, partial(take_away, home, path))
+
+
+def _check_parts(home: Home) -> Iterator[Case]:
+    """Check the parts of sources that are not done: the next run continues from them."""
+    for path in sorted((home.root / "parts").rglob("[!.]*")):
+        if path.is_dir():
+            continue
+        name = f"{path.parent.name}.parquet"
+        if path.suffix != ".parquet":
+            yield case(home, "foreign-file", path, "is not a Parquet file")
+        elif (home.root / "mentions" / path.parent.parent.name / name).exists():
+            yield case(home, "leftover", path, "of a source that is done", partial(delete, path))
+        elif (error := _read_error(path)) is not None:
+            if unreadable(error):
+                yield unreadable_case(home, path, error)
+            else:
+                yield case(home, "damaged-file", path, _reason(error).split(";")[0], partial(take_away, home, path))
+        elif not (home.root / "documents" / name).exists():
+            yield case(
+                home, "orphan-file", path, "is part of a source without documents", partial(take_away, home, path)
+            )
 
 
 def _check_leftovers(home: Home, *, idle: bool) -> Iterator[Case]:

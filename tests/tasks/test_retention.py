@@ -56,6 +56,8 @@ def home(tmp_path: Path) -> Home:
         for file in (home.mentions(OTHER, versions), home.unread(OTHER, versions)):
             file.parent.mkdir(parents=True)
             file.write_bytes(b"12345")
+    home.parts(FIRST, CANDIDATE).mkdir(parents=True)
+    (home.parts(FIRST, CANDIDATE) / "000000000-000000256.parquet").write_bytes(b"1")
     for version in ("leader", "refused"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "config.json").write_text("{}")
@@ -75,7 +77,11 @@ def home(tmp_path: Path) -> Home:
         (home.training / name / "model").mkdir(parents=True)
         (home.training / name / "model" / "weights").write_bytes(b"1234567")
     (home.training / "ended" / ENDED).write_text("{}")
-    age(home.training, home.root / "mentions", home.root / "failures", *home.snapshots.glob("*.duckdb"))
+    age(
+        home.training,
+        *(home.root / kind for kind in ("mentions", "failures", "parts")),
+        *home.snapshots.glob("*.duckdb"),
+    )
     return home
 
 
@@ -85,12 +91,12 @@ def test_what_is_no_longer_kept_goes_and_a_dry_run_says_the_same(home: Home) -> 
     assert sorted(home.root.rglob("*")) == before
     assert {one.what: (one.names, one.files) for one in announced} == {
         "snapshots": (("1", "2"), 5),
-        "unpublished mentions": ((f"mentions/{CANDIDATE.folder}", f"failures/{CANDIDATE.folder}"), 2),
+        "unpublished mentions": (tuple(f"{kind}/{CANDIDATE.folder}" for kind in ("mentions", "failures", "parts")), 3),
         "retrainings": (("training/ended/model", "training/interrupted"), 2),
         "models": (("models/refused",), 2),
         "dumps": ((), 0),
     }
-    assert [one.bytes for one in announced if one.what in ("unpublished mentions", "retrainings")] == [10, 14]
+    assert [one.bytes for one in announced if one.what in ("unpublished mentions", "retrainings")] == [11, 14]
 
     assert apply_retention(home.root, ALL) == announced
     gone = [path for path in before if not path.exists()]
@@ -113,7 +119,7 @@ def test_what_is_young_in_use_or_of_the_champion_stays(home: Home) -> None:
 def test_what_a_killed_prune_has_left_goes_too(home: Home) -> None:
     shutil.rmtree(home.mentions(OTHER, CANDIDATE).parent)
     (found,) = [one for one in apply_retention(home.root, ALL) if one.what == "unpublished mentions"]
-    assert found.names == (f"failures/{CANDIDATE.folder}",)
+    assert found.names == (f"failures/{CANDIDATE.folder}", f"parts/{CANDIDATE.folder}")
     assert not home.unread(OTHER, CANDIDATE).exists()
     assert home.unread(OTHER, VERSIONS).exists()
 

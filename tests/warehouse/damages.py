@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from e2emern.warehouse.doctor import Finding
-from e2emern.warehouse.layout import Home
+from e2emern.warehouse.layout import Home, SourceKey
+from e2emern.warehouse.parquet import TableWriter
+from e2emern.warehouse.schemas import MENTIONS
 from e2emern.warehouse.snapshots.refs import roll_back
 from e2emern.warehouse.sources.hash_cache import digesting
 from e2emern.warehouse.sources.runs import begin_run, write_run
@@ -67,6 +69,27 @@ def merged_for_nobody(home: Home) -> str:
     path.parent.mkdir(parents=True)
     shutil.copyfile(home.documents(ONE), path)
     return "compacted/documents/0000000000000000.parquet: is merged from others"
+
+
+def write_part(home: Home, of: SourceKey) -> Path:
+    path = home.parts(of, VERSIONS) / "000000000-000000256.parquet"
+    with TableWriter(path, MENTIONS):
+        pass
+    return path
+
+
+def part_of_a_source_that_is_done(home: Home) -> str:
+    return f"{write_part(home, ONE).relative_to(home.root)}: of a source that is done"
+
+
+def part_of_a_source_that_is_gone(home: Home) -> str:
+    return f"{write_part(home, NEW).relative_to(home.root)}: is part of a source without documents"
+
+
+def damaged_part(home: Home) -> str:
+    path = write_part(home, NEW)
+    path.write_bytes(path.read_bytes()[:-20])
+    return f"{path.relative_to(home.root)}: cannot be read as Parquet"
 
 
 def half_written(home: Home) -> str:
