@@ -184,7 +184,7 @@ def test_the_last_share_completes_the_source(
 def test_two_at_once_share_a_source(
     source: Source, cascade: Cascade, tmp_path: Path, unsplit: dict[str, bytes]
 ) -> None:
-    """Each has begun a part before the other goes on, so none can annotate all."""
+    """Each has begun a part before the other continues, so none can annotate all."""
     home = tmp_path / "home"
     both = threading.Barrier(2)
     counting = [Counting(cascade, lambda texts: texts or both.wait(60)) for _ in range(2)]
