@@ -70,7 +70,7 @@ def _spans_of_windows(
 
 
 def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]) -> np.ndarray:
-    """Return the most probable valid tag sequences (Viterbi).
+    """Return the most probable valid tag sequences: each word's most probable tag, or Viterbi's if those are not valid.
 
     In a valid sequence I-X and E-X follow only B-X or I-X; in BIOES, only I-X or E-X follow these two.
 
@@ -80,21 +80,30 @@ def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[
 
     Returns: int (windows, longest), 0 past the last word.
     """
-    count, longest, _ = log_probabilities.shape
     closed = _marks_ends(tags)
     allowed = np.array([[_may_follow(before, tag, closed=closed) for tag in tags] for before in tags])
+    chosen = log_probabilities.argmax(2)
+    chosen[np.arange(chosen.shape[1]) >= words[:, None]] = 0
+    framed = np.pad(chosen, ((0, 0), (1, 1)))  # a sentence starts and ends outside of mentions
+    invalid = np.flatnonzero(~allowed[framed[:, :-1], framed[:, 1:]].all(1))
+    if len(invalid):
+        chosen[invalid] = _viterbi(log_probabilities[invalid], words[invalid], allowed)
+    return chosen
+
+
+def _viterbi(log_probabilities: np.ndarray, words: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    count, longest, labels = log_probabilities.shape
     transition = np.where(allowed, 0.0, -np.inf)
-    start, end = transition[0], transition[:, 0]  # a sentence starts and ends outside of mentions
-    best = log_probabilities[:, 0] + start
+    best = log_probabilities[:, 0] + transition[0]
     came_from = np.zeros(log_probabilities.shape, np.int64)
-    stay = np.arange(len(tags))
+    stay = np.arange(labels)
     for word in range(1, longest):
         reached = best[:, :, None] + transition
         live = (word < words)[:, None]  # finished windows keep their best tag
         came_from[:, word] = np.where(live, reached.argmax(1), stay)
         best = np.where(live, reached.max(1) + log_probabilities[:, word], best)
     chosen = np.zeros((count, longest), np.int64)
-    chosen[:, -1] = (best + end).argmax(1)
+    chosen[:, -1] = (best + transition[:, 0]).argmax(1)
     rows = np.arange(count)
     for word in range(longest - 1, 0, -1):
         chosen[:, word - 1] = came_from[rows, word, chosen[:, word]]

@@ -34,11 +34,9 @@ class States:
         return self.rows[self._moved(index)], self._moved(places < lengths[:, None])
 
     def first_pieces(self) -> Tensor:
-        """Return h of the first piece of each word of all windows: (words, D)."""
-        if not self.windows:
-            return self.rows
+        """Return the row of the first piece of each word of all windows: int64 (words,)."""
         index = [begin + window.first for begin, window in zip(self.begin.tolist(), self.windows, strict=True)]
-        return self.rows[self._moved(np.concatenate(index))]
+        return self._moved(np.concatenate([np.zeros(0, np.int64), *index]))
 
     def words(self, spans: Sequence[Span]) -> tuple[Tensor, np.ndarray]:
         """Return h of the first piece of each word of spans, (S, W, D), and which words are real, bool (S, W)."""
