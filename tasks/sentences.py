@@ -19,6 +19,14 @@ MAX_SENTENCE = 1000
 """The longest sentence in code points: tables in full texts have no full stop, and an encoder's input is bounded."""
 
 _TOKENIZER = Tokenizer(replace_not_contraction=False)  # stateless
+_OPENING = "".join(sorted(segmenter.State.opening_brackets))
+_BRACKETS = re.escape(_OPENING + "".join(sorted(segmenter.State.closing_brackets)))
+_STOPS = re.escape("".join(sorted(segmenter.State.terminals)))
+_PLAIN = rf"[^\s{_BRACKETS}{_STOPS}]++"  # a word without brackets and stops
+_BRACKET = re.compile(f"[{_BRACKETS}]")
+_PLAIN_WORDS = re.compile(rf"(?<!\S){_PLAIN} ++((?:{_PLAIN} +)+)(?={_PLAIN}(?!\S))")
+# What syntok takes for white space and `re` does not, or the reverse; symbols with brackets that are one token to it.
+_UNLIKE = re.compile(rf"[\x1c-\x1f\u200b]|(?<!\S)(?=\S\S)[^\w\s]*[{_BRACKETS}](?:[^\w\s]|_)*(?!\S)|_[{_BRACKETS}]")
 
 
 def split_sentences(document: Document) -> tuple[Sentence, ...]:
@@ -39,9 +47,30 @@ def sentence_starts(text: str) -> list[int]:
     starts = [
         offset + sentence[0].offset
         for offset, paragraph in segmenter.preprocess_with_offsets(text)
-        for sentence in segmenter.segment(_TOKENIZER.tokenize(paragraph))
+        for sentence in segmenter.segment(_TOKENIZER.tokenize(_thinned(paragraph)))
     ]
     return [0, *starts[1:]]
+
+
+def _thinned(text: str) -> str:
+    """Blank the words that no rule of syntok reads, which saves half of its time.
+
+    Its rules read a stop or bracket, the tokens next to it, and those within brackets. So of words outside of brackets
+    without either in them, the first and the last of each run stay.
+    """
+    if _UNLIKE.search(text):
+        return text
+    parts, depth, begin, copied = [], 0, 0, 0
+    for bracket in [*_BRACKET.finditer(text), None]:
+        end = bracket.start() if bracket else len(text)
+        if not depth:
+            for run in _PLAIN_WORDS.finditer(text, begin, end):
+                parts += [text[copied : run.start(1)], " " * (run.end(1) - run.start(1))]
+                copied = run.end(1)
+        if bracket:
+            depth = depth + 1 if bracket[0] in _OPENING else max(0, depth - 1)
+            begin = bracket.end()
+    return "".join([*parts, text[copied:]])
 
 
 def _sentences(passage: Passage) -> Iterator[Sentence]:

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from syntok import segmenter
 
 from e2emern.model.document import Document, Passage
 from e2emern.tasks.parsers.pubtator import parse_pubtator
-from e2emern.tasks.sentences import MAX_SENTENCE, split_sentences
+from e2emern.tasks.sentences import MAX_SENTENCE, sentence_starts, split_sentences
 
 
 def document(*texts: str) -> Document:
@@ -166,3 +167,15 @@ def test_at_most_one_gold_mention_in_a_thousand_is_cut(shared_data: Path) -> Non
     assert mentions > 10_000
     assert cut <= mentions / 1000
     assert 8 < sentences / abstracts < 12
+
+
+_WORDS = 'The a renal no No Fig e.g Dr J IV May 1998 25 3 beta-blocker word Word ( ) [ ] (( ). () _( . ! ; ... , : " -'
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(_WORDS.split()), st.sampled_from(["", " ", " ", " ", "  ", "\u200b", "\n"]))))
+def test_sentences_begin_where_syntok_says(parts: list[tuple[str, str]]) -> None:
+    """Most words are hidden from syntok; `analyze` of it reads all, and pads only paragraphs after the first."""
+    text = "".join(word + space for word, space in parts).replace("\n\n", "\n")
+    [paragraph] = segmenter.analyze(text)
+    assert sentence_starts(text) == [0, *[sentence[0].offset for sentence in paragraph][1:]]
