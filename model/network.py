@@ -196,18 +196,22 @@ class E2emernModel(PreTrainedModel):
 
     def attend(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
         """Return the entity-attention feature h_a: H (B, N, D), mask (B, N), entities (B or 1, M, D)."""
-        attended: Attended = self.attention(hidden, mask, entities)
+        attended: Attended = self.attention(hidden, mask, self.attention.queries(entities))
         return attended
 
     def mid(self, attended: Attended, entities: Tensor) -> Tensor:
         """Return the logits of the mid level, before the sigmoid: (B, M)."""
-        features = attended.features
-        size = features.shape[-1]
+        weights, bias = self.mid_classifier(entities)
+        return (attended.features * weights).sum(-1) + bias
+
+    def mid_classifier(self, entities: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how the mid level classifies h_a for each entity: weights (..., D) and bias (...)."""
+        size = entities.shape[-1]
         of_entity, of_text = self.mid_head.weight[0].split(size)  # W_m [h_e; h_a] without building the pair
-        logits: Tensor = entities @ of_entity + features @ of_text + self.mid_head.bias
+        weights = of_text.expand_as(entities)
         if self.config.attention == "bilinear":
-            logits = logits + (features @ self.mid_product * entities).sum(-1) / math.sqrt(size)
-        return logits
+            weights = weights + entities @ self.mid_product.T / math.sqrt(size)
+        return weights, entities @ of_entity + self.mid_head.bias
 
     def high(self, hidden: Tensor, attended: Attended, entities: Tensor) -> Tensor:
         """Return the logits of the high level: H (B, N, D), entities (B or 1, M, D) to (B, M, N, L)."""
@@ -234,7 +238,7 @@ class E2emernModel(PreTrainedModel):
             return self.mid(self.attend(hidden, mask, bank.unsqueeze(0)), bank.unsqueeze(0))
         size = hidden.shape[-1]
         of_entity, of_text = self.mid_head.weight[0].split(size)
-        weights = self.attention.scores(hidden, bank.unsqueeze(0)).transpose(1, 2)  # (B, N, M)
+        weights = hidden @ self.attention.product @ bank.T / math.sqrt(size)  # (B, N, M)
         weights = weights.masked_fill(~mask.bool().unsqueeze(-1), -torch.inf).softmax(1)
         values = hidden @ self.mid_product @ bank.T / math.sqrt(size) + (hidden @ of_text).unsqueeze(-1)
         logits: Tensor = (weights * values).sum(1) + bank @ of_entity + self.mid_head.bias
@@ -258,10 +262,12 @@ class PrintedAttention(nn.Module):
         super().__init__()
         self.score = nn.Linear(2 * size, 1)
 
-    def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
-        size = hidden.shape[-1]
-        of_token, of_entity = self.score.weight[0].split(size)
-        scores = (hidden @ of_token).unsqueeze(1) + (entities @ of_entity + self.score.bias).unsqueeze(-1)
+    def queries(self, entities: Tensor) -> Tensor:
+        """Return w' . h_e + b_a: (..., D) to (...)."""
+        return entities @ self.score.weight[0, entities.shape[-1] :] + self.score.bias
+
+    def forward(self, hidden: Tensor, mask: Tensor, queries: Tensor) -> Attended:
+        scores = (hidden @ self.score.weight[0, : hidden.shape[-1]]).unsqueeze(1) + queries.unsqueeze(-1)
         return _average(scores, hidden, mask)
 
 
@@ -277,12 +283,15 @@ class ReleasedAttention(nn.Module):
         self.score = nn.Linear(2 * size, 1)
         self.mix = nn.Linear(2 * size, size)
 
-    def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
+    def queries(self, entities: Tensor) -> Tensor:
+        """Return what the entity adds within ELU: (..., D) to (..., D)."""
+        return F.linear(torch.tanh(entities), self.mix.weight[:, entities.shape[-1] :], self.mix.bias)
+
+    def forward(self, hidden: Tensor, mask: Tensor, queries: Tensor) -> Attended:
         size = hidden.shape[-1]
         scores = (hidden @ self.score.weight[0, :size]).unsqueeze(1)  # without the terms that softmax cancels
         pooled = _average(scores, hidden, mask)
-        of_text, of_entity = self.mix.weight.split(size, dim=1)
-        mixed = torch.tanh(pooled.features) @ of_text.T + F.linear(torch.tanh(entities), of_entity, self.mix.bias)
+        mixed = torch.tanh(pooled.features) @ self.mix.weight[:, :size].T + queries
         return Attended(pooled.weights, F.elu(mixed))
 
 
@@ -295,10 +304,14 @@ class BilinearAttention(nn.Module):
 
     def scores(self, hidden: Tensor, entities: Tensor) -> Tensor:
         """Return h_i' W h_e / sqrt(D): (B, N, D) and (B or 1, M, D) to (B, M, N)."""
-        return entities @ (hidden @ self.product).transpose(1, 2) / math.sqrt(hidden.shape[-1])
+        return self.queries(entities) @ hidden.transpose(1, 2)
 
-    def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
-        return _average(self.scores(hidden, entities), hidden, mask)
+    def queries(self, entities: Tensor) -> Tensor:
+        """Return W h_e / sqrt(D): (..., D) to (..., D)."""
+        return entities @ self.product.T / math.sqrt(entities.shape[-1])
+
+    def forward(self, hidden: Tensor, mask: Tensor, queries: Tensor) -> Attended:
+        return _average(queries @ hidden.transpose(1, 2), hidden, mask)
 
 
 class UniformAttention(nn.Module):
@@ -307,9 +320,13 @@ class UniformAttention(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
 
-    def forward(self, hidden: Tensor, mask: Tensor, entities: Tensor) -> Attended:
+    def queries(self, entities: Tensor) -> Tensor:
+        """Return the entities, which count only."""
+        return entities
+
+    def forward(self, hidden: Tensor, mask: Tensor, queries: Tensor) -> Attended:
         pooled = _average(torch.zeros_like(hidden[:, None, :, 0]), hidden, mask)
-        return Attended(pooled.weights, pooled.features.expand(-1, entities.shape[1], -1))
+        return Attended(pooled.weights, pooled.features.expand(-1, queries.shape[1], -1))
 
 
 AutoConfig.register(E2emernConfig.model_type, E2emernConfig)  # so that AutoTokenizer reads our folders

@@ -32,6 +32,7 @@ class _Asked:
     pairs: np.ndarray  # int64 (Q, 2): window, group
     first: np.ndarray  # int64 (Q + 1,), the first question of each pair, and their number
     candidates: np.ndarray  # int64 (P,), positions among the candidates
+    entities: np.ndarray  # int64 (P,), positions among the distinct entities
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -63,40 +64,40 @@ class Levels:
         if len(mid) and (config.use_mid or config.use_high):
             with report.timed("mid"):
                 of_spans = [(spans[at].window, g, at) for g, group in enumerate(groups) for at in group.spans]
-                asked = _ask(of_spans, candidates)
-                entities = self.bank.vectors(torch.from_numpy(candidates.rows).to(states.rows.device))
-                entities = entities.to(states.rows.dtype)
-                features, logits = self._attend(asked, entities, states)
+                rows, entity = np.unique(candidates.rows, return_inverse=True)
+                asked = _ask(of_spans, candidates, entity)
+                entities = self.bank.vectors(_moved(rows, states.rows)).to(states.rows.dtype)
+                features, order = self._attend(asked, entities, states)
                 if config.use_mid:
-                    np.maximum.at(mid, asked.candidates, logits)
+                    weights, bias = self.model.mid_classifier(entities)
+                    asks = _moved(asked.entities[order], entities)
+                    logits = ((features * weights[asks]).sum(-1) + bias[asks]).float().cpu().numpy()
+                    np.maximum.at(mid, asked.candidates[order], logits)
             if config.use_high:
                 with report.timed("high"):
-                    self._score_high(high, of_spans, asked, features, entities, candidates, spans, states)
+                    self._score_high(
+                        high, of_spans, asked, features, np.argsort(order), entities, candidates, spans, states
+                    )
         for scores in (mid, high):
             scores[np.isinf(scores)] = 0.0
         return mid, high
 
     def _attend(self, asked: _Asked, entities: Tensor, states: States) -> tuple[Tensor, np.ndarray]:
-        """Return h_a of each question, (P, D), and the mid level's logits, (P,), zeros without that level."""
+        """Return h_a of the questions in some order, (P, D), and this order, int64 (P,)."""
         windows, begun = np.unique(asked.pairs[:, 0], return_index=True)
         first = asked.first[np.append(begun, len(asked.pairs))]
         counts = np.diff(first)
         longest = np.maximum([len(states.windows[at]) for at in windows], counts)
-        found, logits, order = [], [], []
+        queries = self.model.attention.queries(entities)
+        found, order = [], []
         for batch in batches_of(longest.tolist(), tokens=WIDER * self.tokens):
             hidden, mask = states.padded(windows[batch])
             live = np.arange(int(counts[batch].max())) < counts[batch, None]
             questions = np.where(live, first[batch, None] + np.arange(live.shape[1]), first[batch, None])
-            asks = entities[_moved(asked.candidates[questions], entities)]
-            features = self.model.attend(hidden, mask, asks).features[_moved(live, entities)]
-            if self.model.config.use_mid:
-                flat = Attended(features[:0], features[None])
-                logits.append(self.model.mid(flat, asks[_moved(live, entities)][None])[0])
-            found.append(features)
+            asks = queries[_moved(asked.entities[questions], queries)]
+            found.append(self.model.attention(hidden, mask, asks).features[_moved(live, queries)])
             order.append(questions[live])
-        inverse = np.argsort(np.concatenate(order))
-        scores = torch.cat(logits).float().cpu().numpy()[inverse] if logits else np.zeros(len(inverse), np.float32)
-        return torch.cat(found)[_moved(inverse, entities)], scores
+        return torch.cat(found), np.concatenate(order)
 
     def _score_high(
         self,
@@ -104,6 +105,7 @@ class Levels:
         of_spans: list[tuple[int, int, int]],
         asked: _Asked,
         features: Tensor,
+        places: np.ndarray,
         entities: Tensor,
         candidates: Candidates,
         spans: Sequence[Span],
@@ -111,7 +113,7 @@ class Levels:
     ) -> None:
         """Raise `best` to the mean log-probability of the spans' tags: only a span's own words are read.
 
-        (S, W) words and (S, K) candidates in a batch.
+        (S, W) words and (S, K) candidates in a batch. `places` are the rows of `features` of the questions.
         """
         counts = np.diff(candidates.first)
         of_spans = [each for each in of_spans if counts[each[1]]]
@@ -125,8 +127,8 @@ class Levels:
             hidden, real = states.words(some)
             live = np.arange(int(mine[batch].max())) < mine[batch, None]
             questions = np.where(live, asks[batch, None] + np.arange(live.shape[1]), asks[batch, None])
-            picked = _moved(asked.candidates[questions], entities)
-            own = Attended(features[:0], features[_moved(questions, entities)])
+            picked = _moved(asked.entities[questions], entities)
+            own = Attended(features[:0], features[_moved(places[questions], entities)])
             logged = self.model.high(hidden, own, entities[picked]).float().log_softmax(-1)  # (S, K, W, L)
             tagged = [tag_mention(s.last - s.first, s.entity_type, tags=self.model.config.tags) for s in some]
             wanted = pad([np.asarray(each) for each in tagged], padding=0)[0].to(logged.device)
@@ -137,13 +139,14 @@ class Levels:
         np.maximum.at(best, np.concatenate(order), torch.cat(means).cpu().numpy())
 
 
-def _ask(of_spans: list[tuple[int, int, int]], candidates: Candidates) -> _Asked:
-    """Return the questions of all spans; their windows, groups and positions are given."""
+def _ask(of_spans: list[tuple[int, int, int]], candidates: Candidates, entity: np.ndarray) -> _Asked:
+    """Return the questions of all spans (their windows, groups and positions), given the entity of each candidate."""
     counts = np.diff(candidates.first)
     pairs = sorted({(window, group) for window, group, _ in of_spans if counts[group]})
     asked = np.array(pairs, np.int64).reshape(-1, 2)
     lengths = counts[asked[:, 1]]
-    return _Asked(asked, starts_of(lengths), ranges_of(candidates.first[asked[:, 1]], lengths))
+    places = ranges_of(candidates.first[asked[:, 1]], lengths)
+    return _Asked(asked, starts_of(lengths), places, entity[places])
 
 
 def _moved(index: np.ndarray, like: Tensor) -> Tensor:
