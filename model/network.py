@@ -119,6 +119,7 @@ class E2emernModel(PreTrainedModel):
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
     _supports_sdpa = True
+    attention: Attention
 
     def __init__(self, config: E2emernConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)
@@ -251,7 +252,15 @@ def mean_pooled(hidden: Tensor, mask: Tensor) -> Tensor:
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
-class PrintedAttention(nn.Module):
+class Attention(nn.Module):
+    """Attends to the tokens of sentences for entities, given the queries of these, which the sentences share."""
+
+    def queries(self, entities: Tensor) -> Tensor:
+        """Return what the attention needs of each entity: (..., D) to (...) or (..., D)."""
+        return entities
+
+
+class PrintedAttention(Attention):
     """a_i = softmax_i(W_a [h_i; h_e] + b_a), as the paper prints it.
 
     W_a [h_i; h_e] = w . h_i + w' . h_e + b_a, and the last two terms are the same for every i, so the
@@ -271,7 +280,7 @@ class PrintedAttention(nn.Module):
         return _average(scores, hidden, mask)
 
 
-class ReleasedAttention(nn.Module):
+class ReleasedAttention(Attention):
     """The attention of the code that the authors released: h_a = ELU(W tanh([sum_i a_i h_i; h_e]) + b).
 
     Its weights a_i do not depend on the entity either, but the two non-linearities after pooling combine text and
@@ -295,7 +304,7 @@ class ReleasedAttention(nn.Module):
         return Attended(pooled.weights, F.elu(mixed))
 
 
-class BilinearAttention(nn.Module):
+class BilinearAttention(Attention):
     """a_ie = softmax_i(h_i' W h_e / sqrt(D)): our own, which depends on the entity. W starts as the identity."""
 
     def __init__(self, size: int) -> None:
@@ -314,15 +323,11 @@ class BilinearAttention(nn.Module):
         return _average(queries @ hidden.transpose(1, 2), hidden, mask)
 
 
-class UniformAttention(nn.Module):
+class UniformAttention(Attention):
     """a_i = 1 / N: the paper's "w/o attention" ablation."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
-
-    def queries(self, entities: Tensor) -> Tensor:
-        """Return the entities, which count only."""
-        return entities
 
     def forward(self, hidden: Tensor, mask: Tensor, queries: Tensor) -> Attended:
         pooled = _average(torch.zeros_like(hidden[:, None, :, 0]), hidden, mask)
