@@ -112,6 +112,14 @@ class Attended:
     features: Tensor  # (B, M, D): h_a
 
 
+class Attention(nn.Module):
+    """Attends to the tokens of sentences for entities, given the queries of these, which the sentences share."""
+
+    def queries(self, entities: Tensor) -> Tensor:
+        """Return what the attention needs of each entity: (..., D) to (...) or (..., D)."""
+        return entities
+
+
 class E2emernModel(PreTrainedModel):
     """The network. `E2emernModel.on_encoder` makes a new one, `E2emernModel.load` loads a saved one."""
 
@@ -250,14 +258,6 @@ def mean_pooled(hidden: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of H over the pieces that are not padding: (M, N, D) and mask (M, N) to (M, D)."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)
-
-
-class Attention(nn.Module):
-    """Attends to the tokens of sentences for entities, given the queries of these, which the sentences share."""
-
-    def queries(self, entities: Tensor) -> Tensor:
-        """Return what the attention needs of each entity: (..., D) to (...) or (..., D)."""
-        return entities
 
 
 class PrintedAttention(Attention):

@@ -122,7 +122,8 @@ class Levels:
         asks, mine = asked.first[pair], counts[asked.pairs[pair, 1]]
         words = np.array([spans[span].last - spans[span].first for _, _, span in of_spans])
         means, order = [], []
-        for batch in batches_of((words * mine).tolist(), tokens=self.tokens):
+        # Nearly all groups have the most candidates, so spans of as many words make the least padding.
+        for batch in batches_of((words * mine.max()).tolist(), tokens=self.tokens):
             some = [spans[of_spans[each][2]] for each in batch]
             hidden, real = states.words(some)
             live = np.arange(int(mine[batch].max())) < mine[batch, None]
