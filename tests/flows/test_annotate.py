@@ -24,8 +24,8 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.sources.history import read_history
 from tests.flows.world import World, articles, finished_files, pubmed, rows, tables, write_sources
 
-KILLS = 20
-HOMES = 5
+KILLS = 12
+HOMES = 3
 
 
 def annotate(world: World, home: Path, *inputs: Path, **options: object) -> Outcome:
@@ -198,7 +198,7 @@ def test_another_vocabulary_of_the_same_version_is_refused(world: World, tmp_pat
 
 
 def test_killed_at_any_moment_the_tables_end_the_same(world: World, tmp_path: Path) -> None:
-    """SIGKILL at 20 moments, four in each of five homes, spread over loading, annotating, writing and publishing."""
+    """SIGKILL at 12 moments, four in each of three homes, spread over loading, annotating, writing and publishing."""
     inputs = write_sources(tmp_path / "in")
     for number in range(3, 8):
         inputs.append(tmp_path / "in" / f"pubmed30n{number:04}.xml")
