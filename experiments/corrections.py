@@ -4,9 +4,9 @@
 
 The champion is the bundled model, which has seen no document of BioRED. Of BioRED's train part, 40 documents are put
 into the corrections of a home, as a user would; `e2emern models retrain` then continues the champion with the recipe
-`continue`. BioRED's dev part and the corrections that are held back judge. `e2emern evaluate` scores both models on the
-other documents of train, on dev, and on the dev splits of NCBI and BC5CDR, which both have learned: these show what was
-forgotten. Started again, it resumes.
+`continue`. BioRED's dev part, 45 more documents of train and the corrections that are held back judge. `e2emern
+evaluate` scores both models on the other documents of train, which neither training nor the gate has seen, and on the
+dev splits of NCBI and BC5CDR, which both have learned: these show what was forgotten. Started again, it resumes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def experiment(
     output: Path,
     *,
     documents: int = 40,
+    judging: int = 45,
     champion: Path = MODEL,
     config: str | None = None,
     mesh: Path = MESH,
@@ -50,6 +51,7 @@ def experiment(
         data: folder of the gold files.
         output: folder of the home and of the figures.
         documents: how many are corrected.
+        judging: how many more are gold that judges, besides the dev part.
         champion: what the home's champion is compared as; the bundled model leads a home without another.
         config: recipe; `continue` by default.
         learned: gold files that the champion was trained on.
@@ -61,37 +63,41 @@ def experiment(
     """
     run = run or run_command
     home = output / "home"
-    others = output / "biored.others.PubTator"
-    correct(data / CORRECTED, home / "corrections", documents=documents, others=others)
+    judges, others = output / "biored.judging.PubTator", output / "biored.others.PubTator"
+    split(data / CORRECTED, {home / "corrections" / CORRECTED: documents, judges: judging}, rest=others)
     common = ["--mesh", str(mesh), "--device", device]
     recipe = ["--config", config] if config else []
-    words = ["models", "retrain", *recipe, "--data", str(data), "--gold", str(data / JUDGING), "--home", str(home)]
+    gate = [word for path in (data / JUDGING, judges) for word in ("--gold", str(path))]
+    words = ["models", "retrain", *recipe, "--data", str(data), *gate, "--home", str(home)]
     summary = run([*words, *common]).strip()
     made = re.match(r"model (\w+) ", summary)
     if made is None:
         raise ValueError(summary)
-    gold = [others, *(data / name for name in (JUDGING, *learned))]
+    gold = [others, *(data / name for name in learned)]
     models = ["--model", str(home / "models" / made[1]), "--against", str(champion)]
     scores = output / "scores"
     protocols = [word for protocol in PROTOCOLS for word in ("--protocol", protocol)]
     run(["evaluate", *map(str, gold), *models, *protocols, *common, "--output", str(scores)])
     comparison = json.loads((scores / "evaluation.json").read_text(encoding="utf-8"))["comparison"]
-    found = {"corrected": documents, "summary": summary, "comparison": comparison}
+    found = {"corrected": documents, "judging": judging, "summary": summary, "comparison": comparison}
     write_text(output / "corrections.json", json.dumps(found, indent=1) + "\n")
     return found
 
 
-def correct(gold: Path, folder: Path, *, documents: int, others: Path) -> None:
-    """Put some documents of a gold file into a folder of corrections, and the rest into the file `others`.
+def split(gold: Path, parts: Mapping[Path, int], *, rest: Path) -> None:
+    """Divide the documents of a gold file among files: so many for each of `parts`, and the rest.
 
-    The same documents are taken each time. Raises ValueError if there are too few.
+    The same documents are taken each time. Raises ValueError if none would be left.
     """
     blocks = [f"{block.strip()}\n\n" for block in gold.read_text(encoding="utf-8").split("\n\n") if block.strip()]
-    if len(blocks) <= documents:
-        raise ValueError(f"{gold}: {len(blocks)} documents, expected more than {documents}")
-    chosen = set(np.random.default_rng(0).permutation(len(blocks))[:documents].tolist())
-    write_text(folder / gold.name, "".join(block for at, block in enumerate(blocks) if at in chosen))
-    write_text(others, "".join(block for at, block in enumerate(blocks) if at not in chosen))
+    if len(blocks) <= sum(parts.values()):
+        raise ValueError(f"{gold}: {len(blocks)} documents, expected more than {sum(parts.values())}")
+    order = np.random.default_rng(0).permutation(len(blocks)).tolist()
+    first = 0
+    for path, documents in (*parts.items(), (rest, len(blocks))):
+        chosen = sorted(order[first : first + documents])
+        write_text(path, "".join(blocks[at] for at in chosen))
+        first += documents
 
 
 def run_command(words: Sequence[str]) -> str:
@@ -111,12 +117,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the gold files")
     parser.add_argument("--output", type=Path, default=Path("build/corrections"), help="folder of home and figures")
     parser.add_argument("--documents", type=int, default=40, help="how many are corrected (40)")
+    parser.add_argument("--judging", type=int, default=45, help="how many more judge (45)")
     parser.add_argument("--config", help="TOML file or shipped recipe (continue)")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     try:
         found = experiment(
-            given.data, given.output, documents=given.documents, config=given.config, device=given.device
+            given.data,
+            given.output,
+            documents=given.documents,
+            judging=given.judging,
+            config=given.config,
+            device=given.device,
         )
     except (ValueError, OSError, subprocess.CalledProcessError) as error:
         print(error, file=sys.stderr)

@@ -53,10 +53,13 @@ class Comparison:
     Attributes:
         cells: the difference in every cell that both models are counted on.
         overall: by protocol, the difference of the mean over corpora, splits and types, whole documents.
+        pooled: by protocol, the difference of the mean over types, each from the counts of all corpora together: a
+            corpus of seven documents weighs as much as seven documents of another.
     """
 
     cells: dict[Cell, Difference]
     overall: dict[str, Difference]
+    pooled: dict[str, Difference]
 
 
 def compare(champion: Counts, challenger: Counts, *, rounds: int = ROUNDS, seed: int = 0) -> Comparison:
@@ -81,17 +84,13 @@ def compare(champion: Counts, challenger: Counts, *, rounds: int = ROUNDS, seed:
         cells[cell] = _difference(
             float(figure(first.sum(0), cell.protocol)), float(figure(second.sum(0), cell.protocol)), *sampled[cell]
         )
-    overall = {}
+    overall, pooled = {}, {}
     for protocol in dict.fromkeys(cell.protocol for cell in shared):
         mine = [cell for cell in shared if cell.protocol == protocol and cell.slice == ALL]
         if mine:
-            overall[protocol] = _difference(
-                float(np.mean([cells[cell].champion for cell in mine])),
-                float(np.mean([cells[cell].challenger for cell in mine])),
-                np.mean([sampled[cell][0] for cell in mine], axis=0),
-                np.mean([sampled[cell][1] for cell in mine], axis=0),
-            )
-    return Comparison(cells, overall)
+            overall[protocol] = _mean_difference([cells[cell] for cell in mine], [sampled[cell] for cell in mine])
+            pooled[protocol] = _pooled_difference(mine, champion, challenger, draws)
+    return Comparison(cells, overall, pooled)
 
 
 def intervals(counts: Counts, *, rounds: int = ROUNDS, seed: int = 0) -> dict[Cell, tuple[float, float]]:
@@ -151,3 +150,26 @@ def mean_and_range(values: Sequence[float]) -> tuple[float, float, float]:
 def _difference(champion: float, challenger: float, first: np.ndarray, second: np.ndarray) -> Difference:
     low, high = np.quantile(second - first, [0.025, 0.975])
     return Difference(champion, challenger, float(low), float(high))
+
+
+def _mean_difference(differences: Sequence[Difference], sampled: Sequence[tuple[np.ndarray, np.ndarray]]) -> Difference:
+    first, second = (np.mean([each[at] for each in sampled], axis=0) for at in (0, 1))
+    champion = float(np.mean([each.champion for each in differences]))
+    challenger = float(np.mean([each.challenger for each in differences]))
+    return _difference(champion, challenger, first, second)
+
+
+def _pooled_difference(cells: Sequence[Cell], champion: Counts, challenger: Counts, draws: _Draws) -> Difference:
+    """Compare two models on cells of one protocol; those of a type are counted together."""
+    differences, sampled = [], []
+    for kind in dict.fromkeys(cell.entity_type for cell in cells):
+        mine = [cell for cell in cells if cell.entity_type == kind]
+        whole, drawn = [], []
+        for counts in (champion, challenger):
+            total = np.sum([counts[cell].sum(0) for cell in mine], axis=0)
+            whole.append(float(figure(total, mine[0].protocol)))
+            each = np.sum([draws.of(cell, len(counts[cell])) @ counts[cell] for cell in mine], axis=0)
+            drawn.append(figure(each, mine[0].protocol))
+        differences.append(_difference(whole[0], whole[1], drawn[0], drawn[1]))
+        sampled.append((drawn[0], drawn[1]))
+    return _mean_difference(differences, sampled)

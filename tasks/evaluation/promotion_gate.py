@@ -44,7 +44,8 @@ class Margins:
     """By how much a challenger may be worse; shares of F1 between 0 and 1.
 
     Attributes:
-        document: of the mean F1 over corpora and types, below which the 95 % interval of the difference may not reach.
+        document: of the mean F1 over types, of all documents together, below which the 95 % interval of the difference
+            may not reach.
         entity_type: of the F1 of one type in one corpus.
         unseen: of mentions whose text, or whose concepts, were not in training.
         abbreviation: of short forms.
@@ -87,9 +88,9 @@ def judge(
     documents compared on. `throughput` is the
     champion's and the challenger's documents per second. Raises InputError if the comparison lacks protocol `document`.
     """
-    if "document" not in comparison.overall:
+    if "document" not in comparison.pooled:
         raise InputError("the gate needs the protocol document")
-    overall = comparison.overall["document"]
+    overall = comparison.pooled["document"]
     passed = overall.low >= -margins.document
     checks = [
         Check(

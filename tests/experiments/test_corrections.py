@@ -60,12 +60,12 @@ def test_corrections_are_trained_on_and_the_other_documents_scored(world: World,
         return done.stdout
 
     found = experiment(
-        data, tmp_path / "out", documents=12, champion=data / "poor", config=str(data / "continue.toml"),
+        data, tmp_path / "out", documents=12, judging=4, champion=data / "poor", config=str(data / "continue.toml"),
         mesh=world.mesh, learned=(), device="cpu", run=run,
     )  # fmt: skip
-    assert found["corrected"] == 12
+    assert (found["corrected"], found["judging"]) == (12, 4)
     rows = [row for row in found["comparison"]["cells"] if row["protocol"] == "document"]
-    assert {row["split"] for row in rows} == {"others", "dev"}
+    assert {row["split"] for row in rows} == {"others"}
     assert all({"champion", "challenger", "low", "high"} <= set(row) for row in rows)
     assert found["summary"].startswith("model ")
     assert json.loads((tmp_path / "out" / "corrections.json").read_text()) == found

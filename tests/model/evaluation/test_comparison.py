@@ -43,6 +43,20 @@ def test_the_mean_over_splits_and_types_leaves_slices_out() -> None:
     assert comparison.cells[slice_].value == 1.0
 
 
+def test_pooled_counts_weigh_documents_alike_whatever_their_corpus() -> None:
+    small = Cell("d", "dev", "document", "all", "Disease")
+    champion = counts(*[(5, 5, 5)] * 9) | counts((5, 5, 5), cell=small)
+    challenger = counts(*[(6, 4, 4)] * 9) | counts((0, 10, 10), cell=small)
+    comparison = compare(champion, challenger)
+    assert comparison.overall["document"].challenger == pytest.approx(0.3)
+    pooled = comparison.pooled["document"]
+    assert (pooled.champion, pooled.challenger) == (0.5, pytest.approx(0.54))
+    assert pooled.low == pooled.high == pytest.approx(0.04)  # each corpus has documents that are all alike
+    chemical = Cell("d", "dev", "document", "all", "Chemical")
+    both = compare(champion | counts((1, 0, 0), cell=chemical), challenger | counts((1, 0, 0), cell=chemical))
+    assert both.pooled["document"].challenger == pytest.approx(0.77)  # the mean over types
+
+
 def test_models_counted_on_other_documents_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="c/dev: found 1 and 2 documents"):
         compare(counts((1, 0, 0)), counts((1, 0, 0), (1, 0, 0)))
