@@ -115,8 +115,11 @@ class _Line:
 
     def _opens(self, first: int, vocabulary: Vocabulary) -> bool:
         """Return whether the next two words, without punctuation, begin a name of the vocabulary."""
-        opening = list(islice(filter(None, self._folded[first : first + LONGEST]), 2))
-        return any(" " in word for word in opening) or " ".join(opening) in vocabulary.openings
+        opening = self._folded[first : first + 2]
+        if not all(opening):
+            opening = list(islice(filter(None, self._folded[first : first + LONGEST]), 2))
+        joined = " ".join(opening)
+        return joined in vocabulary.openings or joined.count(" ") >= len(opening) > 0
 
     def _is_name(self, first: int, last: int, kind: str, vocabulary: Vocabulary) -> bool:
         """Return whether words are one name of the vocabulary that begins and ends with a word."""

@@ -87,6 +87,8 @@ class ListedNames:
         at = 0
         while at < len(words):
             most, after = self._longest.get(words[at][2], 0), at + 1
+            if most and not (words[at][2] in self._type or self._opens(at, words)):
+                most = 0
             for last, folded in _runs_from(at, words, text, most, self._openings) if most else ():
                 kind = self._type.get(folded)
                 start, end = words[at][0], words[last][1]
@@ -95,6 +97,11 @@ class ListedNames:
                     after = last + 1
                     break
             at = after
+
+    def _opens(self, at: int, words: Sequence[tuple[int, int, str]]) -> bool:
+        """Return whether two words can begin a name of several: most cannot, which takes little time to see."""
+        first, second = words[at][2], words[at + 1][2] if at + 1 < len(words) else ""
+        return not second or " " in first or " " in second or f"{first} {second}" in self._openings
 
 
 def runs_of_words(text: str) -> Iterator[tuple[int, int, str]]:
@@ -109,7 +116,9 @@ def runs_of_words(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _words_of(text: str) -> list[tuple[int, int, str]]:
-    return [(match.start(), match.end(), normalised(match[0])) for match in _WORD.finditer(text)]
+    if text.isascii():  # the common case, in which a word needs no more
+        return [(*match.span(), match[0]) for match in _WORD.finditer(text.lower())]
+    return [(*match.span(), normalised(match[0])) for match in _WORD.finditer(text)]
 
 
 def _runs_from(
