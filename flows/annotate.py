@@ -220,11 +220,12 @@ def local_worker(
     mesh: Path,
     device: str,
     processes: int = 1,
-    each: Callable[..., Annotated] = annotate_source,
+    each: Callable[..., Annotated | None] = annotate_source,
     progress: Progress = silent,
 ) -> Work:
     """Return a function that annotates sources one by one; an unreadable source stops no other.
 
+    A source for which `each` returns None is not done yet, and is not added to the outcome.
     The model runs in this process, or in so many others. Raises LostProcessError if one of them is killed.
     """
 
@@ -235,10 +236,11 @@ def local_worker(
         ) as annotator:
             begun, before = time.monotonic(), 0
             for source in todo:
+                report = _after(before, total, progress, only=len(todo) == 1)
                 try:
-                    done = each(source, annotator=annotator, home=home, progress=_after(before, total, progress))
-                    outcome.annotated.append(done)
-                    before += done.summary.counts.documents
+                    if done := each(source, annotator=annotator, home=home, progress=report):
+                        outcome.annotated.append(done)
+                        before += done.summary.counts.documents
                 except LostProcessError:
                     raise
                 except InputError as error:
@@ -266,9 +268,12 @@ def _annotator(
     )
 
 
-def _after(before: int, total: int | None, progress: Progress) -> Progress:
-    """Return a `Progress` for one source that counts on from the `before` documents of the sources before it."""
-    return lambda what, done, of_source: progress(what, before + done, total)
+def _after(before: int, total: int | None, progress: Progress, *, only: bool) -> Progress:
+    """Return a `Progress` for one source that counts on from the `before` documents of the sources before it.
+
+    The `only` one knows its exact total once it is parsed; of a share of a source, that is less.
+    """
+    return lambda what, done, of_source: progress(what, before + done, (only and of_source) or total)
 
 
 def begin_in(home: Home) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
 from e2emern.flows.annotate import IncompleteError, local_worker, run_sources
 from e2emern.flows.artifacts import log_annotated
@@ -28,10 +29,11 @@ from e2emern.flows.live_artifacts import ProgressArtifact
 from e2emern.flows.retries import is_transient
 from e2emern.flows.settings import AbsolutePath, read_settings
 from e2emern.model.progress import Progress
-from e2emern.tasks.annotate import Annotated, annotate_source
+from e2emern.tasks.annotate import Annotated, annotate_share, annotate_source
 from e2emern.tasks.devices import describe_device, pick_device
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import read_versions
+from e2emern.tasks.parts import PART
 from e2emern.tasks.processes import count_processes
 from e2emern.tasks.resolve import find_mesh, find_model, read_mesh_version
 from e2emern.tasks.sources import Source
@@ -75,8 +77,10 @@ class SourceFile(BaseModel):
     retry_delay_seconds=[10, 60, 300],
     retry_condition_fn=is_transient,
 )
-def annotate_one(source: Source, *, annotator: Annotator, home: Home, progress: Progress) -> Annotated:
-    """Annotate a source as `annotate_source` does, show its progress, and log a line when it is done."""
+def annotate_one(
+    source: Source, *, annotator: Annotator, home: Home, part: int, share: int | None, progress: Progress
+) -> Annotated | None:
+    """Annotate a source or a share of it, show its progress, and log a line when the source is done."""
     begun = time.monotonic()
     with ProgressArtifact(source.key.name, keep=False) as of_source:
 
@@ -84,13 +88,25 @@ def annotate_one(source: Source, *, annotator: Annotator, home: Home, progress: 
             of_source(what, done, total)
             progress(what, done, total)
 
-        done = annotate_source(source, annotator=annotator, home=home, progress=report)
-    log_annotated(done, seconds=time.monotonic() - begun)
+        work = annotate_source if share is None else partial(annotate_share, share=share)
+        done = work(source, annotator=annotator, home=home, part=part, progress=report)
+    if done:
+        log_annotated(done, seconds=time.monotonic() - begun)
+    else:
+        get_run_logger().info(f"{source.key.name}: its share is done in {time.monotonic() - begun:,.1f} s")
     return done
 
 
 @flow(name="annotate-sources", persist_result=False)
-def annotate_batch(sources: list[SourceFile], home: AbsolutePath, model: str, version: str, mesh: str) -> None:
+def annotate_batch(
+    sources: list[SourceFile],
+    home: AbsolutePath,
+    model: str,
+    version: str,
+    mesh: str,
+    part: PositiveInt = PART,
+    share: NonNegativeInt | None = None,
+) -> None:
     """Annotate the sources of a batch that are not done into the tables of a home.
 
     The settings of the host decide the device. Fails if some sources are damaged or cannot be read, after all others
@@ -102,6 +118,8 @@ def annotate_batch(sources: list[SourceFile], home: AbsolutePath, model: str, ve
         model: version of a model in the home, or a model folder.
         version: expected version of that model; any other is refused.
         mesh: version of MeSH in the home, or an entities table.
+        part: documents of a part: a source with more is annotated in parts, which are kept until it is done.
+        share: which parts of a large source; without it all.
     """
     place = open_home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
@@ -112,7 +130,7 @@ def annotate_batch(sources: list[SourceFile], home: AbsolutePath, model: str, ve
     options = {"device": device, "processes": str(processes), FLOW_RUN: str(flow_run.get_id())}
     get_run_logger().info(f"on {socket.gethostname()}, device {device}, processes {processes}")
     keys = [source.key for source in found]
-    with claimed(place, keys, Versions(version, read_mesh_version(table))):
+    with claimed(place, keys, Versions(version, read_mesh_version(table)), share=share or 0):
         versions = read_versions(folder, table)
         if versions.model != version:
             raise InputError(
@@ -127,7 +145,7 @@ def annotate_batch(sources: list[SourceFile], home: AbsolutePath, model: str, ve
                 mesh=table,
                 device=settings.device,
                 processes=processes,
-                each=annotate_one,
+                each=partial(annotate_one, part=part, share=share),
                 progress=progress,
             )
             try:

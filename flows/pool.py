@@ -4,6 +4,9 @@ The files in the home decide what is done: a batch is finished when its files ex
 idempotency key of a batch is made from its sources, so a sender that was killed and restarted finds its earlier runs.
 A worker that dies releases the locks of its sources. If they stay unlocked (setting `unlocked`), its run is marked as
 crashed, and the batch is sent again.
+
+A source with more records than a batch has a run for each share of its parts (`tasks.parts`). The first one parses it;
+then the others are sent, ahead of what waits in the queue, so that sources are completed one after the other.
 """
 
 from __future__ import annotations
@@ -11,15 +14,15 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import cast
 
 import httpx
-import pyarrow.parquet as pq
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
@@ -34,18 +37,20 @@ from e2emern.flows.annotate_sources import SourceFile
 from e2emern.flows.artifacts import artifact_key
 from e2emern.flows.batches import Returned, cut, estimate_records, find_unseen, read_batch, sees_documents
 from e2emern.flows.live_artifacts import ProgressArtifact, Workers
+from e2emern.flows.liveness import Liveness
 from e2emern.flows.queues import ANNOTATE
 from e2emern.flows.settings import Settings
-from e2emern.tasks.annotate import Annotated, already_annotated
+from e2emern.tasks.annotate import read_annotated
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import keep_vocabulary, read_versions
+from e2emern.tasks.parts import cut_parts, cut_shares
 from e2emern.tasks.resolve import find_mesh, find_model
 from e2emern.tasks.sources import Source
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home, Versions
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.reader import Snapshot
-from e2emern.warehouse.sources.counts import finished, pending
+from e2emern.warehouse.sources.counts import finished, pending, read_parse_summary
 from e2emern.warehouse.sources.locks import is_claimed
 
 DEPLOYMENT = "annotate-sources/annotate-sources"
@@ -116,53 +121,16 @@ def annotate_on_pool(
     )
 
 
-@dataclass(slots=True, kw_only=True)
-class Liveness:
-    """Decide at each poll of a run whether a worker still processes it.
-
-    Time counts from one answer of the server to the next, so an outage of the server makes no run look lost.
-
-    Attributes:
-        poll: seconds between two polls.
-        patience: seconds after which a run is lost if a worker took it and did not start it.
-        unlocked: seconds after which a running run is lost if no worker has locked one of its sources.
-    """
-
-    poll: float
-    patience: float
-    unlocked: float
-    pending_s: float = field(default=0.0, init=False)
-    unlocked_s: float = field(default=0.0, init=False)
-
-    def find_loss(self, state: StateType, *, locked: bool) -> str | None:
-        """Return why no worker processes a run with this state and these locks; None if one may."""
-        if state == StateType.PENDING:
-            if self.pending_s >= self.patience:
-                return f"its worker took it and never began in {self.patience:,.0f} s (setting patience)"
-            self.pending_s += self.poll
-        if state == StateType.RUNNING:
-            if not locked and self.unlocked_s >= self.unlocked:
-                return f"its worker was killed: no source was locked for {self.unlocked:,.0f} s (setting unlocked)"
-            self.unlocked_s = 0.0 if locked else self.unlocked_s + self.poll
-        return None
-
-    def of_next_run(self) -> Liveness:
-        """Return this for the next run of the batch: with twice the patience if this one never began.
-
-        A slow start of a host or a container does not count as a death of a worker.
-        """
-        slow = self.pending_s >= self.patience
-        return replace(self, patience=self.patience * 2 if slow else self.patience)
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Batch:
-    """Sources that one run annotates, and the state of that run."""
+    """Sources that one run annotates, or a share of one, and the state of that run."""
 
     sources: list[Source]
+    share: int | None
     run: FlowRun
     liveness: Liveness  # of this run
     sent: list[str]  # ids of all its runs
+    shares: int = 1  # of its source, as far as they are sent
     lost: int = 0  # runs whose worker died while it ran them
     unseen_s: float = 0.0  # seconds in which what its worker wrote was not seen here
 
@@ -174,7 +142,7 @@ class Pool:
     Attributes:
         model: folder of the model, the same on every host.
         queue: work queue of the runs.
-        batch: records in one batch.
+        batch: records in one batch, and documents in a part of a large source.
         poll, patience, unlocked: see `Liveness`.
         publish_part: publishes what is done so far.
         publish_every_s: seconds between two calls of it.
@@ -202,18 +170,23 @@ class Pool:
         total = sum(counts.values())
         log.info(f"{len(todo):,} sources, about {total:,} records, to annotate in {len(batches):,} batches")
         begun = moved = published = time.monotonic()
-        waiting = [self._begin(sources) for sources in batches]
+        waiting = [
+            self._begin(sources, 0 if self._count_shares(sum(counts[one.key] for one in sources)) > 1 else None)
+            for sources in batches
+        ]
         workers = Workers(artifact_key("workers", self.home.root.name))
         with get_client(sync_client=True) as client, ProgressArtifact("all batches") as progress:
             while waiting:
                 time.sleep(self.poll)
+                waiting += [share for one in waiting for share in self._send_other_shares(one)]
                 done = finished(self.home, self.versions)
-                before = len(waiting)
-                waiting = [one for one in waiting if not self._is_finished(one, outcome, client, done)]
-                left = sum(counts[source.key] for one in waiting for source in one.sources)
-                progress("records", total - left, total)
+                ended = [one for one in waiting if self._is_finished(one, outcome, client, done)]
+                waiting = [one for one in waiting if one not in ended]
+                waiting += self._complete(ended, waiting, outcome)
+                left = sum(counts[source.key] / one.shares for one in waiting for source in one.sources)
+                progress("records", int(total - left), total)
                 workers.show(client, [one.run for one in waiting])
-                if len(waiting) < before:
+                if ended:
                     moved = time.monotonic()
                     log.info(f"{len(waiting):,} batches are left")
                     if waiting and self.publish_part and moved - published >= self.publish_every_s:
@@ -227,16 +200,51 @@ class Pool:
                     )
         outcome.seconds = time.monotonic() - begun
 
-    def _begin(self, sources: list[Source]) -> _Batch:
-        run = self._send(sources)
-        return _Batch(sources, run, self._liveness(), [str(run.id)])
+    def _begin(self, sources: list[Source], share: int | None = None, *, since: datetime | None = None) -> _Batch:
+        run = self._send(sources, share, since=since)
+        liveness = Liveness(poll=self.poll, patience=self.patience, unlocked=self.unlocked)
+        return _Batch(sources, share, run, liveness, [str(run.id)])
 
-    def _liveness(self) -> Liveness:
-        return Liveness(poll=self.poll, patience=self.patience, unlocked=self.unlocked)
+    def _count_shares(self, documents: int) -> int:
+        return max(1, len(cut_shares(cut_parts(documents, size=self.batch))))
 
-    def _send(self, sources: list[Source]) -> FlowRun:
-        """Start a run for sources, or return an earlier one that has not ended, whoever started it."""
-        parts = [self.home.root, self.versions.model, self.versions.mesh, *(source.key.stem for source in sources)]
+    def _send_other_shares(self, batch: _Batch) -> list[_Batch]:
+        """Send the other shares of a large source once it is parsed, and return them."""
+        source = batch.sources[0]
+        others: list[_Batch] = []
+        if batch.share == 0 and batch.shares == 1 and sees_documents(self.home, source.key):
+            with _log_outage(), suppress(WarehouseError):  # damaged documents are made again
+                documents = read_parse_summary(self.home.documents(source.key)).documents
+                shares = self._count_shares(documents)
+                since = batch.run.expected_start_time
+                others = [self._begin(batch.sources, share, since=since) for share in range(1, shares)]
+                for one in (batch, *others):
+                    one.shares = shares
+        return others
+
+    def _complete(self, ended: list[_Batch], waiting: list[_Batch], outcome: Outcome) -> list[_Batch]:
+        """Add the sources all of whose shares have ended to the outcome; return new batches for those not complete."""
+        left = {source.key for one in waiting for source in one.sources}
+        shares = {one.sources[0].key: one for one in ended if one.share is not None}
+        batches = list[_Batch]()
+        for source, batch in ((one.sources[0], one) for key, one in shares.items() if key not in left):
+            if not pending(self.home, [source.key], self.versions) and sees_documents(self.home, source.key):
+                outcome.failed.pop(source.key.name, None)
+                self._add([source], outcome, {})
+            elif source.key.name not in outcome.failed:
+                again = [batch]  # in an outage
+                with _log_outage():
+                    again = self._send_other_shares(batch) or [self._begin([source])]
+                batches += again
+        return batches
+
+    def _send(self, sources: list[Source], share: int | None, *, since: datetime | None = None) -> FlowRun:
+        """Start a run for sources, or return an earlier one that has not ended, whoever started it.
+
+        It begins ahead of runs that were sent after the time `since`.
+        """
+        of_share = [] if share is None else [self.batch, share]
+        parts = [self.home.root, *astuple(self.versions), *(source.key.stem for source in sources), *of_share]
         key = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
         first, more = sources[0].key.name, len(sources) - 1
         parameters = {
@@ -245,13 +253,17 @@ class Pool:
             "model": self.model,
             "version": self.versions.model,
             "mesh": self.versions.mesh,
+            "part": self.batch,
+            "share": share,
         }
+        others = f" and {more} more" if more else "" if share is None else f", share {share + 1}"
         for attempt in count(1):
             try:
                 started = run_deployment(
                     DEPLOYMENT,
                     parameters=parameters,
-                    flow_run_name=f"annotate {first}{f' and {more} more' if more else ''}",
+                    scheduled_time=since,
+                    flow_run_name=f"annotate {first}{others}",
                     work_queue_name=self.queue,
                     idempotency_key=f"{key}-{attempt}",
                     timeout=0,
@@ -265,32 +277,50 @@ class Pool:
 
     def _is_finished(self, batch: _Batch, outcome: Outcome, client: SyncPrefectClient, done: Collection[str]) -> bool:
         """Return whether a batch is finished; if so, add it to the outcome. Send it again if its run is lost."""
-        log = get_run_logger()
         left = [
             source
             for source in batch.sources
             if source.key.stem not in done or not sees_documents(self.home, source.key)
         ]
-        if not left:
-            self._add(batch, outcome, {})
+        if not left and batch.share is None:
+            self._add(batch.sources, outcome, {})
             return True
-        try:
-            if (why := self._loss(batch, left, client)) is not None:
-                log.warning(f"{batch.run.name}: {why}")
-                of_next = batch.liveness.of_next_run()
-                batch.lost += of_next.patience == batch.liveness.patience
-                if batch.lost < _MOST_LOST:
-                    batch.run = self._send(batch.sources)
-                    batch.sent.append(str(batch.run.id))
-                    batch.liveness = of_next
-                    return False
-                self._add(batch, outcome, dict.fromkeys((one.key.name for one in left), f"{why}, {batch.lost} times"))
-                return True
-            if batch.run.state and batch.run.state.is_final():
-                return self._has_settled(batch, outcome, read_batch(client, batch.sent))
-        except httpx.HTTPError as error:  # the server restarts: the batches continue meanwhile
-            log.warning(f"the Prefect server does not answer ({type(error).__name__}); the batches continue")
-        return False
+        ended = False
+        with _log_outage():
+            ended = self._has_ended(batch, outcome, client, left)
+        return ended
+
+    def _has_ended(self, batch: _Batch, outcome: Outcome, client: SyncPrefectClient, left: list[Source]) -> bool:
+        """Return whether the run of a batch has ended, or nothing is left for it and no worker processes it."""
+        if (why := self._loss(batch, client)) is not None:
+            get_run_logger().warning(f"{batch.run.name}: {why}")
+            return not left or self._has_given_up(batch, outcome, left, why)
+        state = batch.run.state
+        if state and state.is_final():
+            returned = read_batch(client, batch.sent)
+            if batch.share is None:
+                return self._has_settled(batch, outcome, returned)
+            if state.type != StateType.COMPLETED:
+                outcome.failed |= self._failed(batch, returned)
+            return True
+        return not left and state is not None and state.type == StateType.SCHEDULED
+
+    def _has_given_up(self, batch: _Batch, outcome: Outcome, left: list[Source], why: str) -> bool:
+        """Send a lost batch again; after many deaths, report its sources as failed, and return True."""
+        of_next = batch.liveness.of_next_run()
+        batch.lost += of_next.patience == batch.liveness.patience
+        if batch.lost < _MOST_LOST:
+            batch.run = self._send(batch.sources, batch.share)
+            batch.sent.append(str(batch.run.id))
+            batch.liveness = of_next
+            return False
+        self._add(batch.sources, outcome, dict.fromkeys((one.key.name for one in left), f"{why}, {batch.lost} times"))
+        return True
+
+    def _failed(self, batch: _Batch, returned: dict[str, Returned]) -> dict[str, str]:
+        """Return the sources of a batch that are not done, with the reasons."""
+        names = [key.name for key in pending(self.home, [source.key for source in batch.sources], self.versions)]
+        return {name: returned[name].reason if name in returned else _message(batch.run, self.home) for name in names}
 
     def _has_settled(self, batch: _Batch, outcome: Outcome, returned: dict[str, Returned]) -> bool:
         """Add a batch whose run has ended to the outcome, once this host sees all that its worker wrote."""
@@ -301,20 +331,17 @@ class Pool:
                 get_run_logger().info(f"{batch.run.name}: waiting until this host sees the file of {unseen[0]}")
             batch.unseen_s += self.poll
             return False
-        failed = {}
-        for key in pending(self.home, keys, self.versions):
-            one = returned.get(key.name)
-            failed[key.name] = one.reason if one else _message(batch.run, self.home)
+        failed = self._failed(batch, returned)
         for name in unseen:
             failed[name] = (
                 f"its mentions were written on {returned[name].host}, and {socket.gethostname()} does not see them "
                 f"after {_SEEN_WITHIN_S:,.0f} s; mount the same storage as {self.home.root} (setting home) on both "
                 f"hosts; see {RUNBOOK}"
             )
-        self._add(batch, outcome, failed)
+        self._add(batch.sources, outcome, failed)
         return True
 
-    def _loss(self, batch: _Batch, left: list[Source], client: SyncPrefectClient) -> str | None:
+    def _loss(self, batch: _Batch, client: SyncPrefectClient) -> str | None:
         """Return why no worker will finish the run of a batch; None if one may. Mark an abandoned run as crashed."""
         try:
             batch.run = client.read_flow_run(batch.run.id)
@@ -326,18 +353,29 @@ class Pool:
             return f"its worker crashed ({_message(batch.run, self.home)})"
         if kind == StateType.CANCELLED and _was_cancelled_with_its_sender(batch.run, client):
             return "it was cancelled with an earlier run that had sent it"
-        locked = kind == StateType.RUNNING and any(is_claimed(self.home, one.key, self.versions) for one in left)
+        locked = kind == StateType.RUNNING and any(
+            is_claimed(self.home, one.key, self.versions, share=batch.share or 0) for one in batch.sources
+        )
         if (why := batch.liveness.find_loss(kind, locked=locked)) is not None:
             client.set_flow_run_state(batch.run.id, Crashed(message=why), force=True)
         return why
 
-    def _add(self, batch: _Batch, outcome: Outcome, failed: dict[str, str]) -> None:
+    def _add(self, sources: list[Source], outcome: Outcome, failed: dict[str, str]) -> None:
         outcome.failed |= failed
-        for source in batch.sources:
-            if source.key.name not in failed:
-                summary = already_annotated(source, home=self.home, versions=self.versions)
-                mentions = pq.read_metadata(self.home.mentions(source.key, self.versions)).num_rows
-                outcome.annotated.append(Annotated(summary=summary, mentions=mentions))
+        outcome.annotated += [
+            read_annotated(source, home=self.home, versions=self.versions)
+            for source in sources
+            if source.key.name not in failed
+        ]
+
+
+@contextmanager
+def _log_outage() -> Iterator[None]:
+    """Log that the server does not answer, as while it restarts: the batches continue meanwhile."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        get_run_logger().warning(f"the Prefect server does not answer ({type(error).__name__}); the batches continue")
 
 
 def _was_cancelled_with_its_sender(run: FlowRun, client: SyncPrefectClient) -> bool:

@@ -68,7 +68,7 @@ def annotate_source(
 
 
 def annotate_share(
-    source: Source, share: int, *, annotator: Annotator, home: Home, part: int = PART, progress: Progress = silent
+    source: Source, *, share: int, annotator: Annotator, home: Home, part: int = PART, progress: Progress = silent
 ) -> Annotated | None:
     """Annotate the parts of one share of a source (`cut_shares`). If they are the last ones, complete the source.
 

@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
+from uuid import UUID
 
 import prefect
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
 from prefect.exceptions import ParameterTypeError
+from prefect.flow_engine import run_flow_sync
 from prefect.flows import Flow
 from prefect.logging import disable_run_logger
 from prefect.server.events.actions import RunDeployment
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Running
 from prefect.testing.utilities import prefect_test_harness
 
-from e2emern.flows.annotate import IncompleteError, Outcome
+from e2emern.flows.annotate import IncompleteError, Outcome, annotate_sources
 from e2emern.flows.annotate_sources import SourceFile, annotate_batch
 from e2emern.flows.backfill import backfill
 from e2emern.flows.evaluate import evaluate
 from e2emern.flows.nightly import nightly
 from e2emern.flows.pool import RUNBOOK, annotate_on_pool
+from e2emern.flows.queues import POOL, connect, create_queues
 from e2emern.flows.refresh_mesh import refresh_mesh
 from e2emern.flows.retrain import retrain
 from e2emern.flows.settings import read_settings
 from e2emern.model.version import model_version
+from e2emern.tasks.annotate import annotate_share
+from e2emern.tasks.chunks import InProcess
 from e2emern.tasks.errors import InputError
-from e2emern.tasks.models import read_versions
+from e2emern.tasks.models import load, read_versions
+from e2emern.tasks.resolve import find_mesh
 from e2emern.tasks.sources import find_sources
 from e2emern.warehouse.home_format import make_home
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.registry.models import add_model
 from e2emern.warehouse.sources.counts import finished
-from e2emern.warehouse.sources.locks import is_claimed
+from e2emern.warehouse.sources.locks import claimed, is_claimed
 from tests.conftest import ROOT
-from tests.flows.world import World, another, by_one_worker, dump, rows
+from tests.flows.world import World, another, articles, by_one_worker, dump, finished_files, pubmed, rows, tables
 from tests.network_storage import NetworkStorage
 
 
@@ -86,7 +102,7 @@ def test_what_a_worker_returned_is_waited_for_on_network_storage(
     source = tmp_path / "in"
     source.mkdir()
     (source / "pubmed30n0001.xml.gz").write_bytes(dump(1))
-    (source / "pubmed30n0002.xml.gz").write_bytes(b"no gzip")
+    (source / "pubmed30n0002.xml.gz").write_bytes(b"no gzip" + b" " * 300_000)  # large, so its first share fails
     monkeypatch.setenv("E2EMERN_DEVICE", "cpu")
     worked: list[FlowRun] = []
 
@@ -103,7 +119,7 @@ def test_what_a_worker_returned_is_waited_for_on_network_storage(
         versions = read_versions(world.model, world.mesh)
         place.mentions_folder(versions).mkdir(parents=True)
         assert finished(place, versions) == frozenset()  # this host has listed the folder
-        settings = read_settings(home=home, poll=0.05)
+        settings = read_settings(home=home, poll=0.05, batch=100)
         given = {"model": str(world.model), "mesh": str(world.mesh), "settings": settings}
         try:
             return annotate_on_pool(find_sources([source]), place, **given)
@@ -115,9 +131,9 @@ def test_what_a_worker_returned_is_waited_for_on_network_storage(
     outcome = night(tmp_path / "home")
     assert [one.summary.key.name for one in outcome.annotated] == ["pubmed30n0001.xml.gz"]
     assert {name: reason.split(";")[0] for name, reason in outcome.failed.items()} == {
-        "pubmed30n0002.xml.gz": "starts with 'no gzip'"
+        "pubmed30n0002.xml.gz": "starts with 'no gzip             '"
     }
-    assert len(worked) == 1
+    assert len(worked) == 2
     assert rows(tmp_path / "home", "SELECT count(*) FROM documents") == [(20,)]
 
     network_storage.openings = 10_000
@@ -127,6 +143,106 @@ def test_what_a_worker_returned_is_waited_for_on_network_storage(
         f"its mentions were written on {host}, and {host} does not see them after 0 s; mount the same storage as "
         f"{tmp_path / 'other'} (setting home) on both hosts; see {RUNBOOK}"
     )
+
+
+def die_in(run: FlowRun, parameters: dict[str, Any], server: str) -> None:
+    """Run a batch in a process that kills itself as soon as it begins to annotate."""
+    with (
+        temporary_settings({PREFECT_API_URL: server, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        patch("e2emern.flows.annotate_sources.annotate_share", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)),
+    ):
+        run_flow_sync(annotate_batch, flow_run=run, parameters=parameters)
+
+
+@dataclass
+class TwoWorkers:
+    """Two threads that work like workers; `threads` has their context, in which no flow runs.
+
+    The first run of share 1 is killed before it has annotated anything; that of share 2 when the source is done.
+    """
+
+    home: Home
+    versions: Versions
+    runs: list[tuple[int | None, UUID]] = field(default_factory=list)
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
+    context: Context = field(default_factory=copy_context)
+
+    def send(self, deployment: str, *, parameters: dict[str, Any], **given: Any) -> FlowRun:
+        """Start a run, and give it to the workers; the server returns the run of an idempotency key that it knows."""
+        run = cast(FlowRun, run_deployment(deployment, parameters=parameters, **given))
+        if run.id in [known for _, known in self.runs]:
+            return run
+        is_first = parameters["share"] not in dict(self.runs)
+        self.runs.append((parameters["share"], run.id))
+        work = {1: self.be_killed, 2: self.end_without_a_word}.get(parameters["share"]) if is_first else None
+        self.threads.submit(self.context.copy().run, work or self.work, run, parameters)
+        return run
+
+    def work(self, run: FlowRun, parameters: dict[str, Any]) -> None:
+        run_flow_sync(annotate_batch, flow_run=run, parameters=parameters, return_type="state")
+
+    def be_killed(self, run: FlowRun, parameters: dict[str, Any]) -> None:
+        process = get_context("spawn").Process(target=die_in, args=(run, parameters, PREFECT_API_URL.value()))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+
+    def end_without_a_word(self, run: FlowRun, parameters: dict[str, Any]) -> None:
+        (key,) = (SourceFile(**one).source.key for one in parameters["sources"])
+        with get_client(sync_client=True) as client, claimed(self.home, [key], self.versions, share=2):
+            client.set_flow_run_state(run.id, Running(), force=True)
+            (source,) = find_sources([parameters["sources"][0]["path"]])
+            cascade = load(Path(parameters["model"]), find_mesh(Path("tiny"), home=self.home), home=self.home)
+            annotate_share(source, share=2, annotator=InProcess(cascade), home=self.home, part=parameters["part"])
+            while not self.home.mentions(key, self.versions).exists():
+                time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_two_workers_share_a_large_source_and_the_runs_of_killed_ones_are_marked(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cause: the run of a worker that died stayed Running, since others had completed its source."""
+    path = tmp_path / "pubmed30n0001.xml"
+    texts = articles(100, first=0) * 7
+    content = pubmed([(number, title, text) for number, (_, title, text) in enumerate(texts, start=1)])
+    path.write_text(content + "\n" * 1_500_000)  # its size lets the first look expect 300 records, two parts
+    monkeypatch.setenv("E2EMERN_DEVICE", "cpu")
+    home = Home(tmp_path / "home")
+    workers = TwoWorkers(home, read_versions(world.model, world.mesh))
+    monkeypatch.setattr("e2emern.flows.pool.run_deployment", workers.send)
+    with connect() as client:
+        create_queues(client)
+        client.create_deployment(
+            flow_id=client.create_flow(annotate_batch),
+            name="annotate-sources",
+            work_pool_name=POOL,
+            parameter_openapi_schema=annotate_batch.parameters.model_dump(),
+            enforce_parameter_schema=True,
+        )
+
+    @prefect.flow(name="night")
+    def night() -> Outcome:
+        settings = read_settings(home=home.root, poll=0.1, unlocked=2.0, batch=1)
+        given = {"model": str(world.model), "mesh": str(world.mesh), "settings": settings}
+        return annotate_on_pool(find_sources([path]), home, **given)
+
+    outcome = night()
+    workers.threads.shutdown()
+    assert [one.summary.counts.annotated for one in outcome.annotated] == [700]
+    assert outcome.failed == {}
+    assert sorted(share for share, _ in workers.runs if share is not None) == [0, 1, 1, 2]
+    with get_client(sync_client=True) as client:
+        runs = [(share, client.read_flow_run(run)) for share, run in workers.runs]
+    states = [(share, run.state) for share, run in runs]
+    assert len({run.expected_start_time for _, run in runs[:3]}) == 1  # all shares come before other sources
+    assert [(share, state.type.value) for share, state in states if state] == [
+        (0, "COMPLETED"), (1, "CRASHED"), (2, "CRASHED"), (1, "COMPLETED")
+    ]  # fmt: skip
+    assert all((state.message or "").startswith("its worker was killed") for _, state in states[1:3] if state)
+    annotate_sources([path], tmp_path / "plain", model=world.model, mesh=world.mesh, device="cpu")
+    assert tables(home.root) == tables(tmp_path / "plain")
+    assert finished_files(home.root) == finished_files(tmp_path / "plain")
 
 
 def test_a_batch_is_claimed_before_its_model_is_read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from e2emern.flows.pool import Liveness
+from e2emern.flows.liveness import Liveness
 
 PENDING, RUNNING, SCHEDULED = StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED
 KILLED = "its worker was killed: no source was locked for 60 s (setting unlocked)"

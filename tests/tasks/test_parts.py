@@ -151,9 +151,9 @@ def test_a_damaged_part_is_made_again(
 ) -> None:
     home = tmp_path / "home"
     shares = range(1, 4)  # all but the first, which would complete the source
-    assert [annotate_share(source, one, annotator=InProcess(cascade), home=Home(home), part=1) for one in shares] == (
-        [None] * 3
-    )
+    assert [
+        annotate_share(source, share=one, annotator=InProcess(cascade), home=Home(home), part=1) for one in shares
+    ] == ([None] * 3)
     path = sorted((home / "parts").rglob("*.parquet"))[1]
     content = bytearray(path.read_bytes())
     if damage == "other":
@@ -173,7 +173,7 @@ def test_the_last_share_completes_the_source(
     home = Home(tmp_path / "home")
     counting = Counting(cascade)
     done = {
-        share: annotate_share(source, share, annotator=InProcess(counting), home=home, part=1)  # type: ignore[arg-type]
+        share: annotate_share(source, share=share, annotator=InProcess(counting), home=home, part=1)  # type: ignore[arg-type]
         for share in (3, 0, 2, 1)
     }
     assert [share for share, one in done.items() if one] == [1]
