@@ -1,4 +1,4 @@
-"""The page of the results, docs/results.md: written from the results alone, including the verdicts."""
+"""The page of the results, docs/results.md: written only from the results, including the verdicts."""
 
 from __future__ import annotations
 

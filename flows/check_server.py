@@ -57,7 +57,7 @@ class Server:
 
 
 def check_server(*, workers: bool = True) -> list[Result]:
-    """Return the result of each check that needs the server; one alone if it does not answer.
+    """Return the result of each check that needs the server; only one if it does not answer.
 
     Args:
         workers: also check that each queue has a worker.

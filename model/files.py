@@ -43,7 +43,7 @@ def atomic_path(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
 
 
 def share(path: Path) -> None:
-    """Give a file the permissions of any new file: safetensors makes its files readable by their owner alone."""
+    """Give a file the permissions of any new file: safetensors makes its files readable only by their owner."""
     path.chmod(0o666 & ~_UMASK)
 
 

@@ -42,7 +42,7 @@ class E2emernConfig(PreTrainedConfig):
         attention: `printed`, `released`, `bilinear`, or `uniform` (mean of the tokens, for the ablation).
         fusion: `gate` or `concatenation` (the paper's "w/o gate": W_h reads [h_i; h_a; h_e]).
         use_mid, use_high: whether the level exists.
-        low_weight: weight of the low level; 1 in equation 4, 0 for a linker alone.
+        low_weight: weight of the low level; 1 in equation 4, 0 to train only a linker.
         mid_weight, high_weight: lambda and mu of equation 4.
         candidate_weight: weight of the candidate loss, ours (see `candidate_loss`).
         span_threshold: least probability of a span that is not linked to a concept; fitted on dev.
@@ -157,7 +157,9 @@ class E2emernModel(PreTrainedModel):
             FileError: a weight of its configuration is missing, or another one is present.
         """
         loaded = cls.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
-        model, found = cast(tuple[E2emernModel, dict[str, Any]], loaded)  # transformers' types name the model alone
+        model, found = cast(
+            tuple[E2emernModel, dict[str, Any]], loaded
+        )  # the types of transformers have only the model
         for verb, keys in (("lack", found["missing_keys"]), ("have the unexpected", found["unexpected_keys"])):
             if keys:
                 raise FileError(f"its weights {verb} {min(keys)}; they are not those of its configuration", Path(name))

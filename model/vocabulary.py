@@ -138,7 +138,7 @@ class Vocabulary:
 
         Args:
             branches: tree numbers; concepts at or under one of them, and supplementary records mapped to these.
-            allow: ids that may be linked to as well; without branches, these alone.
+            allow: ids that may be linked to as well; without branches, only these.
             deny: ids that may not.
 
         Raises:

@@ -59,7 +59,7 @@ def shared_cases() -> Path:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A tiny trained model and its vocabulary, made once a session, by the first process that needs it."""
-    from tests.flows.world import World, make_world  # torch, for those tests alone that need it
+    from tests.flows.world import World, make_world  # torch, only for tests that need it
 
     folder = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):

@@ -112,7 +112,7 @@ def test_packages_know_nothing_of_others_tools() -> None:
 
 
 def test_subfolders_import_only_those_listed_before_them() -> None:
-    packages = set(MAY_IMPORT) - {"e2emern"}  # it has links alone
+    packages = set(MAY_IMPORT) - {"e2emern"}  # it has only links
     folders = [folder for package in packages for folder in (ROOT / package).iterdir() if list(folder.glob("*.py"))]
     found = {str(folder.relative_to(ROOT)) for folder in folders}
     assert set(SUBFOLDERS_MAY_IMPORT) == found

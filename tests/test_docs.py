@@ -30,7 +30,7 @@ QUERIES = re.compile(r"(?<=<!-- queries -->\n\n).*?(?=\n\n<!-- /queries -->)", r
 FIGURES = re.compile(r"(?<=<!-- figures -->\n\n).*?(?=\n\n<!-- /figures -->)", re.DOTALL)
 HELD_OUT = re.compile(r"(?<=<!-- held out -->\n\n).*?(?=\n\n<!-- /held out -->)", re.DOTALL)
 SHIPPED = MODEL / "metrics.json"
-TRAIN = MODEL / "metrics.train.json"  # of a model that was trained on train alone
+TRAIN = MODEL / "metrics.train.json"  # of a model that was trained only on train
 
 
 def tables_page() -> str:
@@ -109,7 +109,7 @@ BOUNDS = (("link", "recall@8"), ("link", "exact_match"), ("link", "floor"), ("li
 
 
 def figures_table() -> str:
-    """Return the table of dev scores of the model trained on the train splits alone."""
+    """Return the table of dev scores of the model trained only on the train splits."""
     found = figures_of(TRAIN)
     lines = [
         "| corpus, dev | type | `ner` F1 | `mention` F1 | `document` F1 "

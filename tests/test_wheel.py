@@ -41,7 +41,7 @@ def wheel(source: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel alone installed, and links to the large files that it was built without."""
+    """A folder with only the wheel installed, and links to the large files that it was built without."""
     target = tmp_path_factory.mktemp("installed")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", target, wheel]
     done = subprocess.run(install, capture_output=True, text=True)

@@ -52,7 +52,7 @@ class SourceKey:
 
     @property
     def content(self) -> str:
-        """The digest of the file alone."""
+        """The digest of the file, without the version of the parser."""
         return self.digest.partition("-")[0]
 
     @property

@@ -46,7 +46,7 @@ def export(
     allow: Allow = None,
     deny: Deny = None,
 ) -> None:
-    """Write the documents of the current snapshot with their mentions, or the mentions alone as a table.
+    """Write the documents of the current snapshot with their mentions, or only the mentions, as a table.
 
     With --branch, --allow or --deny, mentions of other concepts are written without an identifier, as by `link`.
     """

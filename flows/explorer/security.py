@@ -5,8 +5,8 @@ A page on 127.0.0.1 is reachable for every user of the machine, and for every we
 * each request needs a cookie, which the browser gets in exchange for the random token in the printed address;
 * the header Host must name this server: a host name of an attacker may resolve to 127.0.0.1 (DNS rebinding);
 * a request that changes something needs the header Origin of this server and a token that only its pages hold;
-* Prometheus has no cookies: /metrics, which holds numbers alone, may be read with a token of its own;
-* the content security policy allows scripts, styles and requests of this server alone, and no inline script.
+* Prometheus has no cookies: /metrics, which holds only numbers, may be read with a token of its own;
+* the content security policy allows scripts, styles and requests of this server only, and no inline script.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Secrets:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host to listen on is this machine alone."""
+    """Return whether a host to listen on is reached from this machine only."""
     if host == "localhost":
         return True
     address = _address(host)

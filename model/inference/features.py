@@ -129,7 +129,7 @@ class _Known:
     @classmethod
     def of(cls, groups: Sequence[Group], candidates: Candidates, *, concepts: int) -> _Known:
         """Look the candidates up in what was found for their groups, of a vocabulary of so many concepts."""
-        keys = owners_of(candidates.first) * concepts + candidates.concepts  # ascending by group alone
+        keys = owners_of(candidates.first) * concepts + candidates.concepts  # ascending only by group
         order = np.argsort(keys)
 
         def spread(found: list[tuple[int, int, float]]) -> np.ndarray:

@@ -35,7 +35,7 @@ class Span:
     window: int  # position among the windows
     first: int  # words first..last of the window
     last: int
-    listed: bool = False  # found by its name alone (`listed_names`)
+    listed: bool = False  # found only by its name (`listed_names`)
 
 
 @dataclass(frozen=True, slots=True)

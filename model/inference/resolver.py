@@ -127,7 +127,7 @@ class Resolver:
     def scores(self, features: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
         """Return the utility u of each candidate: (C, features) to (C,).
 
-        Words that are the name of one concept alone mean that concept, whatever the other evidence, unless the training
+        Words that are the name of only one concept mean that concept, whatever the other evidence, unless the training
         documents often name a rival, or call a rival by these words: "male infertility" is not the better known female
         one.
 

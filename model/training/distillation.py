@@ -1,7 +1,7 @@
 """Sentences that teacher models have tagged, to train a student (knowledge distillation, Hinton et al. 2015).
 
 An ensemble is better than each of its models, and a single model can learn its predictions from text that nobody has
-annotated. The teachers' mean probabilities of each word's tags are kept, not the best tag alone: their uncertainty
+annotated. The teachers' mean probabilities of each word's tags are kept, not just the best tag: their uncertainty
 carries information.
 """
 

@@ -2,7 +2,7 @@
 
     python -m e2emern.model.training.train --config FILE --output DIR
 
-The random numbers of a step depend on (seed, step) alone, and a checkpoint holds weights, moments and the position in
+The random numbers of a step depend only on (seed, step), and a checkpoint holds weights, moments and the position in
 the data, so that a resumed run ends with the same weights as an uninterrupted one. `e2emern train` does the same and
 also reads gold files; here the file names a prepared corpus.
 """

@@ -83,7 +83,7 @@ def assess(
     if champion and compared:
         gold = _unseen(gold, (champion, model))
     made_of = (digest_file(mesh), asdict(margins), [_digest(documents) for documents in (gold, seen)])
-    name = f"{version}-{other or 'alone'}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]}"
+    name = f"{version}-{other or 'none'}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]}"
     if judged := read_judged(home, name):
         return judged
     slicer = Slicer.of(seen, canonical=vocabulary.canonical) if seen else Slicer.whole()

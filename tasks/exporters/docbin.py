@@ -1,7 +1,7 @@
 """Write spaCy's DocBin, which `spacy train` reads: entities and spans with their concepts, in spaCy's own tokens.
 
 Format: https://spacy.io/api/docbin. spaCy is the extra `spacy`, and is imported when a document is written. A DocBin is
-one message, so this format alone needs memory for all documents.
+one message, so only this format needs memory for all documents.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def passages(title: str, abstract: str) -> tuple[Passage, ...]:
 
 
 def iso_date(year: str, month: str = "", day: str = "") -> str | None:
-    """Return a date as ISO 8601, as precise as it is: a season or a range of months gives the year alone."""
+    """Return a date as ISO 8601, as precise as it is: a season or a range of months gives only the year."""
     if not _YEAR.fullmatch(year):
         found = _YEAR.search(year)
         return found[0] if found else None

@@ -32,7 +32,7 @@ _LONG_ID = 4  # characters; a formula may hold a shorter one before `|a|`
 _NO_NUMBER = ("na", "nan", "nil", "none", "null")  # written by tables in place of an offset
 _PMID = re.compile(r"[0-9]{1,18}")
 
-_CARRIAGE_RETURNS = "lines end with a carriage return alone, expected a line feed; convert the file"
+_CARRIAGE_RETURNS = "lines end with a carriage return, expected a line feed; convert the file"
 _NOT_OF_THE_FORMAT = "not a line of the format"
 
 

@@ -111,7 +111,7 @@ def parse_parquet(path: Input, *, name: str, columns: Columns) -> Iterator[Recor
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, object]]:
-    """Return the rows of a batch; if a text is not UTF-8, all are bytes, so that `read_row` refuses this one alone."""
+    """Return the rows of a batch; if a text is not UTF-8, all are bytes, so that `read_row` refuses only this one."""
     import pyarrow as pa
 
     try:

@@ -35,7 +35,7 @@ def elements(path: Input, roots: Mapping[str, Collection[str]]) -> Iterator[tupl
     """Yield the records of every XML document of a file, each with the number of lines that precede its document.
 
     `roots` gives the tags of the records by the tag of the root element. A record is emptied when the next is asked
-    for. Of a document with another root element the root element alone is yielded, emptied; `wrong_root` says why it
+    for. Of a document with another root element only the root element is yielded, emptied; `wrong_root` says why it
     cannot be used.
 
     Raises SourceError if the file cannot be read or is not well-formed XML, after the elements that precede the
@@ -181,7 +181,7 @@ def _feed(parser: etree.XMLPullParser, piece: bytes) -> etree._LogEntry | None:
 
 
 def _line(parser: etree.XMLPullParser) -> int:
-    """Return the line that a parser has come to, and end it: it names the line in its errors alone."""
+    """Return the line that a parser has come to, and end it: only its errors name the line."""
     with suppress(etree.XMLSyntaxError):
         parser.feed(b"\0\0")
         parser.close()

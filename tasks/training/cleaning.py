@@ -23,8 +23,8 @@ _DAY_S = 86_400
 def clean(home: Home, *, days: float = KEEP_DAYS, log: Callable[[str], None]) -> None:
     """Delete the files of ended retrainings, and after `days` interrupted ones, prepared corpora and refused models.
 
-    A model that was promoted, is evaluated alone, or annotated what the tables show is never deleted; nor is an
-    evaluation.
+    A model that was promoted, was evaluated without another, or annotated what the tables show is never deleted;
+    nor is an evaluation.
     """
     for path in stale_training(home, days=days):
         if path.is_dir():

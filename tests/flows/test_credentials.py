@@ -1,4 +1,4 @@
-"""The authentication string of the server: made once, for its owner alone."""
+"""The authentication string of the server: made once, readable only by its owner."""
 
 from __future__ import annotations
 

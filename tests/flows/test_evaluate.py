@@ -32,7 +32,7 @@ def run(*arguments: object) -> Result:
 
 def test_seeds_are_scored_compared_and_written(world: World, corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "scores"
-    other = shutil.copytree(world.model, tmp_path / "other")  # that differs in name and version alone
+    other = shutil.copytree(world.model, tmp_path / "other")  # differs only in name and version
     keep_fitted(other, {"seed": 1})
     ended = run(
         "evaluate", f"tiny/dev={corpus}", "--seen", f"tiny/train={corpus}", "--model", world.model, "--model",

@@ -9,7 +9,7 @@ something else, or deleted; all kinds of files are hit equally often. Then, on t
 - what it cannot repair is restored from a backup, as docs/doctor.md advises; after the next night, the tables are those
   of the sound home and the doctor finds nothing.
 
-The last line counts what found the damage: a command, the doctor alone, or nothing, as it was harmless.
+The last line counts what found the damage: a command, only the doctor, or nothing, as it was harmless.
 """
 
 from __future__ import annotations
@@ -321,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--start", type=int, default=0, help="number of the first damage")
     parser.add_argument("--world", type=Path, help="a folder with a tiny model and its vocabulary; made if not given")
-    parser.add_argument("--keep-going", action="store_true", help="report all harm, not the first alone")
+    parser.add_argument("--keep-going", action="store_true", help="report all harm, not only the first")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     begun = time.monotonic()

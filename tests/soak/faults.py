@@ -346,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--only", default="", help="the faults whose names begin so: prune, 'relink: disk full: 12'")
     parser.add_argument("--world", type=Path, help="a folder with a tiny model and its vocabulary; made if not given")
-    parser.add_argument("--keep-going", action="store_true", help="report all harm, not the first alone")
+    parser.add_argument("--keep-going", action="store_true", help="report all harm, not only the first")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     begun = time.monotonic()

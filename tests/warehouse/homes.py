@@ -36,7 +36,7 @@ def key(name: str, digest: str = "0") -> SourceKey:
 
 
 def document(record: int, document_id: str, *, version: int = 1, text: str = "A title") -> dict[str, Any]:
-    """One document with a title alone; `add_source` adds its text_sha256 and the words of its mentions."""
+    """One document with only a title; `add_source` adds its text_sha256 and the words of its mentions."""
     return {
         "record": record,
         "document_id": document_id,

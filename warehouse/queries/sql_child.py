@@ -176,7 +176,7 @@ def _check_parts(connection: duckdb.DuckDBPyConnection, select: str) -> None:
         raise QueryRefusedError(failure)
     if others := sorted({each for each in types if each.endswith("_NODE")} - _SELECT_NODES):
         kind = others[0].removesuffix("_NODE").removesuffix("_QUERY")
-        raise QueryRefusedError(f"found {kind} within the query, expected SELECT alone; the tables are read-only")
+        raise QueryRefusedError(f"found {kind} within the query, expected only SELECT; the tables are read-only")
     if unknown := sorted({each.lower() for each in functions} - _TABLE_FUNCTIONS):
         known = ", ".join(sorted(_TABLE_FUNCTIONS))
         raise QueryRefusedError(

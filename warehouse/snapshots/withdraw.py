@@ -37,7 +37,7 @@ class Withdrawal:
 
 
 def withdraw(home: Home, name: str, *, why: str | None = None) -> Snapshot:
-    """Withdraw the source of this name, and publish the tables without it; publish alone if it is withdrawn already.
+    """Withdraw the source of this name, and publish the tables without it; only publish if it is withdrawn already.
 
     Raises WarehouseError if the home has no such source or no other, a rollback is active, or nothing can be published.
     """

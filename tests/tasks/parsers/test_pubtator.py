@@ -148,9 +148,7 @@ def test_invalid_annotations_are_part_of_their_document(write):
         ),
         (
             "11|t|Gout\r11|a|Urate\r11\t0\t4\tGout\tDisease\r\r12|t|Rash\r12|a|Fever\r",
-            Failure(
-                1, "line 3", "lines end with a carriage return alone, expected a line feed; convert the file", "11"
-            ),
+            Failure(1, "line 3", "lines end with a carriage return, expected a line feed; convert the file", "11"),
         ),
         (
             GOUT + "11|a|Again.\n",

@@ -150,7 +150,7 @@ def test_memory_limit(home: Home) -> None:
         ("SELECT ?", "Invalid Input Error: "),
         (
             "WITH x AS (DELETE FROM sources) SELECT 1",
-            "found DELETE within the query, expected SELECT alone; the tables are read-only",
+            "found DELETE within the query, expected only SELECT; the tables are read-only",
         ),
         ("FROM checkpoint()", "found FROM checkpoint(...), expected a table or a function that only reads: duckdb_col"),
     ],

@@ -72,7 +72,7 @@ def test_home_with_snapshot(tmp_path: Path) -> None:
     assert list(found.failures.items()) == [
         ("found ... in line N", 3),
         ("no PMID", 2),
-        ("record of 5,000 characters", 1),  # alone of its kind: in its own words
+        ("record of 5,000 characters", 1),  # the only one of its kind: in its own words
     ]
     assert failures_in(home, ["a"]) == found.failures
     assert failures_in(home, ["b"]) == {}
