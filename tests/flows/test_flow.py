@@ -223,7 +223,7 @@ def test_two_workers_share_a_large_source_and_the_runs_of_killed_ones_are_marked
 
     @prefect.flow(name="night")
     def night() -> Outcome:
-        settings = read_settings(home=home.root, poll=0.1, unlocked=2.0, batch=1)
+        settings = read_settings(home=home.root, poll=0.1, unlocked=4.0, batch=1)
         given = {"model": str(world.model), "mesh": str(world.mesh), "settings": settings}
         return annotate_on_pool(find_sources([path]), home, **given)
 
