@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.installation import Installation
 from tests.tasks.ingest.serving import Site, serving
-
-if TYPE_CHECKING:
-    from tests.flows.world import World
 
 
 @pytest.fixture(scope="session")
@@ -22,17 +18,15 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def installation(world: World, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A server with everything deployed, on an empty Prefect home, and the workers of one host."""
     folder = tmp_path_factory.mktemp("installation")
     settings = {
         "home": str(folder / "home"),
         "sources": [site.url],
-        "model": str(world.model),
-        "mesh": str(world.mesh),
         "device": "cpu",
         "batch": 3,
-        "poll": 0.5,
+        "poll": 1.0,
         "patience": 60,
         "unlocked": 15,
         "publish_every": 0.0001,

@@ -125,14 +125,19 @@ class Installation:
         (self.folder / "deployed.toml").write_text(settings)
         return self._run(DEPLOY, E2EMERN_CONFIG=str(self.folder / "deployed.toml"))
 
-    def check(self, *, settings: str = "") -> tuple[int, dict[str, str]]:
+    def check(self, *, settings: str = "", home: Path | None = None) -> tuple[int, dict[str, str]]:
         """Return the exit code of the preflight, and what is found by the checks that fail."""
         (self.folder / "checked.toml").write_text(settings)
         variables = self.make_environment() | {"E2EMERN_CONFIG": str(self.folder / "checked.toml")}
         command = [sys.executable, "-m", "e2emern.flows.cli", "check", "--json"]
+        command += ["--home", str(home)] if home else []
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         found = json.loads(done.stdout)["checks"]
         return done.returncode, {one["check"]: one["found"] for one in found if one["severity"] == "error"}
+
+    def wait_until_well(self, *, settings: str = "") -> None:
+        """Wait until the preflight finds nothing that would fail a night: the workers have asked for runs."""
+        wait_for(lambda: self.check(settings=settings) == (0, {}), what="all is well")
 
     def start_workers(self) -> None:
         """Start the workers of a host as README.md does."""
@@ -142,10 +147,10 @@ class Installation:
         """Start the worker of a unit, in a folder outside any checkout."""
         self.workers[unit] = self._start_unit(unit, instance)
 
-    def night(self) -> dict[str, Any]:
-        """Begin a night as README.md does, and return its run at its end."""
+    def begin_night(self) -> Callable[[], dict[str, Any] | None]:
+        """Begin a night as README.md does, and return what returns its run when it has ended."""
         (run,) = re.findall(r"UUID: (\S+)", self._run(NIGHT))
-        return wait_for(self._end_of(run), what="the night ends")
+        return self._end_of(run)
 
     def kill_worker(self, name: str) -> None:
         """Kills a worker and all that it has started, as a host that goes down does."""
@@ -344,5 +349,5 @@ def wait_for(met: Callable[[], T | None], *, what: str) -> T:
     while time.monotonic() < until:
         if found := met():
             return found
-        time.sleep(0.1)
+        time.sleep(0.4)  # each look costs the server more than the wait costs us
     raise AssertionError(f"waited {PATIENCE:.0f} s in vain: {what}")

@@ -1,11 +1,7 @@
-"""An installation by the commands of README.md: what they make, and the way from a file on a server to an answer."""
+"""An installation by the commands of README.md: what they make, and what the preflight finds when it is disturbed."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import re
-import shlex
 import subprocess
 from collections.abc import Callable
 from datetime import datetime
@@ -14,10 +10,7 @@ from typing import Any
 import yaml
 
 from tests.conftest import ROOT
-from tests.e2e.commands import readme_commands
 from tests.e2e.installation import Installation, wait_for
-from tests.flows.world import dump, rows
-from tests.tasks.ingest.serving import Site
 
 DESCRIBED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 
@@ -59,60 +52,17 @@ def test_the_server_plans_the_nights(installation: Installation, note: Callable[
     note(f"{len(times)} nights planned")
 
 
-def test_the_commands_of_the_readme_lead_from_a_file_on_a_server_to_an_answer(
-    installation: Installation, site: Site, note: Callable[[str], None]
-) -> None:
-    """A night fetches, annotates, publishes, and reports a file that cannot be read; the next night fixes that."""
-    assert readme_commands() == ["make server", "make deploy", "make worker", "make night"]
-    home = installation.folder / "home"
-    site.add("pubmed30n0001.xml.gz", dump(1))
-    site.add("pubmed30n0002.xml.gz", gzip.compress(b"<html></html>", mtime=0))
-    night = installation.night()
-    assert night["state_type"] == "FAILED"
-    assert "pubmed30n0002.xml.gz: " in night["state"]["message"]
-    assert rows(home, "SELECT count(*) FROM documents") == [(20,)]
-
-    site.add("pubmed30n0002.xml.gz", dump(2))
-    night = installation.night()
-    assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
-    assert rows(home, "SELECT count(*) > 40 FROM mentions JOIN entity_tree USING (mesh_id) WHERE ancestor_id='D009369'")
-    artifacts = {one["key"]: one["data"] for one in installation.post("artifacts/latest/filter")}
-    assert {"night-home", "batch", "progress-all-batches", "progress-batch", "workers-home"} <= artifacts.keys()
-    assert not [key for key in artifacts if key.startswith("progress-pubmed")]  # their files are done
-    (row,) = json.loads(artifacts["batch"])
-    assert (row["source"], row["documents"], row["state"]) == ("pubmed30n0002.xml.gz", 20, "complete")
-    assert re.fullmatch(r"nightly 20\d\d-\d\d-\d\d home", night["name"])
-
-    question = f".venv/bin/e2emern sql --home {home} --format json 'SELECT count(*) AS n FROM documents'"
-    answer = subprocess.run(shlex.split(question), cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert json.loads(answer) == [{"n": 40}]
-    note("README's commands, a night from HTTP to SQL, an unreadable file fixed by the next")
-
-
-def test_the_preflight_of_an_installation_finds_what_is_wrong(
-    installation: Installation, note: Callable[[str], None]
-) -> None:
-    """All is well once the workers have asked for runs; then a queue is paused, and one is deleted."""
-
-    check = installation.check
-    assert wait_for(lambda: check() if check()[0] == 0 else None, what="all is well") == (0, {})
-    with installation.paused("train"):
-        assert check() == (0, {})  # a warning
-    installation.delete_queue("train")
-    missing = "work pool e2emern has no queue train (found default, annotate, backfill)"
-    code, found = check()
-    assert (code, found["queues"]) == (2, missing)
-    installation.deploy()
-    assert wait_for(lambda: check() if check()[0] == 0 else None, what="all is well again") == (0, {})
-    note("the preflight: all well, and a deleted queue")
-
-
-def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(
+def test_the_preflight_and_the_workers_report_a_queue_that_is_missing(
     installation: Installation, note: Callable[[str], None]
 ) -> None:
     """Prefect's worker would take nothing from any of its queues, without a word; `e2emern deploy` fixes it."""
+    installation.wait_until_well()
+    with installation.paused("train"):
+        assert installation.check() == (0, {})  # a warning
     installation.delete_queue("backfill")
     missing = "work pool e2emern has no queue backfill (found default, annotate, train); run: e2emern deploy"
+    code, found = installation.check()
+    assert (code, found["queues"]) == (2, missing.removesuffix("; run: e2emern deploy"))
     unit = installation.unit("e2emern-worker@.service", "0")
     started = subprocess.run(
         unit.command,
@@ -130,7 +80,8 @@ def test_a_worker_reports_a_queue_that_is_missing_at_its_start_and_later(
     _deploy_over_what_operators_set(installation)
     assert installation.queues() == [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
     wait_for(lambda: "e2emern: this worker takes runs again\n" in log.read_text(), what="the worker works again")
-    note("a missing queue reported, and created; an upgrade keeps what operators set")
+    installation.wait_until_well(settings=LOCAL)
+    note("the preflight: all well, and a deleted queue; an upgrade keeps what operators set")
 
 
 LOCAL = """

@@ -6,9 +6,7 @@ pixels in light and at 400 in dark. Screenshots are kept in `build/explorer`.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,23 +18,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect
 
 from e2emern.warehouse.layout import Home
+from tests.browser import chromium, needs_chromium
 from tests.conftest import ROOT
 from tests.flows.explorer.conftest import fill
 
 if TYPE_CHECKING:
     from tests.flows.world import World
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SHOTS = ROOT / "build" / "explorer"
 PAGES = ("/", "/?q=aspirin", "/concept/D001943", "/document/11", "/history/11", "/corpus", "/models",
          "/sql?q=SELECT+mesh_name,+count(*)+AS+mentions+FROM+mentions+GROUP+BY+ALL", "/sql?named=words", "/try",
          "/correct/11", "/document/none")  # fmt: skip
 SLOW_MS = 120_000  # loading the model on a busy machine
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = needs_chromium
 
 
 @dataclass
@@ -91,11 +89,8 @@ def explorer(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses root
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @contextmanager
