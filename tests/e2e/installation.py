@@ -135,9 +135,9 @@ class Installation:
         found = json.loads(done.stdout)["checks"]
         return done.returncode, {one["check"]: one["found"] for one in found if one["severity"] == "error"}
 
-    def wait_until_well(self, *, settings: str = "") -> None:
+    def wait_until_well(self) -> None:
         """Wait until the preflight finds nothing that would fail a night: the workers have asked for runs."""
-        wait_for(lambda: self.check(settings=settings) == (0, {}), what="all is well")
+        wait_for(lambda: self.check() == (0, {}), what="all is well")
 
     def start_workers(self) -> None:
         """Start the workers of a host as README.md does."""

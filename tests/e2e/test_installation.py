@@ -80,7 +80,8 @@ def test_the_preflight_and_the_workers_report_a_queue_that_is_missing(
     _deploy_over_what_operators_set(installation)
     assert installation.queues() == [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
     wait_for(lambda: "e2emern: this worker takes runs again\n" in log.read_text(), what="the worker works again")
-    installation.wait_until_well(settings=LOCAL)
+    installation.deploy()
+    installation.wait_until_well()
     note("the preflight: all well, and a deleted queue; an upgrade keeps what operators set")
 
 

@@ -53,7 +53,6 @@ CORRECTED = """7|t|Cisplatin induced renal failure.
 @pytest.fixture(scope="module")
 def fortnight(installation: Installation, world: World, site: Site) -> Fortnight:
     """Before the first night: a champion, and seven nights that brought nothing."""
-    installation.deploy()
     installation.configure("nightly", mesh=str(world.mesh))  # until the tables have a version
     begun = Fortnight(installation, world, site, model_version(world.model))
     make_challengers(installation.folder / "gold", world)
