@@ -137,6 +137,8 @@ class Installation:
 
     def wait_until_well(self) -> None:
         """Wait until the preflight finds nothing that would fail a night: the workers have asked for runs."""
+        queues = "work_pools/e2emern/queues/filter"  # to ask the server costs less than to start a process that does
+        wait_for(lambda: all(one["last_polled"] for one in self.post(queues)), what="each queue has a worker")
         wait_for(lambda: self.check() == (0, {}), what="all is well")
 
     def start_workers(self) -> None:
