@@ -106,6 +106,9 @@ _Content = IO[bytes] | MemberError
 def _of_zip(path: Path) -> Iterator[tuple[str, _Content]]:
     with open_file(path) as file, zipfile.ZipFile(cast(IO[bytes], _Bounded(file))) as archive:
         for info in archive.infolist():
+            if not info.filename:  # on which `is_dir` raises IndexError
+                yield "unnamed", MemberError("unnamed", "a member without a name")
+                continue
             if info.is_dir():
                 continue
             if info.flag_bits & _ENCRYPTED:

@@ -47,7 +47,7 @@ class Columns:
     text: str | None = None
 
     def __bool__(self) -> bool:
-        return any(asdict(self).values())
+        return bool(self.id or self.title or self.abstract or self.text)
 
     @property
     def texts(self) -> dict[str, str]:

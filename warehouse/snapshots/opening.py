@@ -8,6 +8,7 @@ attached while DuckDB may access only the home, and it is refused unless its vie
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -40,6 +41,9 @@ _VIEWS = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = $name 
 _OUTSIDE = (
     "SELECT DISTINCT path FROM {table} WHERE starts_with(path, '/') OR list_contains(string_split(path, '/'), '..')"
 )
+_checked: dict[tuple[str | int, ...], str] = {}  # files that this process has checked, with their folders
+_MOST_CHECKED = 1000
+_YOUNG_NS = 2_000_000_000  # if the clock is coarse, a younger file could change again and look the same
 _MACROS = (  # slow: DuckDB lists all of its own functions too
     "SELECT function_name, function_type, macro_definition FROM duckdb_functions() "
     "WHERE database_name = $name AND NOT internal"
@@ -80,12 +84,20 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> str:
     """
     try:
         connection.execute(f"ATTACH {literal(str(path))} AS {name} (READ_ONLY, TYPE duckdb)")
+        file = path.stat()
+        identity = (str(path), file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
+        if (known := _checked.get(identity)) is not None:
+            return known
         root, foreign = _macros(connection, name)
         found = f"a foreign macro {foreign}" if foreign else next(_unexpected(connection, name), None)
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         raise WarehouseError(f"cannot be opened: {one_line(error)}", path=path) from error
     if found:
         raise WarehouseError(f"holds {found}; {_ADVICE}", path=path)
+    if time.time_ns() - file.st_ctime_ns > _YOUNG_NS:
+        if len(_checked) == _MOST_CHECKED:
+            _checked.clear()
+        _checked[identity] = root
     return root
 
 

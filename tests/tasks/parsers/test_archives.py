@@ -165,6 +165,15 @@ def test_a_damaged_or_encrypted_member_is_a_failure_and_the_others_are_read(writ
     assert read(write(bytes(whole))) == [("a.txt", "encrypted; decrypt it"), ("source/b.txt", "Asthma.")]
 
 
+def test_a_member_without_a_name_is_a_failure_and_the_others_are_read(write: Write) -> None:
+    whole = zipped({"a.txt": b"Gout.", "b.txt": b"Asthma."})
+    place = whole.index(b"PK\x01\x02")  # the entry of a.txt in the list of members
+    entry = bytearray(whole[place : whole.index(b"PK\x01\x02", place + 1)])
+    entry[28:30], entry[32:34] = bytes(2), struct.pack("<H", 5)  # no name, and a comment in its place
+    unnamed = whole[:place] + entry + whole[place + len(entry) :]
+    assert read(write(unnamed)) == [("unnamed", "a member without a name"), ("source/b.txt", "Asthma.")]
+
+
 def test_what_precedes_the_damage_of_an_archive_is_read(write: Write) -> None:
     whole = tar({"a.txt": b"Gout.", "b.txt": b"x" * 5000})
     records = parse(write(whole[:2000]))

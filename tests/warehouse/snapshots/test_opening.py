@@ -15,6 +15,7 @@ from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.queries.sql import query
 from e2emern.warehouse.queries.status import status
+from e2emern.warehouse.snapshots import opening
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.reader import read_snapshot
 from e2emern.warehouse.snapshots.refs import recorded_root, relocate
@@ -126,3 +127,18 @@ def test_a_snapshot_of_ours_is_opened_from_any_folder(home: Home, monkeypatch: p
     relative = Home(Path(os.path.relpath(home.root)))
     assert read_snapshot(relative).documents == 3
     assert query(relative, "SELECT count(*) AS n FROM mentions").to_pylist() == [{"n": 3}]
+
+
+def test_a_file_is_checked_again_once_it_changed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: dict[tuple[str | int, ...], str] = {}
+    monkeypatch.setattr(opening, "_checked", checked)
+    read_snapshot(home)
+    assert checked == {}  # it is so young that a later change could look the same
+    monkeypatch.setattr(opening, "_YOUNG_NS", -1)
+    read_snapshot(home)
+    assert len(checked) == 1
+    read_snapshot(home)
+    assert len(checked) == 1
+    _change(home, "CREATE MACRO lower(x) AS 'never'")
+    with pytest.raises(WarehouseError, match="holds a foreign macro lower"):
+        read_snapshot(home)
