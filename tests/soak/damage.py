@@ -19,7 +19,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -45,7 +44,7 @@ from e2emern.warehouse.snapshots.refs import numbers, roll_back, rollbacks
 from e2emern.warehouse.sources import history
 from tests.flows.world import World
 from tests.soak.home import WrongError, make_worlds, next_mesh, shown, world_of, write_dumps
-from tests.soak.work import asked, run_in_fork, use_own_temporary_folder, warm
+from tests.soak.work import asked, run_in_fork, use_own_temporary_folder, warm, working_folder
 
 _OURS = ("documents", "deletions", "failures", "mentions", "compacted")  # which --repair and a night make again
 
@@ -71,10 +70,10 @@ class Damages:
 
     def prepare(self, world: World | None = None) -> None:
         """Make the home, and run the readers and the night on it undamaged."""
-        warm()
         compaction.LOOSE = 2
         history.CHECKPOINT_EVERY = 2  # type: ignore[misc]
         asked(lambda: make_worlds(self.folder, world))
+        warm(world_of(self.folder).model)
         write_dumps(self.folder / "dumps")
         asked(lambda: _make_home(self))
         shutil.copytree(self.home.root, self.sound, symlinks=True)
@@ -325,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     begun = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix="e2emern-damage-"))
+    folder = working_folder("damage")
     use_own_temporary_folder(folder)
     try:
         done = damage(

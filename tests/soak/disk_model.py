@@ -6,6 +6,7 @@ POSIX promises no more. The content of a file is safe once `fsync` of the file r
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import stat
@@ -21,6 +22,7 @@ class DiskModel:
     """The flushed content of a folder. Inodes are held open, so that the system gives none of their numbers again."""
 
     root: Path
+    contents: Path | None = None  # where each content that survives is kept once, with links to it
     _folders: dict[int, dict[str, Entry]] = field(default_factory=dict)  # flushed names
     _files: dict[int, bytes] = field(default_factory=dict)  # flushed contents
     _held: dict[int, tuple[int, os.stat_result]] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class DiskModel:
         now = Path(f"/proc/self/fd/{descriptor}")
         chance = rng is not None and rng.random() < 0.5  # that this file or folder is as it is now
         if stat.S_ISDIR(status.st_mode):
-            place.mkdir()
+            place.mkdir(parents=True)
             names = self._folders.get(inode, {})
             if chance and os.fstat(descriptor).st_nlink:
                 names = self._names(now)
@@ -73,7 +75,17 @@ class DiskModel:
                 else:
                     self._restore(entry, place / name, rng)
         else:
-            flushed = self._files.get(inode, b"")
-            place.write_bytes(now.read_bytes() if chance else flushed)
-            place.chmod(status.st_mode & 0o777)
-            os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+            self._write(place, now.read_bytes() if chance else self._files.get(inode, b""), status)
+
+    def _write(self, place: Path, content: bytes, status: os.stat_result) -> None:
+        kept = place
+        if self.contents:
+            self.contents.mkdir(exist_ok=True)
+            digest = hashlib.sha256(content).hexdigest()
+            kept = self.contents / f"{digest}-{status.st_mode & 0o777}-{status.st_mtime_ns}"
+        if not kept.exists():
+            kept.write_bytes(content)
+            kept.chmod(status.st_mode & 0o777)
+            os.utime(kept, ns=(status.st_atime_ns, status.st_mtime_ns))
+        if kept != place:
+            place.hardlink_to(kept)

@@ -83,13 +83,15 @@ def look(home: Home) -> Seen:
         shown = current_number(home)
     except WarehouseError as error:
         return {"shown": str(error)}
+    if shown is None:  # nothing is published, whatever files there are
+        return {}
     seen: Seen = {}
     for number in numbers(home):
         try:
             seen[number] = digest(answers(home, number))
         except WarehouseError as error:
             seen[number] = str(error)
-    return seen if shown is None else seen | {"shown": seen[shown]}
+    return seen | {"shown": seen[shown]}
 
 
 def shown(home: Home) -> str:

@@ -1,4 +1,4 @@
-"""Faults of the file system in this process: the n-th operation on the files of a folder fails, or the power does.
+"""Faults of the file system in this process: the n-th operation on the files of a folder fails.
 
 The calls of Python's `os` and `io`, of pyarrow and of DuckDB are replaced by ones that count, and that fail once at the
 chosen operation. What C++ does within one call of DuckDB is one operation, except for a short write: then the kernel
@@ -11,7 +11,6 @@ import builtins
 import errno
 import io
 import os
-import random
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,9 +31,6 @@ KINDS: Final[tuple[Kind, ...]] = (
     "power loss",
     "power loss, reordered",
 )
-LOST: Final = 77
-"""Exit code of a process whose machine lost its power."""
-
 _ERRORS = {
     "I/O error": errno.EIO,
     "stale handle": errno.ESTALE,
@@ -52,24 +48,22 @@ _WRITING_SQL = ("CHECKPOINT", "COMMIT", "CREATE", "INSERT", "DETACH")
 class Injector:
     """Counts the operations on files under `root`, and has the one with number `at`, from 0, fail as `kind` says.
 
-    After a power loss, the process ends with the exit code `LOST`, and `survivors` holds what survived. The disk stays
-    full from its operation on; any other error occurs once. Never removed: for a process of its own.
+    The disk stays full from its operation on; any other error occurs once. `disk` learns what is flushed, and `each` is
+    called before every operation with its number: what the disk holds then survives a power loss. Never removed: for a
+    process of its own.
     """
 
     root: Path
     kind: Kind | None = None
     at: int = -1
-    survivors: Path | None = None
-    seed: int = 0
+    disk: DiskModel | None = None
+    each: Callable[[int], None] | None = None
     done: list[tuple[str, str]] = field(default_factory=list)  # operations with their paths
-    _disk: DiskModel | None = None
     _full: bool = False
     _busy: bool = False
 
     def install(self) -> None:
         """Replace the calls of this process."""
-        if self.kind and "power" in self.kind:
-            self._disk = DiskModel(self.root)
         for name in _SINGLE:
             self._wrap_os(name, name, changes=True)
         for name in _PAIRS:
@@ -81,6 +75,10 @@ class Injector:
         self._wrap_parquet()
         self._wrap_duckdb()
 
+    def pause(self) -> None:
+        """Count nothing any more."""
+        self._busy = True
+
     def count(self, what: str, path: object, *, changes: bool) -> bool:
         """Count an operation; raise OSError if it fails. Return whether it is to be a short write.
 
@@ -90,12 +88,14 @@ class Injector:
             return False
         number = len(self.done)
         self.done.append((what, str(path)))
+        if self.each:
+            self._busy = True
+            self.each(number)
+            self._busy = False
         if self._full and what in _GROWING:
             raise _error(errno.ENOSPC, path)
         if number != self.at or self.kind is None:
             return False
-        if self._disk:
-            self._lose_power()
         if self.kind == "short write" and what in ("write", "query that writes"):
             self._full = True
             return True
@@ -104,14 +104,6 @@ class Injector:
             if what not in _GROWING and not (changes and what == "fsync"):
                 return False
         raise _error(_ERRORS[self.kind], path)
-
-    def _lose_power(self) -> None:
-        self._busy = True
-        assert self._disk
-        assert self.survivors
-        rng = random.Random(f"{self.seed} {self.at}") if self.kind == "power loss, reordered" else None
-        self._disk.lose_power(self.survivors, rng=rng)
-        os._exit(LOST)
 
     def _under(self, path: Any, folder: int | None = None) -> str | None:
         """Return the path if it is under the root; `folder` is a descriptor, to which it may be relative."""
@@ -155,9 +147,9 @@ class Injector:
             if found:
                 self.count("fsync", found, changes=True)
             real(descriptor)
-            if found and self._disk:
+            if found and self.disk:
                 self._busy = True
-                self._disk.flush(descriptor)
+                self.disk.flush(descriptor)
                 self._busy = False
 
         os.fsync = fsync

@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ from e2emern.warehouse.snapshots.refs import roll_back
 from tests.flows.world import World
 from tests.soak.home import WrongError, answers, digest, make_worlds, next_mesh
 from tests.soak.oracle import Rows, expected
-from tests.soak.work import Killer, asked, use_own_temporary_folder, warm
+from tests.soak.work import Killer, asked, use_own_temporary_folder, warm, working_folder
 from tests.soak.year import Dump, make_year
 
 
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--world", type=Path, help="a folder with a tiny model and its vocabulary; made if not given")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="e2emern-soak-"))
+    folder = options.folder or working_folder("kills")
     folder.mkdir(parents=True, exist_ok=True)
     use_own_temporary_folder(folder)
     soak = Soak(
@@ -95,9 +94,9 @@ class Soak:
         rng = random.Random(self.seed)
         self.killer = Killer(rng, self.folder / "log.txt")
         (self.folder / "dumps").mkdir()
-        warm()
         asked(lambda: make_worlds(self.folder, self.world))
         self.model = self.folder / "world" / "model"
+        warm(self.model, self.folder / "world" / "new")
         compaction.LOOSE = max(6, self.nights // 4)  # so that files are merged several times a year
         events: dict[int, Callable[[], None]] = {
             self.nights * 3 // 10: self.prune,

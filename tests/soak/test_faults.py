@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from e2emern.warehouse.files import atomic_write, make_folder
+from e2emern.warehouse.files import atomic_write
 from tests.flows.world import World
+from tests.soak.disk_model import DiskModel
 from tests.soak.fuzz import damaged_input, fuzz, limited
-from tests.soak.injection import LOST, Injector, Kind
+from tests.soak.injection import Injector, Kind
 from tests.soak.seeds import SEEDS
 from tests.soak.work import run_in_fork
 
@@ -55,17 +56,20 @@ def test_a_power_loss_keeps_what_was_flushed(tmp_path: Path) -> None:
     (root / "link").symlink_to("file")
 
     def work() -> None:
-        injector = Injector(root, "power loss", survivors=after)
+        disk = DiskModel(root, contents=tmp_path / "contents")
+        numbers: list[int] = []
+        injector = Injector(root, disk=disk, each=numbers.append)
         injector.install()
         with atomic_write(root / "folder" / "deep" / "kept") as file:
             file.write(b"new")
         (root / "file").write_bytes(b"new")
         (root / "folder" / "lost").write_bytes(b"new")
         (root / "link").unlink()
-        injector.at = len(injector.done)
-        make_folder(root / "never")
+        injector.pause()
+        assert numbers == [*range(len(injector.done))]
+        disk.lose_power(after)
 
-    assert run_in_fork(work, log=tmp_path / "log") == LOST
+    assert run_in_fork(work, log=tmp_path / "log") == 0
     files = {str(path.relative_to(after)): path.read_bytes() for path in after.rglob("*") if path.is_file()}
     assert files == {"file": b"old", "link": b"old", "folder/deep/kept": b"new"}
 

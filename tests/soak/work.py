@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import hashlib
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from e2emern.tasks.errors import InputError, ProblemsError
+from e2emern.tasks.models import hide_progress_bars
 from e2emern.warehouse.errors import WarehouseError
 
 DEFECT = 3
@@ -26,6 +29,7 @@ DEFECT = 3
 
 _FORK = multiprocessing.get_context("fork")
 _LONGEST_S = 300.0
+_ROOM = 4 << 30  # bytes
 
 
 @dataclass(slots=True)
@@ -73,12 +77,41 @@ class Killer:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
 
-def warm() -> None:
-    """Load once what every fork of this process would load again. Starts no thread."""
+def warm(*models: Path) -> None:
+    """Load once what every fork of this process would load again: modules, and some models."""
     import pandas  # noqa: F401 (DuckDB imports it)
+    import pyarrow.pandas_compat  # noqa: F401
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
+    from e2emern.model.inference import cascade
+
     get_checkpoint_conversion_mapping("bert")  # type: ignore[no-untyped-call]  # compiles a thousand patterns
+    if models:
+        hide_progress_bars()
+        load = cascade.load_model
+        loaded = {_content(model): load(model, device="cpu") for model in models}
+
+        def load_once(folder: Path, *, device: str, dtype: Any = None) -> Any:
+            known = loaded.get(_content(folder)) if device == "cpu" and dtype is None else None
+            return known or load(folder, device=device, dtype=dtype)
+
+        cascade.load_model = load_once
+
+
+def _content(folder: Path) -> str:
+    """Return the digest of the names and contents of the files of a folder."""
+    found = [(path.name, path.read_bytes()) for path in sorted(folder.iterdir()) if path.is_file()]
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def working_folder(name: str) -> Path:
+    """Make a temporary folder for a soak; in memory if there is room, since what is flushed is modelled or not tested.
+
+    The environment variable `TMPDIR` names another place.
+    """
+    memory = Path("/dev/shm")
+    roomy = "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free > _ROOM
+    return Path(tempfile.mkdtemp(prefix=f"e2emern-{name}-", dir=memory if roomy else None))
 
 
 def use_own_temporary_folder(folder: Path) -> None:
