@@ -58,7 +58,7 @@ def bench(
         f"{plan['processes']}, {plan['hours'] / 10:,.1f} on ten like it\n"
         f"disk: {plan['tables_gb']:,.1f} GB for the tables, {plan['dumps_gb']:,.1f} GB for the dump files\n"
         f"batch = {plan['batch']}: a lost batch of so many records costs {plan['batch_minutes']:,.0f} minutes; "
-        "a file with more is a batch of its own"
+        "a file with more is split into parts of so many"
     )
     if not files:
         say("measured with sentences of the bundled sample; real text is slower: e2emern bench FILE")
