@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         default=10_000,
         ge=1,
         description="Records that one flow run annotates with one load of the model, estimated from file sizes. "
-        "A larger file is split into parts of so many documents. A kill of a worker costs at most one of them.",
+        "A larger file is split into parts of so many documents. A killed worker loses at most the part in work.",
     )
     poll: float = Field(default=10.0, gt=0, description="Seconds between two checks of unfinished batches.")
     patience: float = Field(

@@ -70,7 +70,7 @@ def _spans_of_windows(
 
 
 def decode_tags(log_probabilities: np.ndarray, words: np.ndarray, *, tags: list[str]) -> np.ndarray:
-    """Return the most probable valid tag sequences: each word's most probable tag, or Viterbi's if those are not valid.
+    """Return the most probable valid tag sequences: the best tags of the words if valid, otherwise by Viterbi.
 
     In a valid sequence I-X and E-X follow only B-X or I-X; in BIOES, only I-X or E-X follow these two.
 
