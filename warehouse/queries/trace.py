@@ -1,12 +1,14 @@
 """Trace the history of one document: every revision in every source, and which one each snapshot shows and why.
 
-Revisions are read from the files of the sources, so that unpublished ones are found too. The small tables `sources` and
-`superseded` determine what a snapshot shows: no Parquet file is read for an old snapshot.
+Revisions are read from the files of the sources, so that unpublished ones are found too. A file that the current
+snapshot has merged is not opened: the merged file has its rows, and an old home has thousands of small files. The small
+tables `sources` and `superseded` determine what a snapshot shows: no Parquet file is read for an old snapshot.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -65,10 +67,13 @@ SELECT sentence, start, "end", text, entity_type, mesh_id, mesh_name, ner_score,
 FROM mentions WHERE document_id = $id AND source = $source AND digest = $digest AND record = $record
 ORDER BY start, "end", link_score DESC NULLS LAST, mesh_id
 """
-_HELD_SQL = "SELECT source, digest FROM old.sources WHERE current"
+_HELD_SQL = "SELECT source, digest FROM old.sources WHERE current AND list_contains($sources, source)"
 _HIDDEN_SQL = """
 SELECT source, digest, record, reason, by_source, by_digest FROM old.superseded WHERE document_id = $id
 """
+
+_MERGED_SQL = "SELECT DISTINCT path FROM files WHERE starts_with(path, $folder)"
+_IN_MERGED_SQL = "SELECT path FROM files WHERE view IS NULL AND starts_with(path, $folder)"
 
 _Key = tuple[str, str, int]  # source, digest, record
 
@@ -199,8 +204,8 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
         return one
 
     def rows(sql: str, folder: str) -> list[Any]:
-        files = [path for path in (home.root / folder).rglob("*.parquet") if not path.name.startswith(".")]
-        return connection.execute(sql.format(files=file_list(files)), asked).fetchall() if files else []
+        files = file_list(home.root / path for path in _files(connection, home, folder))
+        return connection.execute(sql.format(files=files), asked).fetchall() if files != "[]" else []
 
     revisions: dict[_Key, Revision] = {}
     for source, digest, record, version, published, title, text_sha256 in rows(_REVISIONS_SQL, "documents"):
@@ -209,9 +214,10 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
             origin=found, version=version, published=published, title=title, text_sha256=text_sha256
         )
     appearances: list[Appearance] = []
+    holding = {"sources": list({source for source, _digest, _record in revisions})}
     for number in numbers(home):
         with _attached(connection, home.snapshot(number)):
-            held = set(connection.execute(_HELD_SQL).fetchall())
+            held = set(connection.execute(_HELD_SQL, holding).fetchall())
             hidden = {tuple(row[:3]): row[3:] for row in connection.execute(_HIDDEN_SQL, asked).fetchall()}
             versions = connection.execute("SELECT created, model_version, mesh_version FROM old.snapshot").fetchall()
         shown = next((key for key in revisions if key[:2] in held and key not in hidden), None)
@@ -243,6 +249,19 @@ def _trace(connection: duckdb.DuckDBPyConnection, home: Home, document_id: str) 
             for source, digest, record, position, reason in rows(_FAILURES_SQL, "failures")
         ),
     )
+
+
+def _files(connection: duckdb.DuckDBPyConnection, home: Home, folder: str) -> list[str]:
+    """Return the files that hold the rows of a folder of source files, all relative to the home."""
+
+    def named(sql: str, start: str) -> list[str]:
+        return [path for (path,) in connection.execute(sql, {"folder": f"{start}/"}).fetchall()]
+
+    found: set[str] = set()
+    for at, _folders, names in os.walk(home.root / folder):
+        of = Path(at).relative_to(home.root).as_posix()
+        found.update(f"{of}/{name}" for name in names if name.endswith(".parquet") and not name.startswith("."))
+    return [*named(_MERGED_SQL, f"compacted/{folder}"), *sorted(found.difference(named(_IN_MERGED_SQL, folder)))]
 
 
 def _dicts(connection: duckdb.DuckDBPyConnection, sql: str, document_id: str, key: _Key | None) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home, SourceKey
 from e2emern.warehouse.queries.trace import Trace, trace
+from e2emern.warehouse.snapshots import compaction
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.refs import roll_back
 from e2emern.warehouse.sources.runs import RunRecord, SourceOutcome, write_run
@@ -171,6 +172,27 @@ def test_unpublished_work_failures_and_a_rollback(tmp_path: Path) -> None:
     found = trace(home, "11")
     assert standings(found) == [(ONE.name, "shown", None), (TWO.name, "unpublished", None)]
     assert appearances(found) == [(1, 1, "shown", ONE.name), (2, 2, "shown", TWO.name)]
+
+
+def test_merged_files_are_read_in_place_of_those_of_their_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "LOOSE", 2)
+    home = Home(tmp_path)
+    add_vocabulary(home)
+    add_source(home, ONE, [document(0, "11")], unread=[(0, "too long")])
+    add_source(home, TWO, [document(0, "11", version=2)], deletions=[(1, 12)])
+    publish(home, VERSIONS)
+    for source in (ONE, TWO):
+        for path in (home.documents(source), home.deletions(source), home.unread(source, VERSIONS)):
+            path.write_bytes(b"not Parquet")
+    add_source(home, THREE, [document(0, "11", version=3)], deletions=[(1, 12)])
+    assert standings(trace(home, "11")) == [
+        (ONE.name, "revised", TWO.name),
+        (TWO.name, "shown", None),
+        (THREE.name, "unpublished", None),
+    ]
+    assert [one.source for one in trace(home, "12").withdrawals] == [TWO.name, THREE.name]
 
 
 def test_failures_about_a_document(tmp_path: Path) -> None:
