@@ -20,6 +20,7 @@ FURTHER = 6  # words that a span may grow by on each side
 LONGEST = 8  # words of a name that a span may grow to; longer ones gained nothing on dev
 NO_SUBSTANCE = ("D08", "D12", "D27")  # enzymes, proteins and actions, which the corpora do not annotate as chemicals
 
+_PAIRS = {")": "(", "]": "["}
 _NO_END = frozenset("-;:,./") | {"an", "and", "by", "for", "from", "in", "of", "or", "the", "to", "with"}
 _SEVERAL = re.compile(r"[,;] | [(\[]|[)\]] |/|%")  # joins names, or reverses their order
 
@@ -43,7 +44,7 @@ def settle_boundaries(
         window = windows[at]
         line = _Line(window, sentences[window.document][window.sentence])
         trimmed = [line.trimmed(span) for span in mine]
-        trimmed = [line.opened(span, others=trimmed) for span in trimmed]
+        trimmed = [line.unbracketed(line.opened(span, others=trimmed)) for span in trimmed]
         grown = [line.grown(span, others=trimmed, vocabulary=vocabulary) for span in trimmed]
         settled += _without_overlap(grown)
     return settled
@@ -94,6 +95,13 @@ class _Line:
         if not self.words[first].isalnum() or _meets_other(span, first, span.last, others):
             return span
         return self.at(span, first, span.last)
+
+    def unbracketed(self, span: Span) -> Span:
+        """Return the span without a last bracket that is opened before it, as in "(COVID-19)"."""
+        words = self.words[span.first : span.last]
+        if len(words) > 1 and words[-1] in _PAIRS and words.count(words[-1]) > words.count(_PAIRS[words[-1]]):
+            return self.unbracketed(self.trimmed(self.at(span, span.first, span.last - 1)))
+        return span
 
     def _is_joined(self, word: int) -> bool:
         """Return whether a word follows the one before without a space."""

@@ -26,7 +26,7 @@ from e2emern.model.inference.boundaries import settle_boundaries
 from e2emern.model.inference.candidates import CandidateSearch
 from e2emern.model.inference.consistency import agree
 from e2emern.model.inference.features import LEAST_CONFIDENCE, features_of, none_features_of
-from e2emern.model.inference.grouping import Group, Span, appositions, group_spans, with_plurals
+from e2emern.model.inference.grouping import Group, Span, appositions, group_spans, with_names, with_plurals
 from e2emern.model.inference.levels import Levels
 from e2emern.model.inference.linked import Choices, Linked
 from e2emern.model.inference.listed_names import ListedNames
@@ -159,16 +159,20 @@ class Cascade:
         return states, spans
 
     def agree(self, texts: Sequence[Text], windows: Sequence[Window], spans: list[Span]) -> list[Span]:
-        """Return the spans that remain after their boundaries are corrected and each document is made consistent."""
+        """Return the spans that remain after their boundaries are corrected and each document is made consistent.
+
+        After each span come the listed names within it, which become mentions if it does not.
+        """
         sentences = [[sentence.text for sentence in text.sentences] for text in texts]
         settled = settle_boundaries(spans, windows=windows, sentences=sentences, vocabulary=self.vocabulary)
-        return agree(
+        agreed = agree(
             settled,
             windows=windows,
             sentences=sentences,
             abbreviations=self._explained(texts, settled, across_types=True),
             threshold=LEAST_CONFIDENCE if self.recall_bias else self.span_threshold,
         )
+        return with_names(agreed)
 
     def _read_tags(self, states: States) -> tuple[list[list[WordSpan]], list[np.ndarray]]:
         """Return the spans and the probabilities of the tags (words, L) of each window.
@@ -218,7 +222,7 @@ class Cascade:
         A name that ends with the abbreviation's long form replaces it: of "thrombotic thrombocytopenic purpura (TTP)"
         the algorithm of Schwartz and Hearst takes two words.
         """
-        whole = [text.text for text in texts]
+        whole, spans = [text.text for text in texts], [span for span in spans if span.around is None]
         apposed = appositions(spans, texts=whole, vocabulary=self.vocabulary, across_types=across_types)
         words: list[set[str]] = [set() for _ in texts]
         for span in spans:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from e2emern.model.inference.lookup import LookedUp, LookUps
@@ -36,6 +36,8 @@ class Span:
     first: int  # words first..last of the window
     last: int
     listed: bool = False  # found only by its name (`listed_names`)
+    names: tuple[Span, ...] = ()  # listed names within it, which count if it is left out
+    around: tuple[int, int] | None = None  # start and end of the span whose `names` hold this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,20 @@ class Group:
     @property
     def entity_type(self) -> str:
         return self.found.entity_type
+
+
+def with_names(spans: Sequence[Span]) -> list[Span]:
+    """Return the spans, each followed by the listed names within it."""
+    found = []
+    for span in spans:
+        found.append(span)
+        found += [replace(name, around=(span.start, span.end)) for name in span.names if _is_within(name, span)]
+    return found
+
+
+def _is_within(name: Span, span: Span) -> bool:
+    inside = span.start <= name.start and name.end <= span.end and (name.start, name.end) != (span.start, span.end)
+    return inside and name.entity_type == span.entity_type
 
 
 def group_spans(spans: Sequence[Span], *, abbreviations: Sequence[Mapping[str, str]], look_ups: LookUps) -> list[Group]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -75,8 +76,14 @@ class Choices:
     ) -> list[list[Mention]]:
         """Return the mentions of each document, ordered by start.
 
-        A span gives one mention for each concept it is linked to, or else one without a concept.
+        A span gives one mention for each concept it is linked to, or else one without a concept. A listed name within a
+        span that becomes a mention becomes none.
         """
+        taken = {
+            (linked.spans[at].document, linked.spans[at].start, linked.spans[at].end)
+            for group in compress(linked.groups, self.kept.tolist())
+            for at in group.spans
+        }
         found: list[dict[tuple[int, int, str, str | None], Mention]] = [{} for _ in range(documents)]
         linked_places = set()
         for group, keep, link in zip(linked.groups, self.kept.tolist(), self._links(linked, vocabulary), strict=True):
@@ -84,6 +91,8 @@ class Choices:
                 continue
             mesh_id, mesh_name, mid_score, high_score, link_score, how = link
             for span in (linked.spans[at] for at in group.spans):
+                if span.around is not None and (span.document, *span.around) in taken:
+                    continue
                 if mesh_id is not None:
                     linked_places.add((span.document, span.start, span.end, span.entity_type))
                 found[span.document][span.start, span.end, span.entity_type, mesh_id] = Mention(

@@ -18,7 +18,7 @@ SHORTEST = 4  # letters and digits of a name in several words, or in capitals or
 SHORTEST_PREFERRED = 5  # of another single word that is the preferred name
 SHORTEST_WORD = 8  # of any other single word: shorter ones are often trade names that are common words (Apollo)
 LONGEST = 8  # words of a name
-NO_MENTIONS = (
+NO_MENTION_TREES = (
     "C04.697.098", "C23.550.727.098",  # carcinogenesis
     "C23.550.288",  # disease and syndrome themselves
     "C23.550.291",  # disease attributes: emergencies, disease progression
@@ -34,6 +34,14 @@ _TYPES = (
     "CDF"  # first letters of the trees of diseases, chemicals and mental disorders; others say nothing about a type
 )
 
+NO_MENTION_CONCEPTS = frozenset({"D001835", "D001836", "D010335", "D012816", "146850", "300082", "608852"})
+"""Concepts whose names say what is measured or seen: body weight, signs and symptoms, pulmonary function."""
+
+_FIRST = frozenset("a an and as at be by for if in is it no of on or so the to us we with".split())
+"""Words that begin a phrase more often than the names that begin with them, such as "AT 10"."""
+_ORGANISM = frozenset({"virus", "viruses", "coronavirus", "coronaviruses"})
+"""Words that make a disease the name of its virus: "influenza virus"."""
+
 _WORD = re.compile(r"[^\W_]+")
 _MEASURE = re.compile(r"\d (mg|ml|mcg|g|unt)\b")
 _SEPARATES = re.compile(r"[;:.?!] |, | [(\[]|[)\]] |%")
@@ -43,19 +51,21 @@ class ListedNames:
     """The names of a vocabulary that are found in text without a model.
 
     A name is listed if its concept is the only one of all types that has it, apart from concepts of the same preferred
-    name (OMIM repeats diseases). A short single word that is in capitals ("AIDS") must be in capitals in the text.
+    name (OMIM repeats diseases). A short single word that is in capitals ("AIDS") must be in capitals in the text. A
+    listed name within a longer name of the vocabulary, such as "carbon" in "carbon dioxide", is not found, whether or
+    not the longer one is listed; neither is one that names a virus.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._openings = vocabulary.openings
+        self._openings, self._exact = vocabulary.openings, vocabulary.exact
         self._capitals: set[str] = set()
         self._type: dict[str, str] = {}
         self._longest: dict[str, int] = {}  # by first word, the most words of a name
         owner = vocabulary.exact.owners[vocabulary.exact.first[:-1]].tolist()
         for at in np.flatnonzero(_unambiguous(vocabulary)).tolist():
             name = vocabulary.exact.names[at]
-            words = 1 + name.count(" ")
-            if len(name) - words + 1 < SHORTEST:
+            words, first = 1 + name.count(" "), name.partition(" ")[0]
+            if len(name) - words + 1 < SHORTEST or first in _FIRST:
                 continue
             if words > 1:
                 if _MEASURE.search(name):
@@ -63,7 +73,6 @@ class ListedNames:
             elif len(name) < SHORTEST_WORD and not self._is_listed_word(name, vocabulary):
                 continue
             self._type[name] = vocabulary.concepts[owner[at]].entity_type
-            first = name.partition(" ")[0]
             if words > self._longest.get(first, 0):
                 self._longest[first] = min(LONGEST, words)
 
@@ -93,10 +102,22 @@ class ListedNames:
                 kind = self._type.get(folded)
                 start, end = words[at][0], words[last][1]
                 if kind is not None and not (folded in self._capitals and not text[start:end].isupper()):
-                    yield start, end, kind
+                    if not self._is_part(at, last, words, text):
+                        yield start, end, kind
                     after = last + 1
                     break
             at = after
+
+    def _is_part(self, at: int, last: int, words: Sequence[tuple[int, int, str]], text: str) -> bool:
+        """Return whether words at..last (inclusive) are part of a longer name, or of the name of a virus."""
+        if last + 1 < len(words) and words[last + 1][2] in _ORGANISM and text[words[last][1] : words[last + 1][0]] == " ":
+            return True
+        return any(
+            self._exact.of(folded)
+            for begin in range(max(0, at - LONGEST + 1), at + 1)
+            for end, folded in _runs_from(begin, words, text, LONGEST, self._openings)
+            if end >= last and (begin < at or end > last)
+        )
 
     def _opens(self, at: int, words: Sequence[tuple[int, int, str]]) -> bool:
         """Return whether two words can begin a name of several: most cannot, which takes little time to see."""
@@ -161,9 +182,11 @@ def _is_one(concepts: Sequence[Concept]) -> bool:
 
 
 def is_left_out(concepts: Sequence[Concept], vocabulary: Vocabulary) -> bool:
-    """Return whether all trees of the concepts are in `NO_MENTIONS`."""
+    """Return whether all trees of the concepts are in `NO_MENTION_TREES`, or a concept is in `NO_MENTION_CONCEPTS`."""
+    if any(each.mesh_id in NO_MENTION_CONCEPTS for each in concepts):
+        return True
     trees = trees_of(concepts, vocabulary)
-    return bool(trees) and all(tree.startswith(NO_MENTIONS) for tree in trees)
+    return bool(trees) and all(tree.startswith(NO_MENTION_TREES) for tree in trees)
 
 
 def trees_of(concepts: Sequence[Concept], vocabulary: Vocabulary) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,7 +46,8 @@ def with_listed(
     """Return tagged spans, and one for each listed name that touches none of them, with its probability.
 
     A listed name takes the place of the tagged spans within it if those of another type are unsure: "COVID-19", not
-    "COVID", a chemical. It also takes the place of spans that the low level all but rules out.
+    "COVID", a chemical. It also takes the place of spans that the low level all but rules out. A listed name within a
+    longer span ("COVID-19 outbreak") becomes one of its `names`.
 
     Args:
         probabilities: of the tags of each window's words, (words, L).
@@ -61,14 +63,15 @@ def with_listed(
             if words is None or window.start[words[0]] != begin + start or window.end[words[1] - 1] != begin + end:
                 continue  # in another window of the sentence
             mine = of_window.setdefault(at, [])
-            touched = [span for span in mine if span.first < words[1] and words[0] < span.last]
-            if not all(_gives_way(span, *words, kind) for span in touched):
-                continue
-            score = max([probability_of(*words, kind, probabilities[at], tags=tags)]
-                        + [span.score for span in touched if span.entity_type == kind])  # fmt: skip
+            score = probability_of(*words, kind, probabilities[at], tags=tags)
             place = (window.document, begin + start, begin + end, text[start:end], kind)
-            of_window[at] = [span for span in mine if span not in touched]
-            of_window[at].append(Span(*place, score, at, *words, listed=True))
+            name = Span(*place, score, at, *words, listed=True)
+            touched = [span for span in mine if span.first < words[1] and words[0] < span.last]
+            if all(_gives_way(span, *words, kind) for span in touched):
+                score = max([score, *(span.score for span in touched if span.entity_type == kind)])
+                of_window[at] = [*(span for span in mine if span not in touched), replace(name, score=score)]
+            elif len(touched) == 1 and touched[0].first <= words[0] and words[1] <= touched[0].last:
+                mine[mine.index(touched[0])] = replace(touched[0], names=(*touched[0].names, name))
     return [span for at in sorted(of_window) for span in of_window[at]]
 
 

@@ -268,14 +268,15 @@ def examples_of(linked: Linked, documents: Sequence[GoldDocument], *, cascade: C
     """Return one example for each group, with the group's position.
 
     A candidate is correct if a gold mention of the type that overlaps one of the group's spans has it. Types that the
-    corpus does not annotate give no examples.
+    corpus does not annotate give no examples, and neither do names within longer spans.
     """
     examples = []
     free = none_features_of(linked.groups, ner=linked.confidence)
     for position, group in enumerate(linked.groups):
         features = linked.features_of(position)
         document = documents[_document_of(linked, position)]
-        if group.entity_type not in document.annotated_types or not len(features):
+        of_longer = all(linked.spans[at].around for at in group.spans)
+        if group.entity_type not in document.annotated_types or not len(features) or of_longer:
             continue
         gold = _gold_of(linked, position, documents, cascade.vocabulary)
         right = np.array([cascade.vocabulary.concepts[at].mesh_id in gold for at in linked.concepts_of(position)])
@@ -287,6 +288,7 @@ def _gold_of(linked: Linked, at: int, documents: Sequence[GoldDocument], vocabul
     """Return the concepts of the gold mentions that overlap the spans of a group and have its type."""
     group = linked.groups[at]
     spans = [linked.spans[each] for each in group.spans]
+    spans = [span for span in spans if span.around is None] or spans
     return {
         vocabulary.canonical(concept)
         for mention in documents[spans[0].document].mentions
