@@ -110,7 +110,11 @@ class ListedNames:
 
     def _is_part(self, at: int, last: int, words: Sequence[tuple[int, int, str]], text: str) -> bool:
         """Return whether words at..last (inclusive) are part of a longer name, or of the name of a virus."""
-        if last + 1 < len(words) and words[last + 1][2] in _ORGANISM and text[words[last][1] : words[last + 1][0]] == " ":
+        if (
+            last + 1 < len(words)
+            and words[last + 1][2] in _ORGANISM
+            and text[words[last][1] : words[last + 1][0]] == " "
+        ):
             return True
         return any(
             self._exact.of(folded)

@@ -113,6 +113,8 @@ def test_punctuation_and_joining_words_at_the_ends_are_no_part_of_a_mention(word
         ("an-(y) acid", "y) acid", "an-(y) acid"),
         ("evaluate b) cancer", "b) cancer", "b) cancer"),
         ("n(x) ", "x", "x"),
+        ("the novel (COVID-19) outbreak", "COVID-19)", "COVID-19"),  # opened before the span, which is whole without it
+        ("the novel [COVID-19 -]) outbreak", "COVID-19 -])", "COVID-19"),
     ],
 )
 def test_a_bracket_within_a_word_belongs_to_the_mention_whole(text: str, words: str, whole: str) -> None:

@@ -22,6 +22,12 @@ VOCABULARY = Vocabulary(
         Concept("D013048", "Chemical", ("Specimen Handling Agents", "MODY"), "descriptor", ("D02",)),
         Concept("C081743", "Chemical", ("troponin subunit", "--"), "supplementary", (), ("D014336",)),
         Concept("D014336", "Chemical", ("Troponin",), "descriptor", ("D12.776",)),
+        Concept("D007251", "Disease", ("Influenza, Human", "influenza"), "descriptor", ("C01.748.310",)),
+        Concept("D001835", "Disease", ("Body Weight",), "descriptor", ("C23.888.144",)),
+        Concept("D002244", "Chemical", ("Carbon",), "descriptor", ("D01.268.150",)),
+        Concept("D002245", "Chemical", ("Carbon Dioxide",), "descriptor", ("D01.200.200",)),
+        Concept("D004367", "Chemical", ("Dry Ice", "Carbon Dioxide"), "descriptor", ("D01.200.200.150",)),
+        Concept("D004097", "Chemical", ("Dihydrotachysterol", "AT 10"), "descriptor", ("D10.570",)),
     ],
     version="1",
 )
@@ -38,6 +44,10 @@ VOCABULARY = Vocabulary(
         ("Apollo and MODY, emergencies, Troponin subunit", []),  # trade name, two types, trees that nobody annotates
         ("hydrogen. Peroxide (hydrogen) peroxide", []),  # not over punctuation
         ("Acquired immunodeficiency syndrome", [("Acquired immunodeficiency syndrome", "Disease")]),
+        ("influenza, influenza virus; H1N1 influenza viruses", [("influenza", "Disease")]),  # not the virus
+        ("influenza (virus)", [("influenza", "Disease")]),
+        ("carbon, carbon dioxide", [("carbon", "Chemical")]),  # part of a longer name, although two concepts have that
+        ("At 10 weeks, body weight", []),
         ("", []),
     ],
 )
