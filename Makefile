@@ -13,7 +13,7 @@ BUILD ?= cu130
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
-install: $(INSTALLED) ## Make .venv from requirements.lock, and install the project in it
+install: $(INSTALLED) ## Create .venv from requirements.lock, and install the project in it
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -21,7 +21,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The lock names the version of torch, and this the build: pip replaces the wheel, and adds the CUDA libraries it needs.
+# The lock file pins the version of torch; this target chooses the build. pip replaces the wheel and adds the CUDA libraries.
 torch: install ## Install the build of torch for a CUDA version, or for none (make torch BUILD=cu130, BUILD=cpu)
 	$(BIN)/pip install $(PIP_FLAGS) --extra-index-url $(TORCH_INDEX)/$(BUILD) --constraint requirements.lock \
 	  "$$(grep '^torch==' requirements.lock)+$(BUILD)"
@@ -41,10 +41,10 @@ worker: install ## Start the workers of this host
 night: install ## Start a night now, outside its schedule
 	$(BIN)/e2emern night
 
-check: install ## Look for what would fail a night
+check: install ## Check what a night needs
 	$(BIN)/e2emern check
 
-e2e: install ## Run the tests of a whole installation, with a server and workers of their own
+e2e: install ## Run the tests of a whole installation, with their own server and workers
 	$(BIN)/pytest tests/e2e
 
 # Three processes on two cores, since the tests of a whole installation mostly wait (tests/conftest.py).

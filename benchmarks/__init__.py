@@ -1,1 +1,1 @@
-"""Measurements of the project: each prints what it measured, and on what."""
+"""Measurements of the project; each prints its figures and describes its input."""

@@ -1,9 +1,8 @@
 """Measures the project against its own parts: `make bench`, or `python -m benchmarks [--size full] [--only NAME]`.
 
 Every figure is a ratio of two sides measured in alternation in one run, a rate per second of CPU, a peak, or seconds of
-CPU; `benchmarks/results.json` has them with the machine, the model and the sizes. A figure that misses its target makes
-the exit code 1. The sentence splitters have a command
-of their own, `benchmarks.sentences`.
+CPU; `benchmarks/results.json` has them with the machine, the model and the sizes. If a figure misses its target, the
+exit code is 1. The sentence splitters have a separate command, `benchmarks.sentences`.
 """
 
 from __future__ import annotations
@@ -106,14 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small", help="how much to measure (small)")
-    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this one; may be given again")
-    parser.add_argument("--abstracts", type=int, help="how many abstracts, in place of those of the size")
-    parser.add_argument("--mentions", type=int, help="how many generated mentions, in place of those of the size")
-    parser.add_argument("--rounds", type=int, default=3, help="how many times both sides are measured (3)")
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="measure only this one; may be repeated")
+    parser.add_argument("--abstracts", type=int, help="number of abstracts, instead of that of the size")
+    parser.add_argument("--mentions", type=int, help="number of generated mentions, instead of that of the size")
+    parser.add_argument("--rounds", type=int, default=3, help="number of times that both sides are measured (3)")
     parser.add_argument("--model", type=Path, default=MODEL, help="model folder")
     parser.add_argument("--mesh", type=Path, default=MESH, help="entities table")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--passages", type=Path, default=PASSAGES, help="PubMed text, used where it is there")
+    parser.add_argument("--passages", type=Path, default=PASSAGES, help="PubMed text, used if the file exists")
     parser.add_argument("--output", type=Path, help="file to write (benchmarks/results.json; none with --only)")
     return parser
 
@@ -139,7 +138,7 @@ def _row(name: str, result: Result, seconds: float) -> str:
 
 
 def _command(name: str, options: argparse.Namespace) -> str:
-    """Return how to measure one alone, as it was measured."""
+    """Return the command that repeats one measurement alone."""
     words = ["python", "-m", "benchmarks", "--only", name]
     for option in ("size", "abstracts", "mentions", "rounds", "model", "mesh", "device", "passages"):
         value = getattr(options, option)

@@ -1,7 +1,7 @@
 """Annotation of a PubMed file, from parsing to Parquet, compared with the bare encoder on the same batches.
 
-The batches are taken from a first annotation, which also warms both sides up: whatever the encoder was given there, in
-that order and with that padding, it is given again alone, in the same precision, with neither tokenizer nor heads.
+The batches are recorded in a first annotation, which also warms both sides up. The encoder then gets the same input
+again, in the same order, padding and precision, but without tokenizer and heads.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Batch = tuple[Tensor, Tensor]  # word pieces and mask, (B, N)
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """Both sides in alternation: what was annotated, the encoder's batches, and the seconds of each."""
+    """Both sides measured in alternation: the annotation, the encoder's batches, and the seconds of each."""
 
     annotated: list[Annotated]
     batches: list[Batch]
@@ -38,7 +38,7 @@ class Rounds:
 
 
 def annotate_over_encoder(setting: Setting) -> Result:
-    """Return the abstracts a second of `annotate_source` over those of the bare encoder on the same batches."""
+    """Return the abstracts per second of `annotate_source` over those of the bare encoder on the same batches."""
     rounds = rounds_of(setting)
     corpus = corpus_of(setting, name="annotated.xml.gz", abstracts=setting.abstracts)
     pieces = sum(int(mask.sum()) for _, mask in rounds.batches)

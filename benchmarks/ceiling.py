@@ -1,8 +1,8 @@
-"""The most that one thread of a host annotates: the whole of `annotate_source`, with an encoder that takes no time.
+"""The most that one thread of a host can annotate: all of `annotate_source`, with an encoder that takes no time.
 
-A first annotation records what the encoder returns for each batch of word pieces, of sentences and of names. The timed
-ones replay it, as if the encoder ran on an infinitely fast device. What is left is the work of the host, in seconds of
-processor time, which hardly depend on what else the machine does. Each begins with nothing remembered of the others.
+A first annotation records the output of the encoder for each batch of sentences and of names. The timed ones replay it,
+as if the encoder ran on an infinitely fast device. What remains is the work of the host, in seconds of processor time,
+which hardly depend on other work of the machine. Each begins with empty caches.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def host_ceiling(setting: Setting) -> Result:
 
 
 def forget(cascade: Cascade) -> None:
-    """Empty what a cascade remembers, as at the start of a process."""
+    """Empty the caches of a cascade, as at the start of a process."""
     cascade.look_ups = LookUps(cascade.vocabulary, cascade.resolver.strings)
     cascade.candidates.encoded, cascade.candidates.nearest = Remembered(REMEMBERED), Remembered(REMEMBERED)
     for remembered in (closest_spelling, normalised):
@@ -102,7 +102,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _replayed(cascade: Cascade) -> Iterator[None]:
-    """Run the encoder of a cascade once for each batch, and return the same afterwards."""
+    """Run the encoder of a cascade only once for each batch, and replay its output afterwards."""
     encoder = cascade.model.encoder
     run = encoder.forward
     kept: dict[tuple[tuple[int, ...], bytes], Tensor] = {}

@@ -2,7 +2,7 @@
 
 The abstracts are passages of PubMed text, if a file of them is given. Otherwise they combine the sentences of the
 bundled sample in varied order, which is realistic in length but not in variety. The rest of a record is invented and as
-large as in NLM's files, about 10 kB: the speed of a parser relative to lxml depends on what it may skip.
+large as in NLM's files, about 10 kB: the speed of a parser relative to lxml depends on how much it may skip.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from e2emern.model.document import Document
 from e2emern.tasks.parsers.pubmed import parse_pubmed
 from e2emern.tasks.sentences import split_sentences
 
-SHORTEST, LONGEST = 50, 500  # words of a passage that is taken for an abstract
+SHORTEST, LONGEST = 50, 500  # words of a passage that is used as an abstract
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -35,7 +35,7 @@ class Corpus:
     abstracts: int
     words: int
     bytes: int
-    text: str  # where the text is from
+    text: str  # origin of the text
 
     def described(self) -> dict[str, object]:
         """Return the figures of the file for a result."""
@@ -53,7 +53,7 @@ def write_pubmed(path: Path, *, abstracts: int, passages: Path | None = None) ->
     Args:
         path: the file to write.
         abstracts: number of articles.
-        passages: an xz file of PubMed text, one passage a line; None takes the sentences of the bundled sample.
+        passages: an xz file of PubMed text, one passage per line; None for the sentences of the bundled sample.
     """
     texts = _from_sample() if passages is None else _from_passages(passages)
     words = size = 0
@@ -82,7 +82,7 @@ def _file(texts: Iterator[tuple[str, str]]) -> Iterator[str | int]:
 
 
 def _from_sample() -> Iterator[tuple[str, str]]:
-    """Yield a title and six to fourteen sentences of the sample, without end."""
+    """Yield, endlessly, a title and six to fourteen sentences of the sample."""
     documents = [record for record in parse_pubmed(SAMPLE) if isinstance(record, Document)]
     titles = [document.title for document in documents if document.title]
     sentences = [
@@ -97,7 +97,7 @@ def _from_sample() -> Iterator[tuple[str, str]]:
 
 
 def _from_passages(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield passages in varied order, without end; the first sentence, roughly, is the title."""
+    """Yield passages endlessly in varied order; roughly the first sentence is the title."""
     for passage in cycle(_passages(path)):
         title, stop, abstract = passage.partition(". ")
         yield title + stop.strip(), abstract

@@ -1,7 +1,7 @@
-"""Load a server of an installation with two runs at once, and count what its database makes of it.
+"""Load the server of an installation with two runs at once, and count the errors of its database.
 
 `python -m benchmarks.database` starts a server on loopback with SQLite and with the settings of `e2emern server`;
-`--defaults` with Prefect's own batch sizes instead. Prints how many task runs were recorded, and how often the log says
+`--defaults` uses Prefect's own batch sizes instead. Prints how many task runs were recorded, and how often the log says
 that the database is locked.
 """
 

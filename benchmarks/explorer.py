@@ -1,9 +1,9 @@
-"""The pages of the explorer on a home of a million generated mentions: CPU seconds of the server for each.
+"""The CPU seconds of the server for each page of the explorer, on a home of a million generated mentions.
 
-The home is that of `benchmarks.warehouse`. Each page is asked once with nothing kept from earlier pages, but with the
-snapshot open: `open` has the time for that, once after each publish. The concepts are the most frequent ones, the worst
-case. A query of a user runs in a process of its own and may take long; `query` has its time, most of which is the start
-of the process, and is not held to the target.
+The home is that of `benchmarks.warehouse`. Each page is requested once with empty caches, but with the snapshot open;
+`open` is the time for that, needed once after each publish. The concepts are the most frequent ones, the worst case. A
+user's query runs in a separate process and may take long; `query` is its time, most of which is the start of the
+process, and has no target.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def explorer_pages(setting: Setting) -> Result:
 
 
 def measure(folder: Path, *, mentions: int, rounds: int) -> Result:
-    """Make the home, and ask for each page. Raises ValueError for a page that is not answered."""
+    """Make the home, and request each page. Raises ValueError for a page that fails."""
     home, secrets = Home(folder), Secrets()
     make_home(home, mentions=mentions)
     shown = publish(home, VERSIONS)

@@ -1,4 +1,4 @@
-"""The gain of never encoding (sentence, entity) pairs.
+"""The gain from never encoding (sentence, entity) pairs.
 
 The paper's network scores one entity at a time, and encodes the sentence again for each. Here a sentence is
 encoded once and scored against all entities by two matrix products (`E2emernModel.score_bank`). Both give the same
@@ -21,7 +21,7 @@ from e2emern.tasks.parsers.pubmed import parse_pubmed
 from e2emern.tasks.sentences import split_sentences
 
 SENTENCES, ENTITIES = 16, 256
-CLOSE = 1e-4  # how far two scores of a pair may be apart, in float32
+CLOSE = 1e-4  # largest allowed difference between two scores of a pair, in float32
 
 
 @torch.inference_mode()

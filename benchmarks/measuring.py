@@ -1,4 +1,4 @@
-"""What the benchmarks share: settings, input files, measuring two sides in alternation, the machine."""
+"""Shared by the benchmarks: settings, input files, measuring two sides in alternation, the machine."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def alternated(
 
 
 def spread(seconds: Sequence[tuple[float, float]], *, sides: tuple[str, str]) -> Result:
-    """Return how many times as long the second side took: median, least and greatest of the rounds, and all seconds."""
+    """Return how many times as long the second side took: median, least and greatest of the rounds, all seconds."""
     ratios = [second / first for first, second in seconds]
     return {
         "ratio": round(median(ratios), 3),
@@ -83,7 +83,7 @@ def spread(seconds: Sequence[tuple[float, float]], *, sides: tuple[str, str]) ->
 
 
 def machine() -> Result:
-    """Return the machine that is measured on, and how busy it was with other work."""
+    """Return a description of the machine, and how busy it was with other work."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -12,11 +12,11 @@ from benchmarks.measuring import Result, Setting, alternated, corpus_of, spread
 from e2emern.tasks.parsers.pubmed import parse_pubmed
 
 _RECORDS = ("PubmedArticle", "PubmedBookArticle")
-_TIMES = 8  # records for each abstract that is annotated in a round: parsing is faster by more than that
+_TIMES = 8  # records per abstract that is annotated in a round, since parsing is faster than that
 
 
 def pubmed_parse_over_lxml(setting: Setting) -> Result:
-    """Return the records a second of `parse_pubmed` over those of an `iterparse` over the same file that clears it.
+    """Return the records per second of `parse_pubmed` over those of a bare `iterparse`, which clears each record.
 
     The iterparse yields whole records only, so that it spends no time in Python: no walk is faster. Both sides read
     plain XML; decompressing gzip would be the same work for both and hide the difference.

@@ -1,4 +1,4 @@
-"""How much memory a process has held."""
+"""Measure the peak memory of a process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from resource import RUSAGE_SELF, getrusage
 def peak_bytes() -> int:
     """Return the greatest resident size of this process so far.
 
-    Linux counts what the parent held before the exec into `ru_maxrss`, so its own account is read where it is there.
+    On Linux, `ru_maxrss` includes the memory of the parent before the exec, so VmHWM in /proc is read if available.
     """
     status = Path("/proc/self/status")
     if status.exists():

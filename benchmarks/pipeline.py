@@ -1,4 +1,4 @@
-"""The project compared with what is usually written: transformers' token classification, then the nearest name.
+"""The project compared with the usual approach: transformers' token classification, then the nearest name.
 
 Both sides have the same weights, precision, bank and texts. The other side is `transformers.pipeline` with this model's
 low level as its classifier. Each mention is encoded as a name, and linked to the concept of the nearest name.
@@ -27,7 +27,7 @@ SHARED = 1 / 8  # of a window of a long text, with the next one
 
 
 def annotate_over_pipeline(setting: Setting) -> Result:
-    """Return how many times as fast as the pipeline, in batches and one text at a time, `Cascade.annotate` is."""
+    """Return the speed of `Cascade.annotate` as a multiple of the pipeline's, in batches and one text at a time."""
     corpus = corpus_of(setting, name="piped.xml.gz", abstracts=max(8, setting.abstracts // 4))
     documents = [record for record in parse(corpus.path) if isinstance(record, Document)]
     cascade = cascade_of(setting)

@@ -78,13 +78,13 @@ def trainer_of(setting: Setting) -> Trainer:
 
 
 def steps(trainer: Trainer, count: int) -> None:
-    """Run whole training steps, from drawing a batch to new weights; the rate is small, so that nothing drifts."""
+    """Run whole training steps, from drawing a batch to new weights; a small rate keeps the weights nearly constant."""
     for batch in islice(trainer.sampler.epoch(0), count):
         trainer.take_step([batch], 1e-6)
 
 
 def encode(trainer: Trainer, batches: list[Batch]) -> None:
-    """Return the encoder alone, forward and backward, over the texts and the names of batches."""
+    """Run the encoder alone, forward and backward, over the texts and the names of batches."""
     model, device = trainer.model, trainer.model.device
     for drawn in batches:
         batch = drawn.to(str(device))

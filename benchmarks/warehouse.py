@@ -36,7 +36,7 @@ MODEL, MESH = "generated", "generated"
 VERSIONS = Versions(MODEL, MESH)
 MENTIONS_OF_A_DOCUMENT = 12
 _DOCUMENTS_OF_A_SOURCE = 30_000
-_REVISED = 50  # one document in so many
+_REVISED = 50  # one document in this many
 _BRANCHES, _CONCEPTS = 20, 10_000
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "2GB", "threads": 2}
 
@@ -95,7 +95,7 @@ QUESTIONS = {
 
 
 def warehouse_over_file(setting: Setting) -> Result:
-    """Return the greatest ratio of a query's time to that on the sorted file, those of all queries, and publishing."""
+    """Return the ratios to the sorted file of all queries and of publishing, and the greatest one of a query."""
     folder = setting.folder / "warehouse"
     command = [sys.executable, "-m", "benchmarks.warehouse", str(folder), str(setting.mentions), str(setting.rounds)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)

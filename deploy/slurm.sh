@@ -1,11 +1,11 @@
 #!/bin/bash
-# Annotate files with a job array of Slurm, without a Prefect server. Task N of M annotates every Mth file, the last job
-# whatever is left, and then it publishes. It ends with an error unless every record is accounted for.
+# Annotate files with a job array of Slurm, without a Prefect server. Task N of M annotates every Mth file; the last job
+# annotates the remaining files and publishes. It fails unless every record is accounted for.
 #
 #   array=$(sbatch --parsable --array=0-99 slurm.sh /data/home /data/dumps/*.xml.gz)
 #   sbatch --dependency=afterany:"$array" slurm.sh /data/home /data/dumps/*.xml.gz
 #
-# All nodes share the home and the files. Repeat both commands at any time: what is done is skipped.
+# All nodes share the home and the files. You can repeat both commands at any time: finished files are skipped.
 #SBATCH --job-name=e2emern
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=8G

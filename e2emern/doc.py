@@ -65,8 +65,8 @@ class Doc:
     """A text and its mentions, ordered by start.
 
     Attributes:
-        id: of a document of a home; None for a text.
-        meta: what a home knows of the document: title, pmid, journal, published, source.
+        id: the document's id in its home; None for a text.
+        meta: metadata from the home: title, pmid, journal, published, source.
         error: why the model could not read the text; None if it did.
     """
 
@@ -77,11 +77,11 @@ class Doc:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document as dicts, lists, strings and numbers, which `json.dumps` takes."""
+        """Return the document as dicts, lists, strings and numbers, ready for `json.dumps`."""
         return asdict(self) | {"mentions": [_lists(asdict(mention)) for mention in self.mentions]}
 
     def _repr_html_(self) -> str:
-        """Return the text with its mentions marked, as notebooks show it."""
+        """Return the text with its mentions marked, for display in a notebook."""
         return highlight.html_of(self.text, self.mentions, title=self.id, error=self.error)
 
 

@@ -33,7 +33,7 @@ def html_of(text: str, mentions: Sequence[Mention], *, title: str | None = None,
 
 
 def _marked(text: str, mentions: Sequence[Mention]) -> str:
-    """Return the text in pieces that no mention begins or ends in, those of mentions marked; mentions may overlap."""
+    """Split the text at every start and end of a mention, and mark the pieces inside mentions, which may overlap."""
     places = sorted({0, len(text), *(at for one in mentions for at in (one.start, one.end))})
     parts = []
     for start, end in pairwise(places):
@@ -54,7 +54,7 @@ def _label(mention: Mention) -> str:
 
 
 def _title(mentions: Sequence[Mention]) -> str:
-    """Return the concepts with the probabilities of the links, or of the spans that are not linked."""
+    """Return each concept with the probability of its link, or of the span if it is not linked."""
     lines = [
         f"{one.mesh_name} ({one.mesh_id}), link {one.scores.link:.2f}"
         if one.scores.link is not None
@@ -65,7 +65,7 @@ def _title(mentions: Sequence[Mention]) -> str:
 
 
 def _visible(text: str) -> str:
-    """Return the text with a replacement for what HTML cannot hold: controls and lone surrogates."""
+    """Replace the characters that HTML cannot represent: controls and lone surrogates."""
     return "".join("\ufffd" if _is_unsafe(each) else each for each in text)
 
 

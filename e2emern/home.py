@@ -1,6 +1,6 @@
 """Read a home from Python: SQL, mentions as a DataFrame, documents and concepts. Nothing is written.
 
-A snapshot is immutable, and each call reads one snapshot as a whole, so writers may publish meanwhile. In a `with`
+A snapshot is immutable, and each call reads exactly one, so others may publish at the same time. In a `with`
 block, all calls read the snapshot that was current at its start.
 """
 
@@ -38,7 +38,7 @@ def open_home(path: str | Path, *, snapshot: int | None = None) -> Home:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A home that is read. Every call reads the snapshot that is current then, or `snapshot` if it has a number.
+    """A home opened for reading. Every call reads snapshot number `snapshot`; if that is None, the one current then.
 
     >>> home.sql("SELECT count(*) AS documents FROM documents").to_pandas()
        documents
@@ -55,7 +55,7 @@ class Home:
 
     @contextmanager
     def pinned(self) -> Iterator[Home]:
-        """Yield this home at its current snapshot: all calls in the block agree, whatever is published meanwhile.
+        """Yield this home pinned to its current snapshot, so that all calls in the block read the same data.
 
         >>> with home.pinned() as same:
         ...     documents = same.sql("SELECT document_id FROM documents").to_pandas()
@@ -73,21 +73,21 @@ class Home:
         timeout_s: float = TIMEOUT_S,
         memory_limit: str = MEMORY,
     ) -> Answer:
-        """Return all rows that one SELECT has; the tables are in docs/tables.md.
+        """Return all rows of one SELECT; docs/tables.md describes the tables.
 
         >>> [row["text"] for row in home.sql("SELECT text FROM mentions WHERE mesh_id = $id", {"id": "D006261"})]
         ['headache']
 
-        The query runs in a process that can read nothing else than the tables.
+        The query runs in a process that can read only the tables.
 
         Args:
             query: a SELECT, DESCRIBE, SHOW or SUMMARIZE in the SQL of DuckDB.
             parameters: values for `$name` in the query.
-            timeout_s: most seconds to take.
-            memory_limit: most memory that the query, and its answer, may need, as DuckDB writes it.
+            timeout_s: time limit in seconds.
+            memory_limit: memory limit for the query and for its answer, in DuckDB's notation.
 
         Raises:
-            QueryRefusedError: the query is wrong, or exceeds a limit; an answer is never cut.
+            QueryRefusedError: the query is wrong, or exceeds a limit; an answer is never truncated.
             WarehouseError: the snapshot cannot be read.
         """
         from e2emern.warehouse.queries import sql
@@ -112,14 +112,14 @@ class Home:
         type: str | None = None,  # noqa: A002  # the name of the column in a document
         min_score: float | None = None,
     ) -> pd.DataFrame:
-        """Return the mentions that meet all conditions, a row for each, by document and start.
+        """Return the mentions that meet all conditions, one row each, ordered by document and start.
 
         Args:
             concept: id or name, such as `D003920` or `Diabetes Mellitus`.
             descendants: include the concepts below it in the MeSH trees.
             document: id of a document; a PMID for PubMed.
             type: Disease or Chemical.
-            min_score: least probability of the link; leaves out mentions without a concept.
+            min_score: minimum probability of the link; excludes mentions without a concept.
 
         Raises:
             QueryRefusedError: the concept or the type is unknown, or the answer exceeds a limit.
@@ -147,7 +147,7 @@ class Home:
 
         row = annotated_row(self.layout, str(id), number=self.snapshot)
         if row is None:
-            raise WarehouseError(f"shows no document {id}; give a PMID, or a source's own id", path=self.layout.root)
+            raise WarehouseError(f"has no document {id}; give a PMID or the source's own id", path=self.layout.root)
         passages = tuple(Passage(**passage) for passage in row["passages"])
         return Doc(
             id=row["document_id"],
@@ -159,7 +159,7 @@ class Home:
     def concept(self, id_or_name: str) -> Concept:
         """Return a concept by its id or one of its names, ignoring case.
 
-        Raises QueryRefusedError if no concept has the name, with similar names, or if several have it.
+        Raises QueryRefusedError if no concept has the name (the message lists similar names) or several have it.
         """
         from e2emern.warehouse.queries.mentions import read_concept
 
@@ -181,10 +181,10 @@ class Concept:
     Attributes:
         names: all names, the preferred one first.
         type: Disease or Chemical.
-        tree_numbers: its places in the MeSH trees.
+        tree_numbers: its positions in the MeSH trees.
         record_type: descriptor, supplementary or omim.
-        mentions: places in documents, with those of the concepts below it.
-        documents: documents with such a mention.
+        mentions: number of mentions, including those of the concepts below it.
+        documents: number of documents with such a mention.
     """
 
     mesh_id: str

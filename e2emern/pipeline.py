@@ -43,10 +43,10 @@ def load(
         home: the home in which versions are looked up. It also keeps the encoded names of a vocabulary that the model
             was not shipped with; without a home, the user's cache folder (`$XDG_CACHE_HOME/e2emern`) does.
         device: `auto`, `cpu` or `cuda`; `auto` is cuda if available.
-        processes: how many annotate the texts of `pipe` and `annotate`, each with a model of its own; `auto` is one for
-            each core that has the memory, and one for a GPU. A script needs `if __name__ == "__main__":` around its
-            calls then, since each process imports it.
-        candidates: the most concepts to return for each mention; 0 for none.
+        processes: number of processes for `pipe` and `annotate`, each with its own copy of the model; `auto` is one per
+        core as far as memory allows, or one for a GPU. With several, a script needs `if __name__ == "__main__":`
+        around its calls, since each process imports it.
+        candidates: maximum number of concepts to return for each mention; 0 for none.
 
     Raises:
         InputError: the model, the vocabulary, the number of processes or the device cannot be used.
@@ -131,7 +131,7 @@ def annotate(
     nlp: Pipeline | None = None,
     batch_size: int = BATCH_TEXTS,
 ) -> pd.DataFrame:
-    """Return the mentions in a column of texts, a row for each, ordered as the texts are.
+    """Return the mentions in a column of texts, one row each, in the order of the texts.
 
     Missing texts have no mentions. Texts that the model cannot read are counted in a warning; the result's
     `attrs["errors"]` has the reason for each id.

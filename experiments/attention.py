@@ -17,7 +17,7 @@ from e2emern.model.inference.attention import attention_over
 from e2emern.model.pretrained import load_model
 from e2emern.model.vocabulary import Vocabulary
 
-Case = tuple[str, tuple[str, ...]]  # a sentence, and the concepts asked about
+Case = tuple[str, tuple[str, ...]]  # a sentence, and the concepts to attend for
 
 CASES: tuple[Case, ...] = (
     ("Valproic acid ended the seizures, but the convulsions came back after its withdrawal.", ("D012640", "D014635")),

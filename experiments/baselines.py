@@ -13,7 +13,7 @@ from e2emern.model.vocabulary import Vocabulary, normalise
 
 
 def dictionary_of(vocabulary: Vocabulary) -> LookUp:
-    """Return a look-up of the names of a vocabulary; of concepts with one name, one that prefers it, then the first."""
+    """Return a look-up of the vocabulary's names; for a shared name, a concept that prefers it, or the first."""
     ranked = sorted(
         (
             (place > 0, at, name)
@@ -33,7 +33,7 @@ class TfIdf:
     """Finds the name whose letter trigrams are most similar to those of the given words.
 
     The cosine of TF-IDF vectors (Salton and Buckley 1988), of trigrams in place of DNorm's words (Leaman et al. 2013)
-    and without its learned matrix. Written out, since a machine that trains has no library for it.
+    and without its learned matrix. Written by hand, since a training machine has no library for it.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -42,7 +42,7 @@ class TfIdf:
         self.nearest = cache(self._nearest)
 
     def _nearest(self, words: str, entity_type: str) -> tuple[str | None, float]:
-        """Return the concept of the nearest name of a type, and the cosine; (None, 0) where no trigram is shared."""
+        """Return the concept of the nearest name of a type, and the cosine; (None, 0) if no trigram is shared."""
         index = self._index.get(entity_type)
         if index is None:
             return None, 0.0
@@ -54,7 +54,7 @@ class TfIdf:
 
 
 class _Index:
-    """The names of one type: for each trigram the names that hold it, and its weight in each."""
+    """The names of one type: for each trigram, the names that contain it, and its weight in each."""
 
     def __init__(self, vocabulary: Vocabulary, kind: str) -> None:
         concepts = vocabulary.slice_of(kind)

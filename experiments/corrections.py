@@ -1,12 +1,13 @@
-"""Shows what corrections do: some documents of a corpus are corrected, and both models are scored on the others.
+"""Measures the effect of corrections: some documents of a corpus are corrected, and both models scored on others.
 
     python -m experiments.corrections --data corpora/ --output build/corrections
 
-The champion is the bundled model, which has seen no document of BioRED. Of BioRED's train part, 40 documents are put
+The champion is the bundled model, which has seen no document of BioRED. 40 documents of BioRED's train part are put
 into the corrections of a home, as a user would; `e2emern models retrain` then continues the champion with the recipe
-`continue`. BioRED's dev part, 45 more documents of train and the corrections that are held back judge. `e2emern
-evaluate` scores both models on the other documents of train, which neither training nor the gate has seen, and on the
-dev splits of NCBI and BC5CDR, which both have learned: these show what was forgotten. Started again, it resumes.
+`continue`. The gate judges on BioRED's dev part, 45 more documents of train and the corrections that are held back.
+`e2emern evaluate` scores both models on the other documents of train, which neither training nor the gate has seen, and
+on the dev splits of NCBI and BC5CDR, whose corpora both have learned: these show what was forgotten. If interrupted,
+run it again: it resumes.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ def experiment(
     Args:
         data: folder of the gold files.
         output: folder of the home and of the figures.
-        documents: how many are corrected.
-        judging: how many more are gold that judges, besides the dev part.
-        champion: what the home's champion is compared as; the bundled model leads a home without another.
+        documents: number of corrected documents.
+        judging: number of further documents to judge on, besides the dev part.
+        champion: model folder of the home's champion; the bundled model in a home without another.
         config: recipe; `continue` by default.
         learned: gold files that the champion was trained on.
         run: runs a command of `e2emern` and returns what it printed.
@@ -85,9 +86,9 @@ def experiment(
 
 
 def split(gold: Path, parts: Mapping[Path, int], *, rest: Path) -> None:
-    """Divide the documents of a gold file among files: so many for each of `parts`, and the rest.
+    """Divide the documents of a gold file among files: the given number for each of `parts`, and the rest.
 
-    The same documents are taken each time. Raises ValueError if none would be left.
+    The division is the same each time. Raises ValueError if none would be left.
     """
     blocks = [f"{block.strip()}\n\n" for block in gold.read_text(encoding="utf-8").split("\n\n") if block.strip()]
     if len(blocks) <= sum(parts.values()):
@@ -116,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the gold files")
     parser.add_argument("--output", type=Path, default=Path("build/corrections"), help="folder of home and figures")
-    parser.add_argument("--documents", type=int, default=40, help="how many are corrected (40)")
-    parser.add_argument("--judging", type=int, default=45, help="how many more judge (45)")
+    parser.add_argument("--documents", type=int, default=40, help="number of documents to correct (40)")
+    parser.add_argument("--judging", type=int, default=45, help="number of further documents to judge on (45)")
     parser.add_argument("--config", help="TOML file or shipped recipe (continue)")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)

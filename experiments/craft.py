@@ -2,8 +2,8 @@
 
     python -m experiments.craft craft.paragraphs.PubTator --output corpora
 
-An article is held out by a digest of its id, so that the split never changes. `craft.train.PubTator` has only the
-paragraphs that mark a chemical: the others are many, and teach little.
+A digest of its id decides whether an article is held out, so the split never changes. `craft.train.PubTator` has only
+the paragraphs that mark a chemical: there are many others, and they teach little.
 """
 
 from __future__ import annotations

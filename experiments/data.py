@@ -1,7 +1,7 @@
 """The data of the experiments, reduced to a budget; the same for every row and seed.
 
-Thresholds and the resolver are fitted on documents of the training splits that are not trained on, so that the dev
-splits are only scored.
+Thresholds and the resolver are fitted on documents of the training splits that are not used for training, so that the
+dev splits are only scored.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Budget:
     """How much of the data is used, and for how many epochs.
 
     Attributes:
-        documents: of each training split; None: all but those to tune on.
-        tuning: further documents of each training split, for thresholds and the resolver.
-        dev: documents of each dev split; None: all.
+        documents: number from each training split; None: all but those to tune on.
+        tuning: number of further documents from each training split, for thresholds and the resolver.
+        dev: number from each dev split; None: all.
         concepts: number of concepts in addition to those that the documents name; None: all.
-        epochs: over the training documents.
+        epochs: number of epochs over the training documents.
     """
 
     documents: int | None
@@ -40,7 +40,7 @@ class Budget:
     epochs: int
 
 
-# Of all rows with three seeds: minutes, four hours of one core, and an hour or two of a GPU.
+# Time for all rows with three seeds: minutes, four hours on one core, and one or two hours on a GPU.
 BUDGETS = {
     "tiny": Budget(documents=4, tuning=4, dev=4, concepts=200, epochs=1),
     "short": Budget(documents=200, tuning=50, dev=150, concepts=5_000, epochs=2),
@@ -50,7 +50,7 @@ BUDGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The documents of all rows and seeds, in memory and as training reads them.
+    """The documents of all rows and seeds, in memory and in the files that training reads.
 
     Attributes:
         corpus: Parquet file whose `train` splits are trained on, and whose `tune` splits are tuned on.
@@ -131,8 +131,8 @@ def prepare(
 def unseen_shares(data: Data) -> dict[str, dict[str, float]]:
     """Return the left part of the paper's Figure 4: the share of dev sentences with words unseen in training.
 
-    Returns: by corpus, the share with a mention of other words than any of training (`mention`), and with such a
-        mention or a word that no training sentence holds (`word or mention`).
+    Returns: by corpus, the share with a mention whose words training never annotates (`mention`), and with such a
+    mention or a word that no training sentence contains (`word or mention`).
     """
     words = {word for d in data.train for sentence in d.sentences for word in normalise(sentence.text).split()}
     strings = {normalise(d.text[m.start : m.end]) for d in data.train for m in d.mentions}

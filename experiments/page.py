@@ -1,4 +1,4 @@
-"""The page of the results, docs/results.md: written only from the results, including the verdicts."""
+"""The page of the results, docs/results.md: written from the results alone, including the verdicts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROTOCOLS = {
 
 
 def write_page(results: Mapping[str, Any]) -> str:
-    """Return the page of the results as `results.json` keeps them."""
+    """Return the page for the results in `results.json`."""
     gains: Gains = {
         (g["better"], g["worse"], g["protocol"], g["slice"], g["corpus"], g["entity_type"]): g for g in results["gains"]
     }
@@ -106,7 +106,7 @@ def _about(made_from: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> Itera
 
 
 def _fewer(row: str, runs: list[Mapping[str, Any]]) -> str:
-    """Return the seeds of a row, if others were run with more."""
+    """Return the seeds of a row if other rows were run with more."""
     seeds = [run["seed"] for run in runs if run["row"] == row]
     if not ROWS[row].is_random or len(seeds) == len({run["seed"] for run in runs}):
         return ""

@@ -2,8 +2,8 @@
 
 `results.json` has the provenance of the results, the figures of every run (a row with a seed), their mean and range,
 and the gain of ours over each row. `results.parquet` has the counts of every document of every run, so that a later
-row can be compared with ours without running ours again. Both are written atomically, the JSON file last: the runs that
-it names are finished.
+row can be compared with ours without running ours again. Both are written atomically, the JSON file last, so the runs
+that it names are finished.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Results:
         write_text(path, _compact(content))
 
     def means(self) -> Iterator[dict[str, Any]]:
-        """Yield the figures of each row: mean, least and greatest of its seeds, and the mean over corpora and types."""
+        """Yield the figures of each row: mean and range over its seeds, and the mean over corpora and types."""
         for row in self._rows():
             runs = [counts for (name, _), counts in self._ordered() if name == row]
             values: dict[tuple[str, ...], list[float]] = {}
@@ -162,7 +162,7 @@ class Results:
         return bool(set.intersection(*seeds))
 
     def _pooled(self, *rows: str) -> dict[str, Counts]:
-        """Return the counts of each of some rows, added up over the seeds that all have that depend on one."""
+        """Return the counts of some rows, summed over seeds: those in common, for rows on which the seed matters."""
         seeds = {row: {seed for name, seed in self.runs if name == row} for row in rows}
         shared = set.intersection(*(seeds[row] for row in rows if ROWS[row].is_random))
         pooled: dict[str, Counts] = {}

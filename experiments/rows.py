@@ -1,4 +1,4 @@
-"""The rows of the tables: what each trains, and the claims that they test, of the paper (Zhou et al., ACL 2021)."""
+"""The rows of the tables, and the claims of the paper (Zhou et al., ACL 2021) that they test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Row:
     """One system of the tables.
 
     Attributes:
-        system: what annotates with it (`experiments.systems`): cascade, pipeline, low, tf-idf or dictionary.
+        system: its kind of system (`experiments.systems`): cascade, pipeline, low, tf-idf or dictionary.
         about: its description, for the page.
         recipe: its changes to the recipe (`model.training.recipe`); None if nothing is trained.
     """

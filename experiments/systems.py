@@ -42,7 +42,7 @@ SLICES = ("string seen", "string unseen")  # of the protocol `ner` alone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What all rows share.
+    """The settings that all rows share.
 
     Attributes:
         recipe: the recipe that rows and seeds change.
@@ -67,7 +67,7 @@ def run(name: str, seed: int, setting: Setting) -> Counts:
 
 
 def train_row(name: str, seed: int, setting: Setting) -> Path:
-    """Return the folder of a row's model, trained if it is not yet."""
+    """Return the folder of a row's model, after training it if necessary."""
     changes: Mapping[str, Any] = ROWS[name].recipe or {}
     output = setting.folder / f"{name}.{seed}"
     train(

@@ -102,8 +102,8 @@ def annotate_sources(
 
     `each` annotates one source.
 
-    The model runs in this process, or in so many others; `auto` is one for each core, or one for a GPU.
-    `columns` are those of tables. `problems` are what could not become an input, with reasons: they count as failed.
+    The model runs in this process or in `processes` others; `auto` is one per core, or one for a GPU.
+    `columns` are those of tables. `problems` maps what could not become an input to the reason: it counts as failed.
 
     `progress` counts the word pieces of the bank, if it has to be built, and then the documents of all sources.
 
@@ -137,7 +137,7 @@ def annotate_sources(
 def without_withdrawn(
     sources: list[Source], home: Home, *, named: Iterable[str | Path] = ()
 ) -> tuple[list[Source], list[str]]:
-    """Return the sources without those that are withdrawn, and the names of these; a `named` file comes back."""
+    """Return the sources that are not withdrawn, and the names of the others; a `named` file is no longer withdrawn."""
     withdrawn = read_history(home).withdrawn
     files = {Path(each) for each in named}
     stay = {source.key for source in sources if source.key in withdrawn and source.path not in files}
@@ -193,7 +193,7 @@ def run_sources(
 
 
 def _done_before(sources: Sequence[Source], home: Home, versions: Versions) -> list[SourceSummary]:
-    """Return the record counts of sources that are done, as they were published, or else from their files."""
+    """Return the record counts of sources that are done, from the snapshot if published, otherwise from their files."""
     shown = shown_sources(home, versions) if sources else {}
     return [
         shown[source.key.stem][0]
@@ -223,10 +223,10 @@ def local_worker(
     each: Callable[..., Annotated | None] = annotate_source,
     progress: Progress = silent,
 ) -> Work:
-    """Return a function that annotates sources one by one; an unreadable source stops no other.
+    """Return a function that annotates sources one by one; an unreadable source does not stop the others.
 
     A source for which `each` returns None is not done yet, and is not added to the outcome.
-    The model runs in this process, or in so many others. Raises LostProcessError if one of them is killed.
+    The model runs in this process or in `processes` others. Raises LostProcessError if one of them is killed.
     """
 
     def work(todo: list[Source], outcome: Outcome) -> None:
@@ -255,7 +255,7 @@ def local_worker(
 def _annotator(
     home: Home, *, model: Path, mesh: Path, device: str, processes: int, progress: Progress
 ) -> AbstractContextManager[Annotator]:
-    """Return what annotates in this process, or in several."""
+    """Return an annotator that runs in this process, or in several."""
     if processes == 1:
         return nullcontext(InProcess(load(model, mesh, home=home, device=device, progress=progress)))
     return Processes(
@@ -271,7 +271,7 @@ def _annotator(
 def _after(before: int, total: int | None, progress: Progress, *, only: bool) -> Progress:
     """Return a `Progress` for one source that counts on from the `before` documents of the sources before it.
 
-    The `only` one knows its exact total once it is parsed; of a share of a source, that is less.
+    If it is the `only` source, its exact total is known once it is parsed; for a share of a source, that is less.
     """
     return lambda what, done, of_source: progress(what, before + done, (only and of_source) or total)
 

@@ -1,10 +1,10 @@
 """The `annotate-sources` deployment, the unit of scale-out: annotate a batch of sources, and load the model once.
 
 It publishes nothing: the flow that sent the batches publishes when all are done. A run locks its sources, so a batch
-that is sent twice is not annotated twice. It locks them before it loads the model, which takes long: the sender takes
-a batch that stays unlocked for lost.
+that is sent twice is not annotated twice. It locks them before it loads the model, which takes long, because the sender
+considers a batch lost if it stays unlocked.
 
-Deploy it with `e2emern deploy`. `nightly` and `backfill` send its runs; one by hand needs the file and its digest:
+Deploy it with `e2emern deploy`. `nightly` and `backfill` send its runs; to start one by hand, give file and digest:
 `prefect deployment run annotate-sources/annotate-sources --params '{"sources": [...], "home": "/data/home", ...}'`.
 """
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 class SourceFile(BaseModel):
     """A dump file, with its digest and size at the time it was found."""
 
-    name: str = Field(min_length=1, description="What it is called in the tables.")
-    path: Path = Field(description="Where it is, or its documents once it is parsed; the same on every host.")
+    name: str = Field(min_length=1, description="Its name in the tables.")
+    path: Path = Field(description="Path of the file, or of its documents once it is parsed; the same on every host.")
     digest: str = Field(
         pattern=r"^[0-9a-f]{16}(-[1-9][0-9]*)?$",
         description="The first 16 hex digits of its SHA-256, and the version of its parser.",
@@ -93,7 +93,7 @@ def annotate_one(
     if done:
         log_annotated(done, seconds=time.monotonic() - begun)
     else:
-        get_run_logger().info(f"{source.key.name}: its share is done in {time.monotonic() - begun:,.1f} s")
+        get_run_logger().info(f"{source.key.name}: share done in {time.monotonic() - begun:,.1f} s")
     return done
 
 
@@ -109,7 +109,7 @@ def annotate_batch(
 ) -> None:
     """Annotate the sources of a batch that are not done into the tables of a home.
 
-    The settings of the host decide the device. Fails if some sources are damaged or cannot be read, after all others
+    The settings of the host decide the device. If some sources are damaged or cannot be read, fails after all others
     are done.
 
     Args:
@@ -118,8 +118,8 @@ def annotate_batch(
         model: version of a model in the home, or a model folder.
         version: expected version of that model; any other is refused.
         mesh: version of MeSH in the home, or an entities table.
-        part: documents of a part: a source with more is annotated in parts, which are kept until it is done.
-        share: which parts of a large source; without it all.
+        part: number of documents in a part: a larger source is annotated in parts, which are kept until it is done.
+        share: which parts of a large source to annotate; by default all.
     """
     place = open_home(home)
     table, folder = find_mesh(Path(mesh), home=place), find_model(model, home=place)
@@ -134,7 +134,7 @@ def annotate_batch(
         versions = read_versions(folder, table)
         if versions.model != version:
             raise InputError(
-                f"is model {versions.model} on {socket.gethostname()}, and the sender has {version}; install the same "
+                f"is model {versions.model} on {socket.gethostname()}, but the sender has {version}; install the same "
                 "release on every host, or add the model to the home and name its version (setting model)",
                 path=folder,
             )

@@ -49,12 +49,12 @@ def show_night(
 ) -> None:
     """Create the table of a night as an artifact of the run: a row for each source, and one for the total.
 
-    Its description has the snapshot, failures by reason, the share of mentions without a concept, and the drift.
+    Its description names the snapshot, failures by reason, the share of mentions without a concept, and the drift.
 
     Args:
         outcome: what was annotated.
         home: the home of the tables.
-        fetched: how many files were fetched, unchanged, failed.
+        fetched: number of files that were fetched, unchanged or failed.
         seconds: wall-clock seconds of the night.
         drift: the comparison with the nights before.
         explorer: address of the explorer.
@@ -85,7 +85,7 @@ def show_night(
 def _of_night(
     outcome: Outcome, home: Home, fetched: dict[str, int], drift: Drift | None, explorer: str | None
 ) -> Iterator[str]:
-    """Yield what is shown above the table of a night, a paragraph at a time, as Markdown."""
+    """Yield the Markdown paragraphs above the table of a night."""
     files = ", ".join(f"{count:,} {kind}" for kind, count in fetched.items())
     yield f"Dump files: {files}. {plural(len(outcome.unchanged), 'source')} done before."
     if snapshot := outcome.snapshot:
@@ -110,7 +110,7 @@ def _of_night(
 
 def show_evaluation(home: Home, judged: Judged, *, explorer: str | None = None) -> None:
     """Show the report of an evaluation, which starts with the verdict of the gate, as an artifact of the run."""
-    from e2emern.tasks.evaluation.corrected import Effect, describe  # imports torch, which nights do without
+    from e2emern.tasks.evaluation.corrected import Effect, describe  # imports torch, which nights do not need
     from e2emern.tasks.evaluation.promotion import EFFECT
 
     effect = judged.data.get(EFFECT)

@@ -70,8 +70,8 @@ def backfill(
     """Annotate the sources of the current snapshot with another model, and return the result.
 
     `mesh` is an entities table or a version in the home, by default the snapshot's. Sources that are done are skipped,
-    so the same call resumes after a stop. `publishing` makes the result the current snapshot. `progress` counts
-    the word pieces of the bank, if it has to be built, and then the documents of all sources that are left.
+    so the same call resumes after an interruption. `publishing` makes the result the current snapshot. `progress`
+    counts the word pieces of the bank, if it has to be built, and then the documents of all remaining sources.
 
     Raises InputError if the model, the vocabulary or the device cannot be used. Raises WarehouseError if the home has
     no snapshot, or if the result cannot be published: not all sources are done with this model, or the gate refuses it.
@@ -103,19 +103,19 @@ def backfill(
 def backfill_on_pool(home: Path | None = None, model: str | None = None, mesh: str | None = None) -> None:
     """Annotate all sources of the tables with another model on the workers of the pool, and publish the result.
 
-    No dump file is needed. Sources that are done are skipped, so the next run continues a failed one. Fails if a source
-    cannot be annotated, after all others are done; nothing is published then.
+    No dump file is needed. Sources that are done are skipped, so the next run continues a failed one. If a source
+    cannot be annotated, fails after all others are done, and publishes nothing.
 
     Args:
-        home: folder of the tables; without it that of the settings.
-        model: version of a model in the home, or a model folder; without it the home's champion.
-        mesh: version of MeSH in the home, or an entities table; without it that of the tables.
+        home: folder of the tables; by default that of the settings.
+        model: version of a model in the home, or a model folder; by default the home's champion.
+        mesh: version of MeSH in the home, or an entities table; by default that of the tables.
     """
     settings = read_settings(home=home)
     place = open_home(settings.home)
     current = current_snapshot(place)
     if current is None:
-        get_run_logger().info(f"{place.root} has no snapshot yet, and nothing to annotate again")
+        get_run_logger().info(f"{place.root} has no snapshot yet, so there is nothing to annotate again")
         return
     while True:  # a night may publish more sources meanwhile
         sources, failed = stored_sources(place)
@@ -158,7 +158,7 @@ def _annotate(sources: list[Source], home: Home, outcome: Backfilled, *, work: W
 
 
 def stored_sources(home: Home) -> tuple[list[Source], dict[str, str]]:
-    """Return the sources of the snapshot with stored documents, and for each other source why it cannot be read.
+    """Return the sources of the snapshot with stored documents, and the reason for each one that cannot be read.
 
     Dump files are not needed.
     """

@@ -1,8 +1,8 @@
-"""Batches of sources: how many records one has, and what the worker of a batch returns.
+"""Batches of sources: estimate their size, and exchange their results between workers and coordinator.
 
 A worker returns the table `batch`, an artifact of its run, with the digest of each mentions file that it wrote. The
 coordinator trusts this table before any listing: on shared storage with cached attributes (NFS's default), a listing
-may lack files for a minute that another host has written.
+may lack, for up to a minute, files that another host has written.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _PACKED, _PLAIN = 1_000, 5_000  # bytes of a record: PubMed XML, with and withou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned:
-    """What became of a source in a batch.
+    """The result of a source in a batch.
 
     Attributes:
-        sha256: of its mentions file; None if it has none.
-        reason: why not.
-        host: of the worker.
+        sha256: digest of its mentions file; None if it has none.
+        reason: why it has none.
+        host: host of the worker.
     """
 
     sha256: str | None
@@ -48,7 +48,7 @@ class Returned:
 
 
 def estimate_records(source: Source, home: Home) -> int:
-    """Return the number of records of a source if it is parsed, and else estimate it from its size."""
+    """Return the number of records of a source if it is parsed; otherwise estimate it from the file size."""
     if source.path.suffix == ".parquet":
         return max(1, count_records(source))
     try:
@@ -59,7 +59,7 @@ def estimate_records(source: Source, home: Home) -> int:
 
 
 def cut(sources: Sequence[Source], *, records: int, count: Callable[[Source], int]) -> list[list[Source]]:
-    """Return batches of so many records, in order; a source with more is a batch of its own."""
+    """Return batches of about `records` records, in order; a source with more is a batch of its own."""
     batches: list[list[Source]] = []
     left = 0
     for source in sources:
@@ -114,7 +114,7 @@ def read_batch(client: SyncPrefectClient, runs: Iterable[str]) -> dict[str, Retu
 
 
 def read_work(client: SyncPrefectClient, runs: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return a row for each of these batches that runs: its worker, the file that it annotates, how far it is.
+    """Return a row for each running batch: its worker, the file that it annotates, its progress.
 
     `runs` are the names of flow runs by id. Raises httpx.HTTPError.
     """
@@ -131,7 +131,7 @@ def read_work(client: SyncPrefectClient, runs: Mapping[str, str]) -> list[dict[s
 
 
 def find_unseen(home: Home, keys: Iterable[SourceKey], versions: Versions, returned: dict[str, Returned]) -> list[str]:
-    """Return the names of the sources whose files a worker wrote and this host does not see as written."""
+    """Return the names of the sources whose files a worker has written but this host does not see yet."""
     listed = finished(home, versions)
     return [
         key.name
@@ -145,7 +145,7 @@ def find_unseen(home: Home, keys: Iterable[SourceKey], versions: Versions, retur
 
 
 def sees_documents(home: Home, key: SourceKey) -> bool:
-    """Return whether this host sees the documents of a source: it may have looked for them before they were written."""
+    """Return whether this host sees the documents of a source, whatever it has cached about them."""
     documents = home.documents(key)
     revalidate(documents.parent)
     try:

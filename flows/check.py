@@ -1,4 +1,4 @@
-"""The preflight: is this host ready for a night? Each check is one small function, and none needs the server.
+"""The preflight: check that this host is ready for a night. Each check is one small function; none needs the server.
 
 `e2emern check` runs all of them and those of `flows.check_server`; a worker runs them when it starts.
 """
@@ -38,8 +38,8 @@ from e2emern.warehouse.sources.history import read_history
 from e2emern.warehouse.sources.runs import FLOW_RUN
 from e2emern.warehouse.wording import examples, one_line, plural
 
-_ROOM = 1e9  # bytes that a night needs, whatever it fetches
-_PER_DUMP = 4  # bytes of tables for each byte of a compressed dump file: what is written, and merged by a publish
+_ROOM = 1e9  # bytes that a night needs, however little it fetches
+_PER_DUMP = 4  # bytes of tables for each byte of a compressed dump file, including merged files
 _ROOM_FOR_RUNS = 2e8  # bytes for the folders of flow runs and for Prefect's own files
 _CLOCK = 60.0  # seconds that two clocks may differ
 _NIGHT = timedelta(hours=36)
@@ -67,8 +67,8 @@ def check_host(home: Path | None = None, *, online: bool = True) -> list[Result]
     """Return the result of each check of this host.
 
     Args:
-        home: folder of the tables; without it that of the settings.
-        online: also ask the sources of dump files if they answer.
+        home: folder of the tables; by default that of the settings.
+        online: also check that the sources of dump files answer.
     """
     try:
         host = Host(read_settings(home=home))
@@ -80,7 +80,7 @@ def check_host(home: Path | None = None, *, online: bool = True) -> list[Result]
 
 
 def settings(host: Host) -> Result:
-    """Check that the settings can be read, and say which were used."""
+    """Check that the settings can be read, and report where they come from."""
     return ok(f"from {os.environ.get('E2EMERN_CONFIG') or 'the environment'}; home {host.settings.home}")
 
 
@@ -89,7 +89,7 @@ def home(host: Host) -> Result:
     place, folder = host.home, host.folder
     advice = f"give the user of the worker this folder: chown -R USER {folder}, or set home"
     if not folder.is_dir():
-        return error(f"{folder} is a file, expected a folder", "move it away, or set home")
+        return error(f"{folder} is a file, expected a folder", "move it aside, or set home")
     check_format(place)
     try:
         with _scratch(folder) as scratch:
@@ -101,7 +101,7 @@ def home(host: Host) -> Result:
     except OSError as failure:
         return error(f"{folder}: cannot be written ({failure.strerror})", advice)
     kind, _ = _file_system(folder)
-    new = "" if place.root.exists() else ", made by the first night"
+    new = "" if place.root.exists() else ", created by the first night"
     return ok(f"{place.root}: writable, {kind or 'unknown file system'}{new}")
 
 
@@ -133,13 +133,13 @@ def locks(host: Host) -> Result:
     if alone:
         return warning(
             f"{kind} is mounted with {min(alone)}: its locks are local to each host",
-            "mount it without that option; else a batch whose worker dies is not sent again by itself",
+            "mount it without that option; otherwise a batch whose worker dies is not sent again automatically",
         )
     return ok("a lock keeps another process out")
 
 
 def rename(host: Host) -> Result:
-    """Check that a file and a symbolic link can be replaced at once, under a reader who keeps what it has open."""
+    """Check that a file and a symbolic link can be replaced atomically while a reader has the old one open."""
     with _scratch(host.folder) as scratch:
         folder = Path(scratch)
         for name in ("old", "new"):
@@ -158,8 +158,8 @@ def rename(host: Host) -> Result:
                 "the current snapshot is one; put home on a file system with symbolic links",
             )
         if (folder / "current").readlink() != Path("two"):
-            return error("a replaced link leads to its old target", "use another file system for home")
-    return ok("files and links are replaced at once")
+            return error("a replaced link still points to its old target", "use another file system for home")
+    return ok("files and links are replaced atomically")
 
 
 def disk(host: Host) -> Result:
@@ -173,7 +173,7 @@ def disk(host: Host) -> Result:
         if free < least:
             return error(
                 f"{folder}: {free / 1e9:,.1f} GB free, expected {least / 1e9:,.1f} GB for a night",
-                "make room: e2emern prune, or delete dump files that can be fetched again",
+                "free space: e2emern prune, or delete dump files that can be fetched again",
             )
         if found.f_files and found.f_favail < 10_000:
             return error(f"{folder}: {found.f_favail:,} inodes free", "delete small files, or use another file system")
@@ -210,7 +210,7 @@ def clock(host: Host) -> Result:
         behind = (datetime.fromisoformat(newest.started) - datetime.now(UTC)).total_seconds()
         if behind > _CLOCK:
             return error(_off(behind, f"run {newest.run_id} of {newest.host}"), "correct the clock that is wrong")
-    return ok(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, as the storage")
+    return ok(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, the same as the storage")
 
 
 def _off(behind: float, whose: str) -> str:
@@ -218,14 +218,14 @@ def _off(behind: float, whose: str) -> str:
 
 
 def model(host: Host) -> Result:
-    """Check that this host has the model of the nights, as it was added."""
+    """Check that this host has the model that nights use, unchanged since it was added."""
     folder = find_model(host.settings.model or require_snapshot_model(host.home), home=host.home)
     versions = read_versions(folder, _mesh(host))
     return ok(f"{versions.model} in {folder}")
 
 
 def mesh(host: Host) -> Result:
-    """Check that this host has the vocabulary of the nights."""
+    """Check that this host has the vocabulary that nights use."""
     table = _mesh(host)
     version = read_versions(find_model(None, home=host.home), table).mesh
     return ok(f"{version} in {table}")
@@ -236,7 +236,7 @@ def _mesh(host: Host) -> Path:
 
 
 def device(host: Host) -> Result:
-    """Check that the model can run where the settings say; in a process of its own, since torch takes memory."""
+    """Check that the model can run on the device of the settings; in a separate process, since torch takes memory."""
     wanted = host.settings.device
     if wanted == "cpu":
         return ok(f"cpu, {plural(cores(), 'core')}")
@@ -262,7 +262,9 @@ def sources(host: Host) -> Result:
             with httpx.stream("GET", source, timeout=_WAIT, headers={"User-Agent": "e2emern"}) as answer:
                 status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as failure:
-            return warning(f"{shown} does not answer ({one_line(failure)})", "look at the network, a proxy, or sources")
+            return warning(
+                f"{shown} does not answer ({one_line(failure)})", "check the network, a proxy, or the setting sources"
+            )
         if status != httpx.codes.OK:
             return warning(f"{shown} answers {status}", "correct sources; a night cannot fetch from it")
     return ok(
@@ -288,14 +290,14 @@ def last_run(host: Host) -> Result:
     last, now = runs[-1], datetime.now(UTC)
     when = f"run {last.run_id} on {last.host}"
     if last.error:
-        return error(f"{when} stopped: {last.error}", "correct it, and start a night: e2emern night")
+        return error(f"{when} stopped: {last.error}", "fix the cause, and start a night: e2emern night")
     began = datetime.fromisoformat(last.started)
     if last.finished is None and now - began > timedelta(days=1):
         return warning(
             f"{when} began {began:%Y-%m-%d %H:%M} UTC and has not ended", "e2emern doctor --repair if it is dead"
         )
     if now - (datetime.fromisoformat(last.finished) if last.finished else began) > _NIGHT:
-        return warning(f"{when} was the last one", "look for a server, a worker and an active schedule of nightly")
+        return warning(f"{when} was the last one", "check that server, worker and the schedule of nightly are active")
     return ok(f"{when}, {'ended' if last.finished else 'under way'}")
 
 
@@ -317,7 +319,7 @@ CHECKS: dict[str, Callable[[Host], Result]] = {
 """The checks of this host by name."""
 
 NEEDED_TO_START = frozenset({"home", "locks", "rename", "device"})
-"""The checks without which no run on this host can succeed: a worker does not start. The others may change later."""
+"""If one of these checks fails, no run on this host can succeed, so a worker does not start. Others may pass later."""
 
 
 def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:

@@ -1,6 +1,6 @@
 """The results of checks: what was found, how much it matters, and what to do about it.
 
-A check that an exception ends has failed with its message, so no fault hides the others.
+A check that raises an exception has failed with its message, so one fault does not hide the others.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def ok(found: str) -> Result:
 
 
 def warning(found: str, advice: str) -> Result:
-    """Return something to look after."""
+    """Return a problem that needs attention."""
     return Result(severity=Severity.WARNING, found=found, advice=advice)
 
 
 def error(found: str, advice: str) -> Result:
-    """Return something that fails a night."""
+    """Return a problem that makes a night fail."""
     return Result(severity=Severity.ERROR, found=found, advice=advice)
 
 

@@ -74,11 +74,11 @@ def check_server(*, workers: bool = True) -> list[Result]:
                 {name: check for name, check in CHECKS.items() if workers or name not in _OF_WORKERS}, server
             )
     except InputError as failure:
-        return [replace(error(one_line(failure), "docs/operations.md says how it is started"), check="server")]
+        return [replace(error(one_line(failure), "docs/operations.md explains how to start it"), check="server")]
 
 
 def server_version(server: Server) -> Result:
-    """Check that the server is of the same release of Prefect as this host."""
+    """Check that the server has the same release of Prefect as this host."""
     found, ours = server.client.api_version(), prefect.__version__
     if found.split(".")[:2] != ours.split(".")[:2]:
         return error(f"the server has Prefect {found}, this host {ours}", "install requirements.lock on every host")
@@ -94,11 +94,11 @@ def server_clock(server: Server) -> Result:
         side = "ahead of" if off > timedelta(0) else "behind"
         return error(f"this clock is {timedelta(seconds=round(abs(off).total_seconds()))} {side} the server's",
                      "synchronise both clocks (chrony, systemd-timesyncd)")  # fmt: skip
-    return ok("as that of this host")
+    return ok("agrees with this host")
 
 
 def queues(server: Server) -> Result:
-    """Check that the pool and its queues exist, take runs, and let no run choose its command."""
+    """Check that the pool and its queues exist and take runs, and that no run can choose its command."""
     if line := missing_queues(server.client, QUEUES):
         found, _, advice = line.partition("; run: ")
         return error(found, f"run: {advice}")
@@ -113,13 +113,13 @@ def queues(server: Server) -> Result:
 
 
 def deployments(server: Server) -> Result:
-    """Check that the server has what `e2emern deploy` would register, and that each schedule starts runs."""
+    """Check that the server has what `e2emern deploy` would register, and that scheduled deployments start runs."""
     compared = compare_shipped(server.client)
     if wrong := [*(f"{name} is missing" for name in compared.missing), *compared.changed]:
         return error(examples(wrong), f"run: {_DEPLOY}")
     idle = [one["name"] for one in compared.merged if _is_idle(one)]
     if idle:
-        return warning(f"{', '.join(idle)} will not start by itself: paused, or without an active schedule",
+        return warning(f"{', '.join(idle)} will not start automatically: paused, or without an active schedule",
                        "resume it in the UI, under Deployments, unless this is meant")  # fmt: skip
     return ok(f"{plural(len(compared.merged), 'deployment')}, as in {PREFECT_FILE.name} and the settings")
 
@@ -147,7 +147,7 @@ def releases(server: Server) -> Result:
     ours = version("e2emern")
     others = [name for name in alive if (other := _RELEASE.search(name)) and other[1] != ours]
     if others:
-        return error(f"this host has e2emern {ours}, not so {examples(others, separator=', ')}",
+        return error(f"this host has e2emern {ours}, unlike {examples(others, separator=', ')}",
                      "install the same release on every host, and start its workers again")  # fmt: skip
     return ok(f"{plural(len(alive), 'worker')}: {examples(alive, separator=', ', most=4)}" if alive else "no worker")
 
@@ -183,7 +183,7 @@ def last_night(server: Server) -> Result:
     if night.state_type == StateType.COMPLETED:
         return ok(f"{when}: Completed")
     message = " ".join((night.state.message or "" if night.state else "").split())
-    return error(f"{when}: {night.state_name}: {message[:200]}", "correct it, and start a night: e2emern night")
+    return error(f"{when}: {night.state_name}: {message[:200]}", "fix the cause, and start a night: e2emern night")
 
 
 def alerts(server: Server) -> Result:

@@ -1,8 +1,8 @@
 """The authentication string of a Prefect server: `python -m e2emern.flows.credentials` prints it.
 
-It is made on first use, in a file that only its owner can read. `make` hands it to the server, to the workers and to
-Prefect's commands. Without it, any web page that the operator opens could start runs on the workers: a browser reaches
-a server on 127.0.0.1 too.
+It is created on first use, in a file that only its owner can read. `make` passes it to the server, the workers and
+Prefect's commands. Without it, any web page that the operator opens could start runs on the workers, because a browser
+can reach a server on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def secret_file() -> Path:
 
 
 def auth_string() -> str:
-    """Return `USER:PASSWORD`, as Prefect's setting PREFECT_API_AUTH_STRING takes it; make the file if it is absent.
+    """Return `USER:PASSWORD`, the value of Prefect's setting PREFECT_API_AUTH_STRING; create the file if needed.
 
     Raises OSError if the file cannot be read or made, PermissionError if others can read it.
     """

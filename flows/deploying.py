@@ -1,7 +1,7 @@
 """Register the deployments of a file, merged with the server's and with the settings: `e2emern deploy` starts this.
 
-It first prints what will change, and what is kept that only the server has (`flows.deployments`). The preflight
-compares in the same way (`compare_shipped`).
+It first prints what will change, and which values that only the server has are kept (`flows.deployments`). The
+preflight makes the same comparison (`compare_shipped`).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _check_changes(shipped: Sequence[Entry], changes: Mapping[str, DeploymentCha
 def read_existing(client: SyncPrefectClient, shipped: Sequence[Entry]) -> dict[str, Entry]:
     """Return the deployments on the server by name, in the form of `prefect.yaml`.
 
-    Of the automations that start a deployment, those with the names of its shipped triggers are its triggers.
+    The triggers of a deployment are the automations that start it and have the name of one of its shipped triggers.
     """
     triggers = {one["name"]: {each["name"] for each in one.get("triggers", [])} for one in shipped}
     found: dict[str, Entry] = {}
@@ -160,7 +160,7 @@ def _schedule(found: DeploymentSchedule) -> Entry:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return the content of a file of deployments. Raises InputError if it is none."""
+    """Return the content of a file of deployments. Raises InputError for any other file."""
     try:
         described = yaml.safe_load(file.read_text("utf-8"))
         if all(isinstance(one["name"], str) for one in described["deployments"]):

@@ -1,9 +1,9 @@
-"""What is deployed: the shipped deployments, what operators set on the server, and what the settings file says.
+"""Merge the shipped deployments with what operators set on the server and in the settings file.
 
-A deployment is merged from the three, the later before the earlier: `prefect.yaml`, then the server (parameters,
-schedules, limits, tags, which triggers are enabled), then the table `deployments` of the settings. So an upgrade keeps
-what was set in Prefect's UI, and the settings file decides what it names. Nothing is removed: what the file no longer
-names stays on the server, and `kept` lists it.
+A deployment is merged from three places; later ones take precedence: `prefect.yaml`, the server (parameters,
+schedules, limits, tags, which triggers are enabled), and the table `deployments` of the settings. So an upgrade keeps
+what was set in Prefect's UI, and the settings file overrides it. Nothing is removed: what the file no longer names
+stays on the server, and `kept` lists it.
 
 All three have the form of an entry of `prefect.yaml`.
 """
@@ -26,7 +26,7 @@ class _Table(BaseModel):
 
 
 class ScheduleChanges(_Table):
-    """A schedule: changes of a shipped one, or another one with the parameters of its runs."""
+    """Changes to a shipped schedule, or a new schedule with the parameters of its runs."""
 
     cron: str | None = None
     timezone: str | None = None
@@ -35,14 +35,14 @@ class ScheduleChanges(_Table):
 
 
 class TriggerChanges(_Table):
-    """Changes of a shipped trigger."""
+    """Changes to a shipped trigger."""
 
     enabled: bool | None = None
     parameters: dict[str, Any] = {}
 
 
 class DeploymentChanges(_Table):
-    """What differs in a deployment of this installation; schedules and triggers by name."""
+    """Changes to a deployment in this installation; schedules and triggers by name."""
 
     parameters: dict[str, Any] = {}
     schedules: dict[str, ScheduleChanges] = {}
@@ -104,7 +104,7 @@ def differences(before: Entry, after: Entry) -> list[str]:
 
 
 def kept(shipped: Entry, existing: Entry, merged: Entry, changes: DeploymentChanges) -> list[str]:
-    """Return a line for each value that was set on the server and that neither file names."""
+    """Return a line for each value that was set on the server and is in neither file."""
     of_files = _values(merge(shipped, None, changes))
     on_server, result, name = _values(existing), _values(merged), merged["name"]
     return [
@@ -119,7 +119,7 @@ def kept(shipped: Entry, existing: Entry, merged: Entry, changes: DeploymentChan
 
 
 def _values(entry: Entry) -> dict[str, str]:
-    """Return what an operator may want to know of a deployment, by label."""
+    """Return the values of a deployment that matter to an operator, by label."""
     found = {"flow": entry["entrypoint"], "queue": entry["work_pool"]["work_queue_name"]}
     if limit := entry.get("concurrency_limit"):
         found["runs at a time"] = str(limit["limit"])

@@ -28,7 +28,7 @@ def doctor(home: Path | None = None, repair: bool = False) -> None:
     Fails if findings remain; docs/doctor.md explains what to do for each code.
 
     Args:
-        home: folder of the tables; without it that of the settings.
+        home: folder of the tables; by default that of the settings.
         repair: repair what can be repaired safely.
     """
     place = Home(read_settings(home=home).home)

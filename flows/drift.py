@@ -2,7 +2,7 @@
 
 Automations react to the events: the triggers of deployments in `prefect.yaml`, or any other that an operator sets up.
 
-`nightly` makes this check with `watch`, so nothing is deployed. The flow `drift` repeats the check for one home:
+`nightly` runs this check with `watch`, so it needs no deployment. The flow `drift` repeats the check for one home:
 `python -c 'from e2emern.flows.drift import drift; drift(home="/data/home")'`.
 """
 
@@ -25,22 +25,22 @@ from e2emern.warehouse.wording import plural
 
 @flow(name="drift", flow_run_name=named("drift"), persist_result=False)
 def drift(home: Path | None = None, corrections: Path | None = None, limits: DriftLimits | None = None) -> None:
-    """Compare the last night with those before it, and emit events for drift and for new inputs.
+    """Compare the last night with earlier ones, and emit events for drift and for new inputs.
 
     Args:
-        home: folder of the tables; without it that of the settings.
-        corrections: folder of corrected PubTator files; without it `corrections` of the home.
-        limits: largest allowed differences from the nights before; without them those of the settings.
+        home: folder of the tables; by default that of the settings.
+        corrections: folder of corrected PubTator files; by default `corrections` of the home.
+        limits: largest allowed differences from earlier nights; by default those of the settings.
     """
     settings = read_settings(home=home)
     watch(open_home(settings.home), corrections=corrections, limits=limits or settings.drift)
 
 
 def watch(home: Home, *, corrections: Path | None = None, limits: DriftLimits | None = None) -> Drift | None:
-    """Do the same as the flow within another one, and return the comparison; None without a snapshot.
+    """Do the same as the flow, but within another flow; return the comparison, None without a snapshot.
 
-    Emit `e2emern.drift` each time the last night has drifted, `e2emern.corrections` each time a file waits for a
-    retraining, and `e2emern.mesh` once for each version. Raises WarehouseError if the home cannot be read.
+    Emit `e2emern.drift` each time the last night has drifted, `e2emern.corrections` each time corrections are pending,
+    and `e2emern.mesh` once for each version. Raises WarehouseError if the home cannot be read.
     """
     found = read_drift(home, limits=limits)
     if found is not None:

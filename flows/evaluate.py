@@ -42,15 +42,15 @@ def evaluate(
     margins: Margins | None = None,
     sample: Path = SAMPLE,
 ) -> None:
-    """Evaluate a model on gold files; compare it with the champion, if it is another, and let the gate judge.
+    """Evaluate a model on gold files. If it is not the champion, compare the two and record the verdict of the gate.
 
     Nothing is promoted: `retrain` and `e2emern models promote` do that.
 
     Args:
         gold: FILE or CORPUS/SPLIT=FILE, PubTator or a corpus of `e2emern corpus`.
-        seen: training documents, in the same form: the floor is computed from them, and what is not in them is unseen.
-        model: version of a model in the home, or a model folder; without it the champion.
-        home: folder of the tables; without it that of the settings.
+        seen: training documents, in the same form; they give the floor, and mentions that they lack count as unseen.
+        model: version of a model in the home, or a model folder; by default the champion.
+        home: folder of the tables; by default that of the settings.
         mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
         device: device for the model; auto is cuda if available.
         margins: how much worse than the champion the model may be.

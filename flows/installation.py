@@ -27,19 +27,19 @@ WAITS = ("default",)
 WORKS = ("annotate", "backfill")
 """The queues of flows that annotate or link, one at a time."""
 TRAINS = ("train",)
-"""The queue of flows that train or evaluate, one at a time; nights go first for the CPU."""
+"""The queue of flows that train or evaluate, one at a time; nights take precedence for the CPU."""
 
 _CREDENTIALS = "PREFECT_API_AUTH_STRING"
 
 
 def environment(given: Mapping[str, str], *, folder: Path) -> dict[str, str]:
-    """Return an environment with the settings that it lacks.
+    """Return an environment with missing settings added.
 
     Args:
-        folder: absolute; its `e2emern.toml`, if it exists, holds the settings, and else the tables are in its `home`.
+        folder: absolute; the settings are in its `e2emern.toml` if that exists, otherwise the tables are in its `home`.
 
     Raises:
-        OSError: the authentication string is not given and cannot be kept in a file.
+        OSError: the authentication string is not given, and its file cannot be read or created.
     """
     config = folder / "e2emern.toml"
     ours = {
@@ -72,7 +72,7 @@ def start_worker(queues: Sequence[str], *, limit: int | None) -> None:
 
 
 def deploy(file: Path, *, dry: bool = False) -> int:
-    """Register the deployments of a file, and report what would fail a night; `dry` only prints the changes.
+    """Register the deployments of a file, and report what would make a night fail; `dry` only prints the changes.
 
     Returns the exit code. Raises InputError if the file does not exist.
     """
@@ -94,7 +94,7 @@ def copy_files(folder: Path) -> list[Path]:
     files = [PREFECT_FILE, *sorted(UNITS.iterdir())]
     targets = [folder / file.name for file in files]
     if existing := [target for target in targets if target.exists()]:
-        raise InputError("exists; copy into another folder, or move it away", path=existing[0])
+        raise InputError("exists; copy into another folder, or move it aside", path=existing[0])
     folder.mkdir(parents=True, exist_ok=True)
     for file, target in zip(files, targets, strict=True):
         shutil.copyfile(file, target)
@@ -104,8 +104,8 @@ def copy_files(folder: Path) -> list[Path]:
 def run_workers(report: Callable[[str], None]) -> int:
     """Run a worker for the flows that wait, one for nights and one that trains, until all end.
 
-    None blocks another; the one that trains has a lower priority of the system. Each ends at once if its queues do not
-    exist. A SIGTERM is passed on to all; Ctrl-C reaches them from the terminal. Returns the greatest exit code.
+    None blocks another; the one that trains runs with lower priority. Each ends at once if its queues do not exist.
+    A SIGTERM is passed on to all; Ctrl-C reaches them from the terminal. Returns the greatest exit code.
     """
     settings = environment(os.environ, folder=Path.cwd())
     worker = [sys.executable, "-m", "e2emern.flows.worker"]

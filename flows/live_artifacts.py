@@ -55,7 +55,7 @@ class _Live:
                 update(self._artifact)
         except (httpx.HTTPError, ObjectNotFound) as error:
             self._is_shown = False  # Prefect has retried for a minute
-            get_run_logger().warning(f"{self._name}: its progress is shown no more ({type(error).__name__})")
+            get_run_logger().warning(f"{self._name}: its progress is no longer shown ({type(error).__name__})")
 
 
 class ProgressArtifact(_Live):
@@ -65,7 +65,7 @@ class ProgressArtifact(_Live):
     first load has more than a thousand files.
 
     Args:
-        where: what the description begins with, for example the host and the device; by default the name.
+        where: start of the description, for example the host and the device; by default the name.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Workers:
         self._updated = -math.inf
 
     def show(self, client: SyncPrefectClient, batches: Sequence[FlowRun]) -> None:
-        """Show what the batches that run do, at most twice a minute. Without a server, nothing is shown."""
+        """Show the work of the running batches, updated at most twice a minute. Without a server, nothing is shown."""
         now = time.monotonic()
         if now - self._updated < _WORKERS_S:
             return
@@ -147,7 +147,7 @@ class Workers:
         running = {str(one.id): one.name for one in batches if one.state_type == StateType.RUNNING}
         with suppress(httpx.HTTPError):
             rows = read_work(client, running) if running else []
-            self._table.show(rows, f"{len(running):,} running of {len(batches):,} batches that are left")
+            self._table.show(rows, f"{len(running):,} of {len(batches):,} remaining batches are running")
 
 
 class LearningCurve:
@@ -162,7 +162,7 @@ class LearningCurve:
         self._table = LiveTable(artifact_key("training", home.root.name))
 
     def __call__(self, progress: Progress) -> None:
-        """Show where the training is."""
+        """Show the progress of the training."""
         self._bar("steps", progress.step, progress.steps)
         epochs = f"{progress.epoch:,} of {plural(progress.epochs, 'epoch')} trained"
         self._table.show(_curve_rows(self._model), f"{epochs}, {duration(progress.seconds_left)} left")

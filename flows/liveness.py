@@ -38,7 +38,7 @@ class Liveness:
         return None
 
     def of_next_run(self) -> Liveness:
-        """Return this for the next run of the batch: with twice the patience if this one never began.
+        """Return the `Liveness` for the next run of the batch, with twice the patience if this run never began.
 
         A slow start of a host or a container does not count as a death of a worker.
         """

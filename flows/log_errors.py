@@ -1,6 +1,6 @@
-"""Log an error that the project or the system reports in its own lines, without Prefect's tracebacks before them.
+"""Log errors of the project and the system as their own message, without Prefect's traceback.
 
-A traceback remains for all other errors, which are faults of the project.
+Any other error is a bug of ours, and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ def without_traceback(record: logging.LogRecord) -> bool:
 
 
 def log_errors_as_lines() -> None:
-    """Do so for the loggers of flow runs and task runs; calling it again changes nothing."""
+    """Add `without_traceback` to the loggers of flow runs and task runs; calling it again changes nothing."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(without_traceback)

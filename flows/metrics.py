@@ -55,7 +55,7 @@ def metrics_text(home: Home) -> bytes:
 
 
 def write_metrics(path: Path, home: Home, *, checks: Iterable[Result] = ()) -> None:
-    """Write the metrics of a home into a file at once, so that the collector never reads a part."""
+    """Write the metrics of a home into a file atomically, so that the collector never reads half of it."""
     write_to_textfile(str(path), read_metrics(home, checks=checks))
 
 
@@ -88,13 +88,11 @@ def _add_snapshot(metrics: _Metrics, state: Status) -> None:
     for name in ("sources", "documents", "mentions", "concepts", "failures", "deletions"):
         metrics.add(f"snapshot_{name}", f"Number of {name} in the current snapshot.", getattr(snapshot, name))
     metrics.add("snapshot_linked_mentions", "Mentions with a concept in the current snapshot.", snapshot.linked)
-    metrics.add(
-        "snapshot_damaged_sources", "Sources that are published as far as they could be read.", snapshot.damaged
-    )
+    metrics.add("snapshot_damaged_sources", "Sources of which only the readable part is published.", snapshot.damaged)
 
 
 def _add_run(metrics: _Metrics, home: Home, run: RunRecord, *, published: bool) -> None:
-    """Add what the last run did; its rate is that of the whole run, with fetching and publishing."""
+    """Add the figures of the last run; its rate is that of the whole run, including fetching and publishing."""
     began = datetime.fromisoformat(run.started).timestamp()
     metrics.add("last_run_start_seconds", "When the last run began.", began)
     metrics.add(
@@ -124,7 +122,7 @@ def _add_drift(metrics: _Metrics, found: Drift) -> None:
     for one in found.figures:
         label = one.name.replace(" ", "_")
         metrics.add(
-            "drift_deviation", "How far a figure of the last night is off the usual one.", one.off, figure=label
+            "drift_deviation", "Deviation of a figure of the last night from its usual value.", one.off, figure=label
         )
         metrics.add("drift_limit", "The largest normal deviation of a figure.", one.limit, figure=label)
 

@@ -1,7 +1,7 @@
 """The `nightly` deployment: fetch new files, annotate them on the workers, publish, check for drift, report problems.
 
-A failure in one step stops no other. A file that cannot be fetched or read is reported at the end. The next night tries
-it again, since each night does all the work that is not done.
+A failure in one step does not stop the others. A file that cannot be fetched or read is reported at the end. The next
+night tries it again, since each night does all unfinished work.
 
 A night uses the model and the MeSH version of the current snapshot. `backfill` moves all sources to a new champion, and
 `refresh-mesh` to a new MeSH; the next night then uses it, and so does one that is running at that time.
@@ -61,13 +61,13 @@ def nightly(
 ) -> None:
     """Fetch new dump files, annotate them on the workers of the pool, and publish what is done.
 
-    Fails if a file could not be fetched or annotated, or the numbers of the PubMed files have a gap, after all
-    others are done and published.
+    Fails, after all other work is done and published, if a file could not be fetched or annotated, or the numbers of
+    the PubMed files have a gap.
 
     Args:
-        home: folder of the tables; this and all below are taken from the settings by default.
+        home: folder of the tables; this and all parameters below are by default those of the settings.
         sources: folders, or addresses of HTTP listings.
-        pattern: which files of the sources.
+        pattern: which files of the sources to fetch.
         model: version of a model in the home, or a model folder; if the settings name none, that of the tables.
         mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
     """
@@ -106,7 +106,7 @@ def nightly(
 def _annotated(home: Home, settings: Settings, passed_over: dict[str, str]) -> Outcome:
     """Annotate and publish, and add the files that cannot be sources to `passed_over`.
 
-    If the tables changed to another model or MeSH meanwhile, do it again with that.
+    If another model or MeSH version was published meanwhile, do it again with that.
     """
     while True:
         current = current_snapshot(home)
@@ -118,7 +118,7 @@ def _annotated(home: Home, settings: Settings, passed_over: dict[str, str]) -> O
         except IncompleteError as error:
             return error.outcome
         except OvertakenError:
-            get_run_logger().info("another snapshot was published meanwhile: once more, with its model and MeSH")
+            get_run_logger().info("another snapshot was published meanwhile: annotating again with its model and MeSH")
         except PublishRefusedError as error:
             emit(home, REFUSED, {"what": "publish", "reason": one_line(error)})
             raise

@@ -1,7 +1,7 @@
 """Notifications: the alerts of `deploy/automations.yaml`, and the blocks of Prefect that they notify.
 
-An alert that is on the server stays as it is, since an operator may have changed its times, or disabled it. Only the
-blocks named `e2emern` that it does not notify yet are added.
+An alert that is already on the server is kept, since an operator may have changed its times or disabled it. Only
+missing blocks named `e2emern` are added to it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def environment(templates: Path) -> Environment:
 
 
 def _finalize(value: Any) -> Any:
-    """Return what a template prints of a value: nothing for None, and no control characters."""
+    """Return a value as a template prints it: nothing for None, and no control characters."""
     if isinstance(value, Markup):
         return value
     return "" if value is None else visible(str(value))

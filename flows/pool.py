@@ -352,7 +352,7 @@ class Pool:
         if kind == StateType.CRASHED:
             return f"its worker crashed ({_message(batch.run, self.home)})"
         if kind == StateType.CANCELLED and _was_cancelled_with_its_sender(batch.run, client):
-            return "it was cancelled with an earlier run that had sent it"
+            return "it was cancelled together with an earlier run that had sent it"
         locked = kind == StateType.RUNNING and any(
             is_claimed(self.home, one.key, self.versions, share=batch.share or 0) for one in batch.sources
         )

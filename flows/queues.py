@@ -1,7 +1,7 @@
-"""The work pool of an installation and its queues: `e2emern deploy` creates them, each worker checks them at its start.
+"""The work pool of an installation and its queues: `e2emern deploy` creates them, and workers check them on start.
 
-If a worker names a missing queue, Prefect answers 404, and the worker silently takes no run from any queue. So every
-queue is created before the first worker starts, and a worker reports a missing one.
+If a worker names a missing queue, Prefect answers 404, and the worker silently takes no runs at all. So every queue is
+created before the first worker starts, and a worker reports a missing one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def create_queues(client: SyncPrefectClient) -> None:
 
     Queues that others have added to the pool stay; they are moved behind ours only if ours are out of order.
 
-    A pool of type kubernetes keeps its template, of which deploy/kubernetes-pool.json is the pattern.
+    A pool of type kubernetes keeps its template; deploy/kubernetes-pool.json is an example.
 
     Raises:
         InputError: the pool exists, but has another type, or its template lets a run choose what a worker executes.
@@ -125,7 +125,7 @@ def create_queues(client: SyncPrefectClient) -> None:
 
 
 def job_template() -> dict[str, Any]:
-    """Return Prefect's template of a run's process without what would let a run choose its command.
+    """Return Prefect's process template without the parts that would let a run choose its command.
 
     With the default template, the variables `command`, `env` and `working_dir` of a run decide what a worker executes.
     """

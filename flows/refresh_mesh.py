@@ -34,13 +34,13 @@ def refresh_mesh(
 ) -> None:
     """Import a version of MeSH, relink the stored mentions that it affects, and publish.
 
-    The following nights annotate with it, unless the setting `mesh` names another version. If the home has no snapshot,
-    they use it only if that setting names it.
+    Later nights annotate with it, unless the setting `mesh` names another version. If the home has no snapshot, they
+    use it only if that setting names it.
 
     Args:
         sources: NLM's desc and supp XML, CTD_diseases.tsv, plain or compressed, or a folder of compact tables.
-        version: name of this version; without it the year of NLM's files.
-        home: folder of the tables; without it that of the settings.
+        version: name of this version; by default the year of NLM's files.
+        home: folder of the tables; by default that of the settings.
         device: device for the model; auto is cuda if available.
     """
     log = get_run_logger()

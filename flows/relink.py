@@ -58,8 +58,8 @@ def relink(
 ) -> RelinkOutcome:
     """Relink the stored mentions that a version of MeSH in the home affects, copy the others, and publish.
 
-    The model is by default that of the tables if it is bundled or in the home, and otherwise the champion. Do nothing
-    if the current snapshot is linked to this version already. `progress` counts the sources, and the word pieces
+    The model is by default that of the tables if it is bundled or in the home, otherwise the champion. Does nothing
+    if the current snapshot is already linked to this version. `progress` counts the sources, and the word pieces
     of the bank if it has to be built.
 
     Raises InputError if the model is not that of the current snapshot or cannot be used, WarehouseError if the home has

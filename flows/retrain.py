@@ -56,7 +56,7 @@ from e2emern.warehouse.registry.models import Change, add_model, champion, chang
 from e2emern.warehouse.snapshots.reader import current_snapshot
 from e2emern.warehouse.wording import plural
 
-NOTHING = "the champion was trained with this recipe on these documents: nothing to do"
+NOTHING = "the champion was already trained with this recipe on these documents: nothing to do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Retrained:
     """The result of a retraining.
 
     Attributes:
-        summary: in a line.
+        summary: one line.
         judged: the verdict of the gate.
         promoted: the promotion if there was one.
         to_correct: the documents worth correcting, if there was nothing to learn from.
@@ -145,17 +145,18 @@ def retrain(
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
 
     Args:
-        home: folder of the tables; without it that of the settings.
-        config: TOML file of a training, or a shipped recipe; without it that of the settings, or `continue`.
-        data: folder of the gold files that it names; without it that of the settings.
+        home: folder of the tables; by default that of the settings.
+        config: TOML file of a training, or a shipped recipe; by default that of the settings, or `continue`.
+        data: folder of the gold files that it names; by default that of the settings.
         corrections: folder of corrected PubTator files; by default `corrections` of the home if that exists.
-        encoder: what to start from: champion, recipe (the encoder of the TOML file), or a folder or name of an encoder.
-        gold: gold files to compare models on, instead of reserved gold; without them those of the settings.
+        encoder: starting point: champion, recipe (the encoder of the TOML file), or a folder or name of an encoder.
+        gold: gold files to compare models on, instead of reserved gold; by default those of the settings.
         mesh: version of MeSH in the home, or an entities table; if the settings name none, that of the tables.
         device: device for the training; auto is cuda if available.
         margins: how much worse than the champion the challenger may be.
         sample: a file of real text that the challenger must be able to annotate.
-        max_hours: budget of the training, which ends after the last epoch that fits; without it that of the settings.
+        max_hours: time budget of the training, which ends after the last epoch that fits; by default that of the
+            settings.
         backfill: request a backfill after a promotion. Each run repeats the request until the tables use the new model.
     """
     recipe = config and str(config)
@@ -216,8 +217,8 @@ def retrain_model(
 ) -> Retrained:
     """Do the same as the flow, and return the result; refused challengers are deleted after `keep_days`.
 
-    `watching` returns what watches the training of a model folder.
-    Corrections wait until a retraining has used them and has ended: promoted, refused, or without anything to learn.
+    `watching` returns the observer of the training in a model folder.
+    Corrections are pending until a retraining that used them ends: promoted, refused, or with nothing to learn.
 
     Raises InputError if the recipe, the data or a model cannot be used, and WarehouseError if the champion changed
     meanwhile.
@@ -230,9 +231,9 @@ def retrain_model(
     if data is None and find_recipe(recipe).parent == RECIPES:
         if pending_corrections(home, corrections):
             raise InputError(
-                "no gold to train on: name its folder (setting data, or --data); the corrections wait until then"
+                "no gold to train on: name its folder (setting data, or --data); corrections stay pending until then"
             )
-        return _without_labels(home, "nothing to learn: no correction waits, and no gold is named", log=log)
+        return _without_labels(home, "nothing to learn: no corrections are pending, and no gold is named", log=log)
     plan = steps.plan(
         home,
         config=recipe,
@@ -280,7 +281,7 @@ def _conclude(
 
 
 def _describe_cut(plan: Plan, cut: Cut | None) -> str:
-    """Return how a budget has cut a training, after a semicolon."""
+    """Return a clause, after a semicolon, about how a budget cut the training short."""
     if cut is None:
         return ""
     epochs = f"{cut.epochs} of {plural(plan.recipe['epochs'], 'epoch')}"
@@ -295,13 +296,13 @@ def _ended(home: Home, plan: Plan, *, champion: Path, max_hours: float | None) -
 
 
 def _without_labels(home: Home, summary: str, *, log: Callable[[str], None]) -> Retrained:
-    """Choose documents worth correcting, since labels are missing, and return what helps."""
+    """Choose documents worth correcting, since labels are missing, and return a result that names them."""
     chosen = choose_to_correct(home)
     for one in chosen:
         log(f"worth correcting: document {one.document_id}: {one.reason}")
     if chosen:
         number = plural(len(chosen), "document")
-        summary += f"; {number} worth correcting in {home.to_correct}: put each that is right into {home.corrections}"
+        summary += f"; {number} worth correcting in {home.to_correct}: once corrected, put them into {home.corrections}"
     return Retrained(summary, to_correct=tuple(one.document_id for one in chosen))
 
 
@@ -320,12 +321,12 @@ def pending_promotion(home: Home) -> Change | None:
 def _promote(home: Home, judged: Judged, *, over: str | None) -> tuple[Change | None, str]:
     """Promote a challenger that passed the gate, but only once for each evaluation: a rollback of it is final."""
     if judged.passed is None:
-        return None, f"model {judged.challenger} is the champion itself: nothing to compare"
+        return None, f"model {judged.challenger} is the champion: nothing to compare"
     if not judged.passed:
         return None, f"model {judged.challenger} is refused: {'; '.join(judged.reasons)}"
     if judged.evaluation in {change.evaluation for change in changes(home)}:
         return None, (
-            f"model {judged.challenger} was promoted by evaluation {judged.evaluation} before, and rolled back; "
+            f"model {judged.challenger} was already promoted by evaluation {judged.evaluation} and rolled back; "
             f"promote it again with: e2emern models promote {judged.challenger}"
         )
     change = promote(home, judged.challenger, over=over, evaluation=judged.evaluation)

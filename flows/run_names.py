@@ -1,4 +1,4 @@
-"""Names of flow runs: what runs, the date on which it was to start (UTC), and the home."""
+"""Names of flow runs: the flow, its scheduled date (UTC), and the home."""
 
 from __future__ import annotations
 

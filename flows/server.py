@@ -25,7 +25,7 @@ _FIXED = {
 _DEFAULTS = {
     # On disk, so that a server restart crashes no run with a concurrency limit.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # Fewer transactions that write. Prefect itself sets SQLite's write-ahead log and a busy timeout of 60 s, but a
+    # Reduce write transactions. Prefect itself sets SQLite's write-ahead log and a busy timeout of 60 s, but a
     # transaction that first reads and then writes fails at once if another has written meanwhile.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
@@ -58,7 +58,7 @@ def safe_settings(given: Mapping[str, str], *, keep_days: float = Retention().se
 def main() -> None:
     """Replace this process by the server."""
     try:
-        keep_days = read_settings(home=Path.cwd()).retention.server_days  # the home is not the server's business
+        keep_days = read_settings(home=Path.cwd()).retention.server_days  # the server does not use the home
         settings = safe_settings(os.environ, keep_days=keep_days)
     except (InputError, OSError) as error:
         sys.exit(f"e2emern: {error}")

@@ -37,7 +37,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def _absolute(path: Path) -> Path:
-    """Refuse a relative path: workers run each flow in its own folder, so it would mean another folder in each run."""
+    """Refuse a relative path: each flow runs in its own folder, so the path would mean another folder in each run."""
     if not path.is_absolute():
         raise ValueError(f"found {str(path)!r}, expected an absolute path")
     return path
@@ -109,19 +109,19 @@ class Settings(BaseSettings):
     )
     processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default=1,
-        description="Processes of a worker that run the model, each with its own memory; `auto`: one for each core.",
+        description="Processes of a worker that run the model, each with its own memory; `auto`: one per core.",
     )
     batch: int = Field(
         default=10_000,
         ge=1,
         description="Records that one flow run annotates with one load of the model, estimated from file sizes. "
-        "A larger file is split into parts of so many documents. A killed worker loses at most the part in work.",
+        "A larger file is split into parts of this many documents. A killed worker loses at most its current part.",
     )
     poll: float = Field(default=10.0, gt=0, description="Seconds between two checks of unfinished batches.")
     patience: float = Field(
         default=300.0,
         gt=0,
-        description="Seconds until a batch that a worker took but did not begin is sent again; doubled each time.",
+        description="Seconds until a batch that a worker took but did not start is sent again; doubled each time.",
     )
     unlocked: float = Field(
         default=60.0,
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     drift: DriftLimits = Field(default=DriftLimits(), description="Limits of drift; a table (`DriftLimits`).")
     publishing: Limits = Field(default=Limits(), description="Limits of the publish gate; a table (`Limits`).")
     retention: Retention = Field(
-        default=Retention(), description="What is kept for how long; a table, see [retention](retention.md)."
+        default=Retention(), description="How long each kind of data is kept; a table, see [retention](retention.md)."
     )
     deployments: dict[str, DeploymentChanges] = Field(
         default={}, description="Changes to the bundled deployments; tables that `deploy` and `check` read."
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     )
 
     def in_force(self) -> str:
-        """Return the settings that are not the defaults, in one line; of secrets only that they are set."""
+        """Return the settings that differ from the defaults, in one line; the values of secrets are hidden."""
         given = {name: getattr(self, name) for name in type(self).model_fields if name != "deployments"}
         fields = type(self).model_fields
         return ", ".join(f"{name} = {value}" for name, value in given.items() if value != fields[name].default)

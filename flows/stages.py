@@ -14,7 +14,7 @@ class Stage:
     Attributes:
         what: what is counted.
         before: steps that were done when it began; an earlier run did them, so they do not count for the rate.
-        begun: time at its begin, in seconds.
+        begun: time at which it began, in seconds.
         done: steps that are done.
     """
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 
 class Writer(Protocol):
-    """What CSV is written to."""
+    """The part of a text stream that CSV needs."""
 
     def write(self, data: str, /) -> object: ...
 
@@ -82,7 +82,9 @@ def as_json(value: object) -> object:
 def write_csv(answer: pa.Table, out: Writer) -> None:
     """Write a table with distinct column names as CSV; lists are JSON."""
     writer = csv.writer(out, lineterminator="\n")
-    quoting = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)  # the other leaves a carriage return bare
+    quoting = csv.writer(
+        out, lineterminator="\n", quoting=csv.QUOTE_ALL
+    )  # minimal quoting leaves a carriage return unquoted
     columns = [values_of(column) for column in answer.columns]
     for row in (answer.column_names, *zip(*columns, strict=True)):
         cells = [_csv_cell(value) for value in row]

@@ -1,8 +1,8 @@
 """Start a worker of the pool: `python -m e2emern.flows.worker --work-queue annotate --limit 1`.
 
 This runs `prefect worker start`, with its options, and checks the queues and this host (`flows.check`). If a queue is
-missing, or if no run can succeed on this host, the start ends with one line; a queue that is deleted later is reported.
-The name of the worker holds host, process, queues and release, for `e2emern check`.
+missing, or if no run can succeed on this host, it exits with a one-line error; a queue deleted later is reported.
+The worker's name contains host, process, queues and release, for `e2emern check`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def worker_name(queues: Collection[str]) -> str:
 
 
 def refuse_unfit_host(queues: Collection[str]) -> None:
-    """Report what is wrong with this host. Raises InputError if no run of these queues can succeed on it."""
+    """Report problems with this host. Raises InputError if no run of these queues can succeed on it."""
     read_settings(home=Path.cwd())  # the home itself may be a parameter of each run
     results = [one for one in check_host(online=False) if one.severity > Severity.OK]
     needed = NEEDED_TO_START - ({"device"} if set(queues) == {DEFAULT} else set())  # its flows use no model

@@ -1,4 +1,4 @@
-"""What the commands of `model/` share: their arguments, their log lines and their errors."""
+"""Shared by the commands of `model/`: arguments, log lines and errors."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A mention that the source itself carries: gold in a corpus, or another system's in a dump.
+    """A mention annotated in the source itself: gold in a corpus, or another system's in a dump.
 
     Attributes:
-        entity_type: as the source writes it; `model.notation` normalizes it, and the identifiers.
-        identifiers: as the source writes them, one an element; empty when it gives none.
+        entity_type: as the source writes it; `model.notation` normalizes type and identifiers.
+        identifiers: as the source writes them, one per element; empty if it gives none.
         line: 1-based line of a PubTator file; None in other formats and in the tables.
     """
 
@@ -66,9 +66,9 @@ class Document:
     pmid: int | None = None
     version: int = 1  # PubMed's PMID Version
     journal: str | None = None
-    published: str | None = None  # ISO 8601, as precise as the source: 2021, 2021-03 or 2021-03-17
+    published: str | None = None  # ISO 8601, with the precision of the source: 2021, 2021-03 or 2021-03-17
     language: str | None = None  # as the source gives it: eng
-    vernacular_title: str | None = None  # the title in the language of the article; no part of the text
+    vernacular_title: str | None = None  # the title in the language of the article; not part of the text
     abstract_type: str | None = None  # Type of the OtherAbstract that is the abstract if there is no other: PIP
     annotations: tuple[Annotation, ...] = ()
     invalid_annotations: tuple[InvalidAnnotation, ...] = ()

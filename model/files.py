@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from e2emern.model.errors import FileError, first_line
 
-_UMASK = os.umask(0)  # it can only be read by setting it
+_UMASK = os.umask(0)  # reading it requires setting it
 os.umask(_UMASK)
 
 
@@ -43,7 +43,7 @@ def atomic_path(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
 
 
 def share(path: Path) -> None:
-    """Give a file the permissions of any new file: safetensors makes its files readable only by their owner."""
+    """Give a file the default permissions of a new file: safetensors makes its files readable only by their owner."""
     path.chmod(0o666 & ~_UMASK)
 
 

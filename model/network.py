@@ -45,7 +45,7 @@ class E2emernConfig(PreTrainedConfig):
         low_weight: weight of the low level; 1 in equation 4, 0 to train only a linker.
         mid_weight, high_weight: lambda and mu of equation 4.
         candidate_weight: weight of the candidate loss, ours (see `candidate_loss`).
-        span_threshold: least probability of a span that is not linked to a concept; fitted on dev.
+        span_threshold: minimum probability of a span that is not linked to a concept; fitted on dev.
         resolver: weights of the evidence at inference (see `inference.resolver`); fitted on dev.
 
     Raises:
@@ -116,7 +116,7 @@ class Attention(nn.Module):
     """Attends to the tokens of sentences for entities, given the queries of these, which the sentences share."""
 
     def queries(self, entities: Tensor) -> Tensor:
-        """Return what the attention needs of each entity: (..., D) to (...) or (..., D)."""
+        """Return the part of the attention that depends only on the entity: (..., D) to (...) or (..., D)."""
         return entities
 
 
@@ -159,7 +159,7 @@ class E2emernModel(PreTrainedModel):
         loaded = cls.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
         model, found = cast(
             tuple[E2emernModel, dict[str, Any]], loaded
-        )  # the types of transformers have only the model
+        )  # the type stubs of transformers only know the model as result
         for verb, keys in (("lack", found["missing_keys"]), ("have the unexpected", found["unexpected_keys"])):
             if keys:
                 raise FileError(f"its weights {verb} {min(keys)}; they are not those of its configuration", Path(name))
@@ -216,7 +216,7 @@ class E2emernModel(PreTrainedModel):
         return (attended.features * weights).sum(-1) + bias
 
     def mid_classifier(self, entities: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how the mid level classifies h_a for each entity: weights (..., D) and bias (...)."""
+        """Return the mid level's classifier of h_a for each entity: weights (..., D) and bias (...)."""
         size = entities.shape[-1]
         of_entity, of_text = self.mid_head.weight[0].split(size)  # W_m [h_e; h_a] without building the pair
         weights = of_text.expand_as(entities)
@@ -295,7 +295,7 @@ class ReleasedAttention(Attention):
         self.mix = nn.Linear(2 * size, size)
 
     def queries(self, entities: Tensor) -> Tensor:
-        """Return what the entity adds within ELU: (..., D) to (..., D)."""
+        """Return the entity's contribution inside ELU: (..., D) to (..., D)."""
         return F.linear(torch.tanh(entities), self.mix.weight[:, entities.shape[-1] :], self.mix.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor, queries: Tensor) -> Attended:

@@ -1,4 +1,4 @@
-"""How corpora and dumps write entity types and concept ids: the one table of their spellings.
+"""Normalize entity types and concept ids as corpora and dumps write them; the only table of these spellings.
 
 Sources: the NCBI disease corpus (Dogan, Leaman and Lu 2014), BC5CDR (Li et al. 2016), BioRED (Luo et al. 2022), the DDI
 corpus (Herrero-Zazo et al. 2013), the BioNLP shared tasks, PubTator 3 and NLM's linked data (https://id.nlm.nih.gov/mesh/).
@@ -50,8 +50,8 @@ def normalize_type(written: str) -> str | None:
 def normalize_id(written: str) -> str | None:
     """Return a concept id as vocabularies write it: `D006073`, `C537734`, OMIM's bare `114480`; None if it is not one.
 
-    Dropped are prefixes of MeSH and OMIM in any case, their URLs, trailing asterisks and white space around each.
-    Ids of other namespaces, such as `CHEBI:15365`, stay as they are.
+    Prefixes of MeSH and OMIM in any case, their URLs, trailing asterisks and surrounding white space are removed.
+    Ids of other namespaces, such as `CHEBI:15365`, are kept unchanged.
     """
     bare, before = written, None
     while bare != before:
@@ -61,7 +61,7 @@ def normalize_id(written: str) -> str | None:
             bare = found[1]
         elif found := _ENTREZ.fullmatch(
             short
-        ):  # numbers of descriptors begin with 68, of supplementary records with 67
+        ):  # descriptor numbers begin with 68, those of supplementary records with 67
             bare = ("C" if found[1] == "7" else "D") + found[2]
         elif found := _PREFIX.match(bare):
             bare = bare[found.end() :]

@@ -21,7 +21,7 @@ def fastest_precision(device: str) -> str:
 
 
 def fastest_batch(device: str) -> int:
-    """Return the word pieces of a batch. In fp32 on CPUs small batches fit the caches and are a sixth faster."""
+    """Return the word pieces per batch. In fp32 on CPUs, small batches fit into the caches and are a sixth faster."""
     return 1024 if torch.device(device).type == "cpu" and fastest_precision(device) == "fp32" else 4096
 
 

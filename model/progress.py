@@ -1,4 +1,4 @@
-"""How a long job reports its progress: it calls one function, whatever the job."""
+"""The function that every long job calls to report its progress."""
 
 from __future__ import annotations
 

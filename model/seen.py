@@ -1,7 +1,7 @@
 """The documents that a model and its ancestors have seen: `seen.json` in the folder of a model.
 
-`trained` are those that changed weights, `fitted` those that chose an epoch, a threshold or the resolver. A model that
-is trained further, averaged, or taught by others has the documents of all of these. None of them may judge it; those
+`trained` documents changed weights; `fitted` documents chose an epoch, a threshold or the resolver. A model that is
+trained further, averaged, or taught by others inherits the documents of its origins. None of them may judge it; those
 that it was trained on may not choose its epoch or fit its resolver either.
 
 A document is identified by its PMID, or by any other id together with a digest of its letters and digits: corpora that
@@ -43,7 +43,7 @@ class Seen:
 
 
 def identity(document: GoldDocument) -> str:
-    """Return what identifies a document in every corpus."""
+    """Return the identity of a document, the same in every corpus."""
     if _PMID.fullmatch(document.document_id):
         return document.document_id
     letters = "".join(filter(str.isalnum, document.text.lower()))
@@ -61,7 +61,7 @@ def unseen(documents: Sequence[GoldDocument], seen: frozenset[str]) -> list[Gold
 
 
 def union(lists: Iterable[Seen | None]) -> Seen | None:
-    """Return what all models together have seen; None if that of one is unknown."""
+    """Return the documents that all models together have seen; None if those of one model are unknown."""
     total = Seen()
     for one in lists:
         if one is None:
@@ -71,7 +71,7 @@ def union(lists: Iterable[Seen | None]) -> Seen | None:
 
 
 def read_seen(folder: Path) -> Seen | None:
-    """Return what a model has seen: nothing for an encoder without our levels; None for a model without a list.
+    """Return the documents that a model has seen, none for an encoder without our levels, None if it has no list.
 
     Raises:
         FileError: the list is damaged.
@@ -85,7 +85,7 @@ def read_seen(folder: Path) -> Seen | None:
 
 
 def write_seen(folder: Path, seen: Seen | None) -> None:
-    """Write what a model has seen into its folder; nothing if that is unknown."""
+    """Write the documents that a model has seen into its folder; do nothing if they are unknown."""
     if seen is not None:
         write_text(folder / SEEN, format_seen(seen) + "\n")
 
@@ -101,7 +101,7 @@ def add_seen(folder: Path, more: Seen | None) -> None:
 
 
 def parse_seen(content: str | bytes) -> Seen:
-    """Return what `format_seen` wrote. Raises ValueError, TypeError or KeyError if it is something else."""
+    """Parse the output of `format_seen`. Raises ValueError, TypeError or KeyError for anything else."""
     found = json.loads(content)
     return Seen(frozenset(found["trained"]), frozenset(found["fitted"]))
 

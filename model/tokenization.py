@@ -61,7 +61,7 @@ def make_windows(
     triples = [(d, s, sentence) for d, sentences in enumerate(documents) for s, sentence in enumerate(sentences)]
     if not triples:
         return []
-    # The tokenizer of transformers copies what it is not asked for, which takes longer than the tokenization.
+    # The tokenizer of transformers copies results that are not needed, which takes longer than the tokenization.
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -100,7 +100,7 @@ class _Words:
 
 
 def _join(encodings: Sequence[Encoding], *, starts: Sequence[int]) -> _Words:
-    """Join what the tokenizer returned for sentences that start at these code points: arrays for all save time."""
+    """Join the tokenizer's results for sentences that start at these code points: joint arrays save time."""
     ids = [encoding.ids for encoding in encodings]
     sentence = np.repeat(np.arange(len(ids)), [len(each) for each in ids])
     total = len(sentence)
@@ -125,7 +125,7 @@ _chained = chain.from_iterable
 
 
 def _runs(words: _Words, sentence: int, *, most: int) -> Iterator[tuple[int, int]]:
-    """Yield the words, half-open, of each window of a sentence: as many as have `most` pieces, and one at least."""
+    """Yield the words, half-open, of each window of a sentence: as many as fit into `most` pieces, and at least one."""
     begin, end = words.of_sentence[sentence : sentence + 2]
     while begin < end:
         stop = end
@@ -139,7 +139,7 @@ def _runs(words: _Words, sentence: int, *, most: int) -> Iterator[tuple[int, int
 def positions_of(encoder: PreTrainedModel) -> int:
     """Return how many word pieces an encoder reads at once.
 
-    RoBERTa and similar encoders number positions from the padding's id on, so that their last ones are never used.
+    RoBERTa and similar encoders number positions starting from the padding's id, so their last ones are never used.
     """
     tables = (module for name, module in encoder.named_modules() if name.endswith("position_embeddings"))
     before = next((table.padding_idx for table in tables if isinstance(table, nn.Embedding)), None)
@@ -148,7 +148,7 @@ def positions_of(encoder: PreTrainedModel) -> int:
 
 
 def longest_window(encoder: PreTrainedModel) -> int:
-    """Return the most word pieces of a window for an encoder."""
+    """Return the maximum word pieces of a window for an encoder."""
     return min(LONGEST_WINDOW, positions_of(encoder))
 
 

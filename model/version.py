@@ -15,7 +15,7 @@ STRINGS = "training_strings.json"
 """The counts of training strings that the resolver uses; a model without a fitted resolver has none."""
 
 OPTIONAL_FILES = ("bank.safetensors", "special_tokens_map.json", "tokenizer_config.json", STRINGS)
-"""Further files that change what a model finds, in those models that have them."""
+"""Optional files that change what a model finds."""
 
 
 def check_files(folder: Path) -> None:
@@ -36,9 +36,9 @@ def weights_digest(folder: Path) -> str:
 
 
 def encoder_digest(folder: Path) -> str:
-    """Return the first 12 hex digits of a SHA-256 over what encodes names, which identifies an entity bank.
+    """Return the first 12 hex digits of a SHA-256 over the files that encode names, which identifies an entity bank.
 
-    The resolver does not count, and is fitted with the bank: so neither does the configuration.
+    The configuration is left out: it holds the resolver, which is fitted after the bank was built.
     """
     return _digest(folder, ["model.safetensors", "tokenizer.json"])
 

@@ -41,7 +41,7 @@ def normalise(name: str) -> str:
 
 
 normalised = lru_cache(maxsize=100_000)(normalise)
-"""The same for words of text, which repeat."""
+"""The same with a cache, for words of text, which repeat."""
 
 
 def words_of_all(names: Sequence[str]) -> list[list[str]]:
@@ -66,7 +66,7 @@ class Vocabulary:
         types: entity types in the order of the concepts.
         exact: the concepts by name as `normalise` folds it, without bare numbers.
         bags: the concepts by name as `bag_of_words` folds it, without bare numbers.
-        openings: the first two words of every name of several, as `normalise` folds them.
+        openings: the first two words of every name with several words, as `normalise` folds them.
     """
 
     def __init__(self, concepts: Sequence[Concept], *, version: str, aliases: dict[str, str] | None = None) -> None:
@@ -82,7 +82,7 @@ class Vocabulary:
         types = [concept.entity_type for concept in self.concepts]
         self._slices = {kind: slice(bisect_left(types, kind), bisect_right(types, kind)) for kind in self.types}
         words = words_of_all(self.names)
-        kept = [at for at, each in enumerate(words) if not "".join(each).isdigit()]  # a catalogue number names nothing
+        kept = [at for at, each in enumerate(words) if not "".join(each).isdigit()]  # a catalogue number is not a name
         words = [words[at] for at in kept]
         singular = {word: _singular(word) for word in set(chain.from_iterable(words))}
         preferred = np.zeros(len(self.names), bool)

@@ -5,8 +5,8 @@ text, Pacific Symposium on Biocomputing 2003, 451-462, implemented by the `abbre
 around four of its limits:
 
 * One unmatched or empty bracket ("1) ... 2) ...") makes it skip the whole line: such brackets are blanked first.
-* It searches back to the start of the line for each candidate: the text is split into lines of bounded length.
-* It takes time with the square of the words before a candidate, and a line of brackets has hundreds of candidates:
+* It searches back to the start of the line for each candidate, so the text is split into lines of bounded length.
+* Its time is quadratic in the words before a candidate, and a line of brackets has hundreds of candidates:
   `_words_before` finds the same words in linear time.
 * It counts the s of a plural as a letter of the short form: "(SSRIs)" is passed as "(SSRI)".
 """
@@ -55,7 +55,7 @@ def _defined(line: str) -> Iterator[tuple[str, str]]:
 def _words_before(short: Any, line: str) -> str | None:
     """Return the last words before a short form that begin with its first character as often as it has this character.
 
-    As `get_definition` of the library, but without the words that are too far away to be part of the long form.
+    Like `get_definition` of the library, but without the words that are too far away to be part of the long form.
     """
     before = re.split(r"[\s\-]+", line[: short.start - 2].lower())
     first, begins = short[0].lower(), [word[0] for word in before if word]
@@ -72,7 +72,7 @@ def _words_before(short: Any, line: str) -> str | None:
 
 @cache
 def _library() -> Any:
-    """Import the library, which is untyped, under a temporary handler: it would configure the root logger."""
+    """Import the untyped library under a temporary handler, since it would otherwise configure the root logger."""
     root = logging.getLogger()
     handler = logging.NullHandler()
     root.addHandler(handler)

@@ -52,7 +52,7 @@ def annotate_source(
 
     A source with more than `part` documents is annotated in parts; finished parts are not annotated again. `progress`
     counts the documents of the source. A document that the model cannot read becomes a failure. Raises SourceError if
-    no record can be read, or if the file changes while it is read, and what `annotator.read` raises.
+    no record can be read or the file changes while it is read, and the errors of `annotator.read`.
     """
     work = _begin(source, annotator, home, progress)
     parts = cut_parts(work.parsed.documents, size=part)
@@ -70,9 +70,9 @@ def annotate_source(
 def annotate_share(
     source: Source, *, share: int, annotator: Annotator, home: Home, part: int = PART, progress: Progress = silent
 ) -> Annotated | None:
-    """Annotate the parts of one share of a source (`cut_shares`). If they are the last ones, complete the source.
+    """Annotate the parts of one share of a source (`cut_shares`). If no other part is left, complete the source.
 
-    Returns None if parts are left, and raises what `annotate_source` does.
+    Returns None if parts are left. Raises the errors of `annotate_source`.
     """
     work = _begin(source, annotator, home, progress)
     parts = cut_parts(work.parsed.documents, size=part)
@@ -90,7 +90,7 @@ def already_annotated(source: Source, *, home: Home, versions: Versions) -> Sour
 
 
 def read_annotated(source: Source, *, home: Home, versions: Versions) -> Annotated:
-    """Return the counts of a source that another process has annotated. Raises as `already_annotated`."""
+    """Return the counts of a source that another process has annotated. Raises the errors of `already_annotated`."""
     summary = already_annotated(source, home=home, versions=versions)
     return Annotated(summary=summary, mentions=pq.read_metadata(home.mentions(source.key, versions)).num_rows)
 
@@ -106,7 +106,7 @@ _Chunk = TypeVar("_Chunk", bound=Sized)
 
 
 class _TakenError(Exception):
-    """Another process annotates a part."""
+    """Another process is annotating a part."""
 
 
 @dataclass(slots=True)
@@ -166,7 +166,7 @@ class _Work:
             self._carry()
             missing = self._annotate_free(missing)
             for part in missing[:1]:
-                with self._claim(part):  # its process has finished it, or died
+                with self._claim(part):  # the process that held it has finished it, or died
                     missing = self._unfinished(missing)
 
     def _annotate_free(self, parts: Sequence[Part]) -> list[Part]:
@@ -239,7 +239,7 @@ class _Work:
 
 
 def _next(documents: int, chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
-    """Yield the next chunks until they have so many documents."""
+    """Yield the next chunks until they hold this many documents."""
     while documents > 0:
         yield (chunk := next(chunks))
         documents -= len(chunk)

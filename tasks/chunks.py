@@ -1,8 +1,8 @@
 """Annotate chunks of documents, in this process or in several.
 
-Both ways take the chunks of a source in order and give them back in order, so one process writes the files of a source
-whoever read it, and its rows are the same. In this process, a thread splits the next chunk into sentences while the
-model annotates one. Other processes each load the model, and do both for a chunk.
+Both ways take the chunks of a source in order and return them in order. So one process writes the files of a source,
+with the same rows in both cases. In this process, a thread splits the next chunk into sentences while the model
+annotates the current one. Otherwise each process loads the model, and does both for a chunk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _Given = TypeVar("_Given")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The next documents of a source; those at the places `reused` keep the mentions that they have."""
+    """The next documents of a source; those at the positions `reused` keep their existing mentions."""
 
     documents: list[Document]
     reused: frozenset[int] = frozenset()
@@ -46,10 +46,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedChunk:
-    """What the model found in each document of a chunk.
+    """The mentions that the model found in each document of a chunk.
 
     Attributes:
-        found: mentions of each document; the reason if the model could not read it; None if it is reused.
+        found: mentions of each document, the reason if the model could not read it, or None if its mentions are reused.
         without_text: number of documents without any sentence.
     """
 
@@ -63,7 +63,7 @@ class AnnotatedChunk:
 
 
 class LostProcessError(InputError):
-    """An annotating process was killed, so no source can be annotated further. What is done stays done."""
+    """An annotating process was killed, so no more sources can be annotated. Finished work is kept."""
 
 
 class Annotator(Protocol):
@@ -71,7 +71,7 @@ class Annotator(Protocol):
 
     @property
     def versions(self) -> Versions:
-        """Return the versions that the mentions will have."""
+        """Return the versions of model and vocabulary for the mentions."""
 
     def read(self, chunks: Iterable[Chunk]) -> Generator[AnnotatedChunk, None, None]:
         """Yield each chunk with its mentions, in order."""
@@ -98,11 +98,11 @@ class InProcess:
 class Processes(AbstractContextManager["Processes"]):
     """Annotates in several processes, which load the model when they get their first chunk.
 
-    On leaving the context they end. They also end if this process is killed.
+    They end with the context, or if this process is killed.
 
     Attributes:
         count: number of processes.
-        threads: of torch, in each process: its share of the cores.
+        threads: threads of torch in each process, its share of the cores.
     """
 
     versions: Versions
@@ -121,7 +121,7 @@ class Processes(AbstractContextManager["Processes"]):
         self._pool = ProcessPoolExecutor(self.count, context, initializer=_begin, initargs=(self.threads,))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the processes; after an error at once, since nobody wants their chunks any more."""
+        """End the processes; after an error immediately, since their chunks are no longer needed."""
         if kind is not None:
             for process in multiprocessing.active_children():
                 process.terminate()
@@ -132,7 +132,7 @@ class Processes(AbstractContextManager["Processes"]):
         return self.map(_prepare_and_annotate, chunks)
 
     def map(self, work: Callable[[_Given, Cascade], _T], items: Iterable[_Given]) -> Generator[_T, None, None]:
-        """Yield the result of each item, in order; two items for each process are in work or wait for it.
+        """Yield the result of each item, in order; two items per process are in progress or queued.
 
         Args:
             work: a function of a module, so that a process can import it.
@@ -152,7 +152,7 @@ class Processes(AbstractContextManager["Processes"]):
         except BrokenProcessPool as error:
             raise LostProcessError(
                 f"one of {self.count} annotating processes was killed, perhaps for lack of memory; "
-                "do the same again, with fewer processes"
+                "try again with fewer processes"
             ) from error
         finally:
             for one in waiting:
@@ -168,7 +168,7 @@ def cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A chunk with the text of each document; or the reason for having none; or None if it is reused."""
+    """A chunk with, for each document, its text, or the reason why it has none, or None if its mentions are reused."""
 
     documents: list[Document]
     texts: list[Text | str | None]

@@ -76,5 +76,5 @@ def _ids(path: Path) -> list[str]:
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
-        raise InputError(f"expected ids in UTF-8, one a line ({error})", path=path) from error
+        raise InputError(f"expected ids in UTF-8, one per line ({error})", path=path) from error
     return [words[0] for words in lines if words and not words[0].startswith("#")]

@@ -1,6 +1,6 @@
 """The limits of this process's control groups (cgroup v2): those of a container, a Slurm job or a systemd unit.
 
-The cores and the memory that Linux reports are those of the host, whatever a container may use of them.
+The cores and the memory that Linux reports are those of the host, even if a container may use only part of them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def memory_left() -> int | None:
 
 
 def _groups() -> Iterator[Path]:
-    """Yield the folders of the group of this process and of those around it."""
+    """Yield the folders of this process's group and of the groups that contain it."""
     with suppress(OSError):
         for line in OWN.read_text("utf-8").splitlines():
             if line.startswith("0::/"):

@@ -44,7 +44,7 @@ def describe_device(name: str) -> str:
 
 
 def has_gpu() -> bool:
-    """Return whether this host shows a GPU of NVIDIA, or that of WSL, and CUDA_VISIBLE_DEVICES does not hide it."""
+    """Return whether this host has a visible NVIDIA GPU, also under WSL, that CUDA_VISIBLE_DEVICES does not hide."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     devices = (
@@ -67,12 +67,12 @@ def _reason() -> str:
 
 @cache
 def _warn(line: str) -> None:
-    """Log a warning, once for each process."""
+    """Log a warning, once per process."""
     _LOG.warning(line)
 
 
 def main() -> None:
-    """Print the device of a name, or exit with the reason for having none."""
+    """Print the device for a name, or exit with the reason why there is none."""
     try:
         print(describe_device(sys.argv[1]))
     except InputError as error:

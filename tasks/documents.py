@@ -38,8 +38,8 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
     """Write the documents, deletions and failures of a source unless they exist, and return its record counts.
 
     If the source is damaged, the records before the damage are kept, and the damage becomes a failure.
-    Raises SourceError if no record can be read, if the file changes while it is read, or if the source is to be parsed
-    by another version of the parser: that of another release, which sent it to this worker.
+    Raises SourceError if no record can be read, if the file changes while it is read, or if the source was sent to this
+    worker by another release, which has another version of the parser.
     """
     files = (home.documents(source.key), home.deletions(source.key), home.failures(source.key))
     if all(path.exists() for path in files):
@@ -49,7 +49,7 @@ def parse_source(source: Source, *, home: Home, report: Report) -> ParseSummary:
             pass
     if source.key.parser != PARSER:
         raise SourceError(
-            f"is to be read by parser {source.key.parser}, and this release has {PARSER}; give all hosts one release",
+            f"needs parser {source.key.parser}, but this release has {PARSER}; install the same release on all hosts",
             path=source.path,
         )
     origin = {"source": source.key.name, "digest": source.key.digest}
@@ -100,13 +100,13 @@ def read_documents(path: Path, *, first: int = 0) -> Iterator[list[Document]]:
 
 
 def text_of(document: Document) -> Text:
-    """Return what the model reads of a document: its sentences, and the abbreviations that it defines."""
+    """Return the model's input for a document: its sentences, and the abbreviations that it defines."""
     return Text(split_sentences(document), find_abbreviations(document.text))
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """The next records of a source; `damage` is what ended it early."""
+    """The next records of a source; `damage` is the error that ended the source early."""
 
     documents: list[Document] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -205,7 +205,7 @@ def _row(document: Document) -> dict[str, Any]:
 
 def _annotation_row(annotation: Annotation) -> dict[str, Any]:
     kind = normalize_type(annotation.entity_type)
-    ids = map(normalize_id, annotation.identifiers if kind else ())  # gene numbers must not be taken for OMIM ids
+    ids = map(normalize_id, annotation.identifiers if kind else ())  # gene numbers must not be read as OMIM ids
     return {
         "start": annotation.start,
         "end": annotation.end,

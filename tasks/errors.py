@@ -21,8 +21,8 @@ class InputError(Error):
 
     Attributes:
         reason: what is wrong, and the remedy.
-        path: what the error is about, shown as text: a file, a folder, an address, a member of an archive; None if the
-            reason names it or there is none.
+        path: the subject of the error, shown as text: a file, folder, address or member of an archive; None if the
+        reason names it or there is none.
         where: the line, record or bytes, None for the whole file or if the reason names it.
     """
 

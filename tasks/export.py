@@ -1,9 +1,9 @@
 """Export annotated documents, or their mentions as a table, in constant memory (except `docbin`).
 
 The file is written under a temporary name and renamed when complete, so a reader never sees half of it. Nothing is
-dropped silently. A document that the format cannot hold stops the export, or is skipped and counted on request. A
-character that the format forbids is replaced by one other character, so that offsets stay valid, and its document is
-counted. So are mentions that a format of tags cannot hold because they overlap others.
+dropped silently. A document that the format cannot represent stops the export, or is skipped and counted on request.
+A character that the format forbids is replaced by one other character, so that offsets stay valid, and its document
+is counted. Mentions that a format of tags cannot represent, because they overlap others, are counted too.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Exported:
 
     documents: int = 0
     mentions: int = 0
-    skipped: int = 0  # documents that the format cannot hold
+    skipped: int = 0  # documents that the format cannot represent
     altered: int = 0  # documents written with forbidden characters replaced, one for one, or formulas guarded
-    overlapping: int = 0  # mentions left out, as they overlap longer ones
+    overlapping: int = 0  # mentions left out because they overlap longer ones
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """The writer of a format, and what the format cannot hold."""
+    """The writer of a format, and the limits of the format."""
 
     write: Callable[[Iterable[Annotated], BinaryIO], None]
     unfit: Callable[[Document], str | None] = lambda document: None
@@ -107,7 +107,7 @@ def export(annotated: Iterable[Annotated], output: str | Path, *, form: str, ski
     they are written to a new folder, or to an archive if `output` ends in `.tar` or `.gz`, or is `-`.
 
     Raises:
-        InputError: the format is unknown, it cannot hold a document, a mention is not in its document's text,
+        InputError: the format is unknown, it cannot represent a document, a mention is not in its document's text,
             the file cannot be written, or `docbin` is asked for without spaCy.
     """
     if form not in _FORMATS:
@@ -193,8 +193,8 @@ def _prepared(annotated: Iterable[Annotated], form: str, skip: bool, counts: Exp
         reason = rules.unfit(document)
         if reason and not skip:
             raise InputError(
-                f"document {document.document_id} (record {document.record}) has {reason}, which {form} cannot hold: "
-                "export to bioc-xml, bioc-json or jsonl, or pass --skip-full-text to leave such documents out"
+                f"document {document.document_id} (record {document.record}) has {reason}, which {form} cannot "
+                "represent: export to bioc-xml, bioc-json or jsonl, or leave such documents out with --skip-full-text"
             )
         if reason:
             counts.skipped += 1
@@ -229,7 +229,7 @@ def _check(document: Document, mentions: list[Mention]) -> None:
 
 
 def _cleaned(document: Document, mentions: list[Mention], forbidden: re.Pattern[str], substitute: str) -> Annotated:
-    """Replace forbidden characters one for one in everything that is written."""
+    """Replace forbidden characters one for one in all text that is written."""
 
     def clean(text: str) -> str:
         return forbidden.sub(substitute, text)

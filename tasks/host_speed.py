@@ -1,8 +1,8 @@
 """Measure how fast this host annotates: with one process and with several, for a few seconds each.
 
-The time from the first chunks, after which every process has its model, to the last one counts: loading a model and
-writing tables do not. The text is that of files, or sentences of the bundled sample in varied order. The sample has few
-different names, and names that repeat cost less; so files of real text give the better figure.
+Timing starts after the first chunks, when every process has loaded its model; writing tables is not measured either.
+The text comes from files, or from sentences of the bundled sample in varied order. The sample has few different names,
+and repeated names cost less, so files of real text give a more realistic figure.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from e2emern.tasks.sentences import split_sentences
 from e2emern.warehouse.layout import Home
 
 CHUNK = 32
-"""Documents in a chunk: small, so that a slow host too returns several of them."""
+"""Documents in a chunk: few, so that even a slow host returns several chunks."""
 
-_PAYS = 1.1  # times the abstracts a second of the last number of processes
+_PAYS = 1.1  # required speed-up over the previous number of processes
 _MOST_READ = 5_000  # documents of files that are kept in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What so many processes annotated; `cpu_seconds` is None if the system does not show those of a process."""
+    """The speed of some number of processes; `cpu_seconds` is None if the system does not report them."""
 
     processes: int
     threads: int
@@ -48,12 +48,12 @@ class Speed:
 
     @property
     def per_second(self) -> float:
-        """Documents a second."""
+        """Documents per second."""
         return self.documents / self.seconds
 
     @property
     def per_cpu_second(self) -> float | None:
-        """Documents a second of one core."""
+        """Documents per CPU second."""
         return self.documents / self.cpu_seconds if self.cpu_seconds else None
 
 
@@ -63,11 +63,11 @@ def measure(
     """Yield the speed with 1, 2, 4 ... processes up to the number of cores, as long as more of them are faster.
 
     Args:
-        documents: without end.
+        documents: an endless iterator.
         model: folder of a model.
         mesh: entities table.
         device: auto, cpu or cuda.
-        seconds: for all of it, without loading; each number of processes gets an equal part.
+        seconds: total time, without loading; each number of processes gets an equal part.
 
     Raises:
         InputError: the model, the vocabulary or the device cannot be used.
@@ -126,7 +126,7 @@ def documents_of(files: Sequence[Path]) -> Iterator[Document]:
 
 
 def documents_of_sample() -> Iterator[Document]:
-    """Yield titles of the sample, each with 6 to 14 of its sentences, without end: about 240 words."""
+    """Yield documents endlessly: a title of the sample with 6 to 14 of its sentences, about 240 words."""
     sample = [one for one in parse(SAMPLE) if isinstance(one, Document)]
     titles = [one.title for one in sample if one.title]
     sentences = [
@@ -148,7 +148,7 @@ def _doubling(most: int) -> Iterator[int]:
 
 
 def _cpu_seconds() -> float | None:
-    """Return the CPU seconds of this process and of the annotating ones; None if the system does not show them."""
+    """Return the CPU seconds of this process and of the annotating ones; None if the system does not report them."""
     total, tick = time.process_time(), os.sysconf("SC_CLK_TCK")
     with suppress(OSError, ValueError, IndexError):
         for child in active_children():

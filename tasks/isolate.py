@@ -1,4 +1,4 @@
-"""Run a model over many texts, so that one that it cannot read does not stop the others."""
+"""Run a model over many texts, so that an unreadable text does not stop the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Found = TypeVar("_Found")
 def map_isolating_failures(
     items: Sequence[_Item], read: Callable[[Sequence[_Item]], Sequence[_Found]]
 ) -> list[_Found | str]:
-    """Call `read` with all items and return its results; an item that makes it raise gets the reason in one line.
+    """Call `read` with all items and return its results; the result of an item that makes it raise is the reason.
 
     Bisection finds such items. Raises torch.AcceleratorError if the device is lost, since every item would fail.
     """

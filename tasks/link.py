@@ -55,7 +55,7 @@ def link_file(
 
     Args:
         log: called with each record that cannot be used, and each document that the model cannot read; their lines
-            are copied unchanged.
+        are copied unchanged.
 
     Raises:
         SourceError: the file is damaged; nothing is written.
@@ -79,7 +79,7 @@ def link_file(
 def _linked(
     path: Path, cascade: Cascade, counts: LinkCounts, log: Callable[[Failure], None]
 ) -> Iterator[dict[int, tuple[Annotation, list[str]]]]:
-    """Yield, for each chunk, the annotations and their linked identifiers, best first, by 1-based line number."""
+    """Yield, for each chunk, the annotations and their linked identifiers, best first, by line number from 1."""
     for chunk in _chunks(_asked(path, cascade.model.config.entity_types, counts, log)):
         new: dict[int, tuple[Annotation, list[str]]] = {}
         for (document, spans), found in zip(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def read_versions(model: Path, mesh: Path) -> Versions:
     """Return the versions of a model folder and an entities table, without loading them.
 
-    Raises InputError, also if a model of a home is not the one that was added.
+    Raises InputError for an invalid file, and if a model of a home has changed since it was added.
     """
     check_model(model)
     version = model_version(model)
@@ -66,9 +66,10 @@ def load(model: Path, mesh: Path, *, home: Home, device: str = "auto", progress:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Load without the garbage collector, and let it skip what was loaded: hundreds of thousands of concepts.
+    """Disable the garbage collector while loading, and exclude the loaded objects from it afterwards.
 
-    Traversing them takes a fifth of the time to load, and later an eighth of the time to annotate.
+    Traversing hundreds of thousands of concepts takes a fifth of the loading time, and later an eighth of the
+    annotation time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -106,8 +107,8 @@ def seen_by(model: Path) -> Seen:
     except FileError as error:
         raise InputError(error.reason, path=error.path) from error
     raise InputError(
-        f"lists no documents it was trained on ({SEEN}), so neither it nor models trained from it can be judged; use a "
-        "model that `e2emern train` made",
+        f"does not list the documents it was trained on ({SEEN}), so neither it nor models trained from it can be "
+        "judged; use a model made by `e2emern train`",
         path=model,
     )
 
@@ -123,7 +124,7 @@ def read_vocabulary(mesh: Path) -> Vocabulary:
 def keep_vocabulary(home: Home, mesh: Path, *, mesh_version: str) -> None:
     """Copy the entities table and its tree into the home, unless the home has it.
 
-    Raises InputError if the file is not a valid entities table, or the home has another vocabulary of this version.
+    Raises InputError if the file is not a valid entities table, or the home has a different one of this version.
     """
     try:
         keep_entities(home, mesh, mesh_version=mesh_version)

@@ -46,13 +46,13 @@ class PassedOver:
         return found
 
     def count(self, invalid: InvalidAnnotation) -> None:
-        """Count an invalid annotation, and keep it as an example while there are few."""
+        """Count an invalid annotation, and keep the first ones as examples."""
         self.invalid[invalid.kind] += 1
         if len(self.examples) < MOST_EXAMPLES:
             self.examples.append(f"{invalid.position}: {invalid.reason}")
 
     def reason(self, types: Sequence[str] = ENTITY_TYPES) -> str | None:
-        """Return why no annotation of a file can be used, with the types found and expected; None if one can be.
+        """Return why no annotation of a file can be used, with the types found and expected; None if any can be used.
 
         If all annotations of a file are invalid, their types are unknown, and None is returned.
         """

@@ -10,10 +10,10 @@ from e2emern.tasks.chunks import cores
 from e2emern.tasks.control_groups import memory_left
 
 AUTO: Literal["auto"] = "auto"
-MEMORY = 1.8e9  # bytes of a process that annotates (docs/operations.md)
+MEMORY = 1.8e9  # bytes that an annotating process needs (docs/operations.md)
 
 Wanted = int | Literal["auto"]
-"""A number of processes, or `auto`: one for each core, as far as memory is available; one for a GPU."""
+"""A number of processes, or `auto`: one per core, as far as memory allows; one for a GPU."""
 
 
 def count_processes(wanted: Wanted, *, device: str) -> int:
@@ -28,7 +28,7 @@ def count_processes(wanted: Wanted, *, device: str) -> int:
 
 
 def available_memory() -> float | None:
-    """Return the bytes that new processes may use; None if this system does not say."""
+    """Return the bytes that new processes may use; None if this system does not report them."""
     found = [left for left in (memory_left(), _free_memory()) if left is not None]
     return min(found, default=None)
 

@@ -1,4 +1,4 @@
-"""Resolve and check the arguments of a run before slow imports and starts, so that a typo is reported at once."""
+"""Resolve and check the arguments of a run before slow imports, so that a typo is reported at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_home_of_sample(home: Home, *, sample: Path) -> None:
         found |= {key.name for key in current_sources(home) if (key.name, key.content) != (own.name, own.content)}
     if found:
         raise InputError(
-            f"{home.root} holds {min(found)}, and the sample is not mixed with other sources; give another --home"
+            f"{home.root} holds {min(found)}, but the sample is not mixed with other sources; give another --home"
         )
 
 
@@ -73,7 +73,7 @@ def check_output(output: Path) -> None:
 
 
 def find_model(model: Path | str | None, *, home: Home) -> Path:
-    """Return a model folder by its path or by its version in the home; without either, the champion's folder.
+    """Return a model folder by its path or by its version in the home; by default the champion's folder.
 
     A home without a champion uses the bundled model. Raises InputError if there is no such model, and WarehouseError if
     the home's models are damaged.
@@ -86,7 +86,7 @@ def find_model(model: Path | str | None, *, home: Home) -> Path:
     except WarehouseError as error:
         if model is None:
             raise
-        reason = "no such model folder, and no version of the home (setting model, or --model)"
+        reason = "no such model folder or version in the home (setting model, or --model)"
         raise InputError(reason, path=model) from error
 
 
@@ -107,7 +107,7 @@ def require_snapshot_model(home: Home) -> str | None:
     if found is None and current:
         raise InputError(
             f"the tables are of model {current.model_version}, which is neither bundled nor kept in {home.root}: name "
-            "its folder (setting model), or go over to another model with backfill"
+            "its folder (setting model), or switch to another model with backfill"
         )
     return found
 

@@ -2,7 +2,7 @@
 
 syntok finds the sentence ends. `benchmarks/sentences.py` measures why: it splits none of the 31,153 gold mentions of
 the corpora and misses no plain sentence end, so its rules are used unchanged. This module adds that a sentence never
-crosses a passage and is never longer than `MAX_SENTENCE`, and that its text is a slice, never rebuilt from tokens.
+crosses a passage and is never longer than `MAX_SENTENCE`, and that its text is a slice, not rebuilt from tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STOPS = re.escape("".join(sorted(segmenter.State.terminals)))
 _PLAIN = rf"[^\s{_BRACKETS}{_STOPS}]++"  # a word without brackets and stops
 _BRACKET = re.compile(f"[{_BRACKETS}]")
 _PLAIN_WORDS = re.compile(rf"(?<!\S){_PLAIN} ++((?:{_PLAIN} +)+)(?={_PLAIN}(?!\S))")
-# What syntok takes for white space and `re` does not, or the reverse; symbols with brackets that are one token to it.
+# Characters that only one of syntok and `re` treats as white space; bracketed symbols that are one token to syntok.
 _UNLIKE = re.compile(rf"[\x1c-\x1f\u200b]|(?<!\S)(?=\S\S)[^\w\s]*[{_BRACKETS}](?:[^\w\s]|_)*(?!\S)|_[{_BRACKETS}]")
 
 
@@ -39,7 +39,7 @@ def split_sentences(document: Document) -> tuple[Sentence, ...]:
 
 
 def sentence_starts(text: str) -> list[int]:
-    """Return where the sentences of a text begin, ascending from 0, before long ones are split.
+    """Return the starts of the sentences of a text, ascending from 0, before long ones are split.
 
     syntok gets one paragraph at a time: its own `analyze` pads each with all the text before it, in quadratic time.
     Only the offset of a sentence's first token is used, since tokens omit hyphens and zero-width spaces.
@@ -55,8 +55,8 @@ def sentence_starts(text: str) -> list[int]:
 def _thinned(text: str) -> str:
     """Blank the words that no rule of syntok reads, which saves half of its time.
 
-    Its rules read a stop or bracket, the tokens next to it, and those within brackets. So of words outside of brackets
-    without either in them, the first and the last of each run stay.
+    Its rules read a stop or bracket, the tokens next to it, and those within brackets. So in each run of words that are
+    outside brackets and contain neither, only the first and the last are kept.
     """
     if _UNLIKE.search(text):
         return text
@@ -85,7 +85,7 @@ def _sentences(passage: Passage) -> Iterator[Sentence]:
 
 
 def _split_long(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Split `text[start:end]` into pieces of at most `MAX_SENTENCE`, preferably after ";" or ",", else at a space."""
+    """Split `text[start:end]` into pieces of at most `MAX_SENTENCE`, preferably after ";" or ",", or at a space."""
     while end - start > MAX_SENTENCE:
         window = text[start : start + MAX_SENTENCE]
         cut = 0

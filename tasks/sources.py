@@ -25,7 +25,7 @@ from e2emern.warehouse.errors import NameRefusedError
 from e2emern.warehouse.layout import CHECKSUMS, Home, SourceKey
 from e2emern.warehouse.sources.hash_cache import digesting
 
-# A mark that each document of a format has once: PubMed XML, MEDLINE text, BioC XML, BioC JSON, PubTator.
+# A mark that occurs once in each document: of PubMed XML, MEDLINE text, BioC XML, BioC JSON, PubTator.
 _RECORD = re.compile(rb"<MedlineCitation[ >]|<PubmedBookArticle>|PMID- |<document>|\"passages\"|\|t\|")
 _LONGEST_MARK = 18  # bytes, less one: a mark may be cut by the end of a chunk
 
@@ -34,7 +34,7 @@ _LONGEST_MARK = 18  # bytes, less one: a mark may be cut by the end of a chunk
 class Source:
     """An input file, with its size and digest when it was found.
 
-    The digest is that of the file. It includes the names of `columns` by which a table or an archive is read.
+    The digest is that of the file. It includes the names of `columns` with which a table or an archive is read.
     """
 
     path: Path
@@ -44,11 +44,11 @@ class Source:
 
 
 Report = Callable[[str, str], None]
-"""Takes the path of what cannot be an input, and the reason."""
+"""Called with a path that cannot be an input, and the reason."""
 
 
 def refuse(path: str, reason: str) -> None:
-    """Raise an InputError: the report of a run that needs every input."""
+    """Raise an InputError: the `Report` for a run that needs every input."""
     raise InputError(reason, path=path)
 
 
@@ -58,9 +58,9 @@ def find_sources(
     """Return the input files named by files, folders and glob patterns, in order and without duplicates.
 
     A folder means all files below it, except hidden ones, checksums, and the home if it is inside. A file whose digest
-    the home has cached (`warehouse.sources.hash_cache`) is not read. `columns` are those of tables. What a folder or
-    pattern holds and cannot be read, such as a link to nothing or a pipe, goes to `report`. Raises InputError if an
-    input matches nothing, or two files of one name have different content.
+    the home has cached (`warehouse.sources.hash_cache`) is not read. `columns` are those of tables. Unreadable entries
+    of a folder or pattern, such as a broken link or a pipe, are passed to `report`. Raises InputError if an input
+    matches nothing, or two files with the same name have different content.
     """
     sources: dict[str, Source] = {}
     paths = find_files(inputs, home=home, report=report)
@@ -78,7 +78,9 @@ def find_sources(
                 continue
             known = sources.setdefault(path.name, source)
             if known.key != source.key:
-                raise InputError(f"{known.path} and {path} have one name and different content; rename one of them")
+                raise InputError(
+                    f"{known.path} and {path} have the same name but different content; rename one of them"
+                )
     return list(sources.values())
 
 
@@ -126,7 +128,7 @@ def _count_records(path: Input, form: str) -> int:
 
 
 def _of_table(path: Path, columns: Columns) -> Columns:
-    """Return the columns by which a file is read: none for a file that is neither a table nor an archive."""
+    """Return the columns with which a file is read; none for a file that is neither a table nor an archive."""
     if not columns:
         return GUESSED
     with suppress(SourceError):
@@ -202,7 +204,7 @@ def _problem(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return "a link to nothing" if path.is_symlink() else f"cannot be read ({error.strerror})"
+        return "a broken link" if path.is_symlink() else f"cannot be read ({error.strerror})"
     if stat.S_ISDIR(mode):
         return "a link to a folder is not followed; name the folder itself" if path.is_symlink() else None
     return None if stat.S_ISREG(mode) else "not a regular file but a pipe, socket or device"

@@ -1,4 +1,4 @@
-"""Annotate texts that are in memory, without a home: what `import e2emern` and the command `text` call."""
+"""Annotate texts in memory, without a home, for `import e2emern` and the command `text`."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def processes_for_texts(
     device: str = "auto",
     processes: Wanted,
 ) -> Processes | None:
-    """Return processes that each load what `load_for_texts` does; None for one, which needs no other.
+    """Return processes that each load the same as `load_for_texts`; None for a single process.
 
     Raises InputError if a model or device cannot be used.
     """
@@ -113,7 +113,7 @@ def annotate_texts(
     `lay_out_text`.
 
     Args:
-        processes: they annotate instead of the cascade, and read two batches ahead for each of them.
+        processes: annotate instead of the cascade, and read two batches ahead for each process.
         candidates: number of candidates to return for each mention.
     """
     chunks = _chunks(texts, batch_size)

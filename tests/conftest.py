@@ -85,7 +85,7 @@ def note(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 
 class _Scheduling(LoadFileScheduling):
-    """Gives each file to one process, so that what its tests share is made once, and all of e2e, one installation."""
+    """Gives each file to one process, and all of e2e to one, so that shared fixtures are made once."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
@@ -97,7 +97,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Schedu
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Lets a whole installation go first: it takes longest, and the other processes have only its cores."""
+    """Starts the tests of a whole installation first, since they take longest."""
     if os.environ.get("PYTEST_XDIST_WORKER") and not item.nodeid.startswith("tests/e2e/") and not os.nice(0):
         os.nice(5)
 

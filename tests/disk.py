@@ -1,4 +1,4 @@
-"""A disk that is full, for the tests of what happens then."""
+"""A full disk for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZE = 32 << 20
 
 @contextmanager
 def full_disk(place: Path) -> Iterator[Callable[[int], None]]:
-    """Mounts a small file system at `place`; yields what makes so many bytes of room on it, none at first.
+    """Mount a small, full file system at `place`; yield a function that frees some bytes on it.
 
     The test is skipped where mounting is not permitted.
     """

@@ -16,7 +16,7 @@ import pytest
 
 
 class _Entries:
-    """The entries of a folder, as `os.scandir` gives them."""
+    """The entries of a folder, like those of `os.scandir`."""
 
     def __init__(self, entries: list[Any]) -> None:
         self._entries = iter(entries)
@@ -37,7 +37,7 @@ class _Entries:
 
 @dataclass
 class NetworkStorage:
-    """What this host sees of folders below `root`.
+    """The view of folders below `root` on this host.
 
     The host caches the listing of each folder, and which files were missing, until it has opened the folder `openings`
     times. Changes made within `elsewhere` come from another host.
@@ -62,13 +62,13 @@ class NetworkStorage:
         return not self.is_elsewhere and isinstance(path, str | Path) and Path(path).is_relative_to(self.root)
 
     def change(self, path: Any) -> None:
-        """Forget what is cached of a file and of its folder: this host has changed it."""
+        """Drop what is cached about a file and its folder, since this host has changed it."""
         if self.is_cached(path):
             self.missed.discard(str(path))
             self.listed.pop(str(Path(path).parent), None)
 
     def open_folder(self, path: Any) -> None:
-        """Forget what is cached of a folder if it is opened often enough."""
+        """Drop what is cached about a folder if it has been opened often enough."""
         if self.is_cached(path):
             self.opened[str(path)] = self.opened.get(str(path), 0) + 1
             if self.opened[str(path)] % self.openings == 0:
@@ -77,7 +77,7 @@ class NetworkStorage:
 
 
 def mount(root: Path, monkeypatch: pytest.MonkeyPatch) -> NetworkStorage:
-    """Puts what this process does with files below a folder on network storage."""
+    """Simulate network storage for this process's files below a folder."""
     storage = NetworkStorage(root)
     scandir: Callable[..., Any] = os.scandir
     listdir: Callable[..., Any] = os.listdir

@@ -1,4 +1,4 @@
-"""Run the cells of docs/notebook.ipynb as a notebook does; `python -m tests.notebook` writes what they show into it.
+"""Run the cells of docs/notebook.ipynb as a notebook does; `python -m tests.notebook` writes their output into it.
 
 Format: nbformat 4, https://nbformat.readthedocs.io. The cells run in this process: a Jupyter kernel would need thirty
 more packages, and load the model once more.
@@ -37,7 +37,7 @@ def run(notebook: dict[str, Any], names: dict[str, Any]) -> list[tuple[dict[str,
 
 
 def shown(value: object) -> dict[str, list[str]]:
-    """Return what a notebook shows of a value, by media type; HTML if the value has it."""
+    """Return the notebook's output for a value, by media type; HTML if the value supports it."""
     as_html = getattr(value, "_repr_html_", None)
     found = {"text/html": as_html()} if as_html else {"text/plain": repr(value)}
     return {kind: text.splitlines(keepends=True) for kind, text in found.items()}

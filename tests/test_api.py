@@ -43,7 +43,7 @@ def nlp() -> e2emern.Pipeline:
 
 @pytest.fixture(scope="module")
 def annotate_into(nlp: e2emern.Pipeline) -> Callable[[Path, Path], None]:
-    """Annotates a file into a home with the loaded model, and publishes."""
+    """Annotate a file into a home with the loaded model, and publish."""
 
     def annotate(home: Path, file: Path) -> None:
         place = Home(home)
@@ -182,7 +182,7 @@ class Odd:
         return getattr(self.cascade, name)
 
 
-def test_a_text_that_the_model_cannot_read_stops_no_other(nlp: e2emern.Pipeline) -> None:
+def test_a_text_that_the_model_cannot_read_does_not_stop_others(nlp: e2emern.Pipeline) -> None:
     odd = e2emern.Pipeline(Odd(nlp.cascade))  # type: ignore[arg-type]
     docs = list(odd.pipe(["gout", "poison", "", "headache"]))
     assert [doc.error for doc in docs] == [None, "model: ValueError: no such word", None, None]
@@ -301,7 +301,7 @@ def test_a_document_of_a_home_is_what_the_model_finds(home: e2emern.Home, nlp: e
     assert [mention.scores.link for mention in doc.mentions] == [
         pytest.approx(mention.scores.link, rel=1e-3) for mention in nlp(doc.text).mentions
     ]
-    with pytest.raises(e2emern.WarehouseError, match="shows no document 7"):
+    with pytest.raises(e2emern.WarehouseError, match="has no document 7"):
         home.document(7)
 
 
@@ -326,7 +326,7 @@ def test_a_pinned_home_does_not_see_what_is_published_meanwhile(
         assert [*pinned.sql(sql)] == [{"n": 2}]
         assert len(pinned.mentions(concept="Aspirin")) == pinned.concept("Aspirin").mentions == 1
         assert repr(pinned) == f"Home({str(folder)!r}, snapshot={before})"
-        with pytest.raises(e2emern.WarehouseError, match="shows no document 103"):
+        with pytest.raises(e2emern.WarehouseError, match="has no document 103"):
             pinned.document(103)
     assert [*moving.sql(sql)] == [{"n": 3}]
     assert [*e2emern.open_home(folder, snapshot=before).sql(sql)] == [{"n": 2}]

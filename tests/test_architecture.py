@@ -1,4 +1,4 @@
-"""The rules of the house: which package may import which, and what every module owes its reader."""
+"""House rules: which package may import which, and limits for every module."""
 
 import ast
 import re
@@ -64,7 +64,7 @@ def parsed(module: Path) -> ast.Module:
 
 @cache
 def imported_modules(module: Path) -> set[str]:
-    """Everything that a module imports, at its top or further in, each with the name that it imports from there.
+    """All imports of a module, at the top or inside functions, each with the imported name.
 
     `e2emern.tasks`, the folder's name in the installed package, counts as `tasks`; every other name of the package is
     its public interface.
@@ -86,7 +86,7 @@ def imported(module: Path) -> set[str]:
 
 
 def test_our_folders_are_imported_from_the_package() -> None:
-    """Without the prefix, a module would be loaded twice, and `tasks` may be somebody else's."""
+    """Without the prefix, a module would be loaded twice, and `tasks` may belong to another project."""
     wrong = set()
     for module in MODULES:
         for node in ast.walk(parsed(module)):
@@ -96,7 +96,7 @@ def test_our_folders_are_imported_from_the_package() -> None:
     assert wrong == set()
 
 
-def test_every_package_is_looked_at() -> None:
+def test_every_package_is_checked() -> None:
     assert {path.parts[0] for path in IN_PACKAGES} == set(MAY_IMPORT)
 
 
@@ -106,7 +106,7 @@ def test_imports_go_one_way() -> None:
     assert {module: names for module, names in wrong.items() if names} == {}
 
 
-def test_packages_know_nothing_of_others_tools() -> None:
+def test_packages_do_not_import_libraries_of_others() -> None:
     wrong = {module: imported(module) & MUST_NOT_IMPORT.get(module.parts[0], set()) for module in IN_PACKAGES}
     assert {module: names for module, names in wrong.items() if names} == {}
 
@@ -140,14 +140,14 @@ def test_no_function_is_longer_than_60_lines() -> None:
     assert {name: count for name, count in lines.items() if count > LONGEST_FUNCTION} == {}
 
 
-def test_what_needs_no_model_imports_no_torch() -> None:
+def test_modules_without_a_model_do_not_import_torch() -> None:
     light = [f"e2emern.flows.{name}" for name in ("cli", "nightly", "backfill", "drift", "doctor", "explorer.server")]
     code = f"import sys, {', '.join(light)}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_every_module_says_what_it_is() -> None:
+def test_every_module_has_a_docstring() -> None:
     ours = [path for path in MODULES if path.parts[0] != "tests"]
     assert [module for module in ours if not ast.get_docstring(parsed(module))] == []
 

@@ -1,4 +1,4 @@
-"""The files of deploy/: units, image, Kubernetes. What cannot run here is read, rendered and compared with the code."""
+"""The files of deploy/: units, image, Kubernetes. What cannot run here is rendered and compared with the code."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_the_template_of_a_kubernetes_pool_renders_a_job_and_lets_no_run_choose_
 
 
 def test_make_torch_chooses_the_build_of_the_locked_version(tmp_path: Path) -> None:
-    """Of a few empty wheels, pip takes the build for CUDA, not the newer release, nor the one without CUDA."""
+    """Among empty wheels, pip chooses the build for CUDA, not the newer release, nor the one without CUDA."""
     for folder, version in (
         ("pypi", TORCH.removeprefix("torch==")),
         ("pypi", "99.0"),

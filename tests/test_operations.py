@@ -1,4 +1,4 @@
-"""The commands of the pages for operators: each is run by a test, or is in a list of those that cannot be run."""
+"""Every command on the pages for operators is run by a test, or listed as one that cannot be run."""
 
 from __future__ import annotations
 
@@ -135,14 +135,14 @@ def test_a_restored_backup_shows_what_was_published_last_before_it(home: Home, t
     assert shown(home) == before
 
 
-def test_another_model_is_compared_shown_and_left_again(home: Home) -> None:
+def test_another_model_is_compared_shown_and_rolled_back(home: Home) -> None:
     """The commands of the page, but for `models` and `backfill`, which other tests run."""
     lines = [line for line in block("retention", "e2emern snapshots diff") if "snapshots" in line]
     for number in range(3):
         add(home, number, model="new")
     said = [run(*shlex.split(line.replace("VERSION", "new").replace("41 42", "1 2"))[1:]) for line in lines]
     assert [done.returncode for done in said] == [0, 0, 1]
-    assert said[0].stdout == "snapshot 2 is published, and not current: 3 documents, 3 mentions\n"
+    assert said[0].stdout == "snapshot 2 is published, but not current: 3 documents, 3 mentions\n"
     assert said[1].stdout.splitlines()[1] == f"model {MODEL}, MeSH 2024 -> model new, MeSH 2024"
     assert "is the oldest of" in said[2].stderr  # nothing was switched yet
     assert run("snapshots", "publish", "--model", "new", "--home", home).returncode == 0

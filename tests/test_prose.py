@@ -1,4 +1,4 @@
-"""The project is written in plain modern English: words and constructions that keep readers out do not come back.
+"""The project is written in plain modern English; these words and constructions are banned.
 
 docs/experiment-log.md is exempt: it records the past. `python -m tests.test_prose` lists every hit.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXEMPT = {"docs/experiment-log.md", "tests/test_prose.py"}
 
-# What to write instead is the second value.
+# The second value is the replacement.
 BANNED: dict[str, tuple[str, str]] = {
     "archaic words": (
         r"\b(anew|thereof|whereof|therein|hence|whence|lest|befall\w*|save for|henceforth|thrice)\b",

@@ -30,7 +30,7 @@ def start(command: Path, *arguments: object, task: int | None = None, tasks: int
     )
 
 
-def test_two_tasks_at_once_and_one_that_died_end_as_one_process(world: World, tmp_path: Path) -> None:
+def test_two_tasks_and_a_dead_one_give_the_tables_of_one_process(world: World, tmp_path: Path) -> None:
     files = [tmp_path / f"pubmed30n{number:04}.xml" for number in range(1, 6)]
     for number, file in enumerate(files):
         file.write_text(pubmed(articles(12, first=1000 + 20 * number), deleted=[981 + 20 * number], bad=1))

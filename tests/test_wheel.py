@@ -69,7 +69,7 @@ def run(installed: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedPr
 
 
 def test_a_wheel_declares_types_and_holds_the_data(source: Path, wheel: Path) -> None:
-    """pyproject.toml named py.typed, and there was none."""
+    """Cause: pyproject.toml named py.typed, but the file was missing."""
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     assert {f"e2emern/{name}/py.typed" for name in PACKAGES} <= packed
     assert {"e2emern/py.typed", "e2emern/prefect.yaml", "e2emern/deploy/e2emern-server.service"} <= packed
@@ -78,10 +78,10 @@ def test_a_wheel_declares_types_and_holds_the_data(source: Path, wheel: Path) ->
     assert {name for name in shipped if (source / name).is_file()} <= packed
 
 
-def test_an_installed_wheel_annotates_beside_modules_of_the_same_names(
+def test_an_installed_wheel_works_next_to_modules_of_the_same_names(
     run: Callable[..., subprocess.CompletedProcess[str]], installed: Path
 ) -> None:
-    """`tasks` and `model` were top-level packages: a project with a `model.py` broke them, and the other way round."""
+    """Cause: `tasks` and `model` were top-level packages, in conflict with a project's own `model.py`."""
     code = """
 import sys, e2emern, model, tasks, flows, warehouse, defaults
 print(e2emern.__file__, e2emern.__version__)

@@ -1,6 +1,6 @@
-"""Connect to DuckDB only if the process can still open files: without one, DuckDB aborts the process.
+"""Connect to DuckDB only if the process can still open files; otherwise DuckDB would abort the process.
 
-DuckDB verifies no checksum of a Parquet page; `warehouse.parquet.verify_pages` does.
+DuckDB does not verify the checksums of Parquet pages; `warehouse.parquet.verify_pages` does.
 """
 
 from __future__ import annotations

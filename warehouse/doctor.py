@@ -49,20 +49,20 @@ CODES: Final = {
     "no-format": "format.json is missing: an older release made the home, or the file was lost",
     "damaged-format": "format.json cannot be read",
     "unreadable": "the file cannot be read now; that does not mean that it is damaged",
-    "broken-link": "warehouse.duckdb shows no snapshot that can be read",
+    "broken-link": "warehouse.duckdb does not link to a readable snapshot",
     "damaged-snapshot": "a snapshot cannot be read",
-    "moved-home": "snapshots read from where the home was before",
+    "moved-home": "snapshots read files from the home's former location",
     "missing-file": "a file that a snapshot names does not exist",
     "damaged-file": "a file differs from what was published, or is not a Parquet file",
-    "changed-dump": "a dump file has other content, though it looks as it did when it was read",
+    "changed-dump": "the content of a dump file has changed, but not its size and modification time",
     "unfinished-source": "a run ended before it had annotated the source",
     "orphan-file": "no snapshot names the file and no run needs it",
-    "foreign-file": "the file is none of ours",
+    "foreign-file": "the file was not written by e2emern",
     "leftover": "a writer ended before it had finished the file",
-    "quarantined": "the file that replaces it is sound",
+    "quarantined": "a sound file has replaced it",
     "stale-run": "a run never ended: it was killed",
     "damaged-run": "the record of a run cannot be read",
-    "damaged-checkpoint": "the sum of the run records cannot be read",
+    "damaged-checkpoint": "the checkpoint of the run records cannot be read",
     "damaged-rollbacks": "the record of rollbacks cannot be read",
     "damaged-model": "a file of a model differs from what was added",
     "damaged-champion": "the history of champions cannot be read",
@@ -98,7 +98,7 @@ def examine(home: Home, *, repair: bool = False) -> list[Finding]:
     if repair and not unknown and any(finding.code == "moved-home" for finding in findings):
         relocate(home)  # takes the lock itself
         findings = [
-            replace(found, repaired="they read from here now") if found.code == "moved-home" else found
+            replace(found, repaired="they now read from here") if found.code == "moved-home" else found
             for found in findings
         ]
     return findings
@@ -258,7 +258,7 @@ def _check_other_files(home: Home, shown: Shown, *, idle: bool) -> Iterator[Case
                     what = _reason(error).split(";")[0]
                     yield case(home, "damaged-file", path, what, rewrite(home, path, shown))
             elif folder in PARSED and path.name not in done and not running:
-                what = "was parsed, and no model has finished it"
+                what = "was parsed, but no model has finished annotating it"
                 yield case(home, "unfinished-source", path, what, partial(take_away, home, path))
 
 
@@ -300,7 +300,7 @@ def _check_dumps(home: Home) -> Iterator[Case]:
     for path, kept in sorted((Path(name), kept) for name, kept in kept_digests(home).items()):
         try:
             if kept.is_of(path) and (found := digest_file(path)) != kept.digest:
-                what = f"has digest {found}, was read as {kept.digest}; its size and time are the same"
+                what = f"has digest {found}, had {kept.digest} when it was read; size and time are unchanged"
                 yield case(home, "changed-dump", path, what, partial(forget, home, path))
         except OSError as error:
             yield unreadable_case(home, path, error)

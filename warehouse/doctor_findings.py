@@ -30,7 +30,7 @@ class Case:
 
 
 def case(home: Home, code: str, path: Path, what: str, fix: Repair | None = None) -> Case:
-    """Return a case of a path of the home."""
+    """Return the case of a problem with a path in the home."""
     return Case(Finding(code, relative(home, path), what), fix)
 
 

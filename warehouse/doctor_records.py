@@ -35,7 +35,7 @@ def refuse_other_format(home: Home) -> None:
 def check_home_format(home: Home, shown: Shown) -> Iterator[Case]:
     """Find a missing or damaged `format.json`. Raises `FormatError` for a home of another format.
 
-    It is written again if its documents name their parser and its current snapshot is as this release writes it.
+    A repair writes it again if the documents name their parser and the current snapshot is as this release writes it.
     """
     try:
         check_format(home)
@@ -47,7 +47,7 @@ def check_home_format(home: Home, shown: Shown) -> Iterator[Case]:
 
 
 def has_active_run(home: Home) -> bool:
-    """Return whether a run of the home may be running."""
+    """Return whether a run of the home may still be running."""
     for path in home.runs.glob("*.json"):
         with suppress(WarehouseError, OSError):
             if may_be_running(home, read_run(path)):
@@ -72,12 +72,12 @@ def check_runs(home: Home) -> Iterator[Case]:
 
 
 def check_checkpoint(home: Home) -> Iterator[Case]:
-    """Check the sum of the run records, which is made again from the records."""
+    """Check the checkpoint of the run records; a repair rebuilds it from the records."""
     try:
         read_checkpoint(home)
     except WarehouseError:
         fix = partial(make_checkpoint, home)
-        yield case(home, "damaged-checkpoint", home.runs_checkpoint, "is not what was written", fix)
+        yield case(home, "damaged-checkpoint", home.runs_checkpoint, "differs from what was written", fix)
 
 
 def check_rollbacks(home: Home) -> Iterator[Case]:

@@ -62,14 +62,14 @@ def _merge_again(home: Home, path: Path, shown: Shown) -> str | None:
     recorded, named_by = shown.named[name]
     others = {other: facts for other, (facts, _) in shown.named.items() if other != name}
     was_there = path.exists()
-    with suppress(WarehouseError), _replacing(home, path):  # a file of a source is damaged too, and its own case
+    with suppress(WarehouseError), _replacing(home, path):  # a damaged file of a source is a case of its own
         with open_path(home, home.snapshot(named_by[-1])) as connection:
             group = merged_groups(connection)[name]
         merge_again(home, name, group, facts=others)
         if file_facts(path) == recorded:
             return "merged again"
-        path.unlink()  # another version of Arrow writes other bytes, or a source was annotated again
-    return "moved to quarantine; the next publish merges what it reads" if was_there else None
+        path.unlink()  # another version of Arrow may write other bytes, or a source was annotated again
+    return "moved to quarantine; the next publish merges the files it needs" if was_there else None
 
 
 def _take_source(home: Home, path: Path, shown: Shown) -> str | None:
@@ -162,4 +162,4 @@ def link_again(home: Home, shown: Shown) -> str:
         link.unlink(missing_ok=True)
         return f"{aside}nothing is shown until the next publish, which starts over"
     set_current(home, number)
-    return f"{aside}it shows snapshot {number} now"
+    return f"{aside}it now shows snapshot {number}"

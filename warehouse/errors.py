@@ -27,7 +27,7 @@ class WarehouseError(Error):
 
     Attributes:
         reason: what is wrong with the file or folder, and the remedy.
-        path: of the file or folder, None if the reason names it or there is none.
+        path: the file or folder; None if the reason names it or there is none.
     """
 
     def __init__(self, reason: str, *, path: Path | None = None) -> None:

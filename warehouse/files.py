@@ -1,7 +1,7 @@
 """Atomic writes and locks.
 
 A file is written to a temporary file in the same folder, flushed to disk, then renamed. A writer locks its temporary
-file; `sweep` deletes only those that it can lock. All locks are those of flock, on an open file: the kernel releases
+file; `sweep` deletes only those that it can lock. All locks use flock on an open file; the kernel releases
 them when the process ends, for whatever reason. A network file system may refuse an exclusive lock on a descriptor that
 cannot write (NFS emulates flock so), and answer from its cache whether a file exists: see `revalidate`.
 """
@@ -61,7 +61,7 @@ def locked(path: Path, *, busy: Exception | None = None, best_effort: bool = Fal
     """Hold the lock of a file during the block; create the file if necessary.
 
     Args:
-        path: of the file, which is for the lock only.
+        path: the lock file, which has no other purpose.
         busy: raised if another process holds the lock; by default, wait.
         best_effort: for a lock that only avoids duplicate work. On a file system without locks, run the block without
             it; delete the file at the end.
@@ -84,13 +84,13 @@ def locked(path: Path, *, busy: Exception | None = None, best_effort: bool = Fal
 
 def is_locked(path: Path) -> bool:
     """Return whether a file exists and is locked; True also when the file system cannot lock."""
-    revalidate(path.parent)  # or a cached answer could hide the lock of another host
+    revalidate(path.parent)  # otherwise a cached answer could hide the lock of another host
     try:
         with path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # it belongs to another user
         return _is_locked_for_readers(path)
     except OSError:
         return True
@@ -109,7 +109,7 @@ def _is_locked_for_readers(path: Path) -> bool:
 
 
 def revalidate(folder: Path) -> None:
-    """Drop what a network file system has cached of a folder: files that other hosts made may else be missing from it.
+    """Drop what a network file system has cached of a folder; otherwise files made by other hosts may be missing.
 
     NFS asks its server again when a folder is opened. On a local disk this costs little.
     """

@@ -18,7 +18,7 @@ _TAIL = 64 * 1024  # bytes; most footers fit
 
 
 def seal_footer(file: BinaryIO) -> None:
-    """Store the digest of the footer in a Parquet file that is open for reading and writing, unless it is there."""
+    """Store the digest of the footer in a Parquet file, open for reading and writing, unless it is there already."""
     found, footer = _read(file)
     if found != _seal(footer):
         file.seek(-len(footer), os.SEEK_END)

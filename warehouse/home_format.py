@@ -1,7 +1,7 @@
 """The format of a home: `format.json`, written before anything else, and checked by every command that opens a home.
 
 The format covers the names of files, the columns of tables, run records, and the records of models, evaluations and
-rollbacks. What a parser makes of a dump file has a version of its own, in the digest of each source.
+rollbacks. What a parser makes of a dump file is versioned separately, in the digest of each source.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from e2emern.warehouse.files import atomic_write, make_folder
 from e2emern.warehouse.layout import Home
 
 FORMAT: Final = 3
-"""Raise it when this release cannot use a home of the last one, or the last one cannot use a home of this."""
+"""Increase it when this release cannot use homes of the previous release, or the previous release those of this one."""
 
 _MADE = ("documents", "mentions", "runs", "snapshots", "entities", "models", "evaluations")
 """What makes a folder a home. Dump files and caches do not: they may come before the first run."""
 
 
 class FormatError(WarehouseError):
-    """A home has another format than this release, or none that can be read; `code` is the doctor's, if it has one."""
+    """The format of a home is not that of this release, or cannot be read; `code` is the doctor's code, if any."""
 
     def __init__(self, reason: str, *, path: Path, code: str | None = None) -> None:
         super().__init__(f"{reason} (e2emern doctor: {code})" if code else reason, path=path)
@@ -54,14 +54,14 @@ def make_home(home: Home) -> None:
 
 
 def write_format(home: Home) -> None:
-    """Write `format.json`. The format is there twice, so that one changed bit is found."""
+    """Write `format.json`. It holds the format twice, so that a changed bit is detected."""
     content = {"home": f"e2emern/{FORMAT}", "format": FORMAT, "made_by": f"e2emern {version('e2emern')}"}
     with atomic_write(home.format) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
 
 
 def check_format(home: Home) -> None:
-    """Check that a home has the format of this release; a folder with nothing in it has every format.
+    """Check that a home has the format of this release; an empty folder passes.
 
     Raises `FormatError` with what to do, and OSError for a file that cannot be read now.
     """
@@ -83,7 +83,7 @@ def check_format(home: Home) -> None:
 
 
 def is_used(home: Home) -> bool:
-    """Return whether a folder holds anything of a home that cannot be made again."""
+    """Return whether a folder holds anything of a home that cannot be recreated."""
     return home.warehouse.is_symlink() or any(map(_has_entries, (home.root / name for name in _MADE)))
 
 

@@ -28,9 +28,9 @@ _DIGEST = re.compile(r"[0-9a-f]{16}(-[1-9][0-9]*)?\Z")
 class SourceKey:
     """One input file: its name and its digest.
 
-    The digest is the first 16 hex digits of the SHA-256 of the file (`digest_file`). That of a dump file ends with `-`
-    and the version of the parser (`tasks.parsers.version`): another parser may make other rows of the same file, so
-    these rows are another version of the source, with files of their own.
+    The digest is the first 16 hex digits of the SHA-256 of the file (`digest_file`). For a dump file, `-` and the
+    version of the parser (`tasks.parsers.version`) follow: another parser may make other rows from the same file, so
+    its rows are another version of the source, with files of their own.
 
     Raises `NameRefusedError` for a name that is empty, has a NUL or is not valid Unicode, and for a malformed
     digest.
@@ -40,14 +40,14 @@ class SourceKey:
     digest: str
 
     def __hash__(self) -> int:
-        return hash(self.name)  # the generated one hashes a new tuple, and a night asks for many
+        return hash(self.name)  # the generated method is slower, and a nightly run needs many hashes
 
     def __post_init__(self) -> None:
         file_name(self.name)
         if not _DIGEST.match(self.digest):
             raise NameRefusedError(
-                f"digest of source {self.name!r}: found {self.digest!r}, expected 16 lower-case hex digits, then "
-                "perhaps - and the version of the parser"
+                f"digest of source {self.name!r}: found {self.digest!r}, expected 16 lower-case hex digits, "
+                "optionally with - and the version of the parser"
             )
 
     @property
@@ -75,7 +75,7 @@ class Versions:
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns that every mention has of them."""
+        """The columns of every mention that hold these versions."""
         return {"model_version": self.model, "mesh_version": self.mesh}
 
     @property
@@ -101,7 +101,7 @@ class Home:
         path = os.fsencode(self.root.absolute()).decode("utf-8", "backslashreplace")
         if _UNUSABLE.search(path):
             raise NameRefusedError(
-                f"home {path!r}: its path must not have '?', backslashes, control characters or bytes that are not "
+                f"home {path!r}: its path must not contain '?', backslashes, control characters or bytes that are not "
                 "UTF-8, since DuckDB cannot open it; choose another folder"
             )
 
@@ -149,7 +149,7 @@ class Home:
         return self.mentions_folder(versions) / f"{key.stem}.parquet"
 
     def files(self, key: SourceKey, versions: Versions) -> dict[str, str]:
-        """Paths of the files of a source by kind, relative to the home, as texts: a snapshot names thousands."""
+        """Paths of the files of a source by kind, relative to the home, as strings: a snapshot names thousands."""
         file, of_model = f"{key.stem}.parquet", versions.folder
         return {
             "documents": f"documents/{file}",
@@ -164,7 +164,7 @@ class Home:
         return self.root / "parts" / versions.folder / key.stem
 
     def claim(self, key: SourceKey, versions: Versions, of: str = "") -> Path:
-        """Path of the file that a worker locks while it annotates a source, or what `of` names of it."""
+        """Path of the file that a worker locks while it annotates a source, or the part of it that `of` names."""
         return self.mentions_folder(versions) / f".claim-{key.stem}{of and f'~{of}'}"
 
     def compacted(self, path: str, group: str) -> str:
@@ -225,7 +225,7 @@ class Home:
 
     @property
     def inputs(self) -> Path:
-        """Folder of what was piped into `annotate`, or fetched by PMID."""
+        """Folder of the input piped into `annotate` or fetched by PMID."""
         return self.root / "inputs"
 
     @property
@@ -255,7 +255,7 @@ class Home:
 
     @property
     def runs_checkpoint(self) -> Path:
-        """Sum of the run records that have ended; safe to delete."""
+        """The checkpoint that sums up the runs that have ended; safe to delete."""
         return self.root / "runs-checkpoint.json"
 
     @property
@@ -269,7 +269,7 @@ class Home:
         return self.root / "publish.lock"
 
 
-@lru_cache(maxsize=100_000)  # an old home has many names, and a night asks for each several times
+@lru_cache(maxsize=100_000)  # an old home has many names, and a nightly run needs each several times
 def file_name(name: str) -> str:
     """Return a file name that is safe on any file system and unique for every `name`.
 

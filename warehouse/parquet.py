@@ -119,8 +119,8 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield a Parquet file in batches of at most `rows` rows, and verify the footer and every page that is read.
 
-    Without the rows before `first`, a multiple of `rows`. Raises `WarehouseError` if the file is damaged, OSError if it
-    cannot be read now.
+    The rows before `first`, a multiple of `rows`, are skipped. Raises `WarehouseError` if the file is damaged, OSError
+    if it cannot be read now.
     """
     with _verified(path) as file:
         groups = list(range(file.num_row_groups))
@@ -135,7 +135,7 @@ def read_batches(
 
 @contextmanager
 def _verified(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a file whose footer is as it was written, so that damage of what is read raises as in `read_batches`."""
+    """Open a file after verifying its footer; damage found while reading raises the errors of `read_batches`."""
     try:
         check_footer(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -147,13 +147,13 @@ def _verified(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def read_table(path: Path) -> pa.Table:
-    """Return the rows of a Parquet file, and verify its footer and every page. Raises as `read_batches`."""
+    """Return the rows of a Parquet file; verify its footer and every page. Raises the errors of `read_batches`."""
     with _verified(path) as file:
         return file.read()
 
 
 def verify_pages(path: Path, *, columns: Sequence[str] | None = None) -> None:
-    """Verify the footer, and the pages of some columns, by default of all. Raises as `read_batches`."""
+    """Verify the footer and the pages of some columns, by default of all. Raises the errors of `read_batches`."""
     for _ in read_batches(path, columns=columns):
         pass
 

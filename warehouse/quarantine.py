@@ -1,7 +1,7 @@
 """Keep what a repair takes away in `quarantine/`, under its path in the home, until it exists again.
 
-A repair may be wrong about a file, and a backup or a disk may come back, so it deletes nothing that is not written
-again. A second file of the same path gets a number as suffix.
+A repair may misjudge a file, and a backup or a disk may come back, so nothing is deleted before it has been written
+again. A second file with the same path gets a number as suffix.
 """
 
 from __future__ import annotations
@@ -41,5 +41,5 @@ def quarantined(home: Home) -> dict[Path, list[Path]]:
 
 
 def made_again(home: Home) -> dict[Path, list[Path]]:
-    """Return those files of `quarantined` whose path exists again, as a file: a link has other content."""
+    """Return those files of `quarantined` whose path exists again as a regular file, not as a link."""
     return {path: kept for path, kept in quarantined(home).items() if path.is_file() and not path.is_symlink()}

@@ -58,7 +58,7 @@ DOCUMENTS = pa.schema(
             "Type of PubMed's OtherAbstract, such as PIP, that is the abstract; null for the article's own",
         ),
         _column("text_sha256", pa.string(), "SHA-256 of the text and offsets of all passages", nullable=False),
-        _column("annotations", pa.list_(_ANNOTATION), "Mentions that the source itself carries", nullable=False),
+        _column("annotations", pa.list_(_ANNOTATION), "Mentions annotated in the source", nullable=False),
         _column(
             "invalid_annotations",
             pa.list_(_INVALID_ANNOTATION),
@@ -92,7 +92,7 @@ MENTIONS = pa.schema(
         _column("pmid", pa.int64(), "PubMed id, if there is one"),
         _column("sentence", pa.int32(), "0-based position of the sentence in the document", nullable=False),
         _column("start", pa.int32(), "First code point of the mention in the document", nullable=False),
-        _column("end", pa.int32(), "Code point after the last of the mention", nullable=False),
+        _column("end", pa.int32(), "First code point after the mention", nullable=False),
         _column("text", pa.string(), "The words of the mention", nullable=False),
         _column("entity_type", pa.string(), "Disease or Chemical", nullable=False),
         _column("mesh_id", pa.string(), "MeSH concept; null when recognised but not linked"),
@@ -135,7 +135,7 @@ ANNOTATIONS = pa.schema(
         _column("document_id", pa.string(), "Document that contains the annotation", nullable=False),
         _column("pmid", pa.int64(), "PubMed id, if there is one"),
         _column("start", pa.int32(), "First code point of the annotation in the document"),
-        _column("end", pa.int32(), "Code point after the last of the annotation"),
+        _column("end", pa.int32(), "First code point after the annotation"),
         _column("text", pa.string(), "The annotated words"),
         _column("entity_type", pa.string(), "Type as the source writes it"),
         _column("identifiers", pa.list_(pa.string()), "Identifiers as the source writes them"),
@@ -156,7 +156,7 @@ XREFS = pa.schema(
 INVALID_ANNOTATIONS = pa.schema(
     [
         *_ORIGIN,
-        _column("document_id", pa.string(), "Document that carries the annotation", nullable=False),
+        _column("document_id", pa.string(), "Document with the annotation", nullable=False),
         _column("pmid", pa.int64(), "PubMed id, if there is one"),
         _column("position", pa.string(), "Where in the input file: line or element"),
         _column("kind", pa.string(), "What is wrong, such as 'outside the text'"),
@@ -188,13 +188,18 @@ SOURCES = pa.schema(
             "Annotations and lines that could not be used; their documents were",
             nullable=False,
         ),
-        _column("carried", pa.int64(), "Of the annotated, those with mentions of an earlier source", nullable=False),
+        _column(
+            "carried",
+            pa.int64(),
+            "Annotated documents whose mentions were reused from an earlier source",
+            nullable=False,
+        ),
         _column("mentions", pa.int64(), "Rows in the mentions file", nullable=False),
-        _column("first_run", pa.string(), "First run that took the file in"),
+        _column("first_run", pa.string(), "First run that processed the file"),
         _column(
             "last_run",
             pa.string(),
-            "Last run that annotated the file, or found it in place of other content of its name",
+            "Last run that annotated the file, or found it instead of other content with its name",
         ),
         _column("annotated_by", pa.string(), "Run that annotated it with this model and vocabulary"),
     ]
@@ -203,7 +208,7 @@ SOURCES = pa.schema(
 SUPERSEDED = pa.schema(
     [
         *_ORIGIN,
-        _column("document_id", pa.string(), "Document that is not shown in this version", nullable=False),
+        _column("document_id", pa.string(), "Document of which this version is not shown", nullable=False),
         _column("by_source", pa.string(), "Source that replaces or withdraws it", nullable=False),
         _column("by_digest", pa.string(), "Digest of that source", nullable=False),
         _column("reason", pa.string(), "revised, deleted, or reissued with its whole file", nullable=False),
@@ -236,7 +241,7 @@ RUNS = pa.schema(
         _column("started", pa.timestamp("us", "UTC"), "When it began", nullable=False),
         _column("finished", pa.timestamp("us", "UTC"), "When it ended; null when it still runs or was killed"),
         _column("host", pa.string(), "Machine it ran on", nullable=False),
-        _column("sources", pa.int64(), "Input files it met", nullable=False),
+        _column("sources", pa.int64(), "Input files of the run", nullable=False),
         _column("versions", pa.string(), "Versions of model, vocabulary and software, JSON", nullable=False),
         _column("options", pa.string(), "Options it was given, JSON", nullable=False),
         _column("stages", pa.string(), "What each stage did and how many seconds it took, JSON", nullable=False),
@@ -250,15 +255,15 @@ MODELS = pa.schema(
         _column(
             "champion",
             pa.bool_(),
-            "Whether it was promoted and is the champion; false in every row while the bundled model is",
+            "Whether it was promoted and is the champion; false in every row while the bundled model is the champion",
             nullable=False,
         ),
         _column("added", pa.timestamp("us", "UTC"), "When it was added to the home; null when it is not kept there"),
         _column("promoted", pa.timestamp("us", "UTC"), "When it became the champion last"),
         _column("evaluation", pa.string(), "Its last evaluation"),
-        _column("passed", pa.bool_(), "Whether it passed the gate in that; null when nothing was compared"),
+        _column("passed", pa.bool_(), "Whether it passed the gate in that evaluation; null when nothing was compared"),
         _column("reasons", pa.string(), "Why it did not pass"),
-        _column("recipe", pa.string(), "What it was trained with and on, JSON"),
+        _column("recipe", pa.string(), "Recipe and data of its training, JSON"),
         _column("metrics", pa.string(), "The model's metrics.json"),
     ]
 )
@@ -273,11 +278,11 @@ EVALUATIONS = pa.schema(
         _column(
             "split",
             pa.string(),
-            "Its split as it was named, such as dev; gold if its file names none",
+            "Name of the split, such as dev; gold if the file names none",
             nullable=False,
         ),
         _column("protocol", pa.string(), "ner, link, mention, document or paper", nullable=False),
-        _column("slice", pa.string(), "all, or the mentions that the figure is of", nullable=False),
+        _column("slice", pa.string(), "all, or the group of mentions that the figure covers", nullable=False),
         _column("entity_type", pa.string(), "Disease or Chemical", nullable=False),
         _column("figure", pa.string(), "precision, recall, f1, accuracy@1, exact_match or recall@k", nullable=False),
         _column("value", pa.float64(), "The figure, from 0 to 1", nullable=False),
@@ -285,8 +290,12 @@ EVALUATIONS = pa.schema(
         _column("fp", pa.int64(), "False positives; null if gold spans are given"),
         _column("fn", pa.int64(), "False negatives", nullable=False),
         _column("documents", pa.int64(), "Documents of the split", nullable=False),
-        _column("floor", pa.float64(), "The same figure of looking up the training mentions"),
-        _column("ceiling", pa.float64(), "The same figure of gold, as far as the vocabulary holds it"),
+        _column("floor", pa.float64(), "The same figure when the training mentions are looked up"),
+        _column(
+            "ceiling",
+            pa.float64(),
+            "The same figure for the gold annotations, as far as the vocabulary has their concepts",
+        ),
     ]
 )
 
@@ -295,14 +304,14 @@ CHECKS = pa.schema(
         _column("evaluation", pa.string(), "Id of the evaluation", nullable=False),
         _column("champion_version", pa.string(), "Model that was the champion"),
         _column("challenger_version", pa.string(), "Model that was to replace it", nullable=False),
-        _column("name", pa.string(), "What is looked at", nullable=False),
-        _column("champion", pa.float64(), "What the champion reaches"),
-        _column("challenger", pa.float64(), "What the challenger reaches"),
+        _column("name", pa.string(), "What is checked", nullable=False),
+        _column("champion", pa.float64(), "Value of the champion"),
+        _column("challenger", pa.float64(), "Value of the challenger"),
         _column("low", pa.float64(), "Lower end of the 95 % interval of challenger - champion"),
         _column("high", pa.float64(), "Upper end of that interval"),
-        _column("least", pa.float64(), "What must be reached; null when it is reported but not judged"),
-        _column("passed", pa.bool_(), "Whether it is reached", nullable=False),
-        _column("reason", pa.string(), "What is wrong when it is not"),
+        _column("least", pa.float64(), "Required minimum; null when the value is only reported"),
+        _column("passed", pa.bool_(), "Whether the minimum is reached", nullable=False),
+        _column("reason", pa.string(), "Why it did not pass"),
     ]
 )
 
@@ -338,6 +347,6 @@ SNAPSHOT = pa.schema(
         _column("fingerprint", pa.string(), "SHA-256 of what it shows: equal when nothing changed", nullable=False),
         _column("previous", pa.int64(), "Number of the snapshot that was current when it was published"),
         _column("exceeded", pa.string(), "Limits that it exceeds against the previous one"),
-        _column("accepted", pa.string(), "Who published it all the same, and why"),
+        _column("accepted", pa.string(), "Who published it anyway, and why"),
     ]
 )

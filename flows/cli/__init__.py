@@ -49,7 +49,7 @@ from . import (  # noqa: F401  # importing a module adds its commands
 
 _INTERRUPTED = 130  # exit code after Ctrl-C, as shells give it
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_STOPPED = "stopped; what is done stays done, and running the same command again continues"
+_STOPPED = "stopped; finished work is kept, and running the same command again continues"
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ MOST = 256  # processes
 
 
 def _column(of: str) -> Any:
-    return typer.Option(metavar="NAME", help=f"Column of a table that has the {of}.", show_default="guessed")
+    return typer.Option(metavar="NAME", help=f"Table column with the {of}.", show_default="guessed")
 
 
 def _processes(given: str) -> Wanted:
@@ -54,13 +54,9 @@ def annotate(
     device: OnDevice = Device.AUTO,
     processes: Annotated[
         Any,
-        typer.Option(
-            parser=_processes, metavar="N|auto", help="Processes that run the model; auto: one for each core."
-        ),
+        typer.Option(parser=_processes, metavar="N|auto", help="Processes that run the model; auto: one per core."),
     ] = "1",
-    no_publish: Annotated[
-        bool, typer.Option("--no-publish", help="Leave it to a later command to publish what this one annotates.")
-    ] = False,
+    no_publish: Annotated[bool, typer.Option("--no-publish", help="Do not publish; a later command can.")] = False,
     pmids: Annotated[
         str | None, typer.Option(metavar="FILE|ID,...", help="PMIDs of records to fetch from NCBI.")
     ] = None,
@@ -118,7 +114,7 @@ def demo(
 
 
 def _report(outcome: Outcome, incomplete: IncompleteError | None, home: Home, *, note: str | None = None) -> None:
-    """Print the outcome of a run. Raises the error of sources that lack records."""
+    """Print the outcome of a run. Raises the error of incomplete sources."""
     from e2emern.flows.cli.render import show_outcome
     from e2emern.flows.cli.terminal import VisibleConsole
 
@@ -132,7 +128,7 @@ def _report(outcome: Outcome, incomplete: IncompleteError | None, home: Home, *,
 
 
 def _paths(inputs: list[str], pmids: str | None, home: Home) -> tuple[list[str], dict[str, str]]:
-    """Return the files to annotate, and what could not become one, with reasons. Raises ProblemsError if none did."""
+    """Return the files to annotate, and the unusable inputs with reasons. Raises ProblemsError if no file is left."""
     from e2emern.tasks.errors import ProblemsError
 
     problems: dict[str, str] = {}
@@ -153,7 +149,7 @@ def _kept_input(home: Home) -> Path:
 
 
 def _fetched(pmids: str, home: Home, problems: dict[str, str]) -> list[Path]:
-    """Fetch what is missing of a list of PMIDs, and return the files with their records."""
+    """Fetch the missing records of a list of PMIDs, and return the files with all its records."""
     from e2emern.flows.cli.progress import TerminalProgress
     from e2emern.flows.settings import read_settings
     from e2emern.tasks.ingest.pmids import Eutils, fetch_pmids, read_pmids
@@ -193,7 +189,7 @@ def _annotate(
     problems: dict[str, str] | None = None,
     publishing: bool = True,
 ) -> tuple[Outcome, IncompleteError | None]:
-    """Annotate with progress on standard error; return the outcome, and the error if sources lack records."""
+    """Annotate with progress on standard error; return the outcome, and the error if sources are incomplete."""
     from e2emern.tasks.parsers.columns import GUESSED
     from e2emern.tasks.resolve import check_choices, find_model
 

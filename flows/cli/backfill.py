@@ -47,7 +47,7 @@ def backfill(
     print(
         f"Model {versions.model}, MeSH {versions.mesh}: {plural(outcome.documents, 'document')} annotated "
         f"({outcome.carried:,} reused) with {plural(outcome.mentions, 'mention')}, {outcome.before:,} done "
-        f"before; {outcome.sources - outcome.waiting:,} of {plural(outcome.sources, 'source')} done as a whole"
+        f"before; {outcome.sources - outcome.waiting:,} of {plural(outcome.sources, 'source')} completely done"
     )
     if snapshot := outcome.snapshot:
         mentions, concepts = plural(snapshot.mentions, "mention"), plural(snapshot.concepts, "concept")

@@ -37,7 +37,7 @@ def bench(
     seconds: Annotated[float, typer.Option(min=1, metavar="S", help="Seconds to measure for, without loading.")] = 40.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Measure how many abstracts a second this host annotates, with one process and several, and plan a first load.
+    """Measure how many abstracts per second this host annotates, with one process and several, and plan a first load.
 
     Writes nothing. Give a dump file to measure real text: the sample repeats its names and is faster.
     """
@@ -57,8 +57,8 @@ def bench(
         f"{documents:,} documents of this length take {plan['hours']:,.1f} hours on this host with processes = "
         f"{plan['processes']}, {plan['hours'] / 10:,.1f} on ten like it\n"
         f"disk: {plan['tables_gb']:,.1f} GB for the tables, {plan['dumps_gb']:,.1f} GB for the dump files\n"
-        f"batch = {plan['batch']}: a lost batch of so many records costs {plan['batch_minutes']:,.0f} minutes; "
-        "a file with more is split into parts of so many"
+        f"batch = {plan['batch']}: a lost batch of this many records costs {plan['batch_minutes']:,.0f} minutes; "
+        "a file with more records is split into parts of this size"
     )
     if not files:
         say("measured with sentences of the bundled sample; real text is slower: e2emern bench FILE")
@@ -74,7 +74,7 @@ def _line(speed: Speed) -> str:
 
 
 def _plan(speeds: list[Speed], documents: int) -> dict[str, float]:
-    """Return what a first load takes with the fastest number of processes."""
+    """Return the time and space that a first load takes with the fastest number of processes."""
     best = max(speeds, key=lambda one: one.per_second)
     batch = max(1, int(_LOST * best.per_second / _ROUND)) * _ROUND
     return {

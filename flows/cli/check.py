@@ -27,12 +27,12 @@ def check(
     local: Annotated[
         bool, typer.Option("--local", help="Check only this host, not the server and the sources.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are only warnings.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are warnings but no errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
     """Check what a night needs: settings, home, disk, model, device, server, queues, deployments, workers.
 
-    Prints a line for each check. Exit code 0 means no errors, perhaps warnings; 2 means errors.
+    Prints a line for each check. Exit code 0 means no errors, though possibly warnings; 2 means errors.
     The settings are those of `e2emern worker` in this folder.
     """
     from e2emern.flows.installation import environment

@@ -67,9 +67,9 @@ def average(
 ) -> None:
     """Write the mean of the weights of several models, as the start of a training.
 
-    All must be trained from the same encoder, like the seeds of a recipe. A negative share adds to a model half of what
-    another one learned in a further training: shares 1, 0.5 and -0.5 of that model, the further trained one, and the
-    one that the further training started from.
+    All must be trained from the same encoder, like the seeds of a recipe. Negative shares allow task arithmetic: with
+    shares 1, 0.5 and -0.5, the first model gets half of what the second one learned since the third one, from which its
+    training started.
     """
     from e2emern.model.training.average import average as run
     from e2emern.tasks.models import hide_progress_bars

@@ -34,7 +34,7 @@ def doctor(
     listed.finish()
     remain = sum(finding.repaired is None for finding in findings)
     if not findings:
-        say(f"{home} is sound" if numbers(home) else f"{home} is sound, and has no snapshot")
+        say(f"{home} is sound" if numbers(home) else f"{home} is sound, but has no snapshot")
     else:
         advice = "see docs/doctor.md" if repair else "see docs/doctor.md, or try --repair"
         summary = f"{plural(len(findings), 'finding')}, {len(findings) - remain:,} repaired"

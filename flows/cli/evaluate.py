@@ -47,7 +47,7 @@ def evaluate(
 ) -> None:
     """Score models on gold documents, and write evaluation.json, evaluation.parquet and report.md.
 
-    Every figure comes with the floor of looking up training strings and the ceiling that the vocabulary sets.
+    Every figure comes with a floor, from looking up the training mentions, and the ceiling that the vocabulary sets.
     """
     from e2emern.tasks.training.gold import find_gold
 

@@ -49,7 +49,7 @@ def explore(
     """Browse a home: search, concepts, documents with their mentions, the corpus, the models, SQL, and your own text.
 
     Serves read-only pages on this machine only. Nobody can read them without the token in the printed address.
-    The pages load nothing from other hosts and show the current snapshot, also after the next publish.
+    The pages load nothing from other hosts, and always show the current snapshot.
     """
     from e2emern.flows.explorer.annotator import Annotator
     from e2emern.flows.explorer.server import serve

@@ -65,11 +65,11 @@ def export(
         written = exports.export(annotated, output, form=form.value, skip_full_text=skip_full_text)
     say(f"wrote {plural(written.documents, 'document')} with {plural(written.mentions, 'mention')} to {output}")
     if written.skipped:
-        say(f"left out, as {form.value} cannot hold them: {plural(written.skipped, 'document')}")
+        say(f"left out, because {form.value} cannot represent them: {plural(written.skipped, 'document')}")
     if written.overlapping:
-        say(f"left out, as they overlap longer ones: {plural(written.overlapping, 'mention')}")
+        say(f"left out, because they overlap longer ones: {plural(written.overlapping, 'mention')}")
     if written.altered:
         changed = "characters that {} forbids were replaced one for one"
         if form in (ExportFormat.CSV, ExportFormat.TSV):
-            changed = "{} text that begins like a formula got an apostrophe before it, or tabs became spaces"
+            changed = "in {} an apostrophe was put before text that begins like a formula, or tabs became spaces"
         say(f"in {plural(written.altered, 'document')}, {changed.format(form.value)}")

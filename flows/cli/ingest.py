@@ -37,7 +37,7 @@ def ingest(
     """Fetch new and changed dump files for `annotate`, and verify them.
 
     Unchanged files are not fetched again; interrupted transfers are resumed. Exit code 0 means that every file
-    is present and equals that of its source; with --check also that the numbers of the PubMed files have no gap.
+    is present and the same as at its source; with --check also that the numbers of the PubMed files have no gap.
     Exit code 1 means that something is missing.
     """
     from e2emern.flows.cli.progress import TerminalProgress

@@ -20,8 +20,8 @@ def server(
 ) -> None:
     """Run the Prefect server of an installation. Its UI is at http://127.0.0.1:4200.
 
-    The UI asks for the string that `python -m e2emern.flows.credentials` prints; it is made on first use. If the server
-    is on another host or port, set PREFECT_API_URL for the other commands.
+    The UI asks for the string that `python -m e2emern.flows.credentials` prints; it is created on first use. If the
+    server is on another host or port, set PREFECT_API_URL for the other commands.
     """
     from e2emern.flows.installation import start_server
 
@@ -42,9 +42,9 @@ def deploy(
 ) -> None:
     """Create the work queues, and register the deployments with the server: which flow runs when.
 
-    It first prints what changes, and waits up to a minute for a starting server. Repeat it after an upgrade and after
-    editing a file. Schedules, parameters and triggers of this installation belong in e2emern.toml, in tables
-    [deployments.NAME]. Changes made in Prefect's UI stay unless that file sets them.
+    It first waits up to a minute for a server that is starting, and prints what will change. Repeat it after an upgrade
+    and after editing a file. Schedules, parameters and triggers of this installation belong in e2emern.toml, in tables
+    [deployments.NAME]. Changes made in Prefect's UI are kept unless that file sets them.
     """
     from e2emern.flows import installation
 

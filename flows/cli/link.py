@@ -51,7 +51,7 @@ def link(
         selection = select_concepts(read_vocabulary(table), branches=branch or (), allow=allow, deny=deny)
 
     from e2emern.tasks.link import (
-        link_file,  # slow to import, and so is loading the model: input errors are reported before
+        link_file,  # slow to import, and so is loading the model, so input errors are reported first
     )
 
     cascade = load(model, table, home=home, device=device.value)

@@ -41,7 +41,7 @@ def mesh_import(
 ) -> None:
     """Make one version of MeSH from all sources together, for `annotate --mesh` and `mesh relink`.
 
-    It is kept in the home, or written to --output, or both. Records that cannot be used go to a table of failures next
+    It is stored in the home, written to --output, or both. Records that cannot be used go to a table of failures next
     to it; the others are imported.
     """
     if home is None and output is None:
@@ -93,11 +93,11 @@ def mesh_diff(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Version to compare with it.")],
     home: HomeFolder,
     form: Form = AnswerFormat.TABLE,
-    limit: Annotated[int, typer.Option(min=1, help="Print at most so many changes of each kind.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Print at most this many changes of each kind.")] = 20,
 ) -> None:
     """List new, retired, replaced, merged, renamed and moved concepts, and how many stored mentions each affects.
 
-    `now` is what a replaced or merged concept became, the new name, or the new tree numbers. Mentions are those of the
+    `now` is the concept that replaces the old one, the new name, or the new tree numbers. Mentions are those of the
     current snapshot: for a new concept those with its words, for any other those linked to it.
     """
     import pyarrow as pa
@@ -137,7 +137,7 @@ def mesh_relink(
     ] = None,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Link again the stored mentions that a MeSH version affects, reuse all others, and publish.
+    """Relink the stored mentions that a MeSH version affects, reuse all others, and publish.
 
     The spans stay the same. Finished sources are skipped: run the same command again to continue after an
     interruption.

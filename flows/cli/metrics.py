@@ -15,12 +15,12 @@ from e2emern.flows.cli.options import HomeFolder
 def metrics(
     home: HomeFolder,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File to replace, in one step.", show_default="standard output")
+        Path | None, typer.Option(metavar="FILE", help="File to replace atomically.", show_default="standard output")
     ] = None,
 ) -> None:
     """Write metrics of a home in Prometheus' text format: last run, backlog, snapshot, drift, disk, checks.
 
-    Let a timer run it every few minutes, with a file in the folder of node_exporter's textfile collector.
+    Run it from a timer every few minutes, and write to the folder of node_exporter's textfile collector.
     `e2emern explore --metrics-token FILE` serves the same at /metrics.
     """
     from prometheus_client import generate_latest

@@ -24,7 +24,7 @@ models_app = group("models", says="List, add, judge, retrain, promote and roll b
     "list", short_help="List the models and changes of champion", epilog="Example: e2emern models list --home home"
 )
 def list_all(home: HomeFolder) -> None:
-    """List the models of a home, the verdict of the gate on each, and every change of the champion."""
+    """List the models of a home with the verdict of the gate on each, and every change of the champion."""
     from e2emern.warehouse.registry.evaluations import evaluations
     from e2emern.warehouse.registry.models import champion, changes, models
 
@@ -96,7 +96,7 @@ def retrain(
         typer.Option(metavar="DIR", help="Folder of corrected PubTator files.", show_default="corrections of the home"),
     ] = None,
     encoder: Annotated[
-        str, typer.Option(metavar="DIR|NAME", help="Where to begin: champion, recipe (the file's), or an encoder.")
+        str, typer.Option(metavar="DIR|NAME", help="Starting point: champion, recipe (the file's), or an encoder.")
     ] = "champion",
     gold: Annotated[
         list[str] | None,
@@ -111,7 +111,7 @@ def retrain(
 ) -> None:
     """Train a challenger, compare it with the champion, and promote it if it passes the gate.
 
-    If interrupted, run it again: it resumes. Without new data it trains nothing, and writes documents that are worth
+    If interrupted, run it again: it resumes. Without new data it trains nothing, but writes documents that are worth
     correcting into the folder to-correct of the home. Exit code 0 means that it finished, whether or not the challenger
     was promoted.
     """
@@ -190,7 +190,7 @@ def promote(
         judged = [one for one in evaluations(home) if (one.challenger, one.champion) == (version, against)]
         if not judged:
             raise InputError(
-                f"model {version} was not compared with the champion {against}; have it judged with `e2emern models "
+                f"model {version} was not compared with the champion {against}; compare them with `e2emern models "
                 "judge`, or promote it anyway with --accept WHY"
             )
         if not judged[-1].passed:
@@ -201,7 +201,7 @@ def promote(
 
 
 @models_app.command(
-    short_help="Make the previous champion lead again",
+    short_help="Return to the previous champion",
     epilog="Example: e2emern models rollback --home home --why 'it misses short forms'",
 )
 def rollback(home: HomeFolder, why: Why = None) -> None:
@@ -216,7 +216,7 @@ def rollback(home: HomeFolder, why: Why = None) -> None:
 
 @app.command(epilog="Example: e2emern drift --home home")
 def drift(home: HomeFolder) -> None:
-    """Compare the last night of a home with the nights before it. Exit code 1 means that a figure has drifted."""
+    """Compare the last night of a home with earlier nights. Exit code 1 means that a figure has drifted."""
     from e2emern.tasks.evaluation.drift import read_drift
 
     found = read_drift(home)

@@ -49,12 +49,14 @@ def _option(parser: Callable[[str | Home], Home]) -> Any:
 HomeFolder = Annotated[Home, _option(_home)]
 OptionalHome = Annotated[Home | None, _option(_home)]
 AnyHome = Annotated[Home, _option(_any_home)]
-"""The home of a command that looks at its format by itself."""
+"""The home, for a command that checks its format itself."""
 AnyOptionalHome = Annotated[Home | None, _option(_any_home)]
 OnDevice = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
 Form = Annotated[AnswerFormat, typer.Option("--format", help="Output format.")]
 Rows = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Print at most N rows.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Stop after so many seconds.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Stop after this many seconds.")
+]
 
 Mesh = Annotated[
     Path,

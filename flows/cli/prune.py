@@ -1,4 +1,4 @@
-"""Delete what is no longer kept: `prune`."""
+"""Delete what the retention settings do not keep: `prune`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from e2emern.flows.cli.options import HomeFolder
 @app.command(epilog="Example: e2emern prune --home home --dry-run")
 def prune(
     home: HomeFolder,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; print what would be.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be deleted, but delete nothing.")
+    ] = False,
 ) -> None:
     """Delete old snapshots and their files, abandoned mentions, retrainings, refused models, and dump files.
 
-    The settings [retention] say what is kept: those of `e2emern worker` in this folder.
+    The settings [retention] decide what is kept; they are those of `e2emern worker` in this folder.
     """
     from e2emern.flows.installation import environment
     from e2emern.flows.settings import read_settings

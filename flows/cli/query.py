@@ -53,7 +53,7 @@ def _command(asked: NamedQuery) -> Callable[..., None]:
         _option("timeout", Timeout, TIMEOUT_S),
         _option(
             "sql",
-            Annotated[bool, typer.Option("--sql", is_eager=True, callback=show_sql, help="Print its SQL and end.")],
+            Annotated[bool, typer.Option("--sql", is_eager=True, callback=show_sql, help="Print its SQL and exit.")],
             False,
         ),
     ]

@@ -87,11 +87,9 @@ def print_status(status: Status, *, console: Console) -> None:
         lines.append(f"{wait}: {examples(status.backlog, separator=', ', most=3)}")
     if corrected := status.pending_corrections:
         number = plural(len(corrected), "corrected file")
-        lines.append(f"{number} to be trained on: {examples(corrected, separator=', ', most=3)}")
+        lines.append(f"{number} to train on: {examples(corrected, separator=', ', most=3)}")
     if other := sum(number for parser, number in status.parsers.items() if parser != PARSER):
-        lines.append(
-            f"{plural(other, 'source')} read by another parser than that of this release: annotate the dump files again"
-        )
+        lines.append(f"{plural(other, 'source')} read by the parser of another release: annotate the dump files again")
     lines += _first([f"damaged: {source}: {error}" for source, error in status.damaged.items()], "damaged sources")
     reasons = [f"{plural(number, 'failure')}: {reason}" for reason, number in status.failures.items()]
     lines += _first(reasons, "kinds of failure; see e2emern query failures")
@@ -147,7 +145,7 @@ def print_trace(trace: Trace, *, console: Console) -> None:
     say = partial(show_line, console=console)
 
     def of(origin: Origin) -> str:
-        when = f", taken in {origin.taken_in:%Y-%m-%d %H:%M} UTC by run {origin.run_id}" if origin.taken_in else ""
+        when = f", processed {origin.taken_in:%Y-%m-%d %H:%M} UTC by run {origin.run_id}" if origin.taken_in else ""
         software = f", e2emern {origin.software}" if origin.software else ""
         return f"{origin.source} ({origin.digest}) record {origin.record}{when}{software}"
 
@@ -196,7 +194,7 @@ def _show_traced(trace: Trace, *, console: Console) -> None:
 
 
 def show_mentions(mentions: Sequence[Mention], *, console: Console, advice: str) -> None:
-    """Print a table with a row for each mention; `advice` is how to see columns that do not fit."""
+    """Print a table with a row for each mention; `advice` says how to see columns that do not fit."""
     if not mentions:
         show_line("no mentions", console=console)
     rows = [
@@ -254,7 +252,7 @@ def show_outcome(outcome: Outcome, home: Home, *, console: Console) -> None:
         say(again if outcome.annotated or outcome.failed else f"Nothing new: {again}")
     if outcome.withdrawn:
         what = examples(outcome.withdrawn, separator=", ", most=3)
-        say(f"Withdrawn before, and left out: {what}; to bring a file back, name it itself")
+        say(f"Withdrawn, so left out: {what}; to bring a file back, name it explicitly")
     if snapshot := outcome.snapshot:
         say(
             f"Snapshot {snapshot.number} of {home.root}: {plural(snapshot.documents, 'document')}, "

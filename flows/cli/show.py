@@ -21,7 +21,7 @@ def show(
     home: HomeFolder,
     min_score: MinScore = None,
 ) -> None:
-    """Show documents as the current snapshot has them: the text with its mentions in colour, and their concepts.
+    """Show documents of the current snapshot: the text with its mentions in colour, and their concepts.
 
     If the output is not a terminal, a mention is [words|concept]. `trace` shows a document's scores and history.
     """

@@ -24,7 +24,7 @@ snapshots_app = group("snapshots", says="List, compare, publish, roll back, prun
     "list", short_help="List the snapshots, newest first", epilog="Example: e2emern snapshots list --home home"
 )
 def list_all(home: HomeFolder) -> None:
-    """List the snapshots, newest first: when, what they show, their state."""
+    """List the snapshots, newest first, with time, content and state."""
     from e2emern.warehouse.snapshots.diff import list_snapshots
     from e2emern.warehouse.snapshots.refs import rollbacks
 
@@ -44,7 +44,7 @@ def publish_all(
     home: HomeFolder,
     accept: Annotated[
         str | None,
-        typer.Option(metavar="WHY", help="Publish beyond the limits or after a rollback; recorded."),
+        typer.Option(metavar="WHY", help="Publish despite exceeded limits or a rollback; the reason is recorded."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Model version.", show_default="that of the current snapshot")
@@ -53,7 +53,8 @@ def publish_all(
         str | None, typer.Option(metavar="VERSION", help="MeSH version.", show_default="that of the current snapshot")
     ] = None,
     keep_current: Annotated[
-        bool, typer.Option("--keep-current", help="Let the current snapshot stay current, to compare the two.")
+        bool,
+        typer.Option("--keep-current", help="Do not make it the current snapshot, so that the two can be compared."),
     ] = False,
 ) -> None:
     """Publish finished work without annotating anything."""
@@ -67,12 +68,12 @@ def publish_all(
     snapshot = publish(
         home, Versions(model or shown.model, mesh or shown.mesh), accept=accept, make_current=not keep_current
     )
-    said = "is published, and not current" if keep_current else "is published"
-    said = "shows all that is annotated already" if snapshot.unchanged else said
+    said = "is published, but not current" if keep_current else "is published"
+    said = "already shows everything that is annotated" if snapshot.unchanged else said
     documents, mentions = plural(snapshot.documents, "document"), plural(snapshot.mentions, "mention")
     print(f"snapshot {snapshot.number} {said}: {documents}, {mentions}")
     if snapshot.exceeded and not snapshot.unchanged:
-        say(f"beyond the limits: {snapshot.exceeded}")
+        say(f"exceeds the limits: {snapshot.exceeded}")
 
 
 @snapshots_app.command(short_help="Compare two snapshots", epilog="Example: e2emern snapshots diff 41 42 --home home")
@@ -110,16 +111,16 @@ def diff(
 )
 def rollback(
     home: HomeFolder,
-    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="By default the one before.")] = None,
+    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="By default the previous one.")] = None,
     why: Why = None,
 ) -> None:
-    """Make another snapshot the current one; nothing is published afterwards until you accept it."""
+    """Make another snapshot the current one. Nothing is published after that until you accept it."""
     from e2emern.warehouse.snapshots.refs import active_rollback, roll_back
 
     done = roll_back(home, number, why=why)
     print(f"snapshot {done.shown} is current in place of {done.left}")
     if active_rollback(home):
-        say("nothing more is published until somebody does with: e2emern snapshots publish --accept WHY")
+        say("nothing is published until somebody runs: e2emern snapshots publish --accept WHY")
 
 
 @snapshots_app.command(
@@ -127,21 +128,24 @@ def rollback(
 )
 def prune(
     home: HomeFolder,
-    keep: Annotated[int, typer.Option(min=1, metavar="N", help="Newest snapshots to keep; the current one stays too.")],
+    keep: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Number of newest snapshots to keep; the current one is always kept."),
+    ],
     grace: Annotated[
         float | None,
         typer.Option(
             min=0,
             metavar="HOURS",
-            help="Also keep what was current in this time, for readers on other hosts.",
+            help="Also keep snapshots that were current within this time, for readers on other hosts.",
             show_default="a minute",
         ),
     ] = None,
 ) -> None:
-    """Delete old snapshots, and the files that no other one shows; work that was never published stays.
+    """Delete old snapshots, and the files that only they show; unpublished work is kept.
 
-    A snapshot that a reader has open stays. If the home is on storage whose locks this host does not see, give --grace
-    the time that the longest reader takes.
+    A snapshot that a reader has open is kept. If the home is on storage whose locks this host does not see, set --grace
+    to the time that the slowest reader takes.
     """
     from e2emern.warehouse.snapshots.prune import GRACE_S
     from e2emern.warehouse.snapshots.prune import prune as prune_home
@@ -154,7 +158,7 @@ def prune(
     )
     if done.in_use:
         in_use = examples([*map(str, done.in_use)], separator=", ")
-        say(f"{in_use} open or current a moment ago; the next prune takes them")
+        say(f"{in_use} open or current a moment ago; the next prune deletes them")
 
 
 @snapshots_app.command(
@@ -168,7 +172,7 @@ def relocate(home: HomeFolder) -> None:
     print(
         f"snapshots {examples([*map(str, moved)], separator=', ')} read {home} now"
         if moved
-        else f"all snapshots read {home} already"
+        else f"all snapshots already read {home}"
     )
 
 
@@ -181,7 +185,7 @@ def _listed(listed: Listed) -> str:
         f"model {one.model_version}, MeSH {one.mesh_version}"
     )
     if one.exceeded:
-        line += f"\n      beyond the limits: {one.exceeded}"
+        line += f"\n      exceeds the limits: {one.exceeded}"
     if one.accepted:
         line += f"\n      accepted by {one.accepted}"
     return line

@@ -43,16 +43,16 @@ def remove(
     home: HomeFolder,
     why: Why = None,
 ) -> None:
-    """Withdraw a source, and publish the tables without it; documents that it revised are shown as they were before.
+    """Withdraw a source, and publish the tables without it; earlier revisions of its documents are shown again.
 
-    Its files are deleted by `snapshots prune`, once no snapshot shows them. To bring the source back, name its file to
-    `annotate`.
+    `snapshots prune` deletes its files once no snapshot shows them. To bring the source back, run `annotate` with its
+    file.
     """
     from e2emern.warehouse.snapshots.withdraw import withdraw
 
     snapshot = withdraw(home, name, why=why)
     print(
-        f"snapshot {snapshot.number} is without {name}: {plural(snapshot.documents, 'document')}, "
+        f"snapshot {snapshot.number} no longer has {name}: {plural(snapshot.documents, 'document')}, "
         f"{plural(snapshot.mentions, 'mention')}"
     )
     say(f"e2emern snapshots prune deletes its files; to bring it back: e2emern annotate FILE --home {home}")

@@ -23,7 +23,7 @@ def sql(
     param: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="Value of $NAME in the query, a text; without VALUE, NULL. May be repeated."
+            metavar="NAME=VALUE", help="Value of $NAME in the query, as text; NULL without =VALUE. May be repeated."
         ),
     ] = None,
     form: Form = AnswerFormat.TABLE,

@@ -30,12 +30,12 @@ _GROUNDS = {"Disease": "underline #1a1a1a on #ff8a80", "Chemical": "underline2 #
 _OTHER_GROUND = "#1a1a1a on #d9d9d9"
 _LABEL = "italic"
 _UNBOUNDED = 1_000_000  # columns of a terminal that never wraps
-_LEAST = 16  # least width of a column of cut text
+_LEAST = 16  # minimum width of a column whose text is cut
 _PROVENANCE = ("text_sha256", "digest", "model_version", "mesh_version", "record", "source")
 
 
 class VisibleConsole(Console):
-    """A console for standard output or standard error that makes control characters of all it renders visible.
+    """A console for standard output or standard error that makes control characters visible.
 
     Pass foreign text through `visible` before it becomes a `Text`, which drops some control characters.
     """

@@ -29,7 +29,7 @@ def train(
         str | None, typer.Option(metavar="DIR|NAME", help="Encoder to start from, instead of the file's.")
     ] = None,
     silver: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Sentences that models have tagged, to learn from too.")
+        Path | None, typer.Option(metavar="FILE", help="Also learn from these sentences, tagged by `silver`.")
     ] = None,
     mesh: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Entities table.", show_default="the file's, or the bundled one")
@@ -91,9 +91,9 @@ def pretrain(
         int, typer.Option(min=1, metavar="N", help="Total number of word pieces to train on.")
     ] = 35_000_000,
     peak: Annotated[float, typer.Option(min=0.0, help="Highest learning rate.")] = 5e-4,
-    warmup: Annotated[int, typer.Option(min=0, metavar="N", help="Steps until the rate is highest.")] = 100,
+    warmup: Annotated[int, typer.Option(min=0, metavar="N", help="Steps until the highest learning rate.")] = 100,
     decay: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the steps, the last ones, in which the rate falls.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of the steps, at the end, in which the rate falls.")
     ] = 0.2,
     length: Annotated[int, typer.Option(min=8, metavar="N", help="Word pieces per row.")] = 128,
     rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows per step.")] = 32,

@@ -1,6 +1,6 @@
 """Annotate pasted text in a process of its own, started on first use and stopped when idle.
 
-The model needs a second or more to load and hundreds of megabytes, and a text of anybody may take long. So the pages
+The model takes a second or more and hundreds of megabytes to load, and an untrusted text may take long. So the pages
 never load it: this process sends one text at a time to a child (`flows.explorer.annotator_child`), and kills it at the
 time limit.
 """
@@ -29,7 +29,7 @@ class AnnotatorError(Exception):
 
 
 class Annotator:
-    """The child process that annotates. Threads may call it at the same time; it answers one after the other."""
+    """The child process that annotates. Threads may call it concurrently; it answers one request after the other."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Annotator:
         return self._ask({"text": text})
 
     def candidates(self, passages: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return what `annotate` does, of the passages of a document: section, offset and text of each."""
+        """Return the same as `annotate` for the passages of a document, given section, offset and text of each."""
         if (length := sum(len(one["text"]) for one in passages)) > LONGEST_DOCUMENT:
             raise AnnotatorError(f"the document has {length:,} characters; at most {LONGEST_DOCUMENT:,} are read")
         return self._ask({"passages": passages})

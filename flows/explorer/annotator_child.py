@@ -44,7 +44,7 @@ def main() -> None:
         except (InputError, WarehouseError) as error:
             line = {"error": one_line(error)}
         except MemoryError:
-            line = {"error": "the text needs too much memory; give less"}
+            line = {"error": "the text needs too much memory; shorten it"}
         except Exception as error:  # a fault of one text must not end the process
             line = {"error": f"unexpected {type(error).__name__}: {one_line(error)}"}
         out.write(json.dumps(line) + "\n")

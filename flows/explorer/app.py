@@ -1,4 +1,4 @@
-"""The application: the address of each page, and what becomes of errors."""
+"""The application: the address of each page, and the answers to errors."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def make_app(
 
 
 class _Faults:
-    """Middleware that answers with a page after a fault of ours, inside of `Guard`, which adds its headers."""
+    """Middleware that answers a bug of ours with a page; it is inside `Guard`, which adds its headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -118,7 +118,7 @@ def _failed(request: Request, error: Exception) -> Response:
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
-    """Answer after a fault of ours, and report it in one line."""
+    """Answer after a bug of ours, and report it in one line."""
     message = f"unexpected {type(error).__name__}: {one_line(error)}"
     site_of(request).say(f"{request.url.path}: {message}; please report it")
-    return page(request, "message.html", status=500, title="A fault of e2emern", message=message)
+    return page(request, "message.html", status=500, title="Internal error", message=message)

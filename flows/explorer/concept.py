@@ -1,4 +1,4 @@
-"""The page of a concept, with those below it or without: names, place in the trees, years, words, company."""
+"""The page of a concept, with or without those below it: names, tree positions, years, words, co-occurring concepts."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def concept(request: Request) -> Response:
 
 
 def together(request: Request) -> Response:
-    """Answer the part of the page about concepts in the same documents, which it loads by itself."""
+    """Answer the part of the page about concepts in the same documents, which the page loads separately."""
     with site_of(request).snapshots.session() as session:
         figure = session.figure("concept-together", _given(request))
         return page(request, "concept-together.html", session, figure=figure)
 
 
 def newest(request: Request) -> Response:
-    """Answer the part of the page with the newest documents, which it loads by itself."""
+    """Answer the part of the page with the newest documents, which the page loads separately."""
     given = _given(request)
     with site_of(request).snapshots.session() as session:
         figure = session.figure("concept-newest", given)

@@ -50,7 +50,9 @@ async def correct(request: Request) -> Response:
     if request.method == "POST":
         fields = await read_form(request, secrets=site_of(request).secrets)
         if fields is None:
-            return page(request, "message.html", status=403, title="Refused", message="The form is not of this page.")
+            return page(
+                request, "message.html", status=403, title="Refused", message="The form does not come from this page."
+            )
     return await anyio.to_thread.run_sync(_correct, request, fields)
 
 
@@ -112,7 +114,7 @@ def read_lines(fields: Sequence[tuple[str, str]]) -> list[Line]:
 def save(document: Document, lines: Sequence[Line], *, folder: Path, session: Session) -> Path:
     """Write the corrected document, and return the path of its file. Raises `CorrectionError`."""
     if reason := unfit(document):
-        raise CorrectionError(f"PubTator cannot hold a document with {reason}")
+        raise CorrectionError(f"PubTator cannot represent a document with {reason}")
     mentions = [mention for line in lines if line.keep for mention in mentions_of(document, line, session=session)]
     if not mentions:
         raise CorrectionError("no mention is left; a document without any would not be trained on")
@@ -185,6 +187,6 @@ def _document(row: dict[str, Any]) -> Document:
 
 
 def _writable(document: Document) -> Document:
-    """Return the document with a space for each character that PubTator cannot hold; offsets are kept."""
+    """Replace each character that PubTator cannot represent by a space, which keeps all offsets."""
     passages = tuple(Passage(one.section, one.offset, FORBIDDEN.sub(SUBSTITUTE, one.text)) for one in document.passages)
     return Document(document.document_id, document.record, passages, pmid=document.pmid)

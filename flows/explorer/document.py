@@ -1,4 +1,4 @@
-"""The page of a document: its text with marked mentions, what is known of each, its revisions and origin."""
+"""The page of a document: its text with marked mentions, details of each, its revisions and origin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVIDENCE = {
     "high": "these words mention the concept (high level)",
     "prior": "the concept is common in training documents",
 }
-"""What `how` of a mention means."""
+"""The meaning of the values of `how`."""
 
 
 def document(request: Request) -> Response:

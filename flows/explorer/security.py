@@ -4,9 +4,9 @@ A page on 127.0.0.1 is reachable for every user of the machine, and for every we
 
 * each request needs a cookie, which the browser gets in exchange for the random token in the printed address;
 * the header Host must name this server: a host name of an attacker may resolve to 127.0.0.1 (DNS rebinding);
-* a request that changes something needs the header Origin of this server and a token that only its pages hold;
-* Prometheus has no cookies: /metrics, which holds only numbers, may be read with a token of its own;
-* the content security policy allows scripts, styles and requests of this server only, and no inline script.
+* a request that changes something needs this server's Origin header and a token that only its pages have;
+* Prometheus has no cookies: /metrics, which holds only numbers, may be read with a separate token;
+* the content security policy allows only scripts, styles and requests of this server, and no inline script.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _WITHOUT_COOKIE = "Open the address that `e2emern explore` printed: it holds the
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What this server and its visitors share.
+    """The secrets that this server shares with its visitors.
 
     Attributes:
         token: in the printed address.
-        opening: in the address with which the browser is opened; it counts once, since others see it in the list of
-            processes.
+        opening: in the address with which the browser is opened; valid once, since other users see it in the list of
+        processes.
         form: in every form of our pages.
-        metrics: what Prometheus sends to read /metrics; None if it may not.
+        metrics: sent by Prometheus to read /metrics; None if it may not.
     """
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))

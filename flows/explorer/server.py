@@ -51,7 +51,7 @@ def serve(
     say(f"{home} is at {address}{secrets.token}")
     if corrections:
         say(f"corrections are written into {corrections}")
-    say("Ctrl-C ends it")
+    say("press Ctrl-C to stop")
     if opened and _has_desktop():
         webbrowser.open(address + secrets.opening)
     config = uvicorn.Config(

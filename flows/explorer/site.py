@@ -1,4 +1,4 @@
-"""What all pages share: the home, the templates, and how a page is made."""
+"""The parts that all pages share: the home, the templates, and the function that makes a page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What the pages read and write.
+    """The resources of the pages.
 
     Attributes:
         corrections: the folder of corrected documents; None if pages must not write any.
@@ -39,7 +39,7 @@ class Site:
 
 
 def site_of(request: Request) -> Site:
-    """Return what the pages of a request's application share."""
+    """Return the site of a request's application."""
     return cast(Site, request.app.state.site)
 
 

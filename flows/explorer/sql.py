@@ -1,4 +1,4 @@
-"""The SQL page: an editor, the tables and named queries at hand, the answer as table, chart and CSV."""
+"""The SQL page: an editor, lists of tables and named queries, and the answer as table, chart and CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PARAMETER = re.compile(r"\$([A-Za-z_]\w*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A query and the values of its parameters, as the address has them."""
+    """A query and the values of its parameters, from the address."""
 
     sql: str
     named: NamedQuery | None

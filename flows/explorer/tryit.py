@@ -24,7 +24,9 @@ async def tryit(request: Request) -> Response:
     if request.method == "POST":
         fields = await read_form(request, secrets=site_of(request).secrets)
         if fields is None:
-            return page(request, "message.html", status=403, title="Refused", message="The form is not of this page.")
+            return page(
+                request, "message.html", status=403, title="Refused", message="The form does not come from this page."
+            )
         text = dict(fields).get("text", "")
     else:
         text = request.query_params.get("text", "")

@@ -1,4 +1,4 @@
-"""The report of an evaluation: figures with intervals, reliability of scores, precision and recall by least score.
+"""The report of an evaluation: figures with intervals, reliability of scores, precision and recall by minimum score.
 
 It also has the learning curves of the models, and the attention of the mid level over the words of examples.
 """
@@ -29,7 +29,7 @@ def evaluation_report(found: Evaluated, folders: Sequence[Path] = (), *, device:
     """Return the report; counts of several seeds are summed, and intervals are of a bootstrap over documents.
 
     Args:
-        folders: those of the models, for their learning curves and the attention of the first; by default without.
+        folders: of the models, for their learning curves and the attention of the first; by default these are left out.
 
     Raises:
         WarehouseError: a learning curve is damaged.
@@ -114,7 +114,7 @@ def _reliability(bins: Sequence[Bin], protocol: str) -> Iterator[Curve]:
 
 
 def _tradeoff(cutoffs: Sequence[Cutoff], protocol: str) -> Iterator[Curve]:
-    """Yield a curve for each type: recall and precision at each least score."""
+    """Yield a curve for each type: recall and precision at each minimum score."""
     for kind in sorted({one.entity_type for one in cutoffs}):
         places = []
         for least in sorted({one.min_score for one in cutoffs}):
@@ -125,7 +125,7 @@ def _tradeoff(cutoffs: Sequence[Cutoff], protocol: str) -> Iterator[Curve]:
             ]
             score = Score(sum(one.tp for one in mine), sum(one.fp for one in mine), sum(one.fn for one in mine))
             if score.tp:
-                about = f"least score {least:g}: precision {score.precision:.1%}, recall {score.recall:.1%}"
+                about = f"minimum score {least:g}: precision {score.precision:.1%}, recall {score.recall:.1%}"
                 places.append(Place(score.recall, score.precision, about))
         if places:
             yield Curve(kind, places)

@@ -32,7 +32,7 @@ class Bounds:
         floor: counts of looking up the strings of the training documents; empty without any.
         ceiling: counts of gold with the concepts that are in the vocabulary.
         exact_match: counts of looking up gold spans among the names of the vocabulary; protocol `link` only.
-        omim: by (corpus, split), how many gold ids are OMIM's, and how many of these map to no MeSH record.
+        omim: by (corpus, split), the number of gold ids that are OMIM's, and how many of them map to no MeSH record.
     """
 
     floor: Counts
@@ -103,7 +103,7 @@ class LookUp:
         self._longest = max((len(words.split()) for _, words in counts), default=0)
 
     def concept_of(self, words: str, entity_type: str) -> str | None:
-        """Return the concept of these words in training; None for words not seen, or seen without a concept."""
+        """Return the concept of these words in training; None if they were not seen, or only without a concept."""
         return self._concept.get((entity_type, normalise(words)))
 
     def annotate(self, document: GoldDocument) -> list[Mention]:
@@ -129,7 +129,7 @@ class LookUp:
 
 
 def oracle(document: GoldDocument, vocabulary: Vocabulary) -> list[Mention]:
-    """Return gold as predictions: one for each concept of the vocabulary, or else one without a concept."""
+    """Return gold as predictions: one for each concept in the vocabulary, or one without a concept."""
     mentions = []
     for m in document.mentions:
         concepts = dict.fromkeys(vocabulary.canonical(concept) for concept in m.concepts)
@@ -141,7 +141,7 @@ def oracle(document: GoldDocument, vocabulary: Vocabulary) -> list[Mention]:
 
 
 def exact_match(words: str, entity_type: str, vocabulary: Vocabulary) -> str | None:
-    """Return the concept with this name, a preferred name and a smaller id first; None without any."""
+    """Return the concept with this name, preferred names and smaller ids first; None if there is none."""
     how, found = vocabulary.look_up(words, entity_type=entity_type)
     if how != "exact":
         return None
@@ -149,11 +149,11 @@ def exact_match(words: str, entity_type: str, vocabulary: Vocabulary) -> str | N
 
 
 def unmapped_omim(documents: Sequence[GoldDocument], vocabulary: Vocabulary) -> tuple[int, int]:
-    """Return how many gold ids of all mentions are OMIM's, and how many of these map to no MeSH record."""
+    """Return the number of gold ids, over all mentions, that are OMIM's, and how many of them map to no MeSH record."""
     given = [concept for d in documents for m in d.mentions for concept in m.concepts if is_omim(concept)]
     return len(given), sum(not vocabulary.canonical(concept).startswith(("C", "D")) for concept in given)
 
 
 def _commonest(found: Counter[str | None]) -> str | None:
-    """Return the most frequent concept, the first seen of equals; None if none was ever given."""
+    """Return the most frequent concept, on a tie the first one seen; None if there is none."""
     return max((concept for concept in found if concept is not None), key=lambda one: found[one], default=None)

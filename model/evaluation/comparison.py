@@ -22,7 +22,7 @@ ROUNDS = 2000
 class Difference:
     """A figure of two models, and the 95 % interval of challenger - champion.
 
-    The figure is F1; for `link` and `recall@k`, which have no false positives, the share of gold that is right.
+    The figure is F1; for `link` and `recall@k`, which have no false positives, the share of gold that is correct.
     """
 
     champion: float
@@ -53,8 +53,8 @@ class Comparison:
     Attributes:
         cells: the difference in every cell that both models are counted on.
         overall: by protocol, the difference of the mean over corpora, splits and types, whole documents.
-        pooled: by protocol, the difference of the mean over types, each from the counts of all corpora together: a
-            corpus of seven documents weighs as much as seven documents of another.
+        pooled: by protocol, the difference of the mean over types, each from the counts of all corpora together, so
+        that every document has the same weight.
     """
 
     cells: dict[Cell, Difference]
@@ -121,11 +121,11 @@ class _Draws:
 
 
 UNAIDED = "accuracy@1 without training strings"
-"""The figure of `link` if no training string is looked up, as published figures are measured."""
+"""The figure of `link` without looking up training strings, as in published figures."""
 
 
 def figure(counts: np.ndarray, protocol: str) -> np.ndarray:
-    """Return the main figure of counts (..., 3): F1, or the share that is right of given spans; 0 without any."""
+    """Return the main figure of counts (..., 3): F1, or for given spans the share that is correct; 0 without counts."""
     tp, fp, fn = (counts[..., column] for column in range(3))
     if is_of_given_spans(protocol):
         return np.asarray(tp / np.maximum(1, tp + fn))
@@ -143,7 +143,7 @@ def is_of_given_spans(protocol: str) -> bool:
 
 
 def mean_and_range(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of some seeds, the least and the greatest."""
+    """Return the mean, minimum and maximum over seeds."""
     return float(np.mean(values)), min(values), max(values)
 
 

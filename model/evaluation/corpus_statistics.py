@@ -21,12 +21,12 @@ class Statistics:
         words: runs of characters between white space.
         mentions: annotations of the types counted; the paper's "# entities".
         distinct_mentions: different words of mentions, with case, accents and punctuation folded.
-        concepts: different ids, every part of a composite id one of its own; the paper's "# NEN labels".
-        id_strings: different ids as the corpus writes them, a composite id being one.
+        concepts: different ids, each part of a composite id counted by itself; the paper's "# NEN labels".
+        id_strings: different ids as the corpus writes them, a composite id counted once.
         labels: tags of a BIO scheme; the paper's "# NER labels".
         without_concept: mentions that have no id (-1).
         composite: mentions of several concepts.
-        cut: mentions that no sentence holds whole.
+        cut: mentions that are not entirely inside one sentence.
     """
 
     corpus: str

@@ -1,8 +1,8 @@
-"""Precision and recall if only links with a score of at least a cut-off are kept, and how often scores are right.
+"""Precision and recall if only links with at least some score are kept, and the reliability of scores.
 
-Two protocols of `model.evaluation.scores` are counted at each cut-off, `mention` and `document`: what is left out is
-missed. A reliability curve compares the mean score of a bin of links with the share of them that is right (Niculescu-
-Mizil and Caruana, ICML 2005); in `link`, only links of spans that are gold are in the bins, in `mention`, all links.
+Two protocols of `model.evaluation.scores` are counted at each cut-off, `mention` and `document`; a link below the
+cut-off counts as missed. A reliability curve compares the mean score of a bin of links with the share of them that is
+correct (Niculescu-Mizil and Caruana, ICML 2005); the bins hold only links of gold spans in `link`, all in `mention`.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class ByScore:
-    """What the scores of links are worth: counts at each cut-off, and the bins that hold links."""
+    """Counts at each cut-off of the link score, and the bins of links for reliability."""
 
     cutoffs: tuple[Cutoff, ...]
     bins: tuple[Bin, ...]
 
 
 def by_score(gold: Sequence[GoldDocument], predicted: Sequence[Sequence[Mention]], *, canonical: Canonical) -> ByScore:
-    """Count what is right at each of `CUTOFFS`, and in each bin; scores are compared as float32, as stored."""
+    """Count correct links at each of `CUTOFFS`, and in each bin; scores are compared as float32, as stored."""
     return ByScore(
         tuple(_cutoffs(gold, predicted, canonical)),
         tuple(_bins(gold, predicted, canonical)),

@@ -38,7 +38,7 @@ from e2emern.model.progress import Progress, each_tenth, silent
 PROTOCOLS = ("ner", "link", "mention", "document", "paper")
 
 _CHUNK = 100  # documents at a time
-_Rankings = list[list[list[str]]]  # of each document, for each of its mentions, concepts, best first
+_Rankings = list[list[list[str]]]  # for each document and mention, concepts, best first
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
     slicer: Slicer | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Count what a model gets right in every document, under the named protocols.
+    """Count a model's correct results in every document, under the named protocols.
 
     A model without a high level is not counted under `paper`, which needs it.
     """
@@ -134,7 +134,8 @@ def _link_chunk(
 ) -> tuple[Linked, Linked, list[np.ndarray]]:
     """Return the gold spans as the cascade links them, with training strings and without.
 
-    Also return `deepest` candidates of each group; with 0, none, and the spans with training strings twice.
+    Also return `deepest` candidates of each group. If that is 0, return none, and the spans with training strings
+    twice.
     """
     texts = [text_of(document) for document in documents]
     given = [[(m.start, m.end, m.entity_type) for m in document.mentions] for document in documents]

@@ -1,4 +1,4 @@
-"""The figures of an evaluation as a tidy table, one figure a row, for the warehouse and its queries."""
+"""The figures of an evaluation as a tidy table, one figure per row, for the warehouse and its queries."""
 
 from __future__ import annotations
 
@@ -26,18 +26,25 @@ EVALUATIONS = pa.schema(
         _column("model_version", pa.string(), "Version of the model"),
         _column("mesh_version", pa.string(), "Version of the vocabulary"),
         _column("corpus", pa.string(), "Name of the gold corpus"),
-        _column("split", pa.string(), "Its split as it was named, such as dev; gold where its file names none"),
+        _column("split", pa.string(), "Name of the split, such as dev; gold if the file names none"),
         _column("protocol", pa.string(), "ner, link, mention, document or paper"),
-        _column("slice", pa.string(), "all, or the mentions that the figure is of: string seen, refined, ..."),
+        _column(
+            "slice", pa.string(), "all, or the group of mentions that the figure covers: string seen, refined, ..."
+        ),
         _column("entity_type", pa.string(), "Disease or Chemical"),
         _column("figure", pa.string(), "precision, recall, f1, accuracy@1, exact_match or recall@k"),
         _column("value", pa.float64(), "The figure, from 0 to 1"),
         _column("tp", pa.int64(), "True positives"),
-        _column("fp", pa.int64(), "False positives; null where gold spans are given", nullable=True),
+        _column("fp", pa.int64(), "False positives; null if gold spans are given", nullable=True),
         _column("fn", pa.int64(), "False negatives"),
         _column("documents", pa.int64(), "Documents of the split"),
-        _column("floor", pa.float64(), "The same figure of looking up the training mentions", nullable=True),
-        _column("ceiling", pa.float64(), "The same figure of gold, as far as the vocabulary holds it", nullable=True),
+        _column("floor", pa.float64(), "The same figure when the training mentions are looked up", nullable=True),
+        _column(
+            "ceiling",
+            pa.float64(),
+            "The same figure for the gold annotations, as far as the vocabulary has their concepts",
+            nullable=True,
+        ),
     ]
 )
 

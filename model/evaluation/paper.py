@@ -1,9 +1,9 @@
 """The paper's own protocol, only for comparison with the paper: the gold entities are given.
 
 Each sentence is paired with every concept that gold names in it, and with wrong ones of the same types. The high level
-finds the tokens that mention the concept. A mention is right if its tokens equal gold's, and every span found for a
+finds the tokens that mention the concept. A mention is correct if its tokens equal gold's, and every span found for a
 wrong concept is a false positive. (The scorer released with the paper counts neither those nor misses.) Real text comes
-without gold entities, so that this protocol does not measure how well a model annotates.
+without gold entities, so this protocol does not measure how well a model annotates.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def count_paper(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Counts:
-    """Count what the high level gets right in every document, under the protocol `paper`.
+    """Count the high level's correct results in every document, under the protocol `paper`.
 
     Args:
         wrong: number of wrong concepts for each right one.

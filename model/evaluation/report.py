@@ -1,4 +1,4 @@
-"""An evaluation as a page: Markdown tables in per cent, which are readable in a terminal too."""
+"""An evaluation as a page: Markdown tables in per cent that are also readable in a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from e2emern.model.evaluation.scores import Cell, Score
 from e2emern.model.evaluation.slices import ALL
 
 _GIVEN = "Under `paper` the gold entities of each sentence were given to the model; real text comes without them."
-_CUTOFFS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # that the page shows
+_CUTOFFS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # shown on the page
 
 
 def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: Comparison | None = None) -> str:
@@ -53,7 +53,7 @@ def write_report(evaluations: Sequence[Evaluation], bounds: Bounds, comparison: 
             lines += ["", *_aligned(_slices(evaluations, bounds, sliced))]
         scored = list(_by_score(evaluations, split))
         if len(scored) > 1:
-            lines += ["", "With only the links of a least score:", "", *_aligned(iter(scored))]
+            lines += ["", "With only the links of a minimum score:", "", *_aligned(iter(scored))]
     if comparison is not None:
         lines += ["", "## Against the other model", ""]
         lines += _aligned(_differences(comparison))
@@ -96,8 +96,8 @@ def _slices(evaluations: Sequence[Evaluation], bounds: Bounds, cells: Sequence[C
 
 
 def _by_score(evaluations: Sequence[Evaluation], split: tuple[str, str]) -> Iterator[list[str]]:
-    """Yield precision and recall at cut-offs of the link score, of the summed counts of all models."""
-    yield ["type", "least score", "`mention` P", "R", "F1", "`document` P", "R", "F1"]
+    """Yield precision and recall at cut-offs of the link score, from the summed counts of all models."""
+    yield ["type", "minimum score", "`mention` P", "R", "F1", "`document` P", "R", "F1"]
     summed: dict[tuple[str, float, str], Score] = {}
     for one in (one for evaluation in evaluations if evaluation.by_score for one in evaluation.by_score.cutoffs):
         if (one.corpus, one.split) == split and one.min_score in _CUTOFFS:

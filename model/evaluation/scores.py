@@ -68,7 +68,7 @@ Counts = dict[Cell, np.ndarray]  # int64 (documents of the split, 3): tp, fp and
 
 @dataclass(slots=True)
 class Verdict:
-    """What was right, wrong and missed of one type in one document: the slices of each item."""
+    """The correct, wrong and missed items of one type in one document, each by its slices."""
 
     right: list[Labels] = field(default_factory=list)
     wrong: list[Labels] = field(default_factory=list)
@@ -86,7 +86,7 @@ def judge_ner(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer
 def judge_mention(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer) -> Verdict:
     """Judge spans with their concept: a gold span is found if one of its concepts is predicted for it.
 
-    Every further concept that is not gold for the span is a false positive of its own.
+    Every further concept that is not gold for the span is a separate false positive.
     """
     concepts: dict[tuple[int, int], set[str]] = {}
     for m, _ in wanted:
@@ -103,7 +103,7 @@ def judge_mention(wanted: Wanted, given: Given, canonical: Canonical, slicer: Sl
 
 
 def judge_document(wanted: Wanted, given: Given, canonical: Canonical, slicer: Slicer) -> Verdict:
-    """Judge distinct concepts; each part of a composite gold id is a concept of its own, seen or unseen by itself."""
+    """Judge distinct concepts; each part of a composite gold id is a separate concept, seen or unseen by itself."""
     return _compare(
         _united(
             (canonical(concept), slicer.narrowed(labels, concept)) for m, labels in wanted for concept in m.concepts
@@ -127,7 +127,7 @@ def count(
     protocols: Iterable[str] = tuple(JUDGES),
     slicer: Slicer | None = None,
 ) -> Counts:
-    """Count what is right in every document under the protocols for raw text, in all and by slice."""
+    """Count correct results in every document under the protocols for raw text, in total and by slice."""
     slicer = slicer or Slicer.whole()
     wanted = slicer.of_gold(gold)
     given = slicer.of_predicted(gold, predicted)

@@ -1,7 +1,7 @@
 """The slices of an evaluation: mentions that are seen in training, abbreviated, composite, or refined.
 
-Gold and predicted mentions are labelled by the same rules, so that a wrong prediction counts against the slice that it
-seems to belong to. A mention without a concept is in neither slice of concepts.
+Gold and predicted mentions are labelled by the same rules, so a wrong prediction counts against the slice that it seems
+to belong to. A mention without a concept is in neither slice of concepts.
 
     string seen / unseen    whether training annotates these words (case, accents and punctuation folded) as this type
     concept seen / unseen   whether training annotates all of its concepts; under `document`, the pair's own

@@ -88,7 +88,7 @@ class EntityBank:
         return self.mean + (self.codes[rows].float() * self.scale) @ self.basis
 
     def search(self, queries: Tensor, *, within: slice, k: int, cosine: bool = False) -> list[list[int]]:
-        """Return for each query q the k concepts with the largest q . h_e of their best names, best first.
+        """Return, for each query q, the k concepts with the largest q . h_e of their best names, best first.
 
         Fewer than k if there are fewer concepts.
 
@@ -135,7 +135,7 @@ class EntityBank:
         queries = torch.stack([contexts, names / names.norm(dim=1, keepdim=True)], dim=1)  # (G, 2, D)
         projected, of_mean = queries @ self.basis.T, queries @ self.mean
         scores = np.empty((2, len(rows)), np.float32)
-        for begin in range(0, len(rows), 2**13):  # so many names fit the caches of a processor
+        for begin in range(0, len(rows), 2**13):  # this many names fit into the caches of a processor
             of = slice(begin, begin + 2**13)
             at, asks = (self._moved(each[of]) for each in (rows, np.repeat(owner, counts)))
             coordinates = self.codes[at].float() * self.scale
@@ -165,9 +165,9 @@ class EntityBank:
 
     @classmethod
     def load(cls, path: Path, *, encoder: str, vocabulary: Vocabulary) -> EntityBank | None:
-        """Read a saved bank; None if there is none, or if it is of another encoder or another vocabulary.
+        """Read a saved bank; None if there is none, or if it was built for another encoder or vocabulary.
 
-        Also None, with a warning, for a bank that is damaged: the digest of its tensors is among its metadata.
+        Also None, with a warning, for a damaged bank: its metadata holds the digest of its tensors.
         """
         if not path.exists():
             return None
@@ -275,7 +275,7 @@ def make_bank(
     rank: int = 96,
     progress: Progress = silent,
 ) -> EntityBank:
-    """Encode a vocabulary and write the bank to a path; resume a killed run, and wait for another process's."""
+    """Encode a vocabulary and write the bank to a path; resume a killed run, or wait for a process that builds it."""
     part = path.with_name(f"bank.{encoder}.{vocabulary.digest}.part")
     bank = EntityBank.build(model, vocabulary, tokenizer=tokenizer, rank=rank, part=part, progress=progress)
     bank.save(path, encoder=encoder, vocabulary=vocabulary)

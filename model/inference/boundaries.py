@@ -1,4 +1,4 @@
-"""Corrects where spans begin and end.
+"""Corrects the starts and ends of spans.
 
 Tags of single words lead to three kinds of error that rules can correct: a hyphen, a semicolon or "of the" at the end
 of a mention, half of a pair of brackets, and a part of a name instead of the whole. Examples: "migraine" and "aura" for
@@ -30,8 +30,8 @@ def settle_boundaries(
 ) -> list[Span]:
     """Return the spans without punctuation or function words at their ends, grown to the longest name of their type.
 
-    A span does not grow over one of another type. Of spans that then overlap the longest is kept, with the greatest
-    score of them.
+    A span does not grow over one of another type. If spans then overlap, the longest is kept, with the greatest of
+    their scores.
 
     Args:
         sentences: the sentences' texts of each document.
@@ -130,7 +130,7 @@ class _Line:
         return joined in vocabulary.openings or joined.count(" ") >= len(opening) > 0
 
     def _is_name(self, first: int, last: int, kind: str, vocabulary: Vocabulary) -> bool:
-        """Return whether words are one name of the vocabulary that begins and ends with a word."""
+        """Return whether words are a name of the vocabulary that begins and ends with a word."""
         named = vocabulary.concepts_named(self.folded(first, last), entity_type=kind)
         if not any(_is_annotated(vocabulary.concepts[at].tree_numbers) for at in named):
             return False

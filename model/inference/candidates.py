@@ -39,7 +39,7 @@ _ROMAN = {"I": 1, "V": 5, "X": 10}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What each source found for a group: concepts, best first."""
+    """The concepts that each source found for a group, best first."""
 
     group: Group
     exact: Sequence[int]
@@ -47,7 +47,7 @@ class Found:
     by_context: Sequence[int]
 
     def merged(self, k: int) -> list[int]:
-        """Return k concepts at most: exact matches, then two of the best by name for each of the best by context.
+        """Return at most k concepts: exact matches, then two of the best by name for each of the best by context.
 
         Concepts that have the words' head noun as a name, or these words in the training documents, are added to the k.
         """
@@ -59,7 +59,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The candidates of all groups, one group after another, and how near they are: C candidates of G groups."""
+    """The candidates of all groups, one group after another, with their similarities: C candidates of G groups."""
 
     first: np.ndarray  # int64 (G + 1,), the first candidate of each group, and their number
     concepts: np.ndarray  # int64 (C,)
@@ -74,8 +74,8 @@ class CandidateSearch:
 
     Attributes:
         tokens: word pieces in one batch of names.
-        encoded: h_e of words, (D,) each, as far as remembered.
-        nearest: the k concepts with the names nearest to words of a type, as far as remembered.
+        encoded: cache of h_e of words, (D,) each.
+        nearest: cache of the k concepts with the names nearest to words of a type.
     """
 
     model: E2emernModel
@@ -91,7 +91,7 @@ class CandidateSearch:
     def candidates(
         self, groups: Sequence[Group], spans: Sequence[Span], states: States, *, k: int = CANDIDATES
     ) -> Candidates:
-        """Return the candidates of each group: k at most from the sources, and those that match its head noun."""
+        """Return the candidates of each group: at most k from the sources, and those that match its head noun."""
         contexts, encoded = self._contexts(groups, spans, states), self._encoded(groups)
         found = self._found(groups, self._by_name(groups, encoded, k=k), contexts, k=k)
         chosen = [self._kept(each.merged(k), each.group.found) for each in found]
@@ -102,7 +102,7 @@ class CandidateSearch:
         return Candidates(first, concepts, *compared)
 
     def search(self, groups: Sequence[Group], spans: Sequence[Span], states: States, *, k: int) -> list[Found]:
-        """Return what each source finds for each group: k concepts at most, best first."""
+        """Return the concepts that each source finds for each group: at most k, best first."""
         by_name = self._by_name(groups, self._encoded(groups), k=k)
         return self._found(groups, by_name, self._contexts(groups, spans, states), k=k)
 
@@ -151,7 +151,7 @@ class CandidateSearch:
         return self.bank.search(queries, within=within, k=k, cosine=cosine)
 
     def _kept(self, concepts: list[int], found: LookedUp) -> list[int]:
-        """Return the concepts that have the words' marks and numbers, or are known by other evidence."""
+        """Return the concepts that have the marks and numbers of the words, or are supported by other evidence."""
         marks, numbers = marks_of(found.words), numbers_of(found.words)
         if not marks and not numbers:
             return concepts

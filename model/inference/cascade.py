@@ -45,7 +45,7 @@ from e2emern.model.tokenization import Window, batches_of, longest_window, make_
 from e2emern.model.version import encoder_digest
 from e2emern.model.vocabulary import Vocabulary
 
-DECODED_WORDS = 2**15  # whose tags are decoded at once
+DECODED_WORDS = 2**15  # words whose tags are decoded at once
 RECALL_BIAS = 2.0  # log-odds by which O is made less probable to find low-confidence spans; chosen on dev
 
 
@@ -57,7 +57,7 @@ class Cascade:
         model: in evaluation mode, on its device, in the precision to run in.
         selection: bool (concepts,), the concepts that may be linked to (see `Vocabulary.select`); None for all.
         tokens: word pieces in one batch; 0 for the fastest number on the device.
-        least_link: probability that a link of a given span must have.
+        least_link: minimum probability of the link of a given span.
     """
 
     model: E2emernModel
@@ -102,7 +102,7 @@ class Cascade:
     def annotate_with_evidence(
         self, texts: Sequence[Text], *, given: Given | None = None
     ) -> tuple[list[list[Mention]], Linked, Report]:
-        """Return what `annotate` does, and the candidates that each link was chosen from."""
+        """Return the same as `annotate`, and the candidates that each link was chosen from."""
         report = Report(sentences=sum(len(text.sentences) for text in texts))
         with report.timed("low"):
             states, spans = self.find_spans(texts, given=given)
@@ -125,7 +125,7 @@ class Cascade:
         return states, spans
 
     def read_spans(self, texts: Sequence[Text], *, given: Given | None = None) -> tuple[States, list[Span]]:
-        """Return what `find_spans` does, before the spans of a document are made consistent.
+        """Return the same as `find_spans`, before the spans of a document are made consistent.
 
         Listed names are among them if the resolver was fitted to refuse.
         """
@@ -238,8 +238,8 @@ class Cascade:
     ) -> list[list[Mention]]:
         """Weigh the evidence, and return the mentions of each document, ordered by start.
 
-        A span gives one mention for each concept it is linked to, or else one without a concept. A low-confidence span
-        that is not linked is left out.
+        A span gives one mention for each concept it is linked to, or one without a concept. A low-confidence span that
+        is not linked is left out.
 
         Args:
             given: the spans are known to be mentions.
@@ -271,7 +271,7 @@ def load_cascade(
 
     Args:
         mesh: entities table.
-        banks: folder that keeps a bank that is built here.
+        banks: folder for a bank that has to be built.
         dtype: of the weights; by default the fastest of the device.
         fitted: use the resolver of the configuration; if false, one that is still to be fitted.
 

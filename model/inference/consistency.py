@@ -5,9 +5,9 @@ The low level reads one sentence at a time. The whole document decides four thin
 * Words with a confident span in one place keep a low-confidence span in another.
 * An abbreviation means its long form everywhere (Schwartz and Hearst 2003), and so does a short name in brackets after
   another name.
-* An abbreviation is not a mention if its long form is none.
+* An abbreviation is not a mention if its long form is not one.
 * The same words have one type. It is the type of the long form or of its end ("ribavirin-induced hemolytic anemia" is
-  an anemia, and so is RIHA), or else the type with the greatest total probability.
+  an anemia, and so is RIHA), otherwise the type with the greatest total probability.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from e2emern.model.inference.grouping import Span
 from e2emern.model.tokenization import Window
 from e2emern.model.vocabulary import normalised
 
-CONFIDENT = 0.5  # least probability of a span that decides the type of its abbreviation
+CONFIDENT = 0.5  # minimum probability of a span that decides the type of its abbreviation
 
 Place = tuple[int, int, int]
 """Start and end in code points of the document, and the window."""
@@ -39,7 +39,7 @@ def agree(
     Args:
         sentences: the sentences' texts of each document.
         abbreviations: short form to long form, of each document.
-        threshold: least probability of a span at the best place of its words in the document.
+        threshold: minimum probability of a span at the best place of its words in the document.
     """
     found: dict[int, list[Span]] = {}
     for span in spans:
@@ -111,7 +111,7 @@ def _added(
     windows: Sequence[Window],
     sentences: Sequence[str],
 ) -> list[Span]:
-    """Return a span for each occurrence of the short form as a word, of the long form's type and probability."""
+    """Return a span, with the long form's type and probability, for each occurrence of the short form as a word."""
     added = []
     for place in _occurrences(short, places, windows, sentences):
         start, end, at = place

@@ -39,12 +39,12 @@ FEATURES = (
 NONE_FEATURES = (
     "bias",  # 1
     "ner",  # log-odds of the spans
-    "unlikely",  # the low level proposes none of them: they are a listed name
+    "unlikely",  # the low level proposes none of the spans: they are a listed name
     "marked",  # log-odds of the words being a mention in training text, if positive
-    "unmarked",  # those of their being none, if positive
+    "unmarked",  # log-odds of the words not being one, if positive
 )
-LEAST_CONFIDENCE = 0.05  # probability, at its best place in the document, of a span that the low level proposes
-COMPARED_NAMES = 4  # of a concept, for the spelling; more cost time and add little
+LEAST_CONFIDENCE = 0.05  # minimum probability, at its best place in the document, of a span of the low level
+COMPARED_NAMES = 4  # per concept, for the spelling; more cost time and add little
 NO_DEPTH = 5
 
 
@@ -119,7 +119,7 @@ def none_features_of(groups: Sequence[Group], *, ner: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the words of its group say of each candidate, (C,) each."""
+    """What the words of a group say about each of its candidates, (C,) each."""
 
     named: np.ndarray  # bool, it has them as a name
     preferred: np.ndarray  # bool, as its preferred name
@@ -128,7 +128,7 @@ class _Known:
 
     @classmethod
     def of(cls, groups: Sequence[Group], candidates: Candidates, *, concepts: int) -> _Known:
-        """Look the candidates up in what was found for their groups, of a vocabulary of so many concepts."""
+        """Look up the candidates in the findings for their groups; `concepts` is the size of the vocabulary."""
         keys = owners_of(candidates.first) * concepts + candidates.concepts  # ascending only by group
         order = np.argsort(keys)
 
@@ -152,16 +152,16 @@ class _Known:
 
 
 def _is_one(group: Group, vocabulary: Vocabulary) -> bool:
-    """Return whether the words name one concept, or several of the same preferred name."""
+    """Return whether the words name one concept, or several with the same preferred name."""
     named = group.found.named
     return len(named) == 1 or len({normalised(vocabulary.concepts[at].name) for at in named}) == 1
 
 
 @lru_cache(maxsize=2)
 def _traits_of(vocabulary: Vocabulary) -> np.ndarray:
-    """Return of each concept whether it is a descriptor, a supplementary record, its depth, and the log of its names.
+    """Return, for each concept: is a descriptor, is a supplementary record, depth, log of its number of names.
 
-    float32 (concepts, 4)
+    The shape is (concepts, 4), in float32.
     """
     return np.array(
         [

@@ -1,4 +1,4 @@
-"""Groups spans of a document that mean the same, so that they are linked as one.
+"""Groups spans of a document that have the same meaning, so that they are linked together.
 
 Repeats of a string form one group. An abbreviation belongs to the group of its long form (Schwartz and Hearst 2003),
 and so does a name in brackets after another name. A span that names several concepts ("breast and ovarian cancer")
@@ -42,7 +42,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The spans of a document that are linked as one, and what their words can mean.
+    """The spans of a document that are linked together, and what their words can mean.
 
     The words are the long form, a part of a composite mention, or the span's own words.
     """

@@ -19,12 +19,12 @@ from e2emern.model.network import Attended, E2emernModel
 from e2emern.model.tagging import tag_mention
 from e2emern.model.tokenization import batches_of, pad
 
-WIDER = 4  # batches of the mid level than of the encoder, which holds more for each word piece
+WIDER = 4  # size of the mid level's batches relative to the encoder's, which needs more memory per word piece
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Which candidates are asked of which window: those of a group, in every window with one of its spans.
+    """The pairs of window and candidate to score: the candidates of a group, in every window with one of its spans.
 
     The P questions are grouped into Q pairs of a window and a group, ordered by window.
     """

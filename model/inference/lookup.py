@@ -1,4 +1,4 @@
-"""What the names of the vocabulary and the training documents say of words, whatever document these are in."""
+"""Look words up among the names of the vocabulary and the training documents, independent of their document."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from e2emern.model.inference.training_strings import TrainingStrings
 from e2emern.model.spelling import american
 from e2emern.model.vocabulary import Vocabulary, normalised
 
-MOST_HEADS = 2  # concepts that match the head noun
-REMEMBERED = 50_000  # words that are kept: 100 MB
+MOST_HEADS = 2  # maximum concepts that match the head noun
+REMEMBERED = 50_000  # maximum words in the cache: 100 MB
 
 _JOINED = re.compile(r"\s*(?:,\s*(?:and/or|and|or)?|/|\band/or\b|\band\b|\bor\b)\s+|/")
 
@@ -36,7 +36,7 @@ class LookedUp:
 
 
 class LookUps:
-    """Looks words up, and remembers what it found.
+    """Looks words up, and caches the results.
 
     Args:
         strings: what the training documents call the concepts.
@@ -95,7 +95,7 @@ def parts_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> list[st
 
 
 def heads_of(words: str, *, entity_type: str, vocabulary: Vocabulary) -> tuple[int, ...]:
-    """Return the concepts, two at most, named by the longest suffix that is a name: "tumors" of "ocular tumors"."""
+    """Return the concepts, at most two, named by the longest suffix that is a name: "tumors" of "ocular tumors"."""
     split = words.split()
     for begin in range(1, len(split)):
         if found := vocabulary.look_up(" ".join(split[begin:]), entity_type=entity_type)[1]:

@@ -1,4 +1,4 @@
-"""Rank the candidates of each mention: what else its words could have meant, and how probable that was."""
+"""Rank the candidates of each mention: the concepts that its words could mean, with their probabilities."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def rank_candidates(
     The first candidate of a linked mention is its own concept.
 
     Args:
-        linked: what `Cascade.annotate_with_evidence` returned with the mentions.
-        most: candidates for each mention.
+        linked: returned by `Cascade.annotate_with_evidence` with the mentions.
+        most: maximum candidates for each mention.
     """
     ranked: dict[_Place, list[tuple[Candidate, ...]]] = {}
     none = none_features_of(linked.groups, ner=linked.confidence) @ cascade.resolver.none_weights
@@ -59,7 +59,7 @@ def _rank(linked: Linked, at: int, cascade: Cascade, *, none: float) -> tuple[Ca
 
 
 def _of(mention: Mention, ranked: Sequence[tuple[Candidate, ...]]) -> tuple[Candidate, ...]:
-    """Return the candidates of the group that the mention is from; the words of a composite belong to several."""
+    """Return the candidates of the mention's group; the words of a composite belong to several groups."""
     if mention.mesh_id is None:
         return ranked[-1]
     return next(each for each in reversed(ranked) if each and each[0].mesh_id == mention.mesh_id)

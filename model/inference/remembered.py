@@ -1,4 +1,4 @@
-"""A bounded memory of what repeats: most mentions of a chunk of documents have words that earlier ones had."""
+"""A bounded cache: most mentions of a chunk of documents have words that earlier ones had."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 
 class Remembered(Generic[Key, Value]):
-    """The values of the keys that were asked for last, `most` of them; threads may share it."""
+    """A cache of the `most` most recently used keys; threads may share it."""
 
     def __init__(self, most: int) -> None:
         self._asked = self._found = 0
@@ -20,7 +20,7 @@ class Remembered(Generic[Key, Value]):
         self._lock = Lock()
 
     def of(self, keys: Sequence[Key], make: Callable[[list[Key]], Iterable[Value]]) -> list[Value]:
-        """Return the value of each key; `make` returns those of the keys that are not remembered, each given once."""
+        """Return the value of each key; `make` computes the values of missing keys, each given once."""
         known: dict[Key, Value] = {}
         missing: dict[Key, None] = {}
         with self._lock:
@@ -43,7 +43,7 @@ class Remembered(Generic[Key, Value]):
         return [known[key] for key in keys]
 
     def take_counts(self) -> tuple[int, int]:
-        """Return how many values were asked for since the last call, and how many of them were remembered."""
+        """Return the number of requested values since the last call, and how many of them were in the cache."""
         with self._lock:
             counts = self._asked, self._found
             self._asked = self._found = 0

@@ -143,7 +143,7 @@ class Resolver:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return each group's best candidate, a position among all or -1, and its probability, (G,) each.
 
-        A group without candidates has none, and so has one that "none of them" fits better.
+        It is -1 for a group without candidates, and if "none of them" is more probable.
 
         Args:
             none_features: the evidence for "none of them", (G, none features); None for spans known to be mentions.
@@ -159,7 +159,7 @@ class Resolver:
         return np.where(none > greatest, -1, best), probability
 
     def evidence(self, features: np.ndarray, first: np.ndarray, chosen: np.ndarray) -> list[str]:
-        """Return the kind of evidence, a key of `EVIDENCE`, without which each choice would lose most to its rival.
+        """Return, for each choice, the kind of evidence (a key of `EVIDENCE`) that most favours it over its rival.
 
         The rival is the next best candidate of the group; that of a single candidate has no evidence.
 
@@ -202,7 +202,7 @@ class Resolver:
             units: of the hidden layer of one fit.
             fits: number of random initialisations; their mean is one resolver with the hidden units of all.
             decay: of the squared weights, on standardised features.
-            remembered: a resolver whose counts of the training documents the new one takes over.
+            remembered: a resolver whose counts of the training documents the new one keeps.
         """
         choices, mean, deviation = _Choices.of(examples).standardised()
         fitted = [_fit_once(choices, seed=seed, units=units, decay=decay, steps=steps) for seed in range(fits)]
@@ -223,7 +223,7 @@ class Resolver:
 
 
 def _ruled(scores: np.ndarray, features: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Return the scores of the candidates of groups, with those ruled out that a sole name rules out."""
+    """Return the scores of the candidates of groups, after ruling out those that an unambiguous name excludes."""
     named = (features[:, _EXACT] > 0) & (features[:, _SOLE] > 0)
     rival = ~named & ((features[:, _PRIOR] >= OFTEN) | (features[:, _TRAINED] != 0))
     decided = reduce_runs(np.maximum, named, first, empty=0.0) > reduce_runs(np.maximum, rival, first, empty=0.0)
@@ -232,7 +232,7 @@ def _ruled(scores: np.ndarray, features: np.ndarray, first: np.ndarray) -> np.nd
 
 @dataclass(frozen=True, slots=True)
 class _Choices:
-    """The examples as tensors: N groups of K candidates at most, and "none of them" as the last choice."""
+    """The examples as tensors: N groups of at most K candidates, and "none of them" as the last choice."""
 
     table: Tensor  # (N, K, features)
     live: Tensor  # bool (N, K), whether the candidate exists

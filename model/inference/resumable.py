@@ -45,7 +45,7 @@ class Part:
 
 @contextmanager
 def open_part(path: Path, *, of: Sequence[str], size: int) -> Iterator[Part]:
-    """Open a part and lock it against other processes; empty it if it depends on something else.
+    """Open a part and lock it against other processes; empty it if it was made from something else.
 
     Args:
         of: all that the vectors depend on.

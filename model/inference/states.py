@@ -1,4 +1,4 @@
-"""What the encoder makes of the windows of a chunk of documents: H of all of them in one tensor."""
+"""The encoder's output for the windows of a chunk of documents: H of all of them in one tensor."""
 
 from __future__ import annotations
 

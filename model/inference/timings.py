@@ -1,4 +1,4 @@
-"""A report of an annotation: what the levels did, and how long each stage took."""
+"""A report of an annotation: counts of each level, and the time of each stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Report:
-    """What the levels did, the seconds of each stage, and of what was asked of each memory, how much it had."""
+    """Counts of the levels, the seconds of each stage, and the requests and hits of each cache."""
 
     sentences: int = 0
     spans_found: int = 0
@@ -31,13 +31,13 @@ class Report:
         return self
 
     def recall(self, what: str, counts: tuple[int, int]) -> None:
-        """Add how many values were asked of a memory (`remembered`), and how many it had."""
+        """Add the number of values requested from a cache (`remembered`), and the number of hits."""
         asked, found = self.remembered.get(what, (0, 0))
         self.remembered[what] = asked + counts[0], found + counts[1]
 
     @property
     def shares(self) -> dict[str, float]:
-        """The share of what was asked of each memory that it had."""
+        """The hit rate of each cache."""
         return {what: round(found / asked, 3) for what, (asked, found) in self.remembered.items() if asked}
 
     @contextmanager

@@ -1,7 +1,7 @@
-"""What the training documents call the concepts, and which names they leave unmarked.
+"""Count the strings that training documents use for concepts, and the names that they leave unmarked.
 
-A string that training annotates is the best evidence there is for its concept. A name of the vocabulary that training
-often leaves unmarked ("death", "water") is seldom a mention. Both are counts, which ship with the model.
+A string that training annotates is the best evidence for its concept. A name of the vocabulary that training often
+leaves unmarked ("death", "water") is rarely a mention. These counts ship with the model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from e2emern.model.inference.listed_names import ListedNames, runs_of_words
 from e2emern.model.spelling import american
 from e2emern.model.vocabulary import Vocabulary, bag_of_words
 
-LEAST_SHARE = 0.1  # of a string's mentions, for a concept to be kept
+LEAST_SHARE = 0.1  # minimum share of a string's mentions for a concept to be kept
 
 Counts = Mapping[str, Mapping[str, int]]
 
@@ -27,8 +27,8 @@ class TrainingStrings:
     """Counts of the training documents, by entity type and words as `fold` returns them.
 
     Attributes:
-        meant: by type and words, how many mentions mean each concept; a concept with a small share is left out.
-        occurrences: by type and words, how often they are a mention, and how often they are not.
+        meant: by type and words, the number of mentions of each concept; concepts with a small share are left out.
+        occurrences: by type and words, how often they are a mention, and how often not.
     """
 
     meant: Mapping[str, Counts] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """The mean of the weights of several models (model soups, Wortsman et al. 2022).
 
-Models that were trained from one encoder by one recipe, with different seeds, are so near that their mean is a model
-too. It finds more mentions than they do, and makes more errors; further training starts from it. A mean with a negative
-share moves what one model learned to another: model + (further - before) (task arithmetic, Ilharco et al. 2023).
+Models trained from one encoder by one recipe, with different seeds, are so similar that their mean is a working model.
+It finds more mentions than they do, and makes more errors; further training starts from it. Negative shares transfer
+what one model learned to another: model + (further - before) (task arithmetic, Ilharco et al. 2023).
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def average(
     first: a model in a folder without that file is never overwritten.
 
     Args:
-        shares: of each model, with a sum of 1; equal ones if none are given.
+        shares: one per model, with a sum of 1; equal by default.
         fitted: values that were fitted to a similar model (`read_fitted`), for the resolver; None: it is not fitted.
 
     Raises:
         RecipeError: a folder is not an e2emern model, models differ in shapes, tags or word pieces, one is named twice,
-            `output` is one of them or holds a model that is not a mean, or the shares are not one for each model with
-            a sum of 1.
+            `output` is one of them or holds a model that is not a mean, or the shares are not one per model with a sum
+            of 1.
     """
     if shares and (len(shares) != len(folders) or abs(sum(shares) - 1) > SHARES_DIFFER):
         found = f"{plural(len(shares), 'share')} with a sum of {sum(shares):g}"

@@ -18,18 +18,18 @@ def epochs_that_fit(steps: Sequence[int], *, at: int, seconds_a_step: float, sec
     """Return how many epochs end within the time that is left.
 
     Args:
-        steps: of each epoch.
+        steps: number of steps of each epoch.
         at: step that the training has reached.
         seconds_a_step: measured on this host.
-        seconds_left: of the budget; may be negative.
+        seconds_left: seconds left in the budget; may be negative.
     """
     return sum(max(0, end - at) * seconds_a_step <= max(0.0, seconds_left) for end in accumulate(steps))
 
 
 def none_fits(epoch_s: float, max_hours: float) -> RecipeError:
-    """Return the error of a training of which no epoch fits into its budget."""
+    """Return the error of a training whose budget is too small for an epoch."""
     return RecipeError(
-        f"not trained: an epoch takes about {in_hours(epoch_s)} on this host, and max_hours is {max_hours:g}; raise "
+        f"not trained: an epoch takes about {in_hours(epoch_s)} on this host, but max_hours is {max_hours:g}; raise "
         "max_hours (setting, or parameter of the run), train on a faster host, or take a smaller recipe"
     )
 

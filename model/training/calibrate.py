@@ -5,14 +5,14 @@
 Four things are fitted:
 
 * the weights of the resolver, by likelihood, on the spans that the low level finds. These include wrong and
-  low-confidence ones, so that "none of them" is learned too. Every second example loses its training strings, so that
-  words that training does not have are linked well too.
+low-confidence ones, so that "none of them" is learned too. The training strings are hidden in every second example,
+so that words that are not in training are linked well too.
 * the bias of "none of them", for `document` F1, by cross-validation over documents.
 * the utility of "none of them" for gold spans, for accuracy, by cross-validation.
-* the least probability of a span that is not linked, for `ner` F1, by cross-validation.
+* the minimum probability of a span that is not linked, for `ner` F1, by cross-validation.
 
-F1 is the mean over corpora and types. The reported accuracy is cross-validated too, since figures on the documents of
-the fit are too high.
+F1 is the mean over corpora and types. The reported accuracy is cross-validated too, since figures on the documents used
+for fitting are too high.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from e2emern.model.seen import Seen, add_seen, identities, read_seen, unseen
 from e2emern.model.vocabulary import Vocabulary
 
 THRESHOLDS = (0.0, *(round(1 / (1 + math.exp(-log_odds / 2)), 5) for log_odds in range(-2, 19)))
-"""Of a span that is not linked, half a unit of log-odds apart: 0.26892, ..., 0.99988."""
+"""Thresholds for a span that is not linked, half a unit of log-odds apart: 0.26892, ..., 0.99988."""
 NEAR = 2
 """Steps of `THRESHOLDS` by which a threshold may move if a model is trained further: one unit of log-odds."""
 FOLDS = 5
@@ -119,8 +119,8 @@ def tune_folder(
     """Fit the model of a folder as `tune` does, and keep the result there; the documents are then seen (`model.seen`).
 
     Args:
-        near: a threshold from which the new one may differ by `NEAR` steps.
-        progress: reports on a new bank.
+        near: a threshold from which the new one may differ by at most `NEAR` steps.
+        progress: called while a new bank is built.
 
     Raises:
         FileError: the model or an ancestor was trained on one of the documents.
@@ -162,7 +162,7 @@ def read_fitted(folder: Path) -> dict[str, Any] | None:
 
 
 def remember(resolver: Resolver, documents: Sequence[GoldDocument], *, vocabulary: Vocabulary) -> Resolver:
-    """Return a resolver that knows which concepts training documents name, and how."""
+    """Return a resolver with the counts of the concepts and strings of training documents."""
     return replace(
         resolver,
         prior=count_concepts(documents, vocabulary=vocabulary),
@@ -187,7 +187,7 @@ def partly_unaided(examples: Sequence[Example]) -> list[Example]:
 
 
 def fit_given(cascade: Cascade, documents: Sequence[GoldDocument], *, of_folds: Sequence[Resolver]) -> float:
-    """Return the utility of "none of them" with which most gold spans of documents are linked or left as gold is.
+    """Return the utility of "none of them" with which the most gold spans are linked, or left unlinked, as in gold.
 
     Each is scored by the resolver that was fitted without its fold.
     """

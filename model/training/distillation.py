@@ -1,8 +1,7 @@
 """Sentences that teacher models have tagged, to train a student (knowledge distillation, Hinton et al. 2015).
 
-An ensemble is better than each of its models, and a single model can learn its predictions from text that nobody has
-annotated. The teachers' mean probabilities of each word's tags are kept, not just the best tag: their uncertainty
-carries information.
+An ensemble is better than each of its models, and a single model can learn its predictions from unannotated text. The
+teachers' mean probabilities of each word's tags are kept, not just the best tag: their uncertainty carries information.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class SilverBatch:
 
 
 class Silver:
-    """Tagged sentences in an endless sequence of batches of similar length; each pass has another order.
+    """Tagged sentences in an endless sequence of batches of similar length; each pass has a different order.
 
     Args:
         sentences: for each, the ids of its pieces, the first piece of each word, and probabilities (words, L).
@@ -152,7 +151,7 @@ def read_silver(
         raise RecipeError(f"{path}: expected tagged sentences, as `e2emern silver` writes them")
     wanted, found = described(table, tags=tags, tokenizer=tokenizer).schema.metadata, table.schema.metadata or {}
     if any(found.get(key) != value for key, value in wanted.items()):
-        raise RecipeError(f"{path}: its sentences were tagged by models of other tags or other word pieces")
+        raise RecipeError(f"{path}: its sentences were tagged by models with other tags or word pieces")
     sentences = list(_sentences(table, labels=len(tags)))
     return Silver(sentences, padding=int(tokenizer.pad_token_id), tokens=tokens, seed=seed)
 

@@ -23,7 +23,7 @@ def reading(encoder: str, *, folder: Path) -> Iterator[str]:
     """Yield the place of an encoder, to read it from (`recipe.find_encoder`).
 
     Raises:
-        MissingExtraError: it is of the package that the extra `train` installs.
+        MissingExtraError: it is in the package that the extra `train` installs.
         RecipeError: it cannot be read, or the hub does not answer.
     """
     name = find_encoder(encoder, folder=folder)
@@ -42,7 +42,7 @@ def reading(encoder: str, *, folder: Path) -> Iterator[str]:
 def check_pieces(encoder: str, *, tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> None:
     """Raise RecipeError if a tokenizer is not the encoder's own.
 
-    For a folder without a tokenizer transformers makes an empty one.
+    For a folder without a tokenizer, transformers makes an empty one.
     """
     pieces, embedded = len(tokenizer), len(cast(nn.Embedding, network.get_input_embeddings()).weight)
     if not embedded / 2 <= pieces <= embedded:  # tables are padded, but never to twice the size
@@ -64,4 +64,4 @@ def _ask_hub(name: str) -> None:
     except (HfHubHTTPError, ValueError):
         return  # not a name of the hub: transformers reports that
     except Exception as error:  # HTTP clients raise errors of many types: the hub cannot be reached
-        raise OSError(f"there is no such folder, and the hub does not answer: {error}") from error
+        raise OSError(f"no such folder, and the hub does not answer: {error}") from error

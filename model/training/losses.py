@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from e2emern.model.network import BilinearAttention, E2emernModel, mean_pooled
 from e2emern.model.training.samples import Batch
 
-NAME_GROUPS = 2  # of names of similar length, to save padding
+NAME_GROUPS = 2  # groups of names of similar length, to save padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The divisors of the losses of a batch: how many tokens, pairs and spans count in it."""
+    """The divisors of the losses of a batch: its counted tokens, pairs and spans."""
 
     tokens: Tensor
     asked: Tensor
@@ -134,7 +134,7 @@ def candidate_loss(scores: Tensor, right: Tensor, *, total: int | None = None) -
     """Return the cross-entropy of a gold span's concept among the entities of the batch (InfoNCE; ours).
 
     The bilinear attention's scores, averaged over the words of a span, also retrieve candidates; this loss trains them
-    to.
+    for that.
 
     Args:
         scores: (S, M), one row per gold span.
@@ -158,7 +158,7 @@ def groups_of_names(ids: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
 def _encode(model: E2emernModel, groups: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """Return H of each group of (ids, mask), with one look-up of the word embeddings for all.
 
-    The gradient of a look-up is as large as the embeddings, however few pieces it reads.
+    The gradient of a look-up is as large as the embeddings, no matter how few pieces it reads.
     """
     flat = torch.cat([ids.flatten() for ids, _ in groups])
     embedded = model.encoder.get_input_embeddings()(flat).split([ids.numel() for ids, _ in groups])

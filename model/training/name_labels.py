@@ -1,13 +1,13 @@
-"""Names of the vocabulary as mentions of text that teachers have tagged.
+"""Label names of the vocabulary as mentions in text that teachers have tagged.
 
 Teachers miss names that their corpora lack, such as "COVID-19", and a student would learn to miss them too. So every
-occurrence of a listed name (`inference.listed_names`) becomes a mention if this kind of name is one:
+occurrence of a listed name (`inference.listed_names`) becomes a mention, depending on the kind of name:
 
 * diseases of an organ system, infections and mental disorders (trees C01 to C20 and F03) always are, except for symbols
   in capitals;
-* any other name of a disease is one if, on average over its occurrences, the teachers believe so of its most probable
-  word;
-* a name of a chemical is one if they believe so of its least probable word, to a degree that depends on its trees.
+* any other name of a disease is one if, on average over its occurrences, the teachers give its most probable word a
+high enough probability;
+* a name of a chemical is one if they give its least probable word one; the threshold depends on its trees.
 
 The words around a name keep the teachers' probabilities, and so do names that are not accepted.
 """

@@ -43,7 +43,7 @@ from e2emern.model.training.encoders import check_pieces, reading
 from e2emern.model.training.recipe import RecipeError
 from e2emern.model.training.trainer import add_row, check_free, check_same
 
-MASKED_SHARE = 0.2  # of the words; small encoders gain up to there (Wettig et al. 2023, arXiv 2202.08005, section 4)
+MASKED_SHARE = 0.2  # of the words; small encoders gain up to this (Wettig et al. 2023, arXiv 2202.08005, section 4)
 REPORT_EVERY = 20  # steps
 DONE = "pretraining.json"
 STABLE = "stable"  # folder of the checkpoint from before the rate falls
@@ -174,7 +174,7 @@ def pretrain(
 
     Args:
         tokens: word pieces to see in all.
-        length: word pieces a row.
+        length: word pieces per row.
         peak: highest learning rate.
         warmup: steps.
         decay: share of the steps over which the rate falls to zero.
@@ -192,7 +192,7 @@ def pretrain(
     torch.manual_seed(seed)  # of the new prediction head
     model, tokenizer = _load(encoder)
     if length > (most := positions_of(model.encoder)):
-        raise RecipeError(f"length is {length}, and encoder {encoder} reads {most} word pieces at most")
+        raise RecipeError(f"length is {length}, but encoder {encoder} reads at most {most} word pieces")
     rows = pack_text(text, tokenizer=tokenizer, length=length, folder=output)
     nn.Module.to(model, device).train()
     if torch.device(device).type == "cpu":  # at 128 pieces, 20 % faster on CPUs than the fused attention
@@ -206,7 +206,7 @@ def pretrain(
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     first = _resume(output, made_from, steps, model=model, optimizer=optimizer)
     if first is None:
-        return log(f"{output} is pre-trained already")
+        return log(f"{output} is already pre-trained")
     run = _Run(model, tokenizer, optimizer, rows, steps, made_from, device=device, output=output, log=log)
     if run.take_steps(first, save_every=save_every, stop_after=stop_after):
         run.finish()
@@ -214,7 +214,7 @@ def pretrain(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What the steps of a pre-training share.
+    """The state that the steps of a pre-training share.
 
     Attributes:
         rows: word pieces (rows, length).
@@ -277,7 +277,7 @@ class _Run:
         return loss
 
     def report(self, done: int, recent: list[float], *, rate: float) -> None:
-        """Log the mean loss since the last report, and add it to the curve; `rate` is in word pieces a second."""
+        """Log the mean loss since the last report, and add it to the curve; `rate` is in word pieces per second."""
         mean = sum(recent) / len(recent)
         left = (self.steps - done) * self.made_from["rows_per_step"] * self.made_from["length"] / rate
         self.log(f"step {done}/{self.steps} loss {mean:.4f} {rate:.0f} tokens/s, {left / 60:.0f} min left")
@@ -375,7 +375,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Pre-train from the command line."""
     parser = argparse.ArgumentParser(prog="python -m e2emern.model.training.pretrain", description=__doc__)
     parser.add_argument("--encoder", required=True, help="a transformers folder or hub name to start from")
-    parser.add_argument("--text", required=True, type=Path, help="one passage a line, plain or .xz")
+    parser.add_argument("--text", required=True, type=Path, help="one passage per line, plain or .xz")
     parser.add_argument("--output", required=True, type=Path, help="where the encoder, its checkpoint and curve go")
     parser.add_argument("--tokens", type=int, default=35_000_000, help="word pieces to see (default: %(default)s)")
     parser.add_argument("--peak", type=float, default=5e-4, help="highest learning rate (default: %(default)s)")

@@ -56,7 +56,7 @@ class Recipe:
     auxiliary: tuple[str, ...] = ()  # further splits to train on, which the resolver does not count
     auxiliary_share: float = 1.0  # of the auxiliary sentences, in each epoch
     replay_share: float = 1.0  # of the sentences of `train`, in each epoch
-    correction_weight: float = 1.0  # times that an epoch reads each sentence of a corrected document
+    correction_weight: float = 1.0  # how often an epoch reads each sentence of a corrected document
     names_only: tuple[str, ...] = ()  # auxiliary splits whose mentions are masked unless they are names
     tag_scheme: str = "BIO"
     attention: str = "bilinear"
@@ -70,8 +70,8 @@ class Recipe:
     silver_weight: float = 1.0
     epochs: int = 8
     patience: int = 0  # stop after this many epochs without gain on dev; 0: never
-    tokens: int = 1024  # word pieces a batch
-    accumulate: int = 1  # batches a step
+    tokens: int = 1024  # word pieces per batch
+    accumulate: int = 1  # batches per step
     encoder_rate: float = 3e-4
     head_rate: float = 1e-3
     schedule: str = "linear"
@@ -251,7 +251,7 @@ def find_encoder(name: str, *, folder: Path) -> str:
 
 
 _LARGEST_FILE = 250_000  # bytes; ten times a file of many corpora and a large search space
-_MOST_DOTS = 200  # of a line: the time to read a key of many parts grows with their square
+_MOST_DOTS = 200  # in a line: the time to read a key is quadratic in its parts
 _MANY_DIGITS = re.compile(r"[0-9a-fA-F_]{200}")  # of a number that no float can hold
 _SHOWN = 500  # characters of a message
 _OTHER_KEYS = ("corpus", "corpora", "silver", "mesh", "search")
@@ -263,7 +263,7 @@ _CHOICES = {
     "schedule": SCHEDULES,
 }
 _MANY = float("inf")
-_LARGEST = 1e38  # of 32 bits
+_LARGEST = 1e38  # of a 32-bit float
 _LARGEST_SEED = 10**12  # seed and step share 64 bits
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "tokens", "accumulate", "random_negatives"), (1, _MANY)),

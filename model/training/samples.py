@@ -1,8 +1,8 @@
 """Training samples (section 3.3): sentences with their gold tags, and batches with candidate entities.
 
 A sentence is encoded once and shared by all entities of its batch: those that it mentions, those that other sentences
-mention, hard negatives that share a word with a correct answer, and random ones. Every epoch draws other entities and
-another name of each.
+mention, hard negatives that share a word with a correct answer, and random ones. Every epoch draws different entities
+and different names of them.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ class Sampler:
     """Draws the batches of an epoch; the same (seed, epoch) gives the same batches.
 
     Args:
-        shares: how often an epoch reads the sentences of a split, 1 for those not named. Of a share below 1, the next
-            epoch takes the next ones.
+        shares: how often an epoch reads the sentences of a split; 1 by default. If a share is below 1, the next epoch
+        continues with the next sentences.
     """
 
     def __init__(
@@ -218,7 +218,9 @@ class Sampler:
                 allowed[row, first, at] = True
             for begin, end in sample.masked:
                 allowed[row, first[begin:end]] = True
-            unlinked = {kind for *_, kind, concepts in sample.mentions if not concepts}  # may be any of their type
+            unlinked = {
+                kind for *_, kind, concepts in sample.mentions if not concepts
+            }  # may be any concept of the type
             if sample.masked:
                 unlinked |= set(sample.annotated)
             known[row] = [

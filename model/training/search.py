@@ -25,7 +25,7 @@ AfterEpoch = Callable[[int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A key with one of some values."""
+    """A key whose value is one of several."""
 
     values: tuple[Any, ...]
 
@@ -183,7 +183,7 @@ def _optuna() -> Any:
 
 
 def _check_same(study: optuna.Study, about: Sequence[Any], output: Path) -> None:
-    """Record in a new study what it is about; raise RecipeError if an old one is about something else."""
+    """Record recipe, space and data in a new study; raise RecipeError if an existing one has others."""
     wanted = json.dumps(about)
     if study.user_attrs.setdefault("about", wanted) != wanted:
         raise RecipeError(
@@ -193,7 +193,7 @@ def _check_same(study: optuna.Study, about: Sequence[Any], output: Path) -> None
 
 
 def _requeue_killed(study: optuna.Study) -> None:
-    """Queue the trials that a killed run left unfinished again, in the same folders: they are resumed there."""
+    """Queue again the trials that a killed run left unfinished, in the same folders, so that they are resumed."""
     states = _optuna().trial.TrialState
     for trial in study.get_trials(states=(states.RUNNING,)):
         study.tell(trial.number, state=states.FAIL)

@@ -168,7 +168,7 @@ def _finished(output: Path, made_from: dict[str, Any], *, log: Callable[[str], N
     """Return the result of an earlier run that finished. Raises RecipeError if it was another training."""
     check_same(json.loads((output / "recipe.json").read_text()), made_from, output)
     remove_checkpoint(output)
-    log(f"{output} is trained already")
+    log(f"{output} is already trained")
     return Trained(output, _read_dev(output), finished=True)
 
 
@@ -232,7 +232,7 @@ class _Run:
         saved = time.monotonic()
         while state.epoch < state.epochs:
             if state.stopped(recipe.patience):
-                trainer.log(f"no gain on dev in {plural(recipe.patience, 'epoch')}: epoch {state.best} is kept")
+                trainer.log(f"no gain on dev for {plural(recipe.patience, 'epoch')}: epoch {state.best} is kept")
                 break
             drawn = trainer.sampler.epoch(state.epoch, skip=state.batch)
             while batches := list(islice(drawn, recipe.accumulate)):
@@ -269,7 +269,7 @@ class _Run:
         return Progress(step=state.step, steps=steps, epoch=state.epoch, epochs=state.epochs, seconds_left=seconds_left)
 
     def _count(self, batches: list[Batch]) -> None:
-        """Count a step, measure the speed once, and report every so many steps."""
+        """Count a step, measure the speed once, and report at regular intervals."""
         state = self.trainer.state
         seconds = time.monotonic() - self.started
         state.seconds = self.before + seconds
@@ -331,7 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--save-every", type=float, default=300.0, help="seconds between checkpoints (300)")
-    parser.add_argument("--stop-after", type=int, help="stop after so many steps, leaving a checkpoint")
+    parser.add_argument("--stop-after", type=int, help="stop after this many steps, leaving a checkpoint")
     options = parser.parse_args(arguments)
     changes = {key: getattr(options, key) for key in ("encoder", "seed") if getattr(options, key) is not None}
     logging.disable_progress_bar()  # of the weights

@@ -39,9 +39,9 @@ class TrainingState:
     made_from: dict[str, Any]  # recipe and data
     step: int = 0
     epoch: int = 0
-    batch: int = 0  # of the epoch, the next one
-    parts: int = 1  # of a batch, so that each fits into memory
-    epochs: int = 0  # to train: those of the recipe, or fewer if only these fit into the budget
+    batch: int = 0  # the next batch of the epoch
+    parts: int = 1  # number of parts of a batch, so that each fits into memory
+    epochs: int = 0  # epochs to train: those of the recipe, or fewer if only these fit into the budget
     seconds: float = 0.0  # of training until the checkpoint
     dev_f1: list[float] = field(default_factory=list)
     recent: list[list[float]] = field(default_factory=list)  # losses since the last row of the curve
@@ -252,7 +252,7 @@ def _seen_before(recipe: Recipe, *, silver: Path | None, folder: Path, log: Call
     lists += [seen_by_teachers(silver)] if silver else []
     if None in lists:
         what = f"encoder {recipe.encoder}" if lists[0] is None else str(silver)
-        log(f"{what}: no list of the documents it has seen; the new model has none either, so no gate accepts it")
+        log(f"{what}: no list of the documents it has seen; the new model has none either, so the gate will refuse it")
     return union(lists)
 
 
@@ -328,7 +328,7 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> N
     for key, value in wanted.items():
         if found.get(key) != value:
             raise RecipeError(
-                f"{folder} holds a training with {key} {found.get(key)!r}, and this one has {value!r}; "
+                f"{folder} holds a training with {key} {found.get(key)!r}, but this one has {value!r}; "
                 "choose another --output, or delete it"
             )
 
@@ -362,5 +362,5 @@ def _load_encoder(recipe: Recipe, folder: Path) -> tuple[E2emernModel, PreTraine
         )
     check_pieces(recipe.encoder, tokenizer=tokenizer, network=model.encoder)
     if not tokenizer.is_fast:
-        raise RecipeError(f"encoder {recipe.encoder}: its tokenizer is not a fast one (no tokenizer.json)")
+        raise RecipeError(f"encoder {recipe.encoder}: its tokenizer is not a fast tokenizer (no tokenizer.json)")
     return model, tokenizer

@@ -15,19 +15,19 @@ EXAMPLES = (
     ("Mutations of the VHL gene cause von Hippel-Lindau disease and renal cell carcinoma.",
      ("von Hippel-Lindau Disease", "Carcinoma, Renal Cell")),
 )  # fmt: skip
-"""Sentences, and the preferred names of the concepts that are asked about."""
+"""Example sentences with the preferred names of the concepts to show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attended:
-    """A sentence in words, each with its share of the attention for a concept, from 0 to 1."""
+    """The words of a sentence, each with its share of the attention for a concept, from 0 to 1."""
 
     concept: str
     words: Sequence[tuple[str, float]]
 
 
 def attention_in_examples(folder: Path, *, device: str) -> Iterator[Attended]:
-    """Yield the attention of a model in each example; none of a model without the mid level.
+    """Yield the attention of a model in each example; nothing for a model without the mid level.
 
     Raises InputError if the model folder is invalid.
     """

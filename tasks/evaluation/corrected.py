@@ -1,4 +1,4 @@
-"""Count what corrections have changed: mentions that the champion had wrong, and how many the challenger has right."""
+"""Measure the effect of corrections: mentions that the champion gets wrong, and how many the challenger gets right."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Effect:
     A mention is wrong if it is missed, has a concept that the correction does not give, or should not exist.
 
     Attributes:
-        corrected: mentions that the champion has wrong; the challenger has `now_right` of them right.
-        no_longer_right: mentions that the champion has right and the challenger wrong.
-        held_back: of `corrected`, those in documents that the challenger was not trained on.
-        held_back_now_right: of `now_right`, likewise.
+        corrected: mentions that the champion gets wrong; the challenger gets `now_right` of them right.
+        no_longer_right: mentions that the champion gets right and the challenger wrong.
+        held_back: those of `corrected` in documents that the challenger was not trained on.
+        held_back_now_right: those of `now_right` in these documents.
     """
 
     corrected: int = 0
@@ -52,7 +52,7 @@ def effect_of(documents: Sequence[GoldDocument], *, before: Cascade, after: Casc
 
 
 def wrong_mentions(document: GoldDocument, found: Sequence[Mention], *, vocabulary: Vocabulary) -> set[Item]:
-    """Return the mentions that a model has wrong in a document, of the types that the document marks."""
+    """Return the mentions that a model gets wrong in a document, of the types that the document marks."""
     wanted = {
         (one.start, one.end, one.entity_type): {vocabulary.canonical(concept) for concept in one.concepts}
         for one in document.mentions

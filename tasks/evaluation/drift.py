@@ -32,7 +32,7 @@ class DriftLimits:
     Attributes:
         nights: compare with at most this many earlier nights.
         least_nights: with fewer earlier nights, nothing is compared.
-        least_documents: of a smaller night only the volume is compared, and other nights are not compared with it.
+        least_documents: a smaller night is compared only by volume, and other nights are not compared with it.
         volume: factor by which the number of documents may rise or fall.
         mentions_per_document: relative change.
         unlinked: change of the share of mentions without a concept.
@@ -113,7 +113,7 @@ def read_drift(home: Home, *, limits: DriftLimits | None = None) -> Drift | None
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What waits: files of corrections that no retraining has used, and versions of MeSH that no run has linked to."""
+    """New inputs: files of corrections that no retraining has used, and versions of MeSH that no run has linked to."""
 
     corrections: tuple[str, ...] = ()
     mesh: tuple[str, ...] = ()
@@ -132,7 +132,7 @@ def read_news(home: Home, *, corrections: Path | None = None) -> News:
 
 
 def note_news(home: Home, news: News) -> None:
-    """Record that versions of MeSH were reported, so that each is once; corrections are news until they are used."""
+    """Record that versions of MeSH were reported, so that each is reported once; corrections are news until used."""
     if news.mesh:
         with atomic_write(_reported_path(home)) as file:
             file.write(json.dumps({"mesh": sorted({*_reported_mesh(home), *news.mesh})}, indent=1).encode() + b"\n")

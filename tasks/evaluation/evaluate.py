@@ -62,7 +62,7 @@ def evaluate_models(
     progress: Progress = silent,
     log: Callable[[str], None] = _log.warning,
 ) -> Evaluated:
-    """Evaluate models that differ by their seed, and compare them with others on the same documents.
+    """Evaluate models that differ only in their seed, and compare them with others on the same documents.
 
     `seen` are the training documents: their strings give the floor, and define the slices of seen and unseen mentions.
     The counts of several seeds are summed before they are compared. An entity bank that has to be built is kept in
@@ -125,7 +125,7 @@ def _check_seeds(folders: Sequence[Path], versions: Sequence[str]) -> None:
     first: dict[str, Path] = {}
     for folder, version in zip(folders, versions, strict=True):
         if version in first:
-            raise InputError(f"{first[version]} and {folder} are one model, {version}; name each seed once")
+            raise InputError(f"{first[version]} and {folder} are the same model, {version}; name each seed once")
         first[version] = folder
 
 

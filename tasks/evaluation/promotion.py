@@ -115,19 +115,19 @@ def assess(
 
 
 def _trials(champion: Cascade, challenger: Cascade, sample: Path) -> _Trials:
-    """Return what the gate measures on a file of real text."""
+    """Return the gate's measurements on a file of real text."""
     texts = sample_texts(sample)
     return {"smoke": annotate_sample(challenger, sample), "throughput": measure_throughput(champion, challenger, texts)}
 
 
 def _unseen(gold: Sequence[GoldDocument], models: Sequence[Path]) -> list[GoldDocument]:
-    """Return the gold that no model has seen. Raises InputError if none is left, or it is unknown what one has seen."""
+    """Return the gold that no model has seen. Raises InputError if none is left, or a model's list is missing."""
     left = list(gold)
     for model in models:
         left = unseen(left, seen_by(model).all)
     if gold and not left:
         number = plural(len(gold), "document")
-        raise InputError(f"the champion or the model has seen each of the {number} to compare on; name others")
+        raise InputError(f"the champion or the model has seen all of the {number} to compare on; name others")
     return left
 
 
@@ -156,7 +156,7 @@ def _row(check: Check) -> str:
 
 
 def publish_ledger(home: Home) -> str:
-    """Publish a snapshot with the current models and evaluations; return a note if that is refused, else nothing."""
+    """Publish a snapshot with the current models and evaluations; return a note if that is refused, else ""."""
     while current := current_snapshot(home):
         try:
             publish(home, current.versions, operation="evaluate", over=current)
@@ -164,7 +164,7 @@ def publish_ledger(home: Home) -> str:
         except OvertakenError:
             continue
         except PublishRefusedError as error:
-            return f" (the tables show it when a snapshot is published again: {error})"
+            return f" (the tables show it after the next publish: {error})"
     return ""
 
 

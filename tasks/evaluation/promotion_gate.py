@@ -32,11 +32,11 @@ from e2emern.warehouse.registry.evaluations import Check
 from e2emern.warehouse.wording import plural
 
 SLICES = ("string unseen", "concept unseen", "abbreviation")
-"""The slices that have a margin of their own."""
+"""The slices with their own margin."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-"""A number from 0 to 1, checked by Prefect: a margin of 2 does not mean two points, it would let everything pass."""
+"""A number from 0 to 1, checked by Prefect: a margin of 2 would not mean two points, but let everything pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +44,14 @@ class Margins:
     """By how much a challenger may be worse; shares of F1 between 0 and 1.
 
     Attributes:
-        document: of the mean F1 over types, of all documents together, below which the 95 % interval of the difference
-            may not reach.
-        entity_type: of the F1 of one type in one corpus.
-        unseen: of mentions whose text, or whose concepts, were not in training.
-        abbreviation: of short forms.
-        least_gold: pairs of document and concept; a slice with fewer is reported but not judged.
-        least_documents: documents that no model has seen; with fewer, nothing is promoted.
-        throughput: least documents per second, as a share of the champion's.
+        document: for the mean F1 over types, on all documents together; the 95 % interval of the difference must stay
+        above -document.
+        entity_type: for the F1 of one type in one corpus.
+        unseen: for mentions whose text, or whose concepts, were not in training.
+        abbreviation: for short forms.
+        least_gold: minimum pairs of document and concept; a slice with fewer is reported but not judged.
+        least_documents: minimum documents that no model has seen; with fewer, nothing is promoted.
+        throughput: minimum documents per second, as a share of the champion's.
     """
 
     document: Share = 0.01
@@ -85,8 +85,8 @@ def judge(
     """Return all checks of the gate, the most important first.
 
     `gold` are the challenger's counts, which hold the number of gold pairs of each slice. `documents` is the number of
-    documents compared on. `throughput` is the
-    champion's and the challenger's documents per second. Raises InputError if the comparison lacks protocol `document`.
+    documents compared on. `throughput` is the champion's and the challenger's documents per second. Raises InputError
+    if the comparison lacks protocol `document`.
     """
     if "document" not in comparison.pooled:
         raise InputError("the gate needs the protocol document")
@@ -103,7 +103,7 @@ def judge(
             passed=passed,
             reason=None
             if passed
-            else f"document F1: {_percents(overall.champion, overall.challenger)}, and may be "
+            else f"document F1: {_percents(overall.champion, overall.challenger)}, possibly "
             f"worse by {-100 * overall.low:.1f}, margin {100 * margins.document:.1f}",
         )
     ]
@@ -179,7 +179,7 @@ def _slice_check(cell: Cell, comparison: Comparison, gold: Counts, margins: Marg
 
 
 def too_few(documents: int, least: int) -> str:
-    """Return why a gate with few unseen documents promotes nothing, and what helps."""
+    """Return why a gate with few unseen documents promotes nothing, and the remedy."""
     return (
         f"{plural(documents, 'document')} that no model has seen, expected {least}: correct more, since a quarter of "
         "the corrections is held back to judge, or name gold that is new to the champion"
@@ -224,7 +224,7 @@ def _speed_check(champion: float, challenger: float, margins: Margins) -> Check:
         reason=None
         if passed
         else f"documents a second: {champion:.1f} -> {challenger:.1f}, "
-        f"at least {100 * margins.throughput:.0f} % of the champion's are wanted",
+        f"expected at least {100 * margins.throughput:.0f} % of the champion's",
     )
 
 

@@ -1,11 +1,11 @@
-"""Recall of names that no training corpus has: exact, unambiguous names of other concepts, in plain text.
+"""Measure the recall of names that no training corpus has: exact, unambiguous names of other concepts, in plain text.
 
     python -m e2emern.tasks.evaluation.unseen_names MODEL --text FILE --documents FILE --corpus FILE --mesh FILE
 
-Old corpora hide what readers miss today: names given since, and names too rare to be annotated. Passages are sampled
-from text without gold. In these, a listed name (`model.inference.listed_names`) of a concept that the corpus never
+Old corpora do not show which mentions a model misses today: newer names, and names too rare to be annotated. Passages
+are sampled from text without gold. A listed name (`model.inference.listed_names`) of a concept that the corpus never
 names counts as a mention of it, although some are not. An abbreviation that the document itself explains otherwise
-does not count. So the recall is a lower bound, and precision is unknown here: read it on the dev splits.
+does not count. So the recall is a lower bound. Precision cannot be measured here; see the dev splits.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from e2emern.model.vocabulary import Vocabulary, normalise
 from e2emern.tasks.documents import text_of
 from e2emern.tasks.parsers import parse
 
-PASSAGES = 300  # of a source
-OF_ONE_CONCEPT = 3  # passages of a source that are chosen for the same concept
-MISSED = 20  # names that are missed most, to print
+PASSAGES = 300  # per source
+OF_ONE_CONCEPT = 3  # passages per source and concept
+MISSED = 20  # number of names to print, the most frequently missed
 
 
 def unseen_passages(
@@ -66,7 +66,7 @@ def unseen_passages(
 
 
 def _concepts(words: str, kind: str, text: Text, vocabulary: Vocabulary) -> tuple[str, ...]:
-    """Return the concept with the name, descriptors first, and those of the same preferred name.
+    """Return the concept with the name, descriptors first, and the concepts with the same preferred name.
 
     Return none if the document explains the words as an abbreviation of something else.
     """
@@ -103,7 +103,7 @@ def passages_of(text: Path, *, seed: int = 0) -> list[Document]:
 def recall_of(documents: Sequence[GoldDocument], found: Sequence[Sequence[Mention]]) -> tuple[Counter[str], list[str]]:
     """Count names by type: all, found as a span of the type, and linked to a right concept.
 
-    Returns: the counts, and the names that are most often not linked, with how often of all.
+    Returns: the counts, and the names that are most often not linked, each with how often it is missed.
     """
     counts: Counter[str] = Counter()
     every: Counter[str] = Counter()
@@ -128,11 +128,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure the recall from the command line."""
     parser = argparse.ArgumentParser(prog="python -m e2emern.tasks.evaluation.unseen_names", description=__doc__)
     parser.add_argument("model", type=Path, help="model folder")
-    parser.add_argument("--text", type=Path, help="passages, one a line, plain or .xz")
+    parser.add_argument("--text", type=Path, help="passages, one per line, plain or .xz")
     parser.add_argument("--documents", type=Path, help="a file of documents in any format that annotate reads")
     parser.add_argument("--corpus", type=Path, required=True, help="file of e2emern corpus with all training data")
     parser.add_argument("--mesh", type=Path, required=True, help="entities table")
-    parser.add_argument("--passages", type=int, default=PASSAGES, help="passages of a source (default: %(default)s)")
+    parser.add_argument("--passages", type=int, default=PASSAGES, help="passages per source (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     cascade = load_cascade(options.model, mesh=options.mesh, banks=options.model, device=options.device)

@@ -1,10 +1,10 @@
-"""Split text without gold into a part to learn names from, and a part to look for unseen names in.
+"""Split text without gold into a part to learn names from, and a part in which to look for unseen names.
 
     python -m e2emern.tasks.evaluation.unseen_text pubmed.txt.xz litcovid.json --output unseen
 
-A digest of its text decides where a document belongs, so that the split never changes. Of the passages, a tenth is
-learned from and another tenth held out; of the documents, which are fewer and newer, one half each. `train.txt` has a
-passage on each line; `pubmed.dev.txt` and `litcovid.dev.jsonl` are for `tasks.evaluation.unseen_names`.
+A digest of its text decides where a document belongs, so the split never changes. A tenth of the passages is for
+learning, and another tenth is held out; of the documents, which are fewer and newer, one half each. `train.txt` has
+one passage per line; `pubmed.dev.txt` and `litcovid.dev.jsonl` are for `tasks.evaluation.unseen_names`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from e2emern.model.files import write_text
 from e2emern.model.training.pretrain import read_lines
 from e2emern.tasks.parsers import parse
 
-PASSAGES, DOCUMENTS = 10, 2  # one in so many is held out, and another is learned from
+PASSAGES, DOCUMENTS = 10, 2  # one in this many is held out, and another one is for learning
 SHORTEST = 60  # letters of a passage to learn from; shorter ones are headings
 
 
@@ -35,7 +35,7 @@ def part_of(text: str, parts: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the three files."""
     parser = argparse.ArgumentParser(prog="python -m e2emern.tasks.evaluation.unseen_text", description=__doc__)
-    parser.add_argument("passages", type=Path, help="passages, one a line, plain or .xz")
+    parser.add_argument("passages", type=Path, help="passages, one per line, plain or .xz")
     parser.add_argument("documents", type=Path, help="documents in any format that annotate reads")
     parser.add_argument("--output", type=Path, required=True, help="folder")
     options = parser.parse_args(arguments)

@@ -22,7 +22,7 @@ from e2emern.model.document import Document, Mention, Passage
 from e2emern.tasks.exporters.grouping import Span, spans
 from e2emern.tasks.parsers.annotations import OFFSETS_ASSIGNED
 
-# What XML 1.0 cannot hold, not even escaped.
+# Characters that XML 1.0 cannot represent, even escaped.
 FORBIDDEN_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _ASSIGNED = "assigned"  # value of a document's infon `offsets` if the parser assigned offsets of its passages
 SUBSTITUTE_IN_XML = "\N{REPLACEMENT CHARACTER}"

@@ -1,4 +1,4 @@
-"""Write CoNLL: one token a line, tagged B, I or O, with the concept in a column of its own.
+"""Write CoNLL: one token per line, tagged B, I or O, with the concept in a separate column.
 
 Format: the shared task of CoNLL-2003 (Tjong Kim Sang and De Meulder), with tabs between the columns: token, start, end,
 concept, tag. The tag is last, and an empty line ends a sentence, as readers of that format expect. A document begins
@@ -23,12 +23,12 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def unfit(document: Document) -> str | None:
-    """Return why the format cannot hold a document; None if it can."""
+    """Return why the format cannot represent a document; None if it can."""
     return None if _ID.fullmatch(document.document_id) else f"the id {document.document_id!r}"
 
 
 def without_overlaps(mentions: Sequence[Mention]) -> list[Mention]:
-    """Return the mentions that one row of tags can hold: of mentions that overlap, the longest."""
+    """Return the mentions that one sequence of tags can represent: the longest of those that overlap."""
     kept: list[tuple[int, int, str]] = []  # ascending
     places = {(one.start, one.end, one.entity_type) for one in mentions}
     for place in sorted(places, key=lambda place: (place[0] - place[1], *place)):

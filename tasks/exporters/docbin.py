@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc
 
 NAME = "e2emern"
-"""Of the spans in `doc.spans`, and of the extension of a span that holds its mentions."""
+"""Key of the spans in `doc.spans`, and name of the extension of a span that holds its mentions."""
 
 
 def write(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO) -> None:
@@ -27,7 +27,7 @@ def write(annotated: Iterable[tuple[Document, list[Mention]]], out: BinaryIO) ->
     except ImportError as error:
         raise InputError("docbin needs spaCy; install it with: pip install 'e2emern[spacy]'") from error
     nlp = spacy.blank("en")
-    nlp.max_length = 2**31  # it only splits words
+    nlp.max_length = 2**31  # no limit is needed, since it only splits words
     written = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "ENT_KB_ID"], store_user_data=True)
     for document, mentions in annotated:
         doc = nlp.make_doc(document.text)

@@ -1,7 +1,7 @@
 """Shared by the exporters: group mentions by span, add namespaces to identifiers, write numbers as text.
 
 A composite mention ("breast and ovarian cancer") is several `Mention`s with one span, one for each concept.
-The exchange formats hold it as one annotation whose identifiers are joined by `|`.
+The exchange formats represent it as one annotation whose identifiers are joined by `|`.
 """
 
 from __future__ import annotations

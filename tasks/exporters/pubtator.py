@@ -14,8 +14,8 @@ from typing import BinaryIO
 from e2emern.model.document import Document, Mention
 from e2emern.tasks.exporters.grouping import spans
 
-# Tabs separate columns. Some readers end a line at any of the other characters, and some take a line with `|t|` or
-# `|a|` for a title or an abstract.
+# Tabs separate columns. Some readers end a line at any of the other characters, and some read a line with `|t|` or
+# `|a|` as a title or an abstract.
 FORBIDDEN = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]|\|(?=[ta]\|)")
 SUBSTITUTE = " "
 
@@ -24,7 +24,7 @@ _SECTIONS = ("title", "abstract")
 
 
 def unfit(document: Document) -> str | None:
-    """Return why the format cannot hold a document; None if it can."""
+    """Return why the format cannot represent a document; None if it can."""
     others = [passage.section for passage in document.passages if passage.section not in _SECTIONS]
     if others:
         return f"passages beyond title and abstract ({others[0]!r})"

@@ -1,10 +1,10 @@
 """Write mentions as a table, one row for each mention: CSV, TSV or Parquet, with the columns of the view `mentions`.
 
 CSV follows RFC 4180: every text is in quotes, a missing value is empty without quotes. TSV follows the registration of
-text/tab-separated-values (IANA): no quotes, so tabs and line ends in a text become spaces. A spreadsheet takes a text
-that begins with `=`, `+`, `-` or `@` for a formula and runs it (OWASP, CSV injection). CSV and TSV put an apostrophe
-before such a text, and before one that begins with apostrophes and such a character, so `unguarded` has one answer.
-Parquet holds every value as it is.
+text/tab-separated-values (IANA): no quotes, so tabs and line ends in a text become spaces. A spreadsheet runs a text
+that begins with `=`, `+`, `-` or `@` as a formula (OWASP, CSV injection). CSV and TSV put an apostrophe before such a
+text, and before one that begins with apostrophes and such a character, so that `unguarded` is unambiguous. Parquet
+keeps every value as it is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BATCH_ROWS = 8192
 
 
 def guarded(text: str) -> str:
-    """Return a text that spreadsheets do not take for a formula: with an apostrophe before it if it begins like one."""
+    """Put an apostrophe before a text that spreadsheets would run as a formula; return any other text unchanged."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
@@ -48,12 +48,12 @@ def unguarded(text: str) -> str:
 
 
 def written_in_csv(row: Row) -> Row:
-    """Return a row as CSV holds it."""
+    """Return a row as CSV represents it."""
     return {name: guarded(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def written_in_tsv(row: Row) -> Row:
-    """Return a row as TSV holds it."""
+    """Return a row as TSV represents it."""
     return written_in_csv(
         {name: _NOT_IN_TSV.sub(" ", value) if isinstance(value, str) else value for name, value in row.items()}
     )
@@ -93,7 +93,7 @@ WRITERS: dict[str, tuple[Callable[[Iterable[Row], BinaryIO], None], Callable[[Ro
     "tsv": (write_tsv, written_in_tsv),
     "parquet": (write_parquet, None),
 }
-"""For each format its writer, and what it changes in a row before it is written."""
+"""For each format its writer, and the function that converts a row for it."""
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:

@@ -37,9 +37,10 @@ def ingest(
     """Fetch the files of sources that match a pattern into a folder, and return the outcome of each.
 
     A source is a local folder, or the URL of an HTTP(S) listing. `limit` is the number of files per source, sorted by
-    name. A file with a companion `.md5` is verified against it; any other is checked for its end. A source that cannot
-    be listed fails without stopping the others. With `check`, nothing is fetched, and each file that is missing or
-    differs is an outcome `failed`. `log` takes each outcome as soon as it is known, and `progress` counts the files.
+    name. A file with a companion `.md5` is verified against it; any other is checked for truncation. A source that
+    cannot be listed fails without stopping the others. With `check`, nothing is fetched, and each file that is missing
+    or differs is an outcome `failed`. `log` is called with each outcome as soon as it is known; `progress` counts the
+    files.
     Raises InputError if the folder cannot be used.
     """
     outcomes, taken, origins = list[FileOutcome](), set[str](), dict[str, str]()

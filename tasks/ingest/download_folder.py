@@ -42,7 +42,7 @@ class Version:
     bytes: int | None = None
 
     def same(self, other: Version) -> bool:
-        """Return whether both are certainly the same state; without a validator that is never certain."""
+        """Return whether both are certainly the same state; without a validator they never are."""
         if self.url != other.url or (self.bytes is not None and other.bytes is not None and self.bytes != other.bytes):
             return False
         if self.etag and other.etag:
@@ -127,14 +127,14 @@ class DownloadFolder:
         return _md5(self._part(name))
 
     def check_limits(self, size: int, more: int) -> str | None:
-        """Return which limit a file of `size` bytes exceeds, `more` of them still to be written, or None."""
+        """Return the limit that a file of `size` bytes exceeds, `more` of them still to be written, or None."""
         return self._limits.check(size, more, self._hidden)
 
     def check_end(self, name: str, *, delimited: bool) -> str | None:
-        """Return why a partial file may lack its end, or None: the check of files without an MD5.
+        """Return why a partial file may be truncated, or None. This is the check for files without an MD5.
 
         A gzip file is read to its end. Any other is complete if its transfer was `delimited`: with a length, or in
-        chunks. If not, XML must be one well-formed document, and nothing shows the end of another format.
+        chunks. If not, XML must be one well-formed document; in other formats, truncation cannot be detected.
         """
         part = self._part(name)
         try:
@@ -146,7 +146,9 @@ class DownloadFolder:
                 with open_source(part) as opened:
                     _check_xml(opened)
             elif not delimited:
-                return "the server gives neither a length nor an MD5, so a cut file could not be found; refused"
+                return (
+                    "the server gives neither a length nor an MD5, so a truncated file could not be detected; refused"
+                )
         except SourceError as error:
             return error.in_file
         except expat.ExpatError as error:
@@ -166,16 +168,16 @@ class DownloadFolder:
         return kept
 
     def note_listed(self, origins: Mapping[str, str]) -> None:
-        """Record the source of each file that is listed now. Call it only if every source could be listed."""
+        """Record the source of each file in the current listings. Call it only if every source could be listed."""
         now = time.time()
         listed = self._listed() | {name: (source, now) for name, source in origins.items()}
         there = {name: one for name, one in sorted(listed.items()) if is_safe(name) and (self.folder / name).is_file()}
         _write(self._listings, there)
 
     def unlisted(self, *, before: float) -> list[str]:
-        """Return the files that their source last listed before a time, in seconds, although it was listed since.
+        """Return the files that their source no longer lists, and last listed before a time, in seconds.
 
-        A file that no source ever listed is not among them: somebody has put it there.
+        Files that no source ever listed are not included: a user has put them there.
         """
         listed = self._listed()
         newest: dict[str, float] = {}
@@ -189,7 +191,7 @@ class DownloadFolder:
         return self._hidden / "listed.json"
 
     def _listed(self) -> dict[str, tuple[str, float]]:
-        """Return the source that listed each file last, and when, in seconds; nothing if the record is damaged."""
+        """Return the last source that listed each file, and when, in seconds; nothing if the record is damaged."""
         try:
             return {name: (str(source), float(when)) for name, (source, when) in (_read(self._listings) or {}).items()}
         except (ValueError, TypeError):

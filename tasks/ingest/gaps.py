@@ -37,4 +37,4 @@ def find_gaps(home: Home, *, dumps: Path | None = None) -> list[str]:
 
 def _line(series: str, first: int, last: int) -> str:
     names = f"{series}{first:04}" if first == last else f"{series}{first:04} to {series}{last:04}"
-    return f"{names}: missing between the files that are there; fetch with e2emern ingest, then annotate"
+    return f"{names}: missing between the existing files; fetch with e2emern ingest, then annotate"

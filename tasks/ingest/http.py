@@ -165,7 +165,7 @@ class _Listing:
             return FileOutcome(name, "failed", reason=f"cannot be written ({error.strerror or error})")
 
     async def _compare(self, name: str) -> FileOutcome:
-        """Compare a file of the folder with the listing: that it is there, and has the MD5 of its companion."""
+        """Check that a listed file is in the folder, and has the MD5 of its companion."""
         try:
             found = await asyncio.to_thread(self._downloads.md5, name)
             if found is None:
@@ -281,7 +281,7 @@ class _Listing:
 
     @asynccontextmanager
     async def _get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request, and yield the response when its headers are there."""
+        """Send a request, and yield the response once its headers have arrived."""
         async with asyncio.timeout(_CONNECT + self._retry_policy.read_timeout):
             response = await self._session.get(url, headers=headers, allow_redirects=False)
         async with response:
@@ -300,7 +300,7 @@ class _Listing:
             received += len(piece)
             if (seconds := time.monotonic() - begun) >= window:
                 if received < least * seconds:
-                    raise _TransientError(f"the server sends less than {least:,.0f} bytes a second")
+                    raise _TransientError(f"the server sends less than {least:,.0f} bytes per second")
                 begun, received = time.monotonic(), 0
 
     async def _read(self, response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -340,7 +340,7 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
         raise _TransientError(answer, wait=retry_after(response.headers.get("Retry-After", "")))
     if response.status in (301, 302, 303, 307, 308):
         raise FetchError(
-            f"{answer} and leads to {without_secrets(response.headers.get('Location', ''))[:200]!r}; "
+            f"{answer} and redirects to {without_secrets(response.headers.get('Location', ''))[:200]!r}; "
             "name that address instead"
         )
     if response.status >= 400 and response.status != 416:

@@ -29,7 +29,7 @@ def copy_folder(
     holds no matching file, or is the download folder itself.
     """
     if folder.resolve() == downloads.folder.resolve():
-        raise InputError("is the folder that is fetched into; annotate it as it is", path=folder)
+        raise InputError("is the download folder itself; annotate it directly", path=folder)
     try:
         names = sorted((each.name for each in folder.iterdir() if matches(each.name, pattern)), key=natural)
     except OSError as error:
@@ -39,7 +39,11 @@ def copy_folder(
     for name in names[:limit]:
         if not is_safe(name):
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-            log(FileOutcome(shown, "failed", reason="its name is refused: only letters, digits, '.', '_' and '-'"))
+            log(
+                FileOutcome(
+                    shown, "failed", reason="its name is refused: only letters, digits, '.', '_' and '-' are allowed"
+                )
+            )
         elif name in taken:
             log(FileOutcome(name, "failed", reason="an earlier source has a file of this name"))
         elif not (folder / name).is_file():
@@ -56,7 +60,7 @@ def _compare(path: Path, downloads: DownloadFolder) -> FileOutcome:
     kept = downloads.kept(path.name)
     if kept and kept.version == _version(path):
         return FileOutcome(path.name, "unchanged", kept.bytes)
-    reason = "changed since it was copied" if (downloads.folder / path.name).exists() else "there, but not copied"
+    reason = "changed since it was copied" if (downloads.folder / path.name).exists() else "listed, but not copied"
     return FileOutcome(path.name, "failed", reason=reason)
 
 

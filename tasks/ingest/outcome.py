@@ -25,7 +25,7 @@ class RetryPolicy:
 
     Delays double from `first` up to `longest`. A server may ask for a longer delay (Retry-After), but if that exceeds
     `longest`, the file fails. Progress of at least `progress` bytes resets the count of tries. A transfer with less
-    than `least_rate` bytes a second over `read_timeout` seconds is ended, and resumed like a dropped one.
+    than `least_rate` bytes per second over `read_timeout` seconds is stopped, and resumed like a dropped one.
     """
 
     tries: int = 6
@@ -38,7 +38,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a fetched file may take: its own size, and the space to leave free on the disk; in bytes.
+    """Limits of a fetched file, in bytes: its size, and the space to leave free on the disk.
 
     By default 5 % of the disk is left free, or 1 GB if that is less.
     """

@@ -1,9 +1,9 @@
 """Fetch PubMed records by PMID from NCBI's E-utilities, in batches that are kept as files of the home.
 
-E-utilities Help of NCBI, chapters NBK25499 (EFetch) and NBK25497 (limits). NCBI allows three requests a second, ten
-with an API key, wants long lists of ids posted, and `tool` and `email` in each request. A hidden file next to each
-batch lists the PMIDs that were asked for, so that none is asked for twice. PMIDs that the answer lacks follow it as
-`<NotFound>`, which the parser turns into failures.
+See E-utilities Help of NCBI, chapters NBK25499 (EFetch) and NBK25497 (limits). NCBI allows three requests per second,
+ten with an API key; it wants long lists of ids sent by POST, and `tool` and `email` in each request. A hidden file
+next to each batch lists the PMIDs that were requested, so that none is requested twice. PMIDs that the answer lacks are
+appended to it as `<NotFound>`, which the parser turns into failures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NO_IDS = b"ID list is empty"  # the answer to a list of which PubMed knows no i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eutils:
-    """A server of E-utilities, and how to ask it."""
+    """A server of E-utilities, and how to send it requests."""
 
     url: str = EUTILS
     api_key: str | None = field(default=None, repr=False)
@@ -50,7 +50,7 @@ class Eutils:
 
     @property
     def interval(self) -> float:
-        """The least number of seconds between two requests."""
+        """Minimum seconds between two requests."""
         return 0.1 if self.api_key else 1 / 3
 
 
@@ -63,7 +63,7 @@ class _FetchError(Exception):
 
 
 def read_pmids(given: str) -> tuple[list[int], dict[str, str]]:
-    """Return the PMIDs of a file, one or more a line, or of a list such as `1,2`; and the reason for each other entry.
+    """Return the PMIDs of a file, one or more per line, or of a list such as `1,2`; and the reason for each bad entry.
 
     Raises InputError if it has none.
     """
@@ -94,7 +94,7 @@ def read_pmids(given: str) -> tuple[list[int], dict[str, str]]:
 def fetch_pmids(
     pmids: Sequence[int], folder: Path, *, eutils: Eutils, progress: Progress = silent
 ) -> tuple[list[Path], dict[str, str]]:
-    """Return the files of a folder with these records, fetching what is missing; and the reason for each failed batch.
+    """Fetch missing records into a folder; return the files with all of these records, and why batches failed.
 
     `progress` counts PMIDs. Raises InputError if the address cannot be used.
     """
@@ -108,7 +108,7 @@ def fetch_pmids(
 
 
 def _known(folder: Path) -> dict[int, Path]:
-    """Return the file in which each PMID was asked for."""
+    """Return the file for which each PMID was requested."""
     found: dict[int, Path] = {}
     for record in sorted(folder.glob(".pubmed-*.json")):
         file = folder / record.name.removeprefix(".").removesuffix(".json")
@@ -184,7 +184,7 @@ class _Asker:
 
 
 def _checked(answer: bytes, folder: Path) -> bytes:
-    """Return an answer that is whole. Raises _FetchError: a server under load answers with a message or a part."""
+    """Return an answer if it is complete. Raises _FetchError: an overloaded server returns a message or part of it."""
     path = folder / ".answer.xml"
     _write(path, answer)
     try:
@@ -196,7 +196,7 @@ def _checked(answer: bytes, folder: Path) -> bytes:
 
 
 def _keep(pmids: list[int], answer: bytes, folder: Path) -> None:
-    """Write a batch: first the list of what was asked for, then the answer with the PMIDs that it lacks."""
+    """Write a batch: first the list of requested PMIDs, then the answer with the PMIDs that it lacks."""
     path = folder / ".answer.xml"
     got = {record.document_id for record in parse(path) if isinstance(record, Document | Failure)}
     absent = "".join(f"<PMID>{pmid}</PMID>" for pmid in pmids if str(pmid) not in got)

@@ -17,7 +17,7 @@ _PIECE = 1 << 18  # bytes
 
 
 def keep_input(stream: BinaryIO, *, home: Home, limits: Limits = _LIMITS) -> Path:
-    """Write a stream into the home's folder of inputs and return the file, which is called after its digest.
+    """Write a stream into the home's folder of inputs and return the file, which is named after its digest.
 
     The same content is one source, however often it is piped. Content of no known format is plain text. Raises
     InputError if the stream is empty, or exceeds a limit.

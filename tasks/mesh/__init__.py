@@ -1,1 +1,1 @@
-"""MeSH as data: the formats that it comes in become one entities table for each version."""
+"""Convert the formats of MeSH into one entities table for each version."""

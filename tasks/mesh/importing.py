@@ -66,7 +66,7 @@ class Imported:
     left_out: int = 0  # neither disease nor chemical
     failed: int = 0
     replaced: int = 0  # rows that give the new identifier of a concept
-    unchanged: bool = False  # the home had the same vocabulary already
+    unchanged: bool = False  # the home already had the same vocabulary
     failures: Path | None = None  # table of failed records, if there are any
 
 
@@ -101,8 +101,8 @@ def import_mesh(
     """Build a version of MeSH from all sources together, and write it to `home`, to the file `output`, or both.
 
     Records that cannot be used go to a table of failures next to the entities. `version` defaults to the year in the
-    names of NLM's files. Raises InputError if sources are of an unknown format or hold no concept, SourceError if one
-    is damaged or unsafe, and WarehouseError if the home has another vocabulary of this version.
+    names of NLM's files. Raises InputError if sources have an unknown format or hold no concept, SourceError if one is
+    damaged or unsafe, and WarehouseError if the home has a different vocabulary of this version.
     """
     read = sorted((_source(path) for path in sources), key=lambda source: _FORMATS.index(source.form))
     imported = Imported(mesh_version=version or _version_of(read))

@@ -107,9 +107,7 @@ def _supplementary_type(scr_class: str, mapped_to: tuple[str, ...], headings: Ma
     if scr_class == _PROTOCOL:
         unknown = [heading for heading in mapped_to if heading not in headings]
         if unknown:
-            raise RecordError(
-                f"mapped to {unknown[0]}, which no source has; import the descriptors of its year with it"
-            )
+            raise RecordError(f"mapped to {unknown[0]}, which no source has; also import the descriptors of its year")
         types = {headings[heading] for heading in mapped_to}
         return "Chemical" if "Chemical" in types else None
     return {_SUBSTANCE: "Chemical", _DISEASE: "Disease"}.get(scr_class)

@@ -1,4 +1,4 @@
-"""What a MeSH parser yields: a concept, a record left out, or a failure with its reason."""
+"""The records that MeSH parsers yield: a concept, a record left out, or a failure with its reason."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from e2emern.tasks.parsers.records import Failure, RecordError
 
-# Kinds of names, in the order in which a concept has them.
+# Kinds of names, in the order in which a concept lists them.
 PREFERRED, ENTRY, PERMUTED = "preferred", "entry", "permuted"
 
 DESCRIPTOR, SUPPLEMENTARY, OMIM = "descriptor", "supplementary", "omim"
 
 _NCI_CODE = re.compile(r"C\d{4,6}")  # of the NCI Thesaurus
 _IDENTIFIER = re.compile(rf"[A-Z]{{2,}}:\d+|\d+|{_NCI_CODE.pattern}")
-"""Of ontologies (CHEBI:15365, DOID:2964), catalogue numbers, and codes."""
+"""Identifiers of ontologies (CHEBI:15365, DOID:2964), catalogue numbers, and codes."""
 _PLACEHOLDERS = frozenset({"not available"})
 _UNIPROT = re.compile(r"[OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d([A-Z][A-Z\d]{2}\d){1,2}")
 """Accession numbers (https://www.uniprot.org/help/accession_numbers); only proteins have them as names."""

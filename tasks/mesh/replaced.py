@@ -1,4 +1,4 @@
-"""Parse tables of replaced identifiers: an old one and the one that MeSH uses now, a line each.
+"""Parse tables of replaced identifiers: on each line, an old identifier and the current one.
 
 MeSH often gives a descriptor to a substance or disease that was a supplementary record, and deletes the record.
 Corpora and stored tables still hold the old identifier.

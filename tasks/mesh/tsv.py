@@ -164,4 +164,4 @@ def _table(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[tuple[
             for cells in table:
                 yield table.line_num, cells
     except csv.Error as error:
-        raise SourceError(f"cannot be read ({error}); make it again", path=path) from error
+        raise SourceError(f"cannot be read ({error}); create it again", path=path) from error

@@ -1,6 +1,6 @@
 """Parsers of the input formats.
 
-The format is detected from the content. The name counts only for content that any text may have: plain text and
+The format is detected from the content. The file name matters only if the content could be any text: plain text and
 Markdown, and tables whose columns do not have the usual names.
 """
 
@@ -62,15 +62,15 @@ _TABLE_PARSERS = dict(zip(TABLES, (parse_csv, parse_json_rows, parse_parquet), s
 
 
 def parse(path: Input, *, name: str | None = None, columns: Columns = GUESSED) -> Iterator[Record]:
-    """Yield every record of a file in order: a Document, a Deletion or a Failure each, numbered from 0.
+    """Yield every record of a file in order, as a Document, a Deletion or a Failure, numbered from 0.
 
     Annotations that cannot be used are in the `invalid_annotations` of their Document. Memory does not grow with the
-    file, except with a text, which is bounded. Raises SourceError if the file is empty, of another format, unsafe, or
-    damaged; in the last case, after the records that precede the damage.
+    file, except for a text, whose size is limited. Raises SourceError if the file is empty, unsafe, damaged, or has
+    another format; if it is damaged, after the records that precede the damage.
 
     Args:
         path: the file, or a member of an archive.
-        name: of the file, if it is another one than that of the path: the ids of texts come from it.
+        name: name of the file, if it differs from that of the path; the ids of texts are made from it.
         columns: of tables; those that are not named are guessed.
     """
     name = name or _name(path)
@@ -86,12 +86,12 @@ def parse(path: Input, *, name: str | None = None, columns: Columns = GUESSED) -
 
 
 def might_be_table(path: Path) -> bool:
-    """Return whether a file is a table by its name: only such files are worth opening to report their columns."""
+    """Return whether a file's name is that of a table: only such files are worth opening to report their columns."""
     return _suffix(path.name) in _TABLES or path.name.startswith("stdin-")
 
 
 def table_columns(path: Path, *, columns: Columns = GUESSED) -> Columns | None:
-    """Return the columns that are read of a table; None if the file is not a table. Raises SourceError."""
+    """Return the columns of a table that are read; None if the file is not a table. Raises SourceError."""
     form = detect_format(path, columns=columns)
     if form not in _TABLE_PARSERS:
         return None
@@ -166,13 +166,13 @@ def _name(path: Input) -> str:
 
 
 def _suffix(name: str) -> str:
-    """Return the suffix of a file name, before that of a compression."""
+    """Return the suffix of a file name, without that of a compression."""
     path = PurePosixPath(name.lower())
     return PurePosixPath(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
 
 
 def _of_archive(path: Path, form: str, name: str, columns: Columns) -> Iterator[Record]:
-    """Yield the records of all members, numbered through; a member that cannot be read, or ends early, is a Failure."""
+    """Yield the records of all members, numbered consecutively; an unreadable or truncated member is a Failure."""
     number, documents = 0, 0
     for member in members(path, form):
         of_archive = f"{name}/{member.name}"
@@ -200,7 +200,7 @@ def _placed(record: Record, number: int, member: str) -> Record:
 
 
 def _start(path: Input, expected: str) -> tuple[str | None, bytes]:
-    """Return the first bytes of a file, from its first character that is not a space; or the form of another file."""
+    """Return the first bytes of a file, after leading spaces; or its form if it is a container."""
     start = b""
     with open_source(path, expected=expected, containers=True) as source:
         try:

@@ -1,7 +1,7 @@
-"""Read the members of a zip or tar archive, each as a file of its own; a name of a member is never a path here.
+"""Read the members of a zip or tar archive, each as a file of its own; member names are never used as paths.
 
-An archive is bounded as a whole: by what it may unpack to, and by the number of its members. Zip: APPNOTE.TXT of
-PKWARE. Tar: POSIX.1-2001 and GNU, as the standard library reads it.
+The unpacked size and the number of members of an archive are limited. Zip: APPNOTE.TXT of PKWARE. Tar: POSIX.1-2001
+and GNU, as the standard library reads it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DAMAGE = (
 
 
 class MemberError(Exception):
-    """A member cannot be read; those after it may be."""
+    """A member cannot be read; later ones may be readable."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ def members(
 ) -> Iterator[Member | MemberError]:
     """Yield the files of an archive (`zip` or `tar`) in order, except hidden ones and checksums, as in a folder.
 
-    A member can be read until the next one is taken. A link, a device and what is encrypted or damaged is a
+    A member can be read until the next one is requested. A link, a device, and an encrypted or damaged member is a
     MemberError. Raises SourceError if the archive is damaged, has more than `MAX_MEMBERS`, or unpacks to more than
     `max_ratio` times its size once more than `ratio_free` bytes are unpacked.
     """
@@ -76,7 +76,7 @@ def members(
 
 
 class _Bounded:
-    """Reads a file, and refuses to read more at once than any sound archive asks for."""
+    """Reads a file, and refuses to read more at once than any valid archive needs."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

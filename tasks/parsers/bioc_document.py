@@ -47,17 +47,17 @@ def read_document(raw: object, record: int, position: str) -> Iterator[Document 
 
 @dataclass(slots=True)
 class Placed:
-    """A passage or one of its sentences at its place in the document."""
+    """A passage or one of its sentences at its position in the document."""
 
     raw: _Json
     offset: int
     text: str
-    shift: int = 0  # how far it moved from the offset that the source gives, and its annotations with it
+    shift: int = 0  # by how much it, with its annotations, was moved from the offset in the source
     sentences: list[Placed] = field(default_factory=list)
 
 
 def lay_out(passages: list[_Json]) -> tuple[list[Placed], str]:
-    """Lay out passages at their own offsets if they ascend; return also which got another offset, in words, or "".
+    """Lay out passages at their own offsets if they ascend; also describe those that got another offset, or return "".
 
     Raises RecordError if a text cannot be used.
     """
@@ -92,7 +92,7 @@ def lay_out(passages: list[_Json]) -> tuple[list[Placed], str]:
 
 
 def _free(given: int | None, end: int | None, room: int, *, first: bool = False) -> int:
-    """Return an offset, or one after the text before and a space if it is unusable.
+    """Return an offset, or if it is unusable, the offset after the text before and a space.
 
     An offset is unusable if it is missing, overlaps the text before, or leaves a gap of more than `room` code points.
     """
@@ -160,7 +160,7 @@ def _passage(raw: object, at: int) -> _Json:
 
 
 def _annotations(holders: list[Placed], text: str, position: str) -> tuple[list[Annotation], list[InvalidAnnotation]]:
-    """Read the annotations of the document, its passages and their sentences: those that fit, and why others do not."""
+    """Read the annotations of a document, its passages and their sentences: the valid ones, and the invalid ones."""
     annotations: list[Annotation] = []
     invalid: list[InvalidAnnotation] = []
     for holder in holders:
@@ -184,14 +184,14 @@ def _annotations(holders: list[Placed], text: str, position: str) -> tuple[list[
 
 
 def _unplaced_sentences(passage: Placed) -> list[Placed]:
-    """Return the sentences of a passage that has a text itself: they only hold annotations."""
+    """Return the sentences of a passage that has its own text; they only hold annotations."""
     found = passage.raw.get("sentences")
     sentences = found if isinstance(found, list) else []
     return [Placed(each, passage.offset, "", passage.shift) for each in sentences if isinstance(each, Mapping)]
 
 
 def _annotation(raw: object, text: str, *, shift: int) -> Annotation:
-    """Read an annotation; several locations make one from the first start to the last end, if its text is there."""
+    """Read an annotation; several locations become one from the first start to the last end, if its text is there."""
     if not isinstance(raw, Mapping):
         raise RecordError(f"found {shown(str(raw))}, expected an object")
     mention = _string(raw, "text")

@@ -37,7 +37,7 @@ _SUSPECT = re.compile(rb"\\(?:u[dD][89a-fA-F]|[\\u0-9a-fA-F]{0,10}\Z)")  # few p
 
 
 def parse_bioc_json(path: Input) -> Iterator[Record]:
-    """Yield the records of a BioC JSON file in order: a Document or a Failure each, as `read_document` does.
+    """Yield the records of a BioC JSON file in order, each a Document or a Failure (`read_document`).
 
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage, and if it
     holds no BioC documents.
@@ -77,7 +77,7 @@ def _documents(path: Input) -> Iterator[object]:
 
 
 def _without_halves(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Put U+FFFD in place of each escaped half of a surrogate pair, so that offsets stay.
+    """Replace each escaped half of a surrogate pair by U+FFFD, which keeps offsets.
 
     YAJL would make one character of two, or invalid UTF-8, which loses the rest of the file.
     """
@@ -85,7 +85,7 @@ def _without_halves(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         text = rest + chunk
         repaired = _ESCAPE.sub(_replacement, text) if _SUSPECT.search(text) else text
-        rest = text[len(repaired) :]  # what was put in place is as long
+        rest = text[len(repaired) :]  # replacements have the same length
         if repaired:
             yield repaired
     if rest:
@@ -165,7 +165,7 @@ class _Walk:
             yield from self._put(value)
 
     def _put(self, value: object) -> Iterator[object]:
-        """Keep a value of an object; yield a value that is in place of a document."""
+        """Keep a value of an object; yield a value in the position of a document."""
         top = self._frames[-1] if self._frames else None
         if top is not None and top.kind == "object":
             top.content[top.key] = value

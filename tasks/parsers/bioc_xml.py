@@ -17,7 +17,7 @@ ROOTS = {"collection": ("document",)}
 
 
 def parse_bioc_xml(path: Input) -> Iterator[Record]:
-    """Yield the records of a BioC XML file in order: a Document or a Failure each, as `read_document` does.
+    """Yield the records of a BioC XML file in order, each a Document or a Failure (`read_document`).
 
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """

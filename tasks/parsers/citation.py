@@ -42,7 +42,7 @@ def title_of(text: str) -> str:
 
 
 def abstract_of(text: str) -> str:
-    """Return an abstract in another language or of another source, empty if PubMed writes that there is none."""
+    """Return an abstract in another language or from another source; empty if PubMed writes that there is none."""
     return "" if _NO_ABSTRACT.fullmatch(text) else text
 
 

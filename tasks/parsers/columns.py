@@ -1,4 +1,4 @@
-"""Choose the columns of a table that hold the documents: as the user names them, or by their usual names."""
+"""Choose the columns of a table that hold the documents: those named by the user, or those with the usual names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FLOAT = re.compile(r"([0-9]+)\.0+")  # pandas writes whole numbers so in a colu
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of the id and of the texts of a document, by name; None where there is none."""
+    """The names of the columns with the id and the texts of a document; None if there is none."""
 
     id: str | None = None
     title: str | None = None
@@ -64,21 +64,21 @@ class Columns:
         return ", ".join([f"id from {self.id!r}" if self.id is not None else "ids from the row numbers", *parts])
 
     def digest(self, of_file: str) -> str:
-        """Return the digest of a file that is read by these columns: that of the file if none is named."""
+        """Return the digest of a file that is read with these columns; that of the file if none is named."""
         if not self:
             return of_file
         return hashlib.sha256("\0".join([of_file, *map(repr, asdict(self).values())]).encode()).hexdigest()[:16]
 
 
 GUESSED = Columns()
-"""No column is named, so that all are guessed."""
+"""No column is named, so all are guessed."""
 
 
 def choose_columns(names: Sequence[str], given: Columns, *, surely: bool = False) -> Columns:
-    """Return the columns to read of a table with these column names.
+    """Return the columns to read from a table with these column names.
 
-    A column that `given` names is taken, and no text but the named ones then. The others are taken by their usual
-    names. `surely` asks for an id too. Raises RecordError, which lists the names, if no text is found.
+    A column that `given` names is read; if it names texts, no others are read. The rest are found by their usual names.
+    `surely` also requires an id. Raises RecordError, which lists the names, if no text is found.
     """
     chosen = replace(given)
     for field in fields(Columns):
@@ -90,7 +90,7 @@ def choose_columns(names: Sequence[str], given: Columns, *, surely: bool = False
             chosen = replace(chosen, **{field.name: usual})
     if not chosen.texts or (surely and chosen.id is None):
         raise RecordError(
-            f"no column of a text among {_listed(names)}; name them with --id-column, --title-column, "
+            f"no text column among {_listed(names)}; name columns with --id-column, --title-column, "
             "--abstract-column or --text-column"
         )
     repeated = [name for name in chosen.names if Counter(names)[name] > 1]
@@ -102,7 +102,7 @@ def choose_columns(names: Sequence[str], given: Columns, *, surely: bool = False
 def read_row(row: Mapping[str, object], columns: Columns, *, record: int, name: str) -> Document:
     """Return the document of a row; without a column of ids its id is `NAME:ROW`, from 1.
 
-    Texts are laid out with a space between them, each at its place and as long as its cell. Raises RecordError.
+    Texts are laid out with a space between them, each as long as its cell. Raises RecordError.
     """
     document_id, pmid = f"{name}:{record + 1}", None
     if columns.id is not None:
@@ -119,7 +119,7 @@ def read_row(row: Mapping[str, object], columns: Columns, *, record: int, name: 
 
 
 def row_id(row: Mapping[str, object], columns: Columns) -> str | None:
-    """Return the id of a row that cannot be used, as far as it is known."""
+    """Return the id of a row that cannot be used, if it is known."""
     found = row.get(columns.id) if columns.id is not None else None
     if isinstance(found, bytes):
         found = found.decode("utf-8", "surrogateescape")

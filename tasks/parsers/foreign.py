@@ -1,4 +1,4 @@
-"""Recognize content that no parser reads, so that errors can name it and say what to do: bytes, servers' answers, XML.
+"""Recognize content that no parser reads (binary files, servers' answers, XML), so that errors can say what to do.
 
 Sources: the magic numbers of file(1), and the checksum of a tar header (POSIX.1-1988, ustar).
 """
@@ -77,11 +77,10 @@ def container(start: bytes) -> str | None:
 
 
 def foreign(start: bytes) -> str | None:
-    """Return what a content is, and what to do if that is not obvious, from its first bytes; None if it may be read.
+    """Describe unreadable content by its first bytes, and say what to do unless it is obvious; None if it may be read.
 
-    What `container` knows is foreign too, except at the top of a file.
-
-    XML may be UTF-16 or UTF-32, since its parser reads them.
+    The forms of `container` are foreign too, except at the start of a file. XML may be UTF-16 or UTF-32, since its
+    parser reads them.
     """
     if found := next((what for magic, what in _MAGIC if start.startswith(magic)), None):
         return found
@@ -101,7 +100,7 @@ def foreign(start: bytes) -> str | None:
 
 
 def describe_start(start: bytes) -> str | None:
-    """Return what a text that starts with these bytes is, and what to do; None if it may hold records."""
+    """Describe a text that starts with these bytes, and say what to do; None if it may hold records."""
     if found := _JSON_ERROR.match(start):
         return f"an error message of a server ({found[1].decode('utf-8', 'replace')}); download it again"
     if _JSON_ANSWER.match(start):
@@ -112,12 +111,12 @@ def describe_start(start: bytes) -> str | None:
 
 
 def describe_root(tag: str) -> str | None:
-    """Return what an XML file is with this root element, and what to do; None if it is not such a file."""
+    """Describe an XML file with this root element, and say what to do; None if it is unknown."""
     return _ROOTS.get(tag)
 
 
 def not_utf8(line: bytes, at: int) -> str:
-    """Describe a byte that is not UTF-8, what it suggests and what to do; `at` is its 0-based place in the line."""
+    """Describe a byte that is not UTF-8, what it suggests and what to do; `at` is its 0-based position in the line."""
     what = f"byte 0x{line[at]:02X} is not UTF-8"
     try:
         line.decode("cp1252")

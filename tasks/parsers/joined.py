@@ -1,8 +1,8 @@
-"""Separate the titles of PubTator records from the line before, to which joined files may have glued them.
+"""Separate the titles of PubTator records from the previous line, to which joining files may have glued them.
 
 `cat a.txt b.txt` glues the first title of `b.txt` to the last line of `a.txt` if that has no line end:
 `981|a|Asthma in men.982|t|Psoriasis and methotrexate.` As the id may follow a digit, and as texts may hold `|t|`
-themselves, what follows decides: a line `982|a|` or an annotation of 982 proves the title of 982.
+themselves, the following line decides: `982|a|` or an annotation of 982 proves the title of 982.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def separate_titles(lines: Iterator[Line]) -> Iterator[Line]:
 
 
 def likely_title(text: str) -> str | None:
-    """Return what looks like the beginning of another record within a text: `982123|t|`."""
+    """Return the part of a text that looks like the beginning of another record: `982123|t|`."""
     match = _LIKELY.search(text) if _TITLE in text else None
     return match[0] if match else None
 
@@ -61,9 +61,9 @@ def _separated(held: list[Line], *, following: str) -> Iterator[Line]:
 
 
 def _glued_at(line: str, following: str) -> int:
-    """Return where the title begins that the following line proves; 0 if it proves none, or the whole line."""
+    """Return the start of the title that the following line proves; 0 if it proves none, or the whole line."""
     match = _FOLLOWS.match(following)
     at = line.rfind(match[1] + _TITLE) if match else 0
     if match and match[0].endswith("\t") and at > 0 and not re.search(r"[|\t]", line[:at]):
-        return 0  # the end of a title's own id: a mistyped id in an annotation proves nothing
+        return 0  # matches only the end of the title's own id: a mistyped id in an annotation proves nothing
     return max(at, 0)

@@ -36,7 +36,7 @@ def parse_jsonl(path: Input) -> Iterator[Record]:
 
 
 def json_rows(path: Input) -> Iterator[tuple[int, int, bytes]]:
-    """Yield each line that is not blank, after its record from 0 and its number from 1. Raises SourceError."""
+    """Yield record number (from 0), line number (from 1) and content of each non-blank line. Raises SourceError."""
     with open_source(path, expected="JSON lines") as source:
         lines = ((number, line) for number, line in source.raw_lines() if line.removeprefix(codecs.BOM_UTF8).strip())
         for record, (number, line) in enumerate(lines):

@@ -35,10 +35,10 @@ def is_medline(line: str) -> bool:
 
 
 def parse_medline(path: Input) -> Iterator[Record]:
-    """Yield the records of a MEDLINE text in order: a Document or a Failure each.
+    """Yield the records of a MEDLINE text in order, each a Document or a Failure.
 
-    A record without a PMID, with a line that is not a field, or with a field repeated that occurs once is a Failure:
-    the text of two records is never mixed. The English OAB is the abstract of a record without AB.
+    A record without a PMID, with a line that is not a field, or with a second value of a unique field is a Failure, so
+    that the text of two records is never mixed. The English OAB is the abstract of a record without AB.
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
     with open_source(path, expected="PubMed's MEDLINE text") as source:
@@ -62,7 +62,7 @@ class _Fields:
         self._last: list[str] | None = None  # the lines of the value that may continue
 
     def add(self, line: str) -> None:
-        """Take the next line. Raises RecordError if it is not a field, or repeats a field that occurs once."""
+        """Take the next line. Raises RecordError if it is not a field, or repeats a unique field."""
         if line.startswith(_CONTINUED) and self._last is not None:
             self._last.append(line)
             return

@@ -32,12 +32,12 @@ _VERSION = re.compile(r"0*[1-9][0-9]{0,8}")
 
 
 def parse_pubmed(path: Input) -> Iterator[Record]:
-    """Yield the records of a PubMed XML file in order: a Document, a Deletion or a Failure each.
+    """Yield the records of a PubMed XML file in order, each a Document, a Deletion or a Failure.
 
-    Every PubmedArticle, PubmedBookArticle and MedlineCitation of a MedlineCitationSet is a record, and every PMID of a
+    Records are every PubmedArticle, PubmedBookArticle and MedlineCitation of a MedlineCitationSet, and every PMID of a
     DeleteCitation, or of the NotFound that `tasks.ingest.pmids` adds. The English OtherAbstract is the abstract of a
-    citation that has no other. Named entities without a known character are in the `invalid_annotations` of their
-    Document.
+    citation that has no other. Named entities without a known character are in the `invalid_annotations` of
+    their Document.
     Raises SourceError if the file cannot be read to its end, after the records that precede the damage.
     """
     numbers = count()
@@ -169,7 +169,7 @@ def _abstract(element: etree._Element | None) -> str:
 
 
 def _flat(element: etree._Element | None) -> str:
-    """Return the text of an element and its markup, with every run of white space as one space."""
+    """Return the text of an element and of its markup, with every run of white space as one space."""
     return "" if element is None else plain(flat_text(element))
 
 

@@ -29,7 +29,7 @@ _GLUED = re.compile(r"[0-9]\|t\|")  # in an annotation: the title of another rec
 _NUMERIC = re.compile(r"\s*[-+]?\.?[0-9]")
 _DIRECTION = re.compile(r"(?:Subject|Object):")
 _LONG_ID = 4  # characters; a formula may hold a shorter one before `|a|`
-_NO_NUMBER = ("na", "nan", "nil", "none", "null")  # written by tables in place of an offset
+_NO_NUMBER = ("na", "nan", "nil", "none", "null")  # written by table tools for a missing offset
 _PMID = re.compile(r"[0-9]{1,18}")
 
 _CARRIAGE_RETURNS = "lines end with a carriage return, expected a line feed; convert the file"
@@ -37,7 +37,7 @@ _NOT_OF_THE_FORMAT = "not a line of the format"
 
 
 class _RecordError(ValueError):
-    """A record that cannot be used, and the line that shows it."""
+    """A record that cannot be used, with the line at fault."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(reason)
@@ -45,7 +45,7 @@ class _RecordError(ValueError):
 
 
 def parse_pubtator(path: Input) -> Iterator[Record]:
-    """Yield the records of a PubTator file in order: a Document or a Failure each.
+    """Yield the records of a PubTator file in order, each a Document or a Failure.
 
     Files may be joined without a line end between them: see `separate_titles`. Bytes that are not UTF-8 invalidate
     only the record, or the annotation, that holds them.
@@ -185,13 +185,13 @@ def _add_text(block: _Block, number: int, match: re.Match[str]) -> None:
         raise _RecordError(number, reason)
     if kind in block.texts:
         if block.texts[kind] != text:
-            raise _RecordError(number, f"a second |{kind}| line with other text; expected one a document")
+            raise _RecordError(number, f"a second |{kind}| line with other text; expected one per document")
         raise InvalidAnnotationError("text repeated", f"a second |{kind}| line with the same text")
     block.texts[kind] = text
 
 
 def _own_line_within(text: str, kind: str, document_id: str) -> str | None:
-    """Return what is wrong with a text that contains the next line of its document, as after a lost line end."""
+    """Return the problem if a text contains the next line of its document, as after a lost line end; else None."""
     annotation = re.search(rf"(?<![0-9]){re.escape(document_id)}\t-?[0-9]+\t-?[0-9]+\t", text)
     abstract = f"{document_id}|a|"
     has_abstract = kind == "t" and len(document_id) >= _LONG_ID and abstract in text
@@ -227,7 +227,7 @@ def _mention(line: str, block: _Block) -> _Mention | None:
 
 
 def _is_relation(columns: list[str], texts: Iterable[str]) -> bool:
-    """Return whether a line is a relation. One with words of a text in the place of a mention is an annotation."""
+    """Return whether a line is a relation; one with words of the text as its mention is an annotation."""
     if len(columns) not in (4, 5):
         return False
     first, second = columns[1].strip(), columns[2].strip()

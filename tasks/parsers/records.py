@@ -1,4 +1,4 @@
-"""What a parser yields: a document, a deletion, or a failure with its reason."""
+"""The records that parsers yield: a document, a deletion, or a failure with its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from e2emern.model.document import Document
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A PMID that its source deletes (PubMed `DeleteCitation`), in one version, or without a version in all."""
+    """A PMID that its source deletes (PubMed `DeleteCitation`): one version, or all if `version` is None."""
 
     record: int
     pmid: int

@@ -1,6 +1,6 @@
 """Open a source for reading: plain, gzip, xz, bzip2 or zstd by its first bytes, with a limit on its decompressed size.
 
-`SourceReader.read` returns all bytes before the damage before it raises, so that no valid record is lost.
+`SourceReader.read` first returns all bytes that precede the damage, then raises, so that no valid record is lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RATIO_FREE = 100_000_000  # decompressed bytes below which any ratio is accepted
 
 @dataclass(slots=True)
 class Budget:
-    """What may be decompressed of the `packed` bytes of a file, so that a small file cannot fill the machine."""
+    """A limit on the decompressed size of a file of `packed` bytes, so that a small file cannot fill the machine."""
 
     packed: int
     max_ratio: float = MAX_RATIO
@@ -66,7 +66,7 @@ class Member:
 
 
 Input = Path | Member
-"""What a parser reads."""
+"""The input of a parser."""
 
 
 class SourceReader:
@@ -91,8 +91,8 @@ class SourceReader:
     def read(self, size: int = CHUNK) -> bytes:
         """Return the next bytes, at most `size` of them; empty at the end.
 
-        Raises SourceError if the source is empty, cannot be read, holds what no parser reads (an archive, a PDF, see
-        `foreign`), is damaged, or unpacks to more than its budget allows.
+        Raises SourceError if the source is empty, cannot be read, holds content that no parser reads (an archive, a
+        PDF, see `foreign`), is damaged, or unpacks to more than its budget allows.
         """
         if self._head is None:
             self._head = self._read_head()
@@ -104,7 +104,7 @@ class SourceReader:
         return self._unpack(size)
 
     def _read_head(self) -> bytes:
-        """Read ahead, since a packed source may give a few bytes at a time, and refuse what no parser reads."""
+        """Read ahead, since a packed source may return few bytes at a time, and refuse content that no parser reads."""
         head = self._unpack(CHUNK)
         while len(head) < _HEAD:
             try:
@@ -122,7 +122,7 @@ class SourceReader:
 
     def _unpack(self, size: int) -> bytes:
         try:
-            # read1, since read would drop the bytes that precede a damage in the same call
+            # read1, since read would drop the bytes that precede damage in the same call
             data = self._packed.read1(size) if self._packed else self._file.read(size)
         except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             if isinstance(error, OSError) and not (self._packed and error.errno is None):  # BadGzipFile has none
@@ -188,7 +188,7 @@ def open_source(
     ratio_free: int = RATIO_FREE,
     containers: bool = False,
 ) -> Iterator[SourceReader]:
-    """Open a plain or compressed file; `expected` names its formats, for the error about an empty one.
+    """Open a plain or compressed file; `expected` names the formats, for the error about an empty file.
 
     `max_ratio` bounds decompressed over compressed bytes once more than `ratio_free` bytes are decompressed. An
     archive or a Parquet file is refused, unless `containers` are expected.
@@ -233,14 +233,14 @@ def _unpacker(file: BinaryIO) -> tuple[str, io.BufferedIOBase | None]:
     if magic.startswith(ZSTD_MAGIC):
         import pyarrow as pa
 
-        # Arrow closes what it reads when it is done, and a member is read again
+        # Arrow closes its input when it is done, but a member is read again
         raw = pa.PythonFile(cast(io.RawIOBase, _Unclosed(file)), mode="r")
         return "zstd", cast(io.BufferedIOBase, pa.CompressedInputStream(raw, "zstd"))
     return "", None
 
 
 class _Unclosed:
-    """Passes reads on to a file, and does not close it."""
+    """Forwards reads to a file, and does not close it."""
 
     closed = False
 

@@ -1,4 +1,4 @@
-"""Parse tables: CSV, TSV, JSON lines and Parquet, one document a row.
+"""Parse tables: CSV, TSV, JSON lines and Parquet, one document per row.
 
 CSV: RFC 4180, with the delimiter that splits the first line into most columns: a comma, tab, semicolon or `|`. A quoted
 cell may span lines. Parquet: https://parquet.apache.org/docs/file-format/.
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-LONGEST_CELL = 1_000_000  # characters: a quote that is not closed takes no more than this with it
+LONGEST_CELL = 1_000_000  # characters: limits the damage of an unclosed quote
 
 _DELIMITERS = ",\t;|"
 _ROWS = 64  # of Parquet at once: a cell may be large
-_NO_ROW = "has column names and no row"
+_NO_ROW = "has column names but no rows"
 
 
 def parse_csv(path: Input, *, name: str, columns: Columns) -> Iterator[Record]:
@@ -99,7 +99,8 @@ def parse_parquet(path: Input, *, name: str, columns: Columns) -> Iterator[Recor
                 characters += sum(len(each) for each in row.values() if isinstance(each, str | bytes))
                 if characters > max(RATIO_FREE, MAX_RATIO * size):
                     raise SourceError(
-                        f"its {size:,} bytes hold {characters:,} characters and more; refused as a bomb", path=path
+                        f"its {size:,} bytes hold more than {characters:,} characters; refused as a decompression bomb",
+                        path=path,
                     )
                 try:
                     yield read_row(row, chosen, record=record, name=name)
@@ -111,7 +112,7 @@ def parse_parquet(path: Input, *, name: str, columns: Columns) -> Iterator[Recor
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, object]]:
-    """Return the rows of a batch; if a text is not UTF-8, all are bytes, so that `read_row` refuses only this one."""
+    """Return the rows of a batch; if a text is not UTF-8, all texts are bytes, and `read_row` refuses only that one."""
     import pyarrow as pa
 
     try:
@@ -184,9 +185,9 @@ def _chosen(names: Sequence[str], columns: Columns, path: Input) -> Columns:
 
 @contextmanager
 def _parquet(path: Input) -> Iterator[tuple[pq.ParquetFile, int]]:
-    """Open a Parquet file, and give its size in bytes. Checksums of its pages are verified if it has any.
+    """Open a Parquet file, and yield it with its size in bytes. Page checksums are verified if it has any.
 
-    Raises SourceError for any damage that the block meets, also text that is not UTF-8.
+    Raises SourceError for any damage found in the block, including text that is not UTF-8.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

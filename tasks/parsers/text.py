@@ -1,6 +1,6 @@
 """Parse plain text and Markdown: a file is one document, which has the file's name as its id.
 
-A passage is a run of lines without a blank line, at its own place in the file: offsets count the code points of the
+A passage is a run of lines without a blank line, at its own position in the file: offsets count the code points of the
 file, without a byte order mark. In a passage a line end or another control character is one space. Markup is text,
 except that a passage begins after the `#` of a heading. The first passage is the title if it is one line and others
 follow.
@@ -38,7 +38,7 @@ def parse_text(path: Input, *, name: str) -> Iterator[Document]:
             data += chunk
             if len(data) > LONGEST_TEXT:
                 raise SourceError(
-                    f"a text of more than {LONGEST_TEXT:,} bytes; give documents as files or rows of their own",
+                    f"a text of more than {LONGEST_TEXT:,} bytes; put each document into its own file or table row",
                     path=path,
                 )
     try:
@@ -55,7 +55,7 @@ def parse_text(path: Input, *, name: str) -> Iterator[Document]:
 
 
 def lay_out_text(text: str) -> tuple[Passage, ...]:
-    """Return the passages of a text, each at its place in it."""
+    """Return the passages of a text, each at its position in it."""
     blocks = []
     for begin, end in _blocks(text):
         start = end - len(text[begin:end].lstrip())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 PARSER: Final = 1
-"""Raise it with every change that makes other documents, deletions or failures of some dump file.
+"""Increase it with every change that makes other documents, deletions or failures from some dump file.
 
-The next run then parses the dump files again, as if they had been issued again; what it made of each before stays until
-the new rows are published. `tests/tasks/parsers/test_version.py` fails if this is forgotten.
+The next run then parses the dump files again, as if they had been issued again; the old rows stay until the new ones
+are published. `tests/tasks/parsers/test_version.py` fails if this is forgotten.
 """

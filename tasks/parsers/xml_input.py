@@ -1,7 +1,7 @@
 """Provide the bytes of an XML source in pieces that never cross the end of one of its documents.
 
 A source may hold several XML documents, one after another: files joined by `cat`, or answers of E-utilities appended
-to one file. An XML parser takes one document, so that each of them needs its own.
+to one file. An XML parser takes one document, so each of them needs its own parser.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import chain
 from e2emern.tasks.parsers.source_reader import SourceReader
 
 _PIECE = 16 * 1024  # bytes; larger trees are freed to the system and allocated again each time, which is slow
-_BETWEEN = b" \t\r\n" + codecs.BOM_UTF8  # bytes of a byte order mark are in no other place where these may be
+_BETWEEN = b" \t\r\n" + codecs.BOM_UTF8  # the bytes of a byte order mark cannot occur elsewhere here
 _SKIPPED = ((b"<!--", b"-->"), (b"<?", b"?>"))
 _DECLARATION = re.compile(rb"<\?xml[ \t\r\n]")
 _UTF16 = {
@@ -29,9 +29,9 @@ _FORBIDDEN = "forbidden in XML"  # an error handler: U+FFFE makes the parser ref
 class XmlInput:
     """The bytes of a source that no parser has been given yet.
 
-    `lines` counts the line ends in what precedes the next document: those between documents are counted here, those in
-    a document by its parser, which does it anyway, and are added by the caller. UTF-16 is handed out as UTF-8, with
-    `encoding` for the parser; any other encoding as it is.
+    `lines` counts the line ends before the next document. Those between documents are counted here; those in a document
+    are counted by its parser and added by the caller. UTF-16 is returned as UTF-8, with `encoding` for the parser; any
+    other encoding is returned as it is.
     """
 
     def __init__(self, source: SourceReader) -> None:
@@ -80,15 +80,15 @@ class XmlInput:
     def take_up_to(self, end_tag: bytes) -> bytes:
         """Take the next bytes, at most to where the first `end_tag` ends; empty at the end of the source.
 
-        `end_tag` is without its `>`: `</PubmedArticleSet`. Whether it is the end of the root element, or is in a
-        comment or a CDATA section, only the parser knows.
+        `end_tag` is without its `>`: `</PubmedArticleSet`. Only the parser knows whether it ends the root element, or
+        is in a comment or a CDATA section.
         """
         while True:
             at = self.waiting.find(end_tag)
             end = self.waiting.find(b">", at) if at >= 0 else -1
             if end >= 0:
                 return self.take(end + 1)
-            if at < 0:  # its start may be in the bytes that are here
+            if at < 0:  # its start may be at the end of the available bytes
                 at = self.waiting.rfind(b"<", max(0, len(self.waiting) - len(end_tag)))
                 if at < 0 or not end_tag.startswith(self.waiting[at:]):
                     at = len(self.waiting)

@@ -34,9 +34,9 @@ _SHOWN = 100  # characters of a message of the parser
 def elements(path: Input, roots: Mapping[str, Collection[str]]) -> Iterator[tuple[etree._Element, int]]:
     """Yield the records of every XML document of a file, each with the number of lines that precede its document.
 
-    `roots` gives the tags of the records by the tag of the root element. A record is emptied when the next is asked
-    for. Of a document with another root element only the root element is yielded, emptied; `wrong_root` says why it
-    cannot be used.
+    `roots` gives the tags of the records by the tag of the root element. A record is emptied when the next one is
+    requested. For a document with another root element, only the root element is yielded, emptied; `wrong_root` says
+    why it cannot be used.
 
     Raises SourceError if the file cannot be read or is not well-formed XML, after the elements that precede the
     damage, and if a DTD declares entities.
@@ -54,7 +54,7 @@ def elements(path: Input, roots: Mapping[str, Collection[str]]) -> Iterator[tupl
 
 
 def root_tag(source: SourceReader, path: Input) -> str:
-    """Return the tag of the root element of the first XML document, reading no further than it takes.
+    """Return the tag of the root element of the first XML document, without reading further.
 
     Raises SourceError if there is none, and if the DTD declares entities.
     """
@@ -87,7 +87,7 @@ def flat_text(element: etree._Element) -> str:
 
 
 def unknown_entities(element: etree._Element, before: int) -> tuple[InvalidAnnotation, ...]:
-    """Return an entry for each named entity in an element that is none of HTML's, and so has no known character.
+    """Return an entry for each named entity in an element that HTML does not define, so its character is unknown.
 
     `before` lines precede the element's XML document in its file.
     """
@@ -103,7 +103,7 @@ def unknown_entities(element: etree._Element, before: int) -> tuple[InvalidAnnot
 
 
 def wrong_root(element: etree._Element, expected: str) -> str:
-    """Return why a document of another root element cannot be used, as the reason of a Failure."""
+    """Return why a document with another root element cannot be used, as the reason of a Failure."""
     what = describe_root(str(element.tag)) or f"XML with root element <{str(element.tag)[:_SHOWN]}>"
     return f"{what}; expected {expected}"
 
@@ -113,7 +113,7 @@ def _elements(xml: XmlInput, path: Input, roots: Mapping[str, Collection[str]]) 
     root, size = _root(xml, path)
     first = xml.lines
     tags = roots.get(str(root.tag))
-    wanted = None if tags is None else (*tags, str(root.tag))  # of another document every element, to empty it
+    wanted = None if tags is None else (*tags, str(root.tag))  # all elements of an unknown document, to empty them
     parser = etree.XMLPullParser(events=("end",), tag=wanted, encoding=xml.encoding, **_SAFE)
     name = str(root.tag).rpartition("}")[2]  # with its prefix if that is not declared, which QName refuses
     end_tag = f"</{root.prefix}:{name}" if root.prefix else f"</{name}"
@@ -138,9 +138,9 @@ def _elements(xml: XmlInput, path: Input, roots: Mapping[str, Collection[str]]) 
 
 
 def _root(xml: XmlInput, path: Input) -> tuple[etree._Element, int]:
-    """Return the start of the root element that comes next, and in how many bytes its start tag ends.
+    """Return the start of the next root element, and the number of bytes up to the end of its start tag.
 
-    The input is left where it is. An empty root element may end with its start tag.
+    The input is not consumed. An empty root element may end with its start tag.
     """
     parser = etree.XMLPullParser(events=("start",), encoding=xml.encoding, **_SAFE)
     fed = 0
@@ -181,7 +181,7 @@ def _feed(parser: etree.XMLPullParser, piece: bytes) -> etree._LogEntry | None:
 
 
 def _line(parser: etree.XMLPullParser) -> int:
-    """Return the line that a parser has come to, and end it: only its errors name the line."""
+    """Return the line that a parser has reached, and close the parser: only its errors name the line."""
     with suppress(etree.XMLSyntaxError):
         parser.feed(b"\0\0")
         parser.close()
@@ -230,15 +230,15 @@ def _forget(element: etree._Element) -> None:
 
 
 def _damaged(path: Input, fault: etree._LogEntry, first: int) -> SourceError:
-    """Say what is wrong and what helps; `first` lines precede the document, which the parser does not know of."""
+    """Return an error with the remedy; `first` is the number of lines before the document, unknown to the parser."""
     message = re.sub(r"\bline (\d+)", lambda line: f"line {int(line[1]) + first}", " ".join(fault.message.split()))
     if "XML declaration allowed only" in message:
-        message, advice = "an XML document starts within another", "the one before is cut off, download it again"
+        message, advice = "an XML document starts within another", "the first one is truncated, download it again"
     elif fault.type == etree.ErrorTypes.ERR_UNDECLARED_ENTITY:
         advice = "write it as the character itself"
     elif "encoding" in message:
         advice = "convert the file to UTF-8"
     else:
-        advice = "correct it there, or download the file again"
+        advice = "correct it, or download the file again"
     where = f"line {fault.line + first}, column {fault.column}"
     return SourceError(f"not well-formed XML at {where} ({message[:_SHOWN]}); {advice}", path=path)

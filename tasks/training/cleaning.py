@@ -1,4 +1,4 @@
-"""Delete what ended retrainings leave behind: corpora, checkpoints, copies of models, and old refused challengers."""
+"""Delete the leftovers of ended retrainings: corpora, checkpoints, copies of models, and old refused challengers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _DAY_S = 86_400
 
 
 def clean(home: Home, *, days: float = KEEP_DAYS, log: Callable[[str], None]) -> None:
-    """Delete the files of ended retrainings, and after `days` interrupted ones, prepared corpora and refused models.
+    """Delete the files of ended retrainings; after `days`, also interrupted ones, prepared corpora and refused models.
 
-    A model that was promoted, was evaluated without another, or annotated what the tables show is never deleted;
-    nor is an evaluation.
+    Never deletes an evaluation, or a model that was promoted, was evaluated on its own, or annotated the current
+    tables.
     """
     for path in stale_training(home, days=days):
         if path.is_dir():
@@ -39,7 +39,7 @@ def clean(home: Home, *, days: float = KEEP_DAYS, log: Callable[[str], None]) ->
 
 
 def stale_training(home: Home, *, days: float) -> list[Path]:
-    """Return what `clean` deletes of the folder of retrainings: of an ended one all but its small records."""
+    """Return the paths that `clean` deletes in the folder of retrainings; small records of ended ones are kept."""
     old = time.time() - days * _DAY_S
     found: list[Path] = []
     for folder in sorted(home.training.glob("*/")):

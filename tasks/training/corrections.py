@@ -1,4 +1,4 @@
-"""Read and check corrected documents: PubTator files that a user puts into a folder, to be trained on.
+"""Read and check corrected documents: PubTator files that a user puts into a folder as training data.
 
 A file marks every mention of the types that occur in it. A document with an invalid annotation is refused as a whole:
 the model would learn that the text of that annotation is not a mention. Refused documents are reported with file, place
@@ -79,7 +79,7 @@ def read_corrections(folder: Path | None, *, vocabulary: Vocabulary, judged: Col
             if isinstance(one, Refused):
                 refused.append(one)
             elif one.document_id in places:
-                reason = f"is in {places[one.document_id]} too"
+                reason = f"is also in {places[one.document_id]}"
                 refused.append(Refused(path.name, "document", one.document_id, reason))
             else:
                 places[one.document_id] = path.name
@@ -128,7 +128,7 @@ def _checked(
     elif passed_over.types and not gold.mentions:
         reason = str(passed_over.reason())
     elif not gold.mentions:
-        reason = "no mention of a Disease or Chemical, as of a document that nobody has read"
+        reason = "no mention of a Disease or Chemical; perhaps nobody has corrected it"
     else:
         return gold
     return Refused(path.name, f"record {document.record}", document.document_id, reason)

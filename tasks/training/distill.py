@@ -1,7 +1,7 @@
 """Tag plain text with teacher models, as training data for another model (`model.training.distillation`).
 
-Passages are sampled from those that are rich in names, split into sentences, and tagged in chunks. Each chunk is a file
-of its own until all are done, so that a run that was killed resumes with the next chunk.
+Passages are sampled from those that are rich in names, split into sentences, and tagged in chunks. Each chunk is a
+separate file until all are done, so that a killed run resumes with the next chunk.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.parquet import TableWriter, read_table
 
 CHUNK = 100  # passages
-LEAST_PIECES = 8  # of a sentence; shorter ones are section numbers and the like
-ONE_WITHOUT = 5  # of so many sentences without a rare name, one is kept too
+LEAST_PIECES = 8  # word pieces of a sentence; shorter ones are section numbers and the like
+ONE_WITHOUT = 5  # one in this many sentences without a rare name is kept too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +70,13 @@ def make_silver(
     """Tag sentences of a text until they have `pieces` word pieces or no passage is left, and write them to `output`.
 
     Args:
-        names: take names of the vocabulary as mentions (`model.training.name_labels`), in passages with rare ones.
+        names: label names of the vocabulary as mentions (`model.training.name_labels`), in passages with rare ones.
         text: one passage per line, plain or .xz.
         teachers: model folders with the same encoder vocabulary and types; the mean of their probabilities is stored.
         mesh: entities table, whose names decide which passages are rich.
-        seed: of the order of the passages.
+        seed: determines the order of the passages.
 
-    Raises InputError if the models do not fit together, `output` is a folder, or it was begun from other input.
+        Raises InputError if the models do not fit together, `output` is a folder, or it was begun with other input.
     """
     read_mesh_version(mesh)
     check_output(output)
@@ -92,12 +92,12 @@ def make_silver(
         "seed": seed,
     }
     if (kept := _kept(output, made_from | {"pieces": pieces})) is not None:
-        log(f"{output} is tagged already")
+        log(f"{output} is already tagged")
         return kept
     listed = ListedNames(vocabulary) if names else None
     passages = with_rare_names(lines, listed, seed=seed) if listed else rich_in_names(lines, vocabulary, seed=seed)
     if not passages:
-        raise InputError("no passage in it is rich in names of diseases and chemicals", path=text)
+        raise InputError("has no passage that is rich in names of diseases and chemicals", path=text)
     parts = _begin(output, made_from)
     chosen = (passages[start : start + CHUNK] for start in range(0, len(passages), CHUNK))
     tag = partial(_tag, models=models, tokenizer=tokenizer, listed=listed, device=device)
@@ -136,7 +136,7 @@ def _load_teachers(
 
 
 def _seen_by(teachers: Sequence[Path]) -> Seen | None:
-    """Return the documents that the teachers have seen; None if those of one are unknown. Raises InputError."""
+    """Return the documents that the teachers have seen; None if unknown for one of them. Raises InputError."""
     try:
         return union(map(read_seen, teachers))
     except FileError as error:
@@ -153,7 +153,7 @@ def _tag_parts(
 ) -> list[pa.Table]:
     """Tag chunks of passages until they have `pieces` word pieces.
 
-    Each chunk is written to a file in `parts`, so that a stopped run resumes.
+    Each chunk is written to a file in `parts`, so that an interrupted run resumes.
     """
     tables: list[pa.Table] = []
     done, tagged, started = 0, 0, time.monotonic()
@@ -221,7 +221,7 @@ def _check_alike(teachers: Sequence[Path], models: Sequence[E2emernModel], piece
 
 
 def _begin(output: Path, made_from: dict[str, Any]) -> Path:
-    """Return the folder of the chunks, new or of a killed run with the same input."""
+    """Return the folder of the chunks: a new one, or that of a killed run with the same input."""
     parts = output.with_name(output.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
     record, wanted = parts / "made_from.json", json.dumps(made_from).encode()

@@ -1,6 +1,6 @@
 """Prepare a trained model for annotation: build its entity bank and fit its resolver.
 
-Each step is done once and its result kept in the model's folder, so that a run that was killed resumes.
+Each step is done once and its result kept in the model's folder, so that a killed run resumes.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def finalize(
 
     Args:
         corpus: Parquet file with all splits.
-        trained_on: splits in which the resolver counts the mentions of each concept, and their words.
+        trained_on: splits in which the resolver counts the mentions of each concept and their words.
         fit_on: splits to fit on, without the documents that an ancestor was trained on; if empty, a missing resolver is
-            only reported.
+        only reported.
         resolver_of: a model whose span threshold and resolver are used instead of fitting; only the counts are
-            computed again.
-        near: the span threshold may not be fitted far from this (`calibrate.NEAR`).
+        computed again.
+        near: the fitted span threshold must be close to this (`calibrate.NEAR`).
 
     Raises InputError if the vocabulary, the corpus or the other model cannot be used.
     """
@@ -106,4 +106,4 @@ def _fit(
         log(f"{model} found nothing in them: its resolver is not fitted")
         return
     figures = ", ".join(f"{name} {100 * figure:.1f}" for name, figure in validated.items())
-    log(f"spans of probability {fitted['span_threshold']} and more; accuracy@1, cross-validated: {figures}")
+    log(f"span threshold {fitted['span_threshold']}; cross-validated accuracy@1: {figures}")

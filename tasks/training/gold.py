@@ -187,7 +187,7 @@ def gold_document(
     annotated_types: tuple[str, ...] = ENTITY_TYPES,
     passed_over: PassedOver,
 ) -> GoldDocument:
-    """Return an annotated document as a gold document; mentions of other types are only counted."""
+    """Convert an annotated document to a gold document; mentions of other types are only counted."""
     text = document.text
     return GoldDocument(
         corpus=corpus,
@@ -211,7 +211,7 @@ def read_tagged(path: Path, *, corpus: str, split: str, annotated_types: tuple[s
         SourceError: the file cannot be read, several types are given, or a line is not a token and a tag.
     """
     if len(annotated_types) != 1:
-        raise SourceError(f"tags without types; say which one: --annotates {corpus}=Disease", path=path)
+        raise SourceError(f"tags without types; name the type: --annotates {corpus}=Disease", path=path)
     try:
         rows = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
     except (OSError, UnicodeDecodeError) as error:

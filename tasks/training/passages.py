@@ -10,17 +10,17 @@ import numpy as np
 from e2emern.model.inference.listed_names import ListedNames
 from e2emern.model.vocabulary import Vocabulary, normalise
 
-RICH = 0.04  # least share of words that are a name; a third of the passages of PubMed text have it
+RICH = 0.04  # minimum share of words that are names; a third of the passages of PubMed reach it
 SHORTEST_NAME = 5  # letters of a name that counts
 SHORT = 20  # words; shorter passages count as if they had this many
-OF_ONE_NAME = 8  # passages that are chosen for the same name
+OF_ONE_NAME = 8  # passages chosen for each name
 
 Chosen = tuple[str, frozenset[str]]
 """A passage, and the names whose sentences are wanted."""
 
 
 def rich_in_names(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> list[Chosen]:
-    """Return the passages that are rich in names, in random order. None of their sentences is asked for by name."""
+    """Return the passages that are rich in names, in random order, without requesting sentences of particular names."""
     names = {name.lower() for name in vocabulary.names if " " not in name and len(name) >= SHORTEST_NAME}
     rich = []
     for at, line in enumerate(lines):
@@ -31,7 +31,7 @@ def rich_in_names(lines: Sequence[str], vocabulary: Vocabulary, *, seed: int) ->
 
 
 def with_rare_names(lines: Sequence[str], listed: ListedNames, *, seed: int) -> list[Chosen]:
-    """Return passages in random order, each with those of its listed names that are still rare.
+    """Return passages in random order, each with its listed names that are still rare.
 
     A name is rare until `OF_ONE_NAME` passages with it are chosen.
     """

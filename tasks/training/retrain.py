@@ -1,7 +1,7 @@
 """Train a challenger: collect its training data, train it, and prepare it for annotation.
 
-The result is in a folder of the home, whose name is a digest of recipe, data and encoder. So a retraining that was
-killed resumes, and a finished one is not repeated. `tasks.training.roles` decides which documents judge.
+The result is in a folder of the home, whose name is a digest of recipe, data and encoder. So a killed retraining
+resumes, and a finished one is not repeated. `tasks.training.roles` decides on which documents models are judged.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Log = Callable[[str], None]
 CHAMPION = "champion"
 """Value of `encoder` for the encoder of the champion."""
 LEAST_TO_FIT = 100
-"""Documents that a resolver is fitted on; with fewer, a model that continues keeps the champion's."""
+"""Minimum documents to fit a resolver on; with fewer, a model that continues keeps the champion's."""
 DISK_OF_WEIGHTS = 14
-"""Bytes of disk for each byte of the weights to start from: two checkpoints while one is written, with weights, moments
-and the best weights in 32 bits, then the model and its copy in the home."""
+"""Bytes of disk for each byte of initial weights: up to two checkpoints with weights, moments and best weights in
+32 bits, the model, and its copy in the home."""
 ENDED = "ended.json"
 """File in the folder of a retraining that has ended; written last."""
 
@@ -55,12 +55,12 @@ class Plan:
     """The inputs of a challenger.
 
     Attributes:
-        folder: of the retraining; `folder/model` becomes the challenger.
+        folder: folder of the retraining; `folder/model` becomes the challenger.
         recipe: its `train` has the splits to train on, its `dev` those for model selection and for fitting.
         judged: splits of the corpus that models are compared on; no model has seen their documents.
         judging: number of these documents.
-        fresh: number of documents to train on that the champion was not trained on, or that were corrected since.
-        corrections: the pending files of corrections of which a document can be used, with their digests.
+        fresh: number of training documents that the champion was not trained on, or that were corrected since.
+        corrections: the pending correction files that have a usable document, with their digests.
         resolver_of: the model whose resolver and threshold are kept; None if there is enough to fit new ones.
         near: the threshold of the champion, if a new one is fitted to a model that continues from it.
         silver: file of additional tagged sentences.
@@ -96,7 +96,7 @@ class Plan:
         return read_prepared(self.corpus, splits=splits)
 
     def read_corrected(self) -> list[GoldDocument]:
-        """Return the corrected documents, those that judge included."""
+        """Return the corrected documents, including those reserved to judge."""
         return self.read([one for one in (*self.recipe["train"], *self.judged) if one.startswith(f"{CORPUS}/")])
 
 
@@ -111,7 +111,7 @@ def plan_retraining(
     gold: Sequence[str] = (),
     log: Log = print,
 ) -> Plan:
-    """Collect the training data of a challenger, decide what each document is for, and keep the result in the home.
+    """Collect the training data of a challenger, decide the role of each document, and keep the result in the home.
 
     Args:
         config: TOML file of a recipe, or the name of a shipped one; `data` is the folder of the gold files it names.
@@ -173,7 +173,7 @@ def _known(origin: str, recipe: Recipe, roles: Roles, *, mesh: Path, silver: Pat
 
 
 def _read_gold(read: Config, home: Home, log: Log) -> dict[str, list[GoldDocument]]:
-    """Return the gold of a recipe, by what the recipe names it for."""
+    """Return the gold of a recipe, grouped by its purpose in the recipe."""
     prepared = prepare_corpus(read, home.training, log=log)
     named = {"of_train": read.recipe.train, "auxiliary": read.recipe.auxiliary, "of_dev": read.recipe.dev}
     return {name: read_prepared(prepared, splits=splits) for name, splits in named.items()}
@@ -207,22 +207,22 @@ def _named(gold: Sequence[str], *, recipe: Recipe) -> list[GoldDocument]:
     """Return the documents that are named to judge. Raises InputError if the recipe trains on them."""
     named = find_gold(gold)
     if both := {*_splits(named)} & {*recipe.all_train}:
-        raise InputError(f"{min(both)} is trained on; models are compared on documents that they have not seen")
+        raise InputError(f"{min(both)} is used for training; models are compared on documents that they have not seen")
     return named
 
 
 def _seen_by_origin(read: Config, silver: Path | None) -> Seen:
-    """Return what the encoder and the teachers have seen. Raises InputError if that is unknown."""
+    """Return the documents that the encoder and the teachers have seen. Raises InputError if they are unknown."""
     with one_line():
         seen = seen_by(Path(find_encoder(read.recipe.encoder, folder=read.folder)))
     taught = seen_by_teachers(silver) if silver else Seen()
     if taught is None:
-        raise InputError("does not name the documents that its teachers have seen; make it again", path=silver)
+        raise InputError("does not list the documents that its teachers have seen; create it again", path=silver)
     return seen | taught
 
 
 def _resolver(champion: Path, recipe: Recipe, roles: Roles) -> tuple[Path | None, float | None]:
-    """Return the model whose resolver is kept, or the threshold that a new one has to be near to.
+    """Return the model whose resolver is kept, or the threshold that a new one must be close to.
 
     The champion's resolver is kept if fewer than `LEAST_TO_FIT` documents are left to fit another.
     """
@@ -233,7 +233,7 @@ def _resolver(champion: Path, recipe: Recipe, roles: Roles) -> tuple[Path | None
 
 
 def _fresh(roles: Roles, corrected: Corrections, waiting: Mapping[str, str], *, trained: frozenset[str]) -> int:
-    """Return the number of documents to learn from that the champion has not learned, or that were corrected since."""
+    """Return the number of training documents that are new to the champion, or were corrected since."""
     changed = identities(one for one in corrected.documents if corrected.file_of[one.document_id] in waiting)
     return sum(identity(one) in changed or identity(one) not in trained for one in roles.train)
 
@@ -249,7 +249,7 @@ def make_challenger(
     """Train, build the bank and fit the resolver, skipping finished steps; return the challenger's folder.
 
     Args:
-        max_hours: budget of the training, which ends after the last epoch that fits.
+        max_hours: time budget of the training, which ends after the last epoch that fits.
         watch: called after every report and epoch of the training.
 
     Raises InputError if the encoder or the data cannot be used, memory or the disk does not suffice, or no epoch fits
@@ -297,14 +297,14 @@ def _weights_bytes(plan: Plan) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A training that a budget has cut after some epochs."""
+    """A training that a budget cut short after some epochs."""
 
     max_hours: float
     epochs: int
 
 
 def cut_of(model: Path) -> Cut | None:
-    """Return how a budget has cut the training of a model; None if it has not."""
+    """Return how a budget cut the training of a model short; None if it did not."""
     found = json.loads((model / "recipe.json").read_bytes()).get(CUT)
     return Cut(**found) if found else None
 
@@ -329,7 +329,7 @@ def _log_corrections(corrected: Corrections, log: Log) -> None:
 def ended(plan: Plan, *, max_hours: float | None = None) -> str | None:
     """Return the evaluation that this retraining ended with.
 
-    Return None if it has not ended, or if a budget below `max_hours` has cut its training.
+    Return None if it has not ended, or if a budget below `max_hours` cut its training short.
     """
     path = plan.folder / ENDED
     if not path.exists():
@@ -340,7 +340,7 @@ def ended(plan: Plan, *, max_hours: float | None = None) -> str | None:
 
 
 def note_ended(plan: Plan, judged: Judged, *, cut: Cut | None) -> None:
-    """Record that a retraining has ended with an evaluation: the files of its training are not needed any more.
+    """Record that a retraining has ended with an evaluation, so the files of its training are no longer needed.
 
     The record of an earlier run with the same evaluation stays.
     """

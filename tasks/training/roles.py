@@ -1,8 +1,9 @@
-"""Decide what each gold document is for: to learn from, to fit on, or to judge a challenger.
+"""Decide the role of each gold document: for training, for fitting, or to judge a challenger.
 
-A document that no model has seen judges if a hash of its identity says so, now and in every later retraining, and so it
-is never learned from: a quarter of the corrections and of new gold. What a champion or an ancestor of it has seen never
-judges. Documents that are named to judge do so instead of the reserved gold, with the reserved corrections.
+A hash of its identity reserves a document to judge: a quarter of the corrections and of new gold. The choice is the
+same in every later retraining, so a reserved document is never trained on. A document that the champion or an ancestor
+of it has seen never judges. Documents that are named to judge replace the reserved gold, but not the reserved
+corrections.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from e2emern.model.corpus import GoldDocument
 from e2emern.model.seen import Seen, identities, identity, unseen
 
 RESERVED = 0.25
-"""Share of the documents that are reserved to judge."""
+"""Share of the documents reserved to judge."""
 GATE = "gate"
 """Split of the reserved documents of a corpus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """Documents by what they are for; no document has two roles.
+    """Documents by role; no document has two roles.
 
     Attributes:
-        known: number of documents that could have judged, but a model has seen them.
+        known: number of documents that could have judged if no model had seen them.
     """
 
     train: tuple[GoldDocument, ...]
@@ -50,12 +51,12 @@ def assign(
     """Return the role of each document.
 
     Args:
-        of_train: gold to learn from.
-        of_dev: gold to choose the epoch and to fit on.
+        of_train: gold to train on.
+        of_dev: gold for choosing the epoch and for fitting.
         corrected: corrected documents; each replaces the gold with its identity.
-        auxiliary: documents of other guidelines, to learn from; none of them judges.
-        named: documents to judge on, instead of those that are reserved among the gold.
-        seen: what the champion and the origin of the challenger have seen.
+        auxiliary: documents of other guidelines, to train on; none of them judges.
+        named: documents to judge on, instead of the reserved gold.
+        seen: documents that the champion and the origin of the challenger have seen.
     """
     replaced = identities(corrected)
     train = [*unseen(of_train, replaced), *corrected]

@@ -1,6 +1,7 @@
-"""Write the documents worth correcting as PubTator files, with the mentions that the tables have of them.
+"""Write the documents worth correcting as PubTator files, with their mentions from the tables.
 
-A user corrects a file and moves it into the folder of corrections. Files that wait are neither replaced nor deleted.
+A user corrects a file and moves it into the folder of corrections. Files that wait for this are neither replaced nor
+deleted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from e2emern.warehouse.registry.corrections import correction_files
 from e2emern.warehouse.snapshots.reader import current_snapshot
 
 MOST = 20
-"""Documents that wait to be corrected."""
+"""Maximum documents that wait to be corrected."""
 REASONS = "reasons.tsv"
 _SUFFIX = ".pubtator"
 
@@ -30,8 +31,8 @@ _SUFFIX = ".pubtator"
 def choose_to_correct(home: Home, *, most: int = MOST) -> list[Worth]:
     """Write documents worth correcting into `to-correct` of the home until `most` wait there; return the new ones.
 
-    Left out are documents that wait, are corrected, or have been seen by the champion, and those that PubTator cannot
-    hold. Without a snapshot, none are written. Raises InputError if it is unknown what the champion has seen.
+    Documents that already wait, are corrected, or were seen by the champion, and those that PubTator cannot represent,
+    are left out. Without a snapshot, none are written. Raises InputError if it is unknown what the champion has seen.
     """
     folder = home.to_correct
     waiting = {path.name for path in correction_files(folder) if path.suffix == _SUFFIX}

@@ -35,9 +35,9 @@ def train_seeds(
 ) -> list[Trained]:
     """Train once per seed: in `output`, or in `output/seed-N` if there are several seeds.
 
-    A model that can annotate is also finalized: its resolver is fitted on the dev splits, or without these, copied from
-    the model `resolver_of`. Raises InputError if the data, the encoder or that model cannot be used, or a seed is given
-    twice.
+    A model that can annotate is also finalized: its resolver is fitted on the dev splits or, if there are none, copied
+    from the model `resolver_of`. Raises InputError if the data, the encoder or that model cannot be used, or a seed is
+    given twice.
     """
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--seed: found {', '.join(map(str, seeds))}, expected each once")
@@ -97,7 +97,7 @@ def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) 
     for file in files:
         if not file.path.is_file():
             raise InputError(
-                f"no such file, for {file.corpus}/{file.split}; name its folder (setting data, or --data)",
+                f"no such file, needed for {file.corpus}/{file.split}; name its folder (setting data, or --data)",
                 path=file.path,
             )
     output.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def prepare_corpus(config: Config, output: Path, *, log: Callable[[str], None]) 
 def find_silver(config: Config) -> Path | None:
     """Return the file of tagged sentences that a recipe file names, or None. Raises InputError."""
     if config.silver is not None and not config.silver.is_file():
-        raise InputError("no such file of tagged sentences; `e2emern silver` makes one", path=config.silver)
+        raise InputError("no such file of tagged sentences; create one with `e2emern silver`", path=config.silver)
     return config.silver
 
 
@@ -138,7 +138,7 @@ def _check_resolver(model: Path, recipe: Recipe) -> None:
     read_resolver(model)
     if differs := other_kind(model, recipe):
         raise InputError(
-            f"--resolver-of {model}: {differs} as in this training; a resolver is fitted to the scores of its own kind "
+            f"--resolver-of {model}: {differs} as in this training; a resolver fits only the scores of its own kind "
             "of network"
         )
 

@@ -1,4 +1,4 @@
-"""The benchmarks run, and both sides of each ratio see the same work; how fast they are is nobody's business here."""
+"""The benchmarks run, and both sides of each ratio do the same work; speed is not tested here."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_figure_reaches_its_target(result: dict[str, object], right: bool) -> 
     assert reached(result) is right
 
 
-def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_model_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", "nowhere"]) == 1
     assert capsys.readouterr().err == "nowhere: no such model folder\n"
 

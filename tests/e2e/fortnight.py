@@ -1,4 +1,4 @@
-"""The state of a fortnight (test_story.py), and what its steps use."""
+"""The state of a fortnight (test_story.py), and helpers of its steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tasks.ingest.serving import Site
 
 @dataclass
 class Fortnight:
-    """The installation, what was issued last under each name, and the versions that the tables should have."""
+    """The installation, the latest content of each file name, and the versions that the tables should have."""
 
     installation: Installation
     world: World
@@ -47,7 +47,7 @@ class Fortnight:
             self.issued[one.name] = one
 
     def night(self) -> dict[str, Any]:
-        """Run a night to its end, which must be good."""
+        """Run a night to its end; it must succeed."""
         night = wait_for(self.installation.begin_night(), what="the night ends")
         assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
         self.last_night = dict(night)
@@ -59,7 +59,7 @@ class Fortnight:
         return ended
 
     def artifact(self, key: str, *, run: str | None = None) -> dict[str, Any]:
-        """The last artifact of a key, or that of a run."""
+        """The last artifact with a key, or that of a run."""
         wanted = {"key": {"any_": [key]}} | ({"flow_run_id": {"any_": [run]}} if run else {})
         (found,) = self.installation.post(
             "artifacts/filter" if run else "artifacts/latest/filter", {"artifacts": wanted}
@@ -67,7 +67,7 @@ class Fortnight:
         return dict(found)
 
     def tables_are_right(self) -> None:
-        """Compare the tables with the oracle, and look for errors with the preflight."""
+        """Compare the tables with the oracle, and run the preflight."""
         assert answers(self.home) == expected(self.issued, model=self.model, mesh=self.mesh)
         assert self.installation.check() == (0, {})
 
@@ -78,7 +78,7 @@ class Fortnight:
 
 
 def issue_of(number: int, pmids: range, *, deleted: tuple[int, ...] = (), readable: int | None = None) -> Dump:
-    """A dump file of articles; the same PMID has other sentences in another number."""
+    """A dump file of articles; the sentences of a PMID depend on the number of the file."""
     every = list(product(range(len(SENTENCES)), repeat=3))
     texts = (every[(7 * pmid + number) % len(every)] for pmid in pmids)
     articles = tuple(Article(pmid, text) for pmid, text in zip(pmids, texts, strict=True))

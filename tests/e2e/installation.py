@@ -34,7 +34,7 @@ OTHERS = ("PREFECT_", "E2EMERN_", "MAKE", "MFLAGS")  # variables that would reac
 
 @dataclass
 class Installation:
-    """Its processes end with `stop`."""
+    """An installation; `stop` ends its processes."""
 
     folder: Path
     settings: dict[str, Any]
@@ -53,7 +53,7 @@ class Installation:
 
     @property
     def auth_string(self) -> str:
-        """What `make` gives to the server on first use, and then to every command."""
+        """The authentication string that `make` passes to the server and to every command."""
         environment = self.environment()
         command = [sys.executable, "-m", "e2emern.flows.credentials"]
         return subprocess.run(
@@ -70,7 +70,7 @@ class Installation:
         return client
 
     def environment(self) -> dict[str, str]:
-        """What all commands get: the folder and port of this installation, and shorter waits."""
+        """The environment of all commands: the folder and port of this installation, and shorter waits."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
         return ours | {
             "PREFECT_HOME": str(self.folder / "prefect"),
@@ -82,7 +82,7 @@ class Installation:
         }
 
     def make_environment(self) -> dict[str, str]:
-        """Return what the README's commands need besides: an address, settings, and the result of `make install`."""
+        """Return the environment of the README's commands: an address, settings, and the result of `make install`."""
         installed = self.folder / "installed"
         installed.touch()
         return self.environment() | {
@@ -121,12 +121,12 @@ class Installation:
         end_tree(self.server, signal.SIGTERM)
 
     def deploy(self, *, settings: str = "") -> str:
-        """Deploy as README.md does, with a settings file if one is given, and return what that prints."""
+        """Deploy as README.md does, with a settings file if one is given, and return the output."""
         (self.folder / "deployed.toml").write_text(settings)
         return self._run(DEPLOY, E2EMERN_CONFIG=str(self.folder / "deployed.toml"))
 
     def check(self, *, settings: str = "", home: Path | None = None) -> tuple[int, dict[str, str]]:
-        """Return the exit code of the preflight, and what is found by the checks that fail."""
+        """Return the exit code of the preflight, and the findings of the checks that fail."""
         (self.folder / "checked.toml").write_text(settings)
         variables = self.make_environment() | {"E2EMERN_CONFIG": str(self.folder / "checked.toml")}
         command = [sys.executable, "-m", "e2emern.flows.cli", "check", "--json"]
@@ -136,8 +136,8 @@ class Installation:
         return done.returncode, {one["check"]: one["found"] for one in found if one["severity"] == "error"}
 
     def wait_until_well(self) -> None:
-        """Wait until the preflight finds nothing that would fail a night: the workers have asked for runs."""
-        queues = "work_pools/e2emern/queues/filter"  # to ask the server costs less than to start a process that does
+        """Wait until the preflight finds no problem, so the workers have asked for runs."""
+        queues = "work_pools/e2emern/queues/filter"  # asking the server is faster than starting a process for it
         wait_for(lambda: all(one["last_polled"] for one in self.post(queues)), what="each queue has a worker")
         wait_for(lambda: self.check() == (0, {}), what="all is well")
 
@@ -150,12 +150,12 @@ class Installation:
         self.workers[unit] = self._start_unit(unit, instance)
 
     def begin_night(self) -> Callable[[], dict[str, Any] | None]:
-        """Begin a night as README.md does, and return what returns its run when it has ended."""
+        """Start a night as README.md does, and return a function that waits for its end and returns its run."""
         (run,) = re.findall(r"UUID: (\S+)", self._run(NIGHT))
         return self._end_of(run)
 
     def kill_worker(self, name: str) -> None:
-        """Kills a worker and all that it has started, as a host that goes down does."""
+        """Kill a worker and all processes that it has started, as when a host goes down."""
         end_tree(self.workers.pop(name), signal.SIGKILL)
 
     def kill_workers(self) -> None:
@@ -166,17 +166,17 @@ class Installation:
         return self._ask("POST", path, dict(body or {}))
 
     def run(self, deployment: str, **parameters: object) -> dict[str, Any]:
-        """Begins a run of a deployment, and returns it at its end."""
+        """Start a run of a deployment, wait for its end, and return it."""
         return wait_for(self.begin(deployment, **parameters), what=f"{deployment} ends")
 
     def begin(self, deployment: str, **parameters: object) -> Callable[[], dict[str, Any] | None]:
-        """Begins a run of a deployment, and returns what returns it when it has ended."""
+        """Start a run of a deployment, and return a function that waits for its end and returns it."""
         wanted = {"parameters": parameters, "idempotency_key": str(uuid4())}
         begun = self.post(f"deployments/{self._deployed(deployment)}/create_flow_run", wanted)
         return self._end_of(begun["id"])
 
     def end_of(self, run: str) -> dict[str, Any]:
-        """Waits for the end of a run, and returns it."""
+        """Wait for the end of a run, and return it."""
         return wait_for(self._end_of(run), what="the run ends")
 
     def runs(self, deployment: str, state: str) -> list[str]:
@@ -185,11 +185,11 @@ class Installation:
         return [one["id"] for one in self.post("flow_runs/filter", wanted)]
 
     def set_state(self, run: str, state: str) -> None:
-        """Sets the state of a run, as one may in the UI."""
+        """Set the state of a run, as a user can in the UI."""
         self.post(f"flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
 
     def delete(self, run: str) -> None:
-        """Deletes a run, as one may in the UI."""
+        """Delete a run, as a user can in the UI."""
         self._ask("DELETE", f"flow_runs/{run}")
 
     def queues(self) -> list[tuple[str, int]]:
@@ -197,12 +197,12 @@ class Installation:
         return [(one["name"], one["priority"]) for one in self.post("work_pools/e2emern/queues/filter")]
 
     def delete_queue(self, queue: str) -> None:
-        """Deletes a queue, as one may in the UI."""
+        """Delete a queue, as a user can in the UI."""
         self._ask("DELETE", f"work_pools/e2emern/queues/{queue}")
 
     @contextmanager
     def paused(self, queue: str) -> Iterator[None]:
-        """Has no worker take runs of a queue."""
+        """Pause a queue."""
         path = f"work_pools/e2emern/queues/{queue}"
         self._ask("PATCH", path, {"is_paused": True})
         try:
@@ -211,15 +211,15 @@ class Installation:
             self._ask("PATCH", path, {"is_paused": False})
 
     def log(self, run: str) -> str:
-        """What a run has logged, one line after the other."""
+        """The log lines of a run."""
         lines = self.post("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
         return "\n".join(one["message"] for one in lines)
 
     @contextmanager
     def place_of(self, deployment: str) -> Iterator[Callable[[], None]]:
-        """Takes a place among the runs of a deployment, as a worker does, and gives what keeps it, as a long run does.
+        """Take a concurrency slot of a deployment, as a worker does, and yield a function that renews it.
 
-        That raises httpx.HTTPStatusError where the server knows of no such place.
+        The function raises httpx.HTTPStatusError if the server has no such slot.
         """
         scheduled = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
         later = {"state": scheduled, "idempotency_key": str(uuid4())}
@@ -235,7 +235,7 @@ class Installation:
         self.post(f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLED"}})
 
     def triggered(self, automation: str) -> dict[str, Any]:
-        """Waits for the run that an automation began, and returns it at its end."""
+        """Wait for the run that an automation started, and return it at its end."""
 
         def ended() -> dict[str, Any] | None:
             runs = self.post("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ENDED}}}})
@@ -244,17 +244,17 @@ class Installation:
         return wait_for(ended, what=f"what {automation} begins ends")
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Waits for events of a name, and returns them."""
+        """Wait for events with a name, and return them."""
         wanted = {"filter": {"event": {"name": [name]}}}
         found: list[dict[str, Any]] = wait_for(lambda: self.post("events/filter", wanted)["events"], what=name)
         return found
 
     def configure(self, deployment: str, **parameters: object) -> None:
-        """Gives a deployment the parameters of runs that are begun with none."""
+        """Set the default parameters of a deployment."""
         self._ask("PATCH", f"deployments/{self._deployed(deployment)}", {"parameters": parameters})
 
     def schedule(self, deployment: str, cron: str, **parameters: object) -> None:
-        """Gives a deployment another schedule, as one may in the UI."""
+        """Give a deployment another schedule, as a user can in the UI."""
         wanted = {"schedule": {"cron": cron, "timezone": "UTC"}, "active": False, "parameters": parameters}
         self._ask("POST", f"deployments/{self._deployed(deployment)}/schedules", [wanted])
 
@@ -273,7 +273,7 @@ class Installation:
         return str(self._ask("GET", f"deployments/name/{deployment}/{deployment}")["id"])
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
-        """Asks the server; again where it is busy, as Prefect's own client does."""
+        """Send a request to the server; retry if it is busy, as Prefect's own client does."""
 
         def answered() -> httpx.Response | None:
             try:
@@ -332,7 +332,7 @@ def in_environment(setting: object) -> str:
 
 
 def end_tree(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signals a process and all that descend from it, and waits until they are gone."""
+    """Send a signal to a process and all its descendants, and wait until they are gone."""
     with suppress(psutil.NoSuchProcess):
         top = psutil.Process(process.pid)
         family = [top, *top.children(recursive=True)]
@@ -351,5 +351,5 @@ def wait_for(met: Callable[[], T | None], *, what: str) -> T:
     while time.monotonic() < until:
         if found := met():
             return found
-        time.sleep(0.4)  # each look costs the server more than the wait costs us
+        time.sleep(0.4)  # polling costs the server more than waiting costs us
     raise AssertionError(f"waited {PATIENCE:.0f} s in vain: {what}")

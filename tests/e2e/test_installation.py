@@ -1,4 +1,4 @@
-"""An installation by the commands of README.md: what they make, and what the preflight finds when it is disturbed."""
+"""An installation set up by the commands of README.md, and the findings of the preflight when it is disturbed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_server_plans_the_nights(installation: Installation, note: Callable[
 def test_the_preflight_and_the_workers_report_a_queue_that_is_missing(
     installation: Installation, note: Callable[[str], None]
 ) -> None:
-    """Prefect's worker would take nothing from any of its queues, without a word; `e2emern deploy` fixes it."""
+    """Prefect's worker would silently take nothing from any of its queues; `e2emern deploy` fixes it."""
     installation.wait_until_well()
     with installation.paused("train"):
         assert installation.check() == (0, {})  # a warning

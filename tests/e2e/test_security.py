@@ -12,7 +12,7 @@ PAGE = {"Origin": "http://evil.example", "Content-Type": "application/json"}
 
 
 def test_a_web_page_cannot_run_a_command_on_a_worker(installation: Installation, tmp_path: Path) -> None:
-    """Send the request that ran a command under the defaults of Prefect, each time with more of what it needs."""
+    """Send the request that runs a command under Prefect's defaults, each time with more of the required headers."""
     marker = tmp_path / "ran"
     body = {"job_variables": {"command": f"touch {marker}", "env": {"E2EMERN_HOME": "/tmp"}, "working_dir": "/"}}
     deployment = installation.post("deployments/filter", {"deployments": {"name": {"any_": ["doctor"]}}})[0]["id"]

@@ -1,7 +1,7 @@
-"""A fortnight of one installation, in order: each test continues where the one before it ended.
+"""A fortnight of one installation, in order: each test continues where the previous one ended.
 
 After each step the tables equal an oracle (`tests/soak/oracle.py`, or one undisturbed process), and the preflight
-finds what it should. The nights before the first are seven runs that brought nothing, so that drift has a past.
+has the expected findings. Seven earlier runs without new files give drift a history.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CORRECTED = """7|t|Cisplatin induced renal failure.
 
 @pytest.fixture(scope="module")
 def fortnight(installation: Installation, world: World, site: Site) -> Fortnight:
-    """Before the first night: a champion, and seven nights that brought nothing."""
+    """Before the first night: a champion, and seven nights without new files."""
     installation.configure("nightly", mesh=str(world.mesh))  # until the tables have a version
     begun = Fortnight(installation, world, site, model_version(world.model))
     make_challengers(installation.folder / "gold", world)
@@ -65,14 +65,14 @@ def fortnight(installation: Installation, world: World, site: Site) -> Fortnight
 
 @pytest.fixture(scope="module")
 def given(fortnight: Fortnight) -> dict[str, Any]:
-    """What a retraining is given, whatever its recipe."""
+    """The parameters of a retraining, apart from its recipe."""
     return {"margins": asdict(MARGINS), "sample": str(fortnight.folder / "gold" / "sample.xml")}
 
 
 def test_day_1_a_first_load_with_a_bad_file_a_killed_worker_and_a_restarted_server(
     fortnight: Fortnight, note: Callable[[str], None]
 ) -> None:
-    """Two workers share 12 files. The night publishes before its end, and its documents are drift."""
+    """Two workers share 12 files. The night publishes before its end, and its documents have drifted."""
     installation, home = fortnight.installation, fortnight.home
     assert readme_commands() == ["make server", "make deploy", "make worker", "make night"]
     fortnight.issue(*(issue_of(number, range(1000 * number, 1000 * number + 60)) for number in range(1, 13)))
@@ -102,7 +102,7 @@ def test_day_1_a_first_load_with_a_bad_file_a_killed_worker_and_a_restarted_serv
 
 
 def test_day_2_drift_without_new_labels_trains_nothing(fortnight: Fortnight) -> None:
-    """It writes documents worth correcting instead. Every later night is drift too, so the operator turns it off."""
+    """It writes documents worth correcting instead. Later nights drift too, so the operator turns the trigger off."""
     retrained = fortnight.installation.triggered("e2emern drift")
     assert retrained["state_type"] == "COMPLETED", retrained["state"]["message"]
     drifted = fortnight.artifact("drift-home")["description"]
@@ -112,7 +112,7 @@ def test_day_2_drift_without_new_labels_trains_nothing(fortnight: Fortnight) -> 
     fortnight.installation.enable("e2emern drift", on=False)
 
 
-def test_day_3_the_file_is_mended_and_an_update_revises_and_deletes(
+def test_day_3_the_file_is_fixed_and_an_update_revises_and_deletes(
     fortnight: Fortnight, note: Callable[[str], None]
 ) -> None:
     fortnight.issue(issue_of(13, range(13000, 13005)))
@@ -134,9 +134,9 @@ def test_day_3_the_file_is_mended_and_an_update_revises_and_deletes(
 
 
 def test_day_4_batches_outlast_the_run_that_sent_them(fortnight: Fortnight, note: Callable[[str], None]) -> None:
-    """The coordinator dies, the next night waits for what it sent; then a batch is deleted, and the dead run cancelled.
+    """The coordinator dies, the next night waits for its batches, then one is deleted, and the dead run cancelled.
 
-    Prefect cancels all that a cancelled run has sent, whoever waits for it by now.
+    Prefect cancels everything that a cancelled run has sent, even if another run waits for it by now.
     """
     installation = fortnight.installation
     fortnight.issue(*(issue_of(number, range(1000 * number, 1000 * number + 4)) for number in range(15, 21)))
@@ -146,7 +146,7 @@ def test_day_4_batches_outlast_the_run_that_sent_them(fortnight: Fortnight, note
         wait_for(lambda: len(installation.runs("annotate-sources", "SCHEDULED")) == 2, what="its batches")
         first, second = installation.runs("annotate-sources", "SCHEDULED")
         installation.kill_workers()
-        installation.set_state(dead, "CRASHED")  # its place is free, as after some minutes
+        installation.set_state(dead, "CRASHED")  # its slot is free, as after some minutes
 
         installation.start_worker("e2emern-coordinator.service")
         installation.start_worker(WORKER, "0")
@@ -159,7 +159,7 @@ def test_day_4_batches_outlast_the_run_that_sent_them(fortnight: Fortnight, note
     night = wait_for(ended, what="the night ends")
     assert night["state_type"] == "COMPLETED", night["state"]["message"]
     installation.kill_workers()
-    installation.settings["batch"] = 1000  # what has been parsed is counted: a process for each file would be slow
+    installation.settings["batch"] = 1000  # parsed records are counted: a process for each file would be slow
     installation.start_workers()
     installation.wait_until_well()
     fortnight.tables_are_right()
@@ -183,10 +183,10 @@ def test_day_5_another_home_without_a_model_then_on_a_full_disk_while_a_model_is
         night = installation.run("nightly", **given, model=str(fortnight.folder / "none"))
         assert night["state_type"] == "FAILED"
         assert night["state"]["message"].endswith(
-            "none: no such model folder, and no version of the home (setting model, or --model)"
+            "none: no such model folder or version in the home (setting model, or --model)"
         )
 
-        make_room(64 << 10)  # the dump is fetched; not enough for what is made of it
+        make_room(64 << 10)  # enough to fetch the dump, but not for its tables
         night = installation.run("nightly", **given, model=str(world.model))
         assert night["state_type"] == "FAILED"
         assert night["state"]["message"].endswith("No space left on device")
@@ -212,7 +212,7 @@ def test_day_5_another_home_without_a_model_then_on_a_full_disk_while_a_model_is
     note("no model, a full disk, both fixed by the next night, during an evaluation")
 
 
-def test_day_6_a_correction_has_a_model_trained_that_is_refused(
+def test_day_6_a_correction_starts_a_retraining_whose_model_is_refused(
     fortnight: Fortnight, given: dict[str, Any], note: Callable[[str], None]
 ) -> None:
     folder = fortnight.folder / "gold"
@@ -228,7 +228,7 @@ def test_day_6_a_correction_has_a_model_trained_that_is_refused(
     assert champion(fortnight.home) == fortnight.model
     judged = "SELECT reason FROM checks WHERE name = 'document F1' AND NOT passed AND champion_version = '{}'"
     ((reason,),) = rows(fortnight.home.root, judged.format(fortnight.model))
-    assert re.fullmatch(r"document F1: \S+ -> \S+, and may be worse by \S+, margin 1.0", str(reason))
+    assert re.fullmatch(r"document F1: \S+ -> \S+, possibly worse by \S+, margin 1.0", str(reason))
     (event,) = [one for one in fortnight.installation.events("e2emern.refused") if one["payload"]["what"] == "model"]
     assert event["payload"]["reason"].startswith(f"{reason}; ")
     fortnight.tables_are_right()
@@ -237,7 +237,7 @@ def test_day_6_a_correction_has_a_model_trained_that_is_refused(
 
 @needs_chromium
 def test_day_6_the_pages_of_the_server_show_it(fortnight: Fortnight) -> None:
-    """The dashboard, the last night and its artifacts, and the refused challenger; screenshots are in build/prefect."""
+    """Show dashboard, last night with its artifacts, and refused challenger; screenshots are in build/prefect."""
     site, runs = fortnight.installation.url.removesuffix("/api"), f"runs/flow-run/{fortnight.last_night['id']}"
     retrained = fortnight.artifact("evaluation-home")["flow_run_id"]
     with chromium() as browser:
@@ -247,7 +247,7 @@ def test_day_6_the_pages_of_the_server_show_it(fortnight: Fortnight) -> None:
         page.get_by_role("textbox").fill(fortnight.installation.auth_string)
         page.keyboard.press("Enter")
         page.get_by_text("Active Work Pools").wait_for()
-        page.goto(f"{site}/dashboard")  # once more, without the message that asked for the password
+        page.goto(f"{site}/dashboard")  # again, without the message that asked for the password
         look(page, "dashboard", "Active Work Pools", "e2emern", "nightly")
         page.goto(f"{site}/{runs}")
         page.get_by_role("listitem").filter(has_text="Artifacts").click()
@@ -261,7 +261,7 @@ def test_day_6_the_pages_of_the_server_show_it(fortnight: Fortnight) -> None:
         look(page, "refused", f"is refused against {fortnight.model}", "retrain 20", "document F1: 100.0")
 
 
-def test_day_7_a_model_that_passes_is_promoted_and_annotates_all_again(
+def test_day_7_a_model_that_passes_is_promoted_and_annotates_everything_again(
     fortnight: Fortnight, given: dict[str, Any], note: Callable[[str], None]
 ) -> None:
     installation, home, before = fortnight.installation, fortnight.home, fortnight.model
@@ -281,8 +281,8 @@ def test_day_7_a_model_that_passes_is_promoted_and_annotates_all_again(
     batches = installation.post("flow_runs/filter", {"work_pool_queues": {"name": {"any_": ["backfill"]}}})
     assert {one["name"][:25] for one in batches} == {"annotate pubmed30n0001.xm"}
     for batch in batches:
-        assert installation.end_of(batch["id"])["state_type"] == "COMPLETED"  # its files are what a backfill waits for
-    assert installation.queues()[-1] == ("backfill", 4)  # a night goes before it
+        assert installation.end_of(batch["id"])["state_type"] == "COMPLETED"  # a backfill waits for its files
+    assert installation.queues()[-1] == ("backfill", 4)  # a night takes precedence over it
     assert rows(home.root, "SELECT model_version FROM snapshot") == [(better,)]
     plain = fortnight.folder / "better"
     models = home.root / "models" / str(better)
@@ -292,7 +292,7 @@ def test_day_7_a_model_that_passes_is_promoted_and_annotates_all_again(
     note("a better one is promoted and annotates all again")
 
 
-def test_day_9_the_promotion_is_taken_back_and_an_upgrade_brings_another_model(
+def test_day_9_the_promotion_is_rolled_back_and_an_upgrade_brings_another_model(
     fortnight: Fortnight, note: Callable[[str], None]
 ) -> None:
     better = champion(fortnight.home)
@@ -326,7 +326,7 @@ def test_day_11_a_new_mesh_is_linked_and_the_doctor_repairs(fortnight: Fortnight
 def test_day_13_the_disk_is_lost_and_the_backup_restored(
     fortnight: Fortnight, monkeypatch: pytest.MonkeyPatch, note: Callable[[str], None]
 ) -> None:
-    """The night after fetches the dump files again, and one that is new."""
+    """The next night fetches the dump files again, and a new one."""
     monkeypatch.chdir(fortnight.folder)
     (fortnight.folder / "backup" / "home").mkdir(parents=True)
 

@@ -1,4 +1,4 @@
-"""What needs no network finds names by their letters."""
+"""Baselines without a network find names by their letters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from experiments.baselines import TfIdf, dictionary_of
 from tests.model import tiny
 
 
-def test_tf_idf_finds_the_name_of_likest_letters() -> None:
+def test_tf_idf_finds_the_name_with_the_most_similar_letters() -> None:
     nearest = TfIdf(tiny.vocabulary()).nearest
     assert nearest("kidney failures", "Disease")[0] == "D004"
     assert nearest("Kidney failure", "Disease") == ("D004", pytest.approx(1.0))

@@ -47,7 +47,7 @@ def test_no_document_is_trained_on_and_tuned_on(folder: Path, tmp_path: Path) ->
     assert len(whole.vocabulary.concepts) == len(tiny.CONCEPTS)
 
 
-def test_the_vocabulary_holds_what_is_named_what_is_wanted_and_some_others(folder: Path, tmp_path: Path) -> None:
+def test_the_vocabulary_has_named_requested_and_random_concepts(folder: Path, tmp_path: Path) -> None:
     data = cut(folder, tmp_path)
     documents = (*data.train, *data.tune, *data.dev)
     named = {"D003", *(concept for d in documents for m in d.mentions for concept in m.concepts)}

@@ -25,10 +25,10 @@ def test_recall_of_each_source(cascade: Cascade) -> None:
     assert table["tiny Disease"]["exact"] == [1.0] * len(DEPTHS)
     assert table["tiny Disease"]["name"] == [1.0] * len(DEPTHS)  # a name is nearest to itself
     assert table["tiny Chemical"]["union"] == [1.0] * len(DEPTHS)
-    assert table["tiny Disease"]["context"] == [0.0] * len(DEPTHS)  # not asked where the words are a name
+    assert table["tiny Disease"]["context"] == [0.0] * len(DEPTHS)  # not searched if the words are a name
 
 
-def test_names_alone_link_what_bears_a_name(cascade: Cascade) -> None:
+def test_names_alone_link_spans_that_are_a_name(cascade: Cascade) -> None:
     table = ablate(read_cases(cascade, tiny.gold() * 3), folds=3)
     assert list(table["tiny Disease"]) == list(EVIDENCE_SEEN)
     assert table["tiny Disease"]["names alone"] == [1.0]

@@ -74,7 +74,7 @@ def test_rows_are_compared_over_the_seeds_that_both_have(given: list[str], resul
     assert {run["commit"] for run in after["runs"]} == {after["runs"][0]["commit"]}
 
 
-def test_the_dictionary_row_is_what_the_names_give(results: Path) -> None:
+def test_the_dictionary_row_links_by_names_alone(results: Path) -> None:
     found = json.loads(results.read_text())
     whole = {
         (m["protocol"], m["entity_type"]): m["mean"]
@@ -85,7 +85,7 @@ def test_the_dictionary_row_is_what_the_names_give(results: Path) -> None:
     assert whole["ner", "Chemical"] == whole["document", "Chemical"] == 1.0
 
 
-def test_what_is_finished_is_not_run_again_and_a_row_may_be(
+def test_finished_runs_are_not_repeated_but_a_row_can_be(
     given: list[str], results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, counts = results.read_bytes(), results.with_suffix(".parquet").read_bytes()
@@ -98,7 +98,7 @@ def test_what_is_finished_is_not_run_again_and_a_row_may_be(
     assert results.with_suffix(".parquet").read_bytes() == counts
 
 
-def test_results_of_something_else_are_not_taken_up(
+def test_results_of_another_experiment_are_not_resumed(
     given: list[str], results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*given, "--epochs", "3"]) == 1
@@ -108,7 +108,7 @@ def test_results_of_something_else_are_not_taken_up(
     assert error.count("\n") == 1
 
 
-def test_a_row_alone_has_a_page_without_comparison(given: list[str], tmp_path: Path) -> None:
+def test_a_single_row_has_a_page_without_comparison(given: list[str], tmp_path: Path) -> None:
     alone = [
         *given,
         "--epochs",
@@ -132,7 +132,7 @@ def test_a_trained_model_is_scored_again_without_training(
     output = tmp_path / "results.json"
     places = ["--output", str(output), "--page", str(tmp_path / "page.md")]
     assert main([*given, "--epochs", "2", "--row", "tf-idf", *places]) == 0
-    assert "is trained already" in capsys.readouterr().out
+    assert "is already trained" in capsys.readouterr().out
     assert json.loads(output.read_text())["rows"] == [
         row for row in json.loads(results.read_text())["rows"] if row["row"] == "tf-idf"
     ]

@@ -1,4 +1,4 @@
-"""The page says what the figures say, whichever way they fall."""
+"""The verdicts on the page follow the figures."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_table_has_mean_range_and_gain() -> None:
     ]
 
 
-def test_the_page_says_what_was_trained_on_what() -> None:
+def test_the_page_describes_the_runs() -> None:
     page = write_page(RESULT)
     assert "budget `short`, 3 seeds." in page
     assert "c 2 to train on, 1 to tune on, 3 of dev to score" in page
@@ -85,7 +85,7 @@ def test_rows_without_ours_are_not_compared() -> None:
     assert "Ours has not been run with another row." in write_page(alone)
 
 
-def test_the_page_in_the_docs_is_that_of_the_results() -> None:
+def test_the_page_in_the_docs_matches_the_results() -> None:
     if not RESULTS.exists():
         pytest.skip("the table has not been run yet: python -m experiments --corpus corpus.parquet")
     assert PAGE.read_text(encoding="utf-8") == write_page(json.loads(RESULTS.read_text(encoding="utf-8")))

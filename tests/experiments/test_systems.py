@@ -1,4 +1,4 @@
-"""The pipeline reads spans as its linker says."""
+"""The pipeline finds spans according to its linker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.model import tiny
 
 def test_the_pipeline_finds_low_confidence_spans_if_its_linker_can_refuse() -> None:
     network, vocabulary = tiny.network(hidden=32), tiny.vocabulary()
-    network.low_head.bias.data[0] += 5  # O is likeliest everywhere, by little in places
+    network.low_head.bias.data[0] += 5  # O is most probable everywhere, in some places only slightly
     bank = EntityBank.build(network, vocabulary, tokenizer=tiny.tokenizer(), rank=32)
 
     def made(kind: type[Cascade]) -> Cascade:

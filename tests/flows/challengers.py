@@ -1,4 +1,4 @@
-"""What retraining is tested with: recipes that teach much and nothing, gold, real text, and a champion that is poor."""
+"""Inputs to test retraining: recipes that teach much or nothing, gold, real text, and a poor champion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from e2emern.warehouse.registry.models import add_model, promote
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
 
-MARGINS = Margins(least_gold=1, least_documents=1, throughput=0.01)  # a millisecond a text: the ratio says nothing
+MARGINS = Margins(
+    least_gold=1, least_documents=1, throughput=0.01
+)  # a text takes a millisecond, so the ratio means nothing
 _RECIPE = """
 encoder = "encoder"
 corpus = "corpus.parquet"
@@ -32,7 +34,7 @@ precision = "fp32"
 
 
 def make_challengers(folder: Path, world: World) -> Path:
-    """Writes `good.toml` and `bad.toml` with what they read, `sample.xml`, and `poor`, which mistakes every word."""
+    """Write `good.toml` and `bad.toml` with inputs, `sample.xml`, and the model `poor`, which mistakes every word."""
     tiny.save_encoder(folder / "encoder")
     gold = [replace(one, document_id=f"{at}{one.document_id}") for at in range(4) for one in tiny.gold()]
     dev = [replace(one, document_id=f"d{at}{one.document_id}") for at in range(3) for one in tiny.gold(split="dev")]
@@ -52,7 +54,7 @@ def make_challengers(folder: Path, world: World) -> Path:
 
 
 def crown(home: Home, folder: Path) -> str:
-    """Makes a model the champion of a home, and returns its version."""
+    """Make a model the champion of a home, and return its version."""
     version = model_version(folder)
     add_model(home, folder, version=version)
     promote(home, version, over=None)

@@ -1,4 +1,4 @@
-"""The command line, called in this process as its entry point calls it: a process of its own costs a second."""
+"""The command line, called in this process like its entry point: a separate process would take a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from e2emern.flows import cli
 
 
 def run(*arguments: object) -> CompletedProcess[str]:
-    """Run a command, and return its exit code and what it prints on each stream."""
+    """Run a command, and return its exit code, standard output and standard error."""
     words = [str(each) for each in arguments]
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):

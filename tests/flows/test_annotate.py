@@ -1,4 +1,4 @@
-"""A run over several sources, without Prefect: what is done, what is left, what is reported."""
+"""A run over several sources, without Prefect: its tables, its progress and its errors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_from_files_to_answers(world: World, tmp_path: Path) -> None:
     ]
 
 
-def test_again_does_nothing_new(world: World, tmp_path: Path) -> None:
+def test_a_second_run_does_nothing(world: World, tmp_path: Path) -> None:
     write_sources(tmp_path / "in")
     first = annotate(world, tmp_path / "home", tmp_path / "in")
     before = finished_files(tmp_path / "home")
@@ -83,7 +83,7 @@ def test_again_does_nothing_new(world: World, tmp_path: Path) -> None:
     assert (outcomes, [run.unchanged for run in runs]) == ([["annotated"] * 3, []], [0, 3])
 
 
-def test_what_was_carried_over_is_counted(world: World, tmp_path: Path) -> None:
+def test_reused_mentions_are_counted(world: World, tmp_path: Path) -> None:
     first, second = tmp_path / "pubmed30n0001.xml", tmp_path / "pubmed30n0002.xml"
     first.write_text(pubmed(articles(5, first=100)))
     second.write_text(pubmed([*articles(3, first=100), (7, "Headache.", "")]))
@@ -123,7 +123,7 @@ def test_damaged_sources_do_not_stop_the_others(world: World, tmp_path: Path) ->
     assert last.unchanged == 2
 
 
-def test_what_cannot_be_read_in_a_folder_is_a_problem_and_the_rest_is_annotated(world: World, tmp_path: Path) -> None:
+def test_unreadable_files_of_a_folder_are_problems_and_the_rest_is_annotated(world: World, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "good.xml").write_text(pubmed(articles(3, first=100)))
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_in_a_folder_is_a_problem_and_the_rest_is_annotated(
         annotate(world, tmp_path / "home", folder)
     assert str(raised.value).splitlines() == [
         f"{folder}/caf\\xe9.xml: its name is not UTF-8; rename it",
-        f"{folder}/gone.xml: a link to nothing",
+        f"{folder}/gone.xml: a broken link",
         f"{folder}/pipe.xml: not a regular file but a pipe, socket or device",
     ]
     assert rows(tmp_path / "home", "SELECT source, documents FROM sources") == [("good.xml", 3)]
@@ -164,7 +164,7 @@ def test_progress_counts_the_word_pieces_of_the_bank_and_then_the_documents_of_a
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "none"}, "none: no such model folder, and no version of the home (setting model, or --model)"),
+        ({"model": "none"}, "none: no such model folder or version in the home (setting model, or --model)"),
         ({"model": "."}, ".: no config.json; expected a model folder"),
         ({"mesh": "none.parquet"}, "none.parquet: cannot be read as an entities table"),
         ({"device": "tpu"}, "unknown device 'tpu': expected one of auto, cpu, cuda"),
@@ -172,7 +172,7 @@ def test_progress_counts_the_word_pieces_of_the_bank_and_then_the_documents_of_a
         ({"home": Path("a file")}, "a file: cannot be used as a home (File exists); give a folder"),
     ],
 )
-def test_what_cannot_work_is_reported_before_anything_is_written(
+def test_wrong_arguments_are_reported_before_anything_is_written(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -193,7 +193,7 @@ def test_another_vocabulary_of_the_same_version_is_refused(world: World, tmp_pat
     annotate(world, tmp_path / "home", tmp_path / "in")
     other = tmp_path / "other.parquet"
     pq.write_table(pq.read_table(world.mesh).slice(1), other)
-    with pytest.raises(InputError, match="has another vocabulary of version tiny"):
+    with pytest.raises(InputError, match="has a different vocabulary of version tiny"):
         annotate(World(world.model, other), tmp_path / "home", tmp_path / "in")
 
 
@@ -226,7 +226,7 @@ def test_killed_at_any_moment_the_tables_end_the_same(world: World, tmp_path: Pa
         home = tmp_path / f"killed-{number}"
         for quarter in range(KILLS // HOMES):
             process = started(home)
-            # what is done stays done, so that each quarter of a whole run is met with less of it left
+            # finished work is kept, so less of the run is left after each kill
             process.join(whole * (quarter + moments.random()) / (KILLS // HOMES + 1))
             process.kill()
             process.join()
@@ -243,7 +243,7 @@ def test_killed_at_any_moment_the_tables_end_the_same(world: World, tmp_path: Pa
 
 
 def records_of(path: Path) -> int:
-    """The records of a dump, counted without any parser of ours."""
+    """The records of a dump, counted without our parsers."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         content = file.read()
     if content.lstrip().startswith((b"{", b"[")):

@@ -1,4 +1,4 @@
-"""What operators see of a run while the server is unreachable."""
+"""Artifacts of a run, also while the server is unreachable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_job_continues_whether_or_not_its_progress_can_be_shown(
     assert [name for name, *_ in asked].count(fails) == 1
 
 
-def test_a_job_is_one_bar_which_is_full_when_the_job_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_has_one_bar_which_is_full_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _server(monkeypatch)
     times = iter([0.0, 10.0, 20.0, 30.0])
     with ProgressArtifact("batch", where="worker7, cuda", clock=lambda: next(times)) as progress:

@@ -1,4 +1,4 @@
-"""Another model annotates what is in the home: all of it, or what is asked for, whenever it is stopped."""
+"""Another model annotates the documents of a home, even if it is stopped at any moment."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_model_that_is_not_done_is_not_shown(made: Path, home: Path) -> None:
     assert rows(home, "SELECT number FROM snapshot") == [(1,)]
 
 
-def test_a_source_that_cannot_be_read_is_reported_and_stops_no_other(made: Path, home: Path) -> None:
+def test_an_unreadable_source_is_reported_and_does_not_stop_others(made: Path, home: Path) -> None:
     damaged = next(home.glob("documents/pubmed30n0001*"))
     damaged.write_bytes(b"PAR1")
     outcome = run(made, home)
@@ -126,7 +126,7 @@ def test_a_source_that_cannot_be_read_is_reported_and_stops_no_other(made: Path,
     assert (outcome.documents, outcome.waiting) == (2, 1)
 
 
-def test_stopped_anywhere_it_goes_on(made: Path, home: Path) -> None:
+def test_a_run_stopped_anywhere_resumes(made: Path, home: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["e2emern.flows.backfill", "e2emern.model.inference.cascade"])
     for chunks in range(2):  # reported before it is killed

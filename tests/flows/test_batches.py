@@ -1,4 +1,4 @@
-"""Batches are of about so many records, whatever number of files that is."""
+"""Batches have about the same number of records, whatever their number of files."""
 
 from __future__ import annotations
 

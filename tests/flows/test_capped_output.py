@@ -1,4 +1,4 @@
-"""What a person reads fits on a screen, whatever a home holds and however many things went wrong."""
+"""Output for people fits on a screen, whatever a home holds and however many errors there are."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_status_fits_on_one_screen(shown: Status) -> None:
     assert max(map(len, lines)) <= STATUS_WIDTH == 160
 
 
-def test_what_status_leaves_out_is_counted(tmp_path: Path) -> None:
+def test_lines_that_status_omits_are_counted(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
     invalid = [{"position": "line 1", "kind": f"kind {at % 12:02}", "reason": f"found {at}"} for at in range(7748)]

@@ -194,7 +194,7 @@ def test_a_worker_reports_trouble_and_does_not_start_if_no_run_can_succeed(
     no_gpu(home, monkeypatch)
     with pytest.raises(InputError, match="device: device is cuda: no CUDA device was found"):
         refuse_unfit_host(works)
-    refuse_unfit_host(["default"])  # its flows use no model
+    refuse_unfit_host(["default"])  # its flows do not use a model
     monkeypatch.delenv("E2EMERN_HOME")  # the home may be a parameter of each run
     refuse_unfit_host(works)
     assert "e2emern: error: settings: no home; set E2EMERN_HOME" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The command line as a user meets it."""
+"""The command line as a user sees it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMMAND = [sys.executable, "-m", "e2emern.flows.cli"]
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """That of a user who has no Prefect server, with a Prefect folder of its own."""
+    """The environment of a user without a Prefect server, with a separate Prefect folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return kept | {"PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")), "NO_COLOR": "1"}
 
@@ -54,7 +54,9 @@ def annotate(world: World, home: Path, *inputs: Path) -> list[object]:
     return ["annotate", *inputs, "--home", home, "--model", world.model, "--mesh", world.mesh, "--device", "cpu"]
 
 
-def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_killed_and_restarted_and_with_a_damaged_file(
+    world: World, tmp_path: Path, environment: dict[str, str]
+) -> None:
     inputs = write_sources(tmp_path / "in")
     home = tmp_path / "home"
 
@@ -96,7 +98,7 @@ def test_killed_and_begun_again_and_with_damage(world: World, tmp_path: Path, en
         (["annotate", "none.xml", "--home", "h"], "none.xml: no such file or folder"),
         (
             ["annotate", "x", "--home", "h", "--model", "none"],
-            "none: no such model folder, and no version of the home (setting model, or --model)",
+            "none: no such model folder or version in the home (setting model, or --model)",
         ),
     ],
 )
@@ -124,7 +126,7 @@ def test_stopped_by_the_user(world: World, tmp_path: Path, environment: dict[str
         _, printed = stopped.communicate()
     assert stopped.returncode == 130
     assert printed.splitlines()[-1] == (
-        "e2emern: stopped; what is done stays done, and running the same command again continues"
+        "e2emern: stopped; finished work is kept, and running the same command again continues"
     )
     assert "Traceback" not in printed
 
@@ -143,7 +145,7 @@ def test_sql_as_table_csv_and_json(home: Path) -> None:
     assert "| C007    | Cisplatin | pubmed30n0002.xml.gz |" in table
 
 
-def test_a_cut_answer_says_so(home: Path) -> None:
+def test_a_truncated_answer_is_reported(home: Path) -> None:
     ended = run("sql", "SELECT 1 AS one FROM mentions", "--home", home, "--format", "csv", "--limit", 2)
     assert (ended.stdout, ended.stderr) == (
         "one\n1\n1\n",
@@ -233,7 +235,7 @@ def test_errors_are_reported(home: Path, tmp_path: Path, arguments: list[str], c
 
 @pytest.fixture
 def usage_error(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
-    """Runs a command in this process, and returns the last line that it prints about wrong usage."""
+    """Run a command in this process, and return the last line that it prints about wrong usage."""
 
     def run_here(line: str) -> str:
         with pytest.raises(SystemExit) as ended:
@@ -246,7 +248,7 @@ def usage_error(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
 
 
 def test_annotate_without_inputs_does_nothing(tmp_path: Path, usage_error: Callable[[str], str]) -> None:
-    """An unset variable published the invented sample into a real home."""
+    """Cause: an unset variable published the invented sample into a real home."""
     assert usage_error(f"annotate --home {tmp_path / 'home'}") == (
         "Error: give files, folders or patterns, - for standard input, or --pmids; `e2emern demo` shows a sample"
     )
@@ -271,7 +273,7 @@ def test_annotate_without_inputs_does_nothing(tmp_path: Path, usage_error: Calla
     ],
 )
 def test_an_empty_value_is_wrong_usage(usage_error: Callable[[str], str], line: str, message: str) -> None:
-    """It comes of an unset variable, and meant the working folder, or no condition."""
+    """Cause: an unset variable meant the working folder, or no condition."""
     assert usage_error(line) == f"Error: Invalid value for {message}"
 
 
@@ -323,7 +325,7 @@ def test_several_problems_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> 
 def test_help_lists_every_command_once_with_its_whole_summary(
     group: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twenty of 21 descriptions were cut."""
+    """Cause: twenty of 21 descriptions were truncated."""
     command: Any = typer.main.get_command(app)
     for name in group:
         command = command.commands[name]
@@ -350,7 +352,7 @@ def test_version() -> None:
     assert run("--version").stdout == f"e2emern {version('e2emern')}\n"
 
 
-def test_what_needs_no_model_imports_neither_torch_nor_prefect(home: Path) -> None:
+def test_commands_without_a_model_import_neither_torch_nor_prefect(home: Path) -> None:
     given = [["--version"], ["sql", "SELECT 1", "--home", str(home)], ["status", "--home", str(home)]]
     code = f"import sys; from e2emern.flows.cli import app\nfor words in {given}: app(words, standalone_mode=False)\n"
     code += "assert not {'torch', 'transformers', 'prefect'} & set(sys.modules), 'slow to start'"

@@ -23,7 +23,7 @@ def printed(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_call_prints_the_string_that_the_first_has_made(tmp_path: Path) -> None:
+def test_every_call_prints_the_string_that_the_first_one_created(tmp_path: Path) -> None:
     folder = tmp_path / "not yet there"
     with ThreadPoolExecutor(4) as pool:
         found = {done.stdout for done in pool.map(printed, [folder] * 4)}

@@ -1,4 +1,4 @@
-"""What `e2emern deploy` registers: the shipped file, what operators set on the server, and the settings file."""
+"""`e2emern deploy` merges the shipped file, the values set on the server, and the settings file."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ ON_SERVER: dict[str, Any] = NIGHTLY | {
 NO_CHANGES = DeploymentChanges()
 
 
-def test_without_a_server_and_a_file_it_is_what_is_shipped() -> None:
+def test_without_server_and_settings_the_shipped_deployment_is_used() -> None:
     before = deepcopy(NIGHTLY)
     assert merge(NIGHTLY, None, NO_CHANGES) == before == NIGHTLY
 
 
-def test_what_operators_set_on_the_server_stays_and_is_listed() -> None:
+def test_values_set_on_the_server_are_kept_and_listed() -> None:
     merged = merge(NIGHTLY, ON_SERVER, NO_CHANGES)
     assert merged == ON_SERVER | {"triggers": [NIGHTLY["triggers"][0] | {"enabled": True}]}
     assert differences(ON_SERVER, merged) == []
@@ -65,7 +65,7 @@ def test_what_operators_set_on_the_server_stays_and_is_listed() -> None:
     )
 
 
-def test_the_settings_file_decides_what_it_names() -> None:
+def test_the_settings_file_overrides_the_server() -> None:
     changes = DeploymentChanges.model_validate(
         {
             "parameters": {"pattern": "*.gz"},
@@ -122,7 +122,7 @@ def test_a_wrong_table_is_reported_before_a_server_is_asked(
         ("deployments:\n  - name: 1\n", "has a deployment without a name"),
     ],
 )
-def test_a_file_that_is_none_is_reported(
+def test_a_file_without_deployments_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
 ) -> None:
     (tmp_path / "own.yaml").write_text(text)

@@ -49,7 +49,7 @@ def test_seeds_are_scored_compared_and_written(world: World, corpus: Path, tmp_p
     page = (tmp_path / "page.html").read_text()
     assert "Reliability of links of gold spans" in page
     assert "concept seen" in page
-    assert "With only the links of a least score:" in ended.stdout
+    assert "With only the links of a minimum score:" in ended.stdout
     table = pq.read_table(output / "evaluation.parquet")
     assert table.schema.equals(EVALUATIONS)
     written = json.loads((output / "evaluation.json").read_text())
@@ -69,7 +69,7 @@ def test_seeds_are_scored_compared_and_written(world: World, corpus: Path, tmp_p
     assert {row["slice"] for row in written["figures"]} >= {"all", "string seen", "concept seen"}
 
 
-def test_only_the_protocols_asked_for(world: World, corpus: Path, tmp_path: Path) -> None:
+def test_only_the_requested_protocols(world: World, corpus: Path, tmp_path: Path) -> None:
     ended = run(
         "evaluate", f"tiny/dev={corpus}", "--protocol", "ner", "--protocol", "document", "--model", world.model,
         "--mesh", world.mesh, "--output", tmp_path,
@@ -86,7 +86,7 @@ def test_errors_come_before_any_model_is_loaded(world: World, corpus: Path, tmp_
         (["--model", world.model, "--slices"], "slices need the training documents; name them with --seen"),
         (["--model", tmp_path / "none"], "none: no such model folder"),
         (["--model", world.model, "--against", tmp_path / "none"], "none: no such model folder"),
-        (["--model", world.model, "--model", world.model], "are one model, "),
+        (["--model", world.model, "--model", world.model], "are the same model, "),
     ):
         ended = run(*given, *more)
         assert isinstance(ended.exception, InputError)
@@ -111,7 +111,7 @@ IDS = {"breast": "D001", "colon": "D002", "cisplatin": "C007"}
 
 
 def figures(world: World, folder: Path, spelling: dict[str, str]) -> tuple[dict[tuple[str, str], float], str]:
-    """The F1 or accuracy of each type and protocol on one document, and what is reported."""
+    """The F1 or accuracy of each type and protocol on one document, and the messages."""
     gold = folder / "gold.PubTator"
     gold.write_text(SPELT.format(**PLAIN | IDS | spelling))
     ended = run("evaluate", gold, "--model", world.model, "--mesh", world.mesh, "--output", folder, "--device", "cpu")
@@ -122,7 +122,7 @@ def figures(world: World, folder: Path, spelling: dict[str, str]) -> tuple[dict[
     return {key: value for key, value in found.items() if key[0] in ("ner", "link", "document")}, ended.stderr
 
 
-def test_spellings_of_types_and_ids_do_not_count(world: World, tmp_path: Path) -> None:
+def test_spellings_of_types_and_ids_do_not_matter(world: World, tmp_path: Path) -> None:
     plain, _ = figures(world, tmp_path, {})
     assert plain["link", "Disease"] == plain["link", "Chemical"] == 1.0
     for spelling in (
@@ -150,7 +150,7 @@ def test_gold_ids_that_the_vocabulary_lacks_are_counted(world: World, tmp_path: 
     assert line in run("statistics", tmp_path / "gold.PubTator", "--mesh", world.mesh).stderr.splitlines()
 
 
-def test_corpus_reports_what_it_passes_over(world: World, tmp_path: Path) -> None:
+def test_corpus_reports_skipped_annotations(world: World, tmp_path: Path) -> None:
     gold = tmp_path / "gold.PubTator"
     gold.write_text(SPELT.format(**PLAIN | IDS | {"chemical": "Gene", "colon": "D999"}))
     ended = run("corpus", f"a/b={gold}", "--mesh", world.mesh, "--output", tmp_path / "corpus.parquet")

@@ -70,10 +70,10 @@ def prefect_server() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_night_that_a_backfill_overtakes_goes_on_with_its_model(
+def test_a_night_overtaken_by_a_backfill_continues_with_the_new_model(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cause: a night that had begun before took the tables back to the former model, and the next ones kept to it."""
+    """Cause: a night that had started earlier changed the tables back to the old model, and later nights kept it."""
     home, source, new = tmp_path / "home", tmp_path / "in", another(world, tmp_path)
     add_model(Home(home), new, version=model_version(new))
     source.mkdir()
@@ -95,7 +95,7 @@ def test_a_night_that_a_backfill_overtakes_goes_on_with_its_model(
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_what_a_worker_returned_is_waited_for_on_network_storage(
+def test_the_coordinator_waits_for_a_workers_files_on_network_storage(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network_storage: NetworkStorage
 ) -> None:
     """Cause: all batches completed, yet the night failed: its listing was older than the files of the workers."""
@@ -146,7 +146,7 @@ def test_what_a_worker_returned_is_waited_for_on_network_storage(
 
 
 def die_in(run: FlowRun, parameters: dict[str, Any], server: str) -> None:
-    """Run a batch in a process that kills itself as soon as it begins to annotate."""
+    """Run a batch in a process that kills itself as soon as it starts to annotate."""
     with (
         temporary_settings({PREFECT_API_URL: server, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
         patch("e2emern.flows.annotate_sources.annotate_share", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)),
@@ -248,7 +248,7 @@ def test_two_workers_share_a_large_source_and_the_runs_of_killed_ones_are_marked
 def test_a_batch_is_claimed_before_its_model_is_read(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cause: a batch was taken for dead, and sent again, that took longer than three looks to read its model."""
+    """Cause: a batch that needed longer than three polls to load its model was considered dead and sent again."""
     version, key = model_version(world.model), SourceKey("pubmed30n0001.xml", "0" * 16)
     given = {"home": tmp_path / "home", "model": str(world.model), "mesh": str(world.mesh)}
     sources = [SourceFile(name=key.name, path=tmp_path / key.name, digest=key.digest, bytes=1)]
@@ -262,14 +262,14 @@ def test_a_batch_is_claimed_before_its_model_is_read(
     with (
         disable_run_logger(),
         pytest.raises(
-            InputError, match=f": is model other on .*, and the sender has {version}; install the same release"
+            InputError, match=f": is model other on .*, but the sender has {version}; install the same release"
         ),
     ):
         annotate_batch.fn(sources, version=version, **given)
     assert seen == [True]
 
 
-def test_parameters_that_mean_nothing_are_refused() -> None:
+def test_unknown_parameters_are_refused() -> None:
     given = {"sources": [], "home": "home", "model": "model", "version": "1", "mesh": "mesh"}
     for flow, parameters, message in (
         (evaluate, {"gold": []}, "gold: List should have at least 1 item"),
@@ -305,10 +305,10 @@ def test_a_deployment_names_a_flow_whose_parameters_are_described(deployment: di
         "schedules",
         "triggers",
         "parameters",
-    }  # Prefect ignores what it does not know, and says nothing
+    }  # Prefect silently ignores unknown keys
 
 
-def test_what_an_event_begins_works_on_the_home_that_sent_it() -> None:
+def test_runs_started_by_an_event_use_the_home_that_sent_it() -> None:
     triggers = [one for each in DESCRIBED["deployments"] for one in each.get("triggers", [])]
     assert triggers
     for trigger in triggers:

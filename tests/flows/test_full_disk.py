@@ -18,8 +18,8 @@ from tests.disk import full_disk
 from tests.flows.world import World, finished_files, rows_of, tables, write_sources
 
 
-def test_wherever_the_disk_is_full_the_next_run_goes_on(world: World, tmp_path: Path) -> None:
-    """Each run finds twice the room of the one before, until one has enough."""
+def test_the_next_run_resumes_wherever_the_disk_was_full(world: World, tmp_path: Path) -> None:
+    """Each run finds twice the free space of the previous one, until it is enough."""
     inputs, home = write_sources(tmp_path / "in"), tmp_path / "disk" / "home"
     reported: list[str] = []
     with full_disk(tmp_path / "disk") as make_room:
@@ -41,7 +41,7 @@ def test_wherever_the_disk_is_full_the_next_run_goes_on(world: World, tmp_path: 
     assert len([line for line in reported if line.startswith("nothing was published")]) > 1
 
 
-def test_a_command_says_it_in_a_line(
+def test_a_full_disk_is_reported_in_one_line(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, version = tmp_path / "disk" / "home", model_version(world.model)

@@ -1,4 +1,4 @@
-"""Inputs that people have, from the command to the tables: texts, tables, archives, standard input, PMIDs."""
+"""Typical inputs, from the command to the tables: texts, tables, archives, standard input, PMIDs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in this process; return its exit code, and what it prints to standard output and error."""
+    """Run a command in this process; return its exit code, standard output and standard error."""
 
     def run_here(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
@@ -40,7 +40,7 @@ def options(world: World, home: Path) -> list[object]:
     return ["--home", home, "--model", world.model, "--mesh", world.mesh, "--device", "cpu"]
 
 
-def test_from_files_of_every_kind_to_mentions_at_their_places(world: World, tmp_path: Path, run: Run) -> None:
+def test_from_files_of_every_kind_to_mentions_at_their_offsets(world: World, tmp_path: Path, run: Run) -> None:
     folder, home = tmp_path / "in", tmp_path / "home"
     folder.mkdir()
     note = f"# A note\n\n{TEXTS[0]}\n\n{TEXTS[1]}\n"
@@ -83,7 +83,7 @@ def test_a_source_is_withdrawn_and_comes_back(world: World, tmp_path: Path, run:
     run("annotate", folder, *options(world, home))
     assert rows(home, "SELECT source FROM documents") == [("b.csv",)]
     code, out, err = run("sources", "remove", "b.csv", "--home", home, "--why", "a test")
-    assert (code, out) == (0, "snapshot 2 is without b.csv: 1 document, 1 mention\n")
+    assert (code, out) == (0, "snapshot 2 no longer has b.csv: 1 document, 1 mention\n")
     assert err.startswith("e2emern: e2emern snapshots prune deletes its files; to bring it back: e2emern annotate FILE")
     assert rows(home, "SELECT source FROM documents") == [("a.csv",)]
     _, listed, _ = run("sources", "list", "--home", home)
@@ -93,7 +93,7 @@ def test_a_source_is_withdrawn_and_comes_back(world: World, tmp_path: Path, run:
     assert listed.endswith(": a test\n")
 
     left = run("annotate", folder, *options(world, home))
-    assert "Withdrawn before, and left out: b.csv; to bring a file back, name it itself" in left[1]
+    assert "Withdrawn, so left out: b.csv; to bring a file back, name it explicitly" in left[1]
     assert rows(home, "SELECT source FROM documents") == [("a.csv",)]
     assert run("annotate", folder / "b.csv", *options(world, home))[0] == 0
     assert rows(home, "SELECT source FROM documents") == [("b.csv",)]

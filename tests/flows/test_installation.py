@@ -57,7 +57,7 @@ def test_deployments_and_units_are_copied_once(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "own").iterdir()) == names
     copied = yaml.safe_load((tmp_path / "own" / "prefect.yaml").read_text("utf-8"))
     assert "nightly" in [one["name"] for one in copied["deployments"]]
-    with pytest.raises(InputError, match=r"prefect\.yaml: exists; copy into another folder, or move it away"):
+    with pytest.raises(InputError, match=r"prefect\.yaml: exists; copy into another folder, or move it aside"):
         copy_files(tmp_path / "own")
 
 

@@ -1,4 +1,4 @@
-"""`e2emern link` as a user meets it."""
+"""`e2emern link` as a user sees it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def options(world: World, folder: Path) -> list[object]:
     return [*places, "--model", world.model, "--mesh", world.mesh, "--device", "cpu"]
 
 
-def test_links_and_tells_bad_records(world: World, given: Path, tmp_path: Path) -> None:
+def test_a_file_is_linked_and_bad_records_are_reported(world: World, given: Path, tmp_path: Path) -> None:
     deny = tmp_path / "deny.txt"
     deny.write_text("# never\nD006  aspirin\n", encoding="utf-8")
     ended = run("link", given, *options(world, tmp_path), "--deny", deny)
@@ -40,7 +40,7 @@ def test_links_and_tells_bad_records(world: World, given: Path, tmp_path: Path) 
     )
 
 
-def test_what_is_passed_over_is_counted_with_at_most_ten_examples(world: World, tmp_path: Path) -> None:
+def test_skipped_annotations_are_counted_with_at_most_ten_examples(world: World, tmp_path: Path) -> None:
     path = tmp_path / "given.PubTator"
     outside = "".join(f"1\t{at}\t{at + 4}\tgout\tDisease\tD1\n" for at in range(5000, 5012))
     others = "1\t0\t7\tAspirin\tGene\t1\n1\t0\t7\tAspirin\tGene\t1\n1\t28\t29\t.\tDisease\tD1\n"

@@ -1,4 +1,4 @@
-"""The log of a run has the line that matters, and a traceback only for faults of the project."""
+"""The log of a run has the message, and a traceback only for bugs of the project."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from e2emern.tasks.errors import InputError, ProblemsError
 
 @pytest.fixture(params=["prefect.flow_runs", "prefect.task_runs", "prefect.engine"])
 def logged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[logging.Logger, io.StringIO]:
-    """A logger of Prefect, and what it writes; Prefect's own handlers need a run."""
+    """A logger of Prefect, and its output; Prefect's own handlers need a run."""
     logger, stream = logging.getLogger(request.param), io.StringIO()
     monkeypatch.setattr(logger, "handlers", [logging.StreamHandler(stream)])
     monkeypatch.setattr(logger, "propagate", False)

@@ -1,4 +1,4 @@
-"""The commands about MeSH as a user meets them."""
+"""The commands about MeSH as a user sees them."""
 
 from __future__ import annotations
 

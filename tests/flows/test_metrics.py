@@ -99,7 +99,7 @@ def test_a_home_without_a_snapshot_has_metrics(tmp_path: Path) -> None:
     assert "e2emern_last_run_success" not in found
 
 
-def test_status_as_json_is_whole(home: Home) -> None:
+def test_status_as_json_is_not_truncated(home: Home) -> None:
     done = CliRunner().invoke(app, ["status", "--home", str(home), "--json"])
     state = json.loads(done.stdout)
     assert state["snapshot"]["documents"] == 46

@@ -1,4 +1,4 @@
-"""`e2emern models ...` and `e2emern drift` as a user meets them."""
+"""`e2emern models ...` and `e2emern drift` as a user sees them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path
     refused = run("models", "promote", version, "--home", home)
     assert isinstance(refused.exception, InputError)
     assert str(refused.exception) == (
-        f"model {version} was not compared with the champion {bundled}; have it judged with `e2emern models judge`, or "
+        f"model {version} was not compared with the champion {bundled}; compare them with `e2emern models judge`, or "
         "promote it anyway with --accept WHY"
     )
     judge(home, version, against=bundled, passed=False)
@@ -68,7 +68,7 @@ def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path
     assert changes(Home(home))[-1].evaluation == f"{version}-{bundled}"
 
 
-def test_a_model_that_was_added_is_judged_beside_the_champion(world: World, tmp_path: Path) -> None:
+def test_an_added_model_is_compared_with_the_champion(world: World, tmp_path: Path) -> None:
     folder, home, version = make_challengers(tmp_path, world), tmp_path / "home", model_version(world.model)
     poor = crown(Home(home), folder / "poor")
     run("models", "add", world.model, "--home", home)
@@ -114,7 +114,7 @@ def test_a_model_is_retrained_and_used(world: World, tmp_path: Path) -> None:
     assert run("drift", "--home", home).stdout.endswith(": 0 nights before it, too few to compare\n")
 
 
-def test_what_is_not_there_is_reported(tmp_path: Path) -> None:
+def test_missing_models_are_reported(tmp_path: Path) -> None:
     for words, reason in (
         (["models", "show", "aaa"], f"{tmp_path} has no model aaa; found none (e2emern models list)"),
         (["models", "promote", "aaa"], f"{tmp_path} has no model aaa; found none (e2emern models list)"),

@@ -17,7 +17,10 @@ SLOW = "its worker took it and never began in 300 s (setting patience)"
     [
         ([(RUNNING, False)] * 6, None),  # a worker that is slow to lock its sources
         ([(RUNNING, False)] * 7, KILLED),
-        ([(RUNNING, False)] * 6 + [(RUNNING, True)] + [(RUNNING, False)] * 6, None),  # it ends, and its files are late
+        (
+            [(RUNNING, False)] * 6 + [(RUNNING, True)] + [(RUNNING, False)] * 6,
+            None,
+        ),  # it ends, but its files appear late
         ([(RUNNING, True)] + [(RUNNING, False)] * 7, KILLED),
         ([(RUNNING, True)] * 99, None),
         ([(SCHEDULED, False)] * 99, None),  # no worker is free
@@ -37,8 +40,8 @@ def test_one_poll_is_never_enough() -> None:
     assert [liveness.find_loss(RUNNING, locked=False) is None for _ in range(2)] == [True, False]
 
 
-def test_a_slow_start_doubles_the_patience_and_counts_as_no_death() -> None:
-    """Cause: a pod that needed longer than `patience` to start was given up after five times."""
+def test_a_slow_start_doubles_the_patience_and_is_not_a_death() -> None:
+    """Cause: a pod that needed longer than `patience` to start was abandoned after five attempts."""
     slow, dead = (Liveness(poll=10.0, patience=300.0, unlocked=60.0) for _ in range(2))
     for _ in range(31):
         slow.find_loss(PENDING, locked=False)

@@ -65,7 +65,7 @@ def test_texts_in_python_are_those_of_one_process(world: World) -> None:
     assert [each.mesh_id for each in two(texts[0]).mentions] == [each.mesh_id for each in found[0].mentions]
 
 
-def test_auto_is_one_for_each_core_that_has_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_one_per_core_as_far_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("e2emern.tasks.processes.cores", lambda: 8)
     for available, number in ((100e9, 8), (5.5e9, 3), (1e9, 1), (None, 8)):
         monkeypatch.setattr("e2emern.tasks.processes.available_memory", partial(lambda found: found, available))
@@ -75,7 +75,7 @@ def test_auto_is_one_for_each_core_that_has_its_memory(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("given", ["0", "257", "-1", "two", "1.5", ""])
-def test_a_number_of_processes_that_cannot_be(given: str, tmp_path: Path) -> None:
+def test_an_invalid_number_of_processes(given: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["annotate", "x.xml", "--home", str(tmp_path / "home"), "--processes", given])
     assert (result.exit_code, f"found {given!r}, expected auto or 1 to 256" in result.stderr) == (2, True)
 

@@ -1,4 +1,4 @@
-"""`query`, `trace`, `doctor` and the limits of `sql`, as a user meets them."""
+"""`query`, `trace`, `doctor` and the limits of `sql`, as a user sees them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_exports_as_a_table_and_as_a_folder(home: Path, tmp_path: Path) -> None:
     assert invoke("export", "--format", "csv", "--min-score", "2", "--home", home, "--output", "x").exit_code == 2
 
 
-def test_the_sql_of_a_question_is_a_beginning(home: Path) -> None:
+def test_the_sql_of_a_question_can_be_printed_and_run(home: Path) -> None:
     printed = invoke("query", "unlinked", "--sql").stdout
     given = ["--param", "type=Disease", "--format", "csv", "--home", str(home)]
     ended = CliRunner().invoke(app, ["sql", "-", *given], input=printed)
@@ -145,12 +145,14 @@ def test_a_parameter_is_the_text_that_was_given(home: Path, value: str) -> None:
         ("SELECT DATE '2021-05-01' > $day AS later, 0.7 > $x AS more", "day=2021-04-30", ["later,more", "True,True"]),
     ],
 )
-def test_a_parameter_becomes_what_it_is_compared_with(home: Path, query: str, param: str, lines: list[str]) -> None:
+def test_a_parameter_is_cast_to_the_type_it_is_compared_with(
+    home: Path, query: str, param: str, lines: list[str]
+) -> None:
     given = ["--param", param, "--param", "x=0.5"] if "$x" in query else ["--param", param]
     assert invoke("sql", query, *given, "--home", home, "--format", "csv").stdout.splitlines() == lines
 
 
-def test_what_python_and_json_lack(home: Path) -> None:
+def test_values_that_python_and_json_lack(home: Path) -> None:
     query = (
         "SELECT 'infinity'::TIMESTAMP AS a, '-infinity'::DATE AS b, DATE '10000-01-01' AS c, "
         "['infinity'::TIMESTAMPTZ, NULL] AS d, {'x': TIMESTAMP '12000-05-01 10:00:00'} AS e, "
@@ -203,7 +205,7 @@ def test_a_query_that_is_not_utf_8(home: Path, encoding: str, line: str) -> None
     assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (1, b"", line)
 
 
-def test_what_json_lacks(home: Path) -> None:
+def test_values_that_json_lacks(home: Path) -> None:
     query = (
         "SELECT 1 AS a, 2 AS a, 1.0 / 0 AS x, [0.0 / 0] AS y, INTERVAL 3 DAY + INTERVAL 5 SECOND AS z, {'b': NULL} AS c"
     )
@@ -261,7 +263,7 @@ def test_the_history_of_a_document(home: Path) -> None:
     assert lines[1] == (
         "revision version 1, published 2021, text 0df7aa72457e: deleted by pubmed26n0002.xml (2222222222222222)"
     )
-    assert lines[2].startswith("  pubmed26n0001.xml (1111111111111111) record 0, taken in ")
+    assert lines[2].startswith("  pubmed26n0001.xml (1111111111111111) record 0, processed ")
     assert lines[3] == "  A title"
     assert lines[4] == "withdrawal: pubmed26n0002.xml (2222222222222222) record 0"
     assert lines[5].startswith("snapshot 1, from ")
@@ -271,7 +273,7 @@ def test_the_history_of_a_document(home: Path) -> None:
 
 
 def test_a_document_with_its_mentions_and_history(home: Path) -> None:
-    """Neither the text, nor the words, nor the names of the concepts were shown."""
+    """Cause: text, words and names of the concepts were not shown."""
     shown = invoke("trace", "12", "--home", home).stdout
     assert shown.startswith(
         "12\n"
@@ -285,7 +287,7 @@ def test_a_document_with_its_mentions_and_history(home: Path) -> None:
         "\n"
         "History\n"
         "revision version 1, published 2021, text 0df7aa72457e: shown\n"
-        "  pubmed26n0001.xml (1111111111111111) record 1, taken in "
+        "  pubmed26n0001.xml (1111111111111111) record 1, processed "
     )
     assert "1 mention, 0 linked: model small-1, MeSH 2024\n" in shown
     read = json.loads(invoke("trace", "12", "--home", home, "--format", "json").stdout)
@@ -317,7 +319,7 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
             ["query", "words", "--concept", "Brest Neoplasms", "--home", "{home}"],
             "e2emern: 'Brest Neoplasms' is neither an id nor a name of a concept; did you mean 'Breast Neoplasms', ",
         ),
-        (["trace", "99", "--home", "{home}"], "e2emern: {home} has nothing of document '99'; give a PMID, or "),
+        (["trace", "99", "--home", "{home}"], "e2emern: {home} has no document '99'; give a PMID, or "),
         (
             [
                 "sql",
@@ -348,7 +350,7 @@ def test_errors_are_one_line(home: Path, arguments: list[str], line: str) -> Non
 def test_the_doctor(tmp_path: Path) -> None:
     home = Home(tmp_path)
     nothing = invoke("doctor", "--home", tmp_path)
-    assert (nothing.exit_code, nothing.stderr) == (0, f"e2emern: {tmp_path} is sound, and has no snapshot\n")
+    assert (nothing.exit_code, nothing.stderr) == (0, f"e2emern: {tmp_path} is sound, but has no snapshot\n")
     add_vocabulary(home)
     add_source(home, ONE, [document(0, "11")])
     publish(home, VERSIONS)
@@ -359,7 +361,7 @@ def test_the_doctor(tmp_path: Path) -> None:
     found = invoke("doctor", "--home", tmp_path)
     assert found.exit_code == 1
     assert found.stdout.splitlines() == [
-        "foreign-file  documents/notes.txt: is not a Parquet file (the file is none of ours)",
+        "foreign-file  documents/notes.txt: is not a Parquet file (the file was not written by e2emern)",
         "leftover  documents/.writing-1-a: 0 bytes (a writer ended before it had finished the file)",
     ]
     assert found.stderr == "e2emern: 2 findings, 0 repaired; see docs/doctor.md, or try --repair\n"

@@ -1,4 +1,4 @@
-"""The queues of an installation: what `e2emern deploy` creates on a server in whatever state that is."""
+"""The queues that `e2emern deploy` creates on a server in any state."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server() -> Iterator[SyncPrefectClient]:
 
 @pytest.fixture
 def client(server: SyncPrefectClient) -> Iterator[SyncPrefectClient]:
-    """A client of a server that has no pool of ours."""
+    """A client of a server without our pool."""
     yield server
     server.delete_work_pool(POOL)
 
@@ -65,7 +65,7 @@ def test_queues_are_created_once(client: SyncPrefectClient) -> None:
     )
 
 
-def test_a_queue_that_came_too_early_is_served_last(client: SyncPrefectClient) -> None:
+def test_a_queue_created_too_early_is_served_last(client: SyncPrefectClient) -> None:
     """As of an earlier release, in which the first backfill created its queue."""
     client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     client.create_work_queue("backfill", work_pool_name=POOL)
@@ -73,7 +73,7 @@ def test_a_queue_that_came_too_early_is_served_last(client: SyncPrefectClient) -
     assert queues(client) == PRIORITIES
 
 
-def test_queues_in_another_order_are_put_in_theirs_before_those_of_others(client: SyncPrefectClient) -> None:
+def test_misordered_queues_are_moved_before_those_of_others(client: SyncPrefectClient) -> None:
     client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     for name in ("train", "urgent", "annotate", "backfill"):
         client.create_work_queue(name, work_pool_name=POOL)
@@ -129,7 +129,7 @@ def test_a_server_that_does_not_answer_or_is_not_configured_is_named() -> None:
 
 
 def test_deployments_and_workers_name_the_queues_that_are_created() -> None:
-    """`e2emern worker` serves each queue once, and so do the units; a training has a worker of its own."""
+    """`e2emern worker` and the units each serve every queue once; trainings have a separate worker."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]
     used = {(one["work_pool"]["name"], one["work_pool"]["work_queue_name"]) for one in deployments}
     assert used == {("e2emern", "default"), ("e2emern", "annotate"), ("e2emern", "train")}
@@ -159,7 +159,7 @@ def test_a_run_cannot_choose_what_a_worker_executes(client: SyncPrefectClient) -
 def test_the_preflight_finds_each_fault_of_a_server(
     server: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """One fault after the other, each repaired before the next; at the end everything is well."""
+    """One fault after the other, each repaired before the next; at the end no fault is left."""
 
     def trouble() -> dict[str, tuple[str, str]]:
         results = check_server()
@@ -201,7 +201,7 @@ def test_the_preflight_finds_each_fault_of_a_server(
     while time.monotonic() < until and not all(
         queue.last_polled for queue in server.read_work_queues(work_pool_name=POOL)
     ):
-        time.sleep(0.1)  # the server notes it in the background
+        time.sleep(0.1)  # the server records it in the background
     server.send_worker_heartbeat(POOL, worker_name(["default"]), heartbeat_interval_seconds=30)
     assert trouble() == {}
 
@@ -211,7 +211,7 @@ def test_the_preflight_finds_each_fault_of_a_server(
     server.update_work_queue(queue.id, is_paused=False)
 
     server.pause_deployment(ids["nightly"])
-    will_not = "nightly will not start by itself: paused, or without an active schedule"
+    will_not = "nightly will not start automatically: paused, or without an active schedule"
     assert trouble() == {"deployments": ("warning", will_not)}
     server.resume_deployment(ids["nightly"])
 

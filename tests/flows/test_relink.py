@@ -70,7 +70,7 @@ def home(annotated: Path, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_touched_mentions_are_linked_and_the_others_carried_over(
+def test_affected_mentions_are_relinked_and_the_others_reused(
     world: World, annotated: Path, home: Path, tmp_path: Path
 ) -> None:
     before, counts = rows(home, SPANS), rows(home, COUNTS)
@@ -97,7 +97,7 @@ def test_touched_mentions_are_linked_and_the_others_carried_over(
     assert found == rows(again, SPANS)
 
 
-def test_a_run_that_stopped_goes_on(world: World, home: Path) -> None:
+def test_an_interrupted_run_resumes(world: World, home: Path) -> None:
     relink(home, mesh="next", model=world.model, device="cpu")
     whole = {path.name: path.read_bytes() for path in home.glob("mentions/*@next/*.parquet")}
     stopped = sorted(home.glob("mentions/*@next/*.parquet"))[1]
@@ -133,7 +133,7 @@ def test_a_source_that_a_night_finishes_meanwhile_is_linked_too(
 def test_a_relink_does_not_undo_a_backfill_that_published_meanwhile(
     world: World, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cause: whoever published last took the tables back to the model that it had begun with."""
+    """Cause: the last to publish changed the tables back to the model that it had started with."""
     new = another(world, tmp_path)
     linked: list[SourceKey] = []
 
@@ -152,7 +152,7 @@ def test_a_relink_does_not_undo_a_backfill_that_published_meanwhile(
 
 
 def test_a_backfill_does_not_undo_a_relink_that_published_meanwhile(world: World, home: Path, tmp_path: Path) -> None:
-    """Cause: as above; if the version of MeSH is named, the next run publishes what was made."""
+    """Cause: as above; if the version of MeSH is named, the next run publishes the finished work."""
     new = another(world, tmp_path)
     relinked: list[RelinkOutcome] = []
 
@@ -160,14 +160,14 @@ def test_a_backfill_does_not_undo_a_relink_that_published_meanwhile(world: World
         if what == "documents" and not relinked:
             relinked.append(relink(home, mesh="next", model=world.model, device="cpu"))
 
-    with pytest.raises(OvertakenError, match=r"^snapshot 2 of model .* and MeSH next is shown since, "):
+    with pytest.raises(OvertakenError, match=r"^snapshot 2 of model .* and MeSH next is current now, "):
         backfill(home, model=new, device="cpu", publishing=True, progress=at_first)
     assert rows(home, VERSIONS) == [(model_version(world.model), "next")]
     assert backfill(home, model=new, mesh="tiny", device="cpu", publishing=True).documents == 0
     assert rows(home, VERSIONS) == [(model_version(new), "tiny")]
 
 
-def test_a_version_that_touches_nothing_needs_no_model(world: World, home: Path) -> None:
+def test_a_version_that_affects_no_mention_needs_no_model(world: World, home: Path) -> None:
     same = [row | {"mesh_version": "same"} for row in pq.read_table(world.mesh).to_pylist()]
     write_entities(Home(home), same, mesh_version="same")
     before = rows(home, "SELECT * EXCLUDE mesh_version FROM mentions ORDER BY ALL")
@@ -177,12 +177,12 @@ def test_a_version_that_touches_nothing_needs_no_model(world: World, home: Path)
     assert not (home / "banks").exists() or not list((home / "banks").glob("*@same*"))
 
 
-def test_the_model_is_that_of_the_tables_whoever_is_champion(world: World, home: Path) -> None:
+def test_the_model_is_that_of_the_tables_whatever_the_champion(world: World, home: Path) -> None:
     add_model(Home(home), world.model, version=model_version(world.model))
     assert relink(home, mesh="next", device="cpu").snapshot.mesh_version == "next"
 
 
-def test_a_run_that_was_stopped_behind_its_last_step_is_done(world: World, home: Path) -> None:
+def test_a_run_stopped_after_its_last_step_is_complete(world: World, home: Path) -> None:
     outcome = relink(home, mesh="tiny", model=world.model, device="cpu")
     assert (outcome.sources, outcome.snapshot.number) == ({}, 1)
     assert rows(home, "SELECT number, operation, mesh_version FROM snapshot") == [(1, "annotate", "tiny")]

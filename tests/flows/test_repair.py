@@ -1,4 +1,4 @@
-"""Damage to a home that real runs made: repairs end, and what is made again is as docs/doctor.md says."""
+"""Damage to a home made by real runs: repairs complete, and files are written again as docs/doctor.md says."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def flip(path: Path) -> None:
         (Path.unlink, "failures", "pubmed30n0002"),
     ],
 )
-def test_a_repair_ends_and_the_tables_are_as_before(
+def test_a_repair_completes_and_restores_the_tables(
     annotate: Callable[[], Home], damage: Callable[[Path], None], table: str, name: str
 ) -> None:
     home = annotate()
@@ -74,7 +74,7 @@ def test_a_repair_ends_and_the_tables_are_as_before(
     again = contents(home)
     assert again.keys() == files.keys()
     differ = {name for name, content in again.items() if content != files[name]}
-    assert all(name.startswith("mentions/") for name in differ)  # only these say what was reused
+    assert all(name.startswith("mentions/") for name in differ)  # only these record what was reused
     annotate()
     assert examine(home) == []
 
@@ -114,7 +114,7 @@ def contents(home: Home) -> dict[str, bytes]:
     }
 
 
-def test_what_is_lost_with_its_dump_file_stays_in_quarantine(annotate: Callable[[], Home], tmp_path: Path) -> None:
+def test_files_whose_dump_file_is_lost_stay_in_quarantine(annotate: Callable[[], Home], tmp_path: Path) -> None:
     home = annotate()
     path = next(home.root.glob("documents/other*.parquet"))
     flip(path)

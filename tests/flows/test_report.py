@@ -1,4 +1,4 @@
-"""Reports are one HTML file each: nothing of a hostile text is markup, and nothing is loaded."""
+"""Reports are one HTML file each: hostile text is never markup, and nothing is loaded."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_report_of_an_evaluation(tmp_path: Path) -> None:
     assert "the counts of 2 models are summed" in words
     assert "Disease mention 8 25.0% 25.0% 25.0%" in words
     assert "Disease: mean score 0.250, 2 of 2 links are right" in words
-    assert "Disease: least score 0.2: precision 33.3%, recall 25.0%" in words
+    assert "Disease: minimum score 0.2: precision 33.3%, recall 25.0%" in words
     assert words.count("Against the other model") == 1
 
 

@@ -158,13 +158,13 @@ def test_a_better_challenger_replaces_the_champion_and_a_rollback_restores_it(
         ("9", "found 'spirin ' at 1-8, expected 'Aspirin'"),
     ]
     assert retrained(home, data, world, "good").summary == (
-        "the champion was trained with this recipe on these documents: nothing to do"
+        "the champion was already trained with this recipe on these documents: nothing to do"
     )
     assert roll_back_model(home).champion == poor
     again = retrained(home, data, world, "good")
     assert again.promoted is None
     assert again.summary.startswith(
-        f"model {new} was promoted by evaluation {done.judged.evaluation} before, and rolled"
+        f"model {new} was already promoted by evaluation {done.judged.evaluation} and rolled"
     )
     assert champion(home) == poor
 
@@ -192,7 +192,7 @@ def test_documents_that_an_ancestor_has_seen_do_not_judge_and_corrections_wait(
     assert planned(home, data, world, "good", encoder="champion").fresh == 0
     shutil.copytree(data / "poor", tmp_path / "unknown")
     (tmp_path / "unknown" / "seen.json").unlink()
-    with pytest.raises(InputError, match=r"unknown: lists no documents it was trained on \(seen\.json\), so "):
+    with pytest.raises(InputError, match=r"unknown: does not list the documents it was trained on \(seen\.json\), so "):
         retrained(home, data, world, "good", encoder=str(tmp_path / "unknown"))
 
 
@@ -223,7 +223,7 @@ def test_without_new_labels_nothing_is_trained_and_documents_worth_correcting_ar
     done = retrained(home, data, world, "good", encoder="champion", log=logged.append)
     assert done.judged is None
     assert done.summary.startswith(
-        "the champion was trained with this recipe on these documents: nothing to do; "
+        "the champion was already trained with this recipe on these documents: nothing to do; "
         f"{plural(len(done.to_correct), 'document')} worth correcting in {home.to_correct}: put each that is right "
     )
     assert set(done.to_correct) <= {"300", "301", "302", "303"}
@@ -244,7 +244,7 @@ def test_without_new_labels_nothing_is_trained_and_documents_worth_correcting_ar
 def test_a_retraining_without_gold_names_the_setting(world: World, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     done = retrain_model(home, mesh=world.mesh)
-    assert done.summary == "nothing to learn: no correction waits, and no gold is named"
+    assert done.summary == "nothing to learn: no corrections are pending, and no gold is named"
     home.corrections.mkdir()
     (home.corrections / "mine.txt").write_text(CORRECTED)
     with pytest.raises(InputError, match=r"no gold to train on: name its folder \(setting data, or --data\)"):
@@ -295,7 +295,7 @@ retrain_model(Home(home), config=config, mesh=mesh, encoder=str(encoder), device
 """
 
 
-def test_a_retraining_that_was_killed_goes_on(data: Path, world: World, tmp_path: Path) -> None:
+def test_a_killed_retraining_resumes(data: Path, world: World, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     poor = crown(home, data / "poor")
     words = [sys.executable, "-c", KILLED, home.root, data / "good.toml", world.mesh, world.model]
@@ -317,8 +317,8 @@ def test_a_retraining_that_was_killed_goes_on(data: Path, world: World, tmp_path
     assert done.judged.challenger == undisturbed.judged.challenger
 
 
-def test_a_promotion_that_the_tables_do_not_follow_is_found(data: Path, world: World, tmp_path: Path) -> None:
-    """A retraining that dies between a promotion and its event has nothing left to train when it is started again."""
+def test_a_promotion_that_the_tables_do_not_use_yet_is_found(data: Path, world: World, tmp_path: Path) -> None:
+    """A retraining that dies between a promotion and its event has nothing to train when it is restarted."""
     home = Home(tmp_path / "home")
     poor = crown(home, data / "poor")
     annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")
@@ -339,7 +339,7 @@ class Stopped(BaseException):
     """The process ends here."""
 
 
-def test_stopped_between_any_two_steps_it_goes_on(data: Path, world: World, tmp_path: Path) -> None:
+def test_a_retraining_stopped_between_any_two_steps_resumes(data: Path, world: World, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     crown(home, data / "poor")
     begun: list[str] = []
@@ -368,7 +368,7 @@ def test_stopped_between_any_two_steps_it_goes_on(data: Path, world: World, tmp_
     assert len(list((home.root / "evaluations").iterdir())) == 1
 
 
-def test_verdicts_stand_in_the_tables(data: Path, world: World, tmp_path: Path) -> None:
+def test_verdicts_are_in_the_tables(data: Path, world: World, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     standing = crown(home, world.model)
     annotate_sources([data / "sample.xml"], home.root, mesh=world.mesh, device="cpu")

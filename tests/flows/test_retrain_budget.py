@@ -36,7 +36,7 @@ def test_a_budget_cuts_a_training_and_a_larger_one_trains_again(world: World, tm
     crown(home, world.model)
     given: dict[str, Any] = {"encoder": "recipe", "gold": on_dev(data), "log": logged.append}
     with pytest.raises(
-        InputError, match=r"not trained: an epoch takes about .* hours on this host, and max_hours is 2"
+        InputError, match=r"not trained: an epoch takes about .* hours on this host, but max_hours is 2"
     ):
         retrained(home, data, world, "bad", max_hours=2, **given)
     (needs,) = [line for line in logged if " of disk, " in line]

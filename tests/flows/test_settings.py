@@ -48,7 +48,7 @@ def test_the_page_lists_them() -> None:
     assert found.group() == settings_table()
 
 
-def test_what_is_given_goes_before_the_environment_and_that_before_the_file(
+def test_arguments_override_the_environment_which_overrides_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "e2emern.toml"
@@ -105,7 +105,7 @@ def test_an_address_with_a_password_is_refused_before_a_run_is_stored() -> None:
         validate({"sources": ["https://me:s3cret@host/"]}, schema, raise_on_error=True)
 
 
-def test_unknown_ones_and_files_that_are_none_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unknown_settings_and_invalid_files_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "e2emern.toml"
     monkeypatch.setenv("E2EMERN_CONFIG", str(file))
     with pytest.raises(InputError, match=rf"^E2EMERN_CONFIG: {file}: no such file$"):

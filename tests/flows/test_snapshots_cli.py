@@ -1,4 +1,4 @@
-"""`e2emern snapshots ...` as a user meets it: what it prints, and errors of one line."""
+"""`e2emern snapshots ...` as a user sees it, with one-line errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def run(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
-    """Runs a command on the home; returns exit code, standard output and standard error."""
+    """Run a command on the home; return exit code, standard output and standard error."""
 
     def run_it(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["e2emern", "snapshots", *words, "--home", str(home.root)])
@@ -65,7 +65,7 @@ def test_list_rollback_publish(home: Home, run: object) -> None:
     code, out, _ = run("publish", "--accept", "it was right")
     assert (code, out) == (0, "snapshot 3 is published: 2 documents, 2 mentions\n")
     assert f"      accepted by {login()}: it was right" in run("list")[1].splitlines()
-    assert run("publish")[1] == "snapshot 3 shows all that is annotated already: 2 documents, 2 mentions\n"
+    assert run("publish")[1] == "snapshot 3 already shows everything that is annotated: 2 documents, 2 mentions\n"
 
 
 def test_diff(run: object) -> None:
@@ -90,14 +90,14 @@ def test_prune_and_relocate(home: Home, run: object) -> None:
     assert run("prune", "--keep", "1") == (
         0,
         "deleted 0 snapshots and 0 files of 0.0 MB; kept 1, 2\n",
-        "e2emern: 1 open or current a moment ago; the next prune takes them\n",
+        "e2emern: 1 open or current a moment ago; the next prune deletes them\n",
     )
     two_hours_ago = time.time() - 7200
     os.utime(home.snapshot(1), (two_hours_ago, two_hours_ago))
     assert run("prune", "--keep", "1", "--grace", "3")[1].endswith("kept 1, 2\n")
     assert run("prune", "--keep", "1", "--grace", "1")[1].startswith("deleted 1 snapshot and 0 files ")
     assert run("prune", "--keep", "0")[0] == 2
-    assert run("relocate") == (0, f"all snapshots read {home.root} already\n", "")
+    assert run("relocate") == (0, f"all snapshots already read {home.root}\n", "")
 
 
 def test_a_long_title_is_cut_with_an_ellipsis(home: Home, run: object) -> None:

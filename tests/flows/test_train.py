@@ -1,4 +1,4 @@
-"""`e2emern train`, `pretrain`, `silver` and `average` as a user meets them."""
+"""`e2emern train`, `pretrain`, `silver` and `average` as a user sees them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ head_rate = { low = 1e-3, high = 1e-2, log = true }
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a training file and all that it names."""
+    """A folder with a training file and its inputs."""
     folder = tmp_path_factory.mktemp("data")
     tiny.save_training(folder)
     for split in ("gold", "dev"):
@@ -70,7 +70,7 @@ LEARNS = "encoder_rate=5e-3"  # enough to find something
 
 
 def run(*words: object, monkeypatch: pytest.MonkeyPatch, device: str | None = "cpu") -> int:
-    """Runs the command line in this process; the exit code."""
+    """Run the command line in this process; return the exit code."""
     monkeypatch.setattr(sys, "argv", ["e2emern", *map(str, words), *(["--device", device] if device else [])])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -78,12 +78,12 @@ def run(*words: object, monkeypatch: pytest.MonkeyPatch, device: str | None = "c
 
 
 def counted(folder: Path, *splits: str) -> dict[str, Any]:
-    """What the resolver of a model that was trained on these splits counts."""
+    """The counts in the resolver of a model that was trained on these splits."""
     [corpus] = folder.glob("corpus.*.parquet")
     return counts_of(read_corpus(corpus, splits=splits), vocabulary=tiny.vocabulary())
 
 
-def test_trains_each_seed_on_gold_files_and_tells_the_mean(
+def test_each_seed_is_trained_on_gold_files_and_the_mean_reported(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", "--config", data / "train.toml", "--output", tmp_path / "out", "--seed", 0, "--seed", 1]
@@ -102,10 +102,10 @@ def test_trains_each_seed_on_gold_files_and_tells_the_mean(
     assert (tmp_path / "out" / "seed-1" / "model.safetensors").exists()
     assert run(*command, monkeypatch=monkeypatch) == 0
     printed = capsys.readouterr()
-    assert f"e2emern: seed 0: {tmp_path / 'out' / 'seed-0'} is trained already" in printed.err.splitlines()
+    assert f"e2emern: seed 0: {tmp_path / 'out' / 'seed-0'} is already trained" in printed.err.splitlines()
 
 
-def test_a_model_goes_on_from_another_and_trains_on_dev_too(
+def test_a_training_continues_another_model_and_uses_dev_too(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     low = ["use_mid=false", "use_high=false", "candidate_weight=0", "epochs=1"]
@@ -121,7 +121,7 @@ def test_a_model_goes_on_from_another_and_trains_on_dev_too(
     assert not (tmp_path / "all" / "dev.jsonl").exists()
 
 
-def test_the_model_is_ready_and_what_was_killed_is_made_up_for(
+def test_the_model_is_ready_and_steps_of_a_killed_run_are_completed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -133,16 +133,16 @@ def test_the_model_is_ready_and_what_was_killed_is_made_up_for(
         "e2emern: 78 of 78 word pieces",
         "e2emern: fitting the resolver on 5 documents of gold/dev",
     ]
-    assert printed[-1].startswith("e2emern: spans of probability 0.")
-    assert "accuracy@1, cross-validated: gold Chemical " in printed[-1]
+    assert printed[-1].startswith("e2emern: span threshold 0.")
+    assert "cross-validated accuracy@1: gold Chemical " in printed[-1]
     config = (out / "config.json").read_bytes()
     counts = counted(out, "gold/train", "tags/train")
     assert json.loads(config)["resolver"]["prior"] == counts["prior"]
     assert json.loads((out / "training_strings.json").read_text()) == counts["strings"]
     assert run(*command, monkeypatch=monkeypatch) == 0
-    assert capsys.readouterr().err.splitlines() == [f"e2emern: {out} is trained already"]
+    assert capsys.readouterr().err.splitlines() == [f"e2emern: {out} is already trained"]
     (out / "config.json").write_text(json.dumps(json.loads(config) | {"resolver": None, "span_threshold": 0.5}))
-    (out / "bank.safetensors").unlink()  # as if the first run had been killed behind its training
+    (out / "bank.safetensors").unlink()  # as if the first run had been killed after its training
     assert run(*command, monkeypatch=monkeypatch) == 0
     assert (out / "config.json").read_bytes() == config
     load(out, data / "entities/tiny.parquet", home=Home(tmp_path), device="cpu")
@@ -238,8 +238,8 @@ def test_one_model_learns_from_several(
          "our: no such file, and none of the shipped recipes (auxiliary, chemicals, continue, ours, paper, student, "
          "unseen)"),
         (["train", "--config", "ours", "--data", "there"],
-         "there/ncbi-disease.train.PubTator: no such file, for ncbi-disease/train; name its folder (setting data, or "
-         "--data)"),
+         "there/ncbi-disease.train.PubTator: no such file, needed for ncbi-disease/train; name its folder (setting "
+         "data, or --data)"),
         (["train", "--config", "{data}/train.toml", "--set", "epoch=1"],
          "{data}/train.toml: unknown key epoch; did you mean epochs?"),
         (["train", "--config", "{data}/train.toml", "--set", "epochs"],
@@ -265,7 +265,7 @@ def test_one_model_learns_from_several(
         (["train", "--config", "{data}/train.toml", "--trials", "2", "--resolver-of", "none"],
          "--trials: no resolver is fitted in a search; give --resolver-of to the training that follows"),
         (["train", "--config", "{data}/train.toml", "--silver", "none.parquet"],
-         "none.parquet: no such file of tagged sentences; `e2emern silver` makes one"),
+         "none.parquet: no such file of tagged sentences; create one with `e2emern silver`"),
         (["train", "--config", "{data}/train.toml", "--silver", "{data}/train.toml"],
          "{data}/train.toml: cannot be read as tagged sentences: "),
         (["silver", "--text", "none.txt", "--model", "{data}/unfitted"], "none.txt: No such file or directory"),
@@ -281,7 +281,7 @@ def test_one_model_learns_from_several(
         (["pretrain", "--text", "{data}/tags.tsv", "--encoder", "{data}/encoder", "--length", "64"],
          "{data}/tags.tsv: fewer than 62 word pieces, which is one row"),
         (["pretrain", "--text", "{data}/tags.tsv", "--encoder", "{data}/encoder"],
-         "length is 128, and encoder {data}/encoder reads 64 word pieces at most"),
+         "length is 128, but encoder {data}/encoder reads at most 64 word pieces"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line(

@@ -1,4 +1,4 @@
-"""Every real file at once: each record becomes a document, a deletion or a failure, by a count of our own."""
+"""Every real file at once: each record becomes a document, a deletion or a failure, by an independent count."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def with_passages(value: object) -> int:
 
 
 def parse_only(home: Home, paths: list[Path], versions: Versions) -> dict[str, ParseSummary]:
-    """Parse files as `annotate` does, and write them down as annotated without any mention."""
+    """Parse files as `annotate` does, and store them as annotated without any mention."""
     make_home(home)
     parsed = {}
     for source in find_sources(paths, home=home):

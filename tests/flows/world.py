@@ -1,4 +1,4 @@
-"""A little world for the tests of the flow: a trained tiny model, its vocabulary, and sources made of its sentences."""
+"""A small world for the tests of the flow: a trained tiny model, its vocabulary, and sources made of its sentences."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def make_world(folder: Path) -> World:
 
 
 def pubmed(articles: Sequence[tuple[int, str, str]], *, deleted: Sequence[int] = (), bad: int = 0) -> str:
-    """A PubMed XML file of (PMID, title, abstract), so many articles without a PMID, and deletions."""
+    """A PubMed XML file of (PMID, title, abstract), some articles without a PMID, and deletions."""
     parts = [
         f"<PubmedArticle><MedlineCitation><PMID>{pmid}</PMID><Article><ArticleTitle>{title}</ArticleTitle>"
         f"<Abstract><AbstractText>{abstract}</AbstractText></Abstract></Article></MedlineCitation></PubmedArticle>"
@@ -71,7 +71,7 @@ def pubmed(articles: Sequence[tuple[int, str, str]], *, deleted: Sequence[int] =
 
 
 def articles(count: int, *, first: int) -> list[tuple[int, str, str]]:
-    """Articles of two or three sentences each, in combinations that do not repeat soon."""
+    """Articles of two or three sentences each, in combinations that rarely repeat."""
     combinations = islice(product(TEXTS, TEXTS, TEXTS), first % 100, None)
     return [
         (first + number, one, f"{two} {three}")
@@ -80,7 +80,7 @@ def articles(count: int, *, first: int) -> list[tuple[int, str, str]]:
 
 
 def dump(number: int, *, documents: int = 20) -> bytes:
-    """A gzip file of PubMed XML, of articles that no other number has."""
+    """A gzip file of PubMed XML, with articles that depend on its number."""
     return gzip.compress(pubmed(articles(documents, first=1000 * number)).encode(), mtime=0)
 
 
@@ -99,7 +99,7 @@ def write_sources(folder: Path) -> list[Path]:
 
 
 def tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table that does not depend on when it was made."""
+    """Every row of every table that does not depend on time."""
     queries = {name: f"FROM {name} ORDER BY ALL" for name in TABLES} | {"sources": f"{ACCOUNTS} ORDER BY ALL"}
     return {name: rows(home, text) for name, text in queries.items()}
 
@@ -111,7 +111,7 @@ def rows(home: Path, text: str) -> list[tuple[object, ...]]:
 
 
 def another(world: World, folder: Path) -> Path:
-    """A model that knows the same, of another version."""
+    """A model with the same knowledge but another version."""
     shutil.copytree(world.model, folder / "another")
     with (folder / "another" / "config.json").open("a") as file:
         file.write("\n")

@@ -1,4 +1,4 @@
-"""The indexes of names are made for all names at once, and must be what each name alone gives."""
+"""Indexes of names are built for all names at once, and must equal those of each name alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = st.one_of(st.text(), st.lists(st.sampled_from(WORDS), max_size=5).map(" 
 
 
 @given(st.lists(NAMES))
-def test_all_names_are_normalised_as_each_is(names: list[str]) -> None:
+def test_all_names_together_are_normalised_like_each_alone(names: list[str]) -> None:
     assert [" ".join(words) for words in words_of_all(names)] == [normalise(name) for name in names]
 
 

@@ -167,7 +167,7 @@ def test_any_encoder_saved_and_loaded_gives_the_same_scores(kind: str, tmp_path:
     assert [file.name for file in (tmp_path / "model").iterdir() if file.suffix in (".bin", ".pt", ".pickle")] == []
 
 
-def test_the_encoder_of_a_model_of_ours_can_be_built_on(tmp_path: Path) -> None:
+def test_the_encoder_of_one_of_our_models_can_be_reused(tmp_path: Path) -> None:
     first = tiny.network(use_mid=False, use_high=False)
     first.save_pretrained(tmp_path)
     second = E2emernModel.on_encoder(str(tmp_path), attention="bilinear")

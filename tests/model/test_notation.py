@@ -91,13 +91,13 @@ def test_which_ids_are_of_omim() -> None:
 
 
 @given(st.text() | st.from_regex(r"(mesh|MeSH|OMIM)?[:_ ]*[CD]?[0-9*]{0,9}[*> ]?", fullmatch=True))
-def test_a_normalized_id_stays(written: str) -> None:
+def test_a_normalized_id_is_unchanged(written: str) -> None:
     once = normalize_id(written)
     assert once is None or normalize_id(once) == once
 
 
 @given(st.sampled_from(["mesh:", "MESH:", "MeSH: ", "", " "]), st.sampled_from(["", "*", " ", " * "]))
-def test_what_surrounds_an_id_does_not_count(before: str, after: str) -> None:
+def test_characters_around_an_id_are_ignored(before: str, after: str) -> None:
     assert normalize_id(f"{before}D006073{after}") == "D006073"
 
 

@@ -1,4 +1,4 @@
-"""A model folder is whole, or it is refused in one line that names it."""
+"""A model folder is complete, or it is refused in one line that names it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_each_job_counts_from_its_own_start() -> None:
     ]  # fmt: skip
 
 
-def test_nothing_is_logged_of_an_unknown_total() -> None:
+def test_nothing_is_logged_for_an_unknown_total() -> None:
     lines: list[str] = []
     each_tenth(lines.append)("documents", 5, None)
     assert lines == []

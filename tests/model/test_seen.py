@@ -1,4 +1,4 @@
-"""What a model and its ancestors have seen is kept with it, and does not choose, fit or judge it."""
+"""The documents that a model and its ancestors have seen are stored with it, and do not choose, fit or judge it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def test_what_a_model_without_a_list_has_seen_is_unknown_to_its_descendants_too(
     assert read_seen(tmp_path / "unknown") is None
     heir, logged = trained(tmp_path, "heir", encoder="unknown", learned=named("11111"), dev=[])
     assert logged[0] == (
-        "encoder unknown: no list of the documents it has seen; the new model has none either, so no gate accepts it"
+        "encoder unknown: no list of the documents it has seen; the new model has none either, so the gate will "
+        "refuse it"
     )
     assert read_seen(heir.folder) is None
     assert union([Seen(), None]) is None

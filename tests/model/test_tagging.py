@@ -42,8 +42,8 @@ def test_decoding_finds_the_best_legal_sequence(seed: int, words: int, tags: lis
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), st.sampled_from(("Disease", "Chemical")))),
     st.sampled_from(TAG_SCHEMES),
 )
-def test_what_is_written_as_tags_is_read_back(mentions: list[tuple[int, int, str]], scheme: str) -> None:
-    """Mentions, each some words after the last one: their tags are legal and give the same mentions."""
+def test_mentions_written_as_tags_are_read_back(mentions: list[tuple[int, int, str]], scheme: str) -> None:
+    """Mentions, each some words after the previous one: their tags are valid and give the same mentions."""
     tags = tag_names(("Disease", "Chemical"), scheme=scheme)
     path, wanted = list[int](), []
     for gap, words, kind in mentions:

@@ -38,7 +38,7 @@ def test_a_sentence_longer_than_the_encoder_reads_becomes_several_windows() -> N
     assert words == text.split()
 
 
-def test_a_sentence_without_word_pieces_becomes_none() -> None:
+def test_a_sentence_without_word_pieces_gives_no_window() -> None:
     assert make_windows([[Sentence(0, 2, "\u200b\x07")]], tokenizer=TOKENIZER, max_pieces=8) == []
     assert make_windows([], tokenizer=TOKENIZER, max_pieces=8) == []
 
@@ -55,7 +55,7 @@ def test_windows_of_any_text_cover_its_words_once_and_in_order(text: str) -> Non
     assert all(len(window) <= 8 for window in windows)
 
 
-def test_batches_hold_like_lengths_within_the_budget() -> None:
+def test_batches_hold_similar_lengths_within_the_budget() -> None:
     batches = [batch.tolist() for batch in batches_of([3, 9, 4, 9, 2], tokens=18)]
     assert batches == [[1, 3], [2, 0, 4]]
     assert [batch.tolist() for batch in batches_of([50], tokens=18)] == [[0]]

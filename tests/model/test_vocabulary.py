@@ -32,7 +32,7 @@ def test_word_order_and_plural_fold(one: str, other: str) -> None:
     assert bag_of_words(one) == bag_of_words(other)
 
 
-def test_words_that_only_look_plural_stay() -> None:
+def test_words_that_only_look_plural_are_unchanged() -> None:
     assert bag_of_words("virus abscess sepsis") == "abscess sepsis virus"
 
 
@@ -74,7 +74,7 @@ def test_look_up(words: str, how: str, concepts: dict[str, bool]) -> None:
         ("", "none", []),
     ],
 )
-def test_short_names_agree_in_case_and_bare_numbers_name_nothing(words: str, how: str, concepts: list[str]) -> None:
+def test_short_names_must_agree_in_case_and_numbers_are_not_names(words: str, how: str, concepts: list[str]) -> None:
     known = [
         Concept("D1", "Chemical", ("Nobelium", "No", "Tin", "14"), "descriptor", ()),
         Concept("D2", "Chemical", ("Potassium", "K+", "F-14", "2,4"), "descriptor", ()),
@@ -94,7 +94,7 @@ def test_short_names_agree_in_case_and_bare_numbers_name_nothing(words: str, how
         ("Phosgene", "exact", ["D1"]),
     ],
 )
-def test_words_that_mix_cases_agree_in_case(words: str, how: str, concepts: list[str]) -> None:
+def test_words_in_mixed_case_must_agree_in_case(words: str, how: str, concepts: list[str]) -> None:
     known = [
         Concept("C1", "Chemical", ("cobaltous chloride", "CoCl2"), "supplementary", ()),
         Concept("D1", "Chemical", ("phosgene", "COCl2"), "descriptor", ()),
@@ -105,7 +105,7 @@ def test_words_that_mix_cases_agree_in_case(words: str, how: str, concepts: list
     assert (match, [vocabulary.concepts[at].mesh_id for at in found]) == (how, concepts)
 
 
-def test_look_up_keeps_to_the_type() -> None:
+def test_look_up_is_limited_to_the_type() -> None:
     assert tiny.vocabulary().look_up("aspirin", entity_type="Disease") == ("none", {})
 
 
@@ -143,7 +143,7 @@ class TestSelection:
         assert self.selected(branches=["C04.588"]) == ["D001", "D002"]
         assert self.selected(branches=["C04.588.274", "C23"]) == ["D002", "D005"]
 
-    def test_allowed_ids_stand_beside_branches_and_denied_ones_fall(self) -> None:
+    def test_allowed_ids_are_added_to_branches_and_denied_ones_removed(self) -> None:
         assert self.selected(branches=["C04"], allow=["MESH:D006"], deny=["D002"]) == ["D006", "D001"]
         assert self.selected(allow=["OMIM:114480"]) == ["D001"]
         assert self.selected(deny=["D001"]) == ["C007", "D006", "D002", "D003", "D004", "D005"]

@@ -1,4 +1,4 @@
-"""A little world for the tests of the model: a tokenizer, encoders of two architectures, concepts and gold text."""
+"""A small world for the tests of the model: a tokenizer, encoders of two architectures, concepts and gold text."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def save_encoder(folder: Path) -> Path:
 def gold(
     *, corpus: str = "tiny", split: str = "train", types: tuple[str, ...] = ("Disease", "Chemical")
 ) -> list[GoldDocument]:
-    """Return one document a sentence of `SENTENCES`; the ids differ between splits."""
+    """Return one document per sentence of `SENTENCES`; the ids differ between splits."""
     prefix = "" if split == "train" else f"{split}-"
     documents = []
     for number, (text, mentions) in enumerate(SENTENCES):
@@ -122,14 +122,14 @@ def gold(
 
 
 def save_training(folder: Path) -> None:
-    """Write what a training reads: `encoder`, `corpus.parquet` (train and dev), `entities/tiny.parquet`."""
+    """Write the inputs of a training: `encoder`, `corpus.parquet` (train and dev), `entities/tiny.parquet`."""
     save_encoder(folder / "encoder")
     write_corpus(gold() * 3 + gold(split="dev"), folder / "corpus.parquet")
     save_entities(folder)
 
 
 def save_entities(folder: Path, concepts: Sequence[Concept] = CONCEPTS) -> Path:
-    """Write `entities/tiny.parquet`, a vocabulary of MeSH tiny, and returns its path."""
+    """Write `entities/tiny.parquet`, a vocabulary of MeSH tiny, and return its path."""
     rows = [
         {
             "mesh_id": c.mesh_id, "name": c.name, "names": list(c.names), "entity_type": c.entity_type,
@@ -144,7 +144,7 @@ def save_entities(folder: Path, concepts: Sequence[Concept] = CONCEPTS) -> Path:
 
 
 def learn(network: E2emernModel, vocabulary: Vocabulary) -> E2emernModel:
-    """Train a network until it knows the five sentences by heart, and returns it."""
+    """Train a network until it knows the five sentences by heart, and return it."""
     samples = make_samples(gold(), tokenizer=tokenizer(), vocabulary=vocabulary)
     sampler = Sampler(samples, vocabulary=vocabulary, tokenizer=tokenizer(), tags=network.config.tags)
     optimizer = torch.optim.AdamW(network.train().parameters(), lr=5e-3)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 SOAKS = {
-    # name: module, the option that gives its size, and its full size; None for all that there is
+    # name: module, the option for its size, and its full size; None for everything
     "faults": ("tests.soak.faults", "--count", None),
     "flips": ("tests.soak.flips", "--flips", 1_000),
     "damage": ("tests.soak.damage", "--count", 1_000),

@@ -75,7 +75,7 @@ def _prune(folder: Path) -> None:
 
 
 def _damaged(folder: Path) -> None:
-    """Damage two files, lose one, and leave what killed processes leave."""
+    """Damage two files, delete one, and create leftovers of killed processes."""
     home = _home(folder)
     documents = sorted((home.root / "documents").glob("*.parquet"))
     documents[0].write_bytes(documents[0].read_bytes()[:-100])
@@ -101,7 +101,7 @@ COMMANDS: dict[str, Callable[[Path], None]] = {
     "repair": _repair,
 }
 STATES: dict[str, tuple[str, Callable[[Path], None] | None]] = {
-    # the state of the home before each command: another state, and what is done to it
+    # the state of the home before each command: a previous state, and the change to it
     "two nights": ("", _two_nights),
     "three nights": ("two nights", _annotate_all),
     "first night": ("", None),

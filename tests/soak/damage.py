@@ -3,7 +3,7 @@
 One bit of one file is flipped, or (one time in five) the file is cut, emptied, filled with zeros, overwritten with
 something else, or deleted; all kinds of files are hit equally often. Then, on the damaged home:
 
-- every reader and a night with a new source end, well or with one line;
+- every reader and a night with a new source succeed or end with one line;
 - the doctor names the file, or the tables of that night are those of the sound home;
 - `doctor --repair` moves files only to quarantine, and a second one changes nothing;
 - what it cannot repair is restored from a backup, as docs/doctor.md advises; after the next night, the tables are those
@@ -51,14 +51,14 @@ _OURS = ("documents", "deletions", "failures", "mentions", "compacted")  # which
 
 @dataclass(slots=True)
 class Damages:
-    """A sound home, and what has happened so far."""
+    """A sound home, and the results so far."""
 
     folder: Path
     seed: int
     found: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
-    after: str = ""  # digest of what the home answers after the night
-    replaced: frozenset[str] = frozenset()  # file stems of sources that the last night does not read any more
+    after: str = ""  # digest of the home's answers after the night
+    replaced: frozenset[str] = frozenset()  # file stems of sources that the last night no longer reads
 
     @property
     def home(self) -> Home:
@@ -94,7 +94,7 @@ class Damages:
         return found
 
     def run(self, number: int) -> str:
-        """Damage one file and check all that is promised. Raises WrongError."""
+        """Damage one file and check all promises. Raises WrongError."""
         rng = random.Random(f"{self.seed} {number}")
         kinds = self.files()
         kind = rng.choice([*kinds])
@@ -237,7 +237,7 @@ READERS: dict[str, Callable[[Home], object]] = {
 
 
 def _repaired(home: Home, damaged: Path) -> tuple[bool, list[Finding] | str, list[str]]:
-    """Return whether the doctor names the file, what it cannot repair or why it does not end, and what it deleted."""
+    """Return whether the doctor names the file, what it cannot repair or why it fails, and what it deleted."""
     named = any(Path(one.path) == damaged or one.path in map(str, damaged.parents) for one in examine(home))
     before = _paths(home.root)
     examine(home, repair=True)
@@ -296,7 +296,7 @@ def damage(
     log: Callable[[str], None] = print,
     go_on: bool = False,
 ) -> str:
-    """Damage so many files, one at a time, and return what happened. Raises WrongError with the first harm."""
+    """Damage `count` files, one at a time, and return the results. Raises WrongError with the first harm."""
     damages = Damages(folder, seed)
     damages.prepare(world)
     wrong = 0

@@ -1,7 +1,7 @@
-"""What of a folder survives a power loss: the model of a disk that keeps only what was flushed.
+"""The content of a folder that survives a power loss: a model of a disk that keeps only flushed data.
 
 POSIX promises no more. The content of a file is safe once `fsync` of the file returned, and a name in a folder once
-`fsync` of the folder returned; all else may be there or not, in any order.
+`fsync` of the folder returned; everything else may or may not survive, in any order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class DiskModel:
     """The flushed content of a folder. Inodes are held open, so that the system gives none of their numbers again."""
 
     root: Path
-    contents: Path | None = None  # where each content that survives is kept once, with links to it
+    contents: Path | None = None  # holds each surviving content once, with links to it
     _folders: dict[int, dict[str, Entry]] = field(default_factory=dict)  # flushed names
     _files: dict[int, bytes] = field(default_factory=dict)  # flushed contents
     _held: dict[int, tuple[int, os.stat_result]] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class DiskModel:
             self._files[inode] = path.read_bytes()
 
     def lose_power(self, place: Path, *, rng: random.Random | None = None) -> None:
-        """Write what survives as a new folder: all that was flushed, and with `rng`, some of what was not."""
+        """Write the surviving content as a new folder: all flushed data, and with `rng`, some of the other data."""
         self._restore(self._hold(self.root), place, rng)
 
     def _flush_all(self, folder: Path) -> None:

@@ -65,7 +65,7 @@ Fault = tuple[str, Kind, int]
 
 @dataclass(slots=True)
 class Faults:
-    """A small home in a state for each command, and what has happened so far."""
+    """A small home in the right state for each command, and the results so far."""
 
     folder: Path
     seed: int
@@ -75,7 +75,9 @@ class Faults:
     operations: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     before: dict[str, Seen] = field(default_factory=dict)
     after: dict[str, Seen] = field(default_factory=dict)
-    seen: dict[str, Seen] = field(default_factory=dict)  # what a home answers, by the digest of all that readers open
+    seen: dict[str, Seen] = field(
+        default_factory=dict
+    )  # answers of a home, by the digest of all files that readers open
     continued: set[str] = field(default_factory=set)  # states of the home from which the next run ended well
 
     @property
@@ -160,7 +162,7 @@ class Faults:
         return self.folder / "survivors" / name / f"{kind} {at}"
 
     def run(self, name: str, kind: Kind, at: int, *, examined: bool) -> None:
-        """Run a command that meets a fault, and then again. Raises WrongError."""
+        """Run a command with a fault, and then without. Raises WrongError."""
         ended = len(self.operations[name]) == at
         log = self.folder / "log.txt"
         self.met[f"{name}: {kind}"] += 1
@@ -195,7 +197,7 @@ class Faults:
         COMMANDS[name](self.folder)
 
     def _look(self) -> tuple[Seen, str]:
-        """Return what a reader finds, and the digest of all that the next run finds (`_digests`).
+        """Return the answers of a reader, and the digest of all files that the next run finds (`_digests`).
 
         A home that holds the same as one before is not read again, except for run records, which no reader opens.
         """
@@ -224,7 +226,7 @@ class Faults:
 
 
 def _digests(home: Home) -> tuple[str, str]:
-    """Return the digests of all that a reader finds in a home, and of all that the next run finds.
+    """Return the digests of all files that a reader finds in a home, and of all that the next run finds.
 
     Neither includes unfinished files with their names by chance; a run does not find times and the bytes of snapshots.
     """
@@ -266,7 +268,7 @@ def inject(
     go_on: bool = False,
     every_kind: bool = False,
 ) -> str:
-    """Run so many faults, by default all, and return what was done.
+    """Run `count` faults, by default all, and return the results.
 
     Raises WrongError with the first harm, unless `go_on`; then the harm is logged and counted.
     """

@@ -1,6 +1,6 @@
 """Flip single bits in the Parquet files of a small home: `python -m tests.soak.flips [--flips N] [--seed N]`.
 
-A command that makes something new from a damaged file must refuse the file, or make what it makes from the sound file.
+A command that makes something from a damaged file must refuse the file, or make the same as from the sound file.
 No other file may change, and the doctor must name the damaged file. The last line counts what was refused.
 """
 
@@ -40,7 +40,7 @@ MERGED, LOOSE, UNPUBLISHED, PARSED = (key(f"{name}.xml") for name in ("a", "d", 
 
 @dataclass(slots=True)
 class Flips:
-    """Counts by command of the flips that it refused, and of those that changed nothing that it makes."""
+    """Counts by command of the flips that it refused, and of those that did not change its result."""
 
     refused: Counter[str] = field(default_factory=Counter)
     harmless: Counter[str] = field(default_factory=Counter)
@@ -76,7 +76,7 @@ def make_home(root: Path) -> Home:
 
 
 def flip_bits(folder: Path, *, flips: int, seed: int = 2026, each: int = 1) -> Flips:
-    """Flip so many bits, one at a time, and run the commands that read the damaged file; slow ones after one in `each`.
+    """Flip `flips` bits, one at a time, and run the commands that read the damaged file; slow ones after one in `each`.
 
     Raises AssertionError if a command makes other rows, another file changes, or the doctor does not name the damaged
     file.
@@ -98,7 +98,7 @@ def flip_bits(folder: Path, *, flips: int, seed: int = 2026, each: int = 1) -> F
         named, refused = True, ""
         for name, run in (QUICK | SLOW if number % each == 0 else QUICK).items():
             path.write_bytes(content)
-            os.utime(path, (number, number))  # another time than that of any other content
+            os.utime(path, (number, number))  # a different time for every content
             try:
                 made = run(home)
             except WarehouseError as error:
@@ -174,7 +174,7 @@ def _examined(home: Home) -> Made:
     return {one.path: one.code for one in examine(home) if one.code == "damaged-file"}
 
 
-Made = dict[str, Any]  # what a command makes, by name
+Made = dict[str, Any]  # results of a command, by name
 QUICK: dict[str, Callable[[Home], Made]] = {"read documents": _documents, "reuse": _reused}
 SLOW: dict[str, Callable[[Home], Made]] = {
     "publish": _published,

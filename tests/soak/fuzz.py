@@ -84,7 +84,7 @@ class Done:
 
 
 def fuzz(folder: Path, *, inputs: int, seed: int = 1, start: int = 0, log: Callable[[str], None] | None = None) -> Done:
-    """Read so many damaged inputs and return what happened."""
+    """Read `inputs` damaged inputs and return the results."""
     done = Done()
 
     def wrong(what: str) -> None:
@@ -97,7 +97,7 @@ def fuzz(folder: Path, *, inputs: int, seed: int = 1, start: int = 0, log: Calla
         name, content = damaged_input(seed, number)
         path = (
             folder / f"input-{number % 8}{SUFFIXES.get(name, '')}"
-        )  # a few names, so that few are left if a file is held open
+        )  # few names, so that few files are left if one is held open
         path.write_bytes(content)
         begun = time.process_time()
         try:
@@ -187,7 +187,7 @@ def _count(records: Iterable[object]) -> tuple[int, int]:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise SlowError in the block after so many seconds of CPU time."""
+    """Raise SlowError in the block after some seconds of CPU time."""
     before = signal.signal(signal.SIGPROF, _slow)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:

@@ -1,4 +1,4 @@
-"""The worlds in which the soaks live, and what a home answers."""
+"""The worlds of the soaks, and the answers of a home."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Seen = dict[int | str, str]  # digest of the answers of each snapshot; that of t
 
 
 class WrongError(Exception):
-    """What is promised of a home does not hold."""
+    """A promise about a home does not hold."""
 
 
 def make_worlds(folder: Path, world: World | None = None) -> None:
@@ -78,7 +78,7 @@ def digest(answers: Rows) -> str:
 
 
 def look(home: Home) -> Seen:
-    """Return the digests of what all snapshots answer."""
+    """Return the digests of the answers of all snapshots."""
     try:
         shown = current_number(home)
     except WarehouseError as error:
@@ -95,7 +95,7 @@ def look(home: Home) -> Seen:
 
 
 def shown(home: Home) -> str:
-    """Return the digest of what the current snapshot answers, or why it does not."""
+    """Return the digest of the current snapshot's answers, or why it has none."""
     try:
         return digest(answers(home))
     except WarehouseError as error:
@@ -103,7 +103,7 @@ def shown(home: Home) -> str:
 
 
 def write_dumps(folder: Path) -> None:
-    """Write what is issued on three nights; the last issues a file of the first again."""
+    """Write the dump files of three nights; the last night issues a file of the first again."""
     for night in range(3):
         (folder / str(night)).mkdir(parents=True)
     (folder / "0" / "a.xml").write_text(pubmed(articles(4, first=100)))

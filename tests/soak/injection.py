@@ -76,7 +76,7 @@ class Injector:
         self._wrap_duckdb()
 
     def pause(self) -> None:
-        """Count nothing any more."""
+        """Stop counting."""
         self._busy = True
 
     def count(self, what: str, path: object, *, changes: bool) -> bool:
@@ -268,7 +268,7 @@ class _Connection:
 
 
 class _as_duckdb:  # noqa: N801 (used as a function)
-    """Has an OSError look as DuckDB reports it."""
+    """Make an OSError look as DuckDB reports it."""
 
     def __enter__(self) -> None: ...
 

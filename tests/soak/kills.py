@@ -1,6 +1,6 @@
 """A year of nights, killed again and again: `python -m tests.soak.kills [--nights N] [--kills N] [--seed N]`.
 
-After every night the tables must equal an oracle of plain lines, and every snapshot that is kept must answer as it did
+After every night the tables must equal an oracle of simple code, and every snapshot that is kept must answer as it did
 when it was published. In the year the model changes (backfill) and MeSH does (relink), snapshots are rolled back and
 pruned, and small files are merged. Commands run in forks of this process, since starting Python again would take most
 of the time, and now and then as a whole with their Prefect server. The last line says what was checked and found.
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass(slots=True)
 class Soak:
-    """One home through a year; `checked` is what every snapshot that was seen has answered."""
+    """One home through a year; `checked` holds the answers of every snapshot seen so far."""
 
     folder: Path
     nights: int
@@ -90,7 +90,7 @@ class Soak:
     killer: Killer = field(init=False)
 
     def run(self) -> None:
-        """Live through the year. Raises WrongError with the first thing that is wrong."""
+        """Run the year. Raises WrongError with the first error."""
         rng = random.Random(self.seed)
         self.killer = Killer(rng, self.folder / "log.txt")
         (self.folder / "dumps").mkdir()
@@ -118,12 +118,12 @@ class Soak:
                 self.compare()
             print(f"night {self.night}: {len(self.issued)} files, {self.killer.kills} kills, "
                   f"{len(self.checked)} snapshots", flush=True)  # fmt: skip
-        while self.killer.kills < self.kills:  # some of those to be killed had ended before
+        while self.killer.kills < self.kills:  # some processes had ended before they were killed
             self.annotate(whole=False)
         self.finish()
 
     def annotate(self, *, whole: bool) -> None:
-        """What happens every night."""
+        """Run one night."""
         dumps, home, model = self.folder / "dumps", self.home.root, self.model
         table = self.home.entities(self.mesh) if self.night else self.folder / "world" / "entities" / "tiny.parquet"
         ends = int(
@@ -156,7 +156,7 @@ class Soak:
         self.mesh = "next"
 
     def go_back(self) -> None:
-        """Roll back: the snapshot before is shown, nothing is published until somebody says so."""
+        """Roll back: the previous snapshot is shown, and nothing is published until somebody accepts it."""
         home, before = self.home, sorted(self.checked)[-2]
         self._work("rollback", lambda: roll_back(home, before, why="soak"), kills=0)
         if asked(lambda: digest(answers(home))) != self.checked[before]:
@@ -166,7 +166,7 @@ class Soak:
         self._work("publish", lambda: publish(home, versions, accept="soak"))
 
     def prune(self) -> None:
-        """Keep few."""
+        """Prune, and keep few snapshots."""
         home, keep = self.home, max(2, self.nights // 10)
         self._work("prune", lambda: prune(home, keep=keep, grace_s=0))
         there = set(self._numbers())
@@ -174,7 +174,7 @@ class Soak:
             raise WrongError(f"found {len(there)} snapshots after pruning, expected {keep}")
 
     def compare(self) -> None:
-        """The current tables against the oracle, and those of snapshots not seen before for later."""
+        """Compare the current tables with the oracle, and record those of new snapshots for later."""
         home, numbers = self.home, self._numbers()
         found: Rows = asked(lambda: answers(home))
         model = asked(lambda: model_version(self.model))
@@ -186,7 +186,7 @@ class Soak:
                 self.checked[number] = asked(lambda: digest(answers(home, number)))  # noqa: B023 (asked at once)
 
     def finish(self) -> None:
-        """Every kept snapshot again, and the doctor."""
+        """Check every kept snapshot again, and run the doctor."""
         home = self.home
         kept = self._numbers()
         for number in kept:
@@ -200,7 +200,7 @@ class Soak:
         self.done["merged files"] = len(list((home.root / "compacted" / "documents").glob("*.parquet")))
 
     def summary(self) -> str:
-        """What was checked."""
+        """Summarize what was checked."""
         done = ", ".join(f"{count} x {what}" for what, count in sorted(self.done.items()) if count)
         return (
             f"{self.nights} nights, {len(self.issued)} dump files, {self.killer.kills} processes killed ({done}): "

@@ -1,4 +1,4 @@
-"""What the tables must hold, reckoned in plain lines that share no code with the project."""
+"""The expected content of the tables, computed by simple code that shares nothing with the project."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tests.soak.year import Dump
 
-# What the tiny model has learnt to find: words, entity type, and the concept and its name in each version of MeSH.
+# The mentions that the tiny model knows: words, entity type, and the concept and its name in each version of MeSH.
 KNOWN = {
     "breast cancer": ("Disease", {"tiny": ("D001", "Breast Neoplasms"), "next": ("D001", "Breast Carcinoma")}),
     "Colon cancer": ("Disease", {"tiny": ("D002", "Colonic Neoplasms"), "next": ("D100", "Colorectal Neoplasms")}),

@@ -18,7 +18,7 @@ from tests.soak.work import run_in_fork
 
 
 def _run(module: str, *options: str) -> str:
-    """Return the last line of a soak that finds nothing wrong; in a process of its own, which it may fork."""
+    """Return the last line of a soak without findings; it runs in a separate process, which it may fork."""
     done = subprocess.run([sys.executable, "-m", module, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[-1]

@@ -48,7 +48,7 @@ def test_the_oracle_by_hand() -> None:
     ]
 
 
-def test_what_is_wrong_is_seen() -> None:
+def test_wrong_tables_are_detected() -> None:
     rows = expected({"a": Dump(name="a", articles=(Article(1, (0, 4)),))}, model="m", mesh="tiny")
     for table, found in rows.items():
         if found:

@@ -1,4 +1,4 @@
-"""What is done to a home in a process that may be killed: a fork of a warm one, or the whole command."""
+"""Work on a home in a process that may be killed: a fork of a warm one, or the whole command."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ROOM = 4 << 30  # bytes
 
 @dataclass(slots=True)
 class Killer:
-    """Runs work that it kills at random moments of it, and then again until it ends."""
+    """Run work, kill it at random moments, and repeat it until it ends."""
 
     rng: random.Random
     log: Path
@@ -42,7 +42,7 @@ class Killer:
     _seconds: dict[str, float] = field(default_factory=dict)  # that each kind of work took when it was not killed
 
     def work(self, kind: str, do: Callable[[], object], *, kills: int) -> int:
-        """Have forks of this process do the work, so many of which are killed, and return the exit code of the last."""
+        """Do the work in forks of this process, kill some of them, and return the exit code of the last."""
         seconds = self._seconds.get(kind, 2.0)
         for _ in range(kills):
             child = _FORK.Process(target=_run, args=(do, self.log))
@@ -57,7 +57,7 @@ class Killer:
         return code
 
     def command(self, arguments: list[str], *, environment: dict[str, str], kills: int) -> int:
-        """Run the whole command line, kill so many of its processes, and return the exit code of the last."""
+        """Run the whole command line, kill some of its processes, and return the exit code of the last."""
         seconds = self._seconds.get("command", 15.0)
         for _ in range(kills):
             process = self._started(arguments, environment)
@@ -105,7 +105,7 @@ def _content(folder: Path) -> str:
 
 
 def working_folder(name: str) -> Path:
-    """Make a temporary folder for a soak; in memory if there is room, since what is flushed is modelled or not tested.
+    """Make a temporary folder for a soak; in memory if there is room, since flushing is modelled or not tested.
 
     The environment variable `TMPDIR` names another place.
     """
@@ -115,13 +115,13 @@ def working_folder(name: str) -> Path:
 
 
 def use_own_temporary_folder(folder: Path) -> None:
-    """Have this process and its children keep temporary files in a folder: those that are killed leave theirs."""
+    """Make this process and its children keep temporary files in a folder, since killed ones leave theirs."""
     (folder / "tmp").mkdir()
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
 
 
 def run_in_fork(do: Callable[[], object], *, log: Path) -> int:
-    """Have a fork of this process do some work, and return its exit code: 1 after an error of ours or of the system."""
+    """Do some work in a fork of this process, and return its exit code: 1 after an error of ours or of the system."""
     child = _FORK.Process(target=_run, args=(do, log))
     child.start()
     child.join(_LONGEST_S)
@@ -150,7 +150,7 @@ def _run(do: Callable[[], object], log: Path) -> None:
 
 
 def asked(question: Callable[[], Any]) -> Any:
-    """Return the answer that a fork of this process finds, so that this one never holds threads or open files."""
+    """Return an answer computed in a fork of this process, so that this one never holds threads or open files."""
     receive, send = _FORK.Pipe(duplex=False)
     child = _FORK.Process(target=lambda: send.send(question()))
     child.start()

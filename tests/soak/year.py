@@ -1,6 +1,6 @@
 """A year of dump files: a baseline and a file each night, with revisions, deletions, and files issued again or damaged.
 
-Texts are made of sentences that the tiny model knows by heart, so that what it finds in them is known beforehand.
+Texts consist of sentences that the tiny model knows by heart, so its mentions are known in advance.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Dump:
 
 
 def make_year(nights: int, rng: random.Random) -> list[list[Dump]]:
-    """Return what is issued before the first night (the baseline) and in each night."""
+    """Return the dump files issued before the first night (the baseline) and in each night."""
     pmids = list(range(1000, 1040))
     baseline = [_dump(number, [_article(pmid, rng) for pmid in pmids[number::3]]) for number in range(3)]
     year, issued, repairs = [baseline], list(baseline), list[Dump]()

@@ -58,7 +58,7 @@ pieces = st.sampled_from(
 
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.text(max_size=200), st.lists(pieces, max_size=80).map("".join)))
-def test_any_text_gives_forms_that_stand_in_it(text: str) -> None:
+def test_any_text_gives_forms_that_occur_in_it(text: str) -> None:
     for short, long in find_abbreviations(text).items():
         assert type(short) is str
         assert type(long) is str
@@ -84,8 +84,8 @@ def test_the_root_logger_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("unit", ["(AB) ", "(Ab) (Ac) ", "( (Ab) ) ", "(A; ", "(Ab: c) ", "((Ab)", "a (Ab) - "])
-def test_the_work_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
-    """Hundreds of candidates in a line each searched all words before them: 18 kB took 20 s."""
+def test_the_time_is_not_quadratic_in_the_text(unit: str) -> None:
+    """Cause: hundreds of candidates in a line each searched all words before them: 18 kB took 20 s."""
     begin = "a " + "x " * 1000
 
     def calls(size: int) -> int:

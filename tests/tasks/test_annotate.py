@@ -33,7 +33,7 @@ def cascade(world: World, tmp_path_factory: pytest.TempPathFactory) -> Cascade:
 
 
 class Odd:
-    """A cascade that does something odd with each batch of texts before it answers."""
+    """A cascade that misbehaves with each batch of texts before it answers."""
 
     def __init__(self, cascade: Cascade, odd: Callable[[Sequence[Text], list[list[Mention]]], None]) -> None:
         self.cascade, self.odd = cascade, odd
@@ -133,7 +133,7 @@ def test_a_mention_that_is_not_in_its_text(
     assert [row["document_id"] for row in read(tmp_path / "home", "mentions")] == ["1", "3"]
 
 
-def test_of_a_damaged_source_the_good_records_are_kept(cascade: Cascade, tmp_path: Path) -> None:
+def test_the_good_records_of_a_damaged_source_are_kept(cascade: Cascade, tmp_path: Path) -> None:
     path = tmp_path / "dump.xml"
     path.write_text(pubmed(articles(5, first=100))[:-150])
     counts = run(path, tmp_path / "home", cascade)
@@ -205,7 +205,7 @@ def test_the_same_text_is_not_annotated_again(cascade: Cascade, tmp_path: Path) 
     assert (whole.summary.counts.carried, whole.mentions) == (0, len(pq.read_table(kept)))
 
 
-def test_what_is_carried_over_has_the_pmid_of_its_own_document(cascade: Cascade, tmp_path: Path) -> None:
+def test_reused_mentions_have_the_pmid_of_their_own_document(cascade: Cascade, tmp_path: Path) -> None:
     def full_text(infons: dict[str, str]) -> str:
         passage = {"offset": 0, "infons": infons, "text": "Headache.", "annotations": [], "relations": []}
         return json.dumps({"documents": [{"id": "PMC7", "infons": {}, "passages": [passage], "relations": []}]})
@@ -238,7 +238,7 @@ def test_stored_documents_that_are_damaged_are_reported(cascade: Cascade, tmp_pa
         list(read_documents(documents))
 
 
-def test_an_earlier_source_that_cannot_be_read_costs_its_own_documents_alone(cascade: Cascade, tmp_path: Path) -> None:
+def test_an_unreadable_earlier_source_only_affects_its_own_documents(cascade: Cascade, tmp_path: Path) -> None:
     for name, records in (("a.xml", articles(3, first=100)), ("b.xml", articles(3, first=101))):
         (tmp_path / name).write_text(pubmed(records))
         run(tmp_path / name, tmp_path / "home", cascade)
@@ -264,7 +264,7 @@ def test_chunks_of_a_source_are_bounded_whatever_its_records_are(tmp_path: Path)
     assert sum(written) > 3_000 // 256
 
 
-def test_nothing_carries_over_from_another_model_or_from_what_failed(cascade: Cascade, tmp_path: Path) -> None:
+def test_nothing_is_reused_from_another_model_or_from_failures(cascade: Cascade, tmp_path: Path) -> None:
     def choke(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
         raise RuntimeError("no")
 
@@ -281,8 +281,8 @@ def test_nothing_carries_over_from_another_model_or_from_what_failed(cascade: Ca
     assert run(third, tmp_path / "home", cascade).carried == 1
 
 
-def test_another_model_reads_what_was_parsed_before(cascade: Cascade, tmp_path: Path) -> None:
-    """Each model has failures of its own; those of parsing are reported once. The dump itself is not needed again."""
+def test_another_model_reads_the_parsed_documents(cascade: Cascade, tmp_path: Path) -> None:
+    """Each model has separate failures; those of parsing are reported once. The dump itself is not needed again."""
 
     def choke(texts: Sequence[Text], mentions: list[list[Mention]]) -> None:
         if any("Aspirin" in sentence.text for text in texts for sentence in text.sentences):
@@ -309,7 +309,7 @@ def test_another_model_reads_what_was_parsed_before(cascade: Cascade, tmp_path: 
 
 
 @pytest.mark.parametrize("table", ["documents", "deletions", "failures"])
-def test_a_file_of_parsing_that_is_gone_or_damaged_is_made_again(cascade: Cascade, tmp_path: Path, table: str) -> None:
+def test_a_missing_or_damaged_file_of_parsing_is_written_again(cascade: Cascade, tmp_path: Path, table: str) -> None:
     path = tmp_path / "dump.xml"
     path.write_text(pubmed(articles(2, first=100), deleted=[1], bad=1))
     home = tmp_path / "home"

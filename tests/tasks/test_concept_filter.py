@@ -1,4 +1,4 @@
-"""The choice of concepts: what is kept of stored mentions is what linking under the choice gives."""
+"""The concept filter: filtering stored mentions gives the same as linking with the filter."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_words_without_a_selected_concept_keep_one_mention() -> None:
     ]  # fmt: skip
 
 
-def test_an_export_of_a_branch_has_what_the_tree_has_under_it(home: Home) -> None:
+def test_an_export_of_a_branch_has_all_concepts_below_it(home: Home) -> None:
     selected = read_selection(home, branches=["C04"])
     under = query(home, "SELECT mesh_id FROM entity_tree WHERE ancestor_id = 'D009369'").to_pylist()
     assert selected == {row["mesh_id"] for row in under} == {"D001", "D002", "D009369"}
@@ -105,7 +105,7 @@ def test_lists_of_ids_have_one_a_line(cascade: Cascade, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"D999\n", "D999: no such concept in MeSH tiny"), (b"\xff\n", "ids.txt: expected ids in UTF-8, one a line")],
+    [(b"D999\n", "D999: no such concept in MeSH tiny"), (b"\xff\n", "ids.txt: expected ids in UTF-8, one per line")],
 )
 def test_a_list_that_cannot_be_used_is_reported(cascade: Cascade, tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "ids.txt").write_bytes(content)

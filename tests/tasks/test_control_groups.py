@@ -1,4 +1,4 @@
-"""What a container may use of its host, from the files that Linux shows it."""
+"""The limits of a container on its host, from the files of Linux."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_no_limits(group: Path) -> None:
     assert (cpu_limit(), memory_left()) == (None, None)
 
 
-def test_the_least_limit_of_a_group_and_those_around_it(group: Path) -> None:
+def test_the_smallest_limit_of_a_group_and_its_parents(group: Path) -> None:
     write(group, cpu_max="250000 100000", memory_max="8000", memory_current="5000")
     write(group.parent, cpu_max="150000 100000", memory_max="9000", memory_current="8500")
     assert (cpu_limit(), memory_left()) == (1.5, 500)
@@ -40,7 +40,7 @@ def test_the_least_limit_of_a_group_and_those_around_it(group: Path) -> None:
     assert memory_left() == 0
 
 
-def test_cores_are_those_of_the_limit_and_at_least_one(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_follow_the_limit_and_are_at_least_one(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
     assert chunks.cores() == 64
     for quota, number in ((250000, 2), (50000, 1), (9900000, 64)):

@@ -92,7 +92,7 @@ def test_pubtator_moves_passages_to_their_place(tmp_path: Path) -> None:
 
 
 def test_pubtator_writes_no_white_space_around_a_text(tmp_path: Path) -> None:
-    """The reader of the `bioc` package drops it, and its offsets were off by one then."""
+    """Cause: the reader of the `bioc` package drops it, so its offsets were off by one."""
     document = Document("8", 0, (Passage("title", 0, " \tGout. "), Passage("abstract", 9, "  Malaria and pain  ")))
     mentions = [
         _mention(document, "Gout", "D006073", "Gout"),
@@ -128,7 +128,7 @@ def test_bioc_names_documents_whose_offsets_are_ours(tmp_path: Path, form: str) 
     ],
 )
 def test_every_reader_reads_the_same_text(tmp_path: Path, title: str, abstract: str, text: str) -> None:
-    """The reader of the `bioc` package takes every line with `|t|` or `|a|` for a title or an abstract."""
+    """The reader of the `bioc` package reads every line with `|t|` or `|a|` as a title or an abstract."""
     placed = (Passage("title", 0, title), Passage("abstract", len(title) + 1, abstract))
     document = Document("7", 0, tuple(passage for passage in placed if passage.text))
     mentions = [_mention(document, words, "D1", "X") for words in ("Gout", "Rash")]
@@ -142,7 +142,7 @@ def test_every_reader_reads_the_same_text(tmp_path: Path, title: str, abstract: 
         assert [text[each.start : each.end] for each in read.annotations] == ["Gout", "Rash"]
 
 
-def test_pubtator_replaces_what_ends_a_line(tmp_path: Path) -> None:
+def test_pubtator_replaces_line_separators(tmp_path: Path) -> None:
     document = Document("9", 0, (Passage("title", 0, "Yellow\tfever\u2028now"), Passage("abstract", 17, "One\r\ntwo.")))
     counts = export(
         [(document, [_mention(document, "Yellow\tfever", "D015004", "Yellow Fever")])],
@@ -201,8 +201,8 @@ def test_bioc_holds_every_passage_and_score(tmp_path: Path, form: str) -> None:
     assert hepatitis.infons == {"type": "Disease", "identifier": "-", "ner_score": "0.9"}
 
 
-def test_a_mention_is_looked_for_in_the_passage_it_begins_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full text of thousands of passages and mentions would else take minutes."""
+def test_a_mention_is_searched_in_the_passage_it_begins_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a full text of thousands of passages and mentions would take minutes."""
     document = Document("PMC8", 0, tuple(Passage("methods", 10 * at, "gout gout") for at in range(200)))
     mentions = [Mention(at, at + 4, "gout", "Disease", 0, 0.5) for at in range(0, 2000, 5)]
     calls: list[object] = []
@@ -218,7 +218,7 @@ def test_a_mention_is_looked_for_in_the_passage_it_begins_in(tmp_path: Path, mon
     assert {len(passage.annotations) for passage in written.passages} == {2}
 
 
-def test_bioc_xml_replaces_what_xml_cannot_hold(tmp_path: Path) -> None:
+def test_bioc_xml_replaces_characters_that_xml_forbids(tmp_path: Path) -> None:
     document = Document("1\x02", 0, (Passage("title", 0, "A\x00gout\x0b\uffff"),), journal="J\x1f")
     counts = export(
         [(document, [_mention(document, "gout", "D006073", "Gout")])], tmp_path / "out.xml", form="bioc-xml"
@@ -261,7 +261,7 @@ def test_dash_is_standard_output(tmp_path: Path, form: str, capfdbinary: pytest.
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "docbin"])
-def test_an_export_that_stops_keeps_the_file_that_was_there(tmp_path: Path, form: str) -> None:
+def test_an_export_that_fails_keeps_the_previous_file(tmp_path: Path, form: str) -> None:
     (tmp_path / "out.tar").write_text("yesterday")
 
     def breaks() -> Annotated:

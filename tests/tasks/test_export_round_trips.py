@@ -80,7 +80,7 @@ def test_any_text_comes_back_from_bioc(tmp_path_factory: pytest.TempPathFactory,
 
 
 def _as_pubtator(document: Document, mentions: list[Mention]) -> tuple[str, list[tuple[int, int, str]]]:
-    """What PubTator text holds of a document: its text without white space around, and the mentions in it."""
+    """The parts of a document in PubTator text: its text without surrounding white space, and its mentions."""
     title, abstract = (FORBIDDEN.sub(" ", text) for text in (document.title, document.abstract))
     shifts = [
         len(title.lstrip()) - len(title),

@@ -110,7 +110,7 @@ def test_conll_lines(tmp_path: Path) -> None:
         ".\t35\t36\t-\tO\n\n"
         "-DOCSTART-\t-\t-\t99000003\tO\n\n"
     )
-    with pytest.raises(InputError, match=r"document a b .* has the id 'a b', which conll cannot hold"):
+    with pytest.raises(InputError, match=r"document a b .* has the id 'a b', which conll cannot represent"):
         export([(Document("a b", 0, ()), [])], tmp_path / "out", form="conll")
 
 

@@ -15,7 +15,7 @@ from e2emern.tasks.host_speed import documents_of, documents_of_sample
 from tests.flows.world import World, dump
 
 
-def test_documents_do_not_end(tmp_path: Path) -> None:
+def test_documents_are_endless(tmp_path: Path) -> None:
     found = list(islice(documents_of_sample(), 200))
     assert len({one.text for one in found}) == 200
     assert 150 < sum(len(one.text.split()) for one in found) / 200 < 350

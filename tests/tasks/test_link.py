@@ -1,4 +1,4 @@
-"""Spans of a PubTator file get the concepts that the model gives them, and all else stays."""
+"""Spans of a PubTator file get the concepts of the model, and everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cascade(world: World, tmp_path_factory: pytest.TempPathFactory) -> Cascade:
 
 
 def linked(cascade: Cascade, folder: Path, given: bytes) -> tuple[bytes, LinkCounts]:
-    """What `link_file` writes for a file, and its counts."""
+    """The output of `link_file` for a file, and its counts."""
     path, output = folder / "given.PubTator", folder / "linked.PubTator"
     path.write_bytes(given)
     counts = link_file(path, output, cascade=cascade)
@@ -77,7 +77,7 @@ def test_ids_are_replaced_and_faults_reported(cascade: Cascade, tmp_path: Path) 
     assert [path.name for path in output.parent.iterdir()] == ["linked.PubTator"]
 
 
-def test_what_is_not_selected_has_no_id(cascade: Cascade, tmp_path: Path) -> None:
+def test_unselected_concepts_are_not_linked(cascade: Cascade, tmp_path: Path) -> None:
     given, output = tmp_path / "given.PubTator", tmp_path / "linked.PubTator"
     given.write_text(GIVEN.split("\n\n", maxsplit=1)[0] + "\n", encoding="utf-8")
     cascade.selection = cascade.vocabulary.select(deny=["D001"])
@@ -124,7 +124,7 @@ def test_only_the_identifiers_of_our_mentions_change(cascade: Cascade, tmp_path:
     assert (tmp_path / "unpacked.PubTator").read_bytes() == expected
 
 
-def test_a_line_that_another_document_begins_in_stays(cascade: Cascade, tmp_path: Path) -> None:
+def test_a_line_in_which_another_document_begins_is_unchanged(cascade: Cascade, tmp_path: Path) -> None:
     one = "1|t|Breast cancer.\n1|a|Aspirin.\n1\t0\t13\tBreast cancer\tDisease\tD9\n1\t15\t22\tAspirin\tChemical\tD8"
     two = "2|t|Rash.\n2|a|\n"
     found, counts = linked(cascade, tmp_path, (one + two).encode())
@@ -133,7 +133,7 @@ def test_a_line_that_another_document_begins_in_stays(cascade: Cascade, tmp_path
     assert counts.passed_over.examples == ["line 4: 'Aspirin' shares its line with other text"]
 
 
-def test_bytes_that_are_not_utf8_stay(cascade: Cascade, tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_kept(cascade: Cascade, tmp_path: Path) -> None:
     """An annotation may share its line with the title of another document, of any encoding."""
     given = b"1|t|Rash.\n1|a|Pain.\n1\t0\t4\tRash\tDisease\tD92|t|Sj\xf6gren.\n2|a|Pain.\n2\t0\t4\tPain\tDisease\tD9\n"
     given += b"3|t|Breast cancer.\n3|a|\n3\t0\t13\tBreast cancer\tDisease\tMESH:D001\n"
@@ -182,7 +182,7 @@ def test_a_file_of_other_types_is_an_error(cascade: Cascade, tmp_path: Path, ann
 
 
 @pytest.mark.parametrize("words", ["(", ". ", " "])
-def test_a_mention_without_a_letter_or_digit_is_passed_over(cascade: Cascade, tmp_path: Path, words: str) -> None:
+def test_a_mention_without_a_letter_or_digit_is_skipped(cascade: Cascade, tmp_path: Path, words: str) -> None:
     given = f"9|t|Rash{words}x.\n9|a|\n9\t4\t{4 + len(words)}\t{words}\tDisease\tD1\n".encode()
     found, counts = linked(cascade, tmp_path, given)
     assert found == given
@@ -210,7 +210,7 @@ def test_a_document_that_the_model_cannot_read_is_reported(
     assert output.read_text(encoding="utf-8").endswith(kept)
 
 
-def test_a_lost_device_ends_it_and_nothing_is_written(
+def test_a_lost_device_stops_linking_and_nothing_is_written(
     cascade: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, output = tmp_path / "given.PubTator", tmp_path / "linked.PubTator"

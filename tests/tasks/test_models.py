@@ -27,7 +27,7 @@ def test_an_entities_table_is_read(tmp_path: Path) -> None:
         ({"mesh_version": ["1"]}, "no column mesh_id, names, entity_type, tree_numbers, record_type, mapped_to, ali"),
     ],
 )
-def test_what_is_none_is_reported_in_a_line(
+def test_invalid_files_are_reported_in_one_line(
     tmp_path: Path, content: str | dict[str, list[str]] | None, reason: str
 ) -> None:
     path = tmp_path / "mesh.parquet"

@@ -1,4 +1,4 @@
-"""A large source in parts: the files of the whole source are the same, and a kill loses only the parts in work."""
+"""A large source in parts: its files are the same as without parts, and a kill loses only unfinished parts."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_the_files_equal_those_of_the_unsplit_source(cascade: Cascade, tmp_path:
     assert finished_files(tmp_path / "split") == finished_files(tmp_path / "whole")
 
 
-def test_the_next_run_annotates_no_finished_part_again(
+def test_the_next_run_does_not_annotate_finished_parts_again(
     source: Source, cascade: Cascade, tmp_path: Path, unsplit: dict[str, bytes]
 ) -> None:
     class KilledError(BaseException):
@@ -146,7 +146,7 @@ def test_the_next_run_annotates_no_finished_part_again(
 
 
 @pytest.mark.parametrize("damage", ["page", "footer", "other"])
-def test_a_damaged_part_is_made_again(
+def test_a_damaged_part_is_annotated_again(
     source: Source, cascade: Cascade, tmp_path: Path, unsplit: dict[str, bytes], damage: str
 ) -> None:
     home = tmp_path / "home"
@@ -181,10 +181,10 @@ def test_the_last_share_completes_the_source(
     assert finished_files(home.root) == unsplit
 
 
-def test_two_at_once_share_a_source(
+def test_two_processes_share_a_source(
     source: Source, cascade: Cascade, tmp_path: Path, unsplit: dict[str, bytes]
 ) -> None:
-    """Each has begun a part before the other continues, so none can annotate all."""
+    """Each starts a part before the other continues, so none can annotate all."""
     home = tmp_path / "home"
     both = threading.Barrier(2)
     counting = [Counting(cascade, lambda texts: texts or both.wait(60)) for _ in range(2)]
@@ -207,7 +207,7 @@ def begin_and_die(world: World, source: Source, home: Path, both: Barrier) -> No
     annotate(source, home, Counting(load(world.model, world.mesh, home=Home(home), device="cpu"), before))
 
 
-def test_the_parts_of_a_killed_process_are_taken_over(
+def test_the_parts_of_a_killed_process_are_continued(
     world: World, source: Source, cascade: Cascade, tmp_path: Path, unsplit: dict[str, bytes]
 ) -> None:
     home, processes = tmp_path / "home", multiprocessing.get_context("spawn")

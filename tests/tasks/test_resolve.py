@@ -1,4 +1,4 @@
-"""What a run is given is checked first, with nothing imported that is slow."""
+"""Arguments of a run are checked first, before slow imports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.warehouse.homes import MODEL as OF_TABLES
 from tests.warehouse.homes import add_source, add_vocabulary, document, key, publish_it
 
 
-def test_what_is_there_passes(tmp_path: Path) -> None:
+def test_existing_inputs_pass(tmp_path: Path) -> None:
     check_choices([SAMPLE], home=Home(tmp_path), model=MODEL, mesh=MESH)
 
 
@@ -98,11 +98,13 @@ def test_a_model_is_a_folder_a_version_of_the_home_or_the_champion(tmp_path: Pat
     assert find_model(None, home=home) == MODEL
     promote(home, "aaa", over=None)
     assert find_model(None, home=home) == home.model("aaa")
-    with pytest.raises(InputError, match="bbb: no such model folder, and no version of the home"):
+    with pytest.raises(InputError, match="bbb: no such model folder or version in the home"):
         find_model("bbb", home=home)
 
 
-def test_a_folder_of_the_same_name_hides_no_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_the_name_of_a_vocabulary_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     home = Home(tmp_path / "home")
     add_vocabulary(home)
@@ -110,7 +112,7 @@ def test_a_folder_of_the_same_name_hides_no_vocabulary(tmp_path: Path, monkeypat
     assert find_mesh(Path(MESH_2024), home=home) == home.entities(MESH_2024)
 
 
-def test_the_model_of_the_tables_is_needed_where_there_are_tables(tmp_path: Path) -> None:
+def test_the_model_of_existing_tables_is_required(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     assert require_snapshot_model(home) is None
     add_vocabulary(home)
@@ -124,7 +126,7 @@ def test_the_model_of_the_tables_is_needed_where_there_are_tables(tmp_path: Path
 
 
 def test_a_kept_model_that_was_changed_annotates_nothing(tmp_path: Path) -> None:
-    """A flipped bit gave it a new version, and that model was published in its place."""
+    """Cause: a flipped bit gave it a new version, and that model was published instead."""
     home, made = Home(tmp_path / "home"), tmp_path / "made"
     add_vocabulary(home)
     made.mkdir()

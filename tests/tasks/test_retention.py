@@ -1,4 +1,4 @@
-"""Retention: what a home no longer keeps goes, a dry run only says so, and everything else stays."""
+"""Retention: expired data is deleted, a dry run only lists it, and everything else is kept."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def test_what_is_no_longer_kept_goes_and_a_dry_run_says_the_same(home: Home) -> None:
+def test_expired_data_is_deleted_and_a_dry_run_lists_the_same(home: Home) -> None:
     before = sorted(home.root.rglob("*"))
     announced = apply_retention(home.root, ALL, dry=True)
     assert sorted(home.root.rglob("*")) == before
@@ -110,13 +110,13 @@ def test_what_is_no_longer_kept_goes_and_a_dry_run_says_the_same(home: Home) -> 
     assert [one for one in apply_retention(home.root, ALL) if one.names or one.files] == []
 
 
-def test_what_is_young_in_use_or_of_the_champion_stays(home: Home) -> None:
+def test_recent_used_and_champion_data_is_kept(home: Home) -> None:
     lately = Retention(snapshots=14, grace_hours=48, models_days=10_000)
     assert [one.what for one in apply_retention(home.root, lately) if one.names] == ["retrainings"]  # one has ended
     assert apply_retention(home.root, Retention(grace_hours=48, snapshots=1))[0].names == ()
 
 
-def test_what_a_killed_prune_has_left_goes_too(home: Home) -> None:
+def test_leftovers_of_a_killed_prune_are_deleted(home: Home) -> None:
     shutil.rmtree(home.mentions(OTHER, CANDIDATE).parent)
     (found,) = [one for one in apply_retention(home.root, ALL) if one.what == "unpublished mentions"]
     assert found.names == (f"failures/{CANDIDATE.folder}", f"parts/{CANDIDATE.folder}")
@@ -137,9 +137,7 @@ def test_a_home_without_a_snapshot(tmp_path: Path) -> None:
     assert home.mentions(OTHER, CANDIDATE).exists()
 
 
-def test_dump_files_go_when_no_source_lists_them_any_more_and_their_records_are_in_the_tables(
-    home: Home, tmp_path: Path
-) -> None:
+def test_dump_files_are_deleted_when_unlisted_and_completely_in_the_tables(home: Home, tmp_path: Path) -> None:
     origin = tmp_path / "origin"
     origin.mkdir()
     for name in (OLD, LISTED, "pubmed25n0002.xml"):  # the last is not annotated yet

@@ -1,4 +1,4 @@
-"""The bundled sample parses to the records that its own comments promise."""
+"""The bundled sample parses to the records that its comments describe."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_an_unclosed_bracket_does_not_hold_sentences_together() -> None:
     assert split("Rash (grade 2 was seen. It faded. All were well.")[-2:] == ["It faded.", "All were well."]
 
 
-def test_what_tokens_leave_out_stays_in_the_text() -> None:
+def test_characters_that_tokens_omit_stay_in_the_text() -> None:
     """The tokens of syntok lack hyphens within words and zero-width spaces from its tokens."""
     assert split("\u200bAnti-TNF-\u200balpha didn't help.\u200b Beta_2-agonists\u00ad did.") == [
         "\u200bAnti-TNF-\u200balpha didn't help.\u200b",
@@ -175,7 +175,7 @@ _WORDS = 'The a renal no No Fig e.g Dr J IV May 1998 25 3 beta-blocker word Word
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(_WORDS.split()), st.sampled_from(["", " ", " ", " ", "  ", "\u200b", "\n"]))))
 def test_sentences_begin_where_syntok_says(parts: list[tuple[str, str]]) -> None:
-    """Most words are hidden from syntok; `analyze` of it reads all, and pads only paragraphs after the first."""
+    """Most words are hidden from syntok; its `analyze` reads all, and pads only paragraphs after the first."""
     text = "".join(word + space for word, space in parts).replace("\n\n", "\n")
     [paragraph] = segmenter.analyze(text)
     assert sentence_starts(text) == [0, *[sentence[0].offset for sentence in paragraph][1:]]

@@ -33,7 +33,7 @@ def names(*inputs: str | Path) -> list[str]:
     return [source.path.name for source in find_sources(inputs)]
 
 
-def test_a_folder_stands_for_its_files(folder: Path) -> None:
+def test_a_folder_means_its_files(folder: Path) -> None:
     assert names(folder) == ["a.xml.gz", "b.xml", "c [1].xml"]
 
 
@@ -43,17 +43,17 @@ def test_files_patterns_and_order(folder: Path) -> None:
     assert names(folder / "deep" / "c [1].xml") == ["c [1].xml"]
 
 
-def test_once_each_even_where_named_twice(folder: Path) -> None:
+def test_inputs_named_twice_are_found_once(folder: Path) -> None:
     (folder / "deep" / "b.xml").write_text("b.xml")
     assert names(folder / "b.xml", folder, folder / "deep") == ["b.xml", "a.xml.gz", "c [1].xml"]
 
 
-def test_two_contents_of_one_name_are_reported_with_their_places(folder: Path) -> None:
+def test_two_contents_with_one_name_are_reported_with_their_paths(folder: Path) -> None:
     (folder / "deep" / "b.xml").write_text("another")
     with pytest.raises(InputError) as raised:
         find_sources([folder])
     assert str(raised.value) == (
-        f"{folder}/b.xml and {folder}/deep/b.xml have one name and different content; rename one of them"
+        f"{folder}/b.xml and {folder}/deep/b.xml have the same name but different content; rename one of them"
     )
 
 
@@ -83,10 +83,10 @@ def test_a_link_to_nothing_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to(tmp_path / "none")
     with pytest.raises(InputError) as raised:
         find_sources([tmp_path / "*.xml"])
-    assert str(raised.value) == f"{tmp_path}/{name}: a link to nothing"
+    assert str(raised.value) == f"{tmp_path}/{name}: a broken link"
 
 
-def test_what_cannot_be_read_in_a_folder_is_reported_and_the_rest_is_found(folder: Path) -> None:
+def test_unreadable_entries_of_a_folder_are_reported_and_the_rest_is_found(folder: Path) -> None:
     (folder / "dangling.xml").symlink_to(folder / "none")
     (folder / "linked").symlink_to(folder / "deep")
     (folder / "linked.xml").symlink_to(folder / "b.xml")
@@ -102,8 +102,8 @@ def test_what_cannot_be_read_in_a_folder_is_reported_and_the_rest_is_found(folde
     assert problems == {
         f"{folder}/caf\\xe9": "its name is not UTF-8; rename it",
         f"{folder}/caf\\xe9.xml": "its name is not UTF-8; rename it",
-        f"{folder}/dangling.xml": "a link to nothing",
-        f"{folder}/deep/loop": "a link to nothing",
+        f"{folder}/dangling.xml": "a broken link",
+        f"{folder}/deep/loop": "a broken link",
         f"{folder}/linked": "a link to a folder is not followed; name the folder itself",
         f"{folder}/pipe.xml": "not a regular file but a pipe, socket or device",
     }
@@ -150,7 +150,7 @@ def as_nobody(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("given", ["pipe", "/dev/null"])
-def test_a_pipe_or_device_is_refused_and_not_waited_for(tmp_path: Path, given: str) -> None:
+def test_a_pipe_or_device_is_refused_without_waiting(tmp_path: Path, given: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError) as raised:
         find_sources([tmp_path / given])
@@ -174,7 +174,7 @@ def test_documents_of_a_home_are_counted_from_their_footer(tmp_path: Path) -> No
     assert count_records(find_sources([tmp_path / "a.parquet"])[0]) == 7
 
 
-def test_a_home_within_a_folder_is_no_input(folder: Path) -> None:
+def test_a_home_within_a_folder_is_not_an_input(folder: Path) -> None:
     home = Home(folder / "home")
     (home.root / "dumps").mkdir(parents=True)
     (home.root / "warehouse.duckdb").touch()

@@ -12,7 +12,7 @@ from tests.warehouse.homes import add_vocabulary
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """A home that holds nothing but a vocabulary."""
+    """A home with only a vocabulary."""
     home = Home(tmp_path)
     add_vocabulary(home)
     return home

@@ -1,4 +1,4 @@
-"""Ways to damage a home: each returns how the finding of the doctor begins."""
+"""Ways to damage a home; each returns the start of the doctor's finding."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def half_done(home: Home) -> str:
     for path in (home.mentions(NEW, VERSIONS), home.deletions(NEW), home.failures(NEW)):
         path.unlink()
     home.unread(NEW, VERSIONS).unlink()
-    return f"documents/{NEW.stem}.parquet: was parsed, and no model has finished it"
+    return f"documents/{NEW.stem}.parquet: was parsed, but no model has finished annotating it"
 
 
 def merged_for_nobody(home: Home) -> str:
@@ -169,7 +169,7 @@ def killed_run(home: Home) -> str:
 
 
 def flip_a_bit_of_a_table(home: Home) -> str:
-    """No view reads it, and DuckDB verifies only what it reads."""
+    """No view reads it, and DuckDB verifies only the blocks that it reads."""
     path, run = home.snapshot(1), min(home.runs.iterdir()).stem
     content = bytearray(path.read_bytes())
     content[content.index(run.encode())] ^= 1
@@ -192,4 +192,4 @@ def change_a_dump_unseen(home: Home) -> str:
         os.utime(dump, (0, 0))
         with digesting(home) as digest:
             digest(dump)
-    return "dumps/a.xml: has digest 3fc4ccfe745870e2, was read as 7692c3ad3540bb80"
+    return "dumps/a.xml: has digest 3fc4ccfe745870e2, had 7692c3ad3540bb80"

@@ -112,7 +112,7 @@ def add_source(
     error: str | None = None,
     model: str = MODEL,
 ) -> SourceSummary:
-    """Writes the files of a source, the mentions last."""
+    """Write the files of a source, the mentions last."""
     make_home(home)
     origin = {"source": source.name, "digest": source.digest}
     if mentions is None:
@@ -173,7 +173,7 @@ def _with_words(row: dict[str, Any], mentions: Sequence[dict[str, Any]]) -> dict
 
 
 def add_run(home: Home, *sources: SourceKey, run_id: str | None = None) -> str:
-    """Records a run that met these sources."""
+    """Record a run of these sources."""
     run = begin_run(read_history(home).runs)
     run = replace(
         run,
@@ -185,5 +185,5 @@ def add_run(home: Home, *sources: SourceKey, run_id: str | None = None) -> str:
 
 
 def publish_it(home: Home) -> Snapshot:
-    """Publishes what the one model has annotated."""
+    """Publish the annotations of the only model."""
     return publish(home, VERSIONS)

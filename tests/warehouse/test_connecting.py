@@ -42,7 +42,7 @@ def _printed(script: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_duckdb_is_not_asked_without_free_descriptors() -> None:
+def test_duckdb_is_not_called_without_free_descriptors() -> None:
     line = "DuckDB cannot be used: Too many open files (at most 64); raise the limit with ulimit -n"
     assert _printed(FULL) == [line, line, line, "[(1,)]"]
 

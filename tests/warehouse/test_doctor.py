@@ -98,14 +98,14 @@ REPAIRABLE: list[tuple[str, Callable[[Home], str], str]] = [
     ("leftover", half_a_bank, "deleted"),
     ("leftover", part_of_a_bank, "deleted"),
     ("leftover", half_a_snapshot, "deleted"),
-    ("broken-link", link_nowhere, "it shows snapshot 2 now"),
-    ("broken-link", no_link, "it shows snapshot 2 now"),
-    ("broken-link", copy_without_links, "it shows snapshot 1 now"),
-    ("broken-link", link_another_name, "it shows snapshot 1 now"),
+    ("broken-link", link_nowhere, "it now shows snapshot 2"),
+    ("broken-link", no_link, "it now shows snapshot 2"),
+    ("broken-link", copy_without_links, "it now shows snapshot 1"),
+    ("broken-link", link_another_name, "it now shows snapshot 1"),
     (
         "broken-link",
         something_else_in_place_of_the_link,
-        "moved to quarantine; it shows snapshot 2 now",
+        "moved to quarantine; it now shows snapshot 2",
     ),
     ("damaged-snapshot", damage_an_old_snapshot, "moved to quarantine"),
     ("damaged-snapshot", flip_a_bit_of_a_table, "moved to quarantine"),
@@ -133,7 +133,7 @@ def test_found_and_repaired(home: Home, code: str, harm: Callable[[Home], str], 
         assert examine(home) == []
 
 
-def test_what_was_in_place_of_the_link_stays_in_quarantine(home: Home) -> None:
+def test_a_file_in_place_of_the_link_stays_in_quarantine(home: Home) -> None:
     something_else_in_place_of_the_link(home)
     examine(home, repair=True)
     assert examine(home, repair=True) == []
@@ -148,7 +148,7 @@ def test_leftovers_of_one_folder_are_all_reported_as_deleted(home: Home) -> None
 
 
 @pytest.mark.parametrize("harm", [lose_documents, truncate_mentions, flip_a_byte])
-def test_after_a_repair_the_next_run_makes_the_files_again(home: Home, harm: Callable[[Home], str]) -> None:
+def test_after_a_repair_the_next_run_writes_the_files_again(home: Home, harm: Callable[[Home], str]) -> None:
     harm(home)
     assert pending(home, [ONE, TWO], VERSIONS) == []
     examine(home, repair=True)
@@ -198,7 +198,7 @@ def test_the_current_snapshot_is_damaged(home: Home) -> None:
     found = examine(home, repair=True)
     assert [(one.code, one.repaired) for one in found] == [
         ("damaged-snapshot", "moved to quarantine"),
-        ("broken-link", "it shows snapshot 1 now"),
+        ("broken-link", "it now shows snapshot 1"),
     ]
     now = current_snapshot(home)
     assert now is not None
@@ -214,10 +214,10 @@ def test_a_repair_shows_no_snapshot_that_was_withdrawn(home: Home) -> None:
     damage(home.snapshot(3))
     assert [one.repaired for one in examine(home, repair=True)] == [
         "moved to quarantine",
-        "it shows snapshot 1 now",
+        "it now shows snapshot 1",
     ]
     home.warehouse.unlink()
-    assert [one.repaired for one in examine(home, repair=True)] == ["it shows snapshot 1 now"]
+    assert [one.repaired for one in examine(home, repair=True)] == ["it now shows snapshot 1"]
 
 
 def test_what_was_withdrawn_and_shown_again_may_be_linked(home: Home) -> None:
@@ -225,10 +225,10 @@ def test_what_was_withdrawn_and_shown_again_may_be_linked(home: Home) -> None:
     roll_back(home, 2)
     add_source(home, NEW, [document(0, "3")])
     damage(home.snapshot(publish_it(home).number))
-    assert examine(home, repair=True)[1].repaired == "it shows snapshot 2 now"
+    assert examine(home, repair=True)[1].repaired == "it now shows snapshot 2"
 
 
-def test_after_a_copy_without_links_the_rollback_still_stands(home: Home) -> None:
+def test_after_a_copy_without_links_the_rollback_is_still_active(home: Home) -> None:
     copy_without_links(home)
     examine(home, repair=True)
     assert (current_number(home), active_rollback(home) is None) == (1, False)
@@ -258,7 +258,7 @@ def test_a_damaged_snapshot_that_was_set_aside_stops_no_pruning(home: Home) -> N
 
 
 @pytest.mark.parametrize("model", [MODEL, "other-1"])
-def test_a_source_that_is_not_published_is_made_again(home: Home, model: str) -> None:
+def test_an_unpublished_source_is_written_again(home: Home, model: str) -> None:
     """It counted as done by a model of no snapshot, and had no documents."""
     add_source(home, NEW, [document(0, "3")], model=model)
     home.documents(NEW).write_bytes(b"PAR1")
@@ -266,7 +266,7 @@ def test_a_source_that_is_not_published_is_made_again(home: Home, model: str) ->
     assert pending(home, [NEW], Versions(model, MESH)) == [NEW]
 
 
-def test_a_source_of_a_home_without_snapshot_is_made_again(tmp_path: Path) -> None:
+def test_a_source_of_a_home_without_snapshot_is_written_again(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_source(home, NEW, [document(0, "3")])
     home.documents(NEW).write_bytes(b"PAR1")
@@ -295,7 +295,7 @@ def test_what_cannot_be_repaired_remains(home: Home) -> None:
     ]
 
 
-def test_nothing_is_taken_from_a_run_that_goes_on(home: Home) -> None:
+def test_nothing_is_taken_from_an_active_run(home: Home) -> None:
     write_run(home, begin_run())
     half_done(home)
     half_written(home)
@@ -328,7 +328,7 @@ def test_nothing_is_taken_from_a_run_that_begins_meanwhile(
     assert publish_it(home).documents == 3
 
 
-def test_whether_a_run_goes_on(tmp_path: Path) -> None:
+def test_whether_a_run_is_active(tmp_path: Path) -> None:
     run = begin_run()
     assert may_be_running(Home(tmp_path), run)
     assert not may_be_running(Home(tmp_path), replace(run, finished=run.started))
@@ -345,7 +345,7 @@ def test_whether_a_run_goes_on(tmp_path: Path) -> None:
     assert not may_be_running(Home(tmp_path), of_another), "the process has the id of one that was killed"
 
 
-def test_a_record_of_rollbacks_that_cannot_be_read_is_reported_and_left(home: Home) -> None:
+def test_an_unreadable_record_of_rollbacks_is_reported_and_kept(home: Home) -> None:
     roll_back(home, 1)
     record = home.snapshots / "rollbacks.json"
     record.write_bytes(damaged := record.read_bytes().replace(b'"left": 2', b'"left": 3'))
@@ -356,13 +356,13 @@ def test_a_record_of_rollbacks_that_cannot_be_read_is_reported_and_left(home: Ho
     assert examine(home) == []
 
 
-def test_a_damaged_checkpoint_is_made_again_from_the_run_records(home: Home) -> None:
+def test_a_damaged_checkpoint_is_rebuilt_from_the_run_records(home: Home) -> None:
     sum_up(home, least=0)
     written = home.runs_checkpoint.read_bytes()
     assert examine(home) == []
     at = written.index(ONE.digest.encode())
     home.runs_checkpoint.write_bytes(written[:at] + b"9" + written[at + 1 :])  # valid JSON, of another source
-    found = Finding("damaged-checkpoint", "runs-checkpoint.json", "is not what was written")
+    found = Finding("damaged-checkpoint", "runs-checkpoint.json", "differs from what was written")
     assert examine(home) == [found]
     assert read_history(home).seen(ONE)
     assert examine(home, repair=True) == [replace(found, repaired="written again")]

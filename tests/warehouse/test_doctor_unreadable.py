@@ -112,7 +112,7 @@ def test_too_many_open_files_lose_nothing(home: Home) -> None:
     assert examine(home) == []
 
 
-def test_a_repair_ends_though_the_file_that_is_written_again_reuses_other_rows(home: Home) -> None:
+def test_a_repair_completes_even_if_the_new_file_reuses_other_rows(home: Home) -> None:
     """The file had the recorded size and other bytes: it was published unread, and was damaged forever."""
     mentions = home.mentions(ONE, VERSIONS)
     before = mentions.read_bytes()

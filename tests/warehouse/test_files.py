@@ -42,7 +42,7 @@ def test_a_killed_process_releases_its_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("best_effort", [False, True])
-def test_holders_follow_one_another(tmp_path: Path, best_effort: bool) -> None:
+def test_holders_of_a_lock_take_turns(tmp_path: Path, best_effort: bool) -> None:
     path, inside, most = tmp_path / "lock", [0], [0]
 
     def hold() -> None:
@@ -73,7 +73,7 @@ def test_a_lock_that_cannot_be_created_is_an_os_error(tmp_path: Path) -> None:
         pytest.fail("there is no such folder")
 
 
-def test_on_network_storage_the_file_of_a_dead_writer_goes_and_that_of_a_live_one_stays(
+def test_on_network_storage_only_the_files_of_dead_writers_are_swept(
     tmp_path: Path, network_storage: NetworkStorage
 ) -> None:
     """Cause: `sweep` locked a descriptor that cannot write, which NFS refuses, so half-written files stayed."""
@@ -84,7 +84,7 @@ def test_on_network_storage_the_file_of_a_dead_writer_goes_and_that_of_a_live_on
     assert (tmp_path / "file").exists()
 
 
-def test_on_network_storage_what_another_host_did_is_seen(tmp_path: Path, network_storage: NetworkStorage) -> None:
+def test_on_network_storage_changes_of_another_host_are_seen(tmp_path: Path, network_storage: NetworkStorage) -> None:
     """Causes: a night ended without the files that a listing lacked; a live worker was declared dead."""
     home, versions = Home(tmp_path), Versions("m", "v")
     folder, lock = home.mentions_folder(versions), tmp_path / "lock"

@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def test_a_home_is_made_once_with_its_format_first(tmp_path: Path) -> None:
+def test_a_home_is_created_once_and_its_format_first(tmp_path: Path) -> None:
     home = Home(tmp_path / "new" / "home")
     check_format(home)  # it has no format yet
     make_home(home)
@@ -110,7 +110,7 @@ def test_the_doctor_does_not_guess_the_format_of_an_older_home(tmp_path: Path) -
     assert not home.format.exists()
 
 
-def test_the_doctor_touches_no_home_of_another_format(home: Home) -> None:
+def test_the_doctor_does_not_touch_a_home_of_another_format(home: Home) -> None:
     home.format.write_text('{"home": "e2emern/4", "format": 4}')
     (home.root / "documents" / "odd").write_bytes(b"")
     before = sorted(home.root.rglob("*"))

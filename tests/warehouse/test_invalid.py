@@ -45,6 +45,6 @@ def test_more_files_than_one_query_reads(tmp_path: Path) -> None:
     assert found.examples == [f"{number:03}.txt: line 1: document 1: found '1'" for number in range(10)]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match=r"^invalid annotations cannot be read: "):
         invalid_annotations(Home(tmp_path), [key("a.txt")])

@@ -324,7 +324,7 @@ def composite(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-def test_words_of_several_concepts_count_once_for_what_is_above_them(composite: Home) -> None:
+def test_words_of_several_concepts_count_once_for_concepts_above_them(composite: Home) -> None:
     assert answer(composite, "timeline", {"concept": NEOPLASMS})["mentions"].to_pylist() == [2]
     assert answer(composite, "documents-of", {"concept": NEOPLASMS})["mentions"].to_pylist() == [2]
     assert answer(composite, "narrower", {"concept": NEOPLASMS})["mentions"].to_pylist() == [2]
@@ -334,7 +334,7 @@ def test_words_of_several_concepts_are_not_ambiguous(composite: Home) -> None:
     assert answer(composite, "ambiguous", {"least": 1}).num_rows == 0
 
 
-def test_agreement_tells_types_apart_and_knows_ids_of_omim(composite: Home) -> None:
+def test_agreement_distinguishes_types_and_recognizes_omim_ids(composite: Home) -> None:
     rows = [tuple(row.values()) for row in answer(composite, "agreement").to_pylist()]
     assert rows == [("a.PubTator", "Disease", 2, 2, 1, 1.0, 0.5), ("a.PubTator", "Gene", 1, 0, 0, 0.0, 0.0)]
 
@@ -380,7 +380,7 @@ def test_concepts_by_id_or_name(home: Home, text: str, mesh_id: str) -> None:
         ("new-concepts", {"since": 7}, "{home} has no snapshot 7; it keeps 1, 2"),
     ],
 )
-def test_what_cannot_be_asked(home: Home, name: str, given: dict[str, Any], message: str) -> None:
+def test_invalid_requests_are_refused(home: Home, name: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(QueryRefusedError) as caught:
         answer(home, name, given)
     assert str(caught.value).startswith(message.format(home=home.root))

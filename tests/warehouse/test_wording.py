@@ -18,7 +18,7 @@ def test_many_kinds_are_cut() -> None:
     assert by_kind({f"kind {at:02}": 20 - at for at in range(13)}).endswith("11 kind 09, 27 of 3 other kinds")
 
 
-def test_the_first_and_how_many_more() -> None:
+def test_the_first_items_and_the_number_of_others() -> None:
     assert examples([]) == ""
     assert examples(["a", "b"]) == "a; b"
     assert examples([str(number) for number in range(10)]) == "0; 1; 2; 3; 4; 5; 6; 7; 8; 9"

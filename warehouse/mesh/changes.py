@@ -119,7 +119,7 @@ ORDER BY record, start, "end", entity_type, link_score DESC NULLS LAST, mesh_id
 class MeshChanges:
     """The changes from one version to another in a home, with queries about the stored mentions.
 
-    `folder` is for temporary files; outside it and the home, the connection reads nothing.
+    `folder` is for temporary files; the connection reads nothing outside it and the home.
     """
 
     new: str

@@ -115,7 +115,7 @@ def keep_entities(home: Home, table: Path, *, mesh_version: str) -> bool:
                 raise WarehouseError("cannot be read; move it away and import it again", path=kept) from error
             if different:
                 raise WarehouseError(
-                    f"has another vocabulary of version {mesh_version}; give this one another version "
+                    f"has a different vocabulary of version {mesh_version}; give this one another version "
                     "(e2emern mesh import --version), or use that of the home (setting mesh, or --mesh "
                     f"{mesh_version})",
                     path=home.root,

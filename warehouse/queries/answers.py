@@ -83,7 +83,7 @@ def batches_of(
 
 def too_long(timeout_s: float) -> str:
     """Return the message about a query that reached its time limit."""
-    return f"the query took longer than {timeout_s:g} s; ask for less or allow more"
+    return f"the query took longer than {timeout_s:g} s; ask for less or allow more time"
 
 
 def check_unicode(texts: Mapping[str, object]) -> None:
@@ -97,7 +97,7 @@ def check_unicode(texts: Mapping[str, object]) -> None:
 
 @contextmanager
 def _interrupted(connection: duckdb.DuckDBPyConnection, late: threading.Event, *, timeout_s: float) -> Iterator[None]:
-    """Interrupt what the connection does after a time, and set `late`."""
+    """Interrupt the connection after a time, and set `late`."""
     done = threading.Event()
 
     def watch() -> None:

@@ -50,7 +50,7 @@ ORDER BY start, "end", link_score DESC NULLS LAST, mesh_id
 
 
 def annotated_row(home: Home, document_id: str, *, number: int | None = None) -> dict[str, Any] | None:
-    """Return the row of one document as `annotated_rows` does; None if the current, or another, snapshot has none.
+    """Return one document as a row of `annotated_rows`; None if the snapshot, by default the current one, lacks it.
 
     Raises `WarehouseError` if nothing was published or a file cannot be read.
     """

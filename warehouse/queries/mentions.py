@@ -1,4 +1,4 @@
-"""Read the mentions of a snapshot by concept, document, type and score, and what is known of one concept."""
+"""Read the mentions of a snapshot by concept, document, type and score, or one concept with its counts."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def read_mentions(
     min_score: float | None = None,
     number: int | None = None,
 ) -> pa.Table:
-    """Return the mentions that meet all conditions, by source, record and start.
+    """Return the mentions that meet all conditions, ordered by source, record and start.
 
     Args:
         concept: id or name of a concept.
         descendants: include the concepts below it in the MeSH trees.
         document: id of a document.
         entity_type: Disease or Chemical, in any case.
-        min_score: least probability of the link (`link_score`); leaves out mentions without a concept.
+        min_score: minimum probability of the link (`link_score`); excludes mentions without a concept.
         number: of a snapshot, by default the current one.
 
     Raises:
@@ -74,7 +74,7 @@ def read_mentions(
 
 
 def read_concept(home: Home, concept: str, *, number: int | None = None) -> dict[str, Any]:
-    """Return a concept by id or name, with the mentions and documents that it and the concepts below it have.
+    """Return a concept by id or name, with the counts of mentions and documents of it and the concepts below it.
 
     Raises QueryRefusedError if no concept has the name, or several have it.
     """

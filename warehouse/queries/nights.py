@@ -1,4 +1,4 @@
-"""Figures of each night, from the current snapshot and so under one model and vocabulary.
+"""Compute figures for each night from the current snapshot, and so under one model and vocabulary.
 
 A night is a date (UTC) on which a run began. A source belongs to the night that processed it first, so annotating
 everything again with another model does not move figures between nights.

@@ -27,7 +27,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What a snapshot shows, in figures.
+    """The figures of one snapshot.
 
     Attributes:
         nights: the last ones, oldest first.

@@ -26,7 +26,7 @@ def answer(
 ) -> pa.Table:
     """Return the answer of a named query: all rows, or the first `limit_rows`, as `warehouse.queries.sql.query` does.
 
-    `given` holds values by parameter; a parameter that is missing or None has its default. Raises
+    `given` holds values by parameter; a parameter that is missing or None gets its default. Raises
     `QueryRefusedError` for an unknown query or parameter, a missing value, a concept that is not in the vocabulary,
     a snapshot that does not exist, or a query that needs more than `timeout_s` seconds.
     """

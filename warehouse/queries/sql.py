@@ -1,7 +1,7 @@
 """Answer one SQL query from the current snapshot, in a child process without access to anything else on the machine.
 
 The child runs the query (`warehouse.queries.sql_child`) and sends the answer in the Arrow IPC streaming format. This
-process kills it at the time limit, whatever it does: some functions of DuckDB look at no limit and no interrupt.
+process kills it at the time limit, whatever it does: some functions of DuckDB ignore limits and interrupts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ROOT = Path(__file__).parents[3]  # of the package, so that the child runs the 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the child is asked. The limits are those of `query`."""
+    """The request to the child process. The limits are those of `query`."""
 
     home: Home
     sql: str
@@ -58,9 +58,9 @@ def query(
 ) -> pa.Table:
     """Return the answer to one SELECT (or DESCRIBE, SHOW, SUMMARIZE): all its rows, or the first `limit_rows`.
 
-    `parameters` are the values of `$name` in the query. It reads snapshot `number`, by default the current one. With
-    `earlier`, the number of another snapshot, its tables
-    can be read as `earlier.documents` and so on. `is_cut` returns whether a limit left rows out. Raises
+    `parameters` are the values of `$name` in the query. It reads snapshot `number`, by default the current one. If
+    `earlier` is the number of another snapshot, its tables can be read as `earlier.documents` and so on. `is_cut`
+    returns whether a limit left rows out. Raises
     `QueryRefusedError` if the query is invalid, is or contains another statement than SELECT, calls a function in a
     FROM clause that can do more than read, accesses a file, needs more than `timeout_s` seconds or `memory_limit` of
     memory and as much disk, or if its answer exceeds `memory_limit`; `WarehouseError` without a snapshot.
@@ -70,7 +70,7 @@ def query(
     with _child() as child:
         assert child.stdin is not None
         assert isinstance(child.stdout, io.BufferedReader)
-        child.stdout.read(1)  # it has started: only the query counts for its time
+        child.stdout.read(1)  # it has started: only the query counts towards the time limit
         late = threading.Event()
 
         def end() -> None:
@@ -101,7 +101,7 @@ def query(
 
 @contextmanager
 def _child() -> Iterator[subprocess.Popen[bytes]]:
-    """Start a child that runs a query; end it at the end. It ends itself when its standard input closes."""
+    """Start a child that runs a query; end it after the block. It also ends when its standard input closes."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", _PROGRAM],

@@ -1,4 +1,4 @@
-"""Run one query of anybody in a process of its own; `warehouse.queries.sql` starts it.
+"""Run one untrusted query in a process of its own; `warehouse.queries.sql` starts it.
 
 DuckDB is restricted: no external access except the Parquet files of the snapshot's views, no extensions, a locked
 configuration. Only a SELECT is run, since a COPY could write to the readable files. A CTE can hold a COPY, and
@@ -78,7 +78,7 @@ def send_answer(
 ) -> dict[str, str | None]:
     """Write the answer as an Arrow stream, empty after an error; return the messages of errors.
 
-    Without a connection that is `restricted`, open one and limit this process for good.
+    Without a `restricted` connection, open one and limit this process permanently.
     """
     begun = False
     problem: dict[str, str | None] = {"refused": None, "failed": None}
@@ -125,7 +125,7 @@ def restricted(request: Request) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _files(home: Home, *, number: int | None, earlier: int | None) -> tuple[set[str], dict[str, int]]:
-    """Return the files that the asked snapshots read, and the numbers of these by the names of their catalogs."""
+    """Return the files that the requested snapshots read, and each snapshot's number by the name of its catalog."""
     numbers = {"warehouse": existing_number(home, number)} | ({} if earlier is None else {"earlier": earlier})
     with connected(home.root.resolve()) as connection:
         for name, number in numbers.items():
@@ -145,7 +145,7 @@ def _limit_process(memory: int, *, timeout_s: float) -> None:
 
 
 def _lower(which: int, most: float) -> None:
-    """Lower a limit of this process for good, unless it is lower already."""
+    """Lower a limit of this process permanently, unless it is lower already."""
     _, hard = resource.getrlimit(which)
     if most < (sys.maxsize if hard == resource.RLIM_INFINITY else hard):
         resource.setrlimit(which, (math.ceil(most), math.ceil(most)))

@@ -49,7 +49,7 @@ class Status:
     invalid_annotations: dict[str, int]  # by kind, most frequent first; in the documents shown
     damaged: dict[str, str]  # source -> what is damaged
     pending_corrections: tuple[str, ...]  # files that no retraining has used
-    parsers: dict[int, int]  # version of the parser -> number of sources that are shown as it read them
+    parsers: dict[int, int]  # version of the parser -> number of shown sources that it read
 
     @property
     def linked_share(self) -> float:
@@ -114,7 +114,7 @@ def _by_reason(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 def backlog(home: Home, snapshot: Snapshot | None, *, withdrawn: Collection[str]) -> list[str]:
     """Return the dump files modified after all mentions files of their name; their content is not read.
 
-    A file that was `withdrawn` does not wait.
+    Files that were `withdrawn` are not in the backlog.
     """
     done: dict[str, float] = {}
     if snapshot is not None:

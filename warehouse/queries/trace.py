@@ -184,9 +184,7 @@ def trace(home: Home, document_id: str) -> Trace:
     with open_snapshot(home) as connection:
         found = _trace(connection, home, document_id)
     if not (found.revisions or found.withdrawals or found.failures):
-        raise WarehouseError(
-            f"has nothing of document {document_id!r}; give a PMID, or a source's own id", path=home.root
-        )
+        raise WarehouseError(f"has no document {document_id!r}; give a PMID or the source's own id", path=home.root)
     return found
 
 

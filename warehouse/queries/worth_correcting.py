@@ -1,4 +1,4 @@
-"""Rank the newest documents of the current snapshot by what their correction would teach.
+"""Rank the newest documents of the current snapshot by how much their correction would teach a model.
 
 The newest sources are compared with those before them. The words of a mention are worth more
 
@@ -6,8 +6,8 @@ The newest sources are compared with those before them. The words of a mention a
 * the more of the newest documents have them,
 * the more frequent they have become.
 
-Documents are chosen one after the other by the worth of the words that no chosen document has yet, in proportion to the
-mentions that have to be read: so twenty documents do not repeat one error.
+Documents are chosen one after the other, by the worth of the words that no chosen document has yet, per mention that
+has to be read. So twenty documents do not all repeat one error.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from e2emern.warehouse.snapshots.reader import open_snapshot
 from e2emern.warehouse.wording import plural
 
 NEWEST = 20_000  # documents that are ranked
-BEFORE = 10  # times as many are compared with
-_WORDS = 5_000  # of the greatest worth
+BEFORE = 10  # times as many earlier documents to compare with
+_WORDS = 5_000  # those of the greatest worth are considered
 _EFFORT = 10  # mentions: what it costs to read a document without any
 
 _FOUND_SQL = """

@@ -1,7 +1,7 @@
 """The corrections of a home: files that wait in a folder until a retraining has used them.
 
-`consumed.json` has the digest of every file that a retraining has used and ended with: its challenger was promoted or
-refused, or there was nothing to learn. A file that has changed since waits again.
+`consumed.json` has the digest of every file used by a retraining that has ended: its challenger was promoted or
+refused, or there was nothing to learn. A file that has changed since is pending again.
 """
 
 from __future__ import annotations

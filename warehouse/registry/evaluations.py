@@ -125,7 +125,7 @@ def headline(home: Home, judged: Judged) -> list[dict[str, Any]]:
 def expired_models(home: Home, *, days: float) -> list[str]:
     """Return the versions of challengers that were refused more than `days` ago and can be deleted.
 
-    Models are kept that passed an evaluation, are or were the champion, or have mentions in the home.
+    Models that passed an evaluation, are or were the champion, or have mentions in the home are kept.
     """
     before = datetime.now(UTC) - timedelta(days=days)
     promoted = {version for change in changes(home) for version in (change.champion, change.left)}

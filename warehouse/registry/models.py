@@ -83,7 +83,7 @@ def add_model(home: Home, folder: Path, *, version: str) -> KeptModel:
             check_files(place)
             if differ := [name for name, _ in found.items() ^ get_model(home, version).sha256.items()]:
                 raise WarehouseError(
-                    f"{home.root} has model {version} with another {min(differ)}; nothing was added: remove the "
+                    f"{home.root} has model {version} with a different {min(differ)}; nothing was added: remove the "
                     "difference from the folder"
                 )
         else:
@@ -139,7 +139,7 @@ def learning_curve(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_curve(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a curve of a training; none if it is absent. Raises `WarehouseError` if it is damaged."""
+    """Return the rows of a learning curve; none if the file is absent. Raises `WarehouseError` if it is damaged."""
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (FileNotFoundError, NotADirectoryError):
@@ -212,7 +212,7 @@ def promote(
             raise WarehouseError(f"model {version} is the champion already; nothing was changed")
         if now != over:
             raise WarehouseError(
-                f"the champion is {_label(now)} by now, and model {version} was compared with {_label(over)}; "
+                f"the champion is {_label(now)} by now, but model {version} was compared with {_label(over)}; "
                 "compare them again"
             )
         return _change(

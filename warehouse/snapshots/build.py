@@ -1,6 +1,6 @@
 """Collect what a snapshot shows (finished sources, their order, the runs), and create its views and tables.
 
-Files never change, so what the previous snapshot recorded of a source is not read from its files again.
+Files never change, so what the previous snapshot recorded about a source is not read from its files again.
 """
 
 from __future__ import annotations

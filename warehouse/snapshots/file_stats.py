@@ -57,7 +57,7 @@ def file_sizes(root: Path, folders: Iterable[str]) -> dict[str, int]:
                 if entry.name.endswith(".parquet") and not entry.name.startswith("."):
                     try:
                         sizes[f"{folder}/{entry.name}"] = entry.stat().st_size
-                    except FileNotFoundError:  # a link to nothing
+                    except FileNotFoundError:  # a broken link
                         continue
     return sizes
 

@@ -37,7 +37,7 @@ _FOREIGN = (
     "SELECT 'type ' || type_name FROM duckdb_types() WHERE database_name = $name AND NOT internal",
 )
 _VIEWS = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = $name AND NOT internal ORDER BY view_name"
-# The conditions of `_inside`: a snapshot names five files a source, and has to open fast.
+# The conditions of `_inside`: a snapshot names five files per source, and must open fast.
 _OUTSIDE = (
     "SELECT DISTINCT path FROM {table} WHERE starts_with(path, '/') OR list_contains(string_split(path, '/'), '..')"
 )

@@ -104,7 +104,7 @@ def _set_aside(home: Home, number: int) -> bool:
 
 
 def _lock_alone(path: Path, *, then: Callable[[], object]) -> bool:
-    """Do something while no reader has a snapshot open, and return whether that was possible."""
+    """Call `then` while no reader has a snapshot open, and return whether that was possible."""
     try:
         path.chmod(0o644)  # an exclusive lock needs a file opened for writing
         with path.open("r+b") as file:

@@ -137,7 +137,7 @@ def _previous(
 
 def _overtaken(current: Snapshot) -> OvertakenError:
     return OvertakenError(
-        f"snapshot {current.number} of model {current.model_version} and MeSH {current.mesh_version} is shown since, "
+        f"snapshot {current.number} of model {current.model_version} and MeSH {current.mesh_version} is current now, "
         "and nothing was published in its place; run this again"
     )
 

@@ -64,7 +64,7 @@ FROM (
 """
 # Every view over the lists of `documents` and `entities`: its schema, description and query.
 LISTS: dict[str, tuple[pa.Schema, str, str]] = {
-    "annotations": (schemas.ANNOTATIONS, "Mentions that the sources themselves carry", _ANNOTATIONS_SQL),
+    "annotations": (schemas.ANNOTATIONS, "Mentions annotated in the sources", _ANNOTATIONS_SQL),
     "invalid_annotations": (
         schemas.INVALID_ANNOTATIONS,
         "Annotations and lines of sources that could not be used, though their documents were",
@@ -85,7 +85,7 @@ TABLES: dict[str, tuple[pa.Schema, str]] = {
     "runs": (schemas.RUNS, "Runs that made the tables"),
     "models": (schemas.MODELS, "Models of the home, and the one whose mentions are shown"),
     "evaluations": (schemas.EVALUATIONS, "Figures of models on gold documents, one a row"),
-    "checks": (schemas.CHECKS, "What the gate looked at before a model could become the champion"),
+    "checks": (schemas.CHECKS, "What the gate checked before a model could become the champion"),
     "snapshot": (schemas.SNAPSHOT, "This snapshot, one row"),
 }
 DEFINITION = "\n".join(

@@ -1,9 +1,9 @@
 """Withdraw a source: its documents leave the tables, and earlier revisions in other sources are shown again.
 
-A withdrawal is the record of a run. While it is the newest record of the source's name, no snapshot takes the source
-in; any later run that has the source as an input brings it back. Nothing is deleted here: `prune` deletes the files
-when no snapshot needs them. So a kill leaves the source as it was, or withdrawn and still to be published, which the
-same call does.
+A withdrawal is the record of a run. While it is the newest record of the source's name, no snapshot includes the
+source; any later run that has the source as an input brings it back. Nothing is deleted here: `prune` deletes the
+files when no snapshot needs them. A kill leaves the source either as it was, or withdrawn but not yet published;
+then the same call publishes.
 """
 
 from __future__ import annotations

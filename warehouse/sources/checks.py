@@ -134,12 +134,12 @@ def _verify_texts(connection: duckdb.DuckDBPyConnection, *, documents: list[Path
     lists = {"documents": file_list(documents), "mentions": file_list(mentions)}
     for source, record, document_id in connection.execute(_TEXT_SQL.format(**lists)).fetchall():
         raise PublishRefusedError(
-            f"{source}: document {document_id} (record {record}) has another text than its text_sha256; delete its "
+            f"{source}: document {document_id} (record {record}): text_sha256 does not fit its text; delete its "
             "documents and mentions files and annotate again"
         )
     for source, record, document_id, start, end, text in connection.execute(_WORDS_SQL.format(**lists)).fetchall():
         raise PublishRefusedError(
-            f"{source}: document {document_id} (record {record}) has other words at {start}-{end} than its mention "
+            f"{source}: document {document_id} (record {record}) at {start}-{end} lacks the words of its mention "
             f"{text[:80]!r}; delete its mentions file and annotate again"
         )
 

@@ -46,8 +46,8 @@ CONSTRAINTS: Final[Mapping[str, tuple[pa.Schema, Mapping[str, str]]]] = {
         },
     ),
     "deletions": (schemas.DELETIONS, {"record >= 0": "record >= 0", "pmid > 0": "pmid > 0"}),
-    "failures": (schemas.FAILURES, {"record >= 0": "record >= 0", "reason says something": "reason <> ''"}),
-    "unread": (schemas.FAILURES, {"record >= 0": "record >= 0", "reason says something": "reason <> ''"}),
+    "failures": (schemas.FAILURES, {"record >= 0": "record >= 0", "reason is not empty": "reason <> ''"}),
+    "unread": (schemas.FAILURES, {"record >= 0": "record >= 0", "reason is not empty": "reason <> ''"}),
 }
 
 

@@ -50,7 +50,7 @@ def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
     """
     kept = kept_digests(home) if home else {}
     new: dict[str, KeptDigest] = {}
-    real_folder = lru_cache(maxsize=1000)(os.path.realpath)  # of each file would take longer than all the rest
+    real_folder = lru_cache(maxsize=1000)(os.path.realpath)  # resolving every file would take longer than all the rest
 
     def real(path: Path) -> str:
         return os.path.realpath(path) if path.is_symlink() else os.path.join(real_folder(path.parent), path.name)  # noqa: PTH118
@@ -70,7 +70,7 @@ def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
     finally:
         if home and new:
             with suppress(OSError):
-                there = os.path.exists  # on many texts, much faster than on paths
+                there = os.path.exists  # much faster on strings than on paths
                 _write(home, {path: one for path, one in kept_digests(home).items() if there(path)} | new)
 
 

@@ -187,7 +187,7 @@ def _read_history(home: Home) -> tuple[History, int]:
 
 
 def sum_up(home: Home, *, least: int | None = None) -> None:
-    """Write a checkpoint if at least so many runs, by default `CHECKPOINT_EVERY`, have ended since the last one."""
+    """Write a checkpoint if at least `least` runs, by default `CHECKPOINT_EVERY`, have ended since the last one."""
     history, since = _read(home)
     ended = [run for run in since if run.finished]
     if len(ended) >= (CHECKPOINT_EVERY if least is None else least):
@@ -240,8 +240,8 @@ def recorded_run(
 ) -> Iterator[None]:
     """Record a run with its sources before the block, and with their outcomes after it, also if an exception ends it.
 
-    A source that is unchanged is counted, and listed only if it was withdrawn, or other content of its name was
-    recorded since: now it is current again. So a record is as long as what the run changed.
+    An unchanged source is counted. It is listed only if it was withdrawn, or other content with its name was recorded
+    since, because it is now current again. So the length of a record depends on what the run changed.
 
     Args:
         home: home of the run.
@@ -249,15 +249,15 @@ def recorded_run(
         versions: versions of the model and of MeSH.
         todo: those of the sources that the run is to annotate.
         options: options of the run.
-        with_outcomes: adds to the record what the run did so far with each of its sources, with an error if there is
-            one. The record lists neither the sources that are only counted nor, at the end, those found done already.
+        with_outcomes: adds what the run has done so far with each source, and the error if there is one. The record
+        does not list sources that are only counted nor, at the end, those that were done already.
 
     Raises:
         WarehouseError: two sources have the same name but different content.
     """
     history, not_summed = _read_history(home)
     for killed in end_killed(home, history.runs):
-        _LOG.warning(f"run {killed} was killed; what it had not finished is done again")
+        _LOG.warning(f"run {killed} was killed; its unfinished work is done again")
     run = begin_run(history.runs, versions={"e2emern": version("e2emern"), **asdict(versions)}, options=options)
     if run.warning:
         _LOG.warning(run.warning)

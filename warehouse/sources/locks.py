@@ -1,6 +1,6 @@
 """Lock sources that are being processed: a worker locks a claim file in the folder of the mentions.
 
-Of a large source, each share of its parts has a claim of its own. The lock ends with the worker, so a source that is
+Each share of the parts of a large source has its own claim. The lock ends with the worker, so a source that is
 neither done nor claimed is pending. Claims only avoid duplicate work; the tables are correct without them, because two
 workers that annotate one source write the same rows. On a file system without locks, every source counts as claimed.
 """

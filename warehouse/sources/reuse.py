@@ -131,7 +131,7 @@ def _verify(path: Path, columns: tuple[str, ...] | None, size: int, mtime_ns: in
 def _carried(
     connection: duckdb.DuckDBPyConnection, home: Home, key: SourceKey, earlier: Mapping[str, _Annotated]
 ) -> Carried:
-    """Match the documents of a source with the earlier ones, of the files by the path of their documents."""
+    """Match the documents of a source with those of earlier files, given by the paths of their documents."""
     origins = _match(connection, home, key, earlier)
     damaged = {name for name in origins if not _is_intact(earlier[name].mentions)}
     if damaged:

@@ -136,7 +136,7 @@ def claimed_run(home: Home, run: RunRecord) -> Iterator[None]:
 
 
 def end_killed(home: Home, runs: Iterable[RunRecord]) -> list[str]:
-    """Record of each run that never ended and cannot be running that it was killed, and return their ids."""
+    """Record as killed every run that never ended and cannot still be running; return their ids."""
     killed = [run for run in runs if not (run.finished or run.error or may_be_running(home, run))]
     for run in killed:
         write_run(home, replace(run, error="killed: it never ended"))

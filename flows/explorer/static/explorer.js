@@ -1,11 +1,11 @@
-// All pages work without this file; it adds suggestions, cards, copying, and parts that load by themselves.
+// All pages work without this file; it adds suggestions, cards, copying, and parts that load separately.
 "use strict";
 
 const heard = document.getElementById("heard");
 
 function make(tag, text, name) {
   const element = document.createElement(tag);
-  if (text) element.textContent = text; // never HTML: the text is of the documents
+  if (text) element.textContent = text; // never HTML: the text comes from documents
   if (name) element.className = name;
   return element;
 }
@@ -18,7 +18,7 @@ document.getElementById("theme").addEventListener("click", () => {
   try {
     localStorage.setItem("theme", root.dataset.theme);
   } catch {
-    // storage is off: this page alone
+    // storage is disabled: applies to this page only
   }
 });
 
@@ -71,7 +71,7 @@ function suggest(input) {
       const response = await fetch(`${input.dataset.suggest}?q=${encodeURIComponent(text)}`);
       if (response.ok && number === asked) show(await response.json());
     } catch {
-      close(); // the server has ended; Enter shows why
+      close(); // the server has stopped; Enter shows the error
     }
   }
 
@@ -148,7 +148,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") hideCard();
 });
 
-// Buttons that copy, and parts of a page that load by themselves.
+// Copy buttons, and parts of a page that load separately.
 function prepare(root) {
   for (const button of root.querySelectorAll("button.copy")) {
     button.hidden = false;
@@ -159,7 +159,7 @@ function prepare(root) {
         heard.textContent = "Copied";
         button.textContent = "Copied";
       } catch {
-        getSelection().selectAllChildren(code); // copying is off: Ctrl+C does it
+        getSelection().selectAllChildren(code); // the clipboard is not available: use Ctrl+C
       }
     });
   }
@@ -177,7 +177,7 @@ for (const part of document.querySelectorAll("[data-load]")) {
     .finally(() => part.removeAttribute("aria-busy"));
 }
 
-// Ask the model; `place` shows that it reads, or why there is no answer.
+// Ask the model; `place` shows that it is working, or why there is no answer.
 async function askModel(button, address, place, what) {
   place.textContent = `The model is reading the ${what} …`;
   button.disabled = true;

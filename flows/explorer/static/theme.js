@@ -4,5 +4,5 @@ try {
   const theme = localStorage.getItem("theme");
   if (theme) document.documentElement.dataset.theme = theme;
 } catch {
-  // storage is off: follow the system
+  // storage is disabled: follow the system
 }

@@ -1,4 +1,4 @@
-"""What a command shows of its progress, with a clock of our own."""
+"""The progress that a command shows, with a fake clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from e2emern.flows.cli.terminal import VisibleConsole
 
 
 def _shown(steps: Iterable[tuple[float, str, int, int | None]], *, terminal: bool = False) -> str:
-    """Return what is printed of steps: the second, what is in progress, the steps done and the total."""
+    """Return the output for steps: the second, what is in progress, the steps done and the total."""
     now, out = [0.0], io.StringIO()
     console = VisibleConsole(
         file=out, width=100, force_terminal=terminal, color_system="truecolor" if terminal else None
@@ -22,14 +22,14 @@ def _shown(steps: Iterable[tuple[float, str, int, int | None]], *, terminal: boo
     return out.getvalue()
 
 
-def test_without_a_terminal_a_line_is_printed_every_so_often() -> None:
+def test_without_a_terminal_a_line_is_printed_from_time_to_time() -> None:
     steps = [(second, "documents", done, 2000) for second, done in ((0, 0), (4, 100), (10, 200), (19, 800), (20, 1000))]
     assert _shown(steps) == (
         "200 of 2,000 documents, 20.0/s, 1 min 30 s left\n1,000 of 2,000 documents, 50.0/s, 20.0 s left\n"
     )
 
 
-def test_what_an_earlier_run_did_does_not_count_for_the_rate() -> None:
+def test_steps_of_an_earlier_run_do_not_count_for_the_rate() -> None:
     steps = [(0, "word pieces", 500, 1000), (10, "word pieces", 600, 1000)]
     assert _shown(steps) == "600 of 1,000 word pieces, 10.0/s, 40.0 s left\n"
 
@@ -38,7 +38,7 @@ def test_without_a_total_there_is_no_time_left() -> None:
     assert _shown([(0, "files", 0, None), (10, "files", 5, None)]) == "5 files, 0.5/s\n"
 
 
-def test_each_stage_has_its_own_rate_and_so_has_the_next_model() -> None:
+def test_each_stage_and_each_model_has_its_own_rate() -> None:
     steps = [
         (0, "word pieces", 0, 1000), (10, "word pieces", 1000, 1000),
         (20, "documents", 0, 80), (30, "documents", 40, 80),

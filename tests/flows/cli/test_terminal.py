@@ -1,4 +1,4 @@
-"""What the terminal shows, compared with literal plain output; colour is checked by its escape sequences."""
+"""Terminal output, compared with literal plain text; colour is checked by its escape sequences."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_name_with_line_ends_stays_on_its_line() -> None:
 
 
 def lines_of(rows: pa.Table, *, width: int) -> list[str]:
-    """What a terminal of a width shows of a table, without its colours and the lines of its frame."""
+    """The output of a table on a terminal of some width, without colours and frame."""
     console, out = _console(colour=True, width=width)
     show_table(rows, console=console)
     lines = [re.sub("\x1b\\[[0-9;]*m", "", line).rstrip() for line in out.getvalue().splitlines()]
@@ -118,7 +118,7 @@ ROWS = [
 ]
 
 
-def test_a_long_text_is_cut_to_the_width_of_the_terminal_and_stays_on_its_line() -> None:
+def test_a_long_text_is_cut_to_the_width_of_the_terminal_on_one_line() -> None:
     """Titles were folded into columns of eight letters."""
     assert lines_of(pa.Table.from_pylist(ROWS), width=110) == [
         "  source                 digest             document_id   title                                            n",
@@ -127,8 +127,8 @@ def test_a_long_text_is_cut_to_the_width_of_the_terminal_and_stays_on_its_line()
     ]
 
 
-def test_columns_without_room_are_left_out_and_named() -> None:
-    """Where a row comes from goes first, then what is to the right."""
+def test_columns_that_do_not_fit_are_left_out_and_named() -> None:
+    """Provenance columns are left out first, then columns from the right."""
     assert lines_of(pa.Table.from_pylist(ROWS), width=48) == [
         "  document_id   title                        n",
         "  99000001      Nephrogenic diabete…         7",
@@ -159,7 +159,7 @@ def test_dates_and_times_are_not_cut() -> None:
 
 
 def typical(field: pa.Field) -> Any:
-    """A value of a column, as long as they are."""
+    """A value for a column, of realistic length."""
     kind, name = field.type, field.name
     if pa.types.is_list(kind):
         return []

@@ -140,7 +140,7 @@ def home(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def commands(home: Path, world: World) -> Iterator[list[object]]:
-    """Every kind of command, sound and failing."""
+    """Every kind of command, succeeding and failing."""
     bad, version = home.parent / f"bad{HOSTILE}", (home.parent / "version").read_text()
     annotated = ["--model", world.model, "--mesh", world.mesh, "--device", "cpu"]
     yield ["query", "sources", "--home", home, "--format", "csv"]
@@ -184,7 +184,7 @@ def test_no_command_lets_foreign_text_control_the_terminal(
         bars = re.sub(r"\x1b\[(\?25[lh]|[0-9]*[AKG])|\r", "", OURS.sub("", err))  # progress bars
         assert controls(bars) == [], (arguments, err)
         replaced += "�" in out + err
-    assert replaced >= 12  # the others escape it, or do not show it
+    assert replaced >= 12  # the others escape or omit it
 
 
 def test_a_bug_of_ours_shows_no_control_character_either(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def named(
 
 
 def fill(home: Home, *, models: Path | None = None) -> None:
-    """Publish a source of three documents, one of them hostile; with a folder for them, models and an evaluation."""
+    """Publish a source of three documents, one of them hostile, with models and an evaluation."""
     add_vocabulary(home)
     text = f"{TITLE} {ABSTRACT}"
     documents = [
@@ -133,7 +133,7 @@ def client(stranger: TestClient) -> TestClient:
 
 @pytest.fixture
 def corrections(home: Home, tmp_path: Path) -> Iterator[tuple[TestClient, Path]]:
-    """A client that may write corrections, and the folder of these."""
+    """A client that may write corrections, and their folder."""
     folder = tmp_path / "corrections"
     app = make_app(home, secrets=SECRETS, port=8642, corrections=folder, annotator=Annotator(home))
     with TestClient(app, base_url=ADDRESS, follow_redirects=False) as one:

@@ -42,7 +42,7 @@ def test_annotating_and_attention(world: World, tmp_path: Path) -> None:
         assert annotator.annotate("Rash.")["versions"]["mesh"] == "tiny"  # started again
         assert annotator._idle is not None
         annotator._idle.join(60)
-        assert not annotator.running  # nobody asked for a while
+        assert not annotator.running  # no requests for a while
     finally:
         annotator.close()
 

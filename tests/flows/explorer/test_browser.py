@@ -1,6 +1,6 @@
 """The explorer in a real browser: Chromium, driven by Playwright.
 
-Nothing but our server is asked, the console stays empty, and axe-core finds nothing serious on any page, at 1,200
+Only our server gets requests, the console stays empty, and axe-core finds nothing serious on any page, at 1,200
 pixels in light and at 400 in dark. Screenshots are kept in `build/explorer`.
 """
 
@@ -51,7 +51,7 @@ class Explorer:
 
 @dataclass
 class Seen:
-    """What a page asked for and wrote to the console."""
+    """The requests and console messages of a page."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
@@ -83,7 +83,10 @@ def explorer(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield Explorer(found[0], folder / "corrections")
         server.send_signal(signal.SIGINT)
         lines = server.stderr.read().splitlines()
-        assert lines == [f"e2emern: corrections are written into {folder / 'corrections'}", "e2emern: Ctrl-C ends it"]
+        assert lines == [
+            f"e2emern: corrections are written into {folder / 'corrections'}",
+            "e2emern: press Ctrl-C to stop",
+        ]
         assert server.wait() == 0
 
 

@@ -1,4 +1,4 @@
-"""Each page shows what the tables hold."""
+"""Each page shows the content of the tables."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_concept_with_and_without_those_below_it(client: TestClient) -> None:
     assert client.get("/concept/nothing").status_code == 404
 
 
-def test_company_and_newest_documents(client: TestClient) -> None:
+def test_co_occurring_concepts_and_newest_documents(client: TestClient) -> None:
     together = words(client.get("/together/D001943?below=1").text)
     assert "Aspirin Chemical 1 0.75" in together  # 1 document * 3 / (2 * 2)
     newest = client.get("/newest/D001943?below=0").text
@@ -81,7 +81,7 @@ def test_company_and_newest_documents(client: TestClient) -> None:
 
 
 def test_every_figure_has_sql_that_runs_anywhere(client: TestClient, home: Home) -> None:
-    """The SQL on the pages is complete: `mine`, and literals in place of parameters."""
+    """The SQL on the pages is complete: it has `mine`, and literals instead of parameters."""
     shown = set()
     for path in ("/", "/?q=aspirin", "/concept/D001943", "/together/D001943?below=0", "/newest/D001943", "/document/11",
                  "/corpus", "/models"):  # fmt: skip
@@ -222,7 +222,7 @@ def test_a_home_that_was_moved(home: Home, tmp_path: Path) -> None:
         assert (answer.status_code, "has no snapshot yet" in answer.text) == (503, True)
 
 
-def test_a_fault_of_ours_is_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     app = make_app(home, secrets=SECRETS, port=8642, annotator=Annotator(home), say=said.append)
     with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:

@@ -42,7 +42,7 @@ def test_every_page_needs_the_cookie(stranger: TestClient, path: str) -> None:
     assert stranger.get(path).status_code == 403
 
 
-def test_prometheus_reads_the_metrics_alone_with_a_token_of_its_own(home: Home, client: TestClient) -> None:
+def test_prometheus_reads_only_the_metrics_with_a_separate_token(home: Home, client: TestClient) -> None:
     assert "\ne2emern_snapshot_documents 3.0\n" in client.get("/metrics").text
     authorized = {"Authorization": "Bearer abcdefghijklmnopqrstuvwxyz"}
     for token, status in (("abcdefghijklmnopqrstuvwxyz", 200), ("another", 403), (None, 403)):
@@ -80,7 +80,7 @@ def test_other_host_names_are_refused(client: TestClient, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost:8642", "[::1]:8642", "LOCALHOST:8642"])
-def test_the_names_of_this_server_are_not(stranger: TestClient, host: str) -> None:
+def test_the_names_of_this_server_are_accepted(stranger: TestClient, host: str) -> None:
     assert stranger.get("/", headers={"host": host}).status_code == 403  # past the check of the host
 
 

@@ -1,4 +1,4 @@
-"""The floor of look-up and the ceiling of the vocabulary, on the little world."""
+"""The floor of look-up and the ceiling of the vocabulary, on the tiny corpus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def document(text: str, *mentions: GoldMention) -> GoldDocument:
     return GoldDocument("c", "dev", "0", ("Disease", "Chemical"), text, (Sentence(0, len(text), text),), (), mentions)
 
 
-def test_look_up_takes_the_longest_string_seen_and_its_commonest_concept() -> None:
+def test_look_up_takes_the_longest_known_string_and_its_most_frequent_concept() -> None:
     seen = [
         document("colon cancer", GoldMention(0, 12, "Disease", ("D002",))),
         document("Cancer", GoldMention(0, 6, "Disease", ("D1",))),
@@ -32,7 +32,7 @@ def test_look_up_takes_the_longest_string_seen_and_its_commonest_concept() -> No
     ]
 
 
-def test_the_oracle_knows_gold_as_far_as_the_vocabulary_holds_it() -> None:
+def test_the_oracle_is_gold_without_concepts_that_the_vocabulary_lacks() -> None:
     gold = document("fever and ill", GoldMention(0, 5, "Disease", ("OMIM:114480", "D404")),
                     GoldMention(10, 13, "Disease", ("D404",)))  # fmt: skip
     assert [(m.text, m.mesh_id) for m in oracle(gold, tiny.vocabulary())] == [("fever", "D001"), ("ill", None)]

@@ -1,4 +1,4 @@
-"""What a gold corpus holds, counted on the little world."""
+"""Statistics of a gold corpus, on the tiny corpus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHER = GoldDocument(
     "tiny", "dev", "9", ("Disease",), TEXT, (Sentence(0, 14, TEXT[:14]), Sentence(15, 27, TEXT[15:])), (),
     (
         GoldMention(0, 13, "Disease", ("114480",)),
-        GoldMention(9, 18, "Disease", ()),  # as an annotator may have it: over the end of a sentence
+        GoldMention(9, 18, "Disease", ()),  # across the end of a sentence, as annotators may mark it
         GoldMention(15, 27, "Disease", ("D001", "D002"), composite=True),
     ),
 )  # fmt: skip

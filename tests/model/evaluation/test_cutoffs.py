@@ -36,7 +36,7 @@ def _scored() -> ByScore:
     return by_score(GOLD, FOUND, canonical=_canonical)
 
 
-def test_what_is_left_out_is_missed() -> None:
+def test_links_below_the_cutoff_count_as_missed() -> None:
     found = {(one.protocol, one.min_score): one.score for one in _scored().cutoffs}
     assert {least for _, least in found} == set(CUTOFFS)
     assert found["mention", 0.0] == Score(tp=3, fp=3, fn=0)

@@ -107,7 +107,7 @@ def test_a_model_without_a_high_level_has_no_paper_figures(cascade: Cascade) -> 
         count_paper(other, dev())
 
 
-def test_figures_are_a_table_and_the_report_says_them(cascade: Cascade, evaluation: Evaluation, tmp_path: Path) -> None:
+def test_figures_are_in_the_table_and_in_the_report(cascade: Cascade, evaluation: Evaluation, tmp_path: Path) -> None:
     bounds = find_bounds(dev(), cascade.vocabulary, seen=tiny.gold())
     rows = tidy_rows(evaluation, bounds)
     write_figures(rows, tmp_path / "evaluation.parquet")
@@ -141,7 +141,7 @@ def test_the_command_of_the_model_alone(world: World, tmp_path: Path, capsys: py
     assert "| Disease  | `ner`" in capsys.readouterr().out
 
 
-def test_models_are_reported_by_what_all_of_them_were_asked(cascade: Cascade, evaluation: Evaluation) -> None:
+def test_models_are_reported_by_the_protocols_that_all_of_them_have(cascade: Cascade, evaluation: Evaluation) -> None:
     bounds = find_bounds(dev(), cascade.vocabulary, seen=tiny.gold())
     low = Evaluation("low", "tiny", {cell: each for cell, each in evaluation.counts.items() if cell.protocol == "ner"})
     page = write_report([evaluation, low], bounds)

@@ -117,7 +117,7 @@ def test_counts_are_kept_for_each_document_of_each_split() -> None:
     }
 
 
-def test_links_are_right_when_one_of_the_best_is_gold() -> None:
+def test_a_link_is_correct_if_one_of_the_best_candidates_is_gold() -> None:
     gold = [
         document(GOLD, GoldMention(30, 40, "Disease", ("D2", "D3"), composite=True), GoldMention(50, 60, "Disease", ()))
     ]
@@ -141,7 +141,7 @@ def placed(words: str, *concepts: str, at: int = 0) -> GoldMention:
     return GoldMention(start, start + len(words), "Disease", concepts, composite=len(concepts) > 1)
 
 
-def test_slices_of_gold_and_of_what_is_predicted() -> None:
+def test_slices_of_gold_and_of_predictions() -> None:
     seen = GoldDocument("c", "train", "0", ("Disease",), "Gout RA", (), (), (
         GoldMention(0, 4, "Disease", ("D1",)), GoldMention(5, 7, "Disease", ("D4",)),
     ))  # fmt: skip
@@ -180,7 +180,7 @@ def test_slices_of_gold_and_of_what_is_predicted() -> None:
     assert found["document", "string unseen"] == Score(1, 1, 1)  # D1 is in seen words too
 
 
-# What its evaluator says of its own sample: BioCreative V CDR, readme of BC5CDR_Evaluation 0.0.3.
+# The evaluator's result on its own sample: BioCreative V CDR, readme of BC5CDR_Evaluation 0.0.3.
 OFFICIAL_MENTIONS = Score(303, 105, 121)
 OFFICIAL_IDS = Score(150, 56, 64)
 # "neuromuscular blockade" of one document was D009468 in the sample that the task published first, CDR_sample.txt; the

@@ -1,4 +1,4 @@
-"""Linking as a plain loop over groups, spans and candidates: what the arrays of `model.inference` must equal."""
+"""Linking as a plain loop over groups, spans and candidates: the reference for the arrays of `model.inference`."""
 
 from __future__ import annotations
 

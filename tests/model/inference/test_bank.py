@@ -65,12 +65,12 @@ def test_a_killed_first_run_over_a_vocabulary_is_resumed(model: Path, tmp_path: 
     done_by_run: list[int] = []
     load_cascade(model, mesh=mesh, banks=banks, progress=lambda what, done, total: done_by_run.append(done))
     assert done_by_run == DONE[3:]
-    load_cascade(model, mesh=mesh, banks=banks, progress=killed_after(0))  # which it does not call any more
+    load_cascade(model, mesh=mesh, banks=banks, progress=killed_after(0))  # it is not called any more
     assert [path.suffix for path in banks.iterdir()] == [".safetensors"]
 
 
-def test_a_cut_bank_is_built_again(model: Path, tmp_path: Path) -> None:
-    """It stopped every run."""
+def test_a_truncated_bank_is_built_again(model: Path, tmp_path: Path) -> None:
+    """Cause: it stopped every run."""
     mesh, banks = tiny.save_entities(tmp_path), tmp_path / "banks"
     load_cascade(model, mesh=mesh, banks=banks)
     [bank] = banks.iterdir()
@@ -117,7 +117,7 @@ def test_the_command_reports_what_it_cannot_use(
 
 
 def test_progress_is_in_word_pieces_from_the_start_of_the_first_batch(model: Path) -> None:
-    """Names come longest first: by names, the time left was three times too long."""
+    """Cause: names are ordered longest first, so counted by names, the time left was three times too long."""
     steps: list[tuple[str, int, int | None]] = []
     build_bank(model, tiny.vocabulary(), rank=8, progress=lambda *step: steps.append(step))
     assert steps == [("word pieces", done, 78) for done in DONE]

@@ -85,7 +85,7 @@ def test_a_chunk_is_linked_as_one_group_at_a_time(attention: str, seed: int) -> 
     mentions = cascade.resolve(cascade.link(texts, states, spans, Report()), states.windows, len(texts))
     found = {(d, m.start, m.end, m.entity_type, m.mesh_id): m for d, row in enumerate(mentions) for m in row}
     linked: dict[tuple[int, int, int, str], set[str | None]] = {}
-    evidence = {}  # of a composite whose parts are linked to one concept, that of the last part
+    evidence = {}  # for a composite whose parts are linked to one concept, the evidence of the last part
     for group, (mesh_id, how, scores) in plain.link(cascade, texts, states, spans):
         for span in (spans[at] for at in group.spans):
             place = (span.document, span.start, span.end, span.entity_type)
@@ -100,7 +100,7 @@ def test_a_chunk_is_linked_as_one_group_at_a_time(attention: str, seed: int) -> 
     assert len({mention.mesh_id for mention in found.values()}) > 1
 
 
-def test_what_was_asked_before_is_remembered() -> None:
+def test_earlier_results_are_cached() -> None:
     cascade = cascade_of("bilinear", 0)
     texts, given = documents(9)
     first, _ = cascade.annotate(texts, given=given)
@@ -109,7 +109,7 @@ def test_what_was_asked_before_is_remembered() -> None:
     assert report.shares == {"words looked up": 1.0, "words searched for": 1.0}
 
 
-def test_a_memory_forgets_what_was_not_asked_for_longest() -> None:
+def test_a_cache_drops_the_least_recently_used() -> None:
     made: list[int] = []
 
     def squares(numbers: list[int]) -> list[int]:
@@ -123,4 +123,4 @@ def test_a_memory_forgets_what_was_not_asked_for_longest() -> None:
     assert memory.of([1, 3, 4, 2], squares) == [1, 9, 16, 4]
     assert made == [1, 2, 3, 4, 2]
     assert memory.take_counts() == (6, 4)
-    assert memory.of([5, 6, 7, 8], squares) == [25, 36, 49, 64]  # more than it keeps
+    assert memory.of([5, 6, 7, 8], squares) == [25, 36, 49, 64]  # more than its size

@@ -58,7 +58,7 @@ def settled(text: str, *marked: tuple[str, str, float]) -> list[tuple[str, str, 
     return [(span.text, span.entity_type, span.score) for span in settle(text, *spans_of(text, *marked))]
 
 
-def test_parts_of_a_name_become_the_name_as_sure_as_the_surest_part() -> None:
+def test_parts_of_a_name_become_the_name_with_the_highest_score_of_a_part() -> None:
     found = settled("a Migraine with aura today", ("Migraine", "Disease", 0.7), ("aura", "Disease", 0.9))
     assert found == [("Migraine with aura", "Disease", 0.9)]
 
@@ -72,7 +72,7 @@ def test_the_longest_name_is_taken() -> None:
 @pytest.mark.parametrize(
     ("text", "words", "kind"),
     [
-        ("severe migraine today", "migraine", "Disease"),  # no longer name
+        ("severe migraine today", "migraine", "Disease"),  # no name that is longer
         ("cancer, colon and others", "cancer", "Disease"),  # words of two mentions that happen to be a name
         ("renal failure (ARF) today", "renal failure", "Disease"),  # a name and its abbreviation
         ("an aspirin esterase", "aspirin", "Chemical"),  # an enzyme
@@ -80,7 +80,7 @@ def test_the_longest_name_is_taken() -> None:
         ("migraine ( today", "migraine", "Disease"),
     ],
 )
-def test_what_is_no_longer_name_stays_as_it_is(text: str, words: str, kind: str) -> None:
+def test_spans_without_a_longer_name_are_unchanged(text: str, words: str, kind: str) -> None:
     assert settled(text, (words, kind, 0.9)) == [(words, kind, 0.9)]
 
 
@@ -100,7 +100,7 @@ def test_a_name_that_holds_a_span_of_another_type_is_left() -> None:
         ("vitamin a", "vitamin a"),
     ],
 )
-def test_punctuation_and_joining_words_at_the_ends_are_no_part_of_a_mention(words: str, left: str) -> None:
+def test_punctuation_and_joining_words_at_the_ends_are_trimmed(words: str, left: str) -> None:
     assert settled(f"the {words} group", (words, "Chemical", 0.9)) == [(left, "Chemical", 0.9)]
 
 

@@ -64,7 +64,7 @@ def test_the_cascade_finds_and_links_what_it_was_taught(scheme: str) -> None:
     assert list(report.seconds) == ["low", "candidates", "mid", "high", "features", "resolve"]
 
 
-def test_every_mention_carries_its_scores_and_stands_in_the_text(model: E2emernModel) -> None:
+def test_every_mention_has_its_scores_and_its_text(model: E2emernModel) -> None:
     mentions, _ = cascade_of(model).annotate(texts())
     for document, found in zip(tiny.gold(), mentions, strict=True):
         for mention in found:
@@ -107,7 +107,7 @@ def test_an_abbreviation_takes_the_concept_of_its_long_form(model: E2emernModel)
 
 
 @torch.inference_mode()
-def test_capitals_in_brackets_behind_a_name_are_of_its_type_wherever_they_stand(model: E2emernModel) -> None:
+def test_capitals_in_brackets_after_a_name_have_its_type_everywhere(model: E2emernModel) -> None:
     sentences = ("Colon cancer was treated with cisplatin (XQ).", "No patients with XQ.")
     text = Text((Sentence(0, 45, sentences[0]), Sentence(46, 66, sentences[1])))
     cascade = cascade_of(model)
@@ -125,7 +125,7 @@ def test_capitals_in_brackets_behind_a_name_are_of_its_type_wherever_they_stand(
 
 
 @torch.inference_mode()
-def test_a_fuller_name_goes_before_the_long_form_and_plurals_are_explained_too(model: E2emernModel) -> None:
+def test_a_fuller_name_replaces_the_long_form_and_plurals_are_explained_too(model: E2emernModel) -> None:
     """Of "thrombotic thrombocytopenic purpura (TTP)" the algorithm takes two words."""
     sentence = "Renal failure (RF) and RFs were severe."
     text = Text((Sentence(0, len(sentence), sentence),), {"RF": "failure"})
@@ -147,7 +147,7 @@ def test_a_fuller_name_goes_before_the_long_form_and_plurals_are_explained_too(m
         ("cisplatin C", False),
     ],
 )
-def test_numbers_and_single_letters_stand_in_names_of_the_concept(
+def test_numbers_and_single_letters_must_occur_in_names_of_the_concept(
     model: E2emernModel, words: str, linked: bool
 ) -> None:
     """FK317 is not tacrolimus (FK506), and "hepatitis C" is not hepatitis B."""
@@ -183,11 +183,11 @@ def test_given_spans_keep_their_offsets(model: E2emernModel) -> None:
     assert [(m.start, m.end, m.text, m.mesh_id) for m in found] == [(0, 15, "Breast neoplasm", "D001")]
 
 
-def test_levels_that_are_off_leave_the_others_working() -> None:
+def test_levels_can_be_off_without_affecting_the_others() -> None:
     low_only = tiny.learn(tiny.network(hidden=32, use_mid=False, use_high=False), tiny.vocabulary())
     mentions, report = cascade_of(low_only).annotate(texts())
     assert [m.mesh_id for row in mentions for m in row] == ["D001", "D002", "C007", "D006", "D004", "D005", "D003"]
-    assert {(m.mid_score, m.high_score) for row in mentions for m in row} == {(0.5, 1.0)}  # they say nothing
+    assert {(m.mid_score, m.high_score) for row in mentions for m in row} == {(0.5, 1.0)}  # they contribute nothing
     assert report.sentences == 5
 
 
@@ -197,7 +197,7 @@ def test_given_spans_are_linked_and_scored(model: E2emernModel) -> None:
     assert [[(ranking[0],) for ranking in row] for row in answers] == wanted
 
 
-def test_tuning_learns_weights_that_link_right_and_refuse_wrong_spans(model: E2emernModel) -> None:
+def test_calibration_learns_weights_that_link_correctly_and_refuse_wrong_spans(model: E2emernModel) -> None:
     cascade = cascade_of(model)
     fitted, validated = tune(cascade, tiny.gold() * 3, seen=tiny.gold())
     mentions, _ = cascade.annotate(texts())
@@ -263,7 +263,7 @@ class TestBank:
             assert set(found) == set(best)
             assert [best[at] for at in found] == pytest.approx(sorted(best.values(), reverse=True), abs=0.3)
 
-    def test_a_concept_of_many_names_takes_no_place_of_another(self, model: E2emernModel) -> None:
+    def test_a_concept_with_many_names_does_not_displace_others(self, model: E2emernModel) -> None:
         letters = "abcdefghijklmnopqrstuvwxyz"
         many = Concept("D900", "Disease", tuple(f"breast cancer {a} {b}" for a in letters for b in letters[:3]))
         vocabulary = Vocabulary([*tiny.CONCEPTS, many], version="many")
@@ -288,7 +288,7 @@ class TestBank:
         assert cosines.argmax() == 1
         assert cosines[1] == pytest.approx(1.0, abs=1e-3)
 
-    def test_a_bank_of_other_weights_or_names_is_not_taken(self, model: E2emernModel, tmp_path: Path) -> None:
+    def test_a_bank_of_other_weights_or_names_is_not_used(self, model: E2emernModel, tmp_path: Path) -> None:
         vocabulary, path = tiny.vocabulary(), tmp_path / "bank.safetensors"
         bank = EntityBank.build(model, vocabulary, tokenizer=tiny.tokenizer(), rank=8)
         bank.save(path, encoder="w", vocabulary=vocabulary)

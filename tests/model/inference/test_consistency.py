@@ -47,26 +47,26 @@ def test_a_low_confidence_span_is_kept_if_its_words_are_confident_elsewhere() ->
     assert agreed(windows, texts, spans) == [(7, "rash"), (16, "Rash")]
 
 
-def test_an_abbreviation_is_added_wherever_it_stands_alone() -> None:
+def test_an_abbreviation_is_added_wherever_it_is_a_word() -> None:
     windows, texts = world("renal failure (RF) was severe", "no RF in RFX patients")
     spans = [span(windows, texts, 0, "renal failure")]
     assert agreed(windows, texts, spans, RF="renal failure") == [(0, "renal failure"), (15, "RF"), (33, "RF")]
 
 
-def test_what_another_span_holds_is_not_added() -> None:
+def test_an_abbreviation_within_another_span_is_not_added() -> None:
     windows, texts = world("renal failure (RF)", "acute RF")
     spans = [span(windows, texts, 0, "renal failure"), span(windows, texts, 1, "acute RF")]
     assert agreed(windows, texts, spans, RF="renal failure") == [(0, "renal failure"), (15, "RF"), (19, "acute RF")]
 
 
-def test_an_abbreviation_of_plain_words_falls() -> None:
+def test_an_abbreviation_of_plain_words_is_dropped() -> None:
     windows, texts = world("the acute patients (AP)", "AP had fever")
     spans = [span(windows, texts, 1, "AP"), span(windows, texts, 1, "fever")]
     assert agreed(windows, texts, spans, AP="acute patients") == [(31, "fever")]
 
 
 @pytest.mark.parametrize("long", ["(", "a+b", "[x"])
-def test_long_forms_are_words_and_no_patterns(long: str) -> None:
+def test_long_forms_are_not_used_as_patterns(long: str) -> None:
     windows, texts = world("severe rash")
     assert agreed(windows, texts, [span(windows, texts, 0, "rash")], R=long) == [(7, "rash")]
 
@@ -83,14 +83,14 @@ def typed(
     return [(one.start, one.text, one.entity_type) for one in found]
 
 
-def test_the_same_words_are_of_the_type_that_they_are_surest_of() -> None:
+def test_the_same_words_get_their_most_probable_type() -> None:
     windows, texts = world("severe rash", "the Rash", "no rash")
     spans = [span(windows, texts, 0, "rash", 0.6), span(windows, texts, 1, "Rash", 0.5)]
     spans.append(replace(span(windows, texts, 2, "rash", 0.9), entity_type="Chemical"))
     assert typed(windows, texts, spans) == [(7, "rash", "Disease"), (16, "Rash", "Disease"), (24, "rash", "Disease")]
 
 
-def test_an_abbreviation_is_of_the_type_of_what_its_long_form_ends_with() -> None:
+def test_an_abbreviation_has_the_type_of_the_end_of_its_long_form() -> None:
     windows, texts = world("aspirin - induced renal failure (ARF)", "chronic ARF")
     spans = [
         replace(span(windows, texts, 0, "aspirin"), entity_type="Chemical"),

@@ -1,4 +1,4 @@
-"""Which spans are linked as one, and the evidence for their candidates."""
+"""Which spans are linked together, and the evidence for their candidates."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def test_a_span_of_two_concepts_is_in_two_groups() -> None:
         ("ocular", []),
     ],
 )
-def test_words_that_are_no_name_have_the_concept_they_end_with_among_their_candidates(
-    words: str, heads: list[str]
-) -> None:
+def test_words_that_end_with_a_name_have_its_concept_as_candidate(words: str, heads: list[str]) -> None:
     vocabulary = tiny.vocabulary()
     (group,) = group_spans([span(words)], abbreviations=[{}], look_ups=LookUps(vocabulary))
     assert [vocabulary.concepts[at].mesh_id for at in group.found.heads] == heads
@@ -100,7 +98,7 @@ def test_words_that_are_no_name_have_the_concept_they_end_with_among_their_candi
         ("/", ["/"]),
     ],
 )
-def test_joined_names_are_parted_where_each_part_is_one(words: str, parts: list[str]) -> None:
+def test_coordinated_names_are_split_if_each_part_is_a_name(words: str, parts: list[str]) -> None:
     assert parts_of(words, entity_type="Disease", vocabulary=tiny.vocabulary()) == parts
 
 
@@ -128,7 +126,7 @@ def test_a_name_in_brackets_is_explained_by_the_one_before(
         ("Cisplatin (HEADACHE) was given.", "HEADACHE", {}),  # nor is a disease by its own name
     ],
 )
-def test_of_another_type_only_capitals_without_a_name_are_explained(
+def test_across_types_only_capitals_that_are_not_a_name_are_explained(
     text: str, short: str, explained: dict[str, str]
 ) -> None:
     spans = [replace(spans_in(text, "Cisplatin")[0], entity_type="Chemical"), *spans_in(text, short)]
@@ -154,7 +152,7 @@ def test_features_say_how_the_words_agree() -> None:
 
 @pytest.mark.parametrize(("other", "sole"), [("Diabetes mellitus, type 2", 1), ("Slow diabetes", 0)])
 def test_concepts_of_the_same_preferred_name_are_one(other: str, sole: int) -> None:
-    """Type 2 diabetes, a descriptor and an entry of OMIM, was linked to the better known type 1."""
+    """Cause: type 2 diabetes, a descriptor and an OMIM entry, was linked to the better known type 1."""
     known = [
         Concept("D1", "Disease", ("Diabetes Mellitus, Type 2", "T2D"), "descriptor", ()),
         Concept("125853", "Disease", (other, "T2D"), "omim", ()),

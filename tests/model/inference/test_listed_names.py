@@ -1,4 +1,4 @@
-"""Names of the vocabulary that are found in text without a model."""
+"""Names of the vocabulary found in text without a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evidence is weighed: fitting, choosing, abstaining, and saying what decided."""
+"""The resolver: fitting, choosing, abstaining, and naming the evidence that decided."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SURE = np.array([{"bias": 1.0, "ner": 2.2}.get(name, 0.0) for name in NONE_FEATU
 
 
 def examples(*, seed: int = 0) -> list[Example]:
-    """Where the best mid is over 0.5 it decides; else none is right."""
+    """If the best mid is over 0.5 it decides, otherwise none is correct."""
     random = np.random.default_rng(seed)
     made = []
     for _ in range(200):
@@ -63,9 +63,7 @@ def test_several_fits_are_one_resolver_whose_utilities_are_their_mean() -> None:
 
 
 @pytest.mark.parametrize(("prior", "trained", "chosen"), [(1.0, 0.0, 1), (4.0, 0.0, 0), (1.0, 0.3, 0)])
-def test_a_name_of_one_concept_alone_means_it_unless_training_says_otherwise(
-    prior: float, trained: float, chosen: int
-) -> None:
+def test_an_unambiguous_name_decides_unless_training_contradicts(prior: float, trained: float, chosen: int) -> None:
     weights = row(exact=1.0, mid=1.0)
     resolver = Resolver(weights, Resolver.unfitted().none_weights)
     features = np.stack([row(mid=8.0, prior=prior, trained=trained), row(exact=1.0, sole=1.0, mid=2.0)])
@@ -75,7 +73,7 @@ def test_a_name_of_one_concept_alone_means_it_unless_training_says_otherwise(
     assert answer[1] > 0.99
 
 
-def test_what_is_kept_weighs_the_same() -> None:
+def test_a_stored_resolver_weighs_the_same() -> None:
     strings = TrainingStrings({"Disease": {"ache": {"D001": 2}}}, {"Disease": {"ache": (2, 1)}})
     remembered = replace(Resolver.unfitted(), prior={"D001": 3}, strings=strings)
     resolver = replace(Resolver.fit(examples(), remembered=remembered), given=1.5)
@@ -95,7 +93,7 @@ def test_weights_of_other_evidence_are_refused() -> None:
         Resolver.from_dict({"weights": {}, "none_weights": {}})
 
 
-def test_an_inclined_resolver_abstains() -> None:
+def test_a_resolver_inclined_to_none_abstains() -> None:
     features = np.stack([row(exact=1), row()])
     resolver = Resolver.unfitted()
     assert answer_of(resolver, features) == (0, pytest.approx(1 / (1 + np.exp(-6)), abs=1e-4))
@@ -120,7 +118,7 @@ def test_a_given_span_is_refused_only_below_the_utility_fitted_for_it() -> None:
         (row(high=3), "high"),
     ],
 )
-def test_the_evidence_is_what_the_choice_could_least_do_without(mine: np.ndarray, how: str) -> None:
+def test_the_evidence_is_the_kind_that_the_choice_needs_most(mine: np.ndarray, how: str) -> None:
     assert Resolver.unfitted().evidence(
         np.stack([row(), mine, mine, row()]), np.array([0, 2, 2, 3, 4]), np.array([1, 2])
     ) == [how, how]
@@ -130,7 +128,7 @@ def test_every_feature_but_the_type_is_evidence() -> None:
     assert {name for names in EVIDENCE.values() for name in names} == set(FEATURES) - {"disease"}
 
 
-def test_nothing_to_choose_from_gives_none() -> None:
+def test_no_candidates_give_no_link() -> None:
     assert answer_of(Resolver.unfitted(), np.zeros((0, len(FEATURES)), np.float32)) is None
 
 

@@ -72,7 +72,7 @@ def found_beside(*others: tuple[str, str, float]) -> list[Span]:
         ([("COVID-19 outbreak", "Disease", 0.04)], [(*NAME, 0.064)]),
     ],
 )
-def test_a_listed_name_takes_the_place_of_unsure_spans_within_it(
+def test_a_listed_name_replaces_uncertain_spans_within_it(
     others: list[tuple[str, str, float]], expected: list[tuple[str, str, bool, float]]
 ) -> None:
     found = found_beside(*others)

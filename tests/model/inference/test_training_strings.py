@@ -1,4 +1,4 @@
-"""What the training documents call the concepts, and which names they leave unmarked."""
+"""Strings that training documents use for concepts, and names that they leave unmarked."""
 
 from __future__ import annotations
 

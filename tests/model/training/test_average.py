@@ -62,7 +62,7 @@ def test_a_mean_with_the_resolver_of_another_model(tmp_path: Path) -> None:
     ("shares", "message"),
     [([1.0], "1 share with a sum of 1, expected one for each of 2 models"), ([0.5, 0.6], "2 shares with a sum of 1.1")],
 )
-def test_shares_that_are_no_mean(tmp_path: Path, shares: list[float], message: str) -> None:
+def test_invalid_shares_are_refused(tmp_path: Path, shares: list[float], message: str) -> None:
     folders = [save(tmp_path / str(by), changed(by)) for by in (0.0, 0.5)]
     with pytest.raises(RecipeError, match=message):
         average(folders, tmp_path / "mean", shares=shares)
@@ -82,18 +82,18 @@ def test_a_model_alone_is_its_own_mean(tmp_path: Path) -> None:
         ({"tag_scheme": "BIOES"}, "its levels and shapes are not those of"),
     ],
 )
-def test_models_of_another_kind_have_no_mean(tmp_path: Path, options: dict[str, object], message: str) -> None:
+def test_models_of_different_kinds_cannot_be_averaged(tmp_path: Path, options: dict[str, object], message: str) -> None:
     one, other = save(tmp_path / "one", tiny.network()), save(tmp_path / "other", tiny.network(**options))  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=f"{other}: {message} {one}"):
         average([one, other], tmp_path / "mean")
 
 
-def test_no_model_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"nowhere: no config\.json"):
         average([tmp_path / "nowhere"], tmp_path / "mean")
 
 
-def test_no_model_is_written_over(tmp_path: Path) -> None:
+def test_a_model_is_never_overwritten(tmp_path: Path) -> None:
     one, other = save(tmp_path / "one", tiny.network()), save(tmp_path / "other", tiny.network())
     with pytest.raises(RecipeError, match="one: is one of the models to average; choose another --output"):
         average([one, other], tmp_path / "other" / ".." / "one")
@@ -113,7 +113,7 @@ def test_a_mean_may_be_made_again(tmp_path: Path) -> None:
     }
 
 
-def test_a_model_that_is_named_twice_is_no_two_models(tmp_path: Path) -> None:
+def test_a_model_named_twice_is_refused(tmp_path: Path) -> None:
     one = save(tmp_path / "one", tiny.network())
     with pytest.raises(RecipeError, match=r"found models (\w{12}), \1, expected each once"):
         average([one, one], tmp_path / "mean")

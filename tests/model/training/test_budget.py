@@ -94,7 +94,7 @@ def test_a_training_of_which_no_epoch_fits_ends_without_a_model_and_continues_wi
 ) -> None:
     logged: list[str] = []
     with pytest.raises(
-        RecipeError, match=r"not trained: an epoch takes about .* hours on this host, and max_hours is 1"
+        RecipeError, match=r"not trained: an epoch takes about .* hours on this host, but max_hours is 1"
     ):
         trained(data, tmp_path / "model", logged=logged, max_hours=1.0)
     assert not (tmp_path / "model" / "model.safetensors").exists()

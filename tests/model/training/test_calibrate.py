@@ -1,4 +1,4 @@
-"""What is fitted for a model folder is kept there, and nothing where there is nothing to fit on."""
+"""Fitted values are stored in the model folder; nothing is stored if there is nothing to fit on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_is_fitted_is_a_part_of_the_model(learned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fitted_values_are_part_of_the_model(learned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert read_fitted(learned) is None
     before = json.loads((learned / "config.json").read_text())
     command = [
@@ -63,7 +63,7 @@ def test_the_strings_are_a_part_of_the_version_and_their_absence_is_reported(lea
             read(model)
 
 
-def test_a_resolver_of_other_evidence_is_refused_until_it_is_fitted_anew(learned: Path, tmp_path: Path) -> None:
+def test_a_resolver_of_other_evidence_is_refused_until_fitted_again(learned: Path, tmp_path: Path) -> None:
     model, mesh = shutil.copytree(learned, tmp_path / "model"), learned / "entities/tiny.parquet"
     keep_fitted(model, {"resolver": {"weights": {"magic": 1.0}}})
     for read in (read_fitted, partial(load_cascade, mesh=mesh, banks=model)):
@@ -73,7 +73,7 @@ def test_a_resolver_of_other_evidence_is_refused_until_it_is_fitted_anew(learned
     assert read_fitted(model) is not None
 
 
-def test_a_model_that_finds_nothing_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_finds_nothing_is_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.save_training(tmp_path)
     network = tiny.network()
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_a_model_that_finds_nothing_is_left_as_it_is(tmp_path: Path, capsys: pyt
 
 
 def test_what_cannot_be_used_is_one_line(learned: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # of all commands that look at a model on gold documents; it was a traceback
+    # Cause: all commands that test a model on gold documents ended with a traceback.
     corpus, mesh = learned / "corpus.parquet", learned / "entities/tiny.parquet"
     command = [str(learned), "--corpus", str(corpus), "--mesh", str(mesh), "--splits", "tiny/test"]
     for run in (main, evaluate, ablation):

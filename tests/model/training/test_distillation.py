@@ -1,4 +1,4 @@
-"""Sentences that models have tagged: what is kept of them, and what is learnt from them."""
+"""Sentences tagged by models: the stored probabilities, and learning from them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read(path: Path, *, tokens: int = 1024) -> Silver:
     return read_silver(path, tags=TAGS, tokenizer=tiny.tokenizer(), tokens=tokens, seed=0)
 
 
-def test_what_is_kept_is_the_mean_of_what_the_models_think() -> None:
+def test_the_mean_probabilities_of_the_models_are_stored() -> None:
     models = [tiny.network(), other_network()]
     alone = [tag_windows([model], windows(), padding=0) for model in models]
     together = tag_windows(models, windows(), padding=0, tokens=20)
@@ -81,7 +81,7 @@ def test_it_reads_back_as_it_was_written(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
-def test_probabilities_stand_at_the_first_piece_of_their_word(tmp_path: Path) -> None:
+def test_probabilities_are_at_the_first_piece_of_their_word(tmp_path: Path) -> None:
     tagged = tag_windows([tiny.network()], windows(), padding=0)
     batch = read(write(tmp_path / "silver.parquet", tagged)).batch(0)
     assert batch.ids.shape == batch.mask.shape == batch.probabilities.shape[:2]
@@ -119,7 +119,7 @@ def test_the_losses_of_its_parts_add_up_to_that_of_a_batch(tmp_path: Path, parts
     assert summed == pytest.approx(float(whole), abs=1e-5)
 
 
-def test_no_model_is_nearer_to_the_teacher_than_itself(tmp_path: Path) -> None:
+def test_the_loss_is_smallest_for_the_teacher_itself(tmp_path: Path) -> None:
     teacher = tiny.network()
     tagged = tag_windows([teacher], windows(), padding=0)
     batch = read(write(tmp_path / "silver.parquet", tagged)).batch(0)
@@ -145,13 +145,13 @@ def test_without_any_word_there_is_no_loss() -> None:
         (silver_table(windows(), [np.ones((len(w.first), 5)) for w in windows()]), "by models of other tags"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_learnt_from_is_one_line(tmp_path: Path, table: pa.Table, message: str) -> None:
+def test_unusable_tagged_sentences_are_one_line(tmp_path: Path, table: pa.Table, message: str) -> None:
     pq.write_table(table, tmp_path / "silver.parquet")
     with pytest.raises(RecipeError, match=f"silver.parquet: .*{message}"):
         read(tmp_path / "silver.parquet")
 
 
-def test_word_pieces_of_another_vocabulary_as_large_are_no_one_elses(tmp_path: Path) -> None:
+def test_an_equally_large_but_different_word_piece_vocabulary_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "silver.parquet", tag_windows([tiny.network()], windows(), padding=0))
     tiny.tokenizer().save_pretrained(tmp_path)
     content = (tmp_path / "tokenizer.json").read_text()
@@ -162,7 +162,7 @@ def test_word_pieces_of_another_vocabulary_as_large_are_no_one_elses(tmp_path: P
         read_silver(tmp_path / "silver.parquet", tags=TAGS, tokenizer=other, tokens=64, seed=0)
 
 
-def test_no_parquet_file_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "silver.parquet").write_text("text")
     with pytest.raises(RecipeError, match=r"silver.parquet: cannot be read as tagged sentences: .*$") as raised:
         read(tmp_path / "silver.parquet")

@@ -40,7 +40,7 @@ def test_mention_loss_balances_positives_and_negatives_and_skips_the_unknown() -
     assert mention_loss(logits, contained, known).item() == pytest.approx((math.log(2) + negative) / 2, rel=1e-5)
 
 
-def test_candidate_loss_is_content_with_any_right_concept() -> None:
+def test_candidate_loss_accepts_any_correct_concept() -> None:
     scores = torch.log(torch.tensor([[0.1, 0.2, 0.7]]))
     right = torch.tensor([[True, True, False]])
     assert candidate_loss(scores, right).item() == pytest.approx(-math.log(0.3))

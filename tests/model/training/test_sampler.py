@@ -1,4 +1,4 @@
-"""Which sentences an epoch reads, and what they give no evidence about."""
+"""Which sentences an epoch reads, and which labels are masked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def samples() -> list[Sample]:
     return make_samples(tiny.gold(), tokenizer=tiny.tokenizer(), vocabulary=tiny.vocabulary())
 
 
-def test_an_epoch_has_a_share_of_the_auxiliary_sentences_and_the_next_one_the_next() -> None:
+def test_an_epoch_reads_a_share_of_the_auxiliary_sentences_and_the_next_one_continues() -> None:
     others = [replace(sample, split="aux/train") for sample in samples() * 4]
     made = Sampler(
         [*samples(), *others], vocabulary=tiny.vocabulary(), tokenizer=tiny.tokenizer(), tags=TAGS,

@@ -24,7 +24,7 @@ def test_a_sentence_becomes_one_sample_with_its_mentions_and_concepts() -> None:
     assert sorted(found) == [(0, 1, "Chemical", ["D006"]), (2, 4, "Disease", ["D004"]), (5, 6, "Disease", ["D005"])]
 
 
-def test_gold_tags_are_the_only_ones_allowed_where_both_types_are_annotated() -> None:
+def test_only_gold_tags_are_allowed_if_both_types_are_annotated() -> None:
     [batch] = sampler(samples()[2:3], random_negatives=2).epoch(0)
     first = samples()[2].window.first
     allowed = [[TAGS[at] for at in np.flatnonzero(row)] for row in batch.allowed[0, first].numpy()]
@@ -79,7 +79,7 @@ def test_an_epoch_holds_every_sentence_once_and_epochs_differ() -> None:
     assert names[0] == [batch.name_ids.tolist() for batch in made.epoch(0)]
 
 
-def test_an_epoch_can_be_entered_in_the_middle() -> None:
+def test_an_epoch_can_be_resumed_in_the_middle() -> None:
     made = sampler(samples(), tokens=24)
     whole = [batch.ids.tolist() for batch in made.epoch(0)]
     assert [batch.ids.tolist() for batch in made.epoch(0, skip=2)] == whole[2:]

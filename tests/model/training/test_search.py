@@ -1,4 +1,4 @@
-"""A search on a tiny model: three trials, one of them killed; and what is wrong with a search."""
+"""A search on a tiny model: three trials, one of them killed; and errors of a search."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recipe(**options: object) -> Recipe:
     return Recipe(encoder="encoder", **settings)  # type: ignore[arg-type]
 
 
-def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path: Path) -> None:
+def test_a_killed_search_resumes_and_finds_the_best(data: Path, tmp_path: Path) -> None:
     trained: list[tuple[str, Recipe]] = []
     lines: list[str] = []
     killed = False
@@ -80,7 +80,7 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_best(data: Path, tmp_path
         search(recipe(seed=1), SPACE, trials=3, output=tmp_path / "out", data=DATA, train_trial=train_trial)
 
 
-def test_a_trial_behind_the_median_is_ended_early_and_one_that_fails_counts(tmp_path: Path) -> None:
+def test_a_trial_below_the_median_is_stopped_early_and_a_failed_one_counts(tmp_path: Path) -> None:
     scores = iter([0.8, 0.8, 0.8, 0.8, 0.1, 0.9])
     lines: list[str] = []
 
@@ -121,7 +121,7 @@ def test_a_search_without_dev_or_without_optuna_is_an_error(tmp_path: Path, monk
 
 
 def test_a_trial_that_lacks_the_extra_is_resumed_when_it_is_installed(tmp_path: Path) -> None:
-    """It counted as a failed trial, so that the same command never tried again."""
+    """Cause: it counted as a failed trial, so the same command never tried again."""
     folders: list[str] = []
 
     def train_trial(drawn: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
@@ -166,7 +166,7 @@ def test_a_mistake_in_a_space_is_one_line(table: dict[str, object], message: str
         read_space(table)
 
 
-def test_a_search_goes_on_with_the_same_data_alone(data: Path, tmp_path: Path) -> None:
+def test_a_search_continues_only_with_the_same_data(data: Path, tmp_path: Path) -> None:
     def train_trial(drawn: Recipe, folder: Path, after_epoch: AfterEpoch) -> Trained:
         return Trained(folder, (0.5,), finished=True)
 

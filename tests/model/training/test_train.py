@@ -72,7 +72,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def same(first: Path, second: Path) -> bool:
-    """Return whether two trainings came to the same weights, over the same curves."""
+    """Return whether two trainings have the same weights and curves."""
     one, other = weights(first), weights(second)
     curves = [name for name in ("loss.jsonl", "dev.jsonl") if (first / name).exists()]
     return set(one) == set(other) and all(
@@ -193,7 +193,7 @@ def test_the_weights_of_the_best_epoch_on_dev_are_kept(data: Path, tmp_path: Pat
     assert score_spans(model, dev).f1 == pytest.approx(trained.dev_f1[best], abs=1e-4)
 
 
-def test_training_that_gains_nothing_on_dev_ends_early(data: Path, tmp_path: Path) -> None:
+def test_training_without_gain_on_dev_ends_early(data: Path, tmp_path: Path) -> None:
     still = recipe(data, dev=("tiny/dev",), epochs=9, patience=2, encoder_rate=0.0, head_rate=0.0)
     assert len(run(data, tmp_path / "model", made=still).dev_f1) == 3
 
@@ -220,7 +220,9 @@ def test_a_batch_too_big_for_the_memory_is_halved_with_the_same_result(
     assert curves[0] == pytest.approx(curves[1], abs=2e-4)
 
 
-def test_memory_that_no_halving_mends_is_an_error(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_for_one_sentence_is_an_error(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(*arguments: object, **options: object) -> object:
         raise torch.OutOfMemoryError("out of memory")
 
@@ -229,7 +231,7 @@ def test_memory_that_no_halving_mends_is_an_error(data: Path, tmp_path: Path, mo
         run(data, tmp_path / "model")
 
 
-def test_frozen_embeddings_stay_as_they_were(data: Path, tmp_path: Path) -> None:
+def test_frozen_embeddings_do_not_change(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "model", made=recipe(data, freeze_embeddings=True))
     before = load_file(data / "encoder" / "model.safetensors")
     after = weights(tmp_path / "model")
@@ -238,16 +240,16 @@ def test_frozen_embeddings_stay_as_they_were(data: Path, tmp_path: Path) -> None
     assert not torch.equal(after["encoder.embeddings.LayerNorm.weight"], before["embeddings.LayerNorm.weight"].half())
 
 
-def test_an_output_of_another_recipe_is_left_alone(data: Path, tmp_path: Path) -> None:
+def test_an_output_of_another_recipe_is_not_overwritten(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "model", stop_after=1)
-    with pytest.raises(RecipeError, match="holds a training with epochs 3, and this one has 4; choose another"):
+    with pytest.raises(RecipeError, match="holds a training with epochs 3, but this one has 4; choose another"):
         run(data, tmp_path / "model", made=recipe(data, epochs=4))
     run(data, tmp_path / "model")
-    with pytest.raises(RecipeError, match="holds a training with seed 0, and this one has 7"):
+    with pytest.raises(RecipeError, match="holds a training with seed 0, but this one has 7"):
         run(data, tmp_path / "model", made=recipe(data, seed=7))
     lines = list[str]()
     assert run(data, tmp_path / "model", log=lines.append).finished
-    assert lines == [f"{tmp_path / 'model'} is trained already"]
+    assert lines == [f"{tmp_path / 'model'} is already trained"]
 
 
 def test_a_model_of_ours_is_an_encoder_too(data: Path, tmp_path: Path) -> None:
@@ -257,14 +259,14 @@ def test_a_model_of_ours_is_an_encoder_too(data: Path, tmp_path: Path) -> None:
     assert "mid_head.weight" in weights(tmp_path / "second")
 
 
-def test_what_is_no_encoder_is_one_line(data: Path, tmp_path: Path) -> None:
+def test_an_invalid_encoder_is_one_line(data: Path, tmp_path: Path) -> None:
     (data / "empty").mkdir(exist_ok=True)
     with pytest.raises(RecipeError, match=r"^encoder empty: expected a folder, a folder of an installed package"):
         run(data, tmp_path / "model", made=recipe(data, encoder="empty"))
 
 
-def test_a_tokenizer_that_is_not_the_encoders_is_none(data: Path, tmp_path: Path) -> None:
-    # transformers makes up a tokenizer of five pieces where there is none, and every word was unknown
+def test_a_tokenizer_that_is_not_the_encoders_is_refused(data: Path, tmp_path: Path) -> None:
+    # Cause: transformers makes a tokenizer of five pieces if there is none, so every word was unknown.
     tiny.encoder(hidden=32).save_pretrained(data / "bare")
     pieces = len(tiny.tokenizer())
     with pytest.raises(RecipeError, match=f"^encoder bare: found a tokenizer of 5 word pieces, .* of {pieces}$"):
@@ -281,7 +283,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(data: Path, tmp_path: Path, mo
 
     def away(url: str) -> None:
         asked.append(url)
-        raise RuntimeError("no route to it")  # as clients have errors of their own
+        raise RuntimeError("no route to it")  # HTTP clients raise errors of various types
 
     monkeypatch.setattr(encoders, "get_hf_file_metadata", away)
     monkeypatch.setattr(encoders, "try_to_load_from_cache", lambda name, file: None)
@@ -364,7 +366,7 @@ def test_a_corpus_without_a_word_is_an_error(data: Path, tmp_path: Path) -> None
         )  # fmt: skip
 
 
-def test_a_table_that_is_no_vocabulary_is_an_error(data: Path, tmp_path: Path) -> None:
+def test_a_table_that_is_not_a_vocabulary_is_an_error(data: Path, tmp_path: Path) -> None:
     reason = "no column mesh_id, names, .*; expected an entities table"
     with pytest.raises(RecipeError, match=rf"^\S*corpus\.parquet: cannot be read as an entities table: {reason}"):
         train(recipe(data), corpus=data / "corpus.parquet", mesh=data / "corpus.parquet", output=tmp_path, folder=data)

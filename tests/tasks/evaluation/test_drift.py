@@ -1,4 +1,4 @@
-"""Whether a night is like those before it, as a function of figures; what is reported once."""
+"""Drift as a function of figures, and news that are reported once."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def test_each_figure_has_its_limit(tonight: Night, drifted: list[str]) -> None:
     assert drift(tonight, BEFORE).drifted == drifted
 
 
-def test_what_varies_anyway_raises_no_alarm() -> None:
+def test_normal_variation_raises_no_alarm() -> None:
     wild = [replace(USUAL, mentions=mentions, linked=mentions * 9 // 10) for mentions in (40_000, 80_000, 120_000) * 3]
     assert drift(replace(USUAL, mentions=150_000, linked=135_000), wild).drifted == []
 
 
-def test_a_few_nights_say_nothing_and_old_ones_are_forgotten() -> None:
+def test_few_nights_are_not_compared_and_old_ones_are_ignored() -> None:
     assert drift(replace(USUAL, documents=1), BEFORE[:6]).figures == ()
     old = [replace(USUAL, documents=10) for _ in range(50)]
     assert drift(USUAL, [*old, *BEFORE], limits=DriftLimits(nights=8)).drifted == []
@@ -93,7 +93,7 @@ def test_news_are_reported_once(tmp_path: Path) -> None:
         read_news(home)
 
 
-def test_a_version_that_was_linked_before_is_no_news(tmp_path: Path) -> None:
+def test_a_version_linked_before_is_not_news(tmp_path: Path) -> None:
     """Cause: after a new version was imported and linked, the event announced the previous one."""
     home = Home(tmp_path)
     add_vocabulary(home)
@@ -102,7 +102,7 @@ def test_a_version_that_was_linked_before_is_no_news(tmp_path: Path) -> None:
     assert read_news(home) == News()
 
 
-def test_the_version_that_is_shown_is_no_news(tmp_path: Path) -> None:
+def test_the_current_version_is_not_news(tmp_path: Path) -> None:
     home, source = Home(tmp_path), key("pubmed21n0001.xml", "1")
     add_vocabulary(home)
     add_source(home, source, [document(0, "1")])

@@ -1,4 +1,4 @@
-"""The gate: what a challenger has to reach, as a function of counts and figures."""
+"""The promotion gate as a function of counts and figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GOOD = Smoke(documents=26, mentions=900, concepts=300)
 
 
 def counts(right: int, *, slices: dict[str, int] | None = None, protocol: str = "document") -> Counts:
-    """Ten pairs in each of 100 documents, of which so many are right, in all and by slice; a miss is also an extra."""
+    """Ten pairs in each of 100 documents, some of them correct, in total and by slice; a miss is also an extra."""
     found = {}
     for name, number in {"all": right, **(slices or {})}.items():
         row = (number, 10 - number, 10 - number)
@@ -57,7 +57,7 @@ def reasons(found: tuple[Check, ...]) -> list[str | None]:
     return [check.reason for check in found if not check.passed]
 
 
-def test_as_good_passes_and_everything_looked_at_is_reported() -> None:
+def test_an_equal_challenger_passes_and_every_check_is_reported() -> None:
     slices = {"string unseen": 5, "concept unseen": 5, "abbreviation": 5, "composite": 5}
     found = checks(counts(7, slices=slices), counts(7, slices=slices))
     assert reasons(found) == []
@@ -73,20 +73,20 @@ def test_as_good_passes_and_everything_looked_at_is_reported() -> None:
     ]
 
 
-def test_a_worse_one_is_refused_with_figures() -> None:
+def test_a_worse_challenger_is_refused_with_figures() -> None:
     assert reasons(checks(counts(7), counts(6))) == [
-        "document F1: 70.0 -> 60.0, and may be worse by 10.0, margin 1.0",
+        "document F1: 70.0 -> 60.0, possibly worse by 10.0, margin 1.0",
         "document F1, ncbi/dev Disease: 70.0 -> 60.0, margin 2.0",
     ]
     assert reasons(checks(counts(7), counts(6), margins=Margins(document=0.11, entity_type=0.11))) == []
 
 
-def test_one_that_may_be_worse_is_refused_though_it_may_be_better() -> None:
+def test_a_challenger_that_is_possibly_worse_is_refused() -> None:
     champion, challenger = counts(5), counts(5)
     (cell,) = challenger
     challenger[cell][:50] = (9, 1, 1)
     challenger[cell][50:] = (1, 9, 9)
-    assert reasons(checks(champion, challenger)) == ["document F1: 50.0 -> 50.0, and may be worse by 8.0, margin 1.0"]
+    assert reasons(checks(champion, challenger)) == ["document F1: 50.0 -> 50.0, possibly worse by 8.0, margin 1.0"]
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_real_text_has_to_be_annotated(smoke: Smoke, reason: str) -> None:
     assert reasons(checks(counts(7), counts(8), smoke=smoke)) == [reason]
 
 
-def test_a_slow_one_is_refused() -> None:
+def test_a_slow_challenger_is_refused() -> None:
     assert reasons(checks(counts(7), counts(8), speed=0.79)) == [
-        "documents a second: 10.0 -> 7.9, at least 80 % of the champion's are wanted"
+        "documents a second: 10.0 -> 7.9, expected at least 80 % of the champion's"
     ]
 
 
-def test_nothing_to_compare_by_is_reported() -> None:
+def test_a_missing_protocol_is_reported() -> None:
     with pytest.raises(InputError, match="the gate needs the protocol document"):
         checks(counts(7, protocol="ner"), counts(7, protocol="ner"))
 
@@ -153,7 +153,7 @@ def test_the_sample_is_annotated_as_a_run_would(
     assert annotate_sample(cascade, sample).fault == "4 documents could not be read"
 
 
-def test_throughput_is_the_best_of_rounds_in_turns(cascade: Cascade, sample: Path) -> None:
+def test_throughput_is_the_best_of_alternating_rounds(cascade: Cascade, sample: Path) -> None:
     texts = sample_texts(sample)
     assert len(texts) == 4
     ticks = iter([0, 0, 0, 2, 0, 4, 0, 1, 0, 8])  # the warm-up first

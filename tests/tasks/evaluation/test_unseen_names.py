@@ -43,7 +43,7 @@ def test_an_abbreviation_counts_only_with_the_meaning_that_the_document_gives_it
     assert {mention.concepts for mention in chosen[0].mentions} == {("D011085", "184700")}
 
 
-def test_a_concept_of_the_same_preferred_name_is_right() -> None:
+def test_a_concept_with_the_same_preferred_name_is_correct() -> None:
     chosen = unseen_passages("text", [_document(1, "PCOS and COVID-19.")], vocabulary=VOCABULARY, named=frozenset())
     found = [Mention(0, 4, "PCOS", "Disease", 0, 0.9, "D011085"), Mention(9, 17, "COVID-19", "Disease", 0, 0.9)]
     counts, missed = recall_of(chosen, [found])

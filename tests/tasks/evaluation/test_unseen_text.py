@@ -1,4 +1,4 @@
-"""Text without gold: what is learned from, and what is held out."""
+"""Text without gold: the part to learn from, and the part that is held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of fetching share: hasty patience, files of random bytes, what was fetched and what is seen of it."""
+"""Shared by the tests of fetching: short time limits, files of random bytes, fetched and visible files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fetch(site: Site, folder: Path, **options: object) -> list[FileOutcome]:
 
 
 def shown(folder: Path) -> dict[str, bytes]:
-    """What a reader of the folder sees."""
+    """The files that a reader of the folder sees."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 

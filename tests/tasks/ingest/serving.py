@@ -15,7 +15,7 @@ Fault = Callable[["Handler", bytes], None]
 
 @dataclass
 class Site:
-    """What a server shows under /dumps/. `faults` of a file answer one request each, in order."""
+    """The content of a server under /dumps/. `faults` of a file answer one request each, in order."""
 
     url: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -119,7 +119,7 @@ def serving() -> Iterator[Site]:
 
 
 def dropped(after: int) -> Fault:
-    """Closes the connection after so many bytes of all that it announced."""
+    """Close the connection after some of the announced bytes."""
     return lambda handler, content: handler.send(
         200, content[:after], length=len(content), ETag=handler.etag("", content)
     )

@@ -84,9 +84,9 @@ def test_a_disk_that_would_be_full_is_left_free(site: Site, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("headers", "reason"),
-    [(False, "the server sends less than 10,000 bytes a second (tried 2 times)"), (True, None)],
+    [(False, "the server sends less than 10,000 bytes per second (tried 2 times)"), (True, None)],
 )
-def test_one_byte_at_a_time_ends(
+def test_sending_one_byte_at_a_time_is_stopped(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, headers: bool, reason: str | None
 ) -> None:
     monkeypatch.setattr("e2emern.tasks.ingest.http._CONNECT", 0.2)
@@ -97,10 +97,10 @@ def test_one_byte_at_a_time_ends(
     assert outcome == FileOutcome(ONE, "failed", reason=reason or "no answer within 0.3 s (tried 2 times)")
     site.faults["listing"] = [drip(headers=False)] * 2
     (outcome,) = ingest([site.url], tmp_path, retry_policy=hasty)
-    assert outcome.reason == "the server sends less than 10,000 bytes a second (tried 2 times)"
+    assert outcome.reason == "the server sends less than 10,000 bytes per second (tried 2 times)"
 
 
-def test_what_ends_with_the_connection_must_show_its_end(site: Site, tmp_path: Path) -> None:
+def test_a_body_that_ends_with_the_connection_must_be_complete(site: Site, tmp_path: Path) -> None:
     files = {"whole.xml": XML, "cut.xml": XML[:-3], "cut.xml.gz": gzip.compress(XML)[:-9], "some.json": b'{"a": 1}'}
     for name, content in files.items():
         site.add(name, content, md5=False)
@@ -113,14 +113,15 @@ def test_what_ends_with_the_connection_must_show_its_end(site: Site, tmp_path: P
     )
     assert reasons["cut.xml.gz"].startswith("gzip damaged after ")
     assert reasons["some.json"] == (
-        "the server gives neither a length nor an MD5, so a cut file could not be found; refused (fetched 2 times)"
+        "the server gives neither a length nor an MD5, so a truncated file could not be detected; refused "
+        "(fetched 2 times)"
     )
     site.add("some.json", files["some.json"])
     site.faults["some.json"] = [until_closed]
     assert ("some.json", "fetched") in outcomes_by_name(fetch(site, tmp_path, pattern="*"))
 
 
-def test_a_body_in_chunks_shows_its_end(site: Site, tmp_path: Path) -> None:
+def test_a_chunked_body_has_a_detectable_end(site: Site, tmp_path: Path) -> None:
     def chunked(*, cut: bool) -> Fault:
         def answer(handler: Handler, content: bytes) -> None:
             handler.protocol_version = "HTTP/1.1"

@@ -58,7 +58,7 @@ def test_a_file_that_was_deleted_or_altered_here_is_fetched_again(site: Site, tm
     assert shown(tmp_path) == contents
 
 
-def test_a_server_that_knows_no_conditions_sends_nothing_twice(site: Site, tmp_path: Path) -> None:
+def test_nothing_is_fetched_twice_from_a_server_without_conditional_requests(site: Site, tmp_path: Path) -> None:
     site.add(ONE, packed(1))
     fetch(site, tmp_path)
     before = (tmp_path / ONE).stat()
@@ -112,7 +112,7 @@ def test_a_wrong_md5_is_reported_and_the_old_file_stays(site: Site, tmp_path: Pa
         (b"MD5(other)= " + b"0" * 32, f"{ONE}.md5 is about 'other', expected {ONE}"),
     ],
 )
-def test_an_md5_that_is_none(site: Site, tmp_path: Path, companion: bytes, reason: str) -> None:
+def test_an_invalid_md5(site: Site, tmp_path: Path, companion: bytes, reason: str) -> None:
     site.add(ONE, packed(1))
     right = site.files[f"{ONE}.md5"]
     site.files[f"{ONE}.md5"] = companion
@@ -130,7 +130,7 @@ def test_md5sums_own_form(site: Site, tmp_path: Path) -> None:
 
 
 def test_an_md5_that_comes_in_pieces(site: Site, tmp_path: Path) -> None:
-    """One read gives what one segment brought; the second is sent when the first has long been read."""
+    """One read returns one segment; the second is sent long after the first was read."""
     for name in (ONE, TWO):
         site.add(name, packed(1))
     begun, read = threading.Event(), threading.Event()
@@ -170,7 +170,7 @@ def test_without_validators_the_content_decides(site: Site, tmp_path: Path) -> N
     assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "unchanged")]
 
 
-def test_a_busy_server_is_asked_again_when_it_wants(site: Site, tmp_path: Path) -> None:
+def test_a_busy_server_is_retried_after_the_delay_it_asks_for(site: Site, tmp_path: Path) -> None:
     site.add(ONE, packed(1))
     site.faults["listing"] = [unavailable()]
     site.faults[ONE] = [unavailable(Retry_After="1"), unavailable(Retry_After=formatdate(0, usegmt=True))]
@@ -180,14 +180,14 @@ def test_a_busy_server_is_asked_again_when_it_wants(site: Site, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("wish", ["Â²", "Wed, 21 Oct 2099 07:28:00 +99999999999999"])
-def test_a_wish_that_is_no_time_is_passed_over(site: Site, tmp_path: Path, wish: str) -> None:
-    """A superscript two in UTF-8, which `isdigit` takes for a digit, and a time zone beyond what C counts."""
+def test_an_invalid_retry_after_is_ignored(site: Site, tmp_path: Path, wish: str) -> None:
+    """A superscript two in UTF-8, which `isdigit` accepts as a digit, and a time zone beyond the range of C."""
     site.add(ONE, packed(1))
     site.faults[ONE] = [unavailable(Retry_After=wish)]
     assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched")]
 
 
-def test_patience_ends(site: Site, tmp_path: Path) -> None:
+def test_retries_are_limited(site: Site, tmp_path: Path) -> None:
     site.add(ONE, packed(1))
     site.add(TWO, packed(2))
     site.faults[ONE] = [unavailable() for _ in range(9)]
@@ -208,7 +208,7 @@ def test_two_requests_at_a_time_at_most(site: Site, tmp_path: Path) -> None:
     assert site.busiest <= 2
 
 
-def test_one_name_from_two_sources(site: Site, tmp_path: Path) -> None:
+def test_the_same_name_in_two_sources(site: Site, tmp_path: Path) -> None:
     site.add(ONE, packed(1))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / ONE).write_bytes(packed(2))
@@ -276,7 +276,7 @@ def test_a_check_of_a_folder(tmp_path: Path) -> None:
     os.utime(source / ONE, (1, 1))
     assert ingest([str(source)], dumps, check=True) == [
         FileOutcome(ONE, "failed", reason="changed since it was copied"),
-        FileOutcome(TWO, "failed", reason="there, but not copied"),
+        FileOutcome(TWO, "failed", reason="listed, but not copied"),
     ]
     assert shown(dumps).keys() == {ONE}
 
@@ -291,7 +291,7 @@ def test_gaps_in_the_numbers_of_pubmed_files(tmp_path: Path) -> None:
     annotated.parent.mkdir()
     annotated.touch()
     assert find_gaps(home) == [
-        f"{names}: missing between the files that are there; fetch with e2emern ingest, then annotate"
+        f"{names}: missing between the existing files; fetch with e2emern ingest, then annotate"
         for names in ("pubmed26n0002", "pubmed26n0004 to pubmed26n1273")
     ]
 
@@ -303,7 +303,7 @@ INGEST = (
 
 
 def test_killed_while_it_fetches(site: Site, tmp_path: Path) -> None:
-    """The server sends a half and holds on until the process is killed; the next run asks for the other half only."""
+    """The server sends one half and waits until the process is killed; the next run only requests the other half."""
     content = packed(1, size=4_000_000)
     site.add(ONE, content)
     sent, killed = threading.Event(), threading.Event()
@@ -331,8 +331,8 @@ def test_killed_while_it_fetches(site: Site, tmp_path: Path) -> None:
     assert int(site.requests(ONE)[1]["Range"].removeprefix("bytes=").removesuffix("-")) >= 1_000_000
 
 
-def test_killed_before_the_file_has_its_name(site: Site, tmp_path: Path) -> None:
-    """The process dies between the record and the renaming: the whole part is there, and nothing is fetched again."""
+def test_killed_before_the_file_is_renamed(site: Site, tmp_path: Path) -> None:
+    """The process dies between record and renaming: the partial file is complete, and nothing is fetched again."""
     content = packed(1)
     site.add(ONE, content)
     dying = (

@@ -1,4 +1,4 @@
-"""Listings of servers: which links are files, and what a server may name, lead to or leave out."""
+"""Listings of servers: which links are files, and which names and redirects are refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_redirect_is_not_followed(site: Site, tmp_path: Path) -> None:
     site.faults[ONE] = [lambda handler, content: handler.send(302, b"", Location="http://evil.example/")]
     (outcome,) = fetch(site, tmp_path)
     assert outcome.reason == (
-        "the server answers 302 Found and leads to 'http://evil.example/'; name that address instead"
+        "the server answers 302 Found and redirects to 'http://evil.example/'; name that address instead"
     )
     site.faults["listing"] = [lambda handler, content: handler.send(301, b"", Location="https://secure.example/")]
     (outcome,) = fetch(site, tmp_path)
@@ -91,7 +91,7 @@ def test_links_are_read_as_a_browser_reads_them(site: Site, tmp_path: Path) -> N
     assert outcomes_by_name(fetch(site, tmp_path)) == [(ONE, "fetched"), (TWO, "fetched"), ("three.xml.gz", "fetched")]
 
 
-def test_sources_that_cannot_be_listed_stop_no_other(site: Site, tmp_path: Path) -> None:
+def test_an_unlistable_source_does_not_stop_others(site: Site, tmp_path: Path) -> None:
     site.add(ONE, packed(1))
     (tmp_path / "empty").mkdir()
     bad = [
@@ -116,7 +116,7 @@ def test_sources_that_cannot_be_listed_stop_no_other(site: Site, tmp_path: Path)
         "expected the address of a folder, such as https://host/folder/",
         "cannot be listed (No such file or directory)",
         "no file matches *.xml.gz",
-        "is the folder that is fetched into; annotate it as it is",
+        "is the download folder itself; annotate it directly",
         "expected a folder, or an http or https address of one",
         "Invalid IPv6 URL",
         "Port could not be cast to integer value as '80a'",

@@ -10,7 +10,7 @@ from tests.tasks.ingest.fetching import ONE, fetch, outcomes_by_name, packed, sh
 from tests.tasks.ingest.serving import Handler, Site, dropped
 
 
-def test_what_was_dropped_goes_on_where_it_ended(site: Site, tmp_path: Path) -> None:
+def test_a_dropped_transfer_resumes_where_it_ended(site: Site, tmp_path: Path) -> None:
     content = packed(1)
     site.add(ONE, content)
     site.faults[ONE] = [dropped(100_000)]
@@ -23,7 +23,7 @@ def test_what_was_dropped_goes_on_where_it_ended(site: Site, tmp_path: Path) -> 
     assert second["If-Range"].startswith('"')
 
 
-def test_a_server_without_ranges_begins_anew(site: Site, tmp_path: Path) -> None:
+def test_a_transfer_without_ranges_restarts(site: Site, tmp_path: Path) -> None:
     content = packed(1)
     site.add(ONE, content)
 
@@ -35,7 +35,7 @@ def test_a_server_without_ranges_begins_anew(site: Site, tmp_path: Path) -> None
     assert shown(tmp_path) == {ONE: content}
 
 
-def test_a_file_that_changed_between_two_parts_begins_anew(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_changed_between_two_parts_is_restarted(site: Site, tmp_path: Path) -> None:
     old, new = packed(1), packed(2)
     site.add(ONE, old)
 
@@ -51,7 +51,7 @@ def test_a_file_that_changed_between_two_parts_begins_anew(site: Site, tmp_path:
 @pytest.mark.parametrize(
     "sent_range", ["bytes 0-9/10", "bytes 100000-1/2", "nonsense", "", f"bytes {'1' * 5000}-9/9"], ids=range(5)
 )
-def test_a_part_of_something_else_is_not_put_together(site: Site, tmp_path: Path, sent_range: str) -> None:
+def test_parts_of_different_files_are_not_joined(site: Site, tmp_path: Path, sent_range: str) -> None:
     content = packed(1)
     site.add(ONE, content)
 
@@ -63,7 +63,7 @@ def test_a_part_of_something_else_is_not_put_together(site: Site, tmp_path: Path
     assert shown(tmp_path) == {ONE: content}
 
 
-def test_a_part_with_another_tag_is_not_put_together(site: Site, tmp_path: Path) -> None:
+def test_parts_with_different_tags_are_not_joined(site: Site, tmp_path: Path) -> None:
     content = packed(1)
     site.add(ONE, content)
 
@@ -77,7 +77,7 @@ def test_a_part_with_another_tag_is_not_put_together(site: Site, tmp_path: Path)
     assert shown(tmp_path) == {ONE: content}
 
 
-def test_a_length_that_is_a_lie(site: Site, tmp_path: Path) -> None:
+def test_a_wrong_content_length(site: Site, tmp_path: Path) -> None:
     content = packed(1)
     site.add(ONE, content)
 

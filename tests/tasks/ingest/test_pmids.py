@@ -1,4 +1,4 @@
-"""PMIDs are fetched in batches from a server like NCBI's, within its limits, and none is asked for twice."""
+"""PMIDs are fetched in batches from a server like NCBI's, within its limits, and none is requested twice."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_missing_pmids_are_failures(ncbi: Ncbi, tmp_path: Path) -> None:
     assert [type(one) for one in parse(file)] == [Failure]
 
 
-def test_transient_answers_are_tried_again(ncbi: Ncbi, tmp_path: Path) -> None:
+def test_transient_errors_are_retried(ncbi: Ncbi, tmp_path: Path) -> None:
     ncbi.answers = [(429, b'{"error":"API rate limit exceeded"}', {"Retry-After": "0"}), (502, b"", {})]
     files, problems = fetch(ncbi, tmp_path, [1])
     assert (len(files), problems, len(ncbi.asked)) == (1, {}, 3)
@@ -83,7 +83,7 @@ def test_transient_answers_are_tried_again(ncbi: Ncbi, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_batch_that_fails_stops_no_other(
+def test_a_failed_batch_does_not_stop_others(
     ncbi: Ncbi,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -100,7 +100,7 @@ def test_a_batch_that_fails_stops_no_other(
     assert fetch(ncbi, tmp_path, [1, 2])[1] == {}
 
 
-def test_what_cannot_be_asked(tmp_path: Path) -> None:
+def test_invalid_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="password"):
         fetch_pmids([1], tmp_path, eutils=Eutils(url="http://user:word@127.0.0.1/"))
     _, problems = fetch_pmids([1], tmp_path, eutils=Eutils(url="http://127.0.0.1:1/", retry_policy=QUICK))

@@ -36,7 +36,7 @@ SUPP = supplements(
 
 
 def imported(folder: Path, **files: str) -> tuple[Imported, dict[str, dict[str, object]]]:
-    """What importing files of these contents into a home gives, and the rows of its entities by id."""
+    """The result of importing files with these contents into a home, and the rows of its entities by id."""
     paths = []
     for name, content in files.items():
         paths.append(folder / name)
@@ -158,7 +158,7 @@ def test_bad_records_are_failures_and_the_others_are_imported(tmp_path: Path) ->
         ("desc.xml", 3, "line 6", "D000004", "tree number 'C4x', expected one such as C04.588"),
         ("desc.xml", 5, "line 8", None, "no identifier"),
         ("supp.xml", 0, "line 3", "C000001",
-         "mapped to D000009, which no source has; import the descriptors of its year with it"),
+         "mapped to D000009, which no source has; also import the descriptors of its year"),
         ("supp.xml", 1, "line 5", "C000002", "identifier 'D1', expected one such as D000001"),
         ("ctd.tsv", 0, "line 5", "D000001", "found 10 cells, expected 9"),
         ("ctd.tsv", 1, "line 6", "MESH:Q1", "DiseaseID 'MESH:Q1', expected one such as MESH:D000001 or OMIM:100100"),
@@ -189,7 +189,7 @@ def test_compact_tables(tmp_path: Path) -> None:
         ("C1", "Rare tumor", ["Rare tumor"], ["preferred"], "Disease", [], "supplementary", ["D009369", "D2"],
          ["114480"], "2030"),
         ("D009369", "Neoplasms", ["Neoplasms", "Tumors"], ["preferred", "entry"], "Disease", ["C04"], "descriptor", [],
-         [], "2030"),  # the number of the root, which the records left out
+         [], "2030"),  # the number of the root, missing in the records
     ]  # fmt: skip
     (tmp_path / "records.tsv").write_text("mesh_id\tkind\n")
     with pytest.raises(InputError, match="records lacks the columns record_type"):
@@ -204,7 +204,7 @@ def test_compact_tables(tmp_path: Path) -> None:
 
 
 def test_replaced_ids_are_one_concept(tmp_path: Path) -> None:
-    """The successor gets names and ids of what it replaces; a successor that is missing changes nothing."""
+    """The successor gets names and ids of the concepts that it replaces; a missing successor changes nothing."""
     desc = descriptors(descriptor("D000068698", "Tenofovir", ["D02.705"], ("Viread", "N")))
     supp = supplements(
         supplementary("C096918", "tenofovir", ["D000225"], ("9-PMPA", "N")),
@@ -316,21 +316,25 @@ def test_the_year_of_the_files_names_the_version(tmp_path: Path) -> None:
     assert import_mesh([desc, supp], version="mixed", home=home).concepts == 7
 
 
-def test_a_version_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_version_never_changes(tmp_path: Path) -> None:
     _, found = imported(tmp_path, desc=DESC)
     assert imported(tmp_path, desc=DESC)[0].unchanged
-    with pytest.raises(WarehouseError, match="has another vocabulary of version 2026; give this one another version"):
+    with pytest.raises(
+        WarehouseError, match="has a different vocabulary of version 2026; give this one another version"
+    ):
         imported(tmp_path, desc=DESC.replace("Tumors", "Tumours"))
     assert {row["mesh_id"]: row for row in pq.read_table(tmp_path / "home/entities/2026.parquet").to_pylist()} == found
 
 
-def test_a_refused_import_leaves_the_failures_of_the_version_that_stays(tmp_path: Path) -> None:
+def test_a_refused_import_keeps_the_failures_of_the_existing_version(tmp_path: Path) -> None:
     failing = DESC.replace("<DescriptorUI>D009369</DescriptorUI>", "<DescriptorUI>no id</DescriptorUI>", 1)
     result, _ = imported(tmp_path, desc=failing)
     assert result.failed == 1
     kept = Home(tmp_path / "home").entity_failures("2026")
     before = kept.read_bytes()
-    with pytest.raises(WarehouseError, match="has another vocabulary of version 2026; give this one another version"):
+    with pytest.raises(
+        WarehouseError, match="has a different vocabulary of version 2026; give this one another version"
+    ):
         imported(tmp_path, desc=DESC)
     assert kept.read_bytes() == before
 
@@ -354,7 +358,7 @@ ENTITIES = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
     ],
     ids=["empty", "text", "pubmed", "truncated", "gzip", "entities", "bomb", "nothing", "columns"],
 )
-def test_what_is_damaged_or_hostile_is_refused_whole(tmp_path: Path, content: bytes, message: str) -> None:
+def test_damaged_or_hostile_sources_are_refused_entirely(tmp_path: Path, content: bytes, message: str) -> None:
     source = tmp_path / "source"
     source.write_bytes(content)
     with pytest.raises(InputError, match=message) as raised:

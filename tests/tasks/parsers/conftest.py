@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
-    """Write a source under a name that says nothing of its format."""
+    """Write a source under a name that does not reveal its format."""
 
     def write(content: str | bytes) -> Path:
         path = tmp_path / "source"

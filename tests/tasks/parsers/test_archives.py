@@ -87,7 +87,7 @@ def test_an_archive_is_known_by_its_content(write: Write, content: bytes) -> Non
     assert read(write(content)) == [("1", "Gout Urate")]
 
 
-def test_every_format_may_be_a_member_and_none_is_a_path(write: Write, tmp_path: Path) -> None:
+def test_members_of_every_format_are_read_and_no_name_is_used_as_path(write: Write, tmp_path: Path) -> None:
     table = io.BytesIO()
     pq.write_table(pa.table({"id": [7], "text": ["Rash."]}), table)
     files = {
@@ -135,7 +135,7 @@ def test_every_format_may_be_a_member_and_none_is_a_path(write: Write, tmp_path:
         assert raised.value.in_file == message
 
 
-def test_what_is_not_a_regular_member_is_a_failure(write: Write) -> None:
+def test_a_member_that_is_not_a_regular_file_is_a_failure(write: Write) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, kind in (("link", tarfile.SYMTYPE), ("hard", tarfile.LNKTYPE), ("null", tarfile.CHRTYPE)):
@@ -174,7 +174,7 @@ def test_a_member_without_a_name_is_a_failure_and_the_others_are_read(write: Wri
     assert read(write(unnamed)) == [("unnamed", "a member without a name"), ("source/b.txt", "Asthma.")]
 
 
-def test_what_precedes_the_damage_of_an_archive_is_read(write: Write) -> None:
+def test_members_before_the_damage_of_an_archive_are_read(write: Write) -> None:
     whole = tar({"a.txt": b"Gout.", "b.txt": b"x" * 5000})
     records = parse(write(whole[:2000]))
     assert isinstance(next(records), Document)
@@ -187,7 +187,7 @@ def test_what_precedes_the_damage_of_an_archive_is_read(write: Write) -> None:
             list(parse(write(empty)))
 
 
-def test_what_the_standard_library_raises_for_damage_alone_is_one_line(write: Write) -> None:
+def test_errors_of_the_standard_library_about_damage_are_one_line(write: Write) -> None:
     whole = zipped(ONE)
     at, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
     with pytest.raises(SourceError, match=r"a damaged zip archive \(zip file version 25\.5\); download it again$"):

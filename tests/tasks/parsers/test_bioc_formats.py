@@ -136,7 +136,7 @@ def test_a_full_text_keeps_its_sections_and_offsets(parsed):
         ("9" * 30, "title", {}, None),
     ],
 )
-def test_an_id_is_a_pmid_where_the_document_is_an_abstract(parsed, document_id, section, infons, pmid):
+def test_the_id_of_an_abstract_is_a_pmid(parsed, document_id, section, infons, pmid):
     (document,) = parsed({"id": document_id, "passages": [passage(0, "Gout", section, **infons)]})
     assert document.pmid == pmid
 
@@ -151,7 +151,7 @@ def test_sentences_make_the_text_of_a_passage(parsed):
     assert [document.text[found.start : found.end] for found in document.annotations] == ["Gout", "Pain"]
 
 
-def test_annotations_may_stand_at_the_document_and_have_several_locations(parsed):
+def test_annotations_may_be_at_the_document_and_have_several_locations(parsed):
     whole = annotation(4, "gout or pain", (12, 4))
     parts = annotation(4, "gout pain", (12, 4))
     (found,) = parsed({"id": "1", "passages": [passage(0, "Old gout or pain.")], "annotations": [whole, parts]})
@@ -214,7 +214,7 @@ def test_an_invalid_annotation_is_part_of_its_document(parsed, wrong, kind, reas
         ({"id": " ", "passages": []}, "document without id", None),
     ],
 )
-def test_a_malformed_record_is_a_failure_and_the_next_goes_on(parsed, broken, reason, document_id):
+def test_a_malformed_record_is_a_failure_and_the_next_is_read(parsed, broken, reason, document_id):
     good = {"id": "1", "passages": [passage(0, "Gout")]}
     first, failure, last = parsed(good, broken, good)
     assert (first.record, last.record) == (0, 2)
@@ -237,7 +237,7 @@ def test_a_malformed_record_is_a_failure_and_the_next_goes_on(parsed, broken, re
         ),
     ],
 )
-def test_json_of_another_shape_is_a_failure(write, broken, reason):
+def test_json_with_another_structure_is_a_failure(write, broken, reason):
     _, failure, last = parse_bioc_json(write(as_json([{"id": "1", "passages": []}, broken, {"id": 3, "passages": []}])))
     assert failure.reason == reason
     assert (last.document_id, last.record) == ("3", 2)
@@ -257,7 +257,7 @@ def test_json_of_another_shape_is_a_failure(write, broken, reason):
         ({"infons": "x"}, "malformed infons"),
     ],
 )
-def test_what_annotating_does_not_need_costs_nothing_else(write, wrong, kind):
+def test_errors_in_parts_that_annotation_does_not_need_do_no_harm(write, wrong, kind):
     raw = {"id": "1", "passages": [{"offset": 0, "text": "Gout", **wrong}], "relations": 5}
     (document,) = parse_bioc_json(write(as_json([raw])))
     assert document.passages == (Passage("", 0, "Gout"),)
@@ -265,7 +265,7 @@ def test_what_annotating_does_not_need_costs_nothing_else(write, wrong, kind):
 
 
 def _gout(offset, start, section="abstract"):
-    """A passage whose annotation is at a place of its own; without an offset if that is None."""
+    """A passage with an annotation at its own offset; without an offset if that is None."""
     raw = passage(offset, "Old gout.", section, [annotation(start, "gout")])
     return {key: value for key, value in raw.items() if key != "offset" or value is not None}
 
@@ -306,7 +306,7 @@ def test_the_gaps_of_a_document_are_bounded(parsed):
     assert len(document.text) == 95_005 + 198 * 6
 
 
-def test_annotations_that_do_not_fit_the_offsets_that_are_ours_are_invalid(parsed):
+def test_annotations_that_do_not_fit_assigned_offsets_are_invalid(parsed):
     (document,) = parsed({"id": "1", "passages": [_gout(None, 4), _gout(None, 99)]})
     assert [each.start for each in document.annotations] == [4]
     assert [each.kind for each in document.invalid_annotations] == ["outside the text", "offsets assigned"]

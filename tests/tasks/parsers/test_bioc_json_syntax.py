@@ -55,7 +55,7 @@ def test_the_shapes_of_bioc_json(write, content):
         ('{"documents": [' + "9" * 5000 + "]}", "not well-formed JSON"),
     ],
 )
-def test_json_that_is_no_bioc(write, content, message):
+def test_json_that_is_not_bioc(write, content, message):
     with pytest.raises(SourceError, match=message):
         list(parse_bioc_json(write(content)))
 
@@ -82,7 +82,7 @@ def test_documents_before_broken_json_are_kept(write):
     ],
 )
 def test_half_a_surrogate_pair_is_one_character(write, escaped, read):
-    """YAJL loses the rest of the file at it, or makes one character of it and the escape that follows."""
+    """YAJL loses the rest of the file after it, or joins it with the following escape to one character."""
     gout = json.dumps(
         {"text": "Gout", "infons": {"type": "Disease"}, "locations": [{"offset": len(read) + 1, "length": 4}]}
     )

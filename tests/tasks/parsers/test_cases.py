@@ -1,4 +1,4 @@
-"""Inputs of kinds that were reported, each with its right answer."""
+"""Reported kinds of inputs, each with its correct result."""
 
 from pathlib import Path
 
@@ -139,7 +139,7 @@ GOLD = {
 
 @pytest.mark.parametrize("name", list(GOLD))
 def test_reported_spellings_of_types_and_ids(shared_cases: Path, name: str) -> None:
-    """What `evaluate`, `corpus` and `statistics` read of a gold file."""
+    """The content of a gold file as `evaluate`, `corpus` and `statistics` read it."""
     (document,) = read_gold(shared_cases / name, corpus="case", split="gold")
     found = [(mention.entity_type, next(map(normalize_id, mention.concepts), None)) for mention in document.mentions]
     assert found == GOLD[name]

@@ -1,4 +1,4 @@
-"""What no parser reads is refused by its name, from its content."""
+"""Content that no parser reads is recognized, named and refused."""
 
 import bz2
 import gzip
@@ -59,7 +59,7 @@ def zipped(name):
         ),
     ],
 )
-def test_what_no_parser_reads_is_named(write, content, message):
+def test_content_that_no_parser_reads_is_named(write, content, message):
     with pytest.raises(SourceError, match=f"source: .*{message}"):
         list(parse(write(content)))
 
@@ -70,7 +70,7 @@ def test_xml_of_two_bytes_a_character_is_read(write):
 
 
 @pytest.mark.parametrize("document_id", ["PAR1", "GIF8", "07070", "LZIP", "BZh9", "PK"])
-def test_ids_are_not_taken_for_magic_numbers(write, document_id):
+def test_ids_are_not_mistaken_for_magic_numbers(write, document_id):
     (document,) = parse(write(f"{document_id}|t|Gout\n{document_id}|a|Urate\n"))
     assert document.document_id == document_id
 

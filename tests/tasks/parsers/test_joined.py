@@ -86,7 +86,7 @@ def test_an_identifier_ends_where_the_next_record_begins():
         "71|t|Gout\n1\t0\t4\tGout\tDisease\tD1\n",
     ],
 )
-def test_bars_of_a_text_are_not_separated(content):
+def test_vertical_bars_in_a_text_are_not_separated(content):
     (document,) = read(content.encode())
     lines = content.split("\n")
     assert document.title == lines[0][5:]
@@ -99,7 +99,7 @@ _ids = st.one_of(st.integers(1, 10**8).map(str), st.integers(1, 99).map("PMC{}".
 
 @st.composite
 def _files(draw, letter):
-    """A valid file whose every text holds a letter that no other file has, and its documents' ids and texts."""
+    """A valid file whose texts all contain a letter of their own, with the ids and texts of its documents."""
     lines, expected = [], []
     for document_id in draw(st.lists(_ids, min_size=1, max_size=3, unique=True)):
         title, abstract = f"{letter}{draw(_words)}{letter}", draw(st.sampled_from(["", letter])) + draw(_words)

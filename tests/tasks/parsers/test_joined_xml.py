@@ -80,7 +80,7 @@ def test_every_document_of_a_file_is_read(documents, between, cuts, encoding):
     assert records_of(b"".join(members)) == expected
 
 
-def test_every_byte_may_come_alone():
+def test_bytes_may_arrive_one_at_a_time():
     content = "\n".join(WHOLE).encode()
     members = b"".join(gzip.compress(content[at : at + 1]) for at in range(len(content)))
     assert records_of(members) == records_of(content)

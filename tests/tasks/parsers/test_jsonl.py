@@ -1,4 +1,4 @@
-"""JSON lines of our own export: what is read of them, and what a damaged line costs."""
+"""JSON lines of our own export, with all fields, and with damaged lines."""
 
 import json
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""What holds for every format: detection, damage, memory, and the real dumps."""
+"""Tests of every format: detection, damage, memory, and the real dumps."""
 
 import gzip
 import json
@@ -103,7 +103,7 @@ EVERY_FORMAT = pytest.mark.parametrize("name", list(FORMATS))
 
 
 def outcome(content: bytes):
-    """What a source gives before it ends, and the error it ends with."""
+    """The records of a source before it ends, and the error it ends with."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "source"
         path.write_bytes(content)
@@ -166,13 +166,13 @@ def test_a_malformed_first_record_hides_no_format(write):
         ),
     ],
 )
-def test_a_source_of_no_known_format(write, content, message):
+def test_a_source_of_an_unknown_format(write, content, message):
     with pytest.raises(SourceError, match=message):
         list(parse(write(content)))
 
 
 @pytest.mark.parametrize("content", ["<PubmedArticleSet/>", "<collection/>", '{"documents": []}'])
-def test_a_source_without_records_is_no_error(write, content):
+def test_a_source_without_records_is_not_an_error(write, content):
     assert list(parse(write(content))) == []
 
 
@@ -187,7 +187,7 @@ def test_a_real_bomb_is_refused_at_the_default_limits(write):
     head=st.sampled_from([b"", b"\x1f\x8b\x08", b"<a", b"{", b"[", b"1|t|", b"<collection>"]),
 )
 @SETTINGS
-def test_random_bytes_raise_nothing_but_our_own_error(content, head):
+def test_random_bytes_raise_only_our_own_error(content, head):
     outcome(head + content)
     outcome(gzip.compress(head + content))
 
@@ -195,7 +195,7 @@ def test_random_bytes_raise_nothing_but_our_own_error(content, head):
 @EVERY_FORMAT
 @given(content=st.data())
 @SETTINGS
-def test_random_damage_raises_nothing_but_our_own_error(name, content):
+def test_random_damage_raises_only_our_own_error(name, content):
     source = bytearray(FORMATS[name](["Gout", "Urate", "Pain"]).encode())
     for at in content.draw(st.lists(st.integers(0, len(source) - 1), max_size=4)):
         source[at] = content.draw(st.integers(0, 255))

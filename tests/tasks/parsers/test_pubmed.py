@@ -165,7 +165,7 @@ OTHER = "<CommentsCorrectionsList><CommentsCorrections><PMID>8</PMID></CommentsC
         ("<PubmedBookArticle/>", "book article without BookDocument", None),
     ],
 )
-def test_a_malformed_record_is_a_failure_and_the_next_goes_on(write, broken, reason, document_id):
+def test_a_malformed_record_is_a_failure_and_the_next_is_read(write, broken, reason, document_id):
     first, failure, last = parse_pubmed(write(file_of(article(), broken, article())))
     assert (first.record, last.record) == (0, 2)
     assert failure == Failure(1, "line 4", reason, document_id)
@@ -197,7 +197,7 @@ NO_TEXT = other_abstract("Abstract available from the publisher.", 'Type="Publis
         ("<Abstract><AbstractText>Own.</AbstractText></Abstract>", other_abstract("Pills."), "Own.", None),
     ],
 )
-def test_the_english_other_abstract_is_the_abstract_of_an_article_without(write, abstract, others, text, kind):
+def test_the_english_other_abstract_is_used_if_an_article_has_no_abstract(write, abstract, others, text, kind):
     record = article(f"<ArticleTitle>Gout</ArticleTitle>{abstract}").replace("</Article>", f"</Article>{others}")
     (document,) = parse_pubmed(write(file_of(record)))
     assert (document.title, document.abstract, document.abstract_type) == ("Gout", text, kind)
@@ -264,7 +264,7 @@ def test_a_dtd_that_declares_entities_is_refused(write, doctype, title):
         list(parse(path))
 
 
-def test_a_laugh_in_an_attribute_is_refused(write):
+def test_exponential_entities_in_an_attribute_are_refused(write):
     with pytest.raises(SourceError, match="source: not well-formed XML"):
         list(parse_pubmed(write(f'{LAUGHS}<PubmedArticleSet x="&j;">{article()}</PubmedArticleSet>')))
 
@@ -274,6 +274,6 @@ def test_records_before_broken_xml_are_kept(write):
     assert next(records).pmid == 7
     with pytest.raises(
         SourceError,
-        match=r"line 5, column 1 \(error parsing attribute name\); correct it there, or download the file again$",
+        match=r"line 5, column 1 \(error parsing attribute name\); correct it, or download the file again$",
     ):
         next(records)

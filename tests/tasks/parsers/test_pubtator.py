@@ -57,7 +57,7 @@ def test_a_document_with_its_annotations(write):
         ("|", ("|",)),
     ],
 )
-def test_identifiers_are_split_where_each_part_is_one(write, written, identifiers):
+def test_identifiers_are_split_if_each_part_is_one(write, written, identifiers):
     (document,) = parse_pubtator(write(GOUT + f"11\t0\t4\tGout\tDisease\t{written}\n"))
     assert document.annotations[0].identifiers == identifiers
 
@@ -144,7 +144,7 @@ def test_invalid_annotations_are_part_of_their_document(write):
     [
         (
             GOUT + "\n11|a|Again.\n",
-            Failure(1, "line 6", "a second |a| line with other text; expected one a document", "11"),
+            Failure(1, "line 6", "a second |a| line with other text; expected one per document", "11"),
         ),
         (
             "11|t|Gout\r11|a|Urate\r11\t0\t4\tGout\tDisease\r\r12|t|Rash\r12|a|Fever\r",
@@ -152,15 +152,15 @@ def test_invalid_annotations_are_part_of_their_document(write):
         ),
         (
             GOUT + "11|a|Again.\n",
-            Failure(1, "line 5", "a second |a| line with other text; expected one a document", "11"),
+            Failure(1, "line 5", "a second |a| line with other text; expected one per document", "11"),
         ),
         (
             "11|t|Rash.\n" + GOUT,
-            Failure(1, "line 4", "a second |t| line with other text; expected one a document", "11"),
+            Failure(1, "line 4", "a second |t| line with other text; expected one per document", "11"),
         ),
         (
             GOUT + "11|t|Rash.\n11\t0\t4\tRash\tDisease\n",
-            Failure(1, "line 5", "a second |t| line with other text; expected one a document", "11"),
+            Failure(1, "line 5", "a second |t| line with other text; expected one per document", "11"),
         ),
         (
             "1234|t|Gout.1234|a|Urate.\n",
@@ -246,7 +246,7 @@ def test_a_record_without_a_trusted_text_is_a_failure_and_the_next_is_read(write
         (b"11\t0\t4\tGo\xfct\tDisease\tD1", "not UTF-8"),
     ],
 )
-def test_a_line_that_annotating_does_not_need_costs_nothing_else(write, line, kind):
+def test_an_invalid_line_that_annotation_does_not_need_does_no_harm(write, line, kind):
     line = line if isinstance(line, bytes) else line.encode()
     good = b"11\t11\t18\taspirin\tChemical\tD001241\n"
     (document,) = parse_pubtator(write(GOUT.encode() + line + b"\n" + good))
@@ -267,7 +267,7 @@ def test_a_line_that_annotating_does_not_need_costs_nothing_else(write, line, ki
         "11\t3630\t1080\tSubject:3630|0.91",
     ],
 )
-def test_relations_are_passed_over(write, line):
+def test_relations_are_skipped(write, line):
     (document,) = parse_pubtator(write(GOUT + line + "\n"))
     assert (document.annotations, document.invalid_annotations) == ((), ())
 
@@ -282,7 +282,7 @@ def test_relations_are_passed_over(write, line):
         "11\tAssociation\t3630\t7157\tNovel\t0.99\tmore",
     ],
 )
-def test_relations_of_other_columns_are_reported_and_lose_nothing(write, line):
+def test_relations_with_other_columns_are_reported_without_loss(write, line):
     (document,) = parse_pubtator(write(GOUT + line + "\n"))
     assert (document.abstract, document.annotations) == ("Aspirin raised urate.", ())
     assert [invalid.position for invalid in document.invalid_annotations] == ["line 3"]
@@ -311,7 +311,7 @@ def test_only_a_number_is_a_pmid(write, document_id, pmid):
     assert (document.document_id, document.pmid) == (document_id, pmid)
 
 
-def test_a_return_within_a_text_ends_no_line(write):
+def test_a_carriage_return_within_a_text_does_not_end_a_line(write):
     (document,) = parse_pubtator(write("1|t|Title\n1|a|One\rtwo|three \r\t.\n"))
     assert document.abstract == "One\rtwo|three \r\t."
 

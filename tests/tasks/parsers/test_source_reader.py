@@ -30,7 +30,7 @@ def read(path, **limits):
     ],
     ids=["plain", "gzip", "two members", "padded", "xz", "bzip2", "zstd"],
 )
-def test_packing_is_found_by_its_first_bytes(write, content):
+def test_compression_is_detected_from_the_first_bytes(write, content):
     assert read(write(content)) == b"text"
 
 
@@ -76,7 +76,7 @@ def test_a_source_that_cannot_be_read(write, content, message):
         read(write(content))
 
 
-def test_what_precedes_a_damage_is_handed_out_first(write):
+def test_bytes_before_damage_are_returned_first(write):
     with open_source(write(gzip.compress(b"text")[:-3])) as source:
         assert source.read() == b"text"
         with pytest.raises(SourceError):

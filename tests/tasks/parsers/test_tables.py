@@ -1,4 +1,4 @@
-"""Tables: a document a row, with columns that are named or guessed."""
+"""Tables: one document per row, with columns that are named or guessed."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from e2emern.tasks.parsers.text import flat
 
 
 def read(path: Path, content: str | bytes, columns: Columns = Columns()) -> list[tuple[object, ...]]:  # noqa: B008
-    """Each document with its texts, each failure with its place and reason."""
+    """Each document with its texts, each failure with its position and reason."""
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     found: list[tuple[object, ...]] = []
     for record in parse(path, columns=columns):
@@ -124,7 +124,7 @@ def test_json_lines(tmp_path: Path) -> None:
         (
             None,
             "line 7",
-            "no column of a text among 'id'; name them with --id-column, --title-column, --abstract-column or "
+            "no text column among 'id'; name columns with --id-column, --title-column, --abstract-column or "
             "--text-column",
         ),
     ]
@@ -151,7 +151,9 @@ def test_parquet(tmp_path: Path) -> None:
 def test_a_parquet_bomb_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
     bomb = pa.array(["x" * 1_000_000] * 1000).dictionary_encode()
     pq.write_table(pa.table({"id": range(1000), "text": bomb}), tmp_path / "bomb.parquet", compression="zstd")
-    with pytest.raises(SourceError, match=r"bytes hold 1\d\d,000,000 characters and more; refused as a bomb$"):
+    with pytest.raises(
+        SourceError, match=r"bytes hold more than 1\d\d,000,000 characters; refused as a decompression bomb$"
+    ):
         list(parse(tmp_path / "bomb.parquet"))
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "bomb.parquet").read_bytes()[:-9])
     with pytest.raises(SourceError, match=r"cut.parquet: not a readable Parquet file \("):
@@ -200,9 +202,9 @@ def test_columns_are_guessed_from_usual_names(names: list[str], given: Columns, 
         (
             ["foo", "id"],
             Columns(),
-            "no column of a text among 'foo', 'id'; name them with --id-column, --title-column, ",
+            "no text column among 'foo', 'id'; name columns with --id-column, --title-column, ",
         ),
-        ([f"c{n}" for n in range(20)], Columns(), "no column of a text among 'c0', 'c1', 'c2', "),
+        ([f"c{n}" for n in range(20)], Columns(), "no text column among 'c0', 'c1', 'c2', "),
         (["id", "text"], Columns(text="body"), "no column 'body'; the columns are 'id', 'text'"),
         (["id", "text", "text"], Columns(), "2 columns are named 'text'; rename them"),
     ],
@@ -226,13 +228,13 @@ def test_columns_are_named_by_the_user(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "foo,bar\n1,2\n", "no column of a text among 'foo', 'bar'; name them with --id-column, "),
-        ("a.csv", "id,text\n", "has column names and no row"),
+        ("a.csv", "foo,bar\n1,2\n", "no text column among 'foo', 'bar'; name columns with --id-column, "),
+        ("a.csv", "id,text\n", "has column names but no rows"),
         ("a.csv", "\n", "holds nothing but spaces; expected "),
         ("a", "foo,bar\n1,2\n", "starts with 'foo,bar"),
     ],
 )
-def test_what_is_no_table_of_documents(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_tables_without_documents(tmp_path: Path, name: str, content: str, message: str) -> None:
     with pytest.raises(SourceError) as raised:
         read(tmp_path / name, content)
     assert raised.value.in_file.startswith(message)

@@ -19,7 +19,7 @@ def read(path: Path, content: str | bytes) -> Document:
     return document
 
 
-def test_a_passage_is_a_block_of_lines_at_its_own_place(tmp_path: Path) -> None:
+def test_a_passage_is_a_block_of_lines_at_its_own_offset(tmp_path: Path) -> None:
     text = "# Gout & urate\n\nAspirin in\r\n**breast** cancer.\n \n\n- [Asthma](x.md)\n"
     document = read(tmp_path / "a note.md", text)
     assert [(each.section, each.offset, each.text) for each in document.passages] == [
@@ -49,7 +49,7 @@ def test_layout(tmp_path: Path, content: str, passages: list[tuple[str, int, str
 
 
 @given(st.text(st.sampled_from("ab #\n\r\t\u2029é𝛼\u00a0"), max_size=60))
-def test_every_word_stays_at_its_place(text: str) -> None:
+def test_every_word_keeps_its_offset(text: str) -> None:
     passages = lay_out_text(text)
     kept: list[str] = [" "] * len(text)
     for passage in passages:
@@ -82,7 +82,7 @@ def test_a_text_is_known_by_its_name(tmp_path: Path, name: str) -> None:
         ("a.txt", b"TY  - JOUR\n", "holds RIS citations; save them from PubMed in its own format"),
     ],
 )
-def test_what_is_no_text(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_content_that_is_not_text(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError) as raised:
         list(parse(tmp_path / name))
@@ -111,6 +111,6 @@ def test_ids_of_names() -> None:
 
 
 def test_a_long_blank_line_takes_linear_time() -> None:
-    """A regular expression took quadratic time: hours for a million spaces."""
+    """Cause: a regular expression took quadratic time: hours for a million spaces."""
     (passage,) = lay_out_text(" " * 1_000_000 + "\n \n  gout \t\n\n" + " " * 1_000_000)
     assert (passage.offset, passage.text) == (1_000_005, "gout")

@@ -34,7 +34,7 @@ MADE = {1: "df95cd1461e8a5e4d2b5f8ac626bd31dbf718d715f06ad5dfa90435d5eff5c8b"}
 """SHA-256 over the rows that each version of the parser makes of these files and the sample; the last is compared."""
 
 
-def test_what_the_parser_makes_has_a_version(tmp_path: Path) -> None:
+def test_the_rows_of_the_parser_have_a_version(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     home = Home(tmp_path / "home")

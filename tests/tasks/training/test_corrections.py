@@ -43,19 +43,19 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
         ("1|t|Fever.\n1|a|\n1\t0\t5\tFever\tDisease\tD777\n",
          ("record 0", "1", "D777 of 'Fever' is not a concept of MeSH tiny")),
         ("1|t|Fever.\n1|a|\n",
-         ("record 0", "1", "no mention of a Disease or Chemical, as of a document that nobody has read")),
+         ("record 0", "1", "no mention of a Disease or Chemical; perhaps nobody has corrected it")),
         ("1|t|Fever.\n1|a|\n1\t0\t5\tFever\tGene\t1\n",
          ("record 0", "1",
           "0 of 1 annotation usable: found 1 Gene, expected Disease or Chemical in any known spelling")),
         ("1|t|Fever.\n1|a|Once.\n1|a|Again.\n",
-         ("line 3", "1", "a second |a| line with other text; expected one a document")),
-        (GOOD, ("document", "7", "is in a.txt too")),
+         ("line 3", "1", "a second |a| line with other text; expected one per document")),
+        (GOOD, ("document", "7", "is also in a.txt")),
         (DISEASES.replace("8", "99", 1).replace("\n8", "\n99"),
-         ("document", "99", "is in the documents that models are compared on too")),
+         ("document", "99", "is also in the documents that models are compared on")),
         ("", ("file", "None", "the file is empty; expected PubTator text")),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_reported_and_stops_nothing(
+def test_unusable_documents_are_reported_and_do_not_stop_others(
     tmp_path: Path, text: str, refused: tuple[str, str, str]
 ) -> None:
     after = GOOD.replace("7|", "70|").replace("\n7\t", "\n70\t")
@@ -65,7 +65,7 @@ def test_what_cannot_be_used_is_reported_and_stops_nothing(
     assert [(file, *rest) for file, *rest in refusals] == [("b.txt", *refused)]
 
 
-def test_a_bad_document_leaves_those_around_it(tmp_path: Path) -> None:
+def test_a_bad_document_does_not_affect_its_neighbours(tmp_path: Path) -> None:
     bad = "1|t|Fever.\n1|a|\n1\t0\t4\tFever\tDisease\tD005\n\n"
     documents, files, refusals = read(tmp_path, a=GOOD + bad + DISEASES)
     assert list(documents) == ["7", "8"]
@@ -85,7 +85,7 @@ def test_spellings_are_known_and_other_types_are_counted(tmp_path: Path) -> None
     assert found.passed_over == {"a.txt": {"Gene": 2, "Species": 1}}
 
 
-def test_no_folder_holds_nothing_and_a_wrong_one_is_reported(tmp_path: Path) -> None:
+def test_without_a_folder_there_are_no_corrections_and_a_wrong_one_is_reported(tmp_path: Path) -> None:
     assert read_corrections(None, vocabulary=tiny.vocabulary()).documents == ()
     assert read_corrections(tmp_path, vocabulary=tiny.vocabulary()).refused == ()
     with pytest.raises(InputError, match="none: no such folder of corrections"):

@@ -1,4 +1,4 @@
-"""Models tag plain text: which passages, how many, and what becomes of a run that is killed."""
+"""Models tag plain text: which passages, how many, and after a kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLAIN = [word for word in tiny.WORDS if word not in ("aspirin", "cisplatin", "he
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models, an entities table, and a text of 30 rich and 30 poor passages, each with words of its own."""
+    """Two models, an entities table, and a text of 30 rich and 30 poor passages, each with unique words."""
     folder = tmp_path_factory.mktemp("data")
     for name, seed in (("one", 1), ("two", 2)):
         model = tiny.network()
@@ -64,7 +64,7 @@ def test_the_passages_that_are_rich_in_names_are_tagged(data: Path, tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["silver.parquet"]
 
 
-def test_the_same_is_tagged_whichever_way_the_text_is_kept(data: Path, tmp_path: Path) -> None:
+def test_a_compressed_text_is_tagged_the_same(data: Path, tmp_path: Path) -> None:
     for kind in ("txt", "xz"):
         tag(data, tmp_path / kind, text=data / f"text.{kind}")
     assert pq.read_table(tmp_path / "txt").equals(pq.read_table(tmp_path / "xz"))
@@ -76,7 +76,7 @@ def test_it_ends_when_there_are_enough_pieces(data: Path, tmp_path: Path) -> Non
     whole = tag(data, tmp_path / "whole")
     part = tag(data, tmp_path / "part", pieces=whole.pieces // 2)
     assert whole.pieces // 2 <= part.pieces < whole.pieces
-    assert part.passages in (12, 16, 20)  # the chunk in which half was reached is whole
+    assert part.passages in (12, 16, 20)  # the chunk in which half was reached is completed
     assert pq.read_table(tmp_path / "part").equals(pq.read_table(tmp_path / "whole").slice(0, part.sentences))
 
 
@@ -91,7 +91,7 @@ def test_passages_without_a_sentence_worth_tagging(data: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_a_run_that_was_killed_goes_on_where_it_was(
+def test_a_killed_run_resumes_where_it_was(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int
 ) -> None:
     whole = tag(data, tmp_path / "whole")
@@ -116,14 +116,14 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert pq.read_table(tmp_path / "parts").equals(pq.read_table(tmp_path / "whole"), check_metadata=True)
 
 
-def test_what_is_done_is_not_done_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_work_is_not_repeated(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tag(data, tmp_path / "silver.parquet", pieces=200)
     content = (tmp_path / "silver.parquet").read_bytes()
     lines = list[str]()
     with monkeypatch.context() as patched:
         patched.delattr(distill, "tag_windows")
         assert tag(data, tmp_path / "silver.parquet", pieces=200, log=lines.append) == first
-    assert lines == [f"{tmp_path / 'silver.parquet'} is tagged already"]
+    assert lines == [f"{tmp_path / 'silver.parquet'} is already tagged"]
     assert (tmp_path / "silver.parquet").read_bytes() == content
     assert tag(data, tmp_path / "silver.parquet", pieces=400).pieces > first.pieces  # another budget is another run
 
@@ -151,14 +151,14 @@ def test_models_that_do_not_fit_each_other_are_named(data: Path, tmp_path: Path)
             tag(data, tmp_path / "out", teachers=[data / "one", tmp_path / name])
 
 
-def test_a_model_that_is_named_twice_is_no_two_teachers(data: Path, tmp_path: Path) -> None:
+def test_a_teacher_named_twice_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^--model: found models (\w{12}), \1, expected each once$"):
         tag(data, tmp_path / "out", teachers=[data / "one", data / "one"])
 
 
 def test_a_text_without_names_is_one_line(data: Path, tmp_path: Path) -> None:
     (tmp_path / "poor.txt").write_text(POOR)
-    with pytest.raises(InputError, match=r"poor\.txt: no passage in it is rich in names of diseases and chemicals"):
+    with pytest.raises(InputError, match=r"poor\.txt: has no passage that is rich in names of diseases and chemicals"):
         tag(data, tmp_path / "out", text=tmp_path / "poor.txt")
 
 

@@ -62,10 +62,10 @@ def test_only_a_line_feed_ends_a_line_and_a_byte_order_mark_is_no_token(tmp_path
     ("text", "types", "reason"),
     [
         ("Renal\tB\nfailure I\n", ("Disease",), "line 2: found 'failure I', expected a token, a tab and B, I or O"),
-        ("Renal\tB\n", ("Disease", "Chemical"), "tags without types; say which one: --annotates tags=Disease"),
+        ("Renal\tB\n", ("Disease", "Chemical"), "tags without types; name the type: --annotates tags=Disease"),
     ],
 )
-def test_columns_that_are_none_are_refused(tmp_path: Path, text: str, types: tuple[str, ...], reason: str) -> None:
+def test_invalid_columns_are_refused(tmp_path: Path, text: str, types: tuple[str, ...], reason: str) -> None:
     path = tmp_path / "gold.tsv"
     path.write_text(text)
     with pytest.raises(SourceError, match=reason):
@@ -103,7 +103,7 @@ SPELT = """\
 """
 
 
-def test_spellings_are_normalized_and_what_is_passed_over_is_counted(tmp_path: Path) -> None:
+def test_spellings_are_normalized_and_skipped_annotations_counted(tmp_path: Path) -> None:
     path, lines = tmp_path / "gold.PubTator", list[str]()
     path.write_text(SPELT)
     (document,) = read_gold(path, corpus="ncbi", split="train", log=lines.append)
@@ -121,7 +121,7 @@ def test_spellings_are_normalized_and_what_is_passed_over_is_counted(tmp_path: P
 
 
 @pytest.mark.parametrize("written", ["CUI-less", "None", "NA", "NIL", "-", "-1", "", "MESH:-1", "none"])
-def test_no_id_is_no_concept(tmp_path: Path, written: str) -> None:
+def test_a_mention_without_an_id_has_no_concept(tmp_path: Path, written: str) -> None:
     path = tmp_path / "gold.PubTator"
     path.write_text(f"7|t|Gout\n7|a|\n7\t0\t4\tGout\tDisease\t{written}\n")
     (document,) = read_gold(path, corpus="ncbi", split="train")
@@ -172,7 +172,7 @@ def test_what_cannot_be_joined_is_one_line(
     assert not Path("corpus.parquet").exists()
 
 
-def test_files_say_what_they_are_or_are_reported(tmp_path: Path) -> None:
+def test_corpus_and_split_come_from_file_names_or_are_reported(tmp_path: Path) -> None:
     for name in ("bc5cdr.dev.PubTator", "gold.txt", "CDR_Dev.PubTator.txt"):
         (tmp_path / name).write_text(GOUT)
     write_corpus([*tiny.gold(), *tiny.gold(split="dev")], tmp_path / "corpus.parquet")
@@ -206,7 +206,7 @@ def test_a_file_marks_the_types_that_occur_in_it(tmp_path: Path) -> None:
     [
         (["none.txt"], r"none.txt: no such gold file \(setting gold, or --gold\); expected FILE or CORPUS/SPLIT=FILE"),
         (["{tmp}/empty.txt"], "empty.txt: the file is empty; expected PubTator text$"),
-        (["{tmp}/junk.txt"], "junk.txt: line 4: a second .a. line with other text; expected one a document$"),
+        (["{tmp}/junk.txt"], "junk.txt: line 4: a second .a. line with other text; expected one per document$"),
         (
             ["{tmp}/plain.txt"],
             "plain.txt: 0 of 0 annotations usable: found none, expected Disease or Chemical in any known spelling$",

@@ -1,4 +1,4 @@
-"""What each document is for: a document has one role, and none that a model has seen judges it."""
+"""Roles of documents: each has one role, and a document that a model has seen does not judge it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_quarter_of_what_no_model_has_seen_judges() -> None:
     assert roles.train[1].corpus == "corrections"  # in place of the gold with its id
 
 
-def test_what_a_model_has_seen_does_not_judge_and_what_it_learned_does_not_fit() -> None:
+def test_seen_documents_do_not_judge_and_trained_ones_do_not_fit() -> None:
     roles = assign(
         of_train=documents("11111", "11113"),
         of_dev=documents("11112", "11115", "11118", split="dev"),

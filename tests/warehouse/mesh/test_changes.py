@@ -1,4 +1,4 @@
-"""What a version of MeSH changed, and which mentions that touches."""
+"""Changes between versions of MeSH, and the mentions that they affect."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def changes(home: Home) -> Iterator[MeshChanges]:
         yield changes
 
 
-def test_every_change_with_the_mentions_that_it_touches(changes: MeshChanges) -> None:
+def test_every_change_with_the_mentions_that_it_affects(changes: MeshChanges) -> None:
     assert [tuple(row.values()) for row in changes.listed().to_pylist()] == [
         ("merged", "OMIM:114480", "Breast Cancer", "D001943 Mammary Neoplasms", 1),
         ("moved", "D009371", "Neoplasms by Site", "C04.600", 1),
@@ -66,7 +66,7 @@ def test_every_change_with_the_mentions_that_it_touches(changes: MeshChanges) ->
     ]
 
 
-def test_touched_documents(changes: MeshChanges, home: Home) -> None:
+def test_affected_documents(changes: MeshChanges, home: Home) -> None:
     mentions = home.mentions(SOURCE, VERSIONS)
     assert changes.touched(mentions) == [0, 1, 3, 4, 5]  # not the concept that only moved
 

@@ -72,7 +72,9 @@ def test_refused(tmp_path: Path) -> None:
         write_entities(home, rows, mesh_version="2025")
     with pytest.raises(SchemaMismatchError, match="has concept D009369 2 times, expected once"):
         write_entities(Home(tmp_path / "other"), rows + rows[:1], mesh_version=MESH)
-    with pytest.raises(WarehouseError, match=r"has another vocabulary of version 2024; give this one another version"):
+    with pytest.raises(
+        WarehouseError, match=r"has a different vocabulary of version 2024; give this one another version"
+    ):
         write_entities(home, rows[:2], mesh_version=MESH)
     with pytest.raises(WarehouseError, match="has no vocabulary 2025, but 2024; import it first"):
         entities_path(home, mesh_version="2025")

@@ -49,7 +49,7 @@ def test_a_home_without_a_snapshot_is_an_error(home: Home) -> None:
         next(annotated_rows(home))
 
 
-def test_a_file_that_is_gone_is_an_error_that_names_it(home: Home) -> None:
+def test_a_missing_file_is_an_error_that_names_it(home: Home) -> None:
     publish(home, VERSIONS)
     gone = home.documents(key("pubmed26n0001.xml.gz", "a"))
     gone.unlink()

@@ -1,4 +1,4 @@
-"""What each night brought, read from a snapshot."""
+"""Figures of each night, read from a snapshot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(home: Home, date: str, *sources: SourceKey) -> None:
     write_run(home, finish_run(begun))
 
 
-def test_a_source_belongs_to_the_night_that_met_it_first(tmp_path: Path) -> None:
+def test_a_source_belongs_to_the_night_that_processed_it_first(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with pytest.raises(WarehouseError, match="has no snapshot yet"):
         nights(home, last=3)

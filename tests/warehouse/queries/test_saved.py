@@ -76,7 +76,7 @@ def test_a_home_without_snapshot(tmp_path: Path) -> None:
         ("-- Says.\nWITH", "its header must begin with a sentence and have one line 'Example: '"),
     ],
 )
-def test_headers_of_another_form(tmp_path: Path, header: str, message: str) -> None:
+def test_malformed_headers(tmp_path: Path, header: str, message: str) -> None:
     (tmp_path / "q.sql").write_text(header)
     with pytest.raises(QueryRefusedError) as caught:
         read_query(tmp_path / "q.sql")

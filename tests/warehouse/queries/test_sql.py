@@ -1,4 +1,4 @@
-"""One query reads the tables, and nothing else on the machine."""
+"""A query can read the tables, and nothing else on the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a home says of itself."""
+"""The status of a home."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def invalid(kind: str) -> dict[str, str]:
     return {"position": "line 1", "kind": kind, "reason": "found 'a'"}
 
 
-def test_home_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_home(tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match=r"absent does not exist; annotate something into it first$"):
         status(Home(tmp_path / "absent"))
 
@@ -72,7 +72,7 @@ def test_home_with_snapshot(tmp_path: Path) -> None:
     assert list(found.failures.items()) == [
         ("found ... in line N", 3),
         ("no PMID", 2),
-        ("record of 5,000 characters", 1),  # the only one of its kind: in its own words
+        ("record of 5,000 characters", 1),  # the only one of its kind, so its text is unchanged
     ]
     assert failures_in(home, ["a"]) == found.failures
     assert failures_in(home, ["b"]) == {}
@@ -81,7 +81,7 @@ def test_home_with_snapshot(tmp_path: Path) -> None:
     assert (snapshot.sources, snapshot.damaged, snapshot.documents, snapshot.concepts) == (2, 1, 1, 2)
 
 
-def test_what_waits_and_which_run_was_the_last(tmp_path: Path) -> None:
+def test_the_backlog_and_the_last_run(tmp_path: Path) -> None:
     home = Home(tmp_path)
     add_vocabulary(home)
     add_source(home, key("a.xml"), [document(0, "1")])

@@ -90,7 +90,7 @@ def test_a_document_revised_and_withdrawn(home: Home) -> None:
     assert (origin.run_id, origin.taken_in, origin.software) == (run_of(2), datetime(2026, 1, 2, tzinfo=UTC), "0.2")
 
 
-def test_a_document_that_stands(home: Home) -> None:
+def test_a_document_that_is_shown(home: Home) -> None:
     found = trace(home, "12")
     assert standings(found) == [(ONE.name, "shown", None)]
     assert appearances(found) == [(1, 3, "shown", ONE.name)]
@@ -153,8 +153,8 @@ def test_json(home: Home) -> None:
 
 
 @pytest.mark.parametrize("document_id", ["999", "", "x'; DROP", "12 "])
-def test_nobody_knows_it(home: Home, document_id: str) -> None:
-    with pytest.raises(WarehouseError, match=r"has nothing of document .*; give a PMID, or a source's own id$"):
+def test_an_unknown_document(home: Home, document_id: str) -> None:
+    with pytest.raises(WarehouseError, match=r"has no document .*; give a PMID or the source's own id$"):
         trace(home, document_id)
 
 

@@ -1,4 +1,4 @@
-"""Which documents are worth correcting: uncertain, frequent and new words, each once."""
+"""Documents worth correcting: those with uncertain, frequent and new words, each word once."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def folder(tmp_path: Path, name: str) -> Path:
     return made
 
 
-def test_a_model_is_copied_with_what_belongs_to_it(home: Home, tmp_path: Path) -> None:
+def test_a_model_is_copied_with_all_its_files(home: Home, tmp_path: Path) -> None:
     kept = add_model(home, folder(tmp_path, "one"), version="aaa")
     assert kept.files == {"config.json": 23, "model.safetensors": 3}
     assert kept.read("config.json") == {"span_threshold": 0.5}
@@ -48,14 +48,14 @@ def test_a_model_is_copied_with_what_belongs_to_it(home: Home, tmp_path: Path) -
     assert champion(home) is None
 
 
-def test_a_model_is_added_once_and_the_remains_of_a_kill_are_cleared(home: Home, tmp_path: Path) -> None:
+def test_a_model_is_added_once_and_leftovers_of_a_kill_are_deleted(home: Home, tmp_path: Path) -> None:
     make_home(home)
     remains = home.model("aaa").with_name(".adding-aaa")
     remains.mkdir(parents=True)
     (remains / "config.json").write_text("half")
     first = add_model(home, folder(tmp_path, "one"), version="aaa")
     assert add_model(home, tmp_path / "one", version="aaa") == first
-    with pytest.raises(WarehouseError, match=r"has model aaa with another model\.safetensors; nothing was added: "):
+    with pytest.raises(WarehouseError, match=r"has model aaa with a different model\.safetensors; nothing was added: "):
         add_model(home, folder(tmp_path, "two"), version="aaa")
     assert [path.name for path in first.folder.parent.iterdir() if path.is_dir()] == ["aaa"]
 
@@ -89,7 +89,7 @@ def test_a_kept_model_with_another_file_is_refused(home: Home, tmp_path: Path, n
     assert [(one.code, one.what) for one in examine(home)] == [("damaged-model", "has no added.json")]
 
 
-def test_a_damaged_history_of_champions_makes_no_other_champion(home: Home, tmp_path: Path) -> None:
+def test_a_damaged_history_does_not_change_the_champion(home: Home, tmp_path: Path) -> None:
     add_model(home, folder(tmp_path, "one"), version="aaa")
     promote(home, "aaa", over=None)
     path = home.root / "models" / "champion.json"
@@ -129,7 +129,7 @@ def test_what_cannot_be_promoted(home: Home, tmp_path: Path) -> None:
     promote(home, "aaa", over=None)
     with pytest.raises(WarehouseError, match="model aaa is the champion already; nothing was changed"):
         promote(home, "aaa", over=None)
-    with pytest.raises(WarehouseError, match="the champion is model aaa by now, and model bbb was compared with the b"):
+    with pytest.raises(WarehouseError, match="the champion is model aaa by now, but model bbb was compared with the b"):
         promote(home, "bbb", over=None)
     assert champion(home) == "aaa"
 

@@ -41,12 +41,12 @@ def members(groups: list[Group]) -> list[tuple[SourceKey, ...]]:
     return [group.keys for group in groups]
 
 
-def test_few_sources_stay_loose() -> None:
+def test_few_sources_are_not_merged() -> None:
     assert plan("mentions", dict.fromkeys(keys(*range(63)), 1)) == []
     assert members(plan("mentions", dict.fromkeys(keys(*range(64)), 1))) == [keys(*range(64))]
 
 
-def test_big_sources_stay_by_themselves() -> None:
+def test_big_sources_are_not_merged() -> None:
     sizes = dict.fromkeys(keys(*range(70)), 1) | dict.fromkeys(keys(5, 6), SMALL)
     assert members(plan("mentions", sizes)) == [keys(*(n for n in range(70) if n not in (5, 6)))]
 
@@ -139,7 +139,7 @@ def test_a_source_issued_again_leaves_its_group(home: Home) -> None:
     ]
 
 
-def test_merged_files_that_are_gone_are_made_again(home: Home) -> None:
+def test_missing_merged_files_are_written_again(home: Home) -> None:
     nights(home, range(4, 8))
     nights(home, range(4))  # older, and merged after the others
     assert named(home)["documents"] == 1
@@ -182,7 +182,7 @@ def test_killed_while_it_merges(home: Home) -> None:
     assert [row[4] for row in all_rows(home)["documents"] if row[3] == "1"] == ["night 3"]
 
 
-def test_what_another_model_merged_is_not_what_stands_now(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_files_of_another_model_are_not_reused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model found nothing in a source; after a rollback and a repair, the source is annotated again."""
     monkeypatch.setattr(compaction, "LOOSE", 3)
     sources = keys(1, 2, 3)

@@ -63,7 +63,7 @@ def hidden(home: Home, view: str) -> list[tuple[int, int]]:
     return [(file, place) for file, place in ask(home, f"SELECT file, place FROM hidden WHERE view = '{view}'")]
 
 
-def test_of_a_file_that_is_superseded_in_part_the_rest_is_shown(home: Home) -> None:
+def test_the_rest_of_a_partly_superseded_file_is_shown(home: Home) -> None:
     add(home, FIRST, range(1, 8))
     add(home, SECOND, range(11, 13))
     add(home, THIRD, [1, 3, 12], deletions=[7])
@@ -77,7 +77,7 @@ def test_of_a_file_that_is_superseded_in_part_the_rest_is_shown(home: Home) -> N
     assert ask(home, "SELECT count(*) FROM mentions WHERE pmid IN (2, 7) AND start > 0") == [(2,)]
 
 
-def test_a_file_that_is_superseded_as_a_whole_is_not_read(home: Home) -> None:
+def test_a_completely_superseded_file_is_not_read(home: Home) -> None:
     add(home, FIRST, [1, 2])
     add(home, SECOND, [3, 4])
     add(home, THIRD, [2, 1, 5])
@@ -115,7 +115,7 @@ def test_in_merged_files_a_place_is_a_record_of_one_source(home: Home, monkeypat
         assert shown(home, view) == {SECOND.name: [2, 3], THIRD.name: [1, 4]}
 
 
-def test_what_is_merged_is_merged_again_with_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_files_are_merged_again_with_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sources have other numbers in the new file than in the old."""
     monkeypatch.setattr(compaction, "LOOSE", 2)
     add(home, SECOND, [3, 2, 4])
@@ -133,7 +133,7 @@ def test_what_is_merged_is_merged_again_with_others(home: Home, monkeypatch: pyt
     assert shown(home, "mentions") == {SECOND.name: [2], THIRD.name: [1, 4], "pubmed21n0004.xml": [3, 5]}
 
 
-def test_what_a_source_issued_again_no_longer_has_is_shown_again(home: Home) -> None:
+def test_documents_missing_from_a_reissued_source_are_shown_again(home: Home) -> None:
     add(home, FIRST, [1, 2])
     add(home, SECOND, [2])
     publish_it(home)

@@ -142,7 +142,7 @@ def test_every_source_is_verified_however_many(home: Home, monkeypatch: pytest.M
         publish_it(home)
 
 
-def test_a_file_that_was_made_again_with_other_rows_is_published_anew(home: Home) -> None:
+def test_a_file_written_again_with_other_rows_is_published_again(home: Home) -> None:
     """As after a repair on another machine, on which the model finds other mentions."""
     documents = [document(0, "11"), document(1, "12")]
     add_source(home, FIRST, documents)
@@ -155,7 +155,7 @@ def test_a_file_that_was_made_again_with_other_rows_is_published_anew(home: Home
     assert publish_it(home).unchanged
 
 
-def test_nothing_new_is_no_new_snapshot(home: Home) -> None:
+def test_nothing_new_gives_no_new_snapshot(home: Home) -> None:
     add_source(home, FIRST, [document(0, "1")])
     add_run(home, FIRST)
     first = publish_it(home)
@@ -217,7 +217,7 @@ def test_two_publishers_at_once(home: Home) -> None:
     assert [path.name for path in home.snapshots.iterdir()] == ["1.duckdb"]
 
 
-def test_a_killed_publisher_is_forgotten(home: Home) -> None:
+def test_a_killed_publisher_leaves_no_trace(home: Home) -> None:
     """The publisher dies with the snapshot built but not yet named."""
     add_source(home, FIRST, [document(0, "1")])
     publish_it(home)
@@ -238,7 +238,7 @@ def test_a_killed_publisher_is_forgotten(home: Home) -> None:
     assert rows(home, "SELECT count(*) FROM documents") == [(2,)]
 
 
-def test_a_home_that_moved_is_published_where_it_is(tmp_path: Path) -> None:
+def test_a_moved_home_is_published_in_its_new_place(tmp_path: Path) -> None:
     old, new = Home(tmp_path / "old [1]*"), Home(tmp_path / "new's")
     add_vocabulary(old)
     add_source(old, FIRST, [document(0, "1")])
@@ -379,7 +379,7 @@ def test_a_damaged_snapshot_is_named(home: Home) -> None:
 
 
 @pytest.mark.parametrize("dangling", [True, False])
-def test_what_is_no_link_is_distinguished_from_none(home: Home, dangling: bool) -> None:
+def test_an_invalid_link_is_distinguished_from_a_missing_one(home: Home, dangling: bool) -> None:
     """A copy in place of the link was passed over, and with it the gate; a link to nowhere was taken for none."""
     add_source(home, FIRST)
     publish_it(home)

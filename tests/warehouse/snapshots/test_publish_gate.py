@@ -67,7 +67,7 @@ def test_limits(change: dict[str, object], found: list[str]) -> None:
     assert exceeded(BEFORE, replace(BEFORE, **change), limits=Limits()) == found  # type: ignore[arg-type]
 
 
-def test_little_is_not_compared() -> None:
+def test_small_snapshots_are_not_compared() -> None:
     few = replace(BEFORE, documents=4_999)
     assert exceeded(few, replace(few, documents=1, mentions=0, linked=0, branches={}), limits=Limits()) == []
 

@@ -83,7 +83,7 @@ def test_rollback(home: Home) -> None:
     assert night(home, 4).previous == 3
 
 
-def test_what_was_withdrawn_does_not_come_back_unasked(home: Home) -> None:
+def test_a_withdrawn_snapshot_is_not_shown_again_unasked(home: Home) -> None:
     roll_back(home, 1, why="dump 2 is wrong")
     refused = (
         f"^{login()} went back from snapshot 3 to 1 \\(dump 2 is wrong\\), and publishing would show again what was "
@@ -101,12 +101,12 @@ def test_what_was_withdrawn_does_not_come_back_unasked(home: Home) -> None:
     assert night(home, 5).number == 5
 
 
-def test_what_was_chosen_by_one_snapshot_replaces_no_other(home: Home) -> None:
+def test_a_publish_only_replaces_the_snapshot_it_started_from(home: Home) -> None:
     seen = read_snapshot(home)
     assert night(home, 4).number == 4
     assert publish(home, VERSIONS, over=seen).unchanged
     home.mentions(key("pubmed21n0002.xml", "2"), VERSIONS).unlink()
-    overtaken = f"^snapshot 4 of model {MODEL} and MeSH {MESH} is shown since, and nothing was published in its place; "
+    overtaken = f"^snapshot 4 of model {MODEL} and MeSH {MESH} is current now, and nothing was published in its place; "
     with pytest.raises(OvertakenError, match=overtaken):
         publish(home, VERSIONS, over=seen)
     assert ask(home.warehouse) == [(4,)]
@@ -126,7 +126,7 @@ def test_two_rollbacks_in_a_row_withdraw_what_the_first_did(home: Home) -> None:
     assert night(home, 5).number == 4
 
 
-def test_the_one_before_is_none_that_was_withdrawn(home: Home) -> None:
+def test_the_previous_snapshot_is_never_a_withdrawn_one(home: Home) -> None:
     roll_back(home, 1, why="snapshots 2 and 3 are wrong")
     source = key("pubmed21n0004.xml", "4")
     add_source(home, source, [document(0, "4")])
@@ -138,7 +138,7 @@ def test_the_one_before_is_none_that_was_withdrawn(home: Home) -> None:
     assert roll_back(home).shown == 1
 
 
-def test_before_a_damaged_one_is_none_that_was_withdrawn(home: Home) -> None:
+def test_before_a_damaged_snapshot_comes_no_withdrawn_one(home: Home) -> None:
     roll_back(home, 1, why="snapshots 2 and 3 are wrong")
     publish(home, VERSIONS, accept="they are right")
     home.snapshot(4).chmod(0o644)
@@ -158,7 +158,7 @@ def test_a_link_that_somebody_else_set(home: Home) -> None:
             roll_back(home, 1)
 
 
-def test_snapshots_of_another_user_give_way(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshots_of_another_user_can_be_replaced(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder of a group one may replace the link, and not change the time of the file that it showed."""
 
     def forbidden(*_: object, **__: object) -> None:
@@ -199,7 +199,7 @@ def test_no_rollback_to_a_damaged_snapshot(home: Home) -> None:
     assert ask(home.warehouse) == [(3,)]
 
 
-def test_a_publisher_killed_before_the_link_blocks_nobody(home: Home) -> None:
+def test_a_publisher_killed_before_the_link_does_not_block_others(home: Home) -> None:
     """Snapshot 4 has its name already, but is not current; it is not taken for one that was withdrawn."""
     source = key("pubmed21n0004.xml", "4")
     add_source(home, source, [document(0, "4")])
@@ -247,7 +247,7 @@ def test_a_home_that_moved(home: Home, tmp_path: Path, monkeypatch: pytest.Monke
         assert connection.execute(lost).fetchall() == [("2",)]
 
 
-def test_a_home_on_another_mount_is_read_where_it_is(home: Home, tmp_path: Path) -> None:
+def test_a_home_on_another_mount_is_read_from_there(home: Home, tmp_path: Path) -> None:
     mount = tmp_path / "mount"
     shutil.copytree(home.root, mount, symlinks=True)
     shutil.rmtree(home.documents(key("x")).parent)  # the first place is not looked at

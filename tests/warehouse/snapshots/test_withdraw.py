@@ -59,7 +59,7 @@ def test_earlier_revisions_are_shown_again(home: Home) -> None:
     assert publish(home, VERSIONS).unchanged
 
 
-def test_killed_before_it_publishes_the_same_call_ends_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_kill_before_publishing_the_same_call_completes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
@@ -73,7 +73,7 @@ def test_killed_before_it_publishes_the_same_call_ends_it(home: Home, monkeypatc
     assert len(withdrawals(home)) == 1
 
 
-def test_files_go_when_no_snapshot_needs_them(home: Home) -> None:
+def test_files_are_deleted_when_no_snapshot_needs_them(home: Home) -> None:
     withdraw(home, "b.txt")
     prune(home, keep=2, grace_s=0)
     assert files(home, EARLIER, LATER, OTHER) == 15
@@ -103,7 +103,7 @@ def test_other_content_of_the_name_is_not_withdrawn(home: Home) -> None:
     assert shown(home) == [("1", "First"), ("3", "Own"), ("4", "A title")]
 
 
-def test_a_withdrawn_dump_does_not_wait(home: Home) -> None:
+def test_a_withdrawn_dump_is_not_in_the_backlog(home: Home) -> None:
     home.dumps.mkdir()
     (home.dumps / "b.txt").write_text("newer than its mentions")
     assert status(home).backlog == ("b.txt",)

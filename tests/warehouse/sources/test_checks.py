@@ -47,14 +47,14 @@ def test_other_words(home: Home, start: int, text: str) -> None:
     with pytest.raises(PublishRefusedError) as caught:
         publish_it(home)
     assert str(caught.value) == (
-        f"a.xml: document 1 (record 0) has other words at {start}-{start + len(text)} than its mention {text!r}; "
+        f"a.xml: document 1 (record 0) at {start}-{start + len(text)} lacks the words of its mention {text!r}; "
         "delete its mentions file and annotate again"
     )
 
 
 def test_another_text(home: Home) -> None:
     add(home, WORDS, text_sha256=DIGEST[:-1] + ("0" if DIGEST[-1] != "0" else "1"))
-    with pytest.raises(PublishRefusedError, match=r"^a\.xml: document 1 \(record 0\) has another text than its"):
+    with pytest.raises(PublishRefusedError, match=r"^a\.xml: document 1 \(record 0\): text_sha256 does not fit its"):
         publish_it(home)
 
 

@@ -73,7 +73,7 @@ def test_deletions_and_failures(tmp_path: Path) -> None:
     add_source(home, ONE, failures=[(0, "bad")])
     with TableWriter(home.failures(ONE), FAILURES) as writer:
         writer.append([origin | {"document_id": None, "position": "line 1", "reason": ""}])
-    with pytest.raises(PublishRefusedError, match="record 0 that breaks a rule: reason says something"):
+    with pytest.raises(PublishRefusedError, match="record 0 that breaks a rule: reason is not empty"):
         publish(home, VERSIONS)
 
 

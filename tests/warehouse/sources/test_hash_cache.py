@@ -36,7 +36,7 @@ def digest_of(home: Home | None, path: Path) -> str:
         return digest(path)
 
 
-def test_what_looks_the_same_is_not_read_again(home: Home, dump: Path) -> None:
+def test_unchanged_files_are_not_read_again(home: Home, dump: Path) -> None:
     assert digest_of(home, dump) == ONE
     written(dump, "two")  # size and time are those of before: whoever reads it sees the change
     assert digest_of(home, dump) == ONE
@@ -53,13 +53,13 @@ def test_another_time_or_size_is_noticed(home: Home, dump: Path, text: str, mtim
     assert kept_digests(home)[str(dump)] == KeptDigest(bytes=len(text), mtime_ns=mtime_ns, digest=digest_file(dump))
 
 
-def test_a_file_of_this_moment_is_not_kept(home: Home, tmp_path: Path) -> None:
+def test_the_digest_of_a_very_new_file_is_not_cached(home: Home, tmp_path: Path) -> None:
     dump = written(tmp_path / "dump.xml", "one", mtime_ns=None)
     assert digest_of(home, dump) == ONE
     assert kept_digests(home) == {}
 
 
-def test_a_link_counts_as_what_it_names(home: Home, dump: Path, tmp_path: Path) -> None:
+def test_a_link_counts_as_its_target(home: Home, dump: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.xml"
     link.symlink_to(dump)
     digest_of(home, link)
@@ -69,7 +69,7 @@ def test_a_link_counts_as_what_it_names(home: Home, dump: Path, tmp_path: Path) 
     assert digest_of(home, link) == OTHER
 
 
-def test_files_that_are_gone_leave_the_record(home: Home, dump: Path, tmp_path: Path) -> None:
+def test_missing_files_leave_the_cache(home: Home, dump: Path, tmp_path: Path) -> None:
     digest_of(home, dump)
     dump.unlink()
     other = written(tmp_path / "other.xml", "two")
@@ -79,14 +79,14 @@ def test_files_that_are_gone_leave_the_record(home: Home, dump: Path, tmp_path: 
         digest_of(home, dump)
 
 
-def test_what_was_read_is_kept_where_a_later_file_fails(home: Home, dump: Path, tmp_path: Path) -> None:
+def test_digests_are_kept_if_a_later_file_fails(home: Home, dump: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), digesting(home) as digest:
         digest(dump)
         digest(tmp_path / "none.xml")
     assert list(kept_digests(home)) == [str(dump)]
 
 
-def test_two_at_once_keep_what_both_have_read(home: Home, dump: Path, tmp_path: Path) -> None:
+def test_two_processes_keep_the_digests_of_both(home: Home, dump: Path, tmp_path: Path) -> None:
     other = written(tmp_path / "other.xml", "two")
     with digesting(home) as digest:
         digest(dump)
@@ -95,7 +95,7 @@ def test_two_at_once_keep_what_both_have_read(home: Home, dump: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', '{"a": {"bytes": 1}}'])
-def test_a_damaged_record_is_made_anew(home: Home, dump: Path, content: str) -> None:
+def test_a_damaged_cache_is_rebuilt(home: Home, dump: Path, content: str) -> None:
     home.root.mkdir()
     home.digests.write_text(content)
     assert digest_of(home, dump) == ONE
@@ -106,7 +106,7 @@ def test_a_home_that_cannot_be_written_keeps_nothing(dump: Path) -> None:
     assert digest_of(Home(dump / "no folder"), dump) == ONE
 
 
-def test_what_is_forgotten_is_read_again(home: Home, dump: Path) -> None:
+def test_a_dropped_digest_is_computed_again(home: Home, dump: Path) -> None:
     forget_digest(home, dump)
     digest_of(home, dump)
     written(dump, "two")

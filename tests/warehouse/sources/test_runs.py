@@ -91,7 +91,7 @@ def test_two_inputs_of_one_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"sources": [], "what": 1}'])
-def test_file_that_is_no_run(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_run(tmp_path: Path, content: str) -> None:
     home = Home(tmp_path)
     home.runs.mkdir()
     (home.runs / "x.json").write_text(content)
@@ -99,7 +99,7 @@ def test_file_that_is_no_run(tmp_path: Path, content: str) -> None:
         runs_of(home)
 
 
-def test_a_run_after_a_clock_that_was_ahead_is_the_newest_and_says_so(tmp_path: Path) -> None:
+def test_a_run_after_a_clock_that_was_ahead_is_the_newest_and_warns(tmp_path: Path) -> None:
     home = Home(tmp_path)
     ahead = replace(begin_run(), started=(datetime.now(UTC) + timedelta(days=30, seconds=30)).isoformat(), host="other")
     write_run(home, finish_run(ahead))

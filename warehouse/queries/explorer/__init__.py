@@ -54,7 +54,7 @@ def sql_of(name: str) -> str:
 
 @cache
 def about(name: str) -> str:
-    """Return what a figure answers."""
+    """Return the comment that describes a figure."""
     return _parts(name)[0]
 
 
@@ -64,7 +64,7 @@ def reads_mine(name: str) -> bool:
 
 
 def used(sql: str, parameters: Parameters) -> dict[str, str | bool]:
-    """Return those parameters that an SQL text has."""
+    """Return the parameters that an SQL text uses."""
     return {name: parameters[name] for name in dict.fromkeys(_PARAMETER.findall(sql))}
 
 

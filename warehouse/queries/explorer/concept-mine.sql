@@ -1,4 +1,4 @@
--- The mentions of the concept, with those of the concepts below it if asked.
+-- The mentions of the concept, on request including those of the concepts below it.
 SELECT source, digest, record, document_id, sentence, start, "end", text, mesh_id, link_score
 FROM mentions
 SEMI JOIN (

@@ -1,4 +1,4 @@
--- The concepts directly below the concept, each with the mentions of all below it.
+-- The concepts directly below the concept, each with the mentions of all concepts below it.
 WITH
     numbered AS (SELECT unnest(tree_numbers) AS number, mesh_id, name FROM entities),
     own AS (SELECT number FROM numbered WHERE mesh_id = $concept),

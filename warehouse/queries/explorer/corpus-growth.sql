@@ -1,4 +1,4 @@
--- Documents in the sources of each night (the date, in UTC, on which a run first took them in), and their sum so far.
+-- Documents in the sources of each night (the date, in UTC, on which a run first processed them), and their running total.
 WITH
     brought AS (
         SELECT CAST(started AS DATE) AS night, sum(sources.documents)::BIGINT AS documents,

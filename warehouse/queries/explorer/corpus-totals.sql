@@ -1,2 +1,2 @@
--- What this snapshot shows.
+-- The counts of this snapshot.
 SELECT * FROM snapshot

@@ -1,4 +1,4 @@
--- The records of the document in the sources of this snapshot: which is shown, and what replaced the others.
+-- The records of the document in the sources of this snapshot: which one is shown, and which sources replaced the others.
 WITH
     shown AS (
         SELECT source, digest, record, 'shown' AS state, NULL AS by_source FROM documents

@@ -1,4 +1,4 @@
--- Words of mentions that have the words, the most frequent first, with the concept that they are linked to.
+-- Mentions with these words, the most frequent first, with the concepts that they are linked to.
 SELECT lower(text) AS words, entity_type, mesh_id, mesh_name, count(*) AS mentions
 FROM mentions WHERE contains(lower(text), lower($text))
 GROUP BY ALL

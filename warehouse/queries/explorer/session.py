@@ -1,6 +1,6 @@
-"""Read the current snapshot of a home again and again: open it once, and share it among concurrent readers.
+"""Read the current snapshot of a home repeatedly: open it once, and share it among concurrent readers.
 
-A session keeps the snapshot with which it began, so a page is never made of two snapshots. The next session after a
+A session keeps the snapshot that it began with, so a page never mixes two snapshots. The next session after a
 publish, a rollback or a relocation reads the new one; the old one is closed with its last session.
 """
 
@@ -126,7 +126,7 @@ class Snapshots:
         try:
             found = path.stat()
         except OSError as error:
-            raise WarehouseError(f"cannot be read: {one_line(error)}; ask again", path=path) from error
+            raise WarehouseError(f"cannot be read: {one_line(error)}; try again", path=path) from error
         key = (number, found.st_ino, found.st_mtime_ns)
         if self._opened is None or self._opened.key != key:
             with ExitStack() as stack:
@@ -154,7 +154,7 @@ class Session:
         self._mine: Parameters | None = None
 
     def figure(self, name: str, parameters: Parameters | None = None) -> Figure:
-        """Return one figure, at most `MOST_ROWS` rows of it.
+        """Return one figure with at most `MOST_ROWS` rows.
 
         Raises `QueryRefusedError` if it takes longer than `TIMEOUT_S` or needs too much memory.
         """
@@ -180,7 +180,7 @@ class Session:
         return Figure(name=name, about=asked.description, sql=asked.sql, rows=tuple(rows), cut=cut)
 
     def excerpts(self, documents: Sequence[str], *, concept: str, below: bool) -> dict[str, dict[str, Any]]:
-        """Return the passages of documents, and the places of the mentions of a concept in them, by document id."""
+        """Return, by document id, the passages of documents and the positions of a concept's mentions in them."""
         if not documents:
             return {}
         ids = ", ".join(map(literal, documents))
@@ -190,7 +190,7 @@ class Session:
         return {row["document_id"]: row for row in rows}
 
     def concepts(self, text: str, *, most: int) -> list[dict[str, Any]]:
-        """Return the concepts with a name that has `text`: mesh_id, name, entity_type, mentions, words (that name).
+        """Return the concepts with `text` in a name: mesh_id, name, entity_type, mentions, words (the name).
 
         Whole names come first, then names that begin with the text; among these, the concepts that are mentioned most.
         """
