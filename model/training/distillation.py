@@ -151,7 +151,7 @@ def read_silver(
         raise RecipeError(f"{path}: expected tagged sentences, as `e2emern silver` writes them")
     wanted, found = described(table, tags=tags, tokenizer=tokenizer).schema.metadata, table.schema.metadata or {}
     if any(found.get(key) != value for key, value in wanted.items()):
-        raise RecipeError(f"{path}: its sentences were tagged by models with other tags or word pieces")
+        raise RecipeError(f"{path}: its sentences were tagged by models with other tags or other word pieces")
     sentences = list(_sentences(table, labels=len(tags)))
     return Silver(sentences, padding=int(tokenizer.pad_token_id), tokens=tokens, seed=seed)
 

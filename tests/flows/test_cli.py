@@ -222,7 +222,7 @@ def test_an_entities_table_from_compact_tables(tmp_path: Path) -> None:
         (["sql", "--home", "{home}"], 2, "Usage: e2emern sql"),
         (["annotate", "--home", "h", "--device", "tpu"], 2, "Usage: e2emern annotate"),
         (["unknown"], 2, "Usage: e2emern"),
-        (["demo", "--home", "{home}"], 1, "e2emern: {home} holds notes.pubtator, and the sample is not mixed with"),
+        (["demo", "--home", "{home}"], 1, "e2emern: {home} holds notes.pubtator, but the sample is not mixed with"),
     ],
 )
 def test_errors_are_reported(home: Path, tmp_path: Path, arguments: list[str], code: int, printed: str) -> None:

@@ -33,8 +33,7 @@ def test_the_command(tmp_path: Path) -> None:
         1,
         [
             "e2emern: pubmed30n0001.xml: changed since it was copied",
-            "e2emern: pubmed30n0002: missing between the files that are there; "
-            "fetch with e2emern ingest, then annotate",
+            "e2emern: pubmed30n0002: missing between the existing files; fetch with e2emern ingest, then annotate",
         ],
     )
     assert checked.stdout == f"{home}/dumps: 1 complete, 1 missing or different, 1 gap\n"

@@ -319,7 +319,7 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
             ["query", "words", "--concept", "Brest Neoplasms", "--home", "{home}"],
             "e2emern: 'Brest Neoplasms' is neither an id nor a name of a concept; did you mean 'Breast Neoplasms', ",
         ),
-        (["trace", "99", "--home", "{home}"], "e2emern: {home} has no document '99'; give a PMID, or "),
+        (["trace", "99", "--home", "{home}"], "e2emern: {home} has no document '99'; give a PMID or "),
         (
             [
                 "sql",

@@ -224,7 +224,7 @@ def test_without_new_labels_nothing_is_trained_and_documents_worth_correcting_ar
     assert done.judged is None
     assert done.summary.startswith(
         "the champion was already trained with this recipe on these documents: nothing to do; "
-        f"{plural(len(done.to_correct), 'document')} worth correcting in {home.to_correct}: put each that is right "
+        f"{plural(len(done.to_correct), 'document')} worth correcting in {home.to_correct}: once corrected, put "
     )
     assert set(done.to_correct) <= {"300", "301", "302", "303"}
     assert done.to_correct
@@ -255,7 +255,9 @@ def test_what_cannot_be_trained_on_is_reported(data: Path, world: World, tmp_pat
     home = Home(tmp_path / "home")
     with pytest.raises(InputError, match="none: no such folder of corrections"):
         retrained(home, data, world, "good", corrections=tmp_path / "none")
-    with pytest.raises(InputError, match="tiny/train is trained on; models are compared on documents that they have"):
+    with pytest.raises(
+        InputError, match="tiny/train is used for training; models are compared on documents that they have"
+    ):
         retrained(home, data, world, "good", gold=[f"tiny/train={data / 'corpus.parquet'}"])
     with pytest.raises(InputError, match="ours2: no such file, and none of the shipped recipes"):
         retrain_model(home, config=Path("ours2"), mesh=world.mesh)

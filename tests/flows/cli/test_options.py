@@ -56,7 +56,7 @@ def test_every_command_reads_its_home_in_one_way(name: str, monkeypatch: pytest.
     monkeypatch.setenv("E2EMERN_HOME", "/data/home")
     assert _read(name) == Home(Path("/data/home"))
     assert _read(name, "--home", "other") == Home(Path("other"))
-    with pytest.raises(NameRefusedError, match=r"^home '.*a\?b': its path must not have"):
+    with pytest.raises(NameRefusedError, match=r"^home '.*a\?b': its path must not contain"):
         _read(name, "--home", "a?b")
 
 

@@ -141,8 +141,8 @@ def test_without_any_word_there_is_no_loss() -> None:
         (pa.table({"pieces": [1]}), "expected tagged sentences, as `e2emern silver` writes them"),
         (SILVER_SCHEMA.empty_table(), "expected tagged sentences, as `e2emern silver` writes them"),
         (described(silver_table(windows(), [np.ones((len(w.first), 3)) for w in windows()]),
-                   tags=["O", "B-Gene", "I-Gene"], tokenizer=tiny.tokenizer()), "by models of other tags"),
-        (silver_table(windows(), [np.ones((len(w.first), 5)) for w in windows()]), "by models of other tags"),
+                   tags=["O", "B-Gene", "I-Gene"], tokenizer=tiny.tokenizer()), "by models with other tags"),
+        (silver_table(windows(), [np.ones((len(w.first), 5)) for w in windows()]), "by models with other tags"),
     ],
 )  # fmt: skip
 def test_unusable_tagged_sentences_are_one_line(tmp_path: Path, table: pa.Table, message: str) -> None:

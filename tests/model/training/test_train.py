@@ -287,7 +287,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(data: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(encoders, "get_hf_file_metadata", away)
     monkeypatch.setattr(encoders, "try_to_load_from_cache", lambda name, file: None)
-    with pytest.raises(RecipeError, match=r"^encoder my-encodr: expected .*: there is no such folder, and the hub"):
+    with pytest.raises(RecipeError, match=r"^encoder my-encodr: expected .*: no such folder, and the hub"):
         run(data, tmp_path / "model", made=recipe(data, encoder="my-encodr"))
     assert asked == ["https://huggingface.co/my-encodr/resolve/main/config.json"]
 

@@ -319,9 +319,7 @@ def test_the_year_of_the_files_names_the_version(tmp_path: Path) -> None:
 def test_a_version_never_changes(tmp_path: Path) -> None:
     _, found = imported(tmp_path, desc=DESC)
     assert imported(tmp_path, desc=DESC)[0].unchanged
-    with pytest.raises(
-        WarehouseError, match="has a different vocabulary of version 2026; give this one another version"
-    ):
+    with pytest.raises(WarehouseError, match="has a different vocabulary of version 2026; give this one another"):
         imported(tmp_path, desc=DESC.replace("Tumors", "Tumours"))
     assert {row["mesh_id"]: row for row in pq.read_table(tmp_path / "home/entities/2026.parquet").to_pylist()} == found
 
@@ -332,9 +330,7 @@ def test_a_refused_import_keeps_the_failures_of_the_existing_version(tmp_path: P
     assert result.failed == 1
     kept = Home(tmp_path / "home").entity_failures("2026")
     before = kept.read_bytes()
-    with pytest.raises(
-        WarehouseError, match="has a different vocabulary of version 2026; give this one another version"
-    ):
+    with pytest.raises(WarehouseError, match="has a different vocabulary of version 2026; give this one another"):
         imported(tmp_path, desc=DESC)
     assert kept.read_bytes() == before
 

@@ -128,7 +128,7 @@ def test_damage_in_a_later_document(write, second, message):
 
 
 def test_a_document_that_is_cut_before_the_next():
-    with pytest.raises(SourceError, match=r"an XML document starts within another\); the one before is cut off"):
+    with pytest.raises(SourceError, match=r"an XML document starts within another\); the first one is truncated"):
         records_of(f"<PubmedArticleSet>\n{article(1)}\n{DECLARATION}{article_set(article(2))}".encode())
 
 

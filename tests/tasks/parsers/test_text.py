@@ -77,7 +77,7 @@ def test_a_text_is_known_by_its_name(tmp_path: Path, name: str) -> None:
         (
             "a.txt",
             b"x" * (LONGEST_TEXT + 1),
-            "a text of more than 16,777,216 bytes; give documents as files or rows of",
+            "a text of more than 16,777,216 bytes; put each document into its own file or",
         ),
         ("a.txt", b"TY  - JOUR\n", "holds RIS citations; save them from PubMed in its own format"),
     ],
