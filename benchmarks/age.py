@@ -1,6 +1,7 @@
 """Compare nights of young and old homes: CPU seconds of a night, of `status` and of `trace`, by runs and sources.
 
 A night finds the dump files, annotates those that are new (here their rows are given), publishes, and reads the status.
+As in operation, each is a new process, which has nothing of the home in memory; imports do not count.
 `python -m benchmarks.age [--runs N ...] [--sources N ...] [--profile]` prints a row for each number of sources, and
 for each number of run records a night with nothing new and one with a new file.
 """
@@ -11,10 +12,12 @@ import argparse
 import cProfile
 import os
 import pstats
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -48,7 +51,7 @@ def night_over_age(setting: Setting) -> Result:
     for sources in sorted({most // 20 or 1, most}):
         home = _home(setting.folder / f"age-{sources}", sources)
         for runs in ages:
-            _add_runs(home, upto=runs)
+            _add_runs(home, runs)
             _night(home)  # makes the checkpoint
             name = f"{runs} runs, {sources} sources"
             seconds[name] = [round(_night(home), 3) for _ in range(setting.rounds)]
@@ -86,7 +89,7 @@ def _add_dump(home: Home, number: int) -> None:
     os.utime(dump, (_OLD_S, _OLD_S))
 
 
-def _add_runs(home: Home, *, upto: int) -> None:
+def _add_runs(home: Home, upto: int) -> None:
     """Add runs, each of which annotated one source of the home."""
     keys = [source.key for source in find_sources([home.dumps], home=home)]
     for number in range(sum(1 for _ in home.runs.glob("*.json")), upto):
@@ -128,31 +131,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, nargs="+", default=[100, 1_000, 3_650])
     parser.add_argument("--sources", type=int, nargs="+", default=[100, 2_000, 10_000])
     parser.add_argument("--nights", type=int, default=3, help="of which the median counts")
-    parser.add_argument("--profile", action="store_true", help="print where the last night spends its time")
+    parser.add_argument("--profile", action="store_true", help="print where a night with nothing new spends its time")
     options = parser.parse_args(arguments)
     ages = [f"{runs:,} runs: {night}" for runs in options.runs for night in ("nothing new", "one file")]
     columns = ["sources", *ages, "status", "trace"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
-    with TemporaryDirectory(prefix="e2emern-age-") as folder:
+    with TemporaryDirectory(prefix="e2emern-age-") as folder, get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        small = pool.apply(_home, (Path(folder) / "small", 1))
         for sources in options.sources:
-            home = _home(Path(folder) / str(sources), sources)
+            home = pool.apply(_home, (Path(folder) / str(sources), sources))
             cells = []
             for runs in options.runs:
-                _add_runs(home, upto=runs)
-                _night(home)  # makes the checkpoint
-                for new in (False, True):
-                    cells.append(median(_night(home, new=new) for _ in range(options.nights)))
-            cells += [median(_seconds(work) for _ in range(options.nights)) for work in _answers(home)]
+                pool.apply(_add_runs, (home, runs))
+                pool.apply(_night, (home,))  # makes the checkpoint
+                for work in (_night_without, _night) + (_status, _trace) * (runs == options.runs[-1]):
+                    cells.append(median(pool.apply(_cold, (work, home, small)) for _ in range(options.nights)))
             print(f"| {sources:,} | {' | '.join(f'{cell:.2f} s' for cell in cells)} |", flush=True)
-        if options.profile:
-            with cProfile.Profile() as profile:
-                _night(home)
-            pstats.Stats(profile).sort_stats("cumulative").print_stats(40)
+            if options.profile:
+                pool.apply(_profile, (home, small))
+            shutil.rmtree(home.root)  # thousands of files: there is room for one home
     return 0
 
 
-def _answers(home: Home) -> tuple[Callable[[], object], ...]:
-    return (lambda: status(home), lambda: trace(home, "7"))
+def _cold(work: Callable[[Home], float], home: Home, small: Home) -> float:
+    """Return the CPU seconds of `work` in a process that has done it only in a small home."""
+    work(small)  # imports what is imported on first use
+    return work(home)
+
+
+def _night_without(home: Home) -> float:
+    return _night(home, new=False)
+
+
+def _status(home: Home) -> float:
+    return _seconds(lambda: status(home))
+
+
+def _trace(home: Home) -> float:
+    return _seconds(lambda: trace(home, "0"))
+
+
+def _profile(home: Home, small: Home) -> None:
+    _night_without(small)
+    with cProfile.Profile() as profile:
+        _night_without(home)
+    pstats.Stats(profile).sort_stats("tottime").print_stats(40)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def _unlisted(home: Home, days: float) -> list[Path]:
     done = {(key.name, key.content) for key in (SourceKey(name, digest) for name, digest in rows)}
     unlisted = DownloadFolder(home.dumps, limits=Limits()).unlisted(before=time.time() - days * _DAY_S)
     with digesting(home) as digest:
-        return [home.dumps / name for name in unlisted if (name, digest(home.dumps / name)) in done]
+        return [home.dumps / name for name in unlisted if (name, digest(home.dumps / name).digest) in done]
 
 
 def _measure(what: str, home: Home, paths: Iterable[Path]) -> Freed:

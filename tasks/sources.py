@@ -27,6 +27,7 @@ from e2emern.warehouse.sources.hash_cache import digesting
 
 # A mark that occurs once in each document: of PubMed XML, MEDLINE text, BioC XML, BioC JSON, PubTator.
 _RECORD = re.compile(rb"<MedlineCitation[ >]|<PubmedBookArticle>|PMID- |<document>|\"passages\"|\|t\|")
+_CHECKSUMS = tuple(CHECKSUMS)
 _LONGEST_MARK = 18  # bytes, less one: a mark may be cut by the end of a chunk
 
 
@@ -68,8 +69,8 @@ def find_sources(
         for path in paths:
             try:
                 of_table = _of_table(path, columns)
-                key = source_key(path, of_table.digest(digest(path)))
-                source = Source(path, key, path.stat().st_size, of_table)
+                found = digest(path)
+                source = Source(path, source_key(path, of_table.digest(found.digest)), found.bytes, of_table)
             except OSError as error:
                 report(str(path), f"cannot be read ({error.strerror or error})")
                 continue
@@ -151,7 +152,7 @@ def _files(given: str, home: Home | None, report: Report) -> Iterator[Path]:
             raise InputError("the folder holds no file", path=given)
         for each, reason in problems:
             report(_printable(each), reason)
-        yield from sorted(found, key=attrgetter("parts"))  # as paths are sorted, and faster
+        yield from found
     elif exists or not glob.has_magic(given):
         if not exists:
             raise InputError("no such file or folder", path=_printable(path))
@@ -172,29 +173,45 @@ def _files(given: str, home: Home | None, report: Report) -> Iterator[Path]:
 
 
 def _below(folder: Path, home: Home | None) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Return the files below a folder, and the paths that cannot be read, with the reasons."""
+    """Return the files below a folder, sorted, and the paths that cannot be read, with the reasons."""
     files: list[Path] = []
     problems: list[tuple[Path, str]] = []
     root = home.root.resolve() if home else None
     if root and not root.is_relative_to(folder.resolve()):
         root = None  # the folder is in the home or elsewhere
 
-    def unreadable(error: OSError) -> None:
-        problems.append((Path(error.filename), f"cannot be read ({error.strerror})"))
-
-    for at, folders, names in os.walk(folder, onerror=unreadable):
-        here, below = Path(at), []
-        for each in (here / name for name in (*folders, *names) if not name.startswith(".")):
-            if each.suffix in CHECKSUMS or (root and each.resolve().is_relative_to(root)):
+    def walk(at: Path) -> None:
+        try:
+            with os.scandir(at) as listed:
+                entries = sorted(listed, key=attrgetter("name"))
+        except OSError as error:
+            problems.append((at, f"cannot be read ({error.strerror})"))
+            return
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.endswith(_CHECKSUMS):
                 continue
-            if problem := _problem(each):
+            each = at / entry.name
+            if root and each.resolve().is_relative_to(root):
+                continue
+            if entry.name.isascii() and _is_regular(entry):
+                files.append(each)
+            elif problem := _problem(each):
                 problems.append((each, problem))
-            elif each.name in folders:
-                below.append(each.name)
+            elif each.is_dir():
+                walk(each)
             else:
                 files.append(each)
-        folders[:] = [] if root and here.resolve().is_relative_to(root) else sorted(below)
+
+    walk(folder)
     return files, sorted(problems)
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a regular file; most file systems tell without a look at the file."""
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _problem(path: Path) -> str | None:

@@ -24,11 +24,11 @@ from e2emern.warehouse.parquet import verify_pages
 from e2emern.warehouse.quoting import file_list
 from e2emern.warehouse.registry.evaluations import check_rows, figure_rows, ledger, model_rows
 from e2emern.warehouse.snapshots import views
-from e2emern.warehouse.snapshots.compaction import Group, merge, merged_groups, plan
+from e2emern.warehouse.snapshots.compaction import Group, merge, plan
 from e2emern.warehouse.snapshots.deletion_vectors import Shown, hide
 from e2emern.warehouse.snapshots.file_stats import FileFacts, file_facts, folder_of
 from e2emern.warehouse.snapshots.precedence import SUPERSEDED_SQL, precedence
-from e2emern.warehouse.snapshots.reader import COUNTS, Known, known_sources
+from e2emern.warehouse.snapshots.reader import COUNTS, Known
 from e2emern.warehouse.sources.checks import verify_sources
 from e2emern.warehouse.sources.counts import SourceSummary, read_source_summary
 from e2emern.warehouse.sources.history import History, read_history
@@ -58,19 +58,15 @@ _HIDING = ("documents", "mentions")  # views that omit superseded rows
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A finished source and its files."""
+    """A finished source."""
 
     summary: SourceSummary
     mentions: int  # rows
-    files: dict[str, str]  # paths relative to the home, by kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """All that a snapshot of one model and vocabulary shows.
-
-    `merged` are the groups already merged, `sizes` the bytes of all files, by path relative to the home.
-    """
+    """All that a snapshot of one model and vocabulary shows; `sizes` are the bytes of files, by path in the home."""
 
     home: Home
     versions: Versions
@@ -78,8 +74,12 @@ class Contents:
     sources: Mapping[SourceKey, Source]
     current: Sequence[SourceKey]  # lowest rank first
     reissued: Sequence[SourceKey]  # replaced by newer content of the same name
-    merged: Sequence[Group]
     sizes: Mapping[str, int]
+
+    @property
+    def files(self) -> dict[SourceKey, dict[str, str]]:
+        """The files of each source by kind, relative to the home."""
+        return {key: self.home.files(key, self.versions) for key in self.sources}
 
     @property
     def fingerprint(self) -> str:
@@ -106,7 +106,6 @@ def collect(
     *,
     sizes: Mapping[str, int],
     known: Known | None = None,
-    merged: Sequence[Group] = (),
 ) -> Contents:
     """Return all finished work that is not withdrawn.
 
@@ -127,25 +126,19 @@ def collect(
         sources=sources,
         current=current,
         reissued=reissued,
-        merged=merged,
         sizes=sizes,
     )
 
 
-def load_previous(connection: duckdb.DuckDBPyConnection) -> tuple[Known, list[Group]]:
-    """Return the summaries of the sources of an open snapshot, and its merged groups."""
-    return known_sources(connection), [*merged_groups(connection).values()]
-
-
-def merge_missing(contents: Contents, facts: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
-    """Write merged files again that were deleted; their rows are still in the files of the sources.
+def merge_missing(contents: Contents, merged: Iterable[Group], facts: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
+    """Write the files of merged groups again that were deleted; their rows are still in the files of the sources.
 
     Return the facts of all files, without those of a file that differs now: another version of Arrow can write other
     bytes. Raises `WarehouseError` if a file of a source is damaged.
     """
-    still = dict(facts)
-    for group in contents.merged:
-        merge(contents.home, group, {key: contents.sources[key].files for key in group.keys}, facts=still)
+    still, files = dict(facts), contents.files
+    for group in merged:
+        merge(contents.home, group, files, facts=still)
     written = {path: facts[path] for path in facts.keys() - still.keys()}
     return still | {path: one for path, one in written.items() if file_facts(contents.home.root / path) == one}
 
@@ -155,25 +148,27 @@ def build(
     contents: Contents,
     *,
     verified: set[SourceKey],
+    merged: Sequence[Group],
     facts: Mapping[str, FileFacts],
 ) -> None:
     """Create every view and table except `snapshot`, and check the sources that are not yet verified.
 
-    `facts` are the facts of files that were published before and have their size; other files are read in full. Raises
-    `PublishRefusedError` or `CountMismatchError` with the first fault found, `WarehouseError` for a damaged file.
+    `merged` are the groups already merged. `facts` are the facts of files that were published before and have their
+    size; other files are read in full. Raises `PublishRefusedError` or `CountMismatchError` with the first fault found,
+    `WarehouseError` for a damaged file.
     """
-    home, sources, versions = contents.home, contents.sources, contents.versions
+    home, sources, versions, own = contents.home, contents.sources, contents.versions, contents.files
     ranks: dict[SourceKey, int | None] = {key: rank for rank, key in enumerate(contents.current)}
     ranks |= dict.fromkeys(contents.reissued)
     views.create_home(connection, home.root)
     rows = [_source_row(sources[key], rank, contents.history, versions) for key, rank in ranks.items()]
     views.create_from(connection, "sources", _table("sources", rows))
-    sizes = _sizes(contents)  # refuses a missing file before any is read
-    _verify_new(connection, contents, verified=verified)
-    of_sources = {path: key for key in contents.current for path in sources[key].files.values()}
+    sizes = _sizes(contents, own)  # refuses a missing file before any is read
+    _verify_new(connection, contents, own, verified=verified)
+    of_sources = {path: key for key in contents.current for path in own[key].values()}
     facts = dict(facts)
     facts |= {path: file_facts(home.root / path) for path in of_sources if path not in facts}
-    files, order = _merge_small(contents, sizes, facts)
+    files, order = _merge_small(contents, own, sizes, merged=merged, facts=facts)
     _verify_read(home, files.values())
     for table, kind in (("record", "documents"), ("deletion", "deletions")):
         every = file_list(home.root / path for path in dict.fromkeys(each[kind] for each in files.values()))
@@ -199,14 +194,20 @@ def build(
     views.create_table(connection, "checks", list(check_rows(home)))
 
 
-def _verify_new(connection: duckdb.DuckDBPyConnection, contents: Contents, *, verified: set[SourceKey]) -> None:
+def _verify_new(
+    connection: duckdb.DuckDBPyConnection,
+    contents: Contents,
+    files: Mapping[SourceKey, Mapping[str, str]],
+    *,
+    verified: set[SourceKey],
+) -> None:
     """Check the sources that are not yet verified, some at a time."""
     unverified = [(key, source) for key, source in contents.sources.items() if key not in verified]
     for first in range(0, len(unverified), _VERIFIED_AT_ONCE):
         some = unverified[first : first + _VERIFIED_AT_ONCE]
         verify_sources(
             connection,
-            {key: (one.summary.counts, one.mentions, _absolute(contents.home, one)) for key, one in some},
+            {key: (one.summary.counts, one.mentions, _absolute(contents.home, files[key])) for key, one in some},
             versions=contents.versions,
             vocabulary=contents.home.entities(contents.versions.mesh),
         )
@@ -239,19 +240,24 @@ def _create_source_views(
 
 
 def _merge_small(
-    contents: Contents, sizes: Mapping[str, Mapping[SourceKey, int]], facts: dict[str, FileFacts]
+    contents: Contents,
+    own: Mapping[SourceKey, Mapping[str, str]],
+    sizes: Mapping[str, Mapping[SourceKey, int]],
+    *,
+    merged: Sequence[Group],
+    facts: dict[str, FileFacts],
 ) -> tuple[dict[SourceKey, dict[str, str]], dict[str, list[SourceKey]]]:
     """Merge small files, and return the files of each source by kind, and the order of the sources of each kind."""
-    files = {key: source.files.copy() for key, source in contents.sources.items()}
+    files = {key: dict(paths) for key, paths in own.items()}
     order: dict[str, list[SourceKey]] = {}
     for kind, of_kind in sizes.items():
         current = {key: of_kind[key] for key in contents.current}
-        existing = [group for group in contents.merged if group.kind == kind and current.keys() >= {*group.keys}]
+        existing = [group for group in merged if group.kind == kind and current.keys() >= {*group.keys}]
         groups = plan(kind, current, existing=existing)
         for group in (*existing, *groups):
-            merged = merge(contents.home, group, files, facts=facts)
+            path = merge(contents.home, group, files, facts=facts)
             for key in group.keys:
-                files[key][kind] = merged
+                files[key][kind] = path
         # in merge order, so that a merged file can be written again byte for byte
         order[kind] = list(dict.fromkeys((*(key for group in groups for key in group.keys), *contents.current)))
     return files, order
@@ -283,22 +289,21 @@ def _finished(home: Home, versions: Versions, *, sizes: Mapping[str, int], known
         else:
             file = home.root / path
             summary, mentions = read_source_summary(file), pq.read_metadata(file).num_rows
-        if stem != summary.key.stem:
-            raise PublishRefusedError(
-                f"holds the record counts of {summary.key.stem}; delete it and annotate again",
-                path=home.root / path,
-            )
-        finished[summary.key] = Source(summary, mentions, home.files(summary.key, versions))
+            if stem != summary.key.stem:
+                raise PublishRefusedError(
+                    f"holds the record counts of {summary.key.stem}; delete it and annotate again", path=file
+                )
+        finished[summary.key] = Source(summary, mentions)
     return finished
 
 
-def _sizes(contents: Contents) -> dict[str, dict[SourceKey, int]]:
+def _sizes(contents: Contents, files: Mapping[SourceKey, Mapping[str, str]]) -> dict[str, dict[SourceKey, int]]:
     """Return the bytes of the files of every source, by kind. Raises `PublishRefusedError` if one is missing."""
     sizes: dict[str, dict[SourceKey, int]] = {}
-    for key, source in contents.sources.items():
-        for kind, path in source.files.items():
+    for key, paths in files.items():
+        for kind, path in paths.items():
             if path not in contents.sizes:
-                mentions = contents.home.root / source.files["mentions"]
+                mentions = contents.home.root / paths["mentions"]
                 raise PublishRefusedError(
                     f"is missing; delete {mentions} and annotate {key.name} again", path=contents.home.root / path
                 )
@@ -306,8 +311,8 @@ def _sizes(contents: Contents) -> dict[str, dict[SourceKey, int]]:
     return sizes
 
 
-def _absolute(home: Home, source: Source) -> dict[str, Path]:
-    return {kind: home.root / path for kind, path in source.files.items()}
+def _absolute(home: Home, files: Mapping[str, str]) -> dict[str, Path]:
+    return {kind: home.root / path for kind, path in files.items()}
 
 
 def _table(name: str, rows: Sequence[tuple[object, ...]]) -> pa.Table:

@@ -6,8 +6,8 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -17,8 +17,7 @@ from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.wording import one_line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileFacts:
+class FileFacts(NamedTuple):  # faster to make than a dataclass, and a snapshot names five files for each source
     """Rows, bytes and SHA-256, in hex, of one Parquet file."""
 
     rows: int
@@ -70,4 +69,9 @@ def folder_of(path: str) -> str:
 def recorded_facts(connection: duckdb.DuckDBPyConnection) -> dict[str, FileFacts]:
     """Return the facts of all files that an open snapshot names, by path relative to the home."""
     rows = connection.execute("SELECT DISTINCT path, rows, bytes, sha256 FROM files").fetchall()
-    return {path: FileFacts(rows=count, bytes=size, sha256=sha256) for path, count, size, sha256 in rows}
+    return {path: FileFacts(*of) for path, *of in rows}
+
+
+def recorded_sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return the bytes of all files that an open snapshot names, by path relative to the home."""
+    return dict(connection.execute("SELECT DISTINCT path, bytes FROM files").fetchall())

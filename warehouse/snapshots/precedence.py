@@ -115,4 +115,4 @@ def precedence(
             return 1, int(pubmed[1]), int(pubmed[2]), key.name
         return 0, runs[key][0], natural(key.name)
 
-    return sorted(newest.values(), key=rank), [key for key in ordered if newest[key.name] != key]
+    return sorted(newest.values(), key=rank), [key for key in ordered if newest[key.name] is not key]

@@ -7,23 +7,37 @@ it reads from is replaced if the home has moved.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import duckdb
 
 from e2emern.warehouse.errors import OvertakenError, PublishRefusedError
 from e2emern.warehouse.files import revalidate
-from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.login import login
 from e2emern.warehouse.quarantine import made_again
 from e2emern.warehouse.snapshots import views
-from e2emern.warehouse.snapshots.build import Contents, build, collect, folders, load_previous, merge_missing
-from e2emern.warehouse.snapshots.compaction import Group
-from e2emern.warehouse.snapshots.file_stats import FileFacts, file_facts, file_sizes, folder_of, recorded_facts
+from e2emern.warehouse.snapshots.build import Contents, build, collect, folders, merge_missing
+from e2emern.warehouse.snapshots.compaction import Group, merged_groups
+from e2emern.warehouse.snapshots.file_stats import (
+    FileFacts,
+    file_facts,
+    file_sizes,
+    folder_of,
+    recorded_facts,
+    recorded_sizes,
+)
 from e2emern.warehouse.snapshots.opening import attach
 from e2emern.warehouse.snapshots.publish_gate import Figures, Limits, branch_shares, exceeded
-from e2emern.warehouse.snapshots.reader import Known, Operation, Snapshot, describe, open_snapshot, read_snapshot
+from e2emern.warehouse.snapshots.reader import (
+    Operation,
+    Snapshot,
+    describe,
+    known_sources,
+    open_snapshot,
+    read_snapshot,
+)
 from e2emern.warehouse.snapshots.refs import (
     active_rollback,
     commit,
@@ -37,6 +51,22 @@ from e2emern.warehouse.snapshots.refs import (
 from e2emern.warehouse.wording import one_line
 
 _MEMORY = "2GB"  # for DuckDB, which spills the rest to disk next to the staging file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """What there is to show, and what of the current snapshot still holds.
+
+    `unchanged` means that the snapshot shows the same; perhaps merged files were deleted. If nothing has to be built or
+    written, the rest is empty: the sources that were checked before, the merged groups, and the facts of files.
+    """
+
+    contents: Contents
+    before: Snapshot | None = None
+    unchanged: bool = False
+    verified: set[SourceKey] = field(default_factory=set)
+    merged: list[Group] = field(default_factory=list)
+    facts: dict[str, FileFacts] = field(default_factory=dict)
 
 
 def publish(
@@ -65,10 +95,10 @@ def publish(
     home = Home(home.root.resolve())
     with publisher(home):
         relocate_current(home)
-        before, known, merged, facts, sizes = _previous(home, versions)
-        contents = collect(home, versions, sizes=sizes, known=known, merged=merged)
-        if before and facts and before.fingerprint == contents.fingerprint:
-            still = merge_missing(contents, facts)
+        found = _compared(home, versions)
+        before, contents, facts = found.before, found.contents, found.facts
+        if found.unchanged and before:
+            still = merge_missing(contents, found.merged, facts) if facts else facts
             if still == facts:
                 return replace(before, unchanged=True)
             facts = still
@@ -76,12 +106,11 @@ def publish(
             raise _overtaken(before)
         _check_rollback(home, accept=accept)
 
-        verified = {summary.key for summary, _ in known.values()}
         try:
             with staging_file(home) as path:
                 with opened(path, config={"memory_limit": _MEMORY}) as connection:
                     connection.begin()
-                    build(connection, contents, verified=verified, facts=facts)
+                    build(connection, contents, verified=found.verified, merged=found.merged, facts=facts)
                     snapshot = _describe(connection, contents, operation)
                     snapshot = _pass_gate(connection, home, before, snapshot, limits=limits or Limits(), accept=accept)
                     described = asdict(snapshot)
@@ -108,31 +137,43 @@ def still_current(home: Home, before: Snapshot, versions: Versions) -> Snapshot:
     return current
 
 
-def _previous(
-    home: Home, versions: Versions
-) -> tuple[Snapshot | None, Known, list[Group], dict[str, FileFacts], dict[str, int]]:
-    """Return the current snapshot, the summaries of its sources, its merged groups, the facts and the sizes of files.
+def _compared(home: Home, versions: Versions) -> _Compared:
+    """Collect what there is to show, and compare it with the current snapshot.
 
-    If a file changed since, as after a repair, return only the snapshot, so that everything is read again. A file that
-    replaces one in quarantine can differ even if its size is the same: it may reuse mentions of other sources.
+    If a file changed since, as after a repair, nothing that the snapshot recorded counts, so that everything is read
+    again. A file that replaces one in quarantine can differ even if its size is the same: it may reuse mentions of
+    other sources.
     """
     needed = folders(home, versions)
     for folder in needed:  # other hosts write into them
         revalidate(home.root / folder)
     if not home.warehouse.is_symlink():
-        return None, {}, [], {}, file_sizes(home.root, dict.fromkeys(needed))
+        return _Compared(contents=collect(home, versions, sizes=file_sizes(home.root, dict.fromkeys(needed))))
     with open_snapshot(home) as connection:
         before = describe(home, connection)
-        known, merged = load_previous(connection)
-        facts = recorded_facts(connection)
-    rewritten = {path.relative_to(home.root).as_posix(): path for path in made_again(home)}
-    sizes = file_sizes(home.root, dict.fromkeys((*needed, *map(folder_of, facts))))
-    differ = any(file_facts(path) != facts[name] for name, path in rewritten.items() if name in facts)
-    if differ or any(sizes.get(name, one.bytes) != one.bytes for name, one in facts.items()):
-        return before, {}, [], {}, sizes
-    if before.versions != versions:
-        known, merged = {}, [group for group in merged if not group.of_model]  # the others are of another model's files
-    return before, known, merged, facts, sizes
+        recorded = recorded_sizes(connection)
+        sizes = file_sizes(home.root, dict.fromkeys((*needed, *map(folder_of, recorded))))
+        rewritten = {path.relative_to(home.root).as_posix(): path for path in made_again(home)}
+        facts = recorded_facts(connection) if rewritten else {}
+        differ = any(file_facts(path) != facts[name] for name, path in rewritten.items() if name in facts)
+        whole = recorded.items() <= sizes.items()  # the usual case, and much faster than one by one
+        if differ or not (whole or all(sizes.get(name, size) == size for name, size in recorded.items())):
+            return _Compared(before=before, contents=collect(home, versions, sizes=sizes))
+        same = before.versions == versions
+        known = known_sources(connection) if same else {}
+        contents = collect(home, versions, sizes=sizes, known=known)
+        unchanged = before.fingerprint == contents.fingerprint
+        if unchanged and whole:
+            return _Compared(before=before, contents=contents, unchanged=True)
+        return _Compared(
+            before=before,
+            contents=contents,
+            unchanged=unchanged,
+            verified={summary.key for summary, _ in known.values()},
+            # those of a model are of the files of that model
+            merged=[group for group in merged_groups(connection).values() if same or not group.of_model],
+            facts=recorded_facts(connection),
+        )
 
 
 def _overtaken(current: Snapshot) -> OvertakenError:

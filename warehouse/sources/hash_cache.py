@@ -8,12 +8,13 @@ change again and look the same. A missing digest is computed, and a damaged cach
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from e2emern.warehouse.files import atomic_write
 from e2emern.warehouse.layout import Home, digest_file
@@ -22,8 +23,7 @@ from e2emern.warehouse.sealed import seal, unseal
 _YOUNG_NS = 2_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptDigest:
+class KeptDigest(NamedTuple):  # faster to make than a dataclass, and a night makes one for each dump file
     """The digest (`digest_file`) of a file with this size and this modification time in nanoseconds."""
 
     bytes: int
@@ -42,7 +42,7 @@ class KeptDigest:
 
 
 @contextmanager
-def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
+def digesting(home: Home | None) -> Iterator[Callable[[Path], KeptDigest]]:
     """Yield a function that returns the digest of a file, and reads the file only if its digest is not cached.
 
     New digests are saved at the end if there is a home and it is writable. The function raises OSError for a file that
@@ -52,18 +52,20 @@ def digesting(home: Home | None) -> Iterator[Callable[[Path], str]]:
     new: dict[str, KeptDigest] = {}
     real_folder = lru_cache(maxsize=1000)(os.path.realpath)  # resolving every file would take longer than all the rest
 
-    def real(path: Path) -> str:
-        return os.path.realpath(path) if path.is_symlink() else os.path.join(real_folder(path.parent), path.name)  # noqa: PTH118
-
-    def digest(path: Path) -> str:
-        place, before = real(path), path.stat()
+    def digest(path: Path) -> KeptDigest:
+        before = path.lstat()
+        if stat.S_ISLNK(before.st_mode):
+            place, before = os.path.realpath(path), path.stat()
+        else:
+            folder, name = os.path.split(path)
+            place = os.path.join(real_folder(folder), name)  # noqa: PTH118
         if (known := kept.get(place)) and known.matches(before):
-            return known.digest
+            return known
         now = time.time_ns()
         found = KeptDigest(bytes=before.st_size, mtime_ns=before.st_mtime_ns, digest=digest_file(path))
         if now - before.st_mtime_ns > _YOUNG_NS and found.is_of(path):
             new[place] = found
-        return found.digest
+        return found
 
     try:
         yield digest
@@ -78,10 +80,7 @@ def kept_digests(home: Home) -> dict[str, KeptDigest]:
     """Return the cached digests by absolute path."""
     try:
         record = unseal(home.digests.read_bytes())["digests"]
-        return {
-            path: KeptDigest(bytes=size, mtime_ns=mtime_ns, digest=digest)
-            for path, (size, mtime_ns, digest) in record.items()
-        }
+        return {path: KeptDigest(*of) for path, of in record.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
@@ -94,6 +93,5 @@ def forget_digest(home: Home, path: Path) -> None:
 
 
 def _write(home: Home, kept: Mapping[str, KeptDigest]) -> None:
-    record = {path: (one.bytes, one.mtime_ns, one.digest) for path, one in sorted(kept.items())}
     with atomic_write(home.digests) as file:
-        file.write(seal({"digests": record}))
+        file.write(seal({"digests": dict(sorted(kept.items()))}))

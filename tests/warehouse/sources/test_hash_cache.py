@@ -33,7 +33,7 @@ def written(path: Path, text: str, *, mtime_ns: int | None = NOON) -> Path:
 
 def digest_of(home: Home | None, path: Path) -> str:
     with digesting(home) as digest:
-        return digest(path)
+        return digest(path).digest
 
 
 def test_unchanged_files_are_not_read_again(home: Home, dump: Path) -> None:
