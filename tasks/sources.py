@@ -190,7 +190,7 @@ def _below(folder: Path, home: Home | None) -> tuple[list[Path], list[tuple[Path
         for entry in entries:
             if entry.name.startswith(".") or entry.name.endswith(_CHECKSUMS):
                 continue
-            each = at / entry.name
+            each = Path(entry.path)
             if root and each.resolve().is_relative_to(root):
                 continue
             if entry.name.isascii() and _is_regular(entry):
@@ -207,7 +207,7 @@ def _below(folder: Path, home: Home | None) -> tuple[list[Path], list[tuple[Path
 
 
 def _is_regular(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a regular file; most file systems tell without a look at the file."""
+    """Return whether an entry is a regular file; most file systems list that."""
     try:
         return entry.is_file(follow_symlinks=False)
     except OSError:

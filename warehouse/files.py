@@ -52,8 +52,12 @@ def sweep(root: Path) -> list[Path]:
 
 
 def _temporary(folder: str) -> Iterator[Path]:
-    for at, _folders, names in os.walk(folder):
-        yield from (Path(at, name) for name in names if name.startswith(_TEMPORARY))
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_TEMPORARY):
+                yield Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _temporary(entry.path)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ CHECKSUMS = frozenset({".md5", ".sha256"})
 """Suffixes of checksum files, which lie in the folder of the dumps but are not dumps."""
 LONGEST_NAME = 120  # bytes; file systems allow 255, and digests and suffixes come after
 _UNUSABLE = re.compile(r"[?\\\x00-\x1f\x7f]")
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # what percent-encoding leaves as it is
 _DIGEST = re.compile(r"[0-9a-f]{16}(-[1-9][0-9]*)?\Z")
 
 
@@ -277,6 +278,8 @@ def file_name(name: str) -> str:
     """
     if not name or "\0" in name:
         raise NameRefusedError(f"name {name!r} is empty or has a NUL; rename the input")
+    if len(name) <= LONGEST_NAME and _PLAIN.fullmatch(name):  # almost all names
+        return name
     try:
         encoded = quote(name, safe="").replace("~", "%7E")
     except UnicodeEncodeError as error:
@@ -288,9 +291,9 @@ def file_name(name: str) -> str:
     return f"{encoded[: LONGEST_NAME - 33]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
-def natural(name: str) -> list[tuple[str, int]]:
-    """Return a sort key that puts part2 before part10."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
+def natural(name: str) -> list[str | int]:
+    """Return a sort key that puts part2 before part10: texts and numbers in turn."""
+    return [part for text, number in re.findall(r"(\D*)(\d*)", name) for part in (text, int(number or 0))]
 
 
 def digest_file(path: Path) -> str:

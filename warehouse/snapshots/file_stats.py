@@ -53,9 +53,10 @@ def file_sizes(root: Path, folders: Iterable[str]) -> dict[str, int]:
     for folder in folders:
         with suppress(FileNotFoundError), os.scandir(root / folder) as entries:
             for entry in entries:
-                if entry.name.endswith(".parquet") and not entry.name.startswith("."):
+                name = entry.name
+                if name.endswith(".parquet") and name[0] != ".":
                     try:
-                        sizes[f"{folder}/{entry.name}"] = entry.stat().st_size
+                        sizes[f"{folder}/{name}"] = entry.stat().st_size
                     except FileNotFoundError:  # a broken link
                         continue
     return sizes
@@ -74,4 +75,5 @@ def recorded_facts(connection: duckdb.DuckDBPyConnection) -> dict[str, FileFacts
 
 def recorded_sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Return the bytes of all files that an open snapshot names, by path relative to the home."""
-    return dict(connection.execute("SELECT DISTINCT path, bytes FROM files").fetchall())
+    found = connection.execute("SELECT DISTINCT path, bytes FROM files").fetchnumpy()
+    return dict(zip(found["path"].tolist(), found["bytes"].tolist(), strict=True))

@@ -113,6 +113,6 @@ def precedence(
     def rank(key: SourceKey) -> tuple[object, ...]:
         if pubmed := _PUBMED_NAME.match(key.name):
             return 1, int(pubmed[1]), int(pubmed[2]), key.name
-        return 0, runs[key][0], natural(key.name)
+        return 0, runs[key][0], *natural(key.name)
 
     return sorted(newest.values(), key=rank), [key for key in ordered if newest[key.name] is not key]

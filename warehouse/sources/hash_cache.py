@@ -53,12 +53,12 @@ def digesting(home: Home | None) -> Iterator[Callable[[Path], KeptDigest]]:
     real_folder = lru_cache(maxsize=1000)(os.path.realpath)  # resolving every file would take longer than all the rest
 
     def digest(path: Path) -> KeptDigest:
-        before = path.lstat()
+        file = str(path)
+        before = os.lstat(file)
         if stat.S_ISLNK(before.st_mode):
             place, before = os.path.realpath(path), path.stat()
         else:
-            folder, name = os.path.split(path)
-            place = os.path.join(real_folder(folder), name)  # noqa: PTH118
+            place = os.path.join(real_folder(file[: -len(path.name)]), path.name)  # noqa: PTH118
         if (known := kept.get(place)) and known.matches(before):
             return known
         now = time.time_ns()
