@@ -15,7 +15,7 @@ from pathlib import Path
 from e2emern.defaults import MESH
 from e2emern.model.inference.timings import Report
 from e2emern.model.progress import Progress, silent
-from e2emern.tasks.annotate import Annotated, already_annotated, annotate_source
+from e2emern.tasks.annotate import Annotated, PartsWritten, already_annotated, annotate_source
 from e2emern.tasks.chunks import Annotator, InProcess, LostProcessError, Processes
 from e2emern.tasks.devices import describe_device, pick_device
 from e2emern.tasks.errors import InputError, ProblemsError, problems_in_lines
@@ -28,7 +28,7 @@ from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.files import sweep
 from e2emern.warehouse.home_format import make_home, open_home
 from e2emern.warehouse.invalid import InvalidAnnotations, invalid_annotations
-from e2emern.warehouse.layout import Home, Versions
+from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.snapshots.publish_gate import Limits
 from e2emern.warehouse.snapshots.reader import Snapshot, shown_sources
@@ -44,6 +44,7 @@ class Outcome:
 
     versions: Versions
     annotated: list[Annotated] = field(default_factory=list)
+    parts: dict[SourceKey, PartsWritten] = field(default_factory=dict)  # of large sources that others complete
     unchanged: list[SourceSummary] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # source name to the reason
     withdrawn: list[str] = field(default_factory=list)  # source names that stay withdrawn
@@ -54,8 +55,8 @@ class Outcome:
     def report(self) -> Report:
         """The counts and times of the levels, summed over all sources."""
         total = Report()
-        for one in self.annotated:
-            total += one.report
+        for report in (*(one.report for one in self.annotated), *(one.report for one in self.parts.values())):
+            total += report
         return total
 
     @property
@@ -220,12 +221,11 @@ def local_worker(
     mesh: Path,
     device: str,
     processes: int = 1,
-    each: Callable[..., Annotated | None] = annotate_source,
+    each: Callable[..., Annotated | PartsWritten] = annotate_source,
     progress: Progress = silent,
 ) -> Work:
     """Return a function that annotates sources one by one; an unreadable source does not stop the others.
 
-    A source for which `each` returns None is not done yet, and is not added to the outcome.
     The model runs in this process or in `processes` others. Raises LostProcessError if one of them is killed.
     """
 
@@ -238,9 +238,12 @@ def local_worker(
             for source in todo:
                 report = _after(before, total, progress, only=len(todo) == 1)
                 try:
-                    if done := each(source, annotator=annotator, home=home, progress=report):
-                        outcome.annotated.append(done)
-                        before += done.summary.counts.documents
+                    done = each(source, annotator=annotator, home=home, progress=report)
+                    if isinstance(done, PartsWritten):
+                        outcome.parts[source.key] = done
+                        continue
+                    outcome.annotated.append(done)
+                    before += done.summary.counts.documents
                 except LostProcessError:
                     raise
                 except InputError as error:
@@ -291,9 +294,10 @@ def _with_outcomes(run: RunRecord, outcome: Outcome) -> RunRecord:
     for source in run.sources:
         one = replace(source, outcome="not reached")
         if done := annotated.get(source.key):
-            seconds = {stage: round(seconds, 3) for stage, seconds in done.report.seconds.items()}
             state = "annotated" if done.summary.status == "complete" else "damaged"
-            one = replace(one, outcome=state, error=done.summary.error, seconds=seconds)
+            one = replace(one, outcome=state, error=done.summary.error, seconds=_rounded(done.report))
+        elif some := outcome.parts.get(source.key):
+            one = replace(one, outcome="part", written=some.written, parts=some.parts, seconds=_rounded(some.report))
         elif source.outcome == "unchanged":
             one = source
         elif source.name in outcome.failed:
@@ -306,7 +310,11 @@ def _with_outcomes(run: RunRecord, outcome: Outcome) -> RunRecord:
         "spans_found": report.spans_found,
         "candidates_scored": report.candidates_scored,
         "mentions_linked": report.mentions_linked,
-        "seconds": {stage: round(seconds, 3) for stage, seconds in report.seconds.items()},
+        "seconds": _rounded(report),
         "remembered": report.shares,
     }
     return replace(run, sources=tuple(outcomes), stages=stages, error=examples(outcome.problems) or None)
+
+
+def _rounded(report: Report) -> dict[str, float]:
+    return {stage: round(seconds, 3) for stage, seconds in report.seconds.items()}

@@ -29,7 +29,7 @@ from e2emern.flows.live_artifacts import ProgressArtifact
 from e2emern.flows.retries import is_transient
 from e2emern.flows.settings import AbsolutePath, read_settings
 from e2emern.model.progress import Progress
-from e2emern.tasks.annotate import Annotated, annotate_share, annotate_source
+from e2emern.tasks.annotate import Annotated, PartsWritten, annotate_share, annotate_source
 from e2emern.tasks.devices import describe_device, pick_device
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.models import read_versions
@@ -41,6 +41,7 @@ from e2emern.warehouse.home_format import open_home
 from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.sources.locks import claimed
 from e2emern.warehouse.sources.runs import FLOW_RUN
+from e2emern.warehouse.wording import plural
 
 if TYPE_CHECKING:
     from e2emern.tasks.chunks import Annotator
@@ -79,7 +80,7 @@ class SourceFile(BaseModel):
 )
 def annotate_one(
     source: Source, *, annotator: Annotator, home: Home, part: int, share: int | None, progress: Progress
-) -> Annotated | None:
+) -> Annotated | PartsWritten:
     """Annotate a source or a share of it, show its progress, and log a line when the source is done."""
     begun = time.monotonic()
     with ProgressArtifact(source.key.name, keep=False) as of_source:
@@ -90,10 +91,13 @@ def annotate_one(
 
         work = annotate_source if share is None else partial(annotate_share, share=share)
         done = work(source, annotator=annotator, home=home, part=part, progress=report)
-    if done:
+    if isinstance(done, Annotated):
         log_annotated(done, seconds=time.monotonic() - begun)
     else:
-        get_run_logger().info(f"{source.key.name}: share done in {time.monotonic() - begun:,.1f} s")
+        get_run_logger().info(
+            f"{source.key.name}: {done.written:,} of {plural(done.parts, 'part')} written in "
+            f"{time.monotonic() - begun:,.1f} s; others complete it"
+        )
     return done
 
 

@@ -77,6 +77,10 @@ def return_batch(home: Home, outcome: Outcome) -> None:
     rows = [
         *(_row(home, outcome, one.summary) for one in outcome.annotated),
         *(_row(home, outcome, summary) for summary in outcome.unchanged),
+        *(
+            {"source": key.name, "digest": key.digest, "state": f"part: {some.written} of {some.parts} written"}
+            for key, some in outcome.parts.items()
+        ),
         *({"source": name, "state": f"failed: {reason}"} for name, reason in outcome.failed.items()),
     ]
     try:
@@ -107,6 +111,8 @@ def read_batch(client: SyncPrefectClient, runs: Iterable[str]) -> dict[str, Retu
     found: dict[str, Returned] = {}
     for artifact in client.read_artifacts(artifact_filter=wanted):
         for row in json.loads(str(artifact.data)):
+            if str(row["state"]).startswith("part: "):  # its parts are found in the home
+                continue
             if row["source"] not in found or row.get("sha256"):  # done by another run of the batch
                 reason = str(row["state"]).removeprefix("failed: ")
                 found[row["source"]] = Returned(sha256=row.get("sha256"), reason=reason, host=str(row.get("host")))

@@ -45,6 +45,20 @@ class Annotated:
     report: Report = field(default_factory=Report)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartsWritten:
+    """The result of annotating a share of a source that other shares complete.
+
+    Attributes:
+        written: parts that this process has written.
+        parts: parts of the whole source.
+    """
+
+    written: int
+    parts: int
+    report: Report
+
+
 def annotate_source(
     source: Source, *, annotator: Annotator, home: Home, part: int = PART, progress: Progress = silent
 ) -> Annotated:
@@ -69,10 +83,10 @@ def annotate_source(
 
 def annotate_share(
     source: Source, *, share: int, annotator: Annotator, home: Home, part: int = PART, progress: Progress = silent
-) -> Annotated | None:
+) -> Annotated | PartsWritten:
     """Annotate the parts of one share of a source (`cut_shares`). If no other part is left, complete the source.
 
-    Returns None if parts are left. Raises the errors of `annotate_source`.
+    Returns how many parts were written if others are left. Raises the errors of `annotate_source`.
     """
     work = _begin(source, annotator, home, progress)
     parts = cut_parts(work.parsed.documents, size=part)
@@ -80,7 +94,7 @@ def annotate_share(
         work.annotate_parts(cut_shares(parts)[share])
         revalidate(home.parts(source.key, annotator.versions))
         if not all(work.path(each).exists() for each in parts):
-            return None
+            return PartsWritten(written=work.written, parts=len(parts), report=work.report)
     return annotate_source(source, annotator=annotator, home=home, part=part, progress=progress)
 
 
@@ -119,6 +133,7 @@ class _Work:
     parsed: ParseSummary
     report: Report
     progress: Progress
+    written: int = 0  # parts
     _done: int = 0  # documents
     _total: int = 0
     _carried: Carried = field(default_factory=Carried)
@@ -197,6 +212,7 @@ class _Work:
                     with claim:
                         blocks = map(self._block, _next(len(part), chain([chunk], annotated)))
                         write_part(self.path(part), blocks, report=self.report)
+                        self.written += 1
         return taken
 
     def _unfinished(self, parts: Sequence[Part]) -> list[Part]:

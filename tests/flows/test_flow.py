@@ -55,6 +55,7 @@ from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.registry.models import add_model
 from e2emern.warehouse.sources.counts import finished
 from e2emern.warehouse.sources.locks import claimed, is_claimed
+from e2emern.warehouse.sources.runs import FLOW_RUN, read_run
 from tests.conftest import ROOT
 from tests.flows.world import World, another, articles, by_one_worker, dump, finished_files, pubmed, rows, tables
 from tests.network_storage import NetworkStorage
@@ -240,6 +241,9 @@ def test_two_workers_share_a_large_source_and_the_runs_of_killed_ones_are_marked
         (0, "COMPLETED"), (1, "CRASHED"), (2, "CRASHED"), (1, "COMPLETED")
     ]  # fmt: skip
     assert all((state.message or "").startswith("its worker was killed") for _, state in states[1:3] if state)
+    records = [read_run(path) for path in home.runs.glob("*.json")]
+    ((first,),) = (one.sources for one in records if one.options.get(FLOW_RUN) == str(workers.runs[0][1]))
+    assert (first.outcome, first.written, first.parts) == ("part", 1, 3)
     annotate_sources([path], tmp_path / "plain", model=world.model, mesh=world.mesh, device="cpu")
     assert tables(home.root) == tables(tmp_path / "plain")
     assert finished_files(home.root) == finished_files(tmp_path / "plain")

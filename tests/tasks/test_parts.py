@@ -17,7 +17,7 @@ import pytest
 from e2emern.model.document import Mention, Text
 from e2emern.model.inference.cascade import Cascade
 from e2emern.model.inference.timings import Report
-from e2emern.tasks.annotate import Annotated, annotate_share, annotate_source
+from e2emern.tasks.annotate import Annotated, PartsWritten, annotate_share, annotate_source
 from e2emern.tasks.chunks import InProcess
 from e2emern.tasks.models import load
 from e2emern.tasks.parts import cut_parts, cut_shares
@@ -151,9 +151,10 @@ def test_a_damaged_part_is_annotated_again(
 ) -> None:
     home = tmp_path / "home"
     shares = range(1, 4)  # all but the first, which would complete the source
-    assert [
-        annotate_share(source, share=one, annotator=InProcess(cascade), home=Home(home), part=1) for one in shares
-    ] == ([None] * 3)
+    for one in shares:
+        written = annotate_share(source, share=one, annotator=InProcess(cascade), home=Home(home), part=1)
+        assert isinstance(written, PartsWritten)
+        assert (written.written, written.parts) == (1, 4)
     path = sorted((home / "parts").rglob("*.parquet"))[1]
     content = bytearray(path.read_bytes())
     if damage == "other":
@@ -176,7 +177,7 @@ def test_the_last_share_completes_the_source(
         share: annotate_share(source, share=share, annotator=InProcess(counting), home=home, part=1)  # type: ignore[arg-type]
         for share in (3, 0, 2, 1)
     }
-    assert [share for share, one in done.items() if one] == [1]
+    assert [share for share, one in done.items() if isinstance(one, Annotated)] == [1]
     assert counting.texts == DOCUMENTS
     assert finished_files(home.root) == unsplit
 

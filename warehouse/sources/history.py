@@ -38,7 +38,7 @@ CHECKPOINT_EVERY: Final = 64
 WITHDRAWN: Final = "withdrawn"
 """The outcome of a source in the record of its withdrawal."""
 
-_NOT_DONE = ("unchanged", "failed", "not reached")
+_NOT_DONE = ("unchanged", "failed", "not reached", "part")
 _LOG = logging.getLogger("e2emern")
 
 

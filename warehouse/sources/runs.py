@@ -36,12 +36,17 @@ _SEQUENCE = re.compile(r"(\d{8})-")
 
 @dataclass(frozen=True, slots=True)
 class SourceOutcome:
-    """What a run did with one source: annotated, unchanged, damaged, failed ...; seconds by stage."""
+    """What a run did with one source: annotated, part, unchanged, damaged, failed ...; seconds by stage.
+
+    A run with the outcome `part` has `written` so many of the `parts` of a large source, which other runs complete.
+    """
 
     name: str
     digest: str
     outcome: str
     error: str | None = None
+    written: int = 0
+    parts: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property

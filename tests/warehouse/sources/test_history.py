@@ -120,7 +120,7 @@ def test_the_run_that_annotated_each_source() -> None:
         outcomes("1", a="annotated", b="failed", c="begun", d="begun"),  # run 1 was killed
         outcomes("2", a="unchanged", b="damaged", c="unchanged", d="begun", e="not reached"),
         outcomes("3", model="other", a="annotated", e="annotated"),
-        outcomes("4", a="annotated", d="unchanged", e="begun"),
+        outcomes("4", a="annotated", b="part", d="unchanged", e="begun"),
         outcomes("5", d="begun", c="begun"),  # killed too: what is found of c and d is its work
     ]
     history = History(runs)
@@ -133,7 +133,7 @@ RUNS = st.lists(
         st.tuples(
             st.sampled_from("abc"),
             st.sampled_from("12"),
-            st.sampled_from(["begun", "annotated", "unchanged", "failed", "damaged", "not reached"]),
+            st.sampled_from(["begun", "annotated", "unchanged", "failed", "damaged", "not reached", "part"]),
         ),
         max_size=3,
         unique_by=lambda one: one[0],
