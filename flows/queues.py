@@ -25,7 +25,7 @@ from e2emern.warehouse.wording import one_line
 
 POOL = "e2emern"
 DEFAULT = "default"
-"""Flows that send batches and wait for them, and the doctor. Prefect creates it with the pool."""
+"""Flows that send batches and wait for them, `prune`, and the doctor. Prefect creates it with the pool."""
 ANNOTATE = "annotate"
 """Batches of a night, and flows that link."""
 TRAIN = "train"

@@ -27,6 +27,8 @@ from e2emern.warehouse.snapshots.prune import prune
 from e2emern.warehouse.snapshots.reader import open_snapshot, read_snapshot
 from e2emern.warehouse.snapshots.refs import current_number, numbers, publisher
 from e2emern.warehouse.sources.hash_cache import digesting
+from e2emern.warehouse.sources.history import read_history
+from e2emern.warehouse.sources.runs import may_be_running
 from e2emern.warehouse.wording import examples, plural
 
 _DAY_S = 86_400
@@ -60,6 +62,19 @@ class Freed:
     names: tuple[str, ...]
     files: int
     bytes: int
+
+
+def active_work(home: Home) -> str | None:
+    """Return what is active in a home, in words: a run, or a process that fetches dump files; None if nothing is.
+
+    Raises WarehouseError if the record of a run is malformed.
+    """
+    if DownloadFolder(home.dumps, limits=Limits()).is_busy():
+        return "dump files are being fetched"
+    for run in reversed(read_history(home).runs):
+        if may_be_running(home, run):
+            return f"run {run.run_id} on {run.host} is active"
+    return None
 
 
 def apply_retention(root: Path, retention: Retention, *, dry: bool = False) -> list[Freed]:

@@ -141,7 +141,10 @@ def test_no_function_is_longer_than_60_lines() -> None:
 
 
 def test_modules_without_a_model_do_not_import_torch() -> None:
-    light = [f"e2emern.flows.{name}" for name in ("cli", "nightly", "backfill", "drift", "doctor", "explorer.server")]
+    light = [
+        f"e2emern.flows.{name}"
+        for name in ("cli", "nightly", "backfill", "drift", "doctor", "prune", "explorer.server")
+    ]
     code = f"import sys, {', '.join(light)}; print(sorted({{'torch', 'transformers'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from prefect.utilities.templating import apply_values
 
 from e2emern.flows.settings import Settings
 from tests.conftest import ROOT
+from tests.pages import typed
 
 DEPLOY = ROOT / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
@@ -151,23 +153,30 @@ def test_the_template_of_a_kubernetes_pool_renders_a_job_and_lets_no_run_choose_
     check_names(pod, container)
 
 
-def test_make_torch_chooses_the_build_of_the_locked_version(tmp_path: Path) -> None:
-    """Among empty wheels, pip chooses the build for CUDA, not the newer release, nor the one without CUDA."""
+@pytest.mark.parametrize(
+    ("command", "build"),
+    [
+        (typed("deployment", "make torch BUILD=cu130"), "cu130"),
+        (typed("deployment", "make torch BUILD=cpu"), "cpu"),
+    ],
+)
+def test_make_torch_chooses_the_build_of_the_locked_version(tmp_path: Path, command: str, build: str) -> None:
+    """Among empty wheels, pip chooses the wanted build, not the newer release, nor another build."""
     for folder, version in (
         ("pypi", TORCH.removeprefix("torch==")),
         ("pypi", "99.0"),
-        ("whl/cu130", f"{TORCH.removeprefix('torch==')}+cu130"),
-        ("whl/cu130", "99.0+cu130"),
+        (f"whl/{build}", f"{TORCH.removeprefix('torch==')}+{build}"),
+        (f"whl/{build}", f"99.0+{build}"),
     ):
         write_wheel(tmp_path / folder / "torch", version)
     settings = [f"TORCH_INDEX=file://{tmp_path}/whl", "INSTALLED=/", "BIN=/venv/bin"]
-    printed = ["make", "--no-print-directory", "--dry-run", "torch", *settings]
+    printed = [*shlex.split(command), "--no-print-directory", "--dry-run", *settings]
     made = subprocess.run(printed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    command = made[made.index("/venv/bin/pip") :].replace("/venv/bin/pip", f"{sys.executable} -m pip --isolated")
-    command = command.replace("--quiet", f"--no-deps --dry-run --ignore-installed --index-url file://{tmp_path}/pypi")
-    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    pip = made[made.index("/venv/bin/pip") :].replace("/venv/bin/pip", f"{sys.executable} -m pip --isolated")
+    pip = pip.replace("--quiet", f"--no-deps --dry-run --ignore-installed --index-url file://{tmp_path}/pypi")
+    done = subprocess.run(["sh", "-c", pip], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"Would install {TORCH.replace('==', '-')}+cu130\n" in done.stdout
+    assert f"Would install {TORCH.replace('==', '-')}+{build}\n" in done.stdout
 
 
 def write_wheel(folder: Path, version: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import shlex
 import subprocess
@@ -16,6 +18,7 @@ from e2emern.warehouse.doctor import examine
 from e2emern.warehouse.layout import Home
 from tests.conftest import ROOT
 from tests.flows.world import World, articles, pubmed, tables
+from tests.pages import block
 
 
 def start(command: Path, *arguments: object, task: int | None = None, tasks: int = 0) -> subprocess.Popen[str]:
@@ -30,18 +33,43 @@ def start(command: Path, *arguments: object, task: int | None = None, tasks: int
     )
 
 
+KEEP = """
+import json, sys
+with open("jobs", "a") as file:
+    print(json.dumps(sys.argv[1:]), file=file)
+print(4711)
+"""
+
+
+def submitted(folder: Path, home: Home, dumps: Path) -> tuple[list[str], list[str]]:
+    """What the commands of docs/deployment.md give to the script: in the array, and in the job after it."""
+    (folder / "sbatch").write_text(f"#!{sys.executable}\n{KEEP}")
+    (folder / "sbatch").chmod(0o755)
+    script = "\n".join(block("deployment", "array=$(sbatch"))
+    script = script.replace("/data/home", shlex.quote(str(home))).replace("/data/dumps", str(dumps))
+    search = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", script], cwd=folder, env=os.environ | search, check=True, stdout=subprocess.DEVNULL)
+    array, last = (json.loads(line) for line in (folder / "jobs").read_text().splitlines())
+    assert array[:3] == ["--parsable", "--array=0-99", "deploy/slurm.sh"]
+    assert last[:2] == ["--dependency=afterany:4711", "deploy/slurm.sh"]
+    return array[3:], last[2:]
+
+
 def test_two_tasks_and_a_dead_one_give_the_tables_of_one_process(world: World, tmp_path: Path) -> None:
-    files = [tmp_path / f"pubmed30n{number:04}.xml" for number in range(1, 6)]
-    for number, file in enumerate(files):
-        file.write_text(pubmed(articles(12, first=1000 + 20 * number), deleted=[981 + 20 * number], bad=1))
+    dumps = tmp_path / "dumps"
+    dumps.mkdir()
+    for number in range(1, 6):
+        text = pubmed(articles(12, first=980 + 20 * number), deleted=[961 + 20 * number], bad=1)
+        (dumps / f"pubmed30n{number:04}.xml.gz").write_bytes(gzip.compress(text.encode()))
     command = tmp_path / "e2emern"  # with the small model of the tests
     # one process, since each imports torch
     options = ["--model", str(world.model), "--mesh", str(world.mesh), "--device", "cpu", "--processes", "1"]
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m e2emern.flows.cli "$@" {shlex.join(options)}\n')
     command.chmod(0o755)
     home = Home(tmp_path / "home of all tasks")
+    array, last = submitted(tmp_path, home, dumps)
 
-    tasks = [start(command, home, *files, task=task, tasks=3) for task in (4, 5)]  # task 3 died with its node
+    tasks = [start(command, *array, task=task, tasks=3) for task in (4, 5)]  # task 3 died with its node
     said = [task.communicate()[0] for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], said
     done = {path.name.split(".")[0] for path in home.root.glob("mentions/*/[!.]*.parquet")}
@@ -49,11 +77,11 @@ def test_two_tasks_and_a_dead_one_give_the_tables_of_one_process(world: World, t
     assert not home.warehouse.exists()
 
     command.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')  # this process has torch already, so it runs the command
-    words = start(command, home, *files).communicate()[0].splitlines()
-    last = CliRunner().invoke(app, [*words, *options])
-    assert last.exit_code == 0, last.output
-    assert "Snapshot 1 of " in last.output
-    annotate_sources(files, tmp_path / "one process", model=world.model, mesh=world.mesh, device="cpu")
+    words = start(command, *last).communicate()[0].splitlines()
+    published = CliRunner().invoke(app, [*words, *options])
+    assert published.exit_code == 0, published.output
+    assert "Snapshot 1 of " in published.output
+    annotate_sources([dumps], tmp_path / "one process", model=world.model, mesh=world.mesh, device="cpu")
     assert tables(home.root) == tables(tmp_path / "one process")
     assert examine(home) == []
 

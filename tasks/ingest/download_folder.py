@@ -22,7 +22,7 @@ from xml.parsers import expat
 from e2emern.tasks.errors import InputError, SourceError
 from e2emern.tasks.ingest.outcome import Limits
 from e2emern.tasks.parsers.source_reader import SourceReader, open_source
-from e2emern.warehouse.files import atomic_write, locked, sync
+from e2emern.warehouse.files import atomic_write, is_locked, locked, sync
 
 _HIDDEN = ".ingest"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
@@ -77,10 +77,14 @@ class DownloadFolder:
         busy = InputError("another ingest fetches into it; wait until it is done", path=self.folder)
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(self._hidden / "lock", busy=busy))
+                stack.enter_context(locked(self._lock, busy=busy))
             except OSError as error:
                 raise InputError(f"cannot be used as a folder of dumps ({error.strerror})", path=self.folder) from error
             yield self
+
+    def is_busy(self) -> bool:
+        """Return whether a process fetches into the folder."""
+        return is_locked(self._lock)
 
     def kept(self, name: str) -> Kept | None:
         """Return the record of a file that is unchanged since it was fetched, or None."""
@@ -185,6 +189,10 @@ class DownloadFolder:
             newest[source] = max(when, newest.get(source, when))
         old = sorted(name for name, (source, when) in listed.items() if when < min(before, newest[source]))
         return [name for name in old if is_safe(name) and (self.folder / name).is_file()]
+
+    @property
+    def _lock(self) -> Path:
+        return self._hidden / "lock"
 
     @property
     def _listings(self) -> Path:

@@ -30,6 +30,7 @@ def installation(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "patience": 60,
         "unlocked": 15,
         "publish_every": 0.0001,
+        "retention": {"snapshots": 5, "grace_hours": 0},
     }
     installation = Installation(folder, settings)
     try:

@@ -13,6 +13,7 @@ from e2emern.warehouse.layout import Home
 from tests.e2e.installation import Installation, wait_for
 from tests.flows.command import run
 from tests.flows.world import World
+from tests.pages import typed
 from tests.soak.home import answers
 from tests.soak.oracle import expected
 from tests.soak.year import SENTENCES, Article, Dump
@@ -48,7 +49,7 @@ class Fortnight:
 
     def night(self) -> dict[str, Any]:
         """Run a night to its end; it must succeed."""
-        night = wait_for(self.installation.begin_night(), what="the night ends")
+        night = wait_for(self.installation.begin_night(by=typed("operations", "e2emern night")), what="the night ends")
         assert (night["state_type"], night["state"]["message"]) == ("COMPLETED", None)
         self.last_night = dict(night)
         return self.last_night

@@ -23,12 +23,14 @@ import psutil
 
 from tests.conftest import ROOT
 from tests.e2e.commands import Unit, read_unit, read_variables, readme_commands
+from tests.pages import typed
 
 T = TypeVar("T")
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE = 600.0  # seconds; a busy machine is slow, and a broken one has to end
 SERVER, DEPLOY, WORKERS, NIGHT = readme_commands()
+CHECK = typed("operations", "e2emern check")
 OTHERS = ("PREFECT_", "E2EMERN_", "MAKE", "MFLAGS")  # variables that would reach the installation from outside
 
 
@@ -90,6 +92,7 @@ class Installation:
             "PREFECT_SERVER_API_PORT": str(self.port),
             "MAKEFLAGS": f"INSTALLED={installed}",
             "E2EMERN_CONFIG": "",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             **{f"E2EMERN_{name.upper()}": in_environment(value) for name, value in self.settings.items()},
         }
 
@@ -106,31 +109,30 @@ class Installation:
         }
         del variables["PREFECT_API_DATABASE_CONNECTION_URL"]  # SQLite in PREFECT_HOME, and no PostgreSQL
         (folder / "prefect.env").write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
-        settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.settings.items())
+        settings = "".join(f"{key} = {in_toml(value)}\n" for key, value in self.settings.items())
         (folder / "e2emern.toml").write_text(settings)
         unit = read_unit(name, instance=instance, configured_in=folder)
         return Unit([str(self.port) if word == "4200" else word for word in unit.command], unit.variables)
 
-    def start_server(self, *, unit: str | None = None) -> None:
-        """Start the server as README.md does, or as a unit."""
-        self.server = self._start_unit(unit, "") if unit else self._make(SERVER, log="server")
+    def start_server(self, *, by: str = SERVER, unit: str | None = None) -> None:
+        """Start the server as README.md does, by another command, or as a unit."""
+        self.server = self._start_unit(unit, "") if unit else self._start(by, log="server")
         wait_for(lambda: self._answers(), what="the server answers")
 
     def stop_server(self) -> None:
         assert self.server
         end_tree(self.server, signal.SIGTERM)
 
-    def deploy(self, *, settings: str = "") -> str:
+    def deploy(self, *, by: str = DEPLOY, settings: str = "") -> str:
         """Deploy as README.md does, with a settings file if one is given, and return the output."""
         (self.folder / "deployed.toml").write_text(settings)
-        return self._run(DEPLOY, E2EMERN_CONFIG=str(self.folder / "deployed.toml"))
+        return self._run(by, E2EMERN_CONFIG=str(self.folder / "deployed.toml"))
 
     def check(self, *, settings: str = "", home: Path | None = None) -> tuple[int, dict[str, str]]:
         """Return the exit code of the preflight, and the findings of the checks that fail."""
         (self.folder / "checked.toml").write_text(settings)
         variables = self.make_environment() | {"E2EMERN_CONFIG": str(self.folder / "checked.toml")}
-        command = [sys.executable, "-m", "e2emern.flows.cli", "check", "--json"]
-        command += ["--home", str(home)] if home else []
+        command = [*shlex.split(CHECK), "--json", *(["--home", str(home)] if home else [])]
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         found = json.loads(done.stdout)["checks"]
         return done.returncode, {one["check"]: one["found"] for one in found if one["severity"] == "error"}
@@ -141,17 +143,17 @@ class Installation:
         wait_for(lambda: all(one["last_polled"] for one in self.post(queues)), what="each queue has a worker")
         wait_for(lambda: self.check() == (0, {}), what="all is well")
 
-    def start_workers(self) -> None:
+    def start_workers(self, *, by: str = WORKERS) -> None:
         """Start the workers of a host as README.md does."""
-        self.workers["README"] = self._make(WORKERS, log="workers")
+        self.workers["README"] = self._start(by, log="workers")
 
     def start_worker(self, unit: str, instance: str = "") -> None:
         """Start the worker of a unit, in a folder outside any checkout."""
         self.workers[unit] = self._start_unit(unit, instance)
 
-    def begin_night(self) -> Callable[[], dict[str, Any] | None]:
+    def begin_night(self, *, by: str = NIGHT) -> Callable[[], dict[str, Any] | None]:
         """Start a night as README.md does, and return a function that waits for its end and returns its run."""
-        (run,) = re.findall(r"UUID: (\S+)", self._run(NIGHT))
+        (run,) = re.findall(r"UUID: (\S+)", self._run(by))
         return self._end_of(run)
 
     def kill_worker(self, name: str) -> None:
@@ -302,6 +304,16 @@ class Installation:
 
         return ended
 
+    def shell(self, script: str) -> str:
+        """Return what bash prints for a script in the folder of the project, without the address of the server."""
+        variables = self.make_environment()
+        del variables["PREFECT_API_URL"]
+        done = subprocess.run(
+            ["bash", "-euc", script], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def _run(self, command: str, **variables: str) -> str:
         done = subprocess.run(
             shlex.split(command),
@@ -315,7 +327,7 @@ class Installation:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def _make(self, command: str, *, log: str) -> subprocess.Popen[bytes]:
+    def _start(self, command: str, *, log: str) -> subprocess.Popen[bytes]:
         return self._popen(shlex.split(command), cwd=ROOT, env=self.make_environment(), log=log)
 
     def _start_unit(self, name: str, instance: str) -> subprocess.Popen[bytes]:
@@ -328,7 +340,15 @@ class Installation:
 
 
 def in_environment(setting: object) -> str:
+    if isinstance(setting, dict):
+        return json.dumps(setting)
     return " ".join(setting) if isinstance(setting, list) else str(setting)
+
+
+def in_toml(setting: object) -> str:
+    if isinstance(setting, dict):
+        return f"{{ {', '.join(f'{name} = {in_toml(value)}' for name, value in setting.items())} }}"
+    return json.dumps(setting)
 
 
 def end_tree(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

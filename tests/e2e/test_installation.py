@@ -11,6 +11,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.e2e.installation import Installation, wait_for
+from tests.pages import block
 
 DESCRIBED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 
@@ -80,9 +81,12 @@ def test_the_preflight_and_the_workers_report_a_queue_that_is_missing(
     _deploy_over_what_operators_set(installation)
     assert installation.queues() == [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
     wait_for(lambda: "e2emern: this worker takes runs again\n" in log.read_text(), what="the worker works again")
+    exports = "\n".join(block("operations", "export PREFECT_API_URL")).replace(":4200", f":{installation.port}")
+    installation.shell(f"{exports}\nprefect deployment delete prune/prune")
+    assert installation.check() == (2, {"deployments": "prune is missing"})
     installation.deploy()
     installation.wait_until_well()
-    note("the preflight: all well, and a deleted queue; an upgrade keeps what operators set")
+    note("the preflight: all well, a deleted queue and deployment; an upgrade keeps what operators set")
 
 
 LOCAL = """

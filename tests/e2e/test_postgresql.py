@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -13,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.e2e.installation import Installation
+from tests.pages import typed
 
 
 class Cluster:
@@ -54,18 +53,19 @@ def cluster() -> Iterator[Cluster]:
 def test_the_records_of_the_server_are_in_postgresql(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: Callable[[str], None]
 ) -> None:
-    text = (ROOT / "docs" / "deployment.md").read_text("utf-8")
-    made = re.findall(r"^ *sudo -u postgres (create\w+) (.*)$", text, re.MULTILINE)
-    assert [program for program, _ in made] == ["createuser", "createdb"]
-    for program, words in made:
-        cluster.run(program, *words.replace("--pwprompt ", "").split())  # trusted here: no password is asked for
+    for command in (
+        typed("deployment", "sudo -u postgres createuser --pwprompt prefect"),
+        typed("deployment", "sudo -u postgres createdb --owner prefect prefect"),
+    ):
+        program, *words = command.removeprefix("sudo -u postgres ").split()
+        cluster.run(program, *(word for word in words if word != "--pwprompt"))  # trusted here: no password is asked
     url = f"postgresql+asyncpg://prefect@127.0.0.1:{cluster.port}/prefect"
     installation = Installation(tmp_path, {"home": str(tmp_path / "home"), "device": "cpu"})
     plain = installation.environment
     monkeypatch.setattr(installation, "environment", lambda: plain() | {"PREFECT_API_DATABASE_CONNECTION_URL": url})
     try:
-        installation.start_server()
-        installation.deploy()
+        installation.start_server(by=typed("operations", "e2emern server"))
+        installation.deploy(by=typed("operations", "e2emern deploy"))
         count = cluster.run(
             "psql", "--dbname", "prefect", "--tuples-only", "--command", "SELECT count(*) FROM deployment"
         )

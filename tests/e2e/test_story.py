@@ -25,6 +25,7 @@ from e2emern.warehouse.files import locked
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.registry.models import champion
 from e2emern.warehouse.snapshots.reader import current_snapshot
+from e2emern.warehouse.snapshots.refs import numbers
 from e2emern.warehouse.sources.runs import RunRecord, write_run
 from tests.browser import chromium, needs_chromium
 from tests.conftest import ROOT
@@ -35,10 +36,10 @@ from tests.e2e.installation import Installation, wait_for
 from tests.flows.challengers import MARGINS, crown, make_challengers
 from tests.flows.command import run
 from tests.flows.world import World, dump, rows, tables
+from tests.pages import block, typed
 from tests.soak.home import answers, make_worlds, next_mesh
 from tests.soak.oracle import expected
 from tests.tasks.ingest.serving import Site
-from tests.test_operations import block
 
 WORKER = "e2emern-worker@.service"
 SHOTS = ROOT / "build" / "prefect"
@@ -74,7 +75,7 @@ def test_day_1_a_first_load_with_a_bad_file_a_killed_worker_and_a_restarted_serv
 ) -> None:
     """Two workers share 12 files. The night publishes before its end, and its documents have drifted."""
     installation, home = fortnight.installation, fortnight.home
-    assert readme_commands() == ["make server", "make deploy", "make worker", "make night"]
+    assert readme_commands() == block("operations", "make server")
     fortnight.issue(*(issue_of(number, range(1000 * number, 1000 * number + 60)) for number in range(1, 13)))
     fortnight.issue(issue_of(13, range(13000, 13005), readable=0))
     installation.start_worker(WORKER, "0")
@@ -153,6 +154,9 @@ def test_day_4_batches_outlast_the_run_that_sent_them(fortnight: Fortnight, note
         ended = installation.begin("nightly")
         (alive,) = wait_for(lambda: installation.runs("nightly", "RUNNING"), what="the next night")
         wait_for(lambda: "in 2 batches" in installation.log(alive), what="it finds the batches")
+        pruned = fortnight.run("prune")
+        assert pruned["state_name"] == "Skipped"
+        assert re.fullmatch(r"nothing was deleted: run \S+ on \S+ is active", pruned["state"]["message"])
         installation.delete(first)
         installation.set_state(dead, "CANCELLED")
         wait_for(lambda: second in installation.runs("annotate-sources", "CANCELLED"), what="Prefect cancels the other")
@@ -160,10 +164,10 @@ def test_day_4_batches_outlast_the_run_that_sent_them(fortnight: Fortnight, note
     assert night["state_type"] == "COMPLETED", night["state"]["message"]
     installation.kill_workers()
     installation.settings["batch"] = 1000  # parsed records are counted: a process for each file would be slow
-    installation.start_workers()
+    installation.start_workers(by=typed("operations", "e2emern worker"))
     installation.wait_until_well()
     fortnight.tables_are_right()
-    note("a night took over the batches of a dead one")
+    note("a night took over the batches of a dead one; nothing was pruned meanwhile")
 
 
 def test_day_5_another_home_without_a_model_then_on_a_full_disk_while_a_model_is_evaluated(
@@ -307,7 +311,9 @@ def test_day_9_the_promotion_is_rolled_back_and_an_upgrade_brings_another_model(
     note("a rollback, and the upgrade of the model")
 
 
-def test_day_11_a_new_mesh_is_linked_and_the_doctor_repairs(fortnight: Fortnight, note: Callable[[str], None]) -> None:
+def test_day_11_a_new_mesh_is_linked_then_prune_and_the_doctor_clean_up(
+    fortnight: Fortnight, note: Callable[[str], None]
+) -> None:
     """A concept is merged into a new one, another is renamed; the next night uses the new version."""
     write_tables(fortnight.folder / "mesh", next_mesh(fortnight.world.mesh))
     fortnight.run("refresh-mesh", sources=[str(fortnight.folder / "mesh")], version="next")
@@ -315,11 +321,19 @@ def test_day_11_a_new_mesh_is_linked_and_the_doctor_repairs(fortnight: Fortnight
     fortnight.installation.configure("nightly")
     left = fortnight.home.root / "documents" / ".writing-left"
     left.touch()
+    before = numbers(fortnight.home)
+    fortnight.run("prune")
+    assert numbers(fortnight.home) == before[-5:] != before
+    shown = fortnight.artifact("prune-home")
+    assert shown["description"].startswith(f"deleted snapshots: {before[0]}")
+    pruned = {row["kind"]: row["deleted"] for row in json.loads(shown["data"])}
+    assert list(pruned) == ["snapshots", "models", "unpublished mentions", "retrainings", "dumps"]
+    assert pruned["snapshots"].startswith(f"{before[0]}")
     fortnight.run("doctor", repair=True)
     assert not left.exists()
     assert '"leftover"' in fortnight.artifact("doctor-home")["data"]
     fortnight.tables_are_right()
-    note("the doctor, a new MeSH")
+    note("a new MeSH, prune, the doctor")
 
 
 @pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync (Debian: apt install rsync)")

@@ -23,6 +23,7 @@ from e2emern.warehouse.errors import WarehouseError
 from e2emern.warehouse.layout import Home
 from e2emern.warehouse.snapshots.refs import relocate
 from tests.flows.world import World, by_one_worker, pubmed, rows
+from tests.pages import arguments
 
 SPANS = 'SELECT document_id, start, "end", text, mesh_id FROM mentions ORDER BY ALL'
 DATED = (
@@ -149,10 +150,15 @@ def _killed(made: Path, home: Path, chunks: int) -> None:
     run(made, home, progress=progress)
 
 
-def test_command(made: Path, home: Path) -> None:
-    options = ["backfill", "--home", str(home), "--model", str(made / "new"), "--device", "cpu"]
-    done = CliRunner().invoke(app, options)
+def test_command(made: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home.parent)
+    (home / "models").mkdir(exist_ok=True)
+    (home / "models" / "VERSION").symlink_to(made / "new")
+    done = CliRunner().invoke(
+        app, [*arguments("retention", "e2emern backfill --model home/models/VERSION --home home"), "--device", "cpu"]
+    )
     assert done.exit_code == 0, done.output
     assert "6 documents annotated (0 reused) with 14 mentions, 0 done before; 2 of 2 sources" in done.output
-    done = CliRunner().invoke(app, [*options, "--publish"])
-    assert f"Snapshot 2 of {home}: 8 mentions of" in done.output
+    words = arguments("retention", "e2emern backfill --model home/models/VERSION --publish --home home")
+    done = CliRunner().invoke(app, [*words, "--device", "cpu"])
+    assert "Snapshot 2 of home: 8 mentions of" in done.output

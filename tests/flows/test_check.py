@@ -21,6 +21,7 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.sources.runs import begin_run, finish_run, write_run
 from tests.disk import full_disk
 from tests.flows.world import World
+from tests.pages import arguments
 
 Inject = Callable[[Path, pytest.MonkeyPatch], None]
 
@@ -41,7 +42,7 @@ def home(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check(*options: str) -> tuple[int, dict[str, tuple[str, str, str]]]:
     """Run `e2emern check --local`, and return its exit code and what each check found."""
-    done = CliRunner().invoke(app, ["check", "--local", "--json", *options])
+    done = CliRunner().invoke(app, [*arguments("operations", "e2emern check --local --json"), *options])
     report = json.loads(done.stdout)
     found = {one["check"]: (one["severity"], one["found"], one["advice"] or "") for one in report["checks"]}
     return done.exit_code, found

@@ -30,6 +30,7 @@ from e2emern.tasks.parsers import parse
 from tests.conftest import ROOT
 from tests.flows.command import run
 from tests.flows.world import World, articles, pubmed, rows, tables, write_sources
+from tests.pages import arguments
 
 COMMAND = [sys.executable, "-m", "e2emern.flows.cli"]
 
@@ -153,8 +154,9 @@ def test_a_truncated_answer_is_reported(home: Path) -> None:
     )
 
 
-def test_status(home: Path) -> None:
-    printed = run("status", "--home", home).stdout.splitlines()
+def test_status(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home.parent)
+    printed = run(*arguments("operations", "e2emern status --home home")).stdout.splitlines()
     assert printed[0].startswith("snapshot 1 of ")
     assert printed[1] == "  3 sources, 14 documents, 50 mentions (100.0% linked) of 7 concepts"
     assert printed[2] == "  1 failure, 1 deletion, 5 superseded"

@@ -17,6 +17,7 @@ from e2emern.warehouse.layout import Home
 from e2emern.warehouse.snapshots.publish import publish
 from e2emern.warehouse.sources.history import read_history
 from e2emern.warehouse.sources.runs import SourceOutcome, begin_run, finish_run, write_run
+from tests.pages import arguments
 from tests.warehouse.homes import VERSIONS, add_source, add_vocabulary, document, key, mention
 
 NIGHTS = 9
@@ -82,10 +83,16 @@ def test_the_file_of_the_collector_has_the_checks_too(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("E2EMERN_DEVICE", "cpu")
+    monkeypatch.chdir(home.root.parent)
     file = tmp_path / "e2emern.prom"
     file.write_text("old")
-    for options in (["--output", str(file)], []):
-        done = CliRunner().invoke(app, ["metrics", "--home", str(home), *options])
+    printed = arguments("operations", "e2emern metrics --home home")
+    *written, place = arguments(
+        "operations", "e2emern metrics --home home --output /var/lib/node_exporter/e2emern.prom"
+    )
+    assert Path(place).name == file.name
+    for words in ([*written, str(file)], printed):
+        done = CliRunner().invoke(app, words)
         assert done.exit_code == 0
         found = values(done.stdout or file.read_text())
         assert (found["e2emern_check locks"], found["e2emern_check checksums"]) == (0, 1)
@@ -99,8 +106,9 @@ def test_a_home_without_a_snapshot_has_metrics(tmp_path: Path) -> None:
     assert "e2emern_last_run_success" not in found
 
 
-def test_status_as_json_is_not_truncated(home: Home) -> None:
-    done = CliRunner().invoke(app, ["status", "--home", str(home), "--json"])
+def test_status_as_json_is_not_truncated(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home.root.parent)
+    done = CliRunner().invoke(app, arguments("operations", "e2emern status --home home --json"))
     state = json.loads(done.stdout)
     assert state["snapshot"]["documents"] == 46
     assert state["linked_share"] == pytest.approx(17 / 18)
@@ -110,8 +118,9 @@ def test_status_as_json_is_not_truncated(home: Home) -> None:
     assert (state["champion"], state["invalid_annotations"], state["damaged"]) == (None, {}, {})
 
 
-def test_drift_is_an_exit_code(home: Home) -> None:
-    done = CliRunner().invoke(app, ["drift", "--home", str(home)])
+def test_drift_is_an_exit_code(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home.root.parent)
+    done = CliRunner().invoke(app, arguments("operations", "e2emern drift --home home"))
     assert done.exit_code == 1
     assert done.stdout.startswith("documents: usually 2.000, 30.000, off by ")
     assert done.stdout.endswith(", drifted\n")

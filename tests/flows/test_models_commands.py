@@ -23,6 +23,7 @@ from e2emern.warehouse.registry.models import champion, changes
 from tests.flows.challengers import crown, make_challengers
 from tests.flows.world import World, articles, pubmed
 from tests.model import tiny
+from tests.pages import arguments
 
 
 def run(*arguments: object) -> Result:
@@ -38,9 +39,12 @@ def judge(home: Path, version: str, *, against: str, passed: bool) -> None:
     write_judged(Home(home), judged, figures=pa.Table.from_pylist([], schema=EVALUATIONS), report="# It is good\n")
 
 
-def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path: Path) -> None:
+def test_a_model_is_added_judged_promoted_and_rolled_back(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from e2emern.defaults import MODEL
 
+    monkeypatch.chdir(tmp_path)
     home, version, bundled = tmp_path / "home", model_version(world.model), model_version(MODEL)
     home.mkdir()
     assert run("models", "list", "--home", home).stdout == "the bundled model is the champion\n"
@@ -66,14 +70,20 @@ def test_a_model_is_added_judged_promoted_and_rolled_back(world: World, tmp_path
     judge(home, version, against=bundled, passed=True)
     assert run("models", "promote", version, "--home", home).exit_code == 0
     assert changes(Home(home))[-1].evaluation == f"{version}-{bundled}"
+    assert run(*arguments("retention", "e2emern models add --home home")).stdout == f"{bundled}\n"
 
 
-def test_an_added_model_is_compared_with_the_champion(world: World, tmp_path: Path) -> None:
+def test_an_added_model_is_compared_with_the_champion(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     folder, home, version = make_challengers(tmp_path, world), tmp_path / "home", model_version(world.model)
     poor = crown(Home(home), folder / "poor")
     run("models", "add", world.model, "--home", home)
-    gold = ["--gold", f"tiny/dev={folder / 'corpus.parquet'}", "--seen", f"tiny/train={folder / 'corpus.parquet'}"]
-    ended = run("models", "judge", version, *gold, "--mesh", world.mesh, "--device", "cpu", "--home", home)
+    words = arguments("retention", "e2emern models judge VERSION --gold corpora/biored.dev.PubTator --home home")
+    instead = {"VERSION": version, "corpora/biored.dev.PubTator": f"tiny/dev={folder / 'corpus.parquet'}"}
+    seen = ["--seen", f"tiny/train={folder / 'corpus.parquet'}"]
+    ended = run(*(instead.get(word, word) for word in words), *seen, "--mesh", world.mesh, "--device", "cpu")
     (judged,) = evaluations(Home(home))
     assert (judged.challenger, judged.champion) == (version, poor)
     assert ended.exit_code == (0 if judged.passed else 1)

@@ -22,6 +22,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
+from prefect.testing.cli import CycloptsCliRunner
 from prefect.testing.utilities import prefect_test_harness
 from prefect.workers.process import ProcessWorker
 
@@ -32,6 +33,7 @@ from e2emern.flows.queues import POOL, QUEUES, connect, create_queues, missing_q
 from e2emern.flows.worker import worker_name
 from e2emern.tasks.errors import InputError
 from tests.conftest import ROOT
+from tests.pages import typed
 
 PRIORITIES = [("default", 1), ("annotate", 2), ("train", 3), ("backfill", 4)]
 
@@ -98,9 +100,14 @@ def test_a_pool_of_another_type_is_refused(client: SyncPrefectClient) -> None:
         create_queues(client)
 
 
-def test_a_pool_of_kubernetes_keeps_its_template(client: SyncPrefectClient) -> None:
+def test_a_pool_of_kubernetes_keeps_its_template(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     template = json.loads((ROOT / "deploy" / "kubernetes-pool.json").read_text("utf-8"))
-    client.create_work_pool(WorkPoolCreate(name=POOL, type="kubernetes", base_job_template=template))
+    created = typed(
+        "deployment",
+        "prefect work-pool create e2emern --type kubernetes --base-job-template deploy/kubernetes-pool.json",
+    )
+    monkeypatch.chdir(ROOT)
+    assert CycloptsCliRunner().invoke(created.removeprefix("prefect ")).exit_code == 0
     create_queues(client)
     assert queues(client) == PRIORITIES
     pool = client.read_work_pool(POOL)

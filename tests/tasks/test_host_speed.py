@@ -13,6 +13,7 @@ from e2emern.flows.cli import app
 from e2emern.tasks.errors import InputError
 from e2emern.tasks.host_speed import documents_of, documents_of_sample
 from tests.flows.world import World, dump
+from tests.pages import arguments
 
 
 def test_documents_are_endless(tmp_path: Path) -> None:
@@ -37,9 +38,16 @@ def test_a_host_is_measured_and_a_first_load_planned(
 ) -> None:
     for module in ("host_speed", "chunks"):
         monkeypatch.setattr(f"e2emern.tasks.{module}.cores", lambda: 1)
-    (tmp_path / "a.xml.gz").write_bytes(dump(1))
-    words = ["bench", str(tmp_path / "a.xml.gz"), "--model", str(world.model), "--mesh", str(world.mesh)]
-    done = CliRunner().invoke(app, [*words, "--device", "cpu", "--seconds", "1", "--documents", "1000", "--json"])
+    (tmp_path / "home" / "dumps").mkdir(parents=True)
+    (tmp_path / "home" / "dumps" / "pubmed26n0001.xml.gz").write_bytes(dump(1))
+    monkeypatch.chdir(tmp_path)
+    quickly = ["--model", str(world.model), "--mesh", str(world.mesh), "--device", "cpu", "--seconds", "1"]
+    done = CliRunner().invoke(app, [*arguments("operations", "e2emern bench"), *quickly])
+    assert done.exit_code == 0, done.exception
+    assert "40,000,000 documents of this length take " in done.stdout
+    command, pattern = arguments("operations", "e2emern bench home/dumps/*.xml.gz")
+    words = [command, *map(str, Path().glob(pattern)), "--documents", "1000", "--json"]
+    done = CliRunner().invoke(app, [*words, *quickly])
     assert done.exit_code == 0, done.exception
     found = json.loads(done.stdout)
     (speed,) = found["speeds"]

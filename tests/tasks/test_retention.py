@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from e2emern.flows.cli import app
 from e2emern.model.evaluation.metrics import EVALUATIONS
-from e2emern.tasks.ingest import ingest
-from e2emern.tasks.retention import Freed, Retention, apply_retention
+from e2emern.tasks.ingest import Limits, ingest
+from e2emern.tasks.ingest.download_folder import DownloadFolder
+from e2emern.tasks.retention import Freed, Retention, active_work, apply_retention
 from e2emern.tasks.training.retrain import ENDED
 from e2emern.warehouse.doctor import examine
 from e2emern.warehouse.home_format import write_format
@@ -22,6 +23,8 @@ from e2emern.warehouse.layout import Home, SourceKey, Versions
 from e2emern.warehouse.registry.evaluations import Check, Judged, write_judged
 from e2emern.warehouse.registry.models import add_model, models, promote
 from e2emern.warehouse.snapshots.publish import publish
+from e2emern.warehouse.sources.runs import begin_run, finish_run, write_run
+from tests.pages import arguments
 from tests.warehouse.homes import MESH, VERSIONS, add_run, add_source, add_vocabulary, document, key
 
 OLD = "pubmed25n0001.xml"
@@ -176,12 +179,25 @@ def test_dump_files_are_deleted_when_unlisted_and_completely_in_the_tables(home:
     assert left == ["other.xml", "pubmed25n0002.xml", by_hand, LISTED]
 
 
+def test_a_run_or_a_fetch_is_active_work(home: Home) -> None:
+    assert active_work(home) is None
+    run = begin_run()
+    write_run(home, run)
+    assert active_work(home) == f"run {run.run_id} on {run.host} is active"
+    write_run(home, finish_run(run))
+    with DownloadFolder(home.dumps, limits=Limits()).opened():
+        assert active_work(home) == "dump files are being fetched"
+    assert active_work(home) is None
+
+
 def test_command(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     (tmp_path / "e2emern.toml").write_text("[retention]\nsnapshots = 2\ngrace_hours = 0\nmodels_days = 10000\n")
-    for word, done in (("--dry-run", "would delete"), (None, "deleted")):
-        words = ["prune", "--home", str(home.root), *([word] if word else [])]
+    for words, done in (
+        (arguments("retention", "e2emern prune --home home --dry-run"), "would delete"),
+        (arguments("retention", "e2emern prune --home home"), "deleted"),
+    ):
         lines = CliRunner().invoke(app, words).stdout.splitlines()
         assert lines[0].startswith(f"{done} snapshots: 1 (5 files, ")
         assert lines[1].startswith(f"{done} retrainings: training/ended/model (1 file, ")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, expect
@@ -24,6 +25,7 @@ from e2emern.warehouse.layout import Home
 from tests.browser import chromium, needs_chromium
 from tests.conftest import ROOT
 from tests.flows.explorer.conftest import fill
+from tests.pages import arguments, typed
 
 if TYPE_CHECKING:
     from tests.flows.world import World
@@ -43,6 +45,7 @@ class Explorer:
 
     address: str  # with its token
     folder: Path  # of corrections
+    metrics_token: Path
 
     @property
     def root(self) -> str:
@@ -73,14 +76,18 @@ def explorer(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("browser")
     home = Home(folder / "home")
     fill(home, models=folder)
-    command = [sys.executable, "-m", "e2emern.flows.cli", "explore", "--home", str(home.root), "--port", "0"]
+    subprocess.run(
+        ["bash", "-euc", typed("operations", "openssl rand -hex 32 > metrics-token")], cwd=folder, check=True
+    )
+    words = arguments("operations", "e2emern explore --home home --metrics-token metrics-token")
+    command = [sys.executable, "-m", "e2emern.flows.cli", *words, "--port", "0"]
     command += ["--no-browser", "--corrections", str(folder / "corrections"), "--device", "cpu"]
     command += ["--model", str(world.model), "--mesh", str(world.mesh)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         found = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+", server.stderr.readline())
         assert found is not None
-        yield Explorer(found[0], folder / "corrections")
+        yield Explorer(found[0], folder / "corrections", folder / "metrics-token")
         server.send_signal(signal.SIGINT)
         lines = server.stderr.read().splitlines()
         assert lines == [
@@ -112,6 +119,12 @@ def opened(browser: Browser, explorer: Explorer, *, width: int = 1200, scheme: s
 def shoot(page: Page, name: str) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+def test_prometheus_reads_the_metrics_with_the_token_in_the_file(explorer: Explorer) -> None:
+    for token, status in ((explorer.metrics_token.read_text().strip(), 200), ("another", 403)):
+        answer = httpx.get(f"{explorer.root}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        assert answer.status_code == status
 
 
 def test_from_search_to_a_document(browser: Browser, explorer: Explorer) -> None:
