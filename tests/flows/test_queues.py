@@ -237,7 +237,7 @@ def test_the_preflight_finds_each_fault_of_a_server(
 
     server.send_worker_heartbeat(POOL, "other 7 annotate e2emern-0.0.9", heartbeat_interval_seconds=30)
     ours = importlib.metadata.version("e2emern")
-    assert trouble() == {"releases": ("error", f"this host has e2emern {ours}, not so other 7 annotate e2emern-0.0.9")}
+    assert trouble() == {"releases": ("error", f"this host has e2emern {ours}, unlike other 7 annotate e2emern-0.0.9")}
     server.request("DELETE", f"/work_pools/{POOL}/workers/other 7 annotate e2emern-0.0.9")
 
     night = server.create_flow_run_from_deployment(ids["nightly"])

@@ -144,7 +144,7 @@ def test_a_relink_does_not_undo_a_backfill_that_published_meanwhile(
         return relink_source(key, **options)
 
     monkeypatch.setattr("e2emern.flows.relink.relink_source", meanwhile)
-    with pytest.raises(OvertakenError, match=f"^snapshot 2 of model {model_version(new)} and MeSH tiny is shown"):
+    with pytest.raises(OvertakenError, match=f"^snapshot 2 of model {model_version(new)} and MeSH tiny is current now"):
         relink(home, mesh="next", model=world.model, device="cpu")
     assert rows(home, VERSIONS) == [(model_version(new), "tiny")]
     relink(home, mesh="next", model=new, device="cpu")
