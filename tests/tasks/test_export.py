@@ -75,7 +75,7 @@ def test_pubtator_lines(tmp_path: Path) -> None:
 
 
 def test_pubtator_refuses_full_text_and_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"PMC7 \(record 1\) has passages beyond .*'intro'.* pass --skip-full-text"):
+    with pytest.raises(InputError, match=r"PMC7 \(record 1\) has passages beyond .*'intro'.* with --skip-full-text"):
         export(BOTH, tmp_path / "out.txt", form="pubtator")
     assert list(tmp_path.iterdir()) == []
 

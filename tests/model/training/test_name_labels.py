@@ -16,7 +16,7 @@ from tests.model import tiny
 VOCABULARY = Vocabulary(
     [
         Concept("D006261", "Disease", ("Headache",), "descriptor", ("C10.597", "C23.888")),
-        Concept("D001835", "Disease", ("Body Weight",), "descriptor", ("C23.888.144",)),
+        Concept("D015430", "Disease", ("Weight Gain",), "descriptor", ("C23.888.144.243",)),
         Concept("D009362", "Disease", ("Neoplasm Metastasis", "metastasis"), "descriptor", ("C04.697.650",)),
         Concept("D065626", "Disease", ("Fatty Liver", "NAFLD"), "descriptor", ("C06.552",)),
         Concept("608852", "Disease", ("pulmonary function",), "omim"),
@@ -33,8 +33,8 @@ VOCABULARY = Vocabulary(
         ("headache", "Disease", False, 0.0, 0.0, True),  # always, of an organ system
         ("nafld", "Disease", True, 0.0, 0.1, False),  # a symbol only if the teachers agree
         ("nafld", "Disease", True, 0.3, 0.3, True),
-        ("body weight", "Disease", False, 0.0, 0.19, False),
-        ("body weight", "Disease", False, 0.0, 0.21, True),
+        ("weight gain", "Disease", False, 0.0, 0.19, False),
+        ("weight gain", "Disease", False, 0.0, 0.21, True),
         ("metastasis", "Disease", False, 1.0, 1.0, False),
         ("pulmonary function", "Disease", False, 0.0, 0.0, False),
         ("erlotinib", "Chemical", False, 0.03, 0.03, True),
@@ -50,14 +50,14 @@ def test_what_is_a_mention(name: str, kind: str, symbol: bool, least: float, mos
 
 def test_accepted_names_become_certain_and_other_words_keep_their_probabilities() -> None:
     tags = ["O", "B-Disease", "I-Disease", "B-Chemical", "I-Chemical"]
-    texts = ["severe headache after erlotinib", "body weight"]
+    texts = ["severe headache after erlotinib", "weight gain"]
     sentences = [[Sentence(0, len(text), text)] for text in texts]
     windows = make_windows(sentences, tokenizer=tiny.tokenizer(), max_pieces=64)
     tagged = [np.full((len(window.first), 5), 0.2, np.float32) for window in windows]
     tagged[1][:] = [0.9, 0.1, 0, 0, 0]
     listed = ListedNames(VOCABULARY)
     names = [find_names(window, text, listed) for window, text in zip(windows, texts, strict=True)]
-    assert [[named.name for named in row] for row in names] == [["headache", "erlotinib"], ["body weight"]]
+    assert [[named.name for named in row] for row in names] == [["headache", "erlotinib"], ["weight gain"]]
     table, labelled = label_names(with_names(silver_table(windows, tagged), names), vocabulary=VOCABULARY, tags=tags)
     assert table.schema == SILVER_SCHEMA
     assert labelled == 2
