@@ -329,7 +329,7 @@ def test_a_revised_document_and_one_without_text(tmp_path: Path) -> None:
                 "--home",
                 "{home}",
             ],
-            "e2emern: the query took longer than 0.2 s; ask for less or allow more",
+            "e2emern: the query took longer than 0.2 s; ask for less or allow more time",
         ),
         (["doctor", "--home", "{home}/none"], "e2emern: {home}/none does not exist; annotate something into it first"),
         (["mesh", "list", "--home", "{home}/none"], "e2emern: {home}/none does not exist; annotate something into it"),

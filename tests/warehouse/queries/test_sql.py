@@ -126,7 +126,7 @@ def test_an_answer_larger_than_the_memory_limit_is_refused(home: Home) -> None:
 
 def test_time_limit(home: Home) -> None:
     endless = "SELECT count(*) FROM range(1000000000000) AS a, range(1000) AS b WHERE a.range + b.range < 0"
-    with pytest.raises(QueryRefusedError, match=r"^the query took longer than 0.2 s; ask for less or allow more$"):
+    with pytest.raises(QueryRefusedError, match=r"^the query took longer than 0.2 s; ask for less or allow more time$"):
         query(home, endless, timeout_s=0.2)
 
 
@@ -181,7 +181,7 @@ def test_functions_without_limits_of_their_own(home: Home, sql: str, limit: str)
     with pytest.raises(QueryRefusedError) as refused:
         query(home, sql, timeout_s=0.5 if limit == "time" else 60, memory_limit="100MB")
     if limit == "time":
-        assert str(refused.value) == "the query took longer than 0.5 s; ask for less or allow more"
+        assert str(refused.value) == "the query took longer than 0.5 s; ask for less or allow more time"
     assert "\n" not in str(refused.value)
 
 
